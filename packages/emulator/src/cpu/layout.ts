@@ -1,0 +1,314 @@
+/**
+ * Where everything lies in a VM's linear memory. The core (AssemblyScript), both engines and the machine use
+ * these numbers; `core/generated/layout.ts` is made from them, so this file is the only place to change one.
+ *
+ * Always: every function that works for a processor takes the address of its vCPU block as first parameter;
+ * offsets below named after a register are relative to that address.
+ */
+
+/** Machine-wide regions, absolute addresses in bytes. */
+export const Region = {
+  /** Page 0 is never used, so that a null pointer is seen. */
+  machine: 0x1000,
+  /** Decode tables, written by the data segment of interpreter.wasm. */
+  decodeTables: 0x1_0000,
+  decodeTablesEnd: 0x7_0000,
+  /** Static data of core.wasm (asc --memoryBase). */
+  coreData: 0x7_0000,
+  coreDataEnd: 0x8_0000,
+  /** vCPU blocks, `cpuBlockBytes` each. */
+  cpuBlocks: 0x8_0000,
+  /** Six TLBs per vCPU (see Tlb), `tlbBytesPerCpu` each vCPU. */
+  tlbs: 0xa_0000,
+  /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
+  physicalMap: 0x20_0000,
+  /** First byte of the arrays sized by the machine: see Machine fields that point to them. */
+  dynamic: 0x60_0000,
+} as const;
+
+export const maxCpus = 8;
+export const cpuBlockBytes = 0x4000;
+export const pageBytes = 4096;
+
+/** TLB entry: { tag: i64, addend: i32, physicalPage: u32 (frame number) }. */
+export const Tlb = {
+  entries: 1024,
+  entryBytes: 16,
+  tag: 0,
+  addend: 8,
+  physicalPage: 12,
+  tableBytes: 1024 * 16,
+  /** Order of the tables of one vCPU. */
+  supervisorRead: 0,
+  supervisorWrite: 1,
+  supervisorExecute: 2,
+  userRead: 3,
+  userWrite: 4,
+  userExecute: 5,
+  /** Always empty: selected as read and write table while every access must take the slow path (alignment check). */
+  empty: 6,
+  tables: 7,
+  bytesPerCpu: 7 * 1024 * 16,
+  /** Not canonical and not page-aligned, so it never matches. */
+  invalidTag: 0x8000_0000_0000_0001n,
+} as const;
+
+/** Entry of Region.physicalMap: address of the backing page in linear memory, or 0 for MMIO/unmapped, with flags. */
+export const PhysicalPage = {
+  /** Backed by linear memory (RAM, ROM or video RAM). */
+  present: 1,
+  /** Writes are dropped by the core (ROM). */
+  readOnly: 2,
+  addressMask: 0xffff_f000,
+} as const;
+
+/** Fields of the machine block, relative to Region.machine. */
+export const Machine = {
+  /** Backing pages (RAM first, then ROM, video RAM…) start here; page index = (address - backingBase) >> 12. */
+  backingBase: 0, // u32
+  backingPages: 4, // u32, number of backing pages
+  ramBytes: 8, // u32
+  cpuCount: 12, // u32
+  /** One bit per backing page, set when the page was written in this checkpoint interval. */
+  dirtyBitmap: 16, // u32 address
+  /** One u64 per backing page: bit n set when granule n (64 bytes) holds decoded or translated code. */
+  codeMap: 20, // u32 address
+  /** One u32 per backing page: head of the list of decoded blocks that start on it; 0 = none. */
+  blockHeads: 24, // u32 address
+  blockHash: 28, // u32 address
+  blockHashMask: 32, // u32
+  recordPool: 36, // u32 address
+  recordPoolEnd: 40, // u32 address
+  recordPoolNext: 44, // u32 address of the first free byte
+  /** Virtual time: ns = timeBaseNs + (((instructions - timeBaseCount) * timeRate) >> 16). TSC ticks are 1 ns. */
+  timeBaseNs: 48, // i64
+  timeBaseCount: 56, // i64
+  timeRate: 64, // u32, ns per instruction, 16.16 fixed point
+  /** Physical address lines: 0 forces bit 20 of every physical address to 0 (A20 gate), ~0 otherwise. */
+  a20Mask: 68, // u32: 0xffff_ffff or 0xffef_ffff
+  /** Seed and state of the logged random source behind RDRAND. */
+  randomState: 72, // 2 * u64
+  /** Generation of code: bumped when all decoded code is dropped. */
+  codeGeneration: 88, // u32
+} as const;
+
+/** One segment register's hidden part, `segmentBytes` each, in the order of Segment. */
+export const SegmentField = {
+  base: 0, // i64
+  /** An access of n bytes at offset o is inside when o >= limitMin and o + n <= readEnd (or writeEnd), as signed 64-bit. */
+  limitMin: 8, // i64: 0, or limit + 1 for expand-down
+  readEnd: 16, // i64: exclusive; -1 when not readable or not usable
+  writeEnd: 24, // i64: exclusive; -1 when not writable or not usable
+  limit: 32, // u32, byte-granular
+  /** Bits 8..23 of the descriptor's second word, at bits 0..15 (type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15). */
+  attributes: 36, // u32
+  selector: 40, // u16
+  /** 1 when loaded with a null selector (protected mode). */
+  unusable: 44, // u32
+} as const;
+export const segmentBytes = 64;
+export const Segment = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } as const;
+
+/** Fields of the vCPU block. */
+export const Cpu = {
+  /** RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15: i64 each. AH = offset of RAX + 1, and so on. */
+  gpr: 0,
+  /** Always 0: the base or index of an operand that has none. */
+  zero: 128, // i64
+  /** Address of the next instruction, valid outside of a running block; offset in CS, not linear. */
+  rip: 136, // i64
+  /** Lazy arithmetic flags, see docs in cpu/flags.ts. */
+  flagResult: 144, // i64
+  flagAux: 152, // i32
+  /** EFLAGS without CF PF AF ZF SF OF; bit 1 is set. */
+  systemFlags: 156, // i32
+  /** remaining = deadline - retired instructions. A running block has already paid for all of its instructions. */
+  deadline: 160, // i64
+  remaining: 168, // i64
+  /** RIP of the page on which the running block lies: RIP = ripPage + Record.pageOffset, cut to the code size. */
+  ripPage: 176, // i64
+  segments: 192, // 8 * segmentBytes = 512 → 704
+  cr0: 704, // i64
+  cr2: 712,
+  cr3: 720,
+  cr4: 728,
+  cr8: 736,
+  efer: 744,
+  xcr0: 752,
+  gdtrBase: 760, // i64
+  idtrBase: 768, // i64
+  gdtrLimit: 776, // u32
+  idtrLimit: 780, // u32
+  dr: 784, // 8 * i64 → 848
+  /** Bits of ModeKey: what decoding and semantics depend on. */
+  modeKey: 848, // i32
+  cpl: 852, // i32
+  /** TLBs for the current privilege. */
+  tlbRead: 856, // u32 address
+  tlbWrite: 860,
+  tlbExecute: 864,
+  /** Mask of linear addresses: 0xffff_ffff outside of 64-bit mode, all ones in it. */
+  linearMask: 872, // i64
+  /** 1 while HLT waits. */
+  halted: 880, // i32
+  /** InterruptShadow bits: 1 = after STI, 2 = after MOV SS/POP SS. Cleared by the instruction after. */
+  interruptShadow: 884, // i32
+  /** Level of the INTR line, written by the interrupt controller. */
+  intrPending: 888, // i32
+  nmiPending: 892, // i32
+  nmiBlocked: 896, // i32
+  /** A fault being raised; read by the run loop's catch. */
+  faultVector: 900, // i32
+  faultErrorCode: 904, // i32
+  faultHasErrorCode: 908, // i32
+  /** Linear address for #PF, DR6 bits for #DB. */
+  faultAddress: 912, // i64
+  /** Event in delivery: vector, or -1. Decides double and triple faults. */
+  deliveringVector: 920, // i32
+  /** Event to deliver before the next instruction: vector, or -1; see EventKind. */
+  pendingVector: 924, // i32
+  pendingErrorCode: 928, // i32
+  pendingKind: 932, // i32
+  /** ExitReason asked for by a core function; 0 = none. Checked between blocks together with the deadline. */
+  exitRequest: 936, // i32
+  /** Non-zero: run one instruction at a time (TF, breakpoints in DR7, an instruction crossing its deadline). */
+  stepMode: 940, // i32
+  cpuIndex: 944, // i32
+  /** What the x87 and SSE instructions must raise now: FpuTrap bits from CR0.EM/TS/MP/NE, CR4.OSFXSR. */
+  fpuTrap: 948, // i32
+  sysenterCs: 952, // i64
+  sysenterEsp: 960,
+  sysenterEip: 968,
+  star: 976,
+  lstar: 984,
+  cstar: 992,
+  sfmask: 1000,
+  kernelGsBase: 1008,
+  pat: 1016,
+  apicBase: 1024,
+  tscAux: 1032,
+  /** Added to the TSC of the machine. */
+  tscOffset: 1040,
+  miscEnable: 1048,
+  /** Level of CPUID: leaf table written by the machine from the CPU model, see cpu/cpuid.ts. */
+  cpuidTable: 1056, // u32 address
+  cpuidEntries: 1060, // u32
+  /** Feature bits that semantics test at run time (CpuFeature). */
+  features: 1064, // i64
+  mtrr: 1072, // 26 * i64: MTRRdefType, 8 base/mask pairs, 9 fixed… → 1280
+  /** x87. ST registers by physical number, 16 bytes each: significand u64, sign and exponent u16. */
+  fpr: 1280, // 128 → 1408
+  fcw: 1408, // u16 in u32
+  fsw: 1412, // u16 in u32, TOP in bits 11-13 always current
+  /** Tag word, one byte of 0 (valid/zero/special) or 1 (empty) for each physical register. */
+  ftags: 1416, // 8 bytes
+  fop: 1424, // u16 in u32
+  fcs: 1428,
+  fds: 1432,
+  fip: 1440, // i64
+  fdp: 1448, // i64
+  mxcsr: 1456, // u32
+  /** XMM0-15, 16 bytes each, 16-aligned. */
+  xmm: 1472, // 256 → 1728
+  /** Upper halves of YMM0-15, kept for a later AVX level. */
+  ymmHigh: 1728, // 256 → 1984
+  /** Scratch for semantics that need addressable temporaries. */
+  scratch: 1984, // 64 → 2048
+  /** One record used for instructions that can't be cached (page-crossing). */
+  scratchRecord: 2048, // 4 * 64 → 2304
+  /** Local state of MONITOR/SMI etc. ends here; the rest of the block is free. */
+  end: 2304,
+} as const;
+
+/** Bits of Cpu.modeKey. Decoded and translated code is keyed by (physical page, offset, modeKey). */
+export const ModeKey = {
+  /** Code size: 0 = 16, 1 = 32, 2 = 64 bit. */
+  codeMask: 3,
+  code16: 0,
+  code32: 1,
+  code64: 2,
+  /** SS.B: ESP is used as a whole (not set: SP). In 64-bit mode always set. */
+  stack32: 4,
+  /** CS, DS, ES, SS have base 0, limit 4 GiB - 1 and are readable and writable (or 64-bit mode). */
+  flat: 8,
+  count: 16,
+} as const;
+
+/** Why `run` returned. */
+export const ExitReason = {
+  deadline: 1,
+  halt: 2,
+  /** Triple fault. */
+  shutdown: 3,
+  /** Asked for by the host or a device (exitRequest). */
+  requested: 4,
+  /** INTR or NMI can be taken now. */
+  interruptWindow: 5,
+} as const;
+
+export const EventKind = { none: 0, exception: 1, software: 2, external: 3, nmi: 4, icebp: 5 } as const;
+
+/** Predecoded instruction record, `recordBytes` each; records of one block lie one after the other. */
+export const Record = {
+  /** Index into the function table (handler of the interpreter). */
+  handler: 0, // u16
+  /** Length of the instruction in bytes. */
+  length: 2, // u8
+  /** Instructions from this one to the end of the block, this one included: what a fault here gives back. */
+  toEnd: 3, // u8
+  /** Offset of the first byte in its page. */
+  pageOffset: 4, // u16
+  /** Row of the instruction table, for tracing, tests and the translator. */
+  row: 6, // u16
+  /** Byte offsets into the vCPU block: register operands (ModRM.rm as register, ModRM.reg, third). */
+  rm: 8, // u16
+  reg: 10, // u16
+  vvvv: 12, // u16
+  /** Memory operand: segment base field, base and index register offsets (Cpu.zero when absent). */
+  segment: 14, // u16: offset of the segment's block
+  base: 16, // u16
+  index: 18, // u16
+  scale: 20, // u8
+  /** Operand size 1, 2, 4, 8; address size 2, 4, 8; prefixes (RecordPrefix). */
+  operandBytes: 21, // u8
+  addressBytes: 22, // u8
+  prefixes: 23, // u8
+  displacement: 24, // i64, sign-extended; for RIP-relative operands the length is already added, base is special
+  immediate: 32, // i64, sign-extended to 64 bits; second immediate (ENTER, far pointers) in immediate2
+  immediate2: 40, // i32
+  /** Direct target on the same page: address of the record at the target, or 0 = not linked yet. */
+  link: 44, // u32
+  /** Mask of effective addresses: 0xffff, 0xffff_ffff or ~0. */
+  addressMask: 48, // i64
+  /** Next record of fall-through linking / block header back pointer. */
+  block: 56, // u32
+  spare: 60, // u32
+} as const;
+export const recordBytes = 64;
+export const RecordPrefix = { lock: 1, rep: 2, repne: 4, rex: 8 } as const;
+
+/** Bits of Cpu.fpuTrap. */
+export const FpuTrap = {
+  /** x87 escape instruction → #NM. */
+  x87NotAvailable: 1,
+  /** WAIT → #NM. */
+  waitNotAvailable: 2,
+  /** MMX → #UD (CR0.EM). */
+  mmxUndefined: 4,
+  /** SSE → #UD (CR0.EM or not CR4.OSFXSR). */
+  sseUndefined: 8,
+  /** SSE/MMX → #NM (CR0.TS). */
+  simdNotAvailable: 16,
+} as const;
+
+export const Vector = {
+  de: 0, db: 1, nmi: 2, bp: 3, of: 4, br: 5, ud: 6, nm: 7, df: 8, ts: 10, np: 11, ss: 12, gp: 13, pf: 14, mf: 16, ac: 17, mc: 18, xm: 19,
+} as const;
+
+/** Bits of EFLAGS. */
+export const Flag = {
+  cf: 1, pf: 4, af: 0x10, zf: 0x40, sf: 0x80, tf: 0x100, if: 0x200, df: 0x400, of: 0x800, iopl: 0x3000, nt: 0x4000,
+  rf: 0x1_0000, vm: 0x2_0000, ac: 0x4_0000, vif: 0x8_0000, vip: 0x10_0000, id: 0x20_0000,
+} as const;
+/** The arithmetic flags, kept lazily. */
+export const arithmeticFlags = 0x8d5;
