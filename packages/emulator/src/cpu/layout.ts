@@ -216,8 +216,9 @@ export const Cpu = {
   scratch: 1984, // 64 → 2048
   /** One record used for instructions that can't be cached (page-crossing). */
   scratchRecord: 2048, // 4 * 64 → 2304
-  /** Local state of MONITOR/SMI etc. ends here; the rest of the block is free. */
-  end: 2304,
+  /** 1 while an access may reach a device: Cpu.remaining is exact (step mode, or the flagged last instruction of a block). */
+  exact: 2304, // i32
+  end: 2312,
 } as const;
 
 /** Bits of Cpu.modeKey. Decoded and translated code is keyed by (physical page, offset, modeKey). */
