@@ -47,8 +47,14 @@ export const Tlb = {
   userExecute: 5,
   /** Always empty: selected as read and write table while every access must take the slow path (alignment check). */
   empty: 6,
-  tables: 7,
-  bytesPerCpu: 7 * 1024 * 16,
+  /** Supervisor data accesses with CR4.SMAP and EFLAGS.AC set: may hold user pages, the supervisor tables then do not. */
+  smapRead: 7,
+  smapWrite: 8,
+  tables: 9,
+  bytesPerCpu: 9 * 1024 * 16,
+  /** Bits of physicalPage beside the frame number: the translation is global; it comes from a large page. */
+  globalBit: 0x8000_0000,
+  largeBit: 0x4000_0000,
   /** Not canonical and not page-aligned, so it never matches. */
   invalidTag: 0x8000_0000_0000_0001n,
 } as const;
@@ -218,7 +224,39 @@ export const Cpu = {
   scratchRecord: 2048, // 4 * 64 → 2304
   /** 1 while an access may reach a device: Cpu.remaining is exact (step mode, or the flagged last instruction of a block). */
   exact: 2304, // i32
-  end: 2312,
+  /** Page-directory-pointer registers of PAE paging, loaded with CR3. */
+  pdpte: 2312, // 4 * i64 → 2344
+  /** Bits of a physical address that exist (MAXPHYADDR ones), from the CPU model. */
+  physicalMask: 2344, // i64
+  /** Bits of CR4 and EFER that the CPU model has. */
+  cr4Valid: 2352, // i64
+  eferValid: 2360, // i64
+  tscDeadline: 2368, // i64
+  /** DR6 bits of debug traps to report after this instruction. */
+  debugPending: 2376, // i32
+  /** TF and RF as they were when the instruction being stepped began. */
+  startFlags: 2380, // i32
+  /** 1 while an event that the program did not ask for is delivered: EXT bit of error codes. */
+  externalBit: 2384, // i32
+  /** EventKind of the event in delivery. */
+  deliveringKind: 2388, // i32
+  /** Bit (address >> 22) & 63 set when the TLBs may hold a part of a large page there. */
+  tlbLargeFilter: 2392, // i64
+  /** The stack a far transfer or an event is writing or reading, before it is made the current one. */
+  frameBase: 2400, // i64
+  frameMin: 2408, // i64
+  frameEnd: 2416, // i64
+  framePointer: 2424, // i64
+  frameMask: 2432, // i64
+  frameSelector: 2440, // i32
+  frameView: 2444, // i32
+  /** First of the three TLBs for the current privilege: Tlb.supervisorRead, userRead or smapRead. */
+  tlbView: 2448, // i32
+  /** MSRs without an effect of their own. */
+  mcgStatus: 2456, // i64
+  microcodeRevision: 2464, // i64
+  debugCtl: 2472, // i64
+  end: 2560,
 } as const;
 
 /** Bits of Cpu.modeKey. Decoded and translated code is keyed by (physical page, offset, modeKey). */
@@ -234,6 +272,74 @@ export const ModeKey = {
   flat: 8,
   count: 16,
 } as const;
+
+/** Bits of Cpu.features: what semantics must test because the CPU model may lack it (#UD, or other behaviour). */
+export const CpuFeature = {
+  cpuid: 1, // the instruction, and EFLAGS.ID
+  fpu: 2,
+  tsc: 4,
+  msr: 8,
+  cx8: 0x10,
+  cmov: 0x20,
+  mmx: 0x40,
+  fxsr: 0x80,
+  sse: 0x100,
+  sse2: 0x200,
+  sse3: 0x400,
+  ssse3: 0x800,
+  sse41: 0x1000,
+  sse42: 0x2000, // with CRC32
+  popcnt: 0x4000,
+  movbe: 0x8000,
+  cx16: 0x1_0000,
+  rdtscp: 0x2_0000,
+  rdrand: 0x4_0000,
+  xsave: 0x8_0000,
+  sysenter: 0x10_0000,
+  syscall: 0x20_0000,
+  longMode: 0x40_0000,
+  nx: 0x80_0000,
+  pse: 0x100_0000,
+  pse36: 0x200_0000,
+  pae: 0x400_0000,
+  pge: 0x800_0000,
+  vme: 0x1000_0000,
+  debugExtensions: 0x2000_0000,
+  page1g: 0x4000_0000,
+  smep: 0x8000_0000,
+  smap: 0x1_0000_0000,
+  umip: 0x2_0000_0000,
+  lahf64: 0x4_0000_0000,
+  mce: 0x8_0000_0000,
+  mtrr: 0x10_0000_0000,
+  pat: 0x20_0000_0000,
+  apic: 0x40_0000_0000,
+  tscDeadline: 0x80_0000_0000,
+  prefetchw: 0x100_0000_0000,
+  clflush: 0x200_0000_0000,
+  rdseed: 0x400_0000_0000,
+  nopl: 0x800_0000_0000, // multi-byte NOP (P6)
+} as const;
+
+/** What the core tells the machine through host.cpuEvent. */
+export const CpuEvent = {
+  /** Cpu.apicBase was written. */
+  apicBase: 1,
+  /** WRMSR of TSC_DEADLINE: the value is in EDX:EAX. */
+  writeTscDeadline: 2,
+  /** RDMSR of TSC_DEADLINE: the machine fills EDX:EAX. */
+  readTscDeadline: 3,
+  /** Cpu.cr8 was written; Cpu.intrPending may change. */
+  taskPriority: 4,
+  /** FERR#: an x87 error while CR0.NE is 0. */
+  fpuError: 5,
+} as const;
+
+/** Bits of Cpu.interruptShadow. */
+export const InterruptShadow = { sti: 1, movSs: 2 } as const;
+
+/** Bits of Cpu.stepMode that the core sets from EFLAGS and DR7 (others are the run loop's). */
+export const StepMode = { trapFlag: 1, resumeFlag: 2, breakpoints: 4 } as const;
 
 /** Why `run` returned. */
 export const ExitReason = {
