@@ -256,6 +256,8 @@ export const Cpu = {
   mcgStatus: 2456, // i64
   microcodeRevision: 2464, // i64
   debugCtl: 2472, // i64
+  /** What each data access must be checked for on the slow path (the TLB pointers then name the empty table). */
+  accessChecks: 2480, // i32, AccessCheck bits
   end: 2560,
 } as const;
 
@@ -340,6 +342,8 @@ export const InterruptShadow = { sti: 1, movSs: 2 } as const;
 
 /** Bits of Cpu.stepMode that the core sets from EFLAGS and DR7 (others are the run loop's). */
 export const StepMode = { trapFlag: 1, resumeFlag: 2, breakpoints: 4 } as const;
+
+export const AccessCheck = { alignment: 1, breakpoints: 2 } as const;
 
 /** Why `run` returned. */
 export const ExitReason = {
