@@ -1,0 +1,67 @@
+/**
+ * The house rules as tests: format, lint, types, layers. Each is one run of the tool that a person would use
+ * (`npm run lint` …), so what fails here is found the same way by hand.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Runs a tool of node_modules with the Node that runs this test; resolves with its exit code and what it wrote. */
+function runTool(script: string, args: string[]): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [`node_modules/${script}`, ...args], { cwd: root });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      resolve({ code, output });
+    });
+  });
+}
+
+async function mustPass(script: string, args: string[]): Promise<void> {
+  const { code, output } = await runTool(script, args);
+  assert.equal(code, 0, `\n${output}`);
+}
+
+describe('house', () => {
+  test('types: tsc finds no error', () => mustPass('typescript/bin/tsc', ['--noEmit', '-p', '.']));
+  test('lint: eslint finds no error', () =>
+    mustPass('eslint/bin/eslint.js', [
+      '--quiet',
+      '--cache',
+      '--cache-location',
+      'node_modules/.cache/eslint/',
+      '.',
+    ]));
+  test('layers: no import crosses them', () =>
+    mustPass('dependency-cruiser/bin/dependency-cruise.mjs', [
+      'packages',
+      'test',
+      'images',
+      '--config',
+      '.dependency-cruiser.cjs',
+    ]));
+  test('format: prettier would change nothing', () =>
+    mustPass('prettier/bin/prettier.cjs', [
+      '--check',
+      '--cache',
+      '--cache-location',
+      'node_modules/.cache/prettier',
+      '--log-level=warn',
+      '.',
+    ]));
+
+  test('the lock file names no registry', async () => {
+    const lock = JSON.parse(await readFile(`${root}/package-lock.json`, 'utf8')) as {
+      packages: Record<string, { resolved?: string }>;
+    };
+    const hosts = Object.entries(lock.packages).filter(([, entry]) => entry.resolved?.includes('://'));
+    assert.deepEqual(hosts, []);
+  });
+});
