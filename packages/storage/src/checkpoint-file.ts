@@ -1,0 +1,315 @@
+// A checkpoint as one self-contained file (docs/CHECKPOINT_FORMAT.md, "Single file").
+//
+//   magic(8) version(u32) reserved(u32)  { tag(4) length(u32) body }*
+//   STAT  u32 decoded length + LZ4 of the MessagePack state    exactly one, first
+//   PAGE  u32 space, u32 count, u32 indexes[count], u32 length + LZ4 of the pages; any number, ascending per space
+//   DONE  SHA-256 of every byte before this body               exactly one, last
+//
+// All integers are little-endian. Zero pages are absent. Invariants: a file is read whole or refused; nothing is
+// allocated from a length that was not bounded first; the checksum covers everything.
+import { createHash, type Hash } from 'node:crypto';
+import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { asBuffer, compressBlock, decodeState, decompressBlock, encodeState, isRecord } from './codec.ts';
+import { StorageError } from './errors.ts';
+import {
+  checkSnapshot,
+  checkSpaceShape,
+  isZeroPage,
+  MAX_SPACES,
+  type MachineSnapshot,
+  type SpaceShape,
+  type SpaceSnapshot,
+} from './snapshot.ts';
+
+export const CHECKPOINT_FILE_VERSION = 1;
+/** In PNG's manner: a byte above 127, a name, a line-ending pair and an end-of-file mark that a bad transfer alters. */
+export const CHECKPOINT_FILE_MAGIC = new Uint8Array([0x89, 0x52, 0x56, 0x43, 0x4b, 0x0d, 0x0a, 0x1a]);
+const HEADER_BYTES = 16;
+const BLOCK_HEADER_BYTES = 8;
+/** Decoded bytes of pages in one PAGE block. */
+const PAGE_BLOCK_BYTES = 1 << 20;
+const MAX_BLOCK_BYTES = 64 << 20;
+const MAX_STATE_BYTES = 256 << 20;
+
+type Tag = 'STAT' | 'PAGE' | 'DONE';
+
+/**
+ * Encodes a full snapshot, block by block, so that a large one never is in memory twice.
+ * @param snapshot every space must have `full: true`.
+ * @throws StorageError `SNAPSHOT_INVALID`
+ */
+export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint8Array, void> {
+  checkSnapshot(snapshot);
+  const partial = snapshot.spaces.find((space) => !space.full);
+  if (partial !== undefined)
+    throw new StorageError('SNAPSHOT_INVALID', `space ${partial.name} is a delta; a file needs every page`, {
+      hint: 'take a full snapshot before saving to a file',
+    });
+  const hash = createHash('sha256');
+  const hashed = (bytes: Uint8Array): Uint8Array => {
+    hash.update(bytes);
+    return bytes;
+  };
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.set(CHECKPOINT_FILE_MAGIC, 0);
+  header.writeUInt32LE(CHECKPOINT_FILE_VERSION, 8);
+  yield hashed(header);
+  yield hashed(block('STAT', encodeStateBody(snapshot)));
+  for (const [ordinal, space] of snapshot.spaces.entries()) {
+    for (const body of pageBodies(ordinal, space)) yield hashed(block('PAGE', body));
+  }
+  yield hashed(blockHeader('DONE', 32));
+  yield hash.digest();
+}
+
+/** Writes a full snapshot to `path`: to a temporary file beside it, synced, then renamed over it. */
+export async function writeCheckpointFile(path: string, snapshot: MachineSnapshot): Promise<void> {
+  const temporary = `${path}.partial-${String(process.pid)}`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    for (const bytes of encodeCheckpointFile(snapshot)) await writeAll(file, bytes);
+    await file.sync();
+  } catch (error) {
+    await file.close();
+    await unlink(temporary);
+    throw error;
+  }
+  await file.close();
+  await rename(temporary, path);
+  const folder = await open(dirname(path), 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at);
+    at += bytesWritten;
+  }
+}
+
+/** Reads a file made by `writeCheckpointFile`. Every space comes back with `full: true`. */
+export async function readCheckpointFile(path: string): Promise<MachineSnapshot> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    return await decode(path, (length) => readExactly(file, length), size);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readExactly(file: FileHandle, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await file.read(bytes, at, length - at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
+}
+
+/** As `readCheckpointFile`, from bytes in memory. `name` is used in messages. */
+export async function decodeCheckpointFile(bytes: Uint8Array, name = 'checkpoint'): Promise<MachineSnapshot> {
+  let at = 0;
+  const whole = asBuffer(bytes);
+  const read = (length: number): Promise<Buffer> => {
+    const piece = whole.subarray(at, at + length);
+    at += piece.length;
+    return Promise.resolve(piece);
+  };
+  return decode(name, read, bytes.length);
+}
+
+type Read = (length: number) => Promise<Buffer>;
+
+async function decode(name: string, read: Read, sizeBytes: number): Promise<MachineSnapshot> {
+  const damaged = (why: string, cause?: unknown): StorageError =>
+    new StorageError('CHECKPOINT_FILE_DAMAGED', `${name}: damaged checkpoint: ${why}`, {
+      cause,
+      hint: 'restore from an intact copy',
+    });
+  const hash = createHash('sha256');
+  const header = await read(HEADER_BYTES);
+  checkHeader(name, header, damaged);
+  hash.update(header);
+  let left = sizeBytes - header.length;
+  const decoder = new Decoder();
+  for (;;) {
+    const head = await read(BLOCK_HEADER_BYTES);
+    if (head.length < BLOCK_HEADER_BYTES) throw damaged('it ends early');
+    const tag = head.toString('latin1', 0, 4);
+    const length = head.readUInt32LE(4);
+    left -= BLOCK_HEADER_BYTES + length;
+    if (left < 0 || length > MAX_BLOCK_BYTES + MAX_STATE_BYTES) throw damaged('it ends early');
+    hash.update(head);
+    const body = await read(length);
+    if (body.length < length) throw damaged('it ends early');
+    if (tag === 'DONE') {
+      if (left !== 0) throw damaged('bytes follow its end');
+      return finish(decoder, hash, body, damaged);
+    }
+    hash.update(body);
+    try {
+      decoder.take(tag, body);
+    } catch (cause) {
+      throw damaged(cause instanceof Error ? cause.message : 'a block does not decode', cause);
+    }
+  }
+}
+
+type Damaged = (why: string, cause?: unknown) => StorageError;
+
+function checkHeader(name: string, header: Buffer, damaged: Damaged): void {
+  if (!asBuffer(CHECKPOINT_FILE_MAGIC).equals(header.subarray(0, 8)))
+    throw new StorageError('CHECKPOINT_FILE_FOREIGN', `${name}: not a Revenant checkpoint file`);
+  if (header.length < HEADER_BYTES) throw damaged('it ends early');
+  const version = header.readUInt32LE(8);
+  if (version > CHECKPOINT_FILE_VERSION)
+    throw new StorageError(
+      'CHECKPOINT_FILE_NEWER',
+      `${name}: checkpoint format ${String(version)} is newer than ${String(CHECKPOINT_FILE_VERSION)}, the newest this program reads`,
+      { hint: 'use a newer Revenant' },
+    );
+  if (version === 0 || header.readUInt32LE(12) !== 0) throw damaged('its header is inconsistent');
+}
+
+function finish(decoder: Decoder, hash: Hash, body: Buffer, damaged: Damaged): MachineSnapshot {
+  if (!hash.digest().equals(body)) throw damaged('its checksum does not match');
+  try {
+    const snapshot = decoder.result();
+    checkSnapshot(snapshot);
+    return snapshot;
+  } catch (cause) {
+    throw damaged(cause instanceof Error ? cause.message : 'its state is inconsistent', cause);
+  }
+}
+
+interface SpacePieces extends SpaceShape {
+  pages: number;
+  indexes: Uint32Array[];
+  bytes: Uint8Array[];
+}
+
+/** Collects the blocks of one file. */
+class Decoder {
+  #state: Omit<MachineSnapshot, 'spaces'> | undefined;
+  #spaces: SpacePieces[] = [];
+
+  take(tag: string, body: Buffer): void {
+    if (tag === 'STAT') this.#takeState(body);
+    else if (tag === 'PAGE') this.#takePages(body);
+    else throw new Error(`unknown block ${JSON.stringify(tag)}`);
+  }
+
+  #takeState(body: Buffer): void {
+    if (this.#state !== undefined) throw new Error('two STAT blocks');
+    const length = body.length >= 4 ? body.readUInt32LE(0) : 0;
+    if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
+    const { state, spaces } = parseState(decodeState(decompressBlock(body, length)));
+    this.#state = state;
+    this.#spaces = spaces.map((shape) => ({ ...shape, pages: 0, indexes: [], bytes: [] }));
+  }
+
+  #takePages(body: Buffer): void {
+    const space = body.length >= 8 ? this.#spaces[body.readUInt32LE(0)] : undefined;
+    if (space === undefined) throw new Error('a page block of an unknown space');
+    const count = body.readUInt32LE(4);
+    const pagesAt = 8 + count * 4;
+    if (count * space.pageSize > MAX_BLOCK_BYTES || pagesAt > body.length)
+      throw new Error('a page block has an impossible size');
+    const indexes = new Uint32Array(count);
+    for (let i = 0; i < count; i++) indexes[i] = body.readUInt32LE(8 + i * 4);
+    space.bytes.push(decompressBlock(body.subarray(pagesAt), count * space.pageSize));
+    space.indexes.push(indexes);
+    space.pages += count;
+  }
+
+  result(): MachineSnapshot {
+    if (this.#state === undefined) throw new Error('no STAT block');
+    return { ...this.#state, spaces: this.#spaces.map(joinPieces) };
+  }
+}
+
+function joinPieces(space: SpacePieces): SpaceSnapshot {
+  const { name, pageSize, pageCount } = space;
+  const indexes = new Uint32Array(space.pages);
+  const bytes = new Uint8Array(space.pages * pageSize);
+  let at = 0;
+  for (const [i, piece] of space.indexes.entries()) {
+    indexes.set(piece, at);
+    bytes.set(space.bytes[i]!, at * pageSize);
+    at += piece.length;
+  }
+  return { name, pageSize, pageCount, full: true, indexes, bytes };
+}
+
+function encodeStateBody(snapshot: MachineSnapshot): Uint8Array {
+  const { description, cpus, devices, instructions, virtualTimeNs } = snapshot;
+  const spaces = snapshot.spaces.map(({ name, pageSize, pageCount }) => ({ name, pageSize, pageCount }));
+  const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces });
+  if (encoded.length > MAX_STATE_BYTES)
+    throw new StorageError(
+      'SNAPSHOT_INVALID',
+      `the device state of ${String(encoded.length)} bytes is too large`,
+    );
+  return compressBlock(encoded);
+}
+
+function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; spaces: SpaceShape[] } {
+  if (!isRecord(value)) throw new Error('its state is not a map');
+  const { description, cpus, devices, spaces } = value;
+  if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > MAX_SPACES)
+    throw new Error('its state lacks a field');
+  const shapes = spaces as SpaceShape[];
+  for (const shape of shapes) checkSpaceShape(shape);
+  const state = {
+    description,
+    cpus: cpus as unknown[],
+    devices: devices as MachineSnapshot['devices'],
+    instructions: BigInt(value['instructions'] as bigint),
+    virtualTimeNs: BigInt(value['virtualTimeNs'] as bigint),
+  };
+  return { state, spaces: shapes };
+}
+
+function* pageBodies(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
+  const { pageSize } = space;
+  const page = (i: number): Uint8Array => space.bytes.subarray(i * pageSize, (i + 1) * pageSize);
+  const perBlock = Math.max(1, PAGE_BLOCK_BYTES / pageSize);
+  let chosen: number[] = [];
+  const flush = (): Uint8Array => {
+    const head = Buffer.alloc(8 + chosen.length * 4);
+    head.writeUInt32LE(ordinal, 0);
+    head.writeUInt32LE(chosen.length, 4);
+    const raw = new Uint8Array(chosen.length * pageSize);
+    for (const [slot, i] of chosen.entries()) {
+      head.writeUInt32LE(space.indexes[i]!, 8 + slot * 4);
+      raw.set(page(i), slot * pageSize);
+    }
+    chosen = [];
+    return Buffer.concat([head, compressBlock(raw)]);
+  };
+  for (let i = 0; i < space.indexes.length; i++) {
+    if (isZeroPage(page(i))) continue;
+    chosen.push(i);
+    if (chosen.length === perBlock) yield flush();
+  }
+  if (chosen.length > 0) yield flush();
+}
+
+function blockHeader(tag: Tag, length: number): Buffer {
+  const head = Buffer.alloc(BLOCK_HEADER_BYTES);
+  head.write(tag, 0, 'latin1');
+  head.writeUInt32LE(length, 4);
+  return head;
+}
+
+function block(tag: Tag, body: Uint8Array): Uint8Array {
+  return Buffer.concat([blockHeader(tag, body.length), body]);
+}

@@ -1,0 +1,75 @@
+// How state is encoded: MessagePack by field name, and LZ4 blocks with the decoded length in front. Everything that is
+// decoded here may come from a damaged or hostile file, so lengths are bounded before anything is allocated.
+import lz4 from 'lz4-napi';
+import { Packr } from 'msgpackr';
+import { StorageError } from './errors.ts';
+
+// - useRecords off: plain maps, so that any MessagePack reader can read them;
+// - moreTypes: typed arrays (extension 0x74), so that a Uint32Array comes back as one;
+// - integers above 32 bits come as 64-bit integers only from bigints; bigints above 64 bits as extension 0x42.
+const packr = new Packr({
+  useRecords: false,
+  mapsAsObjects: true,
+  moreTypes: true,
+  copyBuffers: true,
+  useBigIntExtension: true,
+});
+
+/** Encodes JSON-like state with bigints and typed arrays. Not kept: functions, class prototypes, the sign of -0. */
+export function encodeState(value: unknown): Uint8Array {
+  return new Uint8Array(packr.pack(value));
+}
+
+/** Decodes what `encodeState` made. Throws `STATE_INVALID` for anything else. */
+export function decodeState(bytes: Uint8Array): unknown {
+  try {
+    return plain(packr.unpack(bytes));
+  } catch (cause) {
+    throw new StorageError('STATE_INVALID', 'the encoded state does not decode', { cause });
+  }
+}
+
+/** The decoder hands out Node Buffers for binary fields; callers get plain Uint8Arrays. */
+function plain(value: unknown): unknown {
+  if (Buffer.isBuffer(value)) return new Uint8Array(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+    const result = value as Record<string, unknown>;
+    for (const key of Object.keys(result)) result[key] = plain(result[key]);
+  }
+  return value;
+}
+
+/** Compresses to `u32 LE decoded length` + LZ4 block. */
+export function compressBlock(bytes: Uint8Array): Uint8Array {
+  return lz4.compressSync(asBuffer(bytes));
+}
+
+/**
+ * Undoes `compressBlock`.
+ * @param decodedBytes the exact length to expect; a block that says or gives another is refused as `STATE_INVALID`.
+ */
+export function decompressBlock(block: Uint8Array, decodedBytes: number): Uint8Array {
+  const buffer = asBuffer(block);
+  if (buffer.length < 5 || buffer.readUInt32LE(0) !== decodedBytes)
+    throw new StorageError('STATE_INVALID', 'an LZ4 block has an unexpected length');
+  let decoded: Uint8Array;
+  try {
+    decoded = lz4.uncompressSync(buffer);
+  } catch (cause) {
+    throw new StorageError('STATE_INVALID', 'an LZ4 block does not decompress', { cause });
+  }
+  if (decoded.length !== decodedBytes)
+    throw new StorageError('STATE_INVALID', 'an LZ4 block decompresses to another length');
+  return decoded;
+}
+
+/** A Buffer view of the same memory. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** True for objects with string keys (not arrays, not typed arrays). */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
