@@ -1,0 +1,100 @@
+/**
+ * What the manual leaves undefined, so that two right processors may differ in it. Sources are the pages of the
+ * instructions in the SDM, Vol. 2 ("Flags Affected", "FPU Flags Affected"), unless a line says otherwise.
+ */
+import type { Instruction } from 'iced-x86';
+import { OpKind, Register, RegisterExt } from 'iced-x86';
+import type { Case } from './case.ts';
+
+const CF = 0x001;
+const PF = 0x004;
+const AF = 0x010;
+const ZF = 0x040;
+const SF = 0x080;
+const OF = 0x800;
+const all = CF | PF | AF | ZF | SF | OF;
+
+/** Flags that are undefined whatever the operands are. */
+const undefinedFlags: Readonly<Record<string, number>> = {
+  AAA: OF | SF | ZF | PF,
+  AAS: OF | SF | ZF | PF,
+  AAD: OF | AF | CF,
+  AAM: OF | AF | CF,
+  DAA: OF,
+  DAS: OF,
+  AND: AF,
+  OR: AF,
+  XOR: AF,
+  TEST: AF,
+  MUL: SF | ZF | AF | PF,
+  IMUL: SF | ZF | AF | PF,
+  DIV: all,
+  IDIV: all,
+  // ZF is defined.
+  BSF: all & ~ZF,
+  BSR: all & ~ZF,
+  BT: OF | SF | AF | PF,
+  BTS: OF | SF | AF | PF,
+  BTR: OF | SF | AF | PF,
+  BTC: OF | SF | AF | PF,
+};
+
+export interface Undefined {
+  /** EFLAGS bits that are not compared. */
+  flags: number;
+  /** Numbers of general-purpose registers that are not compared; the memory operand too when `memory`. */
+  destination: boolean;
+  /** x87 results may differ in the last place (SDM Vol. 1 8.3.10: transcendental instructions, < 1 ulp), C1 with it. */
+  ulps: number;
+  /** Bits of the x87 status word that are not compared. */
+  status: number;
+}
+
+const transcendental = new Set(['F2XM1', 'FYL2X', 'FYL2XP1', 'FSIN', 'FCOS', 'FSINCOS', 'FPTAN', 'FPATAN']);
+
+function operandBits(instruction: Instruction): number {
+  if (instruction.op0Kind === OpKind.Register) return RegisterExt.size(instruction.op0Register) * 8;
+  const name = /r\/m(8|16|32|64)/.exec(instruction.toString());
+  return name === null ? memoryBits(instruction) : Number(name[1]);
+}
+
+/** Size of a memory operand from the intel-syntax text (`byte ptr`). */
+function memoryBits(instruction: Instruction): number {
+  const text = instruction.toString();
+  return text.includes('byte ptr') ? 8 : text.includes('qword ptr') ? 64 : text.includes('dword ptr') ? 32 : 16;
+}
+
+/** The count as the processor uses it: cut to 5 bits, 6 with 64-bit operands. */
+function shiftCount(instruction: Instruction, before: Case, bits: number): number {
+  const last = instruction.opCount - 1;
+  const kind = instruction.opKind(last);
+  const raw = kind === OpKind.Register && instruction.opRegister(last) === Register.CL ? Number(before.gpr(1) & 0xffn) : Number(instruction.immediate(last) & 0xffn);
+  return raw & (bits === 64 ? 63 : 31);
+}
+
+/** SDM SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR, SHLD, SHRD: "Flags Affected". */
+function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case): Undefined {
+  const bits = operandBits(instruction);
+  const count = shiftCount(instruction, before, bits);
+  const result: Undefined = { flags: 0, destination: false, ulps: 0, status: 0 };
+  if (count === 0) return result;
+  if (count > 1) result.flags |= OF;
+  if (mnemonic.startsWith('R')) return result;
+  result.flags |= AF;
+  if (/^SH[LR]D$/.test(mnemonic)) {
+    if (count > bits) return { flags: all, destination: true, ulps: 0, status: 0 };
+  } else if (mnemonic !== 'SAR' && count >= bits) result.flags |= CF;
+  return result;
+}
+
+export function undefinedOf(mnemonic: string, instruction: Instruction, before: Case): Undefined {
+  if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic)) return shiftUndefined(mnemonic, instruction, before);
+  const result: Undefined = { flags: undefinedFlags[mnemonic] ?? 0, destination: false, ulps: 0, status: 0 };
+  // "When the BSWAP instruction references a 16-bit register, the result is undefined."
+  if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
+  if (transcendental.has(mnemonic)) {
+    result.ulps = 1;
+    result.status = 0x200;
+  }
+  return result;
+}
