@@ -86,7 +86,7 @@ export async function writeCheckpointFile(path: string, snapshot: MachineSnapsho
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at);
     at += bytesWritten;
   }

@@ -1,0 +1,111 @@
+// The envelope of every object but packs (docs/CHECKPOINT_FORMAT.md, "Envelope"):
+//
+//   magic(4) version(u16) flags(u16) decoded(u32) stored(u32) salt(16)  payload(stored)  SHA-256(32) of all before
+//
+// The payload is MessagePack, LZ4-compressed when flag 0 is set, sealed with AES-256-GCM when flag 1 is set. The object's
+// name is the associated text of the seal, so that no sealed object can be put in another's place.
+import { hash } from 'node:crypto';
+import { asBuffer, compressBlock, decodeState, decompressBlock, encodeState } from './codec.ts';
+import { SALT_BYTES, type CheckpointKey } from './encryption.ts';
+import { StorageError } from './errors.ts';
+import type { StorageHost } from './host.ts';
+
+export const ENVELOPE_VERSION = 1;
+export const FLAG_LZ4 = 1;
+export const FLAG_SEALED = 2;
+const HEADER_BYTES = 32;
+const HASH_BYTES = 32;
+const MAX_DECODED_BYTES = 1 << 30;
+/** Below this, compression saves nothing worth the call. */
+const COMPRESS_FROM_BYTES = 256;
+
+export interface EnvelopeOptions {
+  /** Four characters that say what it is. */
+  magic: string;
+  /** The object's key, for messages and as the seal's associated text. */
+  name: string;
+  key?: CheckpointKey | undefined;
+}
+
+/** Encodes a value into an envelope. */
+export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: StorageHost }): Uint8Array {
+  const encoded = encodeState(value);
+  let flags = 0;
+  let payload = encoded;
+  if (encoded.length >= COMPRESS_FROM_BYTES) {
+    payload = compressBlock(encoded);
+    flags |= FLAG_LZ4;
+  }
+  const header = Buffer.alloc(HEADER_BYTES);
+  if (options.key !== undefined) {
+    const salt = options.host.random(SALT_BYTES);
+    header.set(salt, 16);
+    payload = options.key.forObject(salt).seal(0, payload, options.name);
+    flags |= FLAG_SEALED;
+  }
+  header.write(options.magic, 0, 'latin1');
+  header.writeUInt16LE(ENVELOPE_VERSION, 4);
+  header.writeUInt16LE(flags, 6);
+  header.writeUInt32LE(encoded.length, 8);
+  header.writeUInt32LE(payload.length, 12);
+  const covered = Buffer.concat([header, payload]);
+  return Buffer.concat([covered, hash('sha256', covered, 'buffer')]);
+}
+
+/** Length of the envelope that begins with these bytes, or undefined when they are too few or no envelope. */
+export function envelopeLength(bytes: Uint8Array, magic: string): number | undefined {
+  const buffer = asBuffer(bytes);
+  if (buffer.length < HEADER_BYTES || buffer.toString('latin1', 0, 4) !== magic) return undefined;
+  return HEADER_BYTES + buffer.readUInt32LE(12) + HASH_BYTES;
+}
+
+/** True when the envelope says that it is encrypted. */
+export function isSealed(bytes: Uint8Array): boolean {
+  return bytes.length >= HEADER_BYTES && (asBuffer(bytes).readUInt16LE(6) & FLAG_SEALED) !== 0;
+}
+
+/**
+ * Decodes an envelope.
+ * @throws StorageError `CHECKPOINT_DAMAGED`, `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`
+ */
+export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unknown {
+  const { name } = options;
+  const damaged = (why: string, cause?: unknown): StorageError =>
+    new StorageError('CHECKPOINT_DAMAGED', `${name}: ${why}`, { cause });
+  const length = envelopeLength(bytes, options.magic);
+  if (length === undefined) throw damaged('it is torn or not what its name says');
+  const buffer = asBuffer(bytes);
+  const version = buffer.readUInt16LE(4);
+  if (version > ENVELOPE_VERSION)
+    throw new StorageError('CHECKPOINT_NEWER', `${name}: written in format ${String(version)}`, {
+      hint: 'use a newer Revenant',
+    });
+  if (buffer.length !== length) throw damaged('it is torn');
+  const covered = buffer.subarray(0, length - HASH_BYTES);
+  if (!hash('sha256', covered, 'buffer').equals(buffer.subarray(length - HASH_BYTES)))
+    throw damaged('its checksum does not match');
+  const payload = unseal(buffer, options);
+  try {
+    const decoded = buffer.readUInt32LE(8);
+    if (decoded > MAX_DECODED_BYTES) throw damaged('it is too large');
+    const compressed = (buffer.readUInt16LE(6) & FLAG_LZ4) !== 0;
+    return decodeState(compressed ? decompressBlock(payload, decoded) : payload);
+  } catch (cause) {
+    throw damaged('its contents do not decode', cause);
+  }
+}
+
+function unseal(buffer: Buffer, { key, name }: EnvelopeOptions): Uint8Array {
+  const payload = buffer.subarray(HEADER_BYTES, buffer.length - HASH_BYTES);
+  if (!isSealed(buffer)) return payload;
+  if (key === undefined)
+    throw new StorageError('KEY_NEEDED', `${name}: it is encrypted and no key was given`, {
+      hint: 'set REVENANT_KEY or REVENANT_KEY_FILE',
+    });
+  const opened = key.forObject(buffer.subarray(16, 16 + SALT_BYTES)).open(0, payload, name);
+  if (opened === undefined)
+    throw new StorageError('KEY_WRONG', `${name}: it does not open with this key`, {
+      hint: 'it was encrypted under another key, or someone changed it',
+    });
+  return opened;
+}

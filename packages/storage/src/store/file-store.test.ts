@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { isStoreError } from '../errors.ts';
+import { testStoreContract } from './contract.ts';
+import { FileStore } from './file-store.ts';
+import { openStore } from './open-store.ts';
+
+const root = await mkdtemp(join(tmpdir(), 'revenant-store-'));
+after(() => rm(root, { recursive: true, force: true }));
+
+testStoreContract('file:', { open: () => openStore(`file:${join(root, 'contract')}`) });
+
+test('a torn file is refused by name', async () => {
+  const store = await FileStore.open(join(root, 'torn'));
+  await store.put('a/b', Buffer.from('some bytes'));
+  await truncate(join(root, 'torn/a/b~'), 52);
+  await assert.rejects(
+    store.get('a/b'),
+    (error) => isStoreError(error, 'DAMAGED') && error.message.includes('a/b'),
+  );
+  await store.close();
+});
+
+test('old versions are collected by age, and the newest stays', async () => {
+  const folder = join(root, 'aged');
+  const store = await FileStore.open(folder, { keepVersionsMs: 1000 });
+  let { version } = await store.put('r', Buffer.from('0'), { ifAbsent: true });
+  for (let i = 2; i < 16; i++)
+    ({ version } = await store.put('r', Buffer.from(String(i)), { ifVersion: version }));
+  for (const name of await readdir(join(folder, 'r~v'))) await utimes(join(folder, 'r~v', name), 1, 1);
+  ({ version } = await store.put('r', Buffer.from('16'), { ifVersion: version }));
+  assert.deepEqual(await readdir(join(folder, 'r~v')), ['v000016']);
+  await store.put('r', Buffer.from('17'), { ifVersion: version });
+  assert.equal(Buffer.from((await store.get('r'))!.body).toString(), '17');
+  await store.close();
+});
+
+/** A store whose next link waits until `during` is done. */
+async function stalling(folder: string, during: () => Promise<void>): Promise<FileStore> {
+  let once = true;
+  const beforeLink = async (): Promise<void> => {
+    if (once) {
+      once = false;
+      await during();
+    }
+  };
+  return FileStore.open(folder, { beforeLink });
+}
+
+for (const collected of [1, 2]) {
+  test(`a writer that stalled until ${String(collected)} slots were collected does not win`, async () => {
+    const folder = join(root, `stalled-${String(collected)}`);
+    const store = await FileStore.open(folder);
+    const first = await store.put('r', Buffer.from('1'), { ifAbsent: true });
+    const stalled = await stalling(folder, async () => {
+      let { version } = first;
+      for (let i = 2; i <= 4; i++)
+        ({ version } = await store.put('r', Buffer.from(String(i)), { ifVersion: version }));
+      for (let slot = 2; slot < 2 + collected; slot++) await rm(join(folder, `r~v/v00000${String(slot)}`));
+    });
+    await assert.rejects(stalled.put('r', Buffer.from('stale'), { ifVersion: first.version }), (error) =>
+      // When its successor's slot is gone too, it cannot tell, and must not say that it won.
+      collected === 1 ? isStoreError(error, 'CONFLICT') : isStoreError(error) && error.outcome === 'unknown',
+    );
+    assert.equal(Buffer.from((await store.get('r'))!.body).toString(), '4');
+    await store.close();
+    await stalled.close();
+  });
+}
+
+test('temporary files of crashed writers are removed when old', async () => {
+  const folder = join(root, 'temporary');
+  await (await FileStore.open(folder)).close();
+  await writeFile(join(folder, '.tmp/1-old'), 'x');
+  await utimes(join(folder, '.tmp/1-old'), 1, 1);
+  await writeFile(join(folder, '.tmp/1-new'), 'x');
+  await (await FileStore.open(folder)).close();
+  assert.deepEqual(await readdir(join(folder, '.tmp')), ['1-new']);
+});

@@ -1,0 +1,514 @@
+// `file:` the embedded default: one directory, local or NFS.
+//
+// An object is one of:
+//   NAME~              a plain file: written once (ifAbsent: link(2)) or replaced (rename(2))
+//   NAME~v/v000002 …   versions of an object that was put with ifVersion; the highest one counts
+// Each file is a 48-byte header (magic, length, own nonce, predecessor's nonce) and the body. A version is the slot number
+// and the nonce. To swap, a temporary file is written, synced and linked to the next slot: EEXIST is a conflict, unless
+// the inode is one's own (a lost NFS reply).
+//
+// Invariants: a file under its final name is never changed; the successor of a version names it by nonce, so that a
+// stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
+// NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
+import { randomBytes } from 'node:crypto';
+import type { Dirent, Stats } from 'node:fs';
+import {
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { asBuffer } from '../codec.ts';
+import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
+import {
+  checkKey,
+  conflict,
+  MAX_LIST,
+  type ListedObject,
+  type ListOptions,
+  type ListPage,
+  type ObjectStore,
+  type ObjectVersion,
+  type PutOptions,
+  type StoredObject,
+} from './object-store.ts';
+
+const MAGIC = 0x424f5652; // "RVOB"
+const HEADER_BYTES = 48;
+const NONCE_BYTES = 16;
+const NO_NONCE = Buffer.alloc(NONCE_BYTES);
+const TEMPORARY = '.tmp';
+/** Every so many swaps of a record its old versions are looked at. */
+const COLLECT_EVERY = 16;
+
+export interface FileStoreOptions {
+  /** Versions older than the newest by this are removed. Default 60 s. */
+  keepVersionsMs?: number;
+  /** Temporary files of crashed writers older than this are removed on opening. Default 1 h. */
+  keepTemporaryMs?: number;
+  /** Called before each link: a place for tests to stall a writer. */
+  beforeLink?: () => Promise<void>;
+}
+
+interface Located {
+  path: string;
+  /** Slot 1 is the plain file. */
+  slot: number;
+}
+
+interface Found {
+  key: string;
+  versioned: boolean;
+}
+
+interface Header {
+  length: number;
+  nonce: Buffer;
+  predecessor: Buffer;
+}
+
+export class FileStore implements ObjectStore {
+  readonly url: string;
+  readonly #root: string;
+  readonly #options: Required<FileStoreOptions>;
+  readonly #folders = new Set<string>();
+  readonly #unsynced = new Set<string>();
+  #closed = false;
+
+  private constructor(root: string, options: FileStoreOptions) {
+    this.#root = root;
+    this.url = `file:${root}`;
+    this.#options = {
+      keepVersionsMs: 60_000,
+      keepTemporaryMs: 3_600_000,
+      beforeLink: () => Promise.resolve(),
+      ...options,
+    };
+  }
+
+  /** Opens (and makes) the directory, and clears what crashed writers left behind. */
+  static async open(root: string, options: FileStoreOptions = {}): Promise<FileStore> {
+    const store = new FileStore(resolve(root), options);
+    await guard(root, 'not-applied', async () => {
+      await mkdir(join(store.#root, TEMPORARY), { recursive: true });
+      await store.#clearTemporary();
+    });
+    return store;
+  }
+
+  async get(key: string): Promise<StoredObject | undefined> {
+    const found = await this.#read(key, 0, Number.MAX_SAFE_INTEGER);
+    return found && { body: found.bytes, version: versionOf(found.slot, found.header.nonce) };
+  }
+
+  async getRange(key: string, start: number, length: number): Promise<Uint8Array | undefined> {
+    return (await this.#read(key, start, length))?.bytes;
+  }
+
+  async put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<{ version: ObjectVersion }> {
+    this.#check(key);
+    return guard(key, 'unknown', async () => {
+      if (options.ifVersion !== undefined) return this.#swap(key, body, options.ifVersion);
+      if (options.ifAbsent === true) return this.#create(key, body);
+      return this.#replace(key, body, options.durable ?? true);
+    });
+  }
+
+  async list(prefix: string, options: ListOptions = {}): Promise<ListPage> {
+    this.#check();
+    const limit = Math.min(options.limit ?? MAX_LIST, MAX_LIST);
+    const objects: ListedObject[] = [];
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    return guard(prefix, 'not-applied', async () => {
+      for await (const { key, versioned } of this.#walk(folder, prefix, options.after ?? '')) {
+        const path = join(this.#root, key);
+        const newest = versioned ? (await slotsOf(`${path}~v`)).at(-1) : undefined;
+        const sizeBytes = await sizeOf(slotPath(path, newest ?? 1));
+        if (sizeBytes === undefined) continue;
+        if (objects.length === limit) return { objects, more: true };
+        objects.push({ key, sizeBytes });
+      }
+      return { objects, more: false };
+    });
+  }
+
+  async delete(keys: readonly string[]): Promise<void> {
+    for (const key of keys) {
+      this.#check(key);
+      const path = join(this.#root, key);
+      await guard(key, 'unknown', async () => {
+        await rm(`${path}~v`, { recursive: true, force: true });
+        await rm(`${path}~`, { force: true });
+        this.#unsynced.delete(`${path}~`);
+      });
+    }
+  }
+
+  async flush(): Promise<void> {
+    this.#check();
+    const paths = [...this.#unsynced];
+    await guard('flush', 'unknown', async () => {
+      await Promise.all(paths.map((path) => syncPath(path)));
+      await Promise.all([...new Set(paths.map((path) => dirname(path)))].map((path) => syncPath(path)));
+    });
+    for (const path of paths) this.#unsynced.delete(path);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.flush();
+    this.#closed = true;
+  }
+
+  #check(key?: string): void {
+    if (this.#closed) throw new StoreError('CLOSED', 'the store is closed');
+    if (key !== undefined) checkKey(key);
+  }
+
+  async #locate(key: string): Promise<Located | undefined> {
+    const path = join(this.#root, key);
+    const slots = await slotsOf(`${path}~v`);
+    const newest = slots.at(-1);
+    if (newest !== undefined) return { path: slotPath(path, newest), slot: newest };
+    return { path: `${path}~`, slot: 1 };
+  }
+
+  /** Reads a range of the newest version. A version may be collected between finding and opening it: look again. */
+  async #read(
+    key: string,
+    start: number,
+    length: number,
+  ): Promise<{ bytes: Uint8Array; header: Header; slot: number } | undefined> {
+    this.#check(key);
+    return guard(key, 'not-applied', async () => {
+      for (let attempt = 0; attempt < 8; attempt++) {
+        const located = await this.#locate(key);
+        if (located === undefined) return undefined;
+        const found = await readObject(key, located.path, start, length);
+        if (found !== undefined) return { ...found, slot: located.slot };
+        if (located.slot === 1 && (await slotsOf(`${join(this.#root, key)}~v`)).length === 0)
+          return undefined;
+      }
+      throw new StoreError('UNAVAILABLE', `${key}: it changes faster than it can be read`);
+    });
+  }
+
+  async #create(key: string, body: Uint8Array): Promise<{ version: ObjectVersion }> {
+    const path = join(this.#root, key);
+    if ((await slotsOf(`${path}~v`)).length > 0) throw conflict(key);
+    const nonce = randomBytes(NONCE_BYTES);
+    await this.#linkNew(key, `${path}~`, encode(body, nonce, NO_NONCE));
+    return { version: versionOf(1, nonce) };
+  }
+
+  async #replace(key: string, body: Uint8Array, durable: boolean): Promise<{ version: ObjectVersion }> {
+    const path = join(this.#root, key);
+    for (;;) {
+      const newest = (await slotsOf(`${path}~v`)).at(-1);
+      if (newest === undefined) break;
+      // A record that is swapped elsewhere keeps its history: add to it.
+      const current = await readObject(key, slotPath(path, newest), 0, 0);
+      if (current === undefined) continue;
+      try {
+        return await this.#swap(key, body, versionOf(newest, current.header.nonce));
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.code !== 'CONFLICT') throw error;
+      }
+    }
+    const nonce = randomBytes(NONCE_BYTES);
+    const temporary = await this.#writeTemporary(encode(body, nonce, NO_NONCE), durable);
+    await this.#makeFolder(dirname(path));
+    await rename(temporary, `${path}~`);
+    if (durable) await syncPath(dirname(path));
+    else this.#unsynced.add(`${path}~`);
+    return { version: versionOf(1, nonce) };
+  }
+
+  async #swap(key: string, body: Uint8Array, expected: ObjectVersion): Promise<{ version: ObjectVersion }> {
+    const path = join(this.#root, key);
+    const located = await this.#locate(key);
+    const current = located && (await readObject(key, located.path, 0, 0));
+    if (located === undefined || current === undefined) throw conflict(key);
+    if (versionOf(located.slot, current.header.nonce) !== expected) throw conflict(key);
+    const nonce = randomBytes(NONCE_BYTES);
+    const slot = located.slot + 1;
+    await this.#linkNew(key, slotPath(path, slot), encode(body, nonce, current.header.nonce));
+    await this.#confirm(key, path, slot, nonce);
+    if (slot % COLLECT_EVERY === 0) await this.#collect(path);
+    return { version: versionOf(slot, nonce) };
+  }
+
+  /** A writer that stalled before its link may have filled a slot that was collected: its successor tells. */
+  async #confirm(key: string, path: string, slot: number, nonce: Buffer): Promise<void> {
+    const later = (await slotsOf(`${path}~v`)).filter((other) => other > slot);
+    if (later.length === 0) return;
+    if (later[0] === slot + 1) {
+      const successor = await readObject(key, slotPath(path, slot + 1), 0, 0);
+      if (successor?.header.predecessor.equals(nonce) === true) return;
+      if (successor === undefined) throw lostTrack(key);
+    } else if (later[0]! > slot + 1) {
+      // The successor itself is gone: the stall was longer than versions are kept.
+      throw lostTrack(key);
+    }
+    await rm(slotPath(path, slot), { force: true });
+    throw conflict(key);
+  }
+
+  async #linkNew(key: string, path: string, bytes: Uint8Array): Promise<void> {
+    const temporary = await this.#writeTemporary(bytes, true);
+    try {
+      await this.#makeFolder(dirname(path));
+      await this.#options.beforeLink();
+      await link(temporary, path);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error;
+      const [ours, theirs] = await Promise.all([stat(temporary), statOrNone(path)]);
+      if (theirs === undefined || ours.ino !== theirs.ino || ours.dev !== theirs.dev) throw conflict(key);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    await syncPath(dirname(path));
+  }
+
+  async #writeTemporary(bytes: Uint8Array, sync: boolean): Promise<string> {
+    const path = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
+    try {
+      const file = await open(path, 'wx', 0o600);
+      try {
+        for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten;
+        if (sync) await file.datasync();
+      } finally {
+        await file.close();
+      }
+      return path;
+    } catch (error) {
+      await rm(path, { force: true });
+      // Nothing was published yet.
+      throw storeError('temporary file', error, 'not-applied');
+    }
+  }
+
+  async #makeFolder(path: string): Promise<void> {
+    if (this.#folders.has(path)) return;
+    const made = await mkdir(path, { recursive: true });
+    if (made !== undefined) {
+      // The new entries must survive a power cut: sync from the new folder up to the first one that was there.
+      for (let at = path; at.length >= dirname(made).length; at = dirname(at)) await syncPath(at);
+    }
+    this.#folders.add(path);
+  }
+
+  async #collect(path: string): Promise<void> {
+    const slots = await slotsOf(`${path}~v`);
+    const newest = slots.pop();
+    if (newest === undefined) return;
+    const { mtimeMs } = await stat(slotPath(path, newest));
+    for (const slot of slots) {
+      const old = await statOrNone(slotPath(path, slot));
+      if (old === undefined) continue;
+      // Ascending: once one is young enough, so are the rest.
+      if (mtimeMs - old.mtimeMs < this.#options.keepVersionsMs) return;
+      await rm(slotPath(path, slot), { force: true });
+    }
+  }
+
+  async #clearTemporary(): Promise<void> {
+    const folder = join(this.#root, TEMPORARY);
+    const probe = await this.#writeTemporary(new Uint8Array(0), false);
+    // The file system's own clock: on NFS it is the server's.
+    const now = (await stat(probe)).mtimeMs;
+    await unlink(probe);
+    for (const name of await readdir(folder)) {
+      const found = await statOrNone(join(folder, name));
+      if (found !== undefined && now - found.mtimeMs > this.#options.keepTemporaryMs)
+        await rm(join(folder, name), { force: true });
+    }
+  }
+
+  /** Keys below `folder` ('' or ending in a slash) that begin with `prefix` and lie after `after`, in byte order. */
+  async *#walk(folder: string, prefix: string, after: string): AsyncGenerator<Found, void> {
+    for (const [entry, versioned] of keysIn(await entriesOf(join(this.#root, folder)))) {
+      const key = folder + entry;
+      if (key.endsWith('/')) {
+        const skip = after > key && !after.startsWith(key);
+        if (!skip && (key.startsWith(prefix) || prefix.startsWith(key)))
+          yield* this.#walk(key, prefix, after);
+      } else if (key.startsWith(prefix) && key > after) {
+        yield { key, versioned };
+      }
+    }
+  }
+}
+
+/** Object names, and folder names with a slash, in the byte order of the keys that they stand for; and if versioned. */
+function keysIn(entries: Dirent[]): [string, boolean][] {
+  const names = new Map<string, boolean>();
+  for (const { name } of entries) {
+    if (name === TEMPORARY) continue;
+    if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
+    else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
+    else names.set(`${name}/`, false);
+  }
+  return [...names].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function versionOf(slot: number, nonce: Buffer): ObjectVersion {
+  return `${String(slot)}.${nonce.toString('hex')}`;
+}
+
+function slotPath(path: string, slot: number): string {
+  return slot === 1 ? `${path}~` : join(`${path}~v`, `v${String(slot).padStart(6, '0')}`);
+}
+
+/** Slot numbers in a version folder, ascending; none when there is no such folder. */
+async function slotsOf(folder: string): Promise<number[]> {
+  const names = await entriesOf(folder);
+  return names
+    .map((entry) => Number(/^v(\d+)$/.exec(entry.name)?.[1] ?? 0))
+    .filter((slot) => slot > 0)
+    .sort((a, b) => a - b);
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function encode(body: Uint8Array, nonce: Buffer, predecessor: Buffer): Uint8Array {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + body.length);
+  bytes.fill(0, 0, HEADER_BYTES);
+  bytes.writeUInt32LE(MAGIC, 0);
+  bytes.writeUInt32LE(1, 4);
+  bytes.writeUInt32LE(body.length, 8);
+  nonce.copy(bytes, 16);
+  predecessor.copy(bytes, 32);
+  bytes.set(body, HEADER_BYTES);
+  return bytes;
+}
+
+async function readObject(
+  key: string,
+  path: string,
+  start: number,
+  length: number,
+): Promise<{ bytes: Uint8Array; header: Header } | undefined> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const header = parseHeader(key, await readAt(file, 0, HEADER_BYTES));
+    const wanted = Math.max(0, Math.min(length, header.length - start));
+    const bytes = await readAt(file, HEADER_BYTES + start, wanted);
+    if (bytes.length < wanted) throw torn(key);
+    return { bytes, header };
+  } finally {
+    await file.close();
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
+}
+
+function parseHeader(key: string, bytes: Buffer): Header {
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) throw torn(key);
+  return {
+    length: bytes.readUInt32LE(8),
+    nonce: bytes.subarray(16, 32),
+    predecessor: bytes.subarray(32, 48),
+  };
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  const found = await statOrNone(path);
+  return found && Math.max(0, found.size - HEADER_BYTES);
+}
+
+async function statOrNone(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function syncPath(path: string): Promise<void> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    // Deleted since: nothing left to keep.
+    if (codeOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function torn(key: string): StoreError {
+  return new StoreError('DAMAGED', `${key}: the stored object is torn`, { retryable: false });
+}
+
+function lostTrack(key: string): StoreError {
+  return new StoreError('UNAVAILABLE', `${key}: cannot tell whether the swap held`, { outcome: 'unknown' });
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
+
+const STORE_CODES: Record<string, StoreErrorCode> = {
+  ENOSPC: 'FULL',
+  EDQUOT: 'FULL',
+  EFBIG: 'FULL',
+  EACCES: 'ACCESS_DENIED',
+  EPERM: 'ACCESS_DENIED',
+  EROFS: 'ACCESS_DENIED',
+  ETIMEDOUT: 'TIMEOUT',
+  EIO: 'UNAVAILABLE',
+  ESTALE: 'UNAVAILABLE',
+  EMFILE: 'UNAVAILABLE',
+  ENFILE: 'UNAVAILABLE',
+  EAGAIN: 'UNAVAILABLE',
+};
+
+function storeError(key: string, error: unknown, outcome: StoreOutcome): StoreError {
+  if (error instanceof StoreError) return error;
+  const code = STORE_CODES[codeOf(error) ?? ''] ?? 'FAILED';
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error });
+}
+
+async function guard<T>(key: string, outcome: StoreOutcome, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeError(key, error, outcome);
+  }
+}

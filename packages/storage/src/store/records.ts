@@ -1,0 +1,74 @@
+// Small records that are compared and swapped. Each carries a nonce: a refused or unanswered conditional put may be one's
+// own lost reply, and the nonce read back tells (docs/CHECKPOINT_FORMAT.md, "Records").
+import { isRecord } from '../codec.ts';
+import { isStoreError, StorageError, StoreError } from '../errors.ts';
+import { newNonce, type StorageHost } from '../host.ts';
+import { openEnvelope, sealEnvelope } from '../envelope.ts';
+import { conflict, type ObjectStore, type ObjectVersion } from './object-store.ts';
+
+export interface StoredRecord {
+  value: Record<string, unknown>;
+  version: ObjectVersion;
+}
+
+const MAGIC = 'RVRC';
+const ATTEMPTS = 6;
+
+/** Reads a record, or undefined when there is none. Throws `CHECKPOINT_DAMAGED` when it is torn or flipped. */
+export async function getRecord(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
+  const object = await store.get(key);
+  if (object === undefined) return undefined;
+  const value = openEnvelope(object.body, { magic: MAGIC, name: key });
+  if (!isRecord(value)) throw new StorageError('CHECKPOINT_DAMAGED', `${key}: the record is not a map`);
+  return { value, version: object.version };
+}
+
+/**
+ * Puts a record under a condition and finds out what became of it, whatever the store answers.
+ * Repeating is safe: the condition allows one success, and the nonce tells whose.
+ * @param expected the version to replace, or undefined to create.
+ * @throws StoreError `CONFLICT`: another's record is there. `UNAVAILABLE`, outcome unknown: the store did not let us know.
+ */
+export async function putRecord(
+  store: ObjectStore,
+  host: StorageHost,
+  key: string,
+  value: Record<string, unknown>,
+  expected: ObjectVersion | undefined,
+): Promise<StoredRecord> {
+  const nonce = newNonce(host);
+  const stamped = { ...value, nonce };
+  const body = sealEnvelope(stamped, { magic: MAGIC, name: key, host });
+  const condition = expected === undefined ? { ifAbsent: true } : { ifVersion: expected };
+  let last: unknown;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt > 0) await host.sleep(Math.min(1000, 20 * 2 ** attempt));
+    try {
+      const { version } = await store.put(key, body, condition);
+      return { value: stamped, version };
+    } catch (error) {
+      last = error;
+      if (!isStoreError(error)) throw error;
+      if (error.code !== 'CONFLICT' && error.outcome === 'not-applied' && !error.retryable) throw error;
+    }
+    const found = await readBack(store, key);
+    if (found?.value['nonce'] === nonce) return { value: stamped, version: found.version };
+    // Another's version is there, so no attempt of ours can land any more.
+    if (found !== undefined && found.version !== expected) throw conflict(key);
+  }
+  throw new StoreError('UNAVAILABLE', `${key}: cannot tell whether the change was made`, {
+    outcome: 'unknown',
+    cause: last,
+    retryable: true,
+  });
+}
+
+/** The record as it is, or undefined when it is absent or the store does not say. */
+async function readBack(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
+  try {
+    return await getRecord(store, key);
+  } catch (error) {
+    if (isStoreError(error)) return undefined;
+    throw error;
+  }
+}
