@@ -1,0 +1,237 @@
+/** Body of one function: statements are emitted as they are called; control flow is structured. */
+import { Bytes } from './bytes.ts';
+import { coerce, storeOpcode } from './expr.ts';
+import type { Expr, I32, Operand, WasmType } from './expr.ts';
+
+export const typeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
+
+export interface FunctionType {
+  params: readonly WasmType[];
+  result?: WasmType | undefined;
+}
+
+/** Something callable by index: an import or a function of the module. */
+export interface FunctionRef {
+  readonly index: number;
+  readonly type: FunctionType;
+}
+
+export interface Local<T extends WasmType = WasmType> extends Expr<T> {
+  readonly index: number;
+}
+
+/** Target of branches: the depth at which its block or loop was opened. */
+export interface Label {
+  readonly depth: number;
+}
+
+const emptyBlock = 0x40;
+
+export class Code {
+  readonly bytes = new Bytes();
+  private readonly localTypes: WasmType[] = [];
+  private readonly paramCount: number;
+  private depth = 0;
+
+  constructor(params: readonly WasmType[]) {
+    this.paramCount = params.length;
+  }
+
+  param<T extends WasmType>(type: T, index: number): Local<T> {
+    return localAt(type, index);
+  }
+
+  /** A new local, 0 at first. */
+  local<T extends WasmType>(type: T): Local<T> {
+    this.localTypes.push(type);
+    return localAt(type, this.paramCount + this.localTypes.length - 1);
+  }
+
+  /** Evaluates `expr` now; the result can be used any number of times. Constants stay constants. */
+  let<T extends WasmType>(expr: Expr<T>): Expr<T> {
+    if (expr.constant !== undefined || 'index' in expr) return expr;
+    const local = this.local(expr.type);
+    this.set(local, expr);
+    return local;
+  }
+
+  /** A fresh local with the value of `expr`, to be changed by `set`. */
+  variable<T extends WasmType>(expr: Expr<T>): Local<T> {
+    const local = this.local(expr.type);
+    this.set(local, expr);
+    return local;
+  }
+
+  set<T extends WasmType>(local: Local<T>, value: Operand): void {
+    coerce(local.type, value).emit(this.bytes);
+    this.bytes.u8(0x21);
+    this.bytes.u32(local.index);
+  }
+
+  /** Stores the low `bytes` bytes of `value` at `address + offset`. */
+  store(bytes: number, address: I32, value: Expr, offset = 0): void {
+    address.emit(this.bytes);
+    value.emit(this.bytes);
+    this.bytes.raw(storeOpcode(value.type, bytes));
+    this.bytes.u8(0);
+    this.bytes.u32(offset);
+  }
+
+  /** Evaluates for its effects. */
+  drop(expr: Expr): void {
+    expr.emit(this.bytes);
+    this.bytes.u8(0x1a);
+  }
+
+  /** Calls a function without result. */
+  call(target: FunctionRef, ...args: Operand[]): void {
+    if (target.type.result !== undefined) throw new Error('a call with a result is an expression');
+    emitCall(this.bytes, target, args);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    condition.emit(this.bytes);
+    this.bytes.raw([0x04, emptyBlock]);
+    this.depth++;
+    then();
+    if (otherwise !== undefined) {
+      this.bytes.u8(0x05);
+      otherwise();
+    }
+    this.depth--;
+    this.bytes.u8(0x0b);
+  }
+
+  /** Branching to the label leaves the block. */
+  block(body: (label: Label) => void): void {
+    this.structured(0x02, body);
+  }
+
+  /** Branching to the label starts the next round. */
+  loop(body: (label: Label) => void): void {
+    this.structured(0x03, body);
+  }
+
+  private structured(opcode: number, body: (label: Label) => void): void {
+    this.bytes.raw([opcode, emptyBlock]);
+    this.depth++;
+    body({ depth: this.depth });
+    this.depth--;
+    this.bytes.u8(0x0b);
+  }
+
+  /** Legacy exception handling: `handler` runs when `body` throws `tag`. */
+  tryCatch(tag: number, body: () => void, handler: () => void): void {
+    this.bytes.raw([0x06, emptyBlock]);
+    this.depth++;
+    body();
+    this.bytes.u8(0x07);
+    this.bytes.u32(tag);
+    handler();
+    this.depth--;
+    this.bytes.u8(0x0b);
+  }
+
+  throw(tag: number): void {
+    this.bytes.u8(0x08);
+    this.bytes.u32(tag);
+  }
+
+  br(label: Label): void {
+    this.bytes.u8(0x0c);
+    this.bytes.u32(this.depth - label.depth);
+  }
+
+  brIf(label: Label, condition: I32): void {
+    condition.emit(this.bytes);
+    this.bytes.u8(0x0d);
+    this.bytes.u32(this.depth - label.depth);
+  }
+
+  /** Jumps to `labels[index]`, or to `otherwise`. */
+  brTable(index: I32, labels: readonly Label[], otherwise: Label): void {
+    index.emit(this.bytes);
+    this.bytes.u8(0x0e);
+    this.bytes.u32(labels.length);
+    for (const label of [...labels, otherwise]) this.bytes.u32(this.depth - label.depth);
+  }
+
+  return(value?: Expr): void {
+    value?.emit(this.bytes);
+    this.bytes.u8(0x0f);
+  }
+
+  unreachable(): void {
+    this.bytes.u8(0x00);
+  }
+
+  /** Locals, code and end, as the code section wants them. */
+  finish(): Bytes {
+    const out = new Bytes();
+    const runs: [WasmType, number][] = [];
+    for (const type of this.localTypes) {
+      const last = runs.at(-1);
+      if (last?.[0] === type) last[1]++;
+      else runs.push([type, 1]);
+    }
+    out.u32(runs.length);
+    for (const [type, count] of runs) {
+      out.u32(count);
+      out.u8(typeCode[type]);
+    }
+    out.append(this.bytes);
+    out.u8(0x0b);
+    return out;
+  }
+}
+
+function localAt<T extends WasmType>(type: T, index: number): Local<T> {
+  return {
+    type,
+    index,
+    emit(out) {
+      out.u8(0x20);
+      out.u32(index);
+    },
+  };
+}
+
+function emitCall(out: Bytes, target: FunctionRef, args: readonly Operand[]): void {
+  const { params } = target.type;
+  if (args.length !== params.length)
+    throw new Error(`function ${target.index} takes ${params.length} arguments, got ${args.length}`);
+  params.forEach((type, i) => coerce(type, args[i] ?? 0).emit(out));
+  out.u8(0x10);
+  out.u32(target.index);
+}
+
+/** A call whose result is a value. */
+export function callExpr<T extends WasmType>(type: T, target: FunctionRef, ...args: Operand[]): Expr<T> {
+  if (target.type.result !== type)
+    throw new Error(`function ${target.index} gives ${target.type.result ?? 'nothing'}, not ${type}`);
+  return {
+    type,
+    emit(out) {
+      emitCall(out, target, args);
+    },
+  };
+}
+
+/** An indirect call through table 0 of a function type of the module. */
+export function callIndirect<T extends WasmType>(
+  type: T,
+  typeIndex: number,
+  slot: I32,
+  ...args: Expr[]
+): Expr<T> {
+  return {
+    type,
+    emit(out) {
+      for (const arg of args) arg.emit(out);
+      slot.emit(out);
+      out.u8(0x11);
+      out.u32(typeIndex);
+      out.u8(0);
+    },
+  };
+}
