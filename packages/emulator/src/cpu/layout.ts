@@ -258,6 +258,9 @@ export const Cpu = {
   debugCtl: 2472, // i64
   /** What each data access must be checked for on the slow path (the TLB pointers then name the empty table). */
   accessChecks: 2480, // i32, AccessCheck bits
+  /** Bits of RIP and of RSP that count in the current mode (kept by updateMode): 0xffff, 0xffff_ffff or ~0. */
+  ripMask: 2488, // i64
+  stackMask: 2496, // i64
   end: 2560,
 } as const;
 
@@ -391,9 +394,10 @@ export const Record = {
   link: 44, // u32
   /** Mask of effective addresses: 0xffff, 0xffff_ffff or ~0. */
   addressMask: 48, // i64
-  /** Next record of fall-through linking / block header back pointer. */
+  /** Address of the block's header. */
   block: 56, // u32
-  spare: 60, // u32
+  /** As `link`, for falling through to the next block. */
+  fallLink: 60, // u32
 } as const;
 export const recordBytes = 64;
 export const RecordPrefix = { lock: 1, rep: 2, repne: 4, rex: 8 } as const;
@@ -413,13 +417,45 @@ export const FpuTrap = {
 } as const;
 
 export const Vector = {
-  de: 0, db: 1, nmi: 2, bp: 3, of: 4, br: 5, ud: 6, nm: 7, df: 8, ts: 10, np: 11, ss: 12, gp: 13, pf: 14, mf: 16, ac: 17, mc: 18, xm: 19,
+  de: 0,
+  db: 1,
+  nmi: 2,
+  bp: 3,
+  of: 4,
+  br: 5,
+  ud: 6,
+  nm: 7,
+  df: 8,
+  ts: 10,
+  np: 11,
+  ss: 12,
+  gp: 13,
+  pf: 14,
+  mf: 16,
+  ac: 17,
+  mc: 18,
+  xm: 19,
 } as const;
 
 /** Bits of EFLAGS. */
 export const Flag = {
-  cf: 1, pf: 4, af: 0x10, zf: 0x40, sf: 0x80, tf: 0x100, if: 0x200, df: 0x400, of: 0x800, iopl: 0x3000, nt: 0x4000,
-  rf: 0x1_0000, vm: 0x2_0000, ac: 0x4_0000, vif: 0x8_0000, vip: 0x10_0000, id: 0x20_0000,
+  cf: 1,
+  pf: 4,
+  af: 0x10,
+  zf: 0x40,
+  sf: 0x80,
+  tf: 0x100,
+  if: 0x200,
+  df: 0x400,
+  of: 0x800,
+  iopl: 0x3000,
+  nt: 0x4000,
+  rf: 0x1_0000,
+  vm: 0x2_0000,
+  ac: 0x4_0000,
+  vif: 0x8_0000,
+  vip: 0x10_0000,
+  id: 0x20_0000,
 } as const;
 /** The arithmetic flags, kept lazily. */
 export const arithmeticFlags = 0x8d5;

@@ -1,0 +1,225 @@
+/**
+ * What the semantics of an instruction are written against. A semantic function is run once per handler (row, operand
+ * size, form) and emits code through `b`. It never knows where its operands come from: the interpreter's builder reads
+ * them from a predecoded record, the translator's from constants and locals.
+ *
+ *   const add: Semantics = (b) => {
+ *     const a = b.modify(0);              // operand 0, to be written back
+ *     const c = b.read(1);
+ *     const r = b.let(x.add(a, c));
+ *     b.write(0, r);                      // may fault only if read or modify did not
+ *     b.flags.add(a, c, r);
+ *   };
+ *
+ * Values: integer operands are i32 (zero-extended) up to 4 bytes and i64 for 8; XMM operands are v128 through
+ * readVector/writeVector. Expressions are used once; `let` binds one that is needed again.
+ * Order: everything that can fault comes before the first change of state that survives.
+ */
+import type { Code, Local } from '../wasm/code.ts';
+import * as x from '../wasm/expr.ts';
+import type { Expr, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
+import { callExpr } from '../wasm/code.ts';
+import type { FunctionRef } from '../wasm/code.ts';
+import type { CoreFunctionName } from './core-functions.ts';
+import { FlagBuilder } from './flag-builder.ts';
+import { Cpu, Segment, Vector, segmentBytes } from './layout.ts';
+import type { Row } from './table/row.ts';
+
+/** Segment a stack access goes through. */
+export const stackSegment = Cpu.segments + Segment.ss * segmentBytes;
+
+export type CoreFunctionRefs = Record<CoreFunctionName, FunctionRef>;
+
+export abstract class InstructionBuilder {
+  readonly code: Code;
+  readonly row: Row;
+  /** Operand size of this instance: 1, 2, 4 or 8 bytes. */
+  readonly size: number;
+  /** Address of the vCPU block. */
+  readonly cpu: I32;
+  readonly flags: FlagBuilder;
+  protected readonly functions: CoreFunctionRefs;
+
+  constructor(options: { code: Code; row: Row; size: number; cpu: I32; functions: CoreFunctionRefs }) {
+    this.code = options.code;
+    this.row = options.row;
+    this.size = options.size;
+    this.cpu = options.cpu;
+    this.functions = options.functions;
+    this.flags = new FlagBuilder(this);
+  }
+
+  // ---- operands ----
+
+  /** Bytes of operand `index` in this instance. */
+  operandBytes(index: number): number {
+    const spec = this.row.operands[index];
+    if (spec === undefined) throw new Error(`${this.row.mnemonic} has no operand ${index}`);
+    return spec.bytes === 0 ? this.size : spec.bytes;
+  }
+
+  /** Integer value of an operand (register, memory, immediate): i32 zero-extended up to 4 bytes, i64 for 8. */
+  abstract read(index: number): Int;
+  /** As `read`, and prepares the operand for `write`: memory is probed for writing. */
+  abstract modify(index: number): Int;
+  /** Writes an operand. A 4-byte register write clears the upper half. */
+  abstract write(index: number, value: Int): void;
+  /** Effective address of the memory operand without segment base, cut to the address size. */
+  abstract effectiveAddress(): I64;
+  /** Linear address of the memory operand, checked for `bytes` bytes through its segment (not through paging). */
+  abstract linearAddress(bytes: number, access: 'read' | 'write'): I64;
+  /** True in the instance that has a memory operand. */
+  abstract readonly isMemory: boolean;
+  /** The immediate as i64, sign-extended as decoded; far pointers: offset. */
+  abstract immediate(): I64;
+  /** Second immediate: selector of a far pointer, nesting level of ENTER. */
+  abstract immediate2(): I32;
+  /** XMM operands (16 bytes); memory is read with its alignment rule. */
+  abstract readVector(index: number): V128;
+  abstract writeVector(index: number, value: V128): void;
+  /** Address (i32) of the register operand's storage: XMM, MMX, x87, segment or general register. */
+  abstract registerAddress(index: number): I32;
+  /** Number of the register operand (segment, control, debug, x87 STi). */
+  abstract registerNumber(index: number): I32;
+
+  // ---- memory by linear address ----
+
+  abstract loadLinear(la: I64, bytes: number): Int;
+  abstract storeLinear(la: I64, value: Int, bytes: number): void;
+
+  // ---- registers and fields of the vCPU block ----
+
+  /** General register `number` (0-15), `bytes` wide; i32 up to 4 bytes, i64 for 8. Not for AH-BH. */
+  abstract gpr(number: number, bytes: number): Int;
+  abstract setGpr(number: number, bytes: number, value: Int): void;
+
+  field<T extends WasmType>(
+    type: T,
+    offset: number,
+    bytes = type === 'i64' || type === 'f64' ? 8 : type === 'v128' ? 16 : 4,
+  ): Expr<T> {
+    return this.code.let(x.load(type, bytes, this.cpu, offset));
+  }
+
+  setField(
+    offset: number,
+    value: Expr,
+    bytes = value.type === 'i64' || value.type === 'f64' ? 8 : value.type === 'v128' ? 16 : 4,
+  ): void {
+    this.code.store(bytes, this.cpu, value, offset);
+  }
+
+  abstract getFlagResult(): I64;
+  abstract getFlagAux(): I32;
+  abstract setFlagResult(value: I64): void;
+  abstract setFlagAux(value: I32): void;
+
+  // ---- control flow of the guest ----
+
+  /** Offset of the next instruction in CS. */
+  abstract nextRip(): I64;
+  /** Offset of this instruction in CS. */
+  abstract currentRip(): I64;
+  /** Goes on at `target` (offset in CS), already cut to its size. */
+  abstract jump(target: I64): void;
+  /** Goes on at the relative operand, or behind this instruction. */
+  abstract jumpRelative(taken: boolean): void;
+  /** RIP has been set (by a core function): back to the run loop. */
+  abstract leave(): void;
+  /** Address of the record for core functions that walk it (rows with `record`). */
+  abstract record(): I32;
+
+  // ---- helpers ----
+
+  get type(): 'i32' | 'i64' {
+    return this.size === 8 ? 'i64' : 'i32';
+  }
+
+  let<T extends WasmType>(expr: Expr<T>): Expr<T> {
+    return this.code.let(expr);
+  }
+
+  variable<T extends WasmType>(expr: Expr<T>): Local<T> {
+    return this.code.variable(expr);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.code.if(condition, then, otherwise);
+  }
+
+  /** Calls a core function without result. */
+  call(name: CoreFunctionName, ...args: x.Operand[]): void {
+    this.code.call(this.functions[name], this.cpu, ...args);
+  }
+
+  /** Calls a core function now and binds its result. */
+  callValue<T extends WasmType>(type: T, name: CoreFunctionName, ...args: x.Operand[]): Expr<T> {
+    return this.code.let(callExpr(type, this.functions[name], this.cpu, ...args));
+  }
+
+  /** Raises an exception without error code. */
+  raise(vector: keyof typeof Vector): void {
+    this.call('raise', x.i32(Vector[vector]));
+  }
+
+  raiseError(vector: keyof typeof Vector, errorCode: number): void {
+    this.call('raiseError', x.i32(Vector[vector]), x.i32(errorCode));
+  }
+
+  /** `value` cut to `bytes` (i32 values of 1 and 2 bytes are kept zero-extended). */
+  cut(value: Int, bytes: number): Int {
+    if (bytes === 1) return x.and(value as I32, 0xff);
+    if (bytes === 2) return x.and(value as I32, 0xffff);
+    return value;
+  }
+
+  /** Sign-extends a zero-extended value of `bytes` within its own type. */
+  signed(value: Int, bytes: number): Int {
+    if (bytes === 1) return x.extend8S(value as I32);
+    if (bytes === 2) return x.extend16S(value as I32);
+    return value;
+  }
+
+  /** Sign-extended to 64 bits. */
+  signed64(value: Int, bytes: number): I64 {
+    return bytes === 8 ? (value as I64) : x.extendS(this.signed(value, bytes) as I32);
+  }
+
+  /** Zero-extended to 64 bits. */
+  unsigned64(value: Int): I64 {
+    return value.type === 'i64' ? value : x.extendU(value);
+  }
+
+  /** The low `bytes` of an i64 as an operand value. */
+  narrow(value: I64, bytes: number): Int {
+    return bytes === 8 ? value : this.cut(x.wrap(value), bytes);
+  }
+
+  /** Value of the immediate operand at the operand size of the instance. */
+  immediateValue(bytes = this.size): Int {
+    return this.narrow(this.immediate(), bytes);
+  }
+
+  /** Pushes `value` with `bytes` bytes; faults before RSP changes. */
+  push(value: Int, bytes: number): void {
+    const stored = this.let(value as Expr<'i32' | 'i64'>) as Int;
+    const rsp = this.stackPointer(-bytes);
+    this.storeLinear(this.stackAddress(rsp, bytes, 'write'), stored, bytes);
+    this.setStackPointer(rsp);
+  }
+
+  /** Reads the top of the stack without moving RSP: value and the new stack pointer for `setStackPointer`. */
+  peek(bytes: number, skip = 0): { value: Int; rsp: I64 } {
+    const top = this.stackPointer(skip);
+    const value = this.let(
+      this.loadLinear(this.stackAddress(top, bytes, 'read'), bytes) as Expr<'i32' | 'i64'>,
+    ) as Int;
+    return { value, rsp: this.stackPointer(skip + bytes) };
+  }
+
+  /** (E/R)SP + delta, cut to the stack's size. */
+  abstract stackPointer(delta: number): I64;
+  abstract setStackPointer(value: I64): void;
+  /** Linear address of a stack access of `bytes` at `offset` in SS, checked against its limit. */
+  abstract stackAddress(offset: I64, bytes: number, access: 'read' | 'write'): I64;
+}

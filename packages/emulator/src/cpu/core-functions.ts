@@ -1,0 +1,37 @@
+/**
+ * Functions of core.wasm that semantics may call: types of parameters and result. The first parameter, the vCPU block,
+ * is left out here and added by the builder. Any of them may raise a guest fault, which unwinds to the run loop.
+ */
+import type { FunctionType } from '../wasm/code.ts';
+import type { WasmType } from '../wasm/expr.ts';
+
+function f(params: readonly WasmType[], result?: WasmType): FunctionType {
+  return { params: ['i32', ...params], result };
+}
+
+export const coreFunctions = {
+  // memory.ts
+  readLinear8: f(['i64'], 'i32'),
+  readLinear16: f(['i64'], 'i32'),
+  readLinear32: f(['i64'], 'i32'),
+  readLinear64: f(['i64'], 'i64'),
+  writeLinear8: f(['i64', 'i32']),
+  writeLinear16: f(['i64', 'i32']),
+  writeLinear32: f(['i64', 'i32']),
+  writeLinear64: f(['i64', 'i64']),
+  probeRead: f(['i64', 'i32']),
+  probeWrite: f(['i64', 'i32']),
+  // faults
+  raise: f(['i32']),
+  raiseError: f(['i32', 'i32']),
+  segmentFault: f(['i32']),
+  // flags.ts
+  readFlags: f([], 'i32'),
+  writeFlags: f(['i32', 'i32']),
+  popFlags: f(['i32', 'i32']),
+  pushFlagsImage: f(['i32'], 'i32'),
+  // blocks.ts
+  linkJump: f(['i32', 'i32'], 'i32'),
+} as const satisfies Record<string, FunctionType>;
+
+export type CoreFunctionName = keyof typeof coreFunctions;
