@@ -19,6 +19,9 @@ const nsPerSecond = 1_000_000_000n;
 const updateLeadNs = 244_000n;
 const secondsPerDay = 86_400n;
 const dontCare = 0xc0;
+/** Years that can be set: what fits into 64 bits of nanoseconds since 1970. */
+const firstYear = 1900;
+const lastYear = 2199;
 
 const schema = record({
   index: u8,
@@ -276,6 +279,7 @@ export class RtcMc146818 extends StatefulDevice<State> {
     else if (index === Register.month) date.setUTCMonth(this.#decode(value) - 1);
     else if (index === Register.year) date.setUTCFullYear(year - (year % 100) + this.#decode(value));
     else date.setUTCFullYear(((value >> 4) * 10 + (value & 15)) * 100 + (year % 100));
+    if (date.getUTCFullYear() < firstYear || date.getUTCFullYear() > lastYear) return;
     const moved = BigInt(date.getTime()) * 1_000_000n + (wall - floorDiv(wall, 1_000_000n) * 1_000_000n);
     if (this.state.frozenNs !== null) this.state.frozenNs = moved;
     else this.state.offsetNs += moved - wall;
