@@ -1,0 +1,54 @@
+/**
+ * Compares the emulator with the host's processor, instruction by instruction.
+ *
+ *   node test/native/fuzz.ts [--rows REGEXP] [--cases N] [--seed N] [--first N] [--keep N] [--full] [--self]
+ *
+ * REGEXP matches names of iced-x86's encodings (`^Add_`) or mnemonics. A failure is one line with the bytes, the state it
+ * needs (minimised) and what differs; `--first N --cases 1` repeats case N.
+ */
+import { parseArgs } from 'node:util';
+import { whyExcluded } from './generate.ts';
+import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
+import { runNatively } from './harness.ts';
+import { allRows } from './rows.ts';
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      rows: { type: 'string', default: '' },
+      cases: { type: 'string', default: '1000' },
+      seed: { type: 'string', default: '1' },
+      first: { type: 'string', default: '0' },
+      keep: { type: 'string', default: '1' },
+      /** Compare the processor with itself: what the harness itself can't reproduce. */
+      self: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
+    },
+  });
+  const wanted = new RegExp(values.rows, 'i');
+  const rows = allRows().filter((row) => whyExcluded(row) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)));
+  if (values.list) {
+    for (const row of allRows()) process.stdout.write(`${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row) ?? 'compared'}\n`);
+    return 0;
+  }
+  const seed = Number(values.seed);
+  const emulated: Executor = values.self ? runNatively : await (await import('./emulated.ts')).emulatedExecutor();
+  const started = performance.now();
+  const results = fuzz({ rows, casesPerRow: Number(values.cases), seed, native: runNatively, emulated, keep: Number(values.keep), firstIndex: Number(values.first) });
+  let cases = 0;
+  let failed = 0;
+  let badRows = 0;
+  for (const result of results) {
+    cases += result.cases;
+    failed += result.failed;
+    if (result.failed > 0) badRows++;
+    for (const failure of result.failures) {
+      process.stdout.write(`${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated), seed)}\n`);
+    }
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  process.stdout.write(`${results.length} rows, ${cases} cases, seed ${seed}: ${failed} differences in ${badRows} rows (${seconds} s)\n`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,87 @@
+/**
+ * Bare-metal guests of this folder: NAME.s is assembled to a flat multiboot image that writes to port 0xE9 what it saw,
+ * NAME.txt is what it has to see by the manual. The same image runs in QEMU, where lines that QEMU's TCG is known to
+ * get wrong are left out (see `qemuDeviations`).
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+const folder = import.meta.dirname;
+const buildFolder = join(folder, '../../build/system');
+
+/** Why guests can't be assembled here, or undefined. */
+export function assemblerMissing(): string | undefined {
+  return spawnSync('as', ['--version'], { stdio: 'ignore' }).status === 0 ? undefined : 'as is missing: apt-get install binutils';
+}
+
+export function qemuMissing(): string | undefined {
+  return spawnSync('qemu-system-x86_64', ['--version'], { stdio: 'ignore' }).status === 0
+    ? undefined
+    : 'qemu-system-x86_64 is missing: apt-get install qemu-system-x86';
+}
+
+function tool(command: string, options: string[]): void {
+  const run = spawnSync(command, options, { encoding: 'utf8' });
+  if (run.status !== 0) throw new Error(`${command} ${options.join(' ')}: ${run.error?.message ?? run.stderr}`);
+}
+
+/** Path of the guest's flat multiboot image. */
+export function assembleGuest(name: string): string {
+  mkdirSync(buildFolder, { recursive: true });
+  const path = join(buildFolder, name);
+  tool('as', ['--32', '-I', folder, '-o', `${path}.o`, join(folder, `${name}.s`)]);
+  tool('ld', ['-m', 'elf_i386', '-Ttext', '0x100000', '--oformat', 'binary', '-o', `${path}.bin`, `${path}.o`]);
+  return `${path}.bin`;
+}
+
+/** What the guest has to print. */
+export function expectedOutput(name: string): string[] {
+  return lines(readFileSync(join(folder, `${name}.txt`), 'latin1'));
+}
+
+export function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}
+
+/** What the guest prints in QEMU; ends after `timeoutMs` at the latest. */
+export function runInQemu(name: string, image: string, timeoutMs = 20_000): string[] {
+  const output = join(buildFolder, `${name}.${process.pid}.qemu`);
+  const options = ['-accel', 'tcg,thread=single', '-cpu', 'max', '-m', '64', '-display', 'none', '-monitor', 'none', '-serial', 'none', '-net', 'none'];
+  options.push('-kernel', image, '-debugcon', `file:${output}`, '-device', 'isa-debug-exit,iobase=0xf4,iosize=1', '-no-reboot');
+  try {
+    const run = spawnSync('qemu-system-x86_64', options, { encoding: 'utf8', timeout: timeoutMs });
+    // isa-debug-exit: the guest's 0 gives status 1.
+    if (run.status !== 1) throw new Error(`QEMU ended with ${run.signal ?? run.status}: ${run.stderr}`);
+    return lines(readFileSync(output, 'latin1'));
+  } finally {
+    rmSync(output, { force: true });
+  }
+}
+
+/** Tests whose line differs in QEMU 7.2's TCG, and what the manual says against it. */
+export const qemuDeviations: Readonly<Record<string, string>> = {
+  'lock-on-load': 'LOCK with a MOV is #UD (SDM Vol. 2, LOCK)',
+  'mmx-not-available': 'EMMS with CR0.TS is #NM (SDM Vol. 2, EMMS)',
+  'write-read-only': 'TCG does not check segment types on accesses (SDM Vol. 3A 5.5)',
+  'write-code': 'TCG does not check segment types on accesses (SDM Vol. 3A 5.5)',
+  'es-null-access': 'TCG does not check null selectors on accesses (SDM Vol. 3A 5.4.1)',
+  'unknown-msr': 'TCG reads unknown MSRs as 0 (SDM Vol. 2, RDMSR: #GP)',
+  'not-present-modify': 'a read-modify-write faults as a write (as processors do)',
+  'large-reserved-bits': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
+  'pae-reserved-bit': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
+  'pae-nx-reserved': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
+  'pae-pointer-reserved': 'reserved bits in a PDPTE make MOV to CR3 fault (SDM Vol. 3A 4.4.1)',
+  'ring3-alignment': 'TCG has no alignment check (SDM Vol. 3A 6.15, #AC)',
+};
+
+/** A line as it is compared with QEMU's: without RF, which QEMU does not set in the flags that a fault pushes (SDM Vol. 3B 17.3.1.1). */
+function forQemu(line: string): string {
+  return line.replace(/f=0001/, 'f=0000');
+}
+
+/** Lines of `expected` and QEMU's output that should be equal, side by side. */
+export function comparableWithQemu(expected: readonly string[], qemu: readonly string[]): { expected: string[]; qemu: string[] } {
+  const keep = (line: string): boolean => qemuDeviations[line.split(' ')[0] ?? ''] === undefined;
+  return { expected: expected.filter(keep).map(forQemu), qemu: qemu.filter(keep).map(forQemu) };
+}
