@@ -3,13 +3,26 @@
  * Reference: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller".
  */
 import { StatefulDevice, type AccessSize, type Line } from './device.ts';
-import { keyboardCommand, keyboardKey, keyboardPowerOn, keyboardSchema, translateSet2 } from './ps2-keyboard.ts';
+import {
+  keyboardCommand,
+  keyboardKey,
+  keyboardPowerOn,
+  keyboardSchema,
+  translateSet2,
+} from './ps2-keyboard.ts';
 import { mouseCommand, mouseMove, mousePowerOn, mouseSchema, type MouseMove } from './ps2-mouse.ts';
 import { bool, bytes, defineState, list, nullable, oneOf, record, u8, type Infer } from './schema.ts';
 
 const Port = { data: 0x60, command: 0x64 } as const;
 const Status = { outputFull: 1, systemFlag: 4, commandWritten: 8, unlocked: 0x10, auxData: 0x20 } as const;
-const CommandByte = { keyboardIrq: 1, auxIrq: 2, systemFlag: 4, keyboardOff: 0x10, auxOff: 0x20, translate: 0x40 } as const;
+const CommandByte = {
+  keyboardIrq: 1,
+  auxIrq: 2,
+  systemFlag: 4,
+  keyboardOff: 0x10,
+  auxOff: 0x20,
+  translate: 0x40,
+} as const;
 const OutputPort = { notReset: 1, a20: 2, keyboardFull: 0x10, auxFull: 0x20 } as const;
 
 const schema = record({

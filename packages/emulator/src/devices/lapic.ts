@@ -23,7 +23,15 @@ const lvtLevelTriggered = 0x8000;
 const TimerMode = { oneShot: 0, periodic: 1, tscDeadline: 2 } as const;
 const svrEnabled = 0x100;
 const svrWritable = 0x1ff;
-export const DeliveryMode = { fixed: 0, lowestPriority: 1, smi: 2, nmi: 4, init: 5, startup: 6, extInt: 7 } as const;
+export const DeliveryMode = {
+  fixed: 0,
+  lowestPriority: 1,
+  smi: 2,
+  nmi: 4,
+  init: 5,
+  startup: 6,
+  extInt: 7,
+} as const;
 const esrSendIllegalVector = 0x20;
 const esrReceiveIllegalVector = 0x40;
 const esrIllegalRegister = 0x80;
@@ -143,7 +151,8 @@ export class LocalApic extends StatefulDevice<State> {
     this.state.lint0 = level;
     const lvt = this.#lvt(Lvt.lint0);
     const mode = (lvt >> 8) & 7;
-    if (this.state.enabled && rising && !(lvt & lvtMasked) && mode !== DeliveryMode.extInt) this.#deliverLvt(lvt);
+    if (this.state.enabled && rising && !(lvt & lvtMasked) && mode !== DeliveryMode.extInt)
+      this.#deliverLvt(lvt);
     this.update();
   }
 
@@ -223,7 +232,12 @@ export class LocalApic extends StatefulDevice<State> {
     this.state.esrPending |= bit;
     const lvt = this.#lvt(Lvt.error);
     if (!(before & bit) && !(lvt & lvtMasked) && (lvt & 0xff) >= 16)
-      this.accept({ deliveryMode: DeliveryMode.fixed, vector: lvt & 0xff, level: true, levelTriggered: false });
+      this.accept({
+        deliveryMode: DeliveryMode.fixed,
+        vector: lvt & 0xff,
+        level: true,
+        levelTriggered: false,
+      });
   }
 
   get #tpr(): number {
@@ -425,7 +439,11 @@ export class LocalApic extends StatefulDevice<State> {
     if (shorthand === 0)
       this.#options.bus.send(message, { id: icrHigh >>> 24, logical: (icrLow & 0x800) !== 0 });
     else
-      this.#options.bus.sendShorthand(message, shorthand === 1 ? 'self' : shorthand === 2 ? 'all' : 'others', this);
+      this.#options.bus.sendShorthand(
+        message,
+        shorthand === 1 ? 'self' : shorthand === 2 ? 'all' : 'others',
+        this,
+      );
   }
 
   // --- timer (SDM 11.5.4) ---
@@ -461,7 +479,8 @@ export class LocalApic extends StatefulDevice<State> {
     const { initialCount } = this.state;
     this.state.divide = divide;
     if (this.state.startNs !== null)
-      this.state.startNs = this.#options.clock.now() - (BigInt(initialCount - remaining) << BigInt(this.#shift()));
+      this.state.startNs =
+        this.#options.clock.now() - (BigInt(initialCount - remaining) << BigInt(this.#shift()));
     this.#armTimer();
   }
 
@@ -470,7 +489,8 @@ export class LocalApic extends StatefulDevice<State> {
     if (timerMode(this.#lvt(Lvt.timer)) !== TimerMode.tscDeadline) return;
     const deadline = BigInt.asUintN(64, tsc) - this.#options.tscOffset();
     const limit = (1n << 62n) - 1n;
-    this.state.deadlineNs = tsc === 0n ? null : deadline > limit ? limit : deadline < -limit ? -limit : deadline;
+    this.state.deadlineNs =
+      tsc === 0n ? null : deadline > limit ? limit : deadline < -limit ? -limit : deadline;
     this.#armTimer();
   }
 
@@ -488,7 +508,8 @@ export class LocalApic extends StatefulDevice<State> {
       // A period shorter than an instruction would never let the guest go on: the next border after now.
       const elapsed = this.#options.clock.now() - startNs;
       this.#timer.arm(startNs + (elapsed / this.#periodNs() + 1n) * this.#periodNs());
-    } else if (this.#options.clock.now() < startNs + this.#periodNs()) this.#timer.arm(startNs + this.#periodNs());
+    } else if (this.#options.clock.now() < startNs + this.#periodNs())
+      this.#timer.arm(startNs + this.#periodNs());
     else this.#timer.cancel();
   }
 
@@ -496,7 +517,12 @@ export class LocalApic extends StatefulDevice<State> {
     const lvt = this.#lvt(Lvt.timer);
     this.state.deadlineNs = null;
     if (!(lvt & lvtMasked))
-      this.accept({ deliveryMode: DeliveryMode.fixed, vector: lvt & 0xff, level: true, levelTriggered: false });
+      this.accept({
+        deliveryMode: DeliveryMode.fixed,
+        vector: lvt & 0xff,
+        level: true,
+        levelTriggered: false,
+      });
     this.#armTimer();
   }
 

@@ -17,7 +17,11 @@ const schema = record({ address: u32, resetControl: u8, hostBridge: bytes(256), 
 type State = Infer<typeof schema>;
 const definition = defineState<State>({ name: 'pci-host', version: 1, schema });
 
-function configuration(options: { vendorDevice: number; classRevision: number; multiFunction: boolean }): Uint8Array {
+function configuration(options: {
+  vendorDevice: number;
+  classRevision: number;
+  multiFunction: boolean;
+}): Uint8Array {
   const space = new Uint8Array(256);
   const view = new DataView(space.buffer);
   view.setUint32(Header.vendor, options.vendorDevice, true);
@@ -27,10 +31,18 @@ function configuration(options: { vendorDevice: number; classRevision: number; m
 }
 
 function powerOn(): State {
-  const hostBridge = configuration({ vendorDevice: 0x1237_8086, classRevision: 0x0600_0002, multiFunction: false });
+  const hostBridge = configuration({
+    vendorDevice: 0x1237_8086,
+    classRevision: 0x0600_0002,
+    multiFunction: false,
+  });
   hostBridge[Header.command] = 6; // memory and bus master are always on
   hostBridge[7] = 0x02; // DEVSEL# timing medium
-  const isaBridge = configuration({ vendorDevice: 0x7000_8086, classRevision: 0x0601_0000, multiFunction: true });
+  const isaBridge = configuration({
+    vendorDevice: 0x7000_8086,
+    classRevision: 0x0601_0000,
+    multiFunction: true,
+  });
   isaBridge[Header.command] = 7;
   isaBridge[7] = 0x02;
   isaBridge[0x4c] = 0x4d;
@@ -98,7 +110,8 @@ export class PciHost extends StatefulDevice<State> {
   }
 
   writePort(port: number, size: AccessSize, value: number): void {
-    if (port >= Port.data) this.#writeConfiguration((this.state.address & 0xfc) + (port - Port.data), size, value);
+    if (port >= Port.data)
+      this.#writeConfiguration((this.state.address & 0xfc) + (port - Port.data), size, value);
     else if (size === 4 && port === Port.address) this.state.address = (value & 0x80ff_fffc) >>> 0;
     else if (size === 1 && port === Port.resetControl) this.#writeResetControl(value);
   }

@@ -238,7 +238,13 @@ export class Pit8254 extends StatefulDevice<State> {
     c.access = access;
     c.mode = mode > 5 ? mode - 4 : mode;
     c.bcd = (value & 1) !== 0;
-    Object.assign(c, { lowByte: null, readHigh: false, latchedCount: null, latchedStatus: null, loaded: false });
+    Object.assign(c, {
+      lowByte: null,
+      readHigh: false,
+      latchedCount: null,
+      latchedStatus: null,
+      loaded: false,
+    });
     c.running = false;
     c.elapsed = 0;
   }
@@ -251,7 +257,11 @@ export class Pit8254 extends StatefulDevice<State> {
       if (!(value & 0x20)) c.latchedCount ??= this.#count(c);
       if (!(value & 0x10))
         c.latchedStatus ??=
-          (this.#out(c) ? 0x80 : 0) | (c.loaded ? 0 : 0x40) | (c.access << 4) | (c.mode << 1) | (c.bcd ? 1 : 0);
+          (this.#out(c) ? 0x80 : 0) |
+          (c.loaded ? 0 : 0x40) |
+          (c.access << 4) |
+          (c.mode << 1) |
+          (c.bcd ? 1 : 0);
     }
   }
 

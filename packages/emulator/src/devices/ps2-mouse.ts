@@ -107,7 +107,8 @@ function setSampleRate(m: MouseState, rate: number): void {
   if (m.lastRates.join() === '200,100,80') m.wheel = true;
 }
 
-const clamp = (value: number, limit: number): number => Math.max(-limit, Math.min(limit - 1, Math.trunc(value)));
+const clamp = (value: number, limit: number): number =>
+  Math.max(-limit, Math.min(limit - 1, Math.trunc(value)));
 
 export interface MouseMove {
   /** Counts to the right, up and towards the user. */

@@ -159,7 +159,7 @@ export class RtcMc146818 extends StatefulDevice<State> {
   }
 
   #encode(value: number): number {
-    return this.#cmos(Register.b) & B.binary ? value : (Math.floor(value / 10) << 4) | value % 10;
+    return this.#cmos(Register.b) & B.binary ? value : (Math.floor(value / 10) << 4) | (value % 10);
   }
   #decode(value: number): number {
     return this.#cmos(Register.b) & B.binary ? value : (value >> 4) * 10 + (value & 15);
@@ -198,7 +198,9 @@ export class RtcMc146818 extends StatefulDevice<State> {
       case Register.year:
         return this.#encode(date.getUTCFullYear() % 100);
       case Register.century: // firmware keeps it in BCD whatever register B says
-        return (Math.floor(date.getUTCFullYear() / 1000) << 4) | (Math.floor(date.getUTCFullYear() / 100) % 10);
+        return (
+          (Math.floor(date.getUTCFullYear() / 1000) << 4) | (Math.floor(date.getUTCFullYear() / 100) % 10)
+        );
       case Register.a:
         return this.#cmos(index) | (this.#updateInProgress(wall) ? A.updateInProgress : 0);
       case Register.c: {

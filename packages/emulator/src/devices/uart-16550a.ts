@@ -10,7 +10,15 @@ import { bool, defineState, i64, integer, list, nullable, record, u16, u8, type 
 
 const Register = { data: 0, ier: 1, iirFcr: 2, lcr: 3, mcr: 4, lsr: 5, msr: 6, scratch: 7 } as const;
 const Ier = { received: 1, thrEmpty: 2, lineStatus: 4, modemStatus: 8 } as const;
-const Iir = { none: 1, modemStatus: 0, thrEmpty: 2, received: 4, lineStatus: 6, timeout: 12, fifos: 0xc0 } as const;
+const Iir = {
+  none: 1,
+  modemStatus: 0,
+  thrEmpty: 2,
+  received: 4,
+  lineStatus: 6,
+  timeout: 12,
+  fifos: 0xc0,
+} as const;
 const Fcr = { enable: 1, clearReceive: 2, clearTransmit: 4 } as const;
 const lcrDivisorLatch = 0x80;
 const Mcr = { dtr: 1, rts: 2, out1: 4, out2: 8, loopback: 0x10 } as const;
