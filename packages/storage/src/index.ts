@@ -1,12 +1,30 @@
-// Object stores and checkpoints. Knows nothing of x86.
+// Object stores and checkpoints. Knows nothing of x86. docs/CHECKPOINT_FORMAT.md describes what it writes.
 export * from './checkpoint-file.ts';
-export * from './errors.ts';
-export * from './snapshot.ts';
 export * from './encryption.ts';
+export * from './errors.ts';
 export * from './host.ts';
-export * from './store/file-store.ts';
-export * from './store/memory-store.ts';
+export * from './ownership.ts';
+export * from './snapshot.ts';
+
+export { FileStore, type FileStoreOptions } from './store/file-store.ts';
+export { MemoryStore } from './store/memory-store.ts';
 export * from './store/object-store.ts';
 export * from './store/open-store.ts';
 export * from './store/probe.ts';
 export * from './store/records.ts';
+
+export {
+  importBaseImage,
+  openBaseImage,
+  type BaseImageInfo,
+  type BaseImageOptions,
+} from './checkpoint/base-image.ts';
+export { snapshotHash } from './checkpoint/content-hash.ts';
+export type { Refusal } from './checkpoint/find.ts';
+export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
+export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
+export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';
+export { CheckpointReader, openCheckpoint, type OpenOptions, type ReadOptions } from './checkpoint/reader.ts';
+export type { StallEvent } from './checkpoint/retrier.ts';
+export { readWorkingSet, saveWorkingSet, type WorkingSet } from './checkpoint/working-set.ts';
+export { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './checkpoint/writer.ts';

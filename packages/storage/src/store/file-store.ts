@@ -25,7 +25,6 @@ import {
   type FileHandle,
 } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { asBuffer } from '../codec.ts';
 import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
 import {
   checkKey,

@@ -1,0 +1,225 @@
+// Base images: read-only spaces that several VMs share (docs/CHECKPOINT_FORMAT.md, "Base images"). They are written
+// once, under a prefix of their own, and are never collected with a VM.
+import { createHash } from 'node:crypto';
+import { isRecord } from '../codec.ts';
+import type { CheckpointKey } from '../encryption.ts';
+import { openEnvelope, sealEnvelope } from '../envelope.ts';
+import { StorageError } from '../errors.ts';
+import { newNonce, systemHost, type StorageHost } from '../host.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { basePrefix } from './keys.ts';
+import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
+import { applyRuns, emptyChanges, encodeRuns, FIRST_PACK, PageMap } from './page-map.ts';
+import { PagePool } from './page-pool.ts';
+import { PackReader } from './pack-reader.ts';
+import { PackBuilder, type PackRef } from './pack.ts';
+import { PageSource } from './page-source.ts';
+
+const MAGIC = 'RVBI';
+const JOB_PAGES = 256;
+
+export interface BaseImageInfo {
+  name: string;
+  pageSize: number;
+  pageCount: number;
+  /** SHA-256 of the whole image, hexadecimal. */
+  contentHash: string;
+  packBytes: number;
+}
+
+export interface BaseImageOptions {
+  key?: CheckpointKey | undefined;
+  host?: StorageHost;
+  pool?: PagePool;
+  /** Default 4096. */
+  pageSize?: number;
+}
+
+/**
+ * Stores an image under a name. The last page is filled up with zeros. Storing the same contents again changes nothing.
+ * @param source the image in order, in pieces of any size.
+ * @throws StorageError `BAD_ARGUMENT` when the name is taken by other contents.
+ */
+export async function importBaseImage(
+  store: ObjectStore,
+  name: string,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: BaseImageOptions = {},
+): Promise<BaseImageInfo> {
+  const pool = options.pool ?? new PagePool();
+  const host = options.host ?? systemHost;
+  const importer = new Importer(store, name, { ...options, host, pool, pageSize: options.pageSize ?? 4096 });
+  try {
+    for await (const piece of source) await importer.add(piece);
+    return await importer.finish();
+  } finally {
+    if (options.pool === undefined) await pool.close();
+  }
+}
+
+type ImporterOptions = BaseImageOptions & { host: StorageHost; pool: PagePool; pageSize: number };
+
+class Importer {
+  readonly #store: ObjectStore;
+  readonly #name: string;
+  readonly #options: ImporterOptions;
+  readonly #hash = createHash('sha256');
+  readonly #nonce: string;
+  readonly #packs: PackRef[] = [];
+  readonly #places: { page: number; pack: number; slot: number }[] = [];
+  readonly #known = new Map<string, { pack: number; slot: number }>();
+  #builder: PackBuilder;
+  #pieces: Uint8Array[] = [];
+  #held = 0;
+  #page = 0;
+
+  constructor(store: ObjectStore, name: string, options: ImporterOptions) {
+    this.#store = store;
+    this.#name = name;
+    this.#options = options;
+    this.#nonce = newNonce(options.host);
+    this.#builder = new PackBuilder(options.pageSize);
+    basePrefix(name);
+  }
+
+  async add(piece: Uint8Array): Promise<void> {
+    this.#hash.update(piece);
+    this.#pieces.push(piece);
+    this.#held += piece.length;
+    const job = JOB_PAGES * this.#options.pageSize;
+    if (this.#held < job) return;
+    const whole = Buffer.concat(this.#pieces);
+    const taken = whole.length - (whole.length % job);
+    for (let at = 0; at < taken; at += job) await this.#pages(whole.subarray(at, at + job));
+    this.#pieces = [whole.subarray(taken)];
+    this.#held = whole.length - taken;
+  }
+
+  async finish(): Promise<BaseImageInfo> {
+    const { pageSize, host, key } = this.#options;
+    const rest = Buffer.concat(this.#pieces);
+    const padded = Buffer.alloc(Math.ceil(rest.length / pageSize) * pageSize);
+    rest.copy(padded);
+    if (padded.length > 0) await this.#pages(padded);
+    if (this.#builder.pages > 0) await this.#closePack();
+    await this.#store.flush();
+    const changes = emptyChanges(this.#places.length);
+    for (const [i, { page, pack, slot }] of this.#places.entries()) {
+      changes.indexes[i] = page;
+      changes.packs[i] = pack;
+      changes.slots[i] = slot;
+    }
+    const info: BaseImageInfo = {
+      name: this.#name,
+      pageSize,
+      pageCount: this.#page,
+      contentHash: this.#hash.digest('hex'),
+      packBytes: this.#packs.reduce((sum, pack) => sum + pack.bytes, 0),
+    };
+    const manifestName = `${basePrefix(this.#name)}manifest`;
+    const value = { ...info, packs: this.#packs, runs: encodeRuns(changes, (pack) => pack) };
+    const body = sealEnvelope(value, { magic: MAGIC, name: manifestName, key, host });
+    return this.#publish(manifestName, body, info);
+  }
+
+  async #publish(name: string, body: Uint8Array, info: BaseImageInfo): Promise<BaseImageInfo> {
+    try {
+      await this.#store.put(name, body, { ifAbsent: true });
+      return info;
+    } catch (error) {
+      // Taken, or our own put whose reply was lost: what is there decides.
+      const found = await readBase(this.#store, this.#name, this.#options.key);
+      if (found === undefined) throw error;
+      const ours = found.packs[0]?.name === this.#packs[0]?.name;
+      if (!ours)
+        await this.#store.delete(this.#packs.map((pack) => `${basePrefix(this.#name)}packs/${pack.name}`));
+      if (found.info.contentHash === info.contentHash) return found.info;
+      throw new StorageError('BAD_ARGUMENT', `base image ${this.#name} exists with other contents`, {
+        hint: 'pick another name: base images never change',
+      });
+    }
+  }
+
+  async #pages(bytes: Uint8Array): Promise<void> {
+    const { pageSize, pool } = this.#options;
+    const encoded = await pool.encode(bytes, pageSize);
+    let at = 0;
+    for (const [i, length] of encoded.lengths.entries()) {
+      const page = this.#page++;
+      const size = length & ~STORED_RAW;
+      const stored = encoded.data.subarray(at, at + size);
+      at += size;
+      if (length === 0) continue;
+      const pageHash = encoded.hashes.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
+      const content = Buffer.from(pageHash).toString('latin1');
+      let place = this.#known.get(content);
+      if (place === undefined) {
+        place = { pack: this.#packs.length + FIRST_PACK, slot: this.#builder.add(pageHash, length, stored) };
+        this.#known.set(content, place);
+      }
+      this.#places.push({ page, ...place });
+      if (this.#builder.full) await this.#closePack();
+    }
+  }
+
+  async #closePack(): Promise<void> {
+    const name = `${String(this.#packs.length).padStart(6, '0')}-${this.#nonce.slice(0, 16)}`;
+    const key = `${basePrefix(this.#name)}packs/${name}`;
+    const { ref, body } = this.#builder.build(key, this.#options);
+    await this.#store.put(key, body, { durable: false });
+    this.#packs.push({ name, ...ref });
+    this.#builder = new PackBuilder(this.#options.pageSize);
+  }
+}
+
+interface BaseManifest {
+  info: BaseImageInfo;
+  packs: PackRef[];
+  runs: Uint8Array;
+}
+
+async function readBase(
+  store: ObjectStore,
+  name: string,
+  key: CheckpointKey | undefined,
+): Promise<BaseManifest | undefined> {
+  const manifestName = `${basePrefix(name)}manifest`;
+  const object = await store.get(manifestName);
+  if (object === undefined) return undefined;
+  const value = openEnvelope(object.body, { magic: MAGIC, name: manifestName, key });
+  const base = value as BaseImageInfo & { packs: PackRef[]; runs: Uint8Array };
+  if (
+    !isRecord(value) ||
+    !Array.isArray(base.packs) ||
+    !(base.runs instanceof Uint8Array) ||
+    base.name !== name
+  )
+    throw new StorageError('CHECKPOINT_DAMAGED', `${manifestName}: it lacks a field`);
+  const { packs, runs, ...info } = base;
+  return { info, packs, runs };
+}
+
+/** A base image to read from. */
+export interface BaseImage {
+  info: BaseImageInfo;
+  pages: PageSource;
+}
+
+/** Opens a base image. Throws `CHECKPOINT_DAMAGED` when it is missing: whatever names it cannot be restored. */
+export async function openBaseImage(
+  store: ObjectStore,
+  name: string,
+  options: { key?: CheckpointKey | undefined; pool: PagePool; cacheBytes?: number | undefined },
+): Promise<BaseImage> {
+  const found = await readBase(store, name, options.key);
+  if (found === undefined)
+    throw new StorageError('CHECKPOINT_DAMAGED', `base image ${name} is missing from ${store.url}`);
+  const { pageSize, pageCount } = found.info;
+  const map = new PageMap({ name: 'base', pageSize, pageCount });
+  applyRuns(map, found.runs, (number) =>
+    found.packs[number - FIRST_PACK] === undefined ? undefined : number,
+  );
+  const packs = new Map(found.packs.map((pack, i) => [i + FIRST_PACK, pack]));
+  const reader = new PackReader({ store, prefix: `${basePrefix(name)}packs/`, ...options });
+  return { info: found.info, pages: new PageSource(map, packs, reader) };
+}

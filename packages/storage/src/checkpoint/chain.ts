@@ -1,0 +1,70 @@
+// A checkpoint's manifests from the last full one on, and the page maps they add up to.
+import type { CheckpointKey } from '../encryption.ts';
+import { StorageError } from '../errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { formatId, manifestKey, type CheckpointId } from './keys.ts';
+import { readManifest, type Manifest } from './manifest.ts';
+import { applyRuns, FIRST_PACK, PageMap } from './page-map.ts';
+import type { PackRef } from './pack.ts';
+
+/** No chain that we write is longer; longer ones are refused. */
+export const MAX_CHAIN = 1024;
+
+/** The manifests that a checkpoint needs, the full one first. Throws `CHECKPOINT_NOT_FOUND`, `CHECKPOINT_DAMAGED`, … */
+export async function loadChain(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  key: CheckpointKey | undefined,
+): Promise<Manifest[]> {
+  const chain: Manifest[] = [];
+  let next: CheckpointId | null = id;
+  while (next !== null) {
+    const manifest: Manifest | undefined = await readManifest(store, vmId, next, key);
+    if (manifest === undefined)
+      throw chain.length === 0
+        ? new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint ${formatId(next)}`)
+        : new StorageError(
+            'CHECKPOINT_DAMAGED',
+            `${manifestKey(vmId, id)}: it needs checkpoint ${formatId(next)}, which is missing`,
+          );
+    chain.unshift(manifest);
+    if (manifest.head.map === 'full') return chain;
+    next = manifest.head.parent;
+    if (chain.length >= MAX_CHAIN) break;
+  }
+  throw new StorageError('CHECKPOINT_DAMAGED', `${manifestKey(vmId, id)}: its chain has no full page map`);
+}
+
+/** Page maps by space, and the packs they name (index 0 and 1 are unused: see page-map.ts). */
+export interface PageMaps {
+  maps: PageMap[];
+  /** Pack number in the maps → pack. */
+  packs: Map<number, PackRef>;
+}
+
+/** Adds up the maps of a chain. Throws `CHECKPOINT_DAMAGED` when they do not fit together. */
+export function buildMaps(chain: readonly Manifest[]): PageMaps {
+  const numbers = new Map<string, number>();
+  const packs = new Map<number, PackRef>();
+  let maps = new Map<string, PageMap>();
+  for (const { head, body } of chain) {
+    const own = body.packs.map((pack) => {
+      const number = numbers.get(pack.name) ?? numbers.size + FIRST_PACK;
+      numbers.set(pack.name, number);
+      packs.set(number, pack);
+      return number;
+    });
+    const now = new Map<string, PageMap>();
+    for (const [i, space] of head.spaces.entries()) {
+      const before = head.map === 'full' ? undefined : maps.get(space.name);
+      const continues =
+        before?.space.pageCount === space.pageCount && before.space.pageSize === space.pageSize;
+      const map = continues ? before : new PageMap(space);
+      applyRuns(map, body.runs[i]!, (number) => own[number - FIRST_PACK]);
+      now.set(space.name, map);
+    }
+    maps = now;
+  }
+  return { maps: [...maps.values()], packs };
+}

@@ -1,0 +1,79 @@
+// Names of objects (docs/CHECKPOINT_FORMAT.md, "Keys"). Everything of one VM lies under its own prefix; base images are
+// the only thing that VMs share, and they are read-only.
+import { StorageError } from '../errors.ts';
+
+/** One checkpoint of a VM. Sequences go on rising across epochs. */
+export interface CheckpointId {
+  epoch: number;
+  sequence: number;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const DIGITS = 10;
+const MAX_NUMBER = 10 ** DIGITS - 1;
+
+/** Throws `BAD_ARGUMENT` unless `name` can be part of a key: 1-63 of `[A-Za-z0-9._-]`, beginning with a letter or digit. */
+export function checkName(what: string, name: string): void {
+  if (!NAME.test(name))
+    throw new StorageError('BAD_ARGUMENT', `${what} ${JSON.stringify(name)} is not a valid name`, {
+      hint: 'use 1 to 63 letters, digits, dots, underscores or hyphens',
+    });
+}
+
+const digits = (value: number): string => {
+  if (!Number.isInteger(value) || value < 0 || value > MAX_NUMBER)
+    throw new StorageError('BAD_ARGUMENT', `${String(value)} is no epoch or sequence number`);
+  return String(value).padStart(DIGITS, '0');
+};
+
+export const VMS_PREFIX = 'vms/';
+export const vmPrefix = (vmId: string): string => {
+  checkName('VM', vmId);
+  return `${VMS_PREFIX}${vmId}/`;
+};
+export const ownerKey = (vmId: string): string => `${vmPrefix(vmId)}owner`;
+export const workingSetKey = (vmId: string): string => `${vmPrefix(vmId)}working-set`;
+export const manifestsPrefix = (vmId: string): string => `${vmPrefix(vmId)}manifests/`;
+export const packsPrefix = (vmId: string): string => `${vmPrefix(vmId)}packs/`;
+export const condemnedPrefix = (vmId: string): string => `${vmPrefix(vmId)}condemned/`;
+export const BASES_PREFIX = 'bases/';
+export const basePrefix = (name: string): string => {
+  checkName('base image', name);
+  return `${BASES_PREFIX}${name}/`;
+};
+
+export const manifestKey = (vmId: string, id: CheckpointId): string =>
+  `${manifestsPrefix(vmId)}${digits(id.epoch)}-${digits(id.sequence)}`;
+
+/** Name of the `ordinal`th pack written for a checkpoint. The nonce keeps attempts apart. */
+export const packName = (id: CheckpointId, ordinal: number, nonce: string): string =>
+  `${digits(id.epoch)}-${digits(id.sequence)}-${String(ordinal).padStart(4, '0')}-${nonce.slice(0, 16)}`;
+
+/** The checkpoint that a manifest key or a pack name belongs to; undefined for foreign names. */
+export function idOfName(key: string): CheckpointId | undefined {
+  const match = /^(?:.*\/)?(\d{10})-(\d{10})(?:-.*)?$/.exec(key);
+  return match ? { epoch: Number(match[1]), sequence: Number(match[2]) } : undefined;
+}
+
+/** `EPOCH-SEQUENCE`, the form people type. */
+export function formatId(id: CheckpointId): string {
+  return `${String(id.epoch)}-${String(id.sequence)}`;
+}
+
+/** Parses `EPOCH-SEQUENCE`. Throws `BAD_ARGUMENT`. */
+export function parseId(text: string): CheckpointId {
+  const match = /^(\d{1,10})-(\d{1,10})$/.exec(text);
+  if (!match)
+    throw new StorageError('BAD_ARGUMENT', `${JSON.stringify(text)} is no checkpoint`, {
+      hint: 'write EPOCH-SEQUENCE, as in 3-120',
+    });
+  return { epoch: Number(match[1]), sequence: Number(match[2]) };
+}
+
+export function compareIds(a: CheckpointId, b: CheckpointId): number {
+  return a.epoch - b.epoch || a.sequence - b.sequence;
+}
+
+export function sameId(a: CheckpointId | null, b: CheckpointId | null): boolean {
+  return a === b || (a !== null && b !== null && compareIds(a, b) === 0);
+}

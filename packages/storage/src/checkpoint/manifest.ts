@@ -1,0 +1,167 @@
+// Manifests (docs/CHECKPOINT_FORMAT.md, "Manifest"): a small head (who, when, how large) and a body (state, packs, page
+// maps), two envelopes in one object, so that a list of checkpoints reads heads only. The head names the body's hash.
+import { hash } from 'node:crypto';
+import { isRecord } from '../codec.ts';
+import type { CheckpointKey } from '../encryption.ts';
+import { envelopeLength, openEnvelope, sealEnvelope } from '../envelope.ts';
+import { StorageError } from '../errors.ts';
+import type { StorageHost } from '../host.ts';
+import { checkSpaceShape } from '../snapshot.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { formatId, manifestKey, sameId, type CheckpointId } from './keys.ts';
+import type { MapSpace } from './page-map.ts';
+import type { PackRef } from './pack.ts';
+
+const HEAD_MAGIC = 'RVMH';
+const BODY_MAGIC = 'RVMB';
+/** Heads are far smaller; a list reads this much of each manifest. */
+const HEAD_READ_BYTES = 4096;
+
+/** What writing this checkpoint did. Sizes in bytes. */
+export interface WriteCounts {
+  /** Pages that the snapshot listed. */
+  listedPages: number;
+  /** Of these, zero pages: not stored. */
+  zeroPages: number;
+  /** Of these, contents that were stored before: not stored again. */
+  sharedPages: number;
+  /** Of these, stored now. */
+  storedPages: number;
+  /** Bytes of the stored pages before compression. */
+  rawBytes: number;
+  /** Bytes of the packs written. */
+  packBytes: number;
+  packs: number;
+}
+
+export interface ManifestHead {
+  vmId: string;
+  id: CheckpointId;
+  /** The checkpoint that this one continues; null for the first of a VM. */
+  parent: CheckpointId | null;
+  /** `full`: the page maps stand alone. `delta`: they continue the parent's. */
+  map: 'full' | 'delta';
+  /** Manifests to read to restore this one, itself included. */
+  chainLength: number;
+  createdAtMs: number;
+  instructions: bigint;
+  virtualTimeNs: bigint;
+  spaces: MapSpace[];
+  counts: WriteCounts;
+  nonce: string;
+  bodyBytes: number;
+  bodyHash: Uint8Array;
+}
+
+export interface ManifestBody {
+  description: unknown;
+  cpus: unknown[];
+  devices: Record<string, { version: number; state: unknown }>;
+  /** The packs that this manifest's maps name: entry `n` is pack number `n + FIRST_PACK`. */
+  packs: PackRef[];
+  /** Runs per space, in the order of the head's spaces. */
+  runs: Uint8Array[];
+}
+
+export interface Manifest {
+  head: ManifestHead;
+  body: ManifestBody;
+}
+
+export interface ManifestCodecOptions {
+  key?: CheckpointKey | undefined;
+  host: StorageHost;
+}
+
+/** Encodes a manifest into its object. */
+export function encodeManifest(
+  head: Omit<ManifestHead, 'bodyBytes' | 'bodyHash'>,
+  body: ManifestBody,
+  options: ManifestCodecOptions,
+): Uint8Array {
+  const name = manifestKey(head.vmId, head.id);
+  const sealedBody = sealEnvelope(body, { magic: BODY_MAGIC, name, ...options });
+  const bodyHash = new Uint8Array(hash('sha256', sealedBody, 'buffer'));
+  const whole = { ...head, bodyBytes: sealedBody.length, bodyHash };
+  return Buffer.concat([sealEnvelope(whole, { magic: HEAD_MAGIC, name, ...options }), sealedBody]);
+}
+
+/** Reads the head alone; undefined when there is no such manifest. */
+export async function readManifestHead(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  key: CheckpointKey | undefined,
+): Promise<ManifestHead | undefined> {
+  const name = manifestKey(vmId, id);
+  let bytes = await store.getRange(name, 0, HEAD_READ_BYTES);
+  if (bytes === undefined) return undefined;
+  const length = envelopeLength(bytes, HEAD_MAGIC);
+  if (length !== undefined && length > bytes.length) bytes = await store.getRange(name, 0, length);
+  return parseHead(vmId, id, (bytes ?? new Uint8Array(0)).subarray(0, length), key);
+}
+
+/** Reads a whole manifest; undefined when there is none. */
+export async function readManifest(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  key: CheckpointKey | undefined,
+): Promise<Manifest | undefined> {
+  const object = await store.get(manifestKey(vmId, id));
+  return object && decodeManifest(vmId, id, object.body, key);
+}
+
+/** Decodes a manifest object. Throws `CHECKPOINT_DAMAGED`, `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`. */
+export function decodeManifest(
+  vmId: string,
+  id: CheckpointId,
+  bytes: Uint8Array,
+  key: CheckpointKey | undefined,
+): Manifest {
+  const name = manifestKey(vmId, id);
+  const length = envelopeLength(bytes, HEAD_MAGIC);
+  const head = parseHead(vmId, id, bytes.subarray(0, length), key);
+  const sealedBody = bytes.subarray(length);
+  if (!hash('sha256', sealedBody, 'buffer').equals(head.bodyHash))
+    throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body does not match its head`);
+  return { head, body: parseBody(name, openEnvelope(sealedBody, { magic: BODY_MAGIC, name, key }), head) };
+}
+
+function parseHead(
+  vmId: string,
+  id: CheckpointId,
+  bytes: Uint8Array,
+  key: CheckpointKey | undefined,
+): ManifestHead {
+  const name = manifestKey(vmId, id);
+  const value = openEnvelope(bytes, { magic: HEAD_MAGIC, name, key });
+  const head = value as ManifestHead;
+  const complete =
+    isRecord(value) &&
+    isRecord(head.id) &&
+    isRecord(head.counts) &&
+    Array.isArray(head.spaces) &&
+    head.bodyHash instanceof Uint8Array;
+  if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its head lacks a field`);
+  if (head.vmId !== vmId || !sameId(head.id, id))
+    throw new StorageError(
+      'CHECKPOINT_DAMAGED',
+      `${name}: it is the manifest of ${head.vmId} ${formatId(head.id)}, stored under a wrong name`,
+    );
+  for (const space of head.spaces) checkSpaceShape(space);
+  return head;
+}
+
+function parseBody(name: string, value: unknown, head: ManifestHead): ManifestBody {
+  const body = value as ManifestBody;
+  const complete =
+    isRecord(value) &&
+    Array.isArray(body.cpus) &&
+    isRecord(body.devices) &&
+    Array.isArray(body.packs) &&
+    Array.isArray(body.runs) &&
+    body.runs.length === head.spaces.length;
+  if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body lacks a field`);
+  return body;
+}

@@ -1,0 +1,96 @@
+// Pages of one space by number: from its packs, from the base image below it, or zero.
+import { StorageError } from '../errors.ts';
+import { FIRST_PACK, PACK_BASE, PACK_ZERO, type PageMap } from './page-map.ts';
+import type { PackReader } from './pack-reader.ts';
+import { slotHash, type PackRef } from './pack.ts';
+
+/** Packs read at the same time. */
+const READS_AT_ONCE = 4;
+
+export class PageSource {
+  readonly map: PageMap;
+  readonly #packs: Map<number, PackRef>;
+  readonly #reader: PackReader;
+  readonly #base: PageSource | undefined;
+
+  constructor(map: PageMap, packs: Map<number, PackRef>, reader: PackReader, base?: PageSource) {
+    this.map = map;
+    this.#packs = packs;
+    this.#reader = reader;
+    this.#base = base;
+  }
+
+  /** Numbers of the pages that are not zero, ascending. */
+  present(): Uint32Array {
+    const { packs } = this.map;
+    const pages: number[] = [];
+    for (let page = 0; page < packs.length; page++) if (this.#nonZero(page)) pages.push(page);
+    return Uint32Array.from(pages);
+  }
+
+  /**
+   * Reads pages, in the order of `indexes`: `indexes.length * pageSize` bytes, each page checked.
+   * @throws StorageError `CHECKPOINT_DAMAGED` by the name of the object; StoreError.
+   */
+  async read(indexes: Uint32Array): Promise<Uint8Array> {
+    const { pageSize, name } = this.map.space;
+    const bytes = new Uint8Array(indexes.length * pageSize);
+    const byPack = new Map<number, { slots: number[]; at: number[] }>();
+    const below: number[] = [];
+    for (const [i, page] of indexes.entries()) {
+      const pack = this.map.packs[page];
+      if (pack === undefined) throw new StorageError('BAD_ARGUMENT', `${name} has no page ${String(page)}`);
+      if (pack === PACK_BASE) below.push(i);
+      if (pack < FIRST_PACK) continue;
+      const group = byPack.get(pack) ?? { slots: [], at: [] };
+      byPack.set(pack, group);
+      group.slots.push(this.map.slots[page]!);
+      group.at.push(i);
+    }
+    const groups = [...byPack];
+    const readNext = async (): Promise<void> => {
+      for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
+        const [pack, { slots, at }] = group;
+        const pages = await this.#reader.read(this.#ref(pack), slots);
+        for (const [k, i] of at.entries()) bytes.set(pages[k]!, i * pageSize);
+      }
+    };
+    await Promise.all(Array.from({ length: READS_AT_ONCE }, readNext));
+    await this.#readBase(indexes, below, bytes);
+    return bytes;
+  }
+
+  /** The content hash of a page; undefined when it is zero. Reads heads of packs only. */
+  async hashOf(page: number): Promise<Uint8Array | undefined> {
+    const pack = this.map.packs[page];
+    if (pack === undefined || pack === PACK_ZERO) return undefined;
+    if (pack === PACK_BASE) return this.#base?.hashOf(page);
+    return slotHash(await this.#reader.head(this.#ref(pack)), this.map.slots[page]!);
+  }
+
+  async #readBase(indexes: Uint32Array, below: number[], bytes: Uint8Array): Promise<void> {
+    const base = this.#base;
+    if (base === undefined) return;
+    const { pageSize } = this.map.space;
+    // The space may be larger than its base: beyond it is zero.
+    const inside = below.filter((i) => indexes[i]! < base.map.packs.length);
+    if (inside.length === 0) return;
+    const pages = await base.read(Uint32Array.from(inside, (i) => indexes[i]!));
+    for (const [k, i] of inside.entries())
+      bytes.set(pages.subarray(k * pageSize, (k + 1) * pageSize), i * pageSize);
+  }
+
+  #nonZero(page: number): boolean {
+    const pack = this.map.packs[page];
+    if (pack === PACK_BASE)
+      return this.#base?.map.packs[page] !== undefined && this.#base.map.packs[page] !== PACK_ZERO;
+    return pack !== undefined && pack !== PACK_ZERO;
+  }
+
+  #ref(pack: number): PackRef {
+    const ref = this.#packs.get(pack);
+    if (ref === undefined)
+      throw new StorageError('CHECKPOINT_DAMAGED', `${this.map.space.name}: unknown pack`);
+    return ref;
+  }
+}

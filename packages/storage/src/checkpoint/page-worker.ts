@@ -1,0 +1,27 @@
+// The thread of a PagePool: one job in, one answer out.
+import { parentPort } from 'node:worker_threads';
+import { decodePages, encodePages, type StoredPages } from './page-codec.ts';
+
+export type PageJob =
+  | { id: number; kind: 'encode'; bytes: Uint8Array; pageSize: number }
+  | ({ id: number; kind: 'decode' } & StoredPages);
+
+const port = parentPort!;
+
+port.on('message', (job: PageJob) => {
+  try {
+    if (job.kind === 'encode') {
+      const result = encodePages(job.bytes, job.pageSize);
+      port.postMessage({ id: job.id, result }, [
+        result.hashes.buffer as ArrayBuffer,
+        result.lengths.buffer as ArrayBuffer,
+        result.data.buffer as ArrayBuffer,
+      ]);
+    } else {
+      const result = decodePages(job);
+      port.postMessage({ id: job.id, result }, [result.bytes.buffer as ArrayBuffer]);
+    }
+  } catch (error) {
+    port.postMessage({ id: job.id, error: error instanceof Error ? error.message : String(error) });
+  }
+});

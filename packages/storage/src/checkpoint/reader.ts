@@ -1,0 +1,218 @@
+// Opens checkpoints and reads their pages on demand.
+import type { CheckpointKey } from '../encryption.ts';
+import { StorageError } from '../errors.ts';
+import type { MachineSnapshot, SpaceShape, SpaceSnapshot } from '../snapshot.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { isVisible, readOwner } from '../ownership.ts';
+import { openBaseImage } from './base-image.ts';
+import { buildMaps, loadChain } from './chain.ts';
+import { ContentHash } from './content-hash.ts';
+import { findNewestIntact, listManifests, listPacks, whyDamaged, type Refusal } from './find.ts';
+import { formatId, packsPrefix, type CheckpointId } from './keys.ts';
+import type { Manifest, ManifestHead } from './manifest.ts';
+import { PageSource } from './page-source.ts';
+import { PagePool } from './page-pool.ts';
+import { PackReader } from './pack-reader.ts';
+import type { PackRef } from './pack.ts';
+import { readWorkingSet, type WorkingSet } from './working-set.ts';
+
+export interface ReadOptions {
+  key?: CheckpointKey | undefined;
+  /** Default: one of the reader's own. */
+  pool?: PagePool;
+  /** Decoded pages kept. Default 32 MiB. */
+  cacheBytes?: number;
+}
+
+export interface OpenOptions extends ReadOptions {
+  /** This one, rather than the newest. */
+  id?: CheckpointId;
+  /** When the newest is damaged, open the newest intact one before it; `refused` then says what was passed over. Default false. */
+  acceptOlder?: boolean;
+}
+
+/** One checkpoint, its state loaded, its pages in the store. */
+export class CheckpointReader {
+  readonly vmId: string;
+  readonly id: CheckpointId;
+  readonly head: ManifestHead;
+  /** The manifests that it is made of, the full one first, its own last. */
+  readonly chain: readonly Manifest[];
+  /** Newer checkpoints that were passed over as damaged, newest first. */
+  readonly refused: readonly Refusal[];
+  readonly #store: ObjectStore;
+  readonly #options: ReadOptions;
+  readonly #pool: PagePool;
+  readonly #sources: Map<string, PageSource>;
+  readonly #packs: Map<number, PackRef>;
+
+  private constructor(parts: {
+    store: ObjectStore;
+    vmId: string;
+    chain: Manifest[];
+    refused: Refusal[];
+    options: ReadOptions;
+    pool: PagePool;
+    sources: Map<string, PageSource>;
+    packs: Map<number, PackRef>;
+  }) {
+    this.#store = parts.store;
+    this.vmId = parts.vmId;
+    this.chain = parts.chain;
+    this.head = parts.chain.at(-1)!.head;
+    this.id = this.head.id;
+    this.refused = parts.refused;
+    this.#options = parts.options;
+    this.#pool = parts.pool;
+    this.#sources = parts.sources;
+    this.#packs = parts.packs;
+  }
+
+  /** Reads the manifests of one checkpoint. For choosing one, see `openCheckpoint`. */
+  static async load(
+    store: ObjectStore,
+    vmId: string,
+    id: CheckpointId,
+    options: ReadOptions = {},
+    refused: Refusal[] = [],
+  ): Promise<CheckpointReader> {
+    const chain = await loadChain(store, vmId, id, options.key);
+    const { maps, packs } = buildMaps(chain);
+    const pool = options.pool ?? new PagePool();
+    const { key, cacheBytes } = options;
+    const reader = new PackReader({ store, prefix: packsPrefix(vmId), pool, key, cacheBytes });
+    const sources = new Map<string, PageSource>();
+    for (const map of maps) {
+      const { base } = map.space;
+      const image =
+        base === undefined ? undefined : await openBaseImage(store, base, { key, pool, cacheBytes });
+      if (image !== undefined && image.info.pageSize !== map.space.pageSize)
+        throw new StorageError('CHECKPOINT_DAMAGED', `base image ${image.info.name} has another page size`);
+      sources.set(map.space.name, new PageSource(map, packs, reader, image?.pages));
+    }
+    return new CheckpointReader({ store, vmId, chain, refused, options, pool, sources, packs });
+  }
+
+  /** The opaque state, as the snapshot gave it, without pages. */
+  get state(): Omit<MachineSnapshot, 'spaces'> {
+    const { description, cpus, devices } = this.chain.at(-1)!.body;
+    const { instructions, virtualTimeNs } = this.head;
+    return { description, cpus, devices, instructions, virtualTimeNs };
+  }
+
+  get spaces(): SpaceShape[] {
+    return this.head.spaces.map(({ name, pageSize, pageCount }) => ({ name, pageSize, pageCount }));
+  }
+
+  /** Packs that this checkpoint's pages lie in, and some that its chain names besides. */
+  get packs(): PackRef[] {
+    return [...this.#packs.values()];
+  }
+
+  /** The pages of one space. Throws `BAD_ARGUMENT` for an unknown name. */
+  source(space: string): PageSource {
+    const source = this.#sources.get(space);
+    if (source === undefined)
+      throw new StorageError('BAD_ARGUMENT', `checkpoint ${formatId(this.id)} has no space ${space}`, {
+        hint: `it has: ${[...this.#sources.keys()].join(', ')}`,
+      });
+    return source;
+  }
+
+  /** Numbers of the pages that are not zero, ascending. */
+  present(space: string): Uint32Array {
+    return this.source(space).present();
+  }
+
+  /**
+   * Reads pages in the order of `indexes`; zero pages come as zeros. Each page is verified.
+   * @returns `indexes.length * pageSize` bytes.
+   * @throws StorageError `CHECKPOINT_DAMAGED`, naming the object; StoreError when the store fails: try again later.
+   */
+  async readPages(space: string, indexes: Uint32Array): Promise<Uint8Array> {
+    return this.source(space).read(indexes);
+  }
+
+  /** Everything at once, every space `full: true`, zero pages absent. */
+  async readSnapshot(): Promise<MachineSnapshot> {
+    const spaces: SpaceSnapshot[] = [];
+    for (const shape of this.spaces) {
+      const indexes = this.present(shape.name);
+      spaces.push({ ...shape, full: true, indexes, bytes: await this.readPages(shape.name, indexes) });
+    }
+    return { ...this.state, spaces };
+  }
+
+  /** The pages that were touched first when this VM last ran; empty when none were recorded. */
+  async workingSet(): Promise<WorkingSet> {
+    return readWorkingSet(this.#store, this.vmId, this.#options.key);
+  }
+
+  /** SHA-256 over state and pages, hexadecimal: equal machines have equal hashes, however they are stored. Reads heads only. */
+  async contentHash(): Promise<string> {
+    const hash = new ContentHash(this.state);
+    for (const shape of this.spaces) {
+      hash.space(shape);
+      const source = this.source(shape.name);
+      for (const page of source.present()) hash.page(page, (await source.hashOf(page))!);
+    }
+    return hash.digest();
+  }
+
+  /** Ends the pool when it is the reader's own. */
+  async close(): Promise<void> {
+    if (this.#options.pool === undefined) await this.#pool.close();
+  }
+}
+
+/**
+ * Opens a VM's newest checkpoint, or the one named.
+ * @throws StorageError `CHECKPOINT_NOT_FOUND`; `CHECKPOINT_DAMAGED` with the newest intact one as the hint: an older one
+ *   is never opened silently.
+ */
+export async function openCheckpoint(
+  store: ObjectStore,
+  vmId: string,
+  options: OpenOptions = {},
+): Promise<CheckpointReader> {
+  if (options.id !== undefined) return openNamed(store, vmId, options.id, options);
+  const owner = await readOwner(store, vmId);
+  const lineage = owner?.record.lineage ?? [];
+  const { id, refused } = await findNewestIntact(store, vmId, (each) => isVisible(lineage, each), {
+    key: options.key,
+  });
+  const newest = refused[0];
+  if (newest !== undefined && (options.acceptOlder !== true || id === null)) throw damaged(vmId, newest, id);
+  if (id === null)
+    throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint in ${store.url}`);
+  return CheckpointReader.load(store, vmId, id, options, refused);
+}
+
+async function openNamed(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  options: OpenOptions,
+): Promise<CheckpointReader> {
+  const reason = await whyDamaged(store, vmId, id, await listPacks(store, vmId), options.key);
+  if (reason === undefined) return CheckpointReader.load(store, vmId, id, options);
+  const exists = (await listManifests(store, vmId)).some((each) => formatId(each) === formatId(id));
+  if (!exists)
+    throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint ${formatId(id)}`, {
+      hint: 'list the checkpoints to see which there are',
+    });
+  throw new StorageError('CHECKPOINT_DAMAGED', `${vmId}: checkpoint ${formatId(id)} ${reason}`);
+}
+
+function damaged(vmId: string, newest: Refusal, intact: CheckpointId | null): StorageError {
+  return new StorageError(
+    'CHECKPOINT_DAMAGED',
+    `${vmId}: checkpoint ${formatId(newest.id)} ${newest.reason}`,
+    {
+      hint:
+        intact === null
+          ? 'there is no intact checkpoint before it'
+          : `the newest intact one before it is ${formatId(intact)}`,
+    },
+  );
+}

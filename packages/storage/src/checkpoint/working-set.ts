@@ -1,0 +1,45 @@
+// The recorded working set: the pages that a VM touched first after a resume. Advice only; a restore without it is
+// slower, not wrong. So it is overwritten without conditions, and a damaged one counts as none.
+import { isRecord } from '../codec.ts';
+import type { CheckpointKey } from '../encryption.ts';
+import { openEnvelope, sealEnvelope } from '../envelope.ts';
+import { isStorageError } from '../errors.ts';
+import { systemHost, type StorageHost } from '../host.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { workingSetKey } from './keys.ts';
+
+/** Page numbers by space, in the order of first touch. */
+export type WorkingSet = Record<string, Uint32Array>;
+
+const MAGIC = 'RVWS';
+
+export async function saveWorkingSet(
+  store: ObjectStore,
+  vmId: string,
+  set: WorkingSet,
+  options: { key?: CheckpointKey | undefined; host?: StorageHost } = {},
+): Promise<void> {
+  const name = workingSetKey(vmId);
+  const host = options.host ?? systemHost;
+  await store.put(name, sealEnvelope({ spaces: set }, { magic: MAGIC, name, key: options.key, host }));
+}
+
+export async function readWorkingSet(
+  store: ObjectStore,
+  vmId: string,
+  key: CheckpointKey | undefined,
+): Promise<WorkingSet> {
+  const name = workingSetKey(vmId);
+  const object = await store.get(name);
+  if (object === undefined) return {};
+  try {
+    const value = openEnvelope(object.body, { magic: MAGIC, name, key });
+    const spaces = isRecord(value) ? value['spaces'] : undefined;
+    if (!isRecord(spaces)) return {};
+    const entries = Object.entries(spaces).filter(([, pages]) => pages instanceof Uint32Array);
+    return Object.fromEntries(entries) as WorkingSet;
+  } catch (error) {
+    if (isStorageError(error, 'CHECKPOINT_DAMAGED')) return {};
+    throw error;
+  }
+}

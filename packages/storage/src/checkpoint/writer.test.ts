@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Guest } from '../../test-support/guest.ts';
+import { CheckpointKey } from '../encryption.ts';
+import { isStorageError } from '../errors.ts';
+import { systemHost } from '../host.ts';
+import { raiseEpoch } from '../ownership.ts';
+import type { MachineSnapshot } from '../snapshot.ts';
+import { MemoryStore } from '../store/memory-store.ts';
+import { listAll } from '../store/object-store.ts';
+import { importBaseImage } from './base-image.ts';
+import { snapshotHash } from './content-hash.ts';
+import { PagePool } from './page-pool.ts';
+import { openCheckpoint } from './reader.ts';
+import { CheckpointWriter, type WriterOptions } from './writer.ts';
+
+const inline = new PagePool({ threads: 0 });
+
+async function open(store: MemoryStore, options: WriterOptions = {}): Promise<CheckpointWriter> {
+  const ownership = await raiseEpoch(store, 'vm1', { owner: 'node-a', key: options.key });
+  return CheckpointWriter.open(store, ownership, { pool: inline, ...options });
+}
+
+async function keys(store: MemoryStore, prefix: string): Promise<string[]> {
+  const found = [];
+  for await (const { key } of listAll(store, prefix)) found.push(key);
+  return found;
+}
+
+describe('writing and reading checkpoints', () => {
+  for (const [name, key] of [
+    ['plain', undefined],
+    ['encrypted', new CheckpointKey(new Uint8Array(32).fill(7))],
+  ] as const) {
+    test(`each of many ${name} checkpoints restores to exactly what was written`, async () => {
+      const store = new MemoryStore();
+      const writer = await open(store, { key, fullMapEvery: 5 });
+      const guest = new Guest({ seed: 3 }).run(100);
+      const truths = new Map<number, MachineSnapshot>();
+      for (let i = 1; i <= 12; i++) {
+        truths.set(i, guest.truth());
+        const written = await writer.write(guest.snapshot());
+        assert.deepEqual(written.id, { epoch: 1, sequence: i });
+        guest.run(10);
+      }
+      for (const [sequence, truth] of truths) {
+        const reader = await openCheckpoint(store, 'vm1', { id: { epoch: 1, sequence }, key, pool: inline });
+        assert.deepEqual(await reader.readSnapshot(), truth);
+        assert.equal(await reader.contentHash(), snapshotHash(truth));
+      }
+      const newest = await openCheckpoint(store, 'vm1', { key, pool: inline });
+      assert.equal(newest.id.sequence, 12);
+    });
+  }
+
+  test('an encrypted store shows nothing of the guest, and opens with its key only', async () => {
+    const store = new MemoryStore();
+    const key = new CheckpointKey(new Uint8Array(32).fill(9));
+    const writer = await open(store, { key });
+    const guest = new Guest();
+    const secret = Buffer.from('the guest knows a secret that is long enough to be found');
+    guest.spaces[0]!.bytes.set(secret, 4096 * 5);
+    await writer.write(guest.snapshot());
+    for await (const { key: name } of listAll(store, ''))
+      assert.equal(Buffer.from((await store.get(name))!.body).indexOf('secret'), -1, name);
+    await assert.rejects(openCheckpoint(store, 'vm1'), (error) => isStorageError(error, 'KEY_NEEDED'));
+    const wrong = new CheckpointKey(new Uint8Array(32).fill(8));
+    await assert.rejects(openCheckpoint(store, 'vm1', { key: wrong }), (error) =>
+      isStorageError(error, 'KEY_WRONG'),
+    );
+    const plain = await openCheckpoint(store, 'vm1', { key, pool: inline });
+    const page = await plain.readPages('ram', new Uint32Array([5]));
+    assert.equal(Buffer.from(page).indexOf('secret'), secret.indexOf('secret'));
+  });
+
+  test('zero pages and contents seen before are not stored again', async () => {
+    const store = new MemoryStore();
+    const writer = await open(store);
+    const guest = new Guest({ diskPages: 0 });
+    const [ram] = guest.spaces;
+    ram!.bytes.fill(1, 0, 4096);
+    ram!.bytes.fill(1, 4096, 8192);
+    const first = await writer.write(guest.snapshot());
+    assert.deepEqual([first.counts.storedPages, first.counts.sharedPages], [1, 1]);
+    ram!.bytes.copyWithin(3 * 4096, 0, 4096);
+    ram!.bytes.fill(0, 0, 4096);
+    ram!.dirty.add(0).add(3);
+    const second = await writer.write(guest.snapshot());
+    assert.deepEqual(
+      [second.counts.storedPages, second.counts.sharedPages, second.counts.zeroPages, second.counts.packs],
+      [0, 1, 1, 0],
+    );
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    assert.deepEqual([...reader.present('ram')], [1, 3]);
+    assert.deepEqual(await reader.readSnapshot(), guest.truth());
+  });
+
+  test('a new owner goes on from the newest checkpoint, with deltas', async () => {
+    const store = new MemoryStore();
+    const guest = new Guest({ seed: 8 }).run(50);
+    await (await open(store)).write(guest.snapshot());
+    const second = await open(store);
+    assert.deepEqual(second.last, { epoch: 1, sequence: 1 });
+    guest.run(5);
+    const written = await second.write(guest.snapshot());
+    assert.deepEqual([written.id, written.map], [{ epoch: 2, sequence: 2 }, 'delta']);
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    assert.deepEqual(await reader.readSnapshot(), guest.truth());
+  });
+
+  test('a delta of a space that no checkpoint has is refused', async () => {
+    const writer = await open(new MemoryStore());
+    await assert.rejects(writer.write(new Guest().run(3).snapshot({ full: false })), (error) =>
+      isStorageError(error, 'SNAPSHOT_INVALID'),
+    );
+  });
+
+  test('a disk on a base image stores only what differs from it', async () => {
+    const store = new MemoryStore();
+    const image = new Uint8Array(32 * 512 - 100);
+    for (let i = 0; i < image.length; i++) image[i] = i >> 10;
+    await importBaseImage(store, 'debian', [image.subarray(0, 7777), image.subarray(7777)], {
+      pageSize: 512,
+      pool: inline,
+    });
+    const writer = await open(store, { bases: { disk0: 'debian' } });
+    const guest = new Guest({ seed: 4, ramPages: 4 });
+    const disk = guest.spaces[1]!;
+    const snapshot = guest.snapshot();
+    disk.bytes.set(image);
+    snapshot.spaces[1] = {
+      ...snapshot.spaces[1]!,
+      indexes: new Uint32Array([3, 9]),
+      bytes: new Uint8Array(1024).fill(5, 0, 512),
+    };
+    disk.bytes.fill(5, 3 * 512, 4 * 512).fill(0, 9 * 512, 10 * 512);
+    const written = await writer.write(snapshot);
+    assert.deepEqual([written.counts.storedPages, written.counts.zeroPages], [1, 1]);
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    assert.deepEqual((await reader.readSnapshot()).spaces[1], guest.truth().spaces[1]);
+    assert.equal(await reader.contentHash(), snapshotHash(guest.truth()));
+  });
+
+  test('a base image never changes under its name', async () => {
+    const store = new MemoryStore();
+    const first = await importBaseImage(store, 'b', [new Uint8Array(9000).fill(1)], { pool: inline });
+    const again = await importBaseImage(store, 'b', [new Uint8Array(9000).fill(1)], { pool: inline });
+    assert.deepEqual(again, first);
+    const objects = await keys(store, 'bases/');
+    await assert.rejects(
+      importBaseImage(store, 'b', [new Uint8Array(9000).fill(2)], { pool: inline }),
+      (error) => isStorageError(error, 'BAD_ARGUMENT'),
+    );
+    assert.deepEqual(await keys(store, 'bases/'), objects);
+  });
+
+  test('large snapshots go through the threads, in packs', async () => {
+    const store = new MemoryStore();
+    const pool = new PagePool({ threads: 2, maxInFlightBytes: 4 << 20 });
+    const writer = await open(store, { pool });
+    const guest = new Guest({ seed: 5, ramPages: 3000, diskPages: 0 });
+    const [ram] = guest.spaces;
+    for (let page = 0; page < 3000; page++) {
+      const state = Buffer.from(systemHost.random(2048));
+      ram!.bytes.set(state, page * 4096);
+    }
+    const written = await writer.write(guest.snapshot());
+    assert.ok(written.counts.packs > 2);
+    const reader = await openCheckpoint(store, 'vm1', { pool });
+    assert.equal(snapshotHash(await reader.readSnapshot()), snapshotHash(guest.truth()));
+    await pool.close();
+  });
+});

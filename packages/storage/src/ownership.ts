@@ -1,0 +1,357 @@
+// Who owns a VM (docs/CHECKPOINT_FORMAT.md, "Ownership"). One record per VM, swapped by conditional put, never deleted:
+//
+// - `epoch` is the fencing number; it only rises. Epochs are safety; `lease` is liveness: a counter that its owner renews,
+//   which others watch by their own monotonic clocks (no two hosts' wall clocks are ever compared).
+// - `lineage` says which checkpoints exist for good: the last entry's epoch may add checkpoints; each entry names the
+//   checkpoint that its epoch resumed from, and of the epoch before nothing later than that counts.
+//
+// A takeover has two steps: (1) raise the epoch with `from` pending; (2) find the newest intact checkpoint, and fix it.
+// Why nothing committed is lost or duplicated: a writer puts its manifest, then reads this record, and reports success only
+// when its epoch still stands. If it does, the put came before (1), and the search in (2) sees it. If it does not, the
+// writer reports FENCED, whether or not the search saw it. A manifest that lands after (2) is not in the lineage: no
+// reader ever takes it for a checkpoint, and the collector removes it.
+import { isRecord } from './codec.ts';
+import { findNewestIntact, type Refusal } from './checkpoint/find.ts';
+import { formatId, ownerKey, VMS_PREFIX, type CheckpointId } from './checkpoint/keys.ts';
+import type { CheckpointKey } from './encryption.ts';
+import { isStoreError, StorageError } from './errors.ts';
+import { systemHost, type StorageHost } from './host.ts';
+import type { ObjectStore, ObjectVersion } from './store/object-store.ts';
+import { getRecord, putRecord } from './store/records.ts';
+
+export interface LineageEntry {
+  epoch: number;
+  /** null: it started without a checkpoint. undefined: a takeover is between its two steps. */
+  from?: CheckpointId | null;
+}
+
+export interface OwnerRecord {
+  vmId: string;
+  /** `released`: given up by its owner, free to take. `deleted`: a tombstone. */
+  state: 'owned' | 'released' | 'deleted';
+  epoch: number;
+  /** The node that holds the epoch. */
+  owner: string;
+  lineage: LineageEntry[];
+  lease: {
+    /** Rises with each renewal. */
+    renewals: number;
+    /** How long after a renewal the owner may run, in milliseconds. */
+    durationMs: number;
+  };
+  /** The cluster's own fields, kept as they are. */
+  notes: Record<string, unknown>;
+}
+
+export interface StoredOwner {
+  record: OwnerRecord;
+  version: ObjectVersion;
+}
+
+/** What `raiseEpoch` gives: the right to write checkpoints under `epoch`. */
+export interface Ownership {
+  vmId: string;
+  epoch: number;
+  owner: string;
+  /** The checkpoint to resume from; null: start afresh. */
+  resumeFrom: CheckpointId | null;
+  /** Newer checkpoints that were refused as damaged, newest first. Say so: never silently an older one. */
+  refused: Refusal[];
+  stored: StoredOwner;
+}
+
+export interface RaiseOptions {
+  owner: string;
+  /** Only if this is the VM's epoch now (0: no record yet); else FENCED. Default: whatever it is. */
+  expectedEpoch?: number;
+  leaseMs?: number;
+  /** Resume from this checkpoint rather than the newest intact one (a person's choice: rolling back). */
+  resumeFrom?: CheckpointId;
+  /** Take a deleted VM's name again. */
+  revive?: boolean;
+  notes?: Record<string, unknown>;
+  key?: CheckpointKey | undefined;
+  host?: StorageHost;
+}
+
+/** Epochs that still have visible checkpoints; older ones are forgotten, and their checkpoints with them. */
+const MAX_LINEAGE = 256;
+const MAX_TRIES = 16;
+
+/** The record, or undefined when the VM was never owned. */
+export async function readOwner(store: ObjectStore, vmId: string): Promise<StoredOwner | undefined> {
+  const found = await getRecord(store, ownerKey(vmId));
+  return found && { record: parseOwner(vmId, found.value), version: found.version };
+}
+
+/** The VM's epoch; 0 when it was never owned. */
+export async function readEpoch(store: ObjectStore, vmId: string): Promise<number> {
+  return (await readOwner(store, vmId))?.record.epoch ?? 0;
+}
+
+/**
+ * Takes a VM over: raises its epoch and fixes the checkpoint to resume from. When it returns, no checkpoint of an older
+ * epoch can become the newest any more. Throws when interrupted between its steps: calling again goes on from there.
+ * @throws StorageError `FENCED` (another was first), `VM_DELETED`, `CHECKPOINT_NOT_FOUND` (resumeFrom), `KEY_…`
+ */
+export async function raiseEpoch(
+  store: ObjectStore,
+  vmId: string,
+  options: RaiseOptions,
+): Promise<Ownership> {
+  const host = options.host ?? systemHost;
+  const raised = await raise(store, host, vmId, options);
+  return fix(store, host, raised, options);
+}
+
+async function raise(
+  store: ObjectStore,
+  host: StorageHost,
+  vmId: string,
+  options: RaiseOptions,
+): Promise<StoredOwner> {
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const current = await readOwner(store, vmId);
+    const epoch = current?.record.epoch ?? 0;
+    if (options.expectedEpoch !== undefined && epoch !== options.expectedEpoch)
+      throw fenced(vmId, options, epoch);
+    if (current?.record.state === 'deleted' && options.revive !== true)
+      throw new StorageError('VM_DELETED', `${vmId}: the VM was deleted`, { hint: 'pick another name' });
+    const settled = (current?.record.lineage ?? []).filter(({ from }) => from !== undefined);
+    const record: OwnerRecord = {
+      vmId,
+      state: 'owned',
+      epoch: epoch + 1,
+      owner: options.owner,
+      lineage: [...(current?.record.state === 'deleted' ? [] : settled), { epoch: epoch + 1 }],
+      lease: { renewals: 0, durationMs: options.leaseMs ?? 0 },
+      notes: options.notes ?? current?.record.notes ?? {},
+    };
+    try {
+      return await swap(store, host, record, current?.version);
+    } catch (error) {
+      // Lost to a renewal or to another's takeover: look again, unless this very epoch was asked for.
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+  }
+  throw busy(vmId);
+}
+
+async function fix(
+  store: ObjectStore,
+  host: StorageHost,
+  raised: StoredOwner,
+  options: RaiseOptions,
+): Promise<Ownership> {
+  const { vmId, epoch } = raised.record;
+  let current = raised;
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const { from, refused } = await chooseResume(store, current.record, options);
+    const record = { ...current.record, lineage: fixedLineage(current.record.lineage, epoch, from) };
+    try {
+      const stored = await swap(store, host, record, current.version);
+      return { vmId, epoch, owner: options.owner, resumeFrom: from, refused, stored };
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+    current = await requireEpoch(store, vmId, epoch);
+  }
+  throw busy(vmId);
+}
+
+async function chooseResume(
+  store: ObjectStore,
+  record: OwnerRecord,
+  options: RaiseOptions,
+): Promise<{ from: CheckpointId | null; refused: Refusal[] }> {
+  const settled = record.lineage.filter(({ from }) => from !== undefined);
+  const wanted = options.resumeFrom;
+  const found = await findNewestIntact(store, record.vmId, (id) => isVisible(settled, id), {
+    key: options.key,
+    ...(wanted === undefined ? {} : { only: wanted }),
+  });
+  if (wanted !== undefined && found.id === null)
+    throw new StorageError(
+      'CHECKPOINT_NOT_FOUND',
+      `${record.vmId}: checkpoint ${formatId(wanted)} ${found.refused[0]?.reason ?? 'does not exist'}`,
+    );
+  return { from: found.id, refused: found.refused };
+}
+
+/** Keeps the entries that lead to `from`, cut so that only what is visible stays. */
+function fixedLineage(lineage: LineageEntry[], epoch: number, from: CheckpointId | null): LineageEntry[] {
+  const kept: LineageEntry[] = [{ epoch, from }];
+  const settled = lineage.filter((entry) => entry.from !== undefined && entry.epoch < epoch);
+  let next = from;
+  while (next !== null && kept.length < MAX_LINEAGE) {
+    const source = next;
+    const entry = settled.find((candidate) => candidate.epoch === source.epoch);
+    if (entry === undefined) break;
+    kept.unshift(entry);
+    next = entry.from ?? null;
+  }
+  return kept;
+}
+
+/** Whether a checkpoint counts, by the lineage. Pending entries count nothing. */
+export function isVisible(lineage: readonly LineageEntry[], id: CheckpointId): boolean {
+  const at = lineage.findIndex((entry) => entry.epoch === id.epoch);
+  if (at < 0 || lineage[at]!.from === undefined) return false;
+  const next = lineage[at + 1];
+  // Of the newest epoch everything counts; of an older one, what its successor resumed from and before.
+  if (next === undefined || next.from === undefined) return true;
+  return next.from !== null && next.from.epoch === id.epoch && id.sequence <= next.from.sequence;
+}
+
+/**
+ * Moves the resume point back to an older checkpoint, when the one fixed proves damaged while it is being restored.
+ * Only before this epoch's first checkpoint: call it before opening a writer.
+ */
+export async function moveResumePoint(
+  store: ObjectStore,
+  ownership: Ownership,
+  to: CheckpointId,
+  host: StorageHost = systemHost,
+): Promise<Ownership> {
+  const { vmId, epoch } = ownership;
+  const current = await requireEpoch(store, vmId, epoch);
+  if (!isVisible(current.record.lineage, to) || to.epoch >= epoch)
+    throw new StorageError(
+      'CHECKPOINT_NOT_FOUND',
+      `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
+    );
+  const record = { ...current.record, lineage: fixedLineage(current.record.lineage, epoch, to) };
+  const stored = await swap(store, host, record, current.version);
+  return { ...ownership, resumeFrom: to, stored };
+}
+
+/**
+ * Renews the lease (and replaces the notes when given).
+ * @throws StorageError `FENCED` when the epoch no longer stands.
+ */
+export async function renewLease(
+  store: ObjectStore,
+  ownership: Ownership,
+  options: { notes?: Record<string, unknown>; durationMs?: number; host?: StorageHost } = {},
+): Promise<Ownership> {
+  const host = options.host ?? systemHost;
+  let current = ownership.stored;
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const { lease } = current.record;
+    const record: OwnerRecord = {
+      ...current.record,
+      lease: { renewals: lease.renewals + 1, durationMs: options.durationMs ?? lease.durationMs },
+      notes: options.notes ?? current.record.notes,
+    };
+    try {
+      return { ...ownership, stored: await swap(store, host, record, current.version) };
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+    current = await requireEpoch(store, ownership.vmId, ownership.epoch);
+  }
+  throw busy(ownership.vmId);
+}
+
+/** Gives the VM up: the epoch stays, its owner no longer writes. Anyone may raise it at once. */
+export async function releaseOwnership(
+  store: ObjectStore,
+  ownership: Ownership,
+  host: StorageHost = systemHost,
+): Promise<void> {
+  const current = await requireEpoch(store, ownership.vmId, ownership.epoch);
+  await swap(store, host, { ...current.record, state: 'released' }, current.version);
+}
+
+/** Deletes a VM for good: a tombstone with a raised epoch, so that a running owner is fenced. Objects go at the next collection. */
+export async function deleteVm(
+  store: ObjectStore,
+  vmId: string,
+  options: { owner: string; host?: StorageHost },
+): Promise<void> {
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const current = await readOwner(store, vmId);
+    if (current?.record.state === 'deleted') return;
+    const epoch = (current?.record.epoch ?? 0) + 1;
+    const record: OwnerRecord = {
+      vmId,
+      state: 'deleted',
+      epoch,
+      owner: options.owner,
+      lineage: [{ epoch, from: null }],
+      lease: { renewals: 0, durationMs: 0 },
+      notes: {},
+    };
+    try {
+      await swap(store, options.host ?? systemHost, record, current?.version);
+      return;
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+  }
+  throw busy(vmId);
+}
+
+/** Names of all VMs that have a record or objects, deleted ones included. */
+export async function listVms(store: ObjectStore): Promise<string[]> {
+  const names: string[] = [];
+  let after = VMS_PREFIX;
+  for (;;) {
+    const { objects } = await store.list(VMS_PREFIX, { after, limit: 1 });
+    const name = objects[0]?.key.slice(VMS_PREFIX.length).split('/')[0];
+    if (name === undefined) return names;
+    names.push(name);
+    // '~' sorts after every character of a key: skips the rest of this VM.
+    after = `${VMS_PREFIX}${name}/~`;
+  }
+}
+
+/** Throws FENCED unless `epoch` still stands and its owner still holds it. */
+export async function requireEpoch(store: ObjectStore, vmId: string, epoch: number): Promise<StoredOwner> {
+  const current = await readOwner(store, vmId);
+  if (current?.record.epoch !== epoch || current.record.state !== 'owned')
+    throw new StorageError(
+      'FENCED',
+      `${vmId}: epoch ${String(epoch)} is over: ` +
+        (current === undefined
+          ? 'its record is gone'
+          : `the VM is ${current.record.state} by ${current.record.owner} in epoch ${String(current.record.epoch)}`),
+    );
+  return current;
+}
+
+async function swap(
+  store: ObjectStore,
+  host: StorageHost,
+  record: OwnerRecord,
+  version: ObjectVersion | undefined,
+): Promise<StoredOwner> {
+  const stored = await putRecord(store, host, ownerKey(record.vmId), { ...record }, version);
+  return { record, version: stored.version };
+}
+
+function parseOwner(vmId: string, value: Record<string, unknown>): OwnerRecord {
+  const { nonce: _nonce, ...rest } = value;
+  const record = rest as unknown as OwnerRecord;
+  if (
+    record.vmId !== vmId ||
+    !Number.isInteger(record.epoch) ||
+    !Array.isArray(record.lineage) ||
+    !isRecord(record.lease)
+  )
+    throw new StorageError('CHECKPOINT_DAMAGED', `${ownerKey(vmId)}: the record lacks a field`);
+  // An absent `from` comes back absent; anything else is null or an id.
+  const lineage = record.lineage.map((entry) => (entry.from === undefined ? { epoch: entry.epoch } : entry));
+  return { ...record, lineage };
+}
+
+function fenced(vmId: string, options: RaiseOptions, epoch: number): StorageError {
+  return new StorageError(
+    'FENCED',
+    `${vmId}: its epoch is ${String(epoch)}, not ${String(options.expectedEpoch)}: another was first`,
+  );
+}
+
+function busy(vmId: string): StorageError {
+  return new StorageError('FENCED', `${vmId}: its record changes too fast to be taken`, { retryable: true });
+}
