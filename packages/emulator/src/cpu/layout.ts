@@ -261,6 +261,9 @@ export const Cpu = {
   /** Bits of RIP and of RSP that count in the current mode (kept by updateMode): 0xffff, 0xffff_ffff or ~0. */
   ripMask: 2488, // i64
   stackMask: 2496, // i64
+  /** RIP of a fault that happened in the new task of a task switch; used instead of the instruction's when faultRipValid is 1. */
+  faultRip: 2504, // i64
+  faultRipValid: 2512, // i32
   end: 2560,
 } as const;
 
@@ -344,7 +347,9 @@ export const CpuEvent = {
 export const InterruptShadow = { sti: 1, movSs: 2 } as const;
 
 /** Bits of Cpu.stepMode that the core sets from EFLAGS and DR7 (others are the run loop's). */
-export const StepMode = { trapFlag: 1, resumeFlag: 2, breakpoints: 4 } as const;
+export const StepMode = { trapFlag: 1, resumeFlag: 2, breakpoints: 4   /** The next instruction only: it reaches a device and needs an exact count. */
+  once: 0x100,
+} as const;
 
 export const AccessCheck = { alignment: 1, breakpoints: 2 } as const;
 
@@ -459,3 +464,68 @@ export const Flag = {
 } as const;
 /** The arithmetic flags, kept lazily. */
 export const arithmeticFlags = 0x8d5;
+
+/** A candidate of the decode tables: one row under one opcode byte. */
+export const Candidate = {
+  prefix: 0, // u8: 0 any, 1 none, 2 66, 3 F3, 4 F2
+  form: 1, // u8: 0 any, 1 memory, 2 register
+  digit: 2, // u8: ModRM.reg, 0xff any
+  modrm: 3, // u8: whole ModRM byte (flag modrmFixed)
+  flags: 4, // u32: CandidateFlag
+  immediate: 8, // u8: ImmediateKind
+  sizes: 9, // u8: operand sizes 1, 2, 4, 8 as a mask
+  regFile: 10, // u8: RegisterFile
+  rmFile: 11, // u8
+  row: 12, // u16
+  handler: 14, // u16: first slot
+  bytes: 16,
+} as const;
+export const CandidateFlag = {
+  hasModrm: 1,
+  modrmFixed: 2,
+  no64: 4,
+  only64: 8,
+  default64: 0x10,
+  force64: 0x20,
+  lock: 0x40,
+  registerInOpcode: 0x80,
+  w0: 0x100,
+  w1: 0x200,
+  exit: 0x400,
+  branch: 0x800,
+  string: 0x1000,
+  sizeVaries: 0x2000,
+  memoryForms: 0x4000,
+} as const;
+export const ImmediateKind = { none: 0, ib: 1, ibs: 2, iw: 3, iz: 4, iv: 5, ap: 6, moffs: 7, iwIb: 8, jz: 9 } as const;
+export const RegisterFile = { none: 0, gpr8: 1, gpr: 2, segment: 3, control: 4, debug: 5, mmx: 6, xmm: 7, x87: 8 } as const;
+
+/** Slots of the function table that belong to no row. */
+export const SpecialHandler = {
+  /** The record's bytes were overwritten: look the instruction up again. */
+  stale: 0,
+  /** #UD. */
+  undefined: 1,
+  /** #GP(0): longer than 15 bytes. */
+  tooLong: 2,
+  /** Behind the last record of a block: go on with the next block. */
+  fallThrough: 3,
+  /** Behind an instruction that ends its block: back to the run loop. */
+  exit: 4,
+  /** The instruction reached a device before: execute it alone, with an exact count. */
+  exactly: 5,
+  count: 6,
+} as const;
+
+/** Header in front of the records of a block, `recordBytes` long. */
+export const Block = {
+  host: 0, // u32: linear-memory address of the first byte
+  key: 4, // u32: ModeKey
+  hashNext: 8, // u32
+  pageNext: 12, // u32
+  records: 16, // u32: number of records, terminator included
+  codeBytes: 20, // u32
+} as const;
+
+/** Cpu.faultVector of an access to a device from the middle of a block: nothing happened, execute the instruction alone. */
+export const retryVector = -2;
