@@ -30,8 +30,9 @@ function tool(command: string, options: string[]): void {
 export function assembleGuest(name: string): string {
   mkdirSync(buildFolder, { recursive: true });
   const path = join(buildFolder, name);
-  tool('as', ['--32', '-I', folder, '-o', `${path}.o`, join(folder, `${name}.s`)]);
-  tool('ld', ['-m', 'elf_i386', '-Ttext', '0x100000', '--oformat', 'binary', '-o', `${path}.bin`, `${path}.o`]);
+  const bits = name.endsWith('64') ? '64' : '32';
+  tool('as', [`--${bits}`, '-I', folder, '-o', `${path}.o`, join(folder, `${name}.s`)]);
+  tool('ld', ['-m', bits === '64' ? 'elf_x86_64' : 'elf_i386', '-Ttext', '0x100000', '--oformat', 'binary', '-o', `${path}.bin`, `${path}.o`]);
   return `${path}.bin`;
 }
 
@@ -72,6 +73,13 @@ export const qemuDeviations: Readonly<Record<string, string>> = {
   'pae-reserved-bit': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
   'pae-nx-reserved': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
   'pae-pointer-reserved': 'reserved bits in a PDPTE make MOV to CR3 fault (SDM Vol. 3A 4.4.1)',
+  'across-canonical': 'an access across the canonical border is #GP (SDM Vol. 1 3.3.7.1)',
+  'stack-noncanonical': 'through RBP it is #SS (SDM Vol. 1 3.3.7.1)',
+  'jump-noncanonical': 'the jump faults, not the fetch behind it (SDM Vol. 2, JMP)',
+  'return-noncanonical': 'the return faults, not the fetch behind it (SDM Vol. 2, RET)',
+  'iret-noncanonical': 'the return faults, not the fetch behind it (SDM Vol. 2, IRET)',
+  'msr-noncanonical': 'WRMSR checks bases (SDM Vol. 2, WRMSR)',
+  reserved: 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
   'ring3-alignment': 'TCG has no alignment check (SDM Vol. 3A 6.15, #AC)',
 };
 
