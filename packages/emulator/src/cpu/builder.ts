@@ -66,8 +66,12 @@ export abstract class InstructionBuilder {
   abstract write(index: number, value: Int): void;
   /** Effective address of the memory operand without segment base, cut to the address size. */
   abstract effectiveAddress(): I64;
+  /** Mask of the address size: 0xffff, 0xffff_ffff or ~0. */
+  abstract addressMask(): I64;
   /** Linear address of the memory operand, checked for `bytes` bytes through its segment (not through paging). */
   abstract linearAddress(bytes: number, access: 'read' | 'write'): I64;
+  /** Linear address of an implicit operand at `offset` in the segment of the prefix, else DS (XLAT, MASKMOVQ). */
+  abstract implicitAddress(offset: I64, bytes: number, access: 'read' | 'write'): I64;
   /** True in the instance that has a memory operand. */
   abstract readonly isMemory: boolean;
   /** The immediate as i64, sign-extended as decoded; far pointers: offset. */
@@ -155,6 +159,11 @@ export abstract class InstructionBuilder {
   /** Calls a core function now and binds its result. */
   callValue<T extends WasmType>(type: T, name: CoreFunctionName, ...args: x.Operand[]): Expr<T> {
     return this.code.let(callExpr(type, this.functions[name], this.cpu, ...args));
+  }
+
+  /** A core function, for calls inside of expressions (not after a state change, when it can fault). */
+  coreFunction(name: CoreFunctionName): FunctionRef {
+    return this.functions[name];
   }
 
   /** Raises an exception without error code. */

@@ -30,6 +30,14 @@ export const coreFunctions = {
   writeFlags: f(['i32', 'i32']),
   popFlags: f(['i32', 'i32']),
   pushFlagsImage: f(['i32'], 'i32'),
+  // transfer.ts: #GP(0) when a near target is outside of CS or not canonical
+  checkNearTarget: f(['i64']),
+  // strings.ts: 1 = finished, 0 = interrupted (RIP stays on the instruction)
+  movs: f(['i32'], 'i32'),
+  cmps: f(['i32'], 'i32'),
+  stos: f(['i32'], 'i32'),
+  lods: f(['i32'], 'i32'),
+  scas: f(['i32'], 'i32'),
   // blocks.ts
   linkJump: f(['i32', 'i32'], 'i32'),
 } as const satisfies Record<string, FunctionType>;

@@ -8,7 +8,7 @@ import * as x from '../wasm/expr.ts';
 import type { Expr, I32, I64, Int, V128 } from '../wasm/expr.ts';
 import { InstructionBuilder, stackSegment } from './builder.ts';
 import type { CoreFunctionRefs } from './builder.ts';
-import { Cpu, ModeKey, Record, SegmentField, Tlb, recordBytes } from './layout.ts';
+import { Cpu, ModeKey, Record, Segment, SegmentField, Tlb, recordBytes, segmentBytes } from './layout.ts';
 import { Form, memoryOperandIndex } from './table/row.ts';
 import type { OperandSpec, Row } from './table/row.ts';
 
@@ -208,7 +208,11 @@ export class InterpreterBuilder extends InstructionBuilder {
       x.extendU(this.recordField(Record.scale, 1)),
     );
     const displacement = x.load('i64', 8, this.rec, Record.displacement);
-    return x.and(x.add(x.add(base, index), displacement), x.load('i64', 8, this.rec, Record.addressMask));
+    return x.and(x.add(x.add(base, index), displacement), this.addressMask());
+  }
+
+  addressMask(): I64 {
+    return x.load('i64', 8, this.rec, Record.addressMask);
   }
 
   private operandAddress(bytes: number, access: 'read' | 'write'): I64 {
@@ -224,6 +228,27 @@ export class InterpreterBuilder extends InstructionBuilder {
     if (this.form === Form.based) return this.let(x.add(offset, base));
     this.checkLimit({ segment, segmentOffset: this.recordField(Record.segment, 2), offset, bytes, access });
     return this.let(x.and(x.add(offset, base), 0xffff_ffffn));
+  }
+
+  implicitAddress(offset: I64, bytes: number, access: 'read' | 'write'): I64 {
+    const bound = this.let(x.and(offset, this.addressMask()));
+    const segment = this.let(this.at(Record.segment));
+    const base = this.let(x.load('i64', 8, segment, SegmentField.base));
+    const la = this.code.local('i64');
+    const key = this.field('i32', Cpu.modeKey);
+    this.if(
+      x.eq(x.and(key, ModeKey.codeMask), ModeKey.code64),
+      () => {
+        // Only FS and GS have a base in 64-bit mode.
+        const based = x.geU(this.recordField(Record.segment, 2), Cpu.segments + Segment.fs * segmentBytes);
+        this.code.set(la, x.add(bound, x.select(based, base, 0)));
+      },
+      () => {
+        this.checkLimit({ segment, segmentOffset: this.recordField(Record.segment, 2), offset: bound, bytes, access });
+        this.code.set(la, x.and(x.add(bound, base), 0xffff_ffffn));
+      },
+    );
+    return la;
   }
 
   private checkLimit(o: {

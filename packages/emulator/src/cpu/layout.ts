@@ -347,7 +347,11 @@ export const CpuEvent = {
 export const InterruptShadow = { sti: 1, movSs: 2 } as const;
 
 /** Bits of Cpu.stepMode that the core sets from EFLAGS and DR7 (others are the run loop's). */
-export const StepMode = { trapFlag: 1, resumeFlag: 2, breakpoints: 4   /** The next instruction only: it reaches a device and needs an exact count. */
+export const StepMode = {
+  trapFlag: 1,
+  resumeFlag: 2,
+  breakpoints: 4,
+  /** The next instruction only: it reaches a device and needs an exact count. */
   once: 0x100,
 } as const;
 

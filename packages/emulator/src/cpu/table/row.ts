@@ -97,7 +97,7 @@ const places: Record<string, [OperandPlace, OperandFile]> = {
 }; // prettier-ignore
 const sizeBytes: Record<string, number> = {
   b: 1,
-  bs: 1,
+  bs: 0,
   w: 2,
   d: 4,
   q: 8,

@@ -1,0 +1,12 @@
+/** What core.wasm exports: to the engines (cpu/core-functions.ts, cpu/interpreter.ts) and to the machine. */
+export { decodeOnly, dropAllCode, findBlock, findInstruction, invalidateCode, linkJump } from './blocks';
+export { afterInstruction, beforeInstruction } from './debug';
+export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
+export { raise, raiseError, segmentFault } from './fault';
+export { popFlags, pushFlagsImage, readFlags, writeFlags } from './flags';
+export {
+  checkCanonicalStack, hostWritePrepare, probeRead, probeWrite, readLinear16, readLinear32, readLinear64, readLinear8, translateDebug, writeLinear16,
+  writeLinear32, writeLinear64, writeLinear8,
+} from './memory';
+export { updateMode } from './mode';
+export { beginDirtyInterval, flushTlb, flushTlbAll } from './tlb';
