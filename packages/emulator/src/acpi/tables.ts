@@ -1,0 +1,204 @@
+/**
+ * The ACPI tables of the machine, placed in one piece: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. Reference: ACPI 6.4 chapter 5.
+ */
+import { AcpiPmPort, sleepTypeOff } from '../devices/acpi-pm.ts';
+import { ioApicBase } from '../devices/io-apic.ts';
+import { lapicBase } from '../devices/lapic.ts';
+import * as aml from './aml.ts';
+
+export interface AcpiOptions {
+  /** Physical address of the first byte, 64-aligned, between 0xe0000 and 0xfffff so that the RSDP is found by scanning. */
+  base: number;
+  cpuCount: number;
+  /** Which optional devices the DSDT names. */
+  keyboard: boolean;
+  vga: boolean;
+  serialPorts: number;
+}
+
+export interface AcpiTables {
+  rsdpAddress: number;
+  bytes: Uint8Array;
+}
+
+const headerBytes = 36;
+const sciIrq = 9;
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Makes the bytes sum to 0 by the one at `at`. */
+function setChecksum(bytes: Uint8Array, at: number): void {
+  bytes[at] = 0;
+  bytes[at] = -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+}
+
+/** 5.2.6: a table with its header filled in. */
+function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(headerBytes + body.length);
+  const view = new DataView(bytes.buffer);
+  bytes.set(encode(signature));
+  view.setUint32(4, bytes.length, true);
+  bytes[8] = revision;
+  bytes.set(encode('RVNT  '), 10);
+  bytes.set(encode('REVENANT'), 16);
+  view.setUint32(24, 1, true);
+  bytes.set(encode('RVNT'), 28);
+  view.setUint32(32, 1, true);
+  bytes.set(body, headerBytes);
+  setChecksum(bytes, 9);
+  return bytes;
+}
+
+const serialResources = [
+  { port: 0x3f8, irq: 4 },
+  { port: 0x2f8, irq: 3 },
+  { port: 0x3e8, irq: 4 },
+  { port: 0x2e8, irq: 3 },
+] as const;
+
+function legacyDevice(options: { segment: string; id: string; uid?: number; resources: readonly aml.Term[] }): aml.Term {
+  const { segment, id, uid, resources } = options;
+  return aml.device(segment, [
+    aml.name('_HID', aml.eisaId(id)),
+    ...(uid === undefined ? [] : [aml.name('_UID', aml.integer(uid))]),
+    aml.resources(resources),
+  ]);
+}
+
+function differentiatedTable({ keyboard, serialPorts }: AcpiOptions): Uint8Array {
+  const isaDevices = [
+    legacyDevice({ segment: 'RTC', id: 'PNP0B00', resources: [aml.ioPorts(0x70, 2), aml.isaInterrupt(8)] }),
+    ...serialResources.slice(0, serialPorts).map(({ port, irq }, n) =>
+      legacyDevice({
+        segment: `COM${String(n + 1)}`,
+        id: 'PNP0501',
+        uid: n + 1,
+        resources: [aml.ioPorts(port, 8), aml.isaInterrupt(irq)],
+      }),
+    ),
+    ...(keyboard
+      ? [
+          legacyDevice({
+            segment: 'KBD',
+            id: 'PNP0303',
+            resources: [aml.ioPorts(0x60, 1), aml.ioPorts(0x64, 1), aml.isaInterrupt(1)],
+          }),
+          legacyDevice({ segment: 'MOU', id: 'PNP0F13', resources: [aml.isaInterrupt(12)] }),
+        ]
+      : []),
+  ];
+  const bridge = aml.device('PCI0', [
+    aml.name('_HID', aml.eisaId('PNP0A03')),
+    aml.name('_ADR', aml.integer(0)),
+    aml.name('_UID', aml.integer(0)),
+    aml.resources([
+      aml.busNumbers(0, 0xff),
+      aml.ioPorts(0xcf8, 8),
+      aml.ioWindow(0, 0xcf7),
+      aml.ioWindow(0xd00, 0xffff),
+      aml.memoryWindow(0xa_0000, 0xb_ffff),
+      aml.memoryWindow(0xe000_0000, 0xfebf_ffff),
+    ]),
+    aml.device('ISA', [aml.name('_ADR', aml.integer(0x1_0000)), ...isaDevices]),
+  ]);
+  const off = aml.packageOf([sleepTypeOff, sleepTypeOff, 0, 0].map(aml.integer));
+  return table('DSDT', 2, Uint8Array.from([...aml.name('_S5', off), ...aml.scope('_SB', [bridge])]));
+}
+
+/** 5.2.12: one local APIC for each processor, the I/O APIC, the timer on input 2, the SCI as a level interrupt, NMI on LINT1. */
+function apicTable(cpuCount: number): Uint8Array {
+  const entries: number[] = [];
+  const dword = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+  for (let n = 0; n < cpuCount; n++) entries.push(0, 8, n, n, ...dword(1));
+  entries.push(1, 12, 0, 0, ...dword(ioApicBase), ...dword(0));
+  entries.push(2, 10, 0, 0, ...dword(2), 0, 0);
+  entries.push(2, 10, 0, sciIrq, ...dword(sciIrq), 0x0d, 0);
+  entries.push(4, 6, 0xff, 0, 0, 1);
+  const pcCompatible = 1;
+  return table('APIC', 3, Uint8Array.from([...dword(lapicBase), ...dword(pcCompatible), ...entries]));
+}
+
+const fixedFlags = { wbinvd: 1, c1: 4, sleepButtonAbsent: 0x20, rtcWakeAbsent: 0x40, resetRegister: 0x400 } as const;
+const bootArchitecture = { legacyDevices: 1, keyboardController: 2, noVga: 4 } as const;
+
+/** 5.2.9, revision 3: 244 bytes. */
+function fixedTable(at: { facs: number; dsdt: number }, options: AcpiOptions): Uint8Array {
+  const body = new Uint8Array(244 - headerBytes);
+  const view = new DataView(body.buffer);
+  const field = (offset: number): number => offset - headerBytes;
+  view.setUint32(field(36), at.facs, true);
+  view.setUint32(field(40), at.dsdt, true);
+  body[field(45)] = 1; // preferred profile: desktop
+  view.setUint16(field(46), sciIrq, true);
+  view.setUint32(field(56), AcpiPmPort.event, true);
+  view.setUint32(field(64), AcpiPmPort.control, true);
+  view.setUint32(field(76), AcpiPmPort.timer, true);
+  body[field(88)] = 4; // PM1_EVT_LEN
+  body[field(89)] = 2; // PM1_CNT_LEN
+  body[field(91)] = 4; // PM_TMR_LEN
+  view.setUint16(field(96), 0xfff, true); // no C2
+  view.setUint16(field(98), 0xfff, true); // no C3
+  body[field(108)] = 0x32; // century register of the CMOS
+  const architecture =
+    bootArchitecture.legacyDevices |
+    (options.keyboard ? bootArchitecture.keyboardController : 0) |
+    (options.vga ? 0 : bootArchitecture.noVga);
+  view.setUint16(field(109), architecture, true);
+  const { wbinvd, c1, sleepButtonAbsent, rtcWakeAbsent, resetRegister } = fixedFlags;
+  view.setUint32(field(112), wbinvd | c1 | sleepButtonAbsent | rtcWakeAbsent | resetRegister, true);
+  body.set([1, 8, 0, 1, 0xf9, 0x0c], field(116)); // RESET_REG: port 0xcf9, byte access
+  body[field(128)] = 6; // RESET_VALUE
+  return table('FACP', 3, body);
+}
+
+function firmwareControl(): Uint8Array {
+  const bytes = new Uint8Array(64);
+  bytes.set(encode('FACS'));
+  new DataView(bytes.buffer).setUint32(4, 64, true);
+  bytes[32] = 1;
+  return bytes;
+}
+
+/** 5.2.5.3: revision 2, with both checksums. */
+function rootPointer(rsdt: number, xsdt: number): Uint8Array {
+  const bytes = new Uint8Array(36);
+  const view = new DataView(bytes.buffer);
+  bytes.set(encode('RSD PTR '));
+  bytes.set(encode('RVNT  '), 9);
+  bytes[15] = 2;
+  view.setUint32(16, rsdt, true);
+  view.setUint32(20, 36, true);
+  view.setUint32(24, xsdt, true);
+  const head = bytes.slice(0, 20);
+  setChecksum(head, 8);
+  bytes.set(head);
+  setChecksum(bytes, 32);
+  return bytes;
+}
+
+export function acpiTables(options: AcpiOptions): AcpiTables {
+  const pieces: { address: number; bytes: Uint8Array }[] = [];
+  let next = options.base;
+  const place = (bytes: Uint8Array): number => {
+    const address = next;
+    pieces.push({ address, bytes });
+    next = Math.ceil((address + bytes.length) / 64) * 64;
+    return address;
+  };
+  const rsdpAddress = place(new Uint8Array(36)); // filled below: it needs the others' addresses
+  const facs = place(firmwareControl());
+  const dsdt = place(differentiatedTable(options));
+  const listed = [place(fixedTable({ facs, dsdt }, options)), place(apicTable(options.cpuCount))];
+  const rsdt = new Uint8Array(listed.length * 4);
+  const xsdt = new Uint8Array(listed.length * 8);
+  listed.forEach((address, n) => {
+    new DataView(rsdt.buffer).setUint32(n * 4, address, true);
+    new DataView(xsdt.buffer).setUint32(n * 8, address, true);
+  });
+  pieces[0] = {
+    address: rsdpAddress,
+    bytes: rootPointer(place(table('RSDT', 1, rsdt)), place(table('XSDT', 1, xsdt))),
+  };
+  const bytes = new Uint8Array(next - options.base);
+  for (const piece of pieces) bytes.set(piece.bytes, piece.address - options.base);
+  return { rsdpAddress, bytes };
+}

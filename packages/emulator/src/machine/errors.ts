@@ -1,0 +1,19 @@
+/** A mistake of whoever uses the machine: one line and a hint. Guests can't cause one. */
+export class MachineError extends Error {
+  readonly code: MachineErrorCode;
+  readonly hint: string;
+  constructor(code: MachineErrorCode, message: string, hint: string) {
+    super(message);
+    this.name = 'MachineError';
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+export type MachineErrorCode =
+  | 'MACHINE_DESCRIPTION_INVALID'
+  | 'MACHINE_MEMORY_SIZE'
+  | 'MACHINE_ROM_SIZE'
+  | 'MACHINE_SNAPSHOT_INVALID'
+  | 'MACHINE_INPUT_INVALID'
+  | 'MACHINE_ADDRESS_UNMAPPED';

@@ -1,0 +1,249 @@
+/**
+ * Where the machine's memory lies in the linear memory (cpu/layout.ts), and what each guest-physical page is backed by.
+ *
+ * Backing pages: RAM first, then ROM, then video RAM. RAM starts at physical address 0 and ends below the PCI hole at 3 GiB. The page
+ * at 0xb8000 is video RAM; the areas from 0xc0000 to 0xfffff are RAM or ROM as the PAM registers of the host bridge say.
+ */
+import { Machine, PhysicalPage, Region, Tlb, maxCpus, pageBytes } from '../cpu/layout.ts';
+import { vgaTextBase, vgaTextBytes } from '../devices/vga-text.ts';
+import type { GuestMemory } from '../devices/device.ts';
+
+const blockHashEntries = 1 << 17;
+const recordPoolBytes = 64 * 2 ** 20;
+const wasmPageBytes = 0x1_0000;
+export const maxRamBytes = 3 * 2 ** 30;
+const legacyRomBytes = 0x2_0000;
+const shadowStart = 0xc_0000;
+const oneMiB = 0x10_0000;
+
+export interface MemorySizes {
+  ramBytes: number;
+  /** 0, or a whole number of pages up to 16 MiB; mapped so that it ends at 4 GiB. */
+  romBytes: number;
+  /** False leaves out the video RAM. */
+  vga: boolean;
+}
+
+/** One kind of backing memory, a space of the checkpoint. */
+export interface BackingSpace {
+  name: 'ram' | 'rom' | 'vram';
+  /** Address in linear memory. */
+  address: number;
+  bytes: number;
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+export class MemoryMap implements GuestMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly spaces: readonly BackingSpace[];
+  readonly dirtyBitmapAddress: number;
+  readonly backingBase: number;
+  readonly backingPages: number;
+  readonly #map: Uint32Array;
+  readonly #sizes: MemorySizes;
+  /** Called before this class writes RAM for somebody else than the processor. */
+  prepareWrite: (physical: number, length: number) => void = () => undefined;
+  /** Reads of areas whose PAM says "read ROM, write RAM". */
+  #splitAreas = new Set<number>();
+
+  constructor(sizes: MemorySizes) {
+    this.#sizes = sizes;
+    const vramBytes = sizes.vga ? vgaTextBytes : 0;
+    const pages = (sizes.ramBytes + sizes.romBytes + vramBytes) / pageBytes;
+    if (Region.tlbs + maxCpus * Tlb.bytesPerCpu > Region.physicalMap) throw new RangeError('TLBs overlap the physical map');
+    let next: number = Region.dynamic;
+    const take = (size: number): number => {
+      const at = next;
+      next = roundUp(next + size, pageBytes);
+      return at;
+    };
+    this.dirtyBitmapAddress = take(roundUp(pages, 64) / 8);
+    const codeMap = take(pages * 8);
+    const blockHeads = take(pages * 4);
+    const blockHash = take(blockHashEntries * 4);
+    const recordPool = take(recordPoolBytes);
+    this.backingBase = take(pages * pageBytes);
+    this.backingPages = pages;
+    const wasmPages = roundUp(next, wasmPageBytes) / wasmPageBytes;
+    this.memory = new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
+    this.bytes = new Uint8Array(this.memory.buffer);
+    this.view = new DataView(this.memory.buffer);
+    this.#map = new Uint32Array(this.memory.buffer, Region.physicalMap, 1 << 20);
+    this.spaces = this.#layOutSpaces(vramBytes);
+    this.#writeMachineBlock({ codeMap, blockHeads, blockHash, recordPool });
+    this.#mapAll();
+  }
+
+  #layOutSpaces(vramBytes: number): BackingSpace[] {
+    const { ramBytes, romBytes } = this.#sizes;
+    const rom = this.backingBase + ramBytes;
+    const all: BackingSpace[] = [
+      { name: 'ram', address: this.backingBase, bytes: ramBytes },
+      { name: 'rom', address: rom, bytes: romBytes },
+      { name: 'vram', address: rom + romBytes, bytes: vramBytes },
+    ];
+    return all.filter((space) => space.bytes > 0);
+  }
+
+  #writeMachineBlock(at: { codeMap: number; blockHeads: number; blockHash: number; recordPool: number }): void {
+    const set = (offset: number, value: number): void => {
+      this.view.setUint32(Region.machine + offset, value, true);
+    };
+    set(Machine.backingBase, this.backingBase);
+    set(Machine.backingPages, this.backingPages);
+    set(Machine.ramBytes, this.#sizes.ramBytes);
+    set(Machine.cpuCount, 1);
+    set(Machine.dirtyBitmap, this.dirtyBitmapAddress);
+    set(Machine.codeMap, at.codeMap);
+    set(Machine.blockHeads, at.blockHeads);
+    set(Machine.blockHash, at.blockHash);
+    set(Machine.blockHashMask, blockHashEntries - 1);
+    set(Machine.recordPool, at.recordPool);
+    set(Machine.recordPoolEnd, at.recordPool + recordPoolBytes);
+    set(Machine.recordPoolNext, at.recordPool);
+    set(Machine.a20Mask, 0xffff_ffff);
+  }
+
+  space(name: BackingSpace['name']): BackingSpace | undefined {
+    return this.spaces.find((space) => space.name === name);
+  }
+
+  /** The bytes of a space, in place. */
+  spaceBytes(name: BackingSpace['name']): Uint8Array {
+    const space = this.space(name);
+    return space === undefined ? new Uint8Array(0) : this.bytes.subarray(space.address, space.address + space.bytes);
+  }
+
+  #mapRange(physical: number, length: number, backing: number, flags: number): void {
+    for (let offset = 0; offset < length; offset += pageBytes)
+      this.#map[(physical + offset) / pageBytes] = ((backing + offset) | PhysicalPage.present | flags) >>> 0;
+  }
+
+  #unmapRange(physical: number, length: number): void {
+    this.#map.fill(0, physical / pageBytes, (physical + length) / pageBytes);
+  }
+
+  #mapAll(): void {
+    const { ramBytes } = this.#sizes;
+    this.#mapRange(0, ramBytes, this.backingBase, 0);
+    this.#unmapRange(0xa_0000, shadowStart - 0xa_0000);
+    const vram = this.space('vram');
+    if (vram !== undefined) this.#mapRange(vgaTextBase, vgaTextBytes, vram.address, 0);
+    const rom = this.space('rom');
+    if (rom !== undefined) this.#mapRange(2 ** 32 - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
+  }
+
+  /** Backing of the ROM at a shadow area's address: the last 128 KiB of the image appear below 1 MiB. */
+  #romBacking(physical: number): number {
+    const rom = this.space('rom');
+    const fromEnd = oneMiB - physical;
+    if (rom === undefined || fromEnd > Math.min(rom.bytes, legacyRomBytes)) return 0;
+    return rom.address + rom.bytes - fromEnd;
+  }
+
+  /**
+   * The seven PAM bytes (82441FX 3.2.11): bit 0 of a field reads RAM, bit 1 writes RAM; otherwise ROM. Without a ROM the whole
+   * area is RAM, as firmware would leave it. Returns true when the map changed: TLBs must be flushed.
+   */
+  setShadow(pam: Uint8Array): boolean {
+    const before = this.#map.slice(shadowStart / pageBytes, oneMiB / pageBytes);
+    this.#splitAreas = new Set();
+    if (this.space('rom') === undefined) this.#mapRange(shadowStart, oneMiB - shadowStart, this.backingBase + shadowStart, 0);
+    else {
+      this.#mapArea(0xf_0000, 0x1_0000, (pam[0] ?? 0) >> 4);
+      for (let n = 0; n < 12; n++) {
+        const field = (pam[1 + (n >> 1)] ?? 0) >> (n & 1 ? 4 : 0);
+        this.#mapArea(shadowStart + n * 0x4000, 0x4000, field);
+      }
+    }
+    return before.some((entry, n) => entry !== this.#map[shadowStart / pageBytes + n]);
+  }
+
+  #mapArea(physical: number, length: number, field: number): void {
+    const ram = this.backingBase + physical;
+    for (let at = physical; at < physical + length; at += pageBytes) {
+      const rom = this.#romBacking(at);
+      if ((field & 3) === 3) this.#mapRange(at, pageBytes, ram + at - physical, 0);
+      else if (field & 1) this.#mapRange(at, pageBytes, ram + at - physical, PhysicalPage.readOnly);
+      else if (field & 2) {
+        this.#unmapRange(at, pageBytes);
+        this.#splitAreas.add(at);
+      } else if (rom !== 0) this.#mapRange(at, pageBytes, rom, PhysicalPage.readOnly);
+      else this.#unmapRange(at, pageBytes);
+    }
+  }
+
+  /** Address in linear memory of a physical byte when reads (or writes) of it reach memory; else 0. */
+  #backing(physical: number, write: boolean): number {
+    const entry = this.#map[Math.floor(physical / pageBytes)] ?? 0;
+    const offset = physical & (pageBytes - 1);
+    if (entry & PhysicalPage.present)
+      return write && entry & PhysicalPage.readOnly ? 0 : ((entry & PhysicalPage.addressMask) >>> 0) + offset;
+    const page = physical - offset;
+    if (!this.#splitAreas.has(page)) return 0;
+    if (write) return this.backingBase + physical;
+    const rom = this.#romBacking(page);
+    return rom === 0 ? 0 : rom + offset;
+  }
+
+  /** An access the core could not make itself: a split area, or undefined when no memory is there. */
+  readSplit(physical: number, size: number): number | undefined {
+    const at = this.#backing(physical, false);
+    if (at === 0 || (physical & (pageBytes - 1)) + size > pageBytes) return undefined;
+    return size === 4 ? this.view.getUint32(at, true) : size === 2 ? this.view.getUint16(at, true) : this.view.getUint8(at);
+  }
+
+  /** True when memory took (or dropped) the write. */
+  writeSplit(physical: number, size: number, value: number): boolean {
+    if (!this.#splitAreas.has(physical - (physical & (pageBytes - 1)))) return false;
+    const data = new Uint8Array(4);
+    new DataView(data.buffer).setUint32(0, value, true);
+    this.write(physical, data.subarray(0, size));
+    return true;
+  }
+
+  read(physical: number, length: number): Uint8Array {
+    const out = new Uint8Array(length).fill(0xff);
+    this.#chunks(physical, length, false, (at, from, size) => {
+      out.set(this.bytes.subarray(at, at + size), from);
+    });
+    return out;
+  }
+
+  write(physical: number, data: Uint8Array): void {
+    this.#chunks(physical, data.length, true, (at, from, size) => {
+      this.prepareWrite(physical + from, size);
+      this.bytes.set(data.subarray(from, from + size), at);
+      this.#markDirty(at);
+    });
+  }
+
+  /** ROM content is written by the machine itself. */
+  writeRom(image: Uint8Array): void {
+    const rom = this.space('rom');
+    if (rom === undefined) return;
+    this.bytes.set(image, rom.address + rom.bytes - image.length);
+    for (let at = rom.address; at < rom.address + rom.bytes; at += pageBytes) this.#markDirty(at);
+  }
+
+  #markDirty(address: number): void {
+    const page = Math.floor((address - this.backingBase) / pageBytes);
+    const at = this.dirtyBitmapAddress + (page >> 3);
+    this.bytes[at] = (this.bytes[at] ?? 0) | (1 << (page & 7));
+  }
+
+  #chunks(physical: number, length: number, write: boolean, each: (at: number, from: number, size: number) => void): void {
+    for (let from = 0; from < length; ) {
+      const address = physical + from;
+      const size = Math.min(length - from, pageBytes - (address & (pageBytes - 1)));
+      const at = address < 2 ** 32 ? this.#backing(address, write) : 0;
+      if (at !== 0) each(at, from, size);
+      from += size;
+    }
+  }
+}
