@@ -1,6 +1,7 @@
 /** What core.wasm exports: to the engines (cpu/core-functions.ts, cpu/interpreter.ts) and to the machine. */
 export { decodeOnly, dropAllCode, findBlock, findInstruction, invalidateCode, linkJump } from './blocks';
 export { afterInstruction, beforeInstruction } from './debug';
+export { crc32c, divide128, divideSigned128, multiplyHigh, multiplyHighSigned } from './divide';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
 export { raise, raiseError, segmentFault } from './fault';
 export { popFlags, pushFlagsImage, readFlags, writeFlags } from './flags';

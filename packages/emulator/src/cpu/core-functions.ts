@@ -38,6 +38,12 @@ export const coreFunctions = {
   stos: f(['i32'], 'i32'),
   lods: f(['i32'], 'i32'),
   scas: f(['i32'], 'i32'),
+  // divide.ts
+  multiplyHigh: f(['i64', 'i64'], 'i64'),
+  multiplyHighSigned: f(['i64', 'i64'], 'i64'),
+  divide128: f(['i64']),
+  divideSigned128: f(['i64']),
+  crc32c: f(['i32', 'i64', 'i32'], 'i32'),
   // blocks.ts
   linkJump: f(['i32', 'i32'], 'i32'),
 } as const satisfies Record<string, FunctionType>;

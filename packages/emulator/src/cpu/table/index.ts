@@ -1,10 +1,14 @@
 /** The whole instruction table; a row's id is its place in it. */
 import { rows as aluRows } from './integer-alu.ts';
+import { rows as bitRows } from './integer-bit.ts';
 import { rows as controlRows } from './integer-control.ts';
+import { rows as decimalRows } from './integer-decimal.ts';
 import { rows as moveRows } from './integer-move.ts';
+import { rows as multiplyRows } from './integer-multiply.ts';
+import { rows as shiftRows } from './integer-shift.ts';
 import { rows as stackRows } from './integer-stack.ts';
 import type { Row, RowDraft } from './row.ts';
 
-const drafts: readonly RowDraft[] = [...aluRows, ...moveRows, ...stackRows, ...controlRows];
+const drafts: readonly RowDraft[] = [...aluRows, ...moveRows, ...stackRows, ...controlRows, ...shiftRows, ...bitRows, ...multiplyRows, ...decimalRows];
 
 export const instructionTable: readonly Row[] = drafts.map((draft, id) => ({ ...draft, id }));
