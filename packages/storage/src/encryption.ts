@@ -18,7 +18,7 @@ export class CheckpointKey {
       throw new StorageError('BAD_ARGUMENT', `an encryption key has ${String(bytes.length)} bytes, not 32`, {
         hint: 'make one with: openssl rand -hex 32',
       });
-    this.#bytes = bytes.slice();
+    this.#bytes = new Uint8Array(bytes);
   }
 
   /** The key of one object. */

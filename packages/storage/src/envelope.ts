@@ -75,15 +75,16 @@ export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unkno
   const length = envelopeLength(bytes, options.magic);
   if (length === undefined) throw damaged('it is torn or not what its name says');
   const buffer = asBuffer(bytes);
+  if (buffer.length !== length) throw damaged('it is torn');
+  const covered = buffer.subarray(0, length - HASH_BYTES);
+  if (!hash('sha256', covered, 'buffer').equals(buffer.subarray(length - HASH_BYTES)))
+    throw damaged('its checksum does not match');
+  // After the checksum, which is at the same place in every version: a flipped bit must not look like a newer format.
   const version = buffer.readUInt16LE(4);
   if (version > ENVELOPE_VERSION)
     throw new StorageError('CHECKPOINT_NEWER', `${name}: written in format ${String(version)}`, {
       hint: 'use a newer Revenant',
     });
-  if (buffer.length !== length) throw damaged('it is torn');
-  const covered = buffer.subarray(0, length - HASH_BYTES);
-  if (!hash('sha256', covered, 'buffer').equals(buffer.subarray(length - HASH_BYTES)))
-    throw damaged('its checksum does not match');
   const payload = unseal(buffer, options);
   try {
     const decoded = buffer.readUInt32LE(8);

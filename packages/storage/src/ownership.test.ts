@@ -137,7 +137,7 @@ describe('ownership', () => {
     const writer = await writerOf(store, 'a');
     await writer.write(guest.run(5).snapshot());
     await writer.write(guest.run(5).snapshot());
-    await putRecord(store, systemHost, `${condemnedPrefix('vm')}x`, { ids: ['1-2'] }, undefined);
+    await putRecord(store, systemHost, `${condemnedPrefix('vm')}x`, { epoch: 1, ids: ['1-2'] }, undefined);
     assert.deepEqual((await raiseEpoch(store, 'vm', { owner: 'b' })).resumeFrom, { epoch: 1, sequence: 1 });
   });
 

@@ -13,17 +13,15 @@
 import { isRecord } from './codec.ts';
 import { findNewestIntact, type Refusal } from './checkpoint/find.ts';
 import { formatId, ownerKey, VMS_PREFIX, type CheckpointId } from './checkpoint/keys.ts';
+import { isVisible, lineageFrom, type LineageEntry } from './checkpoint/lineage.ts';
 import type { CheckpointKey } from './encryption.ts';
 import { isStoreError, StorageError } from './errors.ts';
 import { systemHost, type StorageHost } from './host.ts';
 import type { ObjectStore, ObjectVersion } from './store/object-store.ts';
+import { PatientStore } from './store/patient-store.ts';
 import { getRecord, putRecord } from './store/records.ts';
 
-export interface LineageEntry {
-  epoch: number;
-  /** null: it started without a checkpoint. undefined: a takeover is between its two steps. */
-  from?: CheckpointId | null;
-}
+export { isVisible, type LineageEntry };
 
 export interface OwnerRecord {
   vmId: string;
@@ -100,8 +98,9 @@ export async function raiseEpoch(
   options: RaiseOptions,
 ): Promise<Ownership> {
   const host = options.host ?? systemHost;
-  const raised = await raise(store, host, vmId, options);
-  return fix(store, host, raised, options);
+  const patient = new PatientStore(store, host);
+  const raised = await raise(patient, host, vmId, options);
+  return fix(patient, host, raised, options);
 }
 
 async function raise(
@@ -147,7 +146,10 @@ async function fix(
   let current = raised;
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const { from, refused } = await chooseResume(store, current.record, options);
-    const record = { ...current.record, lineage: fixedLineage(current.record.lineage, epoch, from) };
+    const record = {
+      ...current.record,
+      lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE),
+    };
     try {
       const stored = await swap(store, host, record, current.version);
       return { vmId, epoch, owner: options.owner, resumeFrom: from, refused, stored };
@@ -166,7 +168,7 @@ async function chooseResume(
 ): Promise<{ from: CheckpointId | null; refused: Refusal[] }> {
   const settled = record.lineage.filter(({ from }) => from !== undefined);
   const wanted = options.resumeFrom;
-  const found = await findNewestIntact(store, record.vmId, (id) => isVisible(settled, id), {
+  const found = await findNewestIntact(store, record.vmId, settled, {
     key: options.key,
     ...(wanted === undefined ? {} : { only: wanted }),
   });
@@ -176,31 +178,6 @@ async function chooseResume(
       `${record.vmId}: checkpoint ${formatId(wanted)} ${found.refused[0]?.reason ?? 'does not exist'}`,
     );
   return { from: found.id, refused: found.refused };
-}
-
-/** Keeps the entries that lead to `from`, cut so that only what is visible stays. */
-function fixedLineage(lineage: LineageEntry[], epoch: number, from: CheckpointId | null): LineageEntry[] {
-  const kept: LineageEntry[] = [{ epoch, from }];
-  const settled = lineage.filter((entry) => entry.from !== undefined && entry.epoch < epoch);
-  let next = from;
-  while (next !== null && kept.length < MAX_LINEAGE) {
-    const source = next;
-    const entry = settled.find((candidate) => candidate.epoch === source.epoch);
-    if (entry === undefined) break;
-    kept.unshift(entry);
-    next = entry.from ?? null;
-  }
-  return kept;
-}
-
-/** Whether a checkpoint counts, by the lineage. Pending entries count nothing. */
-export function isVisible(lineage: readonly LineageEntry[], id: CheckpointId): boolean {
-  const at = lineage.findIndex((entry) => entry.epoch === id.epoch);
-  if (at < 0 || lineage[at]!.from === undefined) return false;
-  const next = lineage[at + 1];
-  // Of the newest epoch everything counts; of an older one, what its successor resumed from and before.
-  if (next === undefined || next.from === undefined) return true;
-  return next.from !== null && next.from.epoch === id.epoch && id.sequence <= next.from.sequence;
 }
 
 /**
@@ -220,7 +197,7 @@ export async function moveResumePoint(
       'CHECKPOINT_NOT_FOUND',
       `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
     );
-  const record = { ...current.record, lineage: fixedLineage(current.record.lineage, epoch, to) };
+  const record = { ...current.record, lineage: lineageFrom(current.record.lineage, epoch, to, MAX_LINEAGE) };
   const stored = await swap(store, host, record, current.version);
   return { ...ownership, resumeFrom: to, stored };
 }

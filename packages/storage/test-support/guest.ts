@@ -70,6 +70,20 @@ export class Guest {
     return { ...this.#state(), spaces: this.spaces.map((each) => take(each, full)) };
   }
 
+  /** Becomes what a full snapshot says. */
+  load(snapshot: MachineSnapshot): this {
+    for (const each of snapshot.spaces) {
+      const own = this.spaces.find(({ name }) => name === each.name)!;
+      own.bytes.fill(0);
+      own.dirty.clear();
+      for (const [i, index] of each.indexes.entries())
+        own.bytes.set(each.bytes.subarray(i * each.pageSize, (i + 1) * each.pageSize), index * each.pageSize);
+    }
+    this.instructions = snapshot.instructions;
+    this.#fresh = false;
+    return this;
+  }
+
   /** The whole truth, without touching the dirty marks. */
   truth(): MachineSnapshot {
     const spaces = this.spaces.map((each) => take({ ...each, dirty: new Set() }, true));

@@ -8,7 +8,6 @@ import { loadChain } from './chain.ts';
 import {
   compareIds,
   condemnedPrefix,
-  formatId,
   idOfName,
   manifestsPrefix,
   packsPrefix,
@@ -16,6 +15,7 @@ import {
   sameId,
   type CheckpointId,
 } from './keys.ts';
+import { isResumePointAfter, isVisible, type LineageEntry } from './lineage.ts';
 
 /** A checkpoint that cannot be used, and why. */
 export interface Refusal {
@@ -42,31 +42,59 @@ export async function listPacks(store: ObjectStore, vmId: string): Promise<Map<s
   return sizes;
 }
 
-/** Checkpoints that a collector is removing. They must not be resumed from. */
-export async function readCondemned(store: ObjectStore, vmId: string): Promise<Set<string>> {
-  const condemned = new Set<string>();
+/** A collector's note of what it is removing (see collect.ts). */
+export interface CondemnedNote {
+  key: string;
+  /** The VM's epoch when the collector looked. */
+  epoch: number;
+  ids: CheckpointId[];
+}
+
+/** The notes of collectors at work, or killed at work. */
+export async function readCondemned(store: ObjectStore, vmId: string): Promise<CondemnedNote[]> {
+  const notes: CondemnedNote[] = [];
   for await (const { key } of listAll(store, condemnedPrefix(vmId))) {
-    const ids = (await getRecord(store, key))?.value['ids'];
-    if (Array.isArray(ids)) for (const id of ids) condemned.add(formatId(parseId(String(id))));
+    const value = await readNote(store, key);
+    const ids = value?.['ids'];
+    if (Array.isArray(ids))
+      notes.push({ key, epoch: Number(value?.['epoch']), ids: ids.map((id) => parseId(String(id))) });
   }
-  return condemned;
+  return notes;
+}
+
+/** A note that cannot be read must not keep a VM down: its collector still watches the epoch. */
+async function readNote(store: ObjectStore, key: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return (await getRecord(store, key))?.value;
+  } catch (error) {
+    if (isStorageError(error, 'CHECKPOINT_DAMAGED')) return undefined;
+    throw error;
+  }
 }
 
 /**
- * The newest intact checkpoint among those that `visible` admits.
+ * The newest intact checkpoint of a lineage. What a collector is removing does not count; but a note is void for a
+ * checkpoint that a later epoch has resumed from: that collector has stopped, or will.
+ * @param only consider this one alone.
  * @returns its id (null: there is none), and the newer ones that were refused.
  * @throws StoreError when the store fails; `KEY_NEEDED`, `KEY_WRONG`, `CHECKPOINT_NEWER`: these are no damage.
  */
 export async function findNewestIntact(
   store: ObjectStore,
   vmId: string,
-  visible: (id: CheckpointId) => boolean,
+  lineage: readonly LineageEntry[],
   options: { key?: CheckpointKey | undefined; only?: CheckpointId } = {},
 ): Promise<{ id: CheckpointId | null; refused: Refusal[] }> {
-  const condemned = await readCondemned(store, vmId);
+  const notes = await readCondemned(store, vmId);
+  const condemned = (id: CheckpointId): boolean =>
+    notes.some(
+      ({ epoch, ids }) => ids.some((each) => sameId(each, id)) && !isResumePointAfter(lineage, id, epoch),
+    );
+  const { only } = options;
+  if (only !== undefined && condemned(only))
+    return { id: null, refused: [{ id: only, reason: 'is being removed by a collector' }] };
   const ids = (await listManifests(store, vmId)).filter(
-    (id) =>
-      visible(id) && !condemned.has(formatId(id)) && (options.only === undefined || sameId(id, options.only)),
+    (id) => isVisible(lineage, id) && !condemned(id) && (only === undefined || sameId(id, only)),
   );
   if (ids.length === 0) return { id: null, refused: [] };
   const packs = await listPacks(store, vmId);
@@ -79,8 +107,22 @@ export async function findNewestIntact(
   return { id: null, refused };
 }
 
-/** Why a checkpoint is not structurally intact; undefined when it is. */
+/**
+ * Why a checkpoint is not structurally intact; undefined when it is. Looks twice: a bit flipped on the way is no damage.
+ * @param packs names and sizes of the packs in the store.
+ */
 export async function whyDamaged(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  packs: Map<string, number>,
+  key: CheckpointKey | undefined,
+): Promise<string | undefined> {
+  const first = await lookForDamage(store, vmId, id, packs, key);
+  return first === undefined ? undefined : lookForDamage(store, vmId, id, packs, key);
+}
+
+async function lookForDamage(
   store: ObjectStore,
   vmId: string,
   id: CheckpointId,

@@ -1,6 +1,6 @@
 // Reads pages out of packs: heads and recent pages are cached, neighbouring pages are read in one request, and every page
 // is checked against the hash that the head names.
-import { StorageError } from '../errors.ts';
+import { isStorageError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
@@ -176,12 +176,22 @@ export class PackReader {
     if (limit === 0) return;
     const name = `${ref.name}/${String(slot)}`;
     if (this.#pages.has(name)) return;
-    this.#pages.set(name, page.slice());
+    this.#pages.set(name, new Uint8Array(page));
     this.#cachedBytes += page.length;
     while (this.#cachedBytes > limit) {
       const [oldest, bytes] = this.#pages.entries().next().value!;
       this.#pages.delete(oldest);
       this.#cachedBytes -= bytes.length;
     }
+  }
+}
+
+/** What seems damaged is read again before it is believed: the bit may have flipped on the way. */
+async function twice<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
+    return read();
   }
 }

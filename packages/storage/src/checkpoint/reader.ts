@@ -3,7 +3,7 @@ import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { MachineSnapshot, SpaceShape, SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { isVisible, readOwner } from '../ownership.ts';
+import { readOwner } from '../ownership.ts';
 import { openBaseImage } from './base-image.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { ContentHash } from './content-hash.ts';
@@ -178,9 +178,7 @@ export async function openCheckpoint(
   if (options.id !== undefined) return openNamed(store, vmId, options.id, options);
   const owner = await readOwner(store, vmId);
   const lineage = owner?.record.lineage ?? [];
-  const { id, refused } = await findNewestIntact(store, vmId, (each) => isVisible(lineage, each), {
-    key: options.key,
-  });
+  const { id, refused } = await findNewestIntact(store, vmId, lineage, { key: options.key });
   const newest = refused[0];
   if (newest !== undefined && (options.acceptOlder !== true || id === null)) throw damaged(vmId, newest, id);
   if (id === null)

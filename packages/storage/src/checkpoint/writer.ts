@@ -12,6 +12,7 @@ import { systemHost, newNonce, type StorageHost } from '../host.ts';
 import { requireEpoch, type Ownership } from '../ownership.ts';
 import { checkSnapshot, type MachineSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { PatientStore } from '../store/patient-store.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { formatId, manifestKey, type CheckpointId } from './keys.ts';
 import { encodeManifest, readManifest, type ManifestHead, type WriteCounts } from './manifest.ts';
@@ -106,8 +107,9 @@ export class CheckpointWriter {
     options: WriterOptions = {},
   ): Promise<CheckpointWriter> {
     const { vmId, epoch, resumeFrom } = ownership;
-    await requireEpoch(store, vmId, epoch);
-    const chain = resumeFrom === null ? [] : await loadChain(store, vmId, resumeFrom, options.key);
+    const patient = new PatientStore(store, options.host ?? systemHost);
+    await requireEpoch(patient, vmId, epoch);
+    const chain = resumeFrom === null ? [] : await loadChain(patient, vmId, resumeFrom, options.key);
     const { maps, packs } = buildMaps(chain);
     const spaces = new Map(maps.map((map) => [map.space.name, map]));
     const table = new PackTable(packs, maps);

@@ -26,11 +26,12 @@ export class MemoryStore implements ObjectStore {
   async get(key: string): Promise<StoredObject | undefined> {
     this.#check(key);
     const object = this.#objects.get(key);
-    return Promise.resolve(object && { body: object.body.slice(), version: object.version });
+    return Promise.resolve(object && { body: new Uint8Array(object.body), version: object.version });
   }
 
   async getRange(key: string, start: number, length: number): Promise<Uint8Array | undefined> {
     this.#check(key);
+    // Stored bodies are plain arrays, whose slices are copies (those of Buffers are views).
     return Promise.resolve(this.#objects.get(key)?.body.slice(start, start + length));
   }
 
@@ -40,7 +41,7 @@ export class MemoryStore implements ObjectStore {
     if (options.ifAbsent === true && current !== undefined) throw conflict(key);
     if (options.ifVersion !== undefined && current?.version !== options.ifVersion) throw conflict(key);
     const version = String(++this.#puts);
-    this.#objects.set(key, { body: body.slice(), version });
+    this.#objects.set(key, { body: new Uint8Array(body), version });
     if (current === undefined) this.#sorted = undefined;
     return Promise.resolve({ version });
   }

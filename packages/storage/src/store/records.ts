@@ -1,7 +1,7 @@
 // Small records that are compared and swapped. Each carries a nonce: a refused or unanswered conditional put may be one's
 // own lost reply, and the nonce read back tells (docs/CHECKPOINT_FORMAT.md, "Records").
 import { isRecord } from '../codec.ts';
-import { isStoreError, StorageError, StoreError } from '../errors.ts';
+import { isStorageError, isStoreError, StorageError, StoreError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
 import { openEnvelope, sealEnvelope } from '../envelope.ts';
 import { conflict, type ObjectStore, type ObjectVersion } from './object-store.ts';
@@ -14,8 +14,20 @@ export interface StoredRecord {
 const MAGIC = 'RVRC';
 const ATTEMPTS = 6;
 
-/** Reads a record, or undefined when there is none. Throws `CHECKPOINT_DAMAGED` when it is torn or flipped. */
+/**
+ * Reads a record, or undefined when there is none. Reads again when it seems torn or flipped, and throws
+ * `CHECKPOINT_DAMAGED` when it still does.
+ */
 export async function getRecord(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
+  try {
+    return await readRecord(store, key);
+  } catch (error) {
+    if (!isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
+    return readRecord(store, key);
+  }
+}
+
+async function readRecord(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
   const object = await store.get(key);
   if (object === undefined) return undefined;
   const value = openEnvelope(object.body, { magic: MAGIC, name: key });

@@ -1,0 +1,296 @@
+// Garbage collection (docs/CHECKPOINT_FORMAT.md, "Collection"), safe beside a writer, a takeover and another collector, and
+// when any of them dies at any moment. The order is the argument:
+//
+//  1. Read the owner record. While a takeover is between its steps, do nothing.
+//  2. List the packs, then the manifests: a pack listed here and named by no manifest listed here is either garbage, or in
+//     flight. In flight are only packs named after a checkpoint later than the newest manifest of the current epoch: the
+//     writer writes one checkpoint at a time and settles it before the next. Those are kept.
+//  3. Choose by the retention policy; keep the chains of what is kept. A writer shares contents only with packs that its
+//     last committed checkpoint reaches, which is the newest listed one or a later one; so, by induction, later
+//     checkpoints reach only packs that the newest one reaches, or newer packs. All of these are kept.
+//  4. Note the condemned ids and the epoch, then read the owner record again. A takeover raises its epoch first and reads the
+//     condemned ids then: so either we see the raised epoch here and stop, or it sees them and resumes from none of them.
+//  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
+//  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
+//     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
+import type { CheckpointKey } from '../encryption.ts';
+import { isStorageError, isStoreError } from '../errors.ts';
+import { newNonce, systemHost, type StorageHost } from '../host.ts';
+import { readOwner, type OwnerRecord } from '../ownership.ts';
+import { listAll, type ObjectStore } from '../store/object-store.ts';
+import { PatientStore } from '../store/patient-store.ts';
+import { putRecord } from '../store/records.ts';
+import {
+  listManifests,
+  listPacks,
+  readCondemned,
+  whyDamaged,
+  type CondemnedNote,
+  type Refusal,
+} from './find.ts';
+import {
+  compareIds,
+  condemnedPrefix,
+  formatId,
+  idOfName,
+  manifestKey,
+  packsPrefix,
+  vmPrefix,
+  ownerKey,
+  type CheckpointId,
+} from './keys.ts';
+import { isVisible } from './lineage.ts';
+import { readManifest } from './manifest.ts';
+import { DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
+
+export interface CollectOptions {
+  policy?: RetentionPolicy;
+  key?: CheckpointKey | undefined;
+  host?: StorageHost;
+  /** Say what would be removed, and remove nothing. */
+  dryRun?: boolean;
+}
+
+export interface CollectReport {
+  vmId: string;
+  /** Why nothing was done; undefined when it was. */
+  skipped?: string;
+  kept: CheckpointId[];
+  removed: CheckpointId[];
+  removedPacks: number;
+  removedBytes: number;
+  /** Damaged checkpoints met. They are removed once a newer intact one exists. */
+  damaged: Refusal[];
+}
+
+interface Survey {
+  owner: OwnerRecord;
+  packs: Map<string, number>;
+  manifests: CheckpointId[];
+  notes: CondemnedNote[];
+}
+
+/** What is known of one readable manifest. */
+interface Known {
+  id: CheckpointId;
+  parent: CheckpointId | null;
+  full: boolean;
+  createdAtMs: number;
+  packs: string[];
+}
+
+/** Removes what the policy does not keep and nothing reaches. Run it as often as you like, from anywhere. */
+export async function collectGarbage(
+  impatient: ObjectStore,
+  vmId: string,
+  options: CollectOptions = {},
+): Promise<CollectReport> {
+  const store = new PatientStore(impatient, options.host ?? systemHost);
+  const report: CollectReport = {
+    vmId,
+    kept: [],
+    removed: [],
+    removedPacks: 0,
+    removedBytes: 0,
+    damaged: [],
+  };
+  const owner = (await readOwner(store, vmId))?.record;
+  if (owner === undefined) return { ...report, skipped: 'the VM has no owner record' };
+  if (owner.state === 'deleted') return collectDeleted(store, vmId, report, options);
+  if (owner.lineage.at(-1)?.from === undefined) return { ...report, skipped: 'a takeover is under way' };
+
+  const packs = await listPacks(store, vmId);
+  const survey: Survey = {
+    owner,
+    packs,
+    manifests: await listManifests(store, vmId),
+    notes: await readCondemned(store, vmId),
+  };
+  const { known, damaged } = await readManifests(store, survey, options.key);
+  report.damaged = damaged;
+  if (!(await stillDamaged(store, survey, damaged, options.key)))
+    return { ...report, skipped: 'two looks at the checkpoints disagree' };
+  const newest = known.at(-1);
+  if (newest === undefined && damaged.length > 0) return { ...report, skipped: 'no checkpoint is intact' };
+
+  report.kept = keep(known, options.policy ?? DEFAULT_RETENTION, (options.host ?? systemHost).wallClockMs());
+  report.removed = condemn(survey, report.kept, newest?.id);
+  const garbage = unreached(survey, known, report.kept);
+  report.removedPacks = garbage.length;
+  report.removedBytes = garbage.reduce((sum, name) => sum + (packs.get(name) ?? 0), 0);
+  if (options.dryRun === true) return report;
+  return remove(store, survey, report, garbage, options);
+}
+
+async function readManifests(
+  store: ObjectStore,
+  survey: Survey,
+  key: CheckpointKey | undefined,
+): Promise<{ known: Known[]; damaged: Refusal[] }> {
+  const { vmId, lineage } = survey.owner;
+  const known = new Map<string, Known>();
+  const damaged: Refusal[] = [];
+  for (const id of survey.manifests.filter((each) => isVisible(lineage, each))) {
+    const found = await readKnown(store, vmId, id, key);
+    // Gone meanwhile: another collector took it.
+    if (found === undefined) continue;
+    if (typeof found === 'string') damaged.push({ id, reason: found });
+    else known.set(formatId(id), found);
+  }
+  // A checkpoint committed since the packs were listed names packs that were not there then.
+  const complete = [...known.values()].every(({ packs }) => packs.every((name) => survey.packs.has(name)));
+  const packs = complete ? survey.packs : await listPacks(store, vmId);
+  // Ascending, so a parent is judged before its children.
+  for (const each of [...known.values()]) {
+    const reason = brokenReason(each, known, packs);
+    if (reason === undefined) continue;
+    known.delete(formatId(each.id));
+    damaged.push({ id: each.id, reason });
+  }
+  return { known: [...known.values()], damaged };
+}
+
+/** What was found damaged is looked at again: a bit flipped on the way must not cost a checkpoint. */
+async function stillDamaged(
+  store: ObjectStore,
+  survey: Survey,
+  damaged: Refusal[],
+  key: CheckpointKey | undefined,
+): Promise<boolean> {
+  if (damaged.length === 0) return true;
+  const { vmId } = survey.owner;
+  const packs = await listPacks(store, vmId);
+  for (const { id } of damaged)
+    if ((await whyDamaged(store, vmId, id, packs, key)) === undefined) return false;
+  return true;
+}
+
+async function readKnown(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  key: CheckpointKey | undefined,
+): Promise<Known | string | undefined> {
+  try {
+    const manifest = await readManifest(store, vmId, id, key);
+    if (manifest === undefined) return undefined;
+    const { parent, map, createdAtMs } = manifest.head;
+    return {
+      id,
+      parent,
+      full: map === 'full',
+      createdAtMs,
+      packs: manifest.body.packs.map(({ name }) => name),
+    };
+  } catch (error) {
+    // Damage is a finding; a wrong key or a failing store must stop the collection.
+    if (isStorageError(error, 'CHECKPOINT_DAMAGED') || isStoreError(error, 'DAMAGED')) return error.message;
+    throw error;
+  }
+}
+
+function brokenReason(
+  each: Known,
+  known: Map<string, Known>,
+  packs: Map<string, number>,
+): string | undefined {
+  if (!each.full && (each.parent === null || !known.has(formatId(each.parent)))) return 'its chain is broken';
+  const missing = each.packs.find((name) => !packs.has(name));
+  return missing === undefined ? undefined : `pack ${missing} is missing`;
+}
+
+function keep(known: Known[], policy: RetentionPolicy, nowMs: number): CheckpointId[] {
+  const byId = new Map(known.map((each) => [formatId(each.id), each]));
+  const kept = new Map<string, CheckpointId>();
+  for (const id of selectRetained(known, policy, nowMs)) {
+    for (let each = byId.get(formatId(id)); each !== undefined;) {
+      if (kept.has(formatId(each.id))) break;
+      kept.set(formatId(each.id), each.id);
+      each = each.full || each.parent === null ? undefined : byId.get(formatId(each.parent));
+    }
+  }
+  return [...kept.values()].sort(compareIds);
+}
+
+/** Manifests to delete: not kept, and older than the newest intact one; and whatever a dead epoch left. */
+function condemn(survey: Survey, kept: CheckpointId[], newest: CheckpointId | undefined): CheckpointId[] {
+  const keeping = new Set(kept.map(formatId));
+  const { epoch, lineage } = survey.owner;
+  return survey.manifests.filter((id) => {
+    if (keeping.has(formatId(id))) return false;
+    if (!isVisible(lineage, id)) return id.epoch < epoch;
+    return newest !== undefined && compareIds(id, newest) < 0;
+  });
+}
+
+function unreached(survey: Survey, known: Known[], kept: CheckpointId[]): string[] {
+  const keeping = new Set(kept.map(formatId));
+  const reached = new Set(known.filter(({ id }) => keeping.has(formatId(id))).flatMap(({ packs }) => packs));
+  const { epoch } = survey.owner;
+  // Every manifest counts here, intact or not: what is later than the newest of them may be in flight.
+  const newest = survey.manifests.filter((id) => id.epoch === epoch).at(-1);
+  // A damaged manifest that is newer than every intact one keeps all packs of its time: they may be wanted to save it.
+  const intact = known.at(-1)?.id;
+  return [...survey.packs.keys()].filter((name) => {
+    const id = idOfName(name);
+    if (id === undefined || reached.has(name)) return false;
+    if (id.epoch === epoch && (newest === undefined || id.sequence > newest.sequence)) return false;
+    if (id.epoch > epoch) return false;
+    return intact === undefined || id.epoch < epoch || compareIds(id, intact) <= 0;
+  });
+}
+
+async function remove(
+  store: ObjectStore,
+  survey: Survey,
+  report: CollectReport,
+  garbage: string[],
+  options: CollectOptions,
+): Promise<CollectReport> {
+  const { vmId, epoch } = survey.owner;
+  const host = options.host ?? systemHost;
+  const note = `${condemnedPrefix(vmId)}${newNonce(host)}`;
+  const ids = report.removed.toSorted((a, b) => compareIds(b, a));
+  if (ids.length > 0) {
+    await putRecord(store, host, note, { epoch, ids: ids.map(formatId) }, undefined);
+    const now = (await readOwner(store, vmId))?.record;
+    if (now?.epoch !== epoch || now.state === 'deleted') {
+      await store.delete([note]);
+      return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'a takeover began' };
+    }
+    // Newest first: a delta goes before what it needs.
+    await store.delete(ids.map((id) => manifestKey(vmId, id)));
+  }
+  await store.delete(garbage.map((name) => packsPrefix(vmId) + name));
+  await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey)]);
+  return report;
+}
+
+/** Notes of killed collectors: of an epoch that is over, or about checkpoints that are gone. */
+function staleNotes(survey: Survey): string[] {
+  const there = new Set(survey.manifests.map(formatId));
+  return survey.notes
+    .filter(({ epoch, ids }) => epoch < survey.owner.epoch || !ids.some((id) => there.has(formatId(id))))
+    .map(({ key }) => key);
+}
+
+/** Everything of a deleted VM but its tombstone. */
+async function collectDeleted(
+  store: ObjectStore,
+  vmId: string,
+  report: CollectReport,
+  options: CollectOptions,
+): Promise<CollectReport> {
+  report.removed = await listManifests(store, vmId);
+  const keys: string[] = [];
+  for await (const { key, sizeBytes } of listAll(store, vmPrefix(vmId))) {
+    if (key === ownerKey(vmId)) continue;
+    keys.push(key);
+    if (!key.startsWith(packsPrefix(vmId))) continue;
+    report.removedPacks++;
+    report.removedBytes += sizeBytes;
+  }
+  // Manifests sort before packs: whenever this dies, what is left is whole or has no manifest.
+  if (options.dryRun !== true) await store.delete(keys);
+  return report;
+}
