@@ -45,7 +45,10 @@ function stamp(name: string, hash: string): void {
 }
 
 function compileCore(): void {
-  const asc = join(dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')), 'bin/asc.js');
+  const asc = join(
+    dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')),
+    'bin/asc.js',
+  );
   const result = spawnSync(
     process.execPath,
     [

@@ -44,9 +44,13 @@ function specificity(r: Row): number {
 
 function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number): void {
   const { encoding: e, options: o } = r;
-  const rm = r.operands.find((s) => s.place === 'rm' || s.place === 'memory' || s.place === 'register-rm' || s.place === 'opcode');
+  const rm = r.operands.find(
+    (s) => s.place === 'rm' || s.place === 'memory' || s.place === 'register-rm' || s.place === 'opcode',
+  );
   const reg = r.operands.find((s) => s.place === 'reg');
-  const varies = o.fixedSize === undefined && (r.sizes.length > 1 || o.sizes !== undefined || r.operands.some((s) => s.bytes === 0));
+  const varies =
+    o.fixedSize === undefined &&
+    (r.sizes.length > 1 || o.sizes !== undefined || r.operands.some((s) => s.bytes === 0));
   const sizeMask = r.sizes.reduce((mask, size) => mask | size, 0);
   const flags =
     (r.hasModrm ? CandidateFlag.hasModrm : 0) | (e.modrm !== undefined ? CandidateFlag.modrmFixed : 0) | (o.no64 === true ? CandidateFlag.no64 : 0) |
@@ -68,7 +72,11 @@ function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number)
 }
 
 /** Slots of the function table for every row × size × form, after the special handlers. */
-export function assignHandlers(rows: readonly Row[]): { slots: HandlerSlot[]; bases: Map<number, number>; count: number } {
+export function assignHandlers(rows: readonly Row[]): {
+  slots: HandlerSlot[];
+  bases: Map<number, number>;
+  count: number;
+} {
   const slots: HandlerSlot[] = [];
   const bases = new Map<number, number>();
   let next: number = SpecialHandler.count;
@@ -77,7 +85,8 @@ export function assignHandlers(rows: readonly Row[]): { slots: HandlerSlot[]; ba
     const hasMemory = memoryOperandIndex(r) >= 0;
     for (const size of r.sizes) {
       for (let form = 0; form < (hasMemory ? formCount : 1); form++) {
-        const possible = form === 0 ? r.encoding.form !== 'memory' && !r.operands.some((s) => s.place === 'offset') : true;
+        const possible =
+          form === 0 ? r.encoding.form !== 'memory' && !r.operands.some((s) => s.place === 'offset') : true;
         if (possible) slots.push({ row: r, size, form, slot: next });
         next++;
       }

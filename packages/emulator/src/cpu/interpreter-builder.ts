@@ -244,7 +244,13 @@ export class InterpreterBuilder extends InstructionBuilder {
         this.code.set(la, x.add(bound, x.select(based, base, 0)));
       },
       () => {
-        this.checkLimit({ segment, segmentOffset: this.recordField(Record.segment, 2), offset: bound, bytes, access });
+        this.checkLimit({
+          segment,
+          segmentOffset: this.recordField(Record.segment, 2),
+          offset: bound,
+          bytes,
+          access,
+        });
         this.code.set(la, x.and(x.add(bound, base), 0xffff_ffffn));
       },
     );

@@ -48,7 +48,12 @@ export function makeInterpreterModule(rows: readonly Row[]): Uint8Array<ArrayBuf
   writer.importSharedMemory('env', 'memory', { initial: 1, maximum: 65536 });
   const tag = writer.importTag('fault', 'fault');
   const importAll = <N extends string>(functions: Record<N, FunctionType>): Record<N, FunctionRef> =>
-    Object.fromEntries(Object.entries<FunctionType>(functions).map(([name, type]) => [name, writer.importFunction('core', name, type)])) as Record<N, FunctionRef>;
+    Object.fromEntries(
+      Object.entries<FunctionType>(functions).map(([name, type]) => [
+        name,
+        writer.importFunction('core', name, type),
+      ]),
+    ) as Record<N, FunctionRef>;
   const core = importAll(coreFunctions);
   const loop = importAll(loopFunctions);
 
@@ -63,7 +68,9 @@ export function makeInterpreterModule(rows: readonly Row[]): Uint8Array<ArrayBuf
     try {
       r.semantics(builder);
     } catch (cause) {
-      throw new Error(`${r.opcodeText} ${r.mnemonic}, size ${size}, form ${form}: ${String(cause)}`, { cause });
+      throw new Error(`${r.opcodeText} ${r.mnemonic}, size ${size}, form ${form}: ${String(cause)}`, {
+        cause,
+      });
     }
     builder.finish();
     handlers[slot] = ref;
@@ -78,7 +85,8 @@ export function makeInterpreterModule(rows: readonly Row[]): Uint8Array<ArrayBuf
 
 function decodeTableBytes(rows: readonly Row[], bases: ReadonlyMap<number, number>): Uint8Array {
   const bytes = buildDecodeTables(rows, bases);
-  if (bytes.length > Region.decodeTablesEnd - Region.decodeTables) throw new Error('the decode tables outgrow their region');
+  if (bytes.length > Region.decodeTablesEnd - Region.decodeTables)
+    throw new Error('the decode tables outgrow their region');
   return bytes;
 }
 
@@ -92,7 +100,10 @@ function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): Func
     return ref;
   };
   const giveBack = (b: InterpreterBuilder): void => {
-    b.setField(Cpu.remaining, x.add(x.load('i64', 8, b.cpu, Cpu.remaining), x.load('i64', 1, b.record(), Record.toEnd)));
+    b.setField(
+      Cpu.remaining,
+      x.add(x.load('i64', 8, b.cpu, Cpu.remaining), x.load('i64', 1, b.record(), Record.toEnd)),
+    );
     b.setField(Cpu.rip, b.currentRip());
   };
   const handlers: Record<keyof typeof SpecialHandler, ((b: InterpreterBuilder) => void) | undefined> = {
@@ -157,7 +168,16 @@ class LoopWriter {
   runRecords(): void {
     const next = this.code.local('i32');
     this.code.loop((again) => {
-      this.code.set(next, callIndirect('i32', this.handlerTypeIndex, x.load('i32', 2, this.record, Record.handler), this.cpu, this.record));
+      this.code.set(
+        next,
+        callIndirect(
+          'i32',
+          this.handlerTypeIndex,
+          x.load('i32', 2, this.record, Record.handler),
+          this.cpu,
+          this.record,
+        ),
+      );
       this.code.if(next, () => {
         this.code.set(this.record, next);
         this.code.br(again);
@@ -218,7 +238,10 @@ class LoopWriter {
     });
     const shadow = code.let(this.field32(Cpu.interruptShadow));
     const nmi = x.and(x.ne(this.field32(Cpu.nmiPending), 0), x.eqz(this.field32(Cpu.nmiBlocked)));
-    const intr = x.and(x.ne(this.field32(Cpu.intrPending), 0), x.ne(x.and(this.field32(Cpu.systemFlags), Flag.if), 0));
+    const intr = x.and(
+      x.ne(this.field32(Cpu.intrPending), 0),
+      x.ne(x.and(this.field32(Cpu.systemFlags), Flag.if), 0),
+    );
     const takeable = code.let(x.and(x.or(nmi, intr), x.eqz(shadow)));
     leave(x.leS(x.load('i64', 8, cpu, Cpu.remaining), 0), ExitReason.deadline);
     leave(takeable, ExitReason.interruptWindow);
@@ -255,7 +278,10 @@ function makeRun(code: Code, tag: number, w: LoopWriter): void {
             code.br(next);
           });
           const first = code.variable(w.findBlock());
-          code.set(left, x.sub(x.load('i64', 8, w.cpu, Cpu.remaining), x.load('i64', 1, first, Record.toEnd)));
+          code.set(
+            left,
+            x.sub(x.load('i64', 8, w.cpu, Cpu.remaining), x.load('i64', 1, first, Record.toEnd)),
+          );
           code.if(x.ltS(left, 0), () => {
             w.stepOne();
             code.br(next);

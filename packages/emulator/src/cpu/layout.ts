@@ -501,8 +501,29 @@ export const CandidateFlag = {
   sizeVaries: 0x2000,
   memoryForms: 0x4000,
 } as const;
-export const ImmediateKind = { none: 0, ib: 1, ibs: 2, iw: 3, iz: 4, iv: 5, ap: 6, moffs: 7, iwIb: 8, jz: 9 } as const;
-export const RegisterFile = { none: 0, gpr8: 1, gpr: 2, segment: 3, control: 4, debug: 5, mmx: 6, xmm: 7, x87: 8 } as const;
+export const ImmediateKind = {
+  none: 0,
+  ib: 1,
+  ibs: 2,
+  iw: 3,
+  iz: 4,
+  iv: 5,
+  ap: 6,
+  moffs: 7,
+  iwIb: 8,
+  jz: 9,
+} as const;
+export const RegisterFile = {
+  none: 0,
+  gpr8: 1,
+  gpr: 2,
+  segment: 3,
+  control: 4,
+  debug: 5,
+  mmx: 6,
+  xmm: 7,
+  x87: 8,
+} as const;
 
 /** Slots of the function table that belong to no row. */
 export const SpecialHandler = {

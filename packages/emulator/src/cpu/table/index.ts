@@ -9,6 +9,15 @@ import { rows as shiftRows } from './integer-shift.ts';
 import { rows as stackRows } from './integer-stack.ts';
 import type { Row, RowDraft } from './row.ts';
 
-const drafts: readonly RowDraft[] = [...aluRows, ...moveRows, ...stackRows, ...controlRows, ...shiftRows, ...bitRows, ...multiplyRows, ...decimalRows];
+const drafts: readonly RowDraft[] = [
+  ...aluRows,
+  ...moveRows,
+  ...stackRows,
+  ...controlRows,
+  ...shiftRows,
+  ...bitRows,
+  ...multiplyRows,
+  ...decimalRows,
+];
 
 export const instructionTable: readonly Row[] = drafts.map((draft, id) => ({ ...draft, id }));

@@ -34,7 +34,10 @@ const sub: Operation = (b, a, c) => {
 const sbb: Operation = (b, a, c) => {
   const borrow = carryIn(b);
   const r = bind(b, b.cut(x.sub(x.sub(a as Both, c), borrow.wide) as Int, b.size));
-  return { r, flags: () => b.flags.sub(a, c, r, b.size, x.or(x.ltU(a, c), x.and(borrow.narrow, x.eq(a, c)))) };
+  return {
+    r,
+    flags: () => b.flags.sub(a, c, r, b.size, x.or(x.ltU(a, c), x.and(borrow.narrow, x.eq(a, c)))),
+  };
 };
 function logic(combine: (a: Both, c: Int) => Both): Operation {
   return (b, a, c) => {

@@ -40,7 +40,10 @@ function bitOfOperand(b: InstructionBuilder, change: Change, offset: Int): void 
 function bitString(b: InstructionBuilder, change: Change): void {
   const offset = b.read(1);
   const signed = b.let(b.signed64(offset, b.size));
-  const step = x.shl(x.shrS(signed, b.size === 2 ? 4 : b.size === 4 ? 5 : 6), b.size === 2 ? 1 : b.size === 4 ? 2 : 3);
+  const step = x.shl(
+    x.shrS(signed, b.size === 2 ? 4 : b.size === 4 ? 5 : 6),
+    b.size === 2 ? 1 : b.size === 4 ? 2 : 3,
+  );
   const access = change === undefined ? 'read' : 'write';
   const la = b.implicitAddress(x.add(b.effectiveAddress(), step), b.size, access);
   if (change !== undefined) b.call('probeWrite', la, x.i32(b.size));
@@ -68,9 +71,7 @@ const scan =
   (b) => {
     const source = b.read(1);
     b.if(b.size === 8 ? x.ne(source, 0) : (source as I32), () => {
-      const found = forward
-        ? x.ctz(source as Both)
-        : x.xor(x.clz(source as Both), b.size === 8 ? 63 : 31);
+      const found = forward ? x.ctz(source as Both) : x.xor(x.clz(source as Both), b.size === 8 ? 63 : 31);
       b.write(0, found as Int);
     });
     b.flags.logic(source);

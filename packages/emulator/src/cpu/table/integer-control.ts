@@ -75,7 +75,9 @@ const loopIf = (zero: boolean): Semantics =>
     const wanted = b.let(zero ? b.flags.zero() : x.eqz(b.flags.zero()));
     return x.and(decrementCount(b), wanted);
   });
-const jumpIfNoCount: Semantics = jumpIf((b) => x.eqz(x.and(x.load('i64', 8, b.cpu, Cpu.gpr + 8), countMask(b))));
+const jumpIfNoCount: Semantics = jumpIf((b) =>
+  x.eqz(x.and(x.load('i64', 8, b.cpu, Cpu.gpr + 8), countMask(b))),
+);
 
 /** A string instruction: core runs it, with REP until it is done or interrupted. */
 const string =
@@ -103,22 +105,51 @@ const undefinedInstruction: Semantics = (b) => {
   b.raise('ud');
 };
 
-const conditions = ['O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE'];
+const conditions = [
+  'O',
+  'NO',
+  'B',
+  'NB',
+  'Z',
+  'NZ',
+  'BE',
+  'NBE',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'NL',
+  'LE',
+  'NLE',
+];
 const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
 
 const conditionalJumps = conditions.flatMap((name, code) => [
-  row(hex(0x70 + code), `J${name}`, 'Jb', near, jumpIf((b) => b.flags.condition(code))),
-  row(`0F ${hex(0x80 + code)}`, `J${name}`, 'Jz', near, jumpIf((b) => b.flags.condition(code))),
+  row(
+    hex(0x70 + code),
+    `J${name}`,
+    'Jb',
+    near,
+    jumpIf((b) => b.flags.condition(code)),
+  ),
+  row(
+    `0F ${hex(0x80 + code)}`,
+    `J${name}`,
+    'Jz',
+    near,
+    jumpIf((b) => b.flags.condition(code)),
+  ),
 ]);
 
-const strings = (
-  [
+const strings =
+  ([
     ['MOVS', 0xa4, 'movs'], ['CMPS', 0xa6, 'cmps'], ['STOS', 0xaa, 'stos'], ['LODS', 0xac, 'lods'], ['SCAS', 0xae, 'scas'],
-  ] as const // prettier-ignore
-).flatMap(([name, opcode, fn]) => [
-  row(hex(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, string(fn)),
-  row(hex(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, string(fn)),
-]);
+  ] as const) // prettier-ignore
+    .flatMap(([name, opcode, fn]) => [
+      row(hex(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, string(fn)),
+      row(hex(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, string(fn)),
+    ]);
 
 export const rows: RowDraft[] = [
   ...conditionalJumps,
@@ -142,7 +173,9 @@ export const rows: RowDraft[] = [
   ...strings,
   row('62 mem', 'BOUND', 'Gv,Ma', { no64: true, sizes: [2, 4] }, bound),
   row('0F 1F', 'NOP', 'Ev', {}, nothing),
-  ...[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map((opcode) => row(`0F ${hex(opcode)}`, 'NOP', 'Ev', {}, nothing)),
+  ...[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map((opcode) =>
+    row(`0F ${hex(opcode)}`, 'NOP', 'Ev', {}, nothing),
+  ),
   row('0F 0D', 'PREFETCHW', 'Ev', {}, nothing),
   row('0F 0B', 'UD2', '', { end: 'branch' }, undefinedInstruction),
   row('0F B9', 'UD1', 'Gv,Ev', { end: 'branch' }, undefinedInstruction),

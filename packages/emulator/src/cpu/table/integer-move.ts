@@ -100,7 +100,24 @@ export function requireFeature(b: InstructionBuilder, feature: number): void {
   });
 }
 
-const conditions = ['O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE'];
+const conditions = [
+  'O',
+  'NO',
+  'B',
+  'NB',
+  'Z',
+  'NZ',
+  'BE',
+  'NBE',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'NL',
+  'LE',
+  'NLE',
+];
 const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
 
 const conditional = conditions.flatMap((name, code) => [

@@ -145,8 +145,11 @@ function parseOpcode(text: string): Encoding {
   if (tokens[0] === '0F' && isByte(tokens[1])) {
     tokens.shift();
     result.map = 1;
-    if ((tokens[0] === '38' || tokens[0] === '3A') && isByte(tokens[1]))
-      result.map = tokens.shift() === '38' ? 2 : 3;
+    const escape = tokens.at(0);
+    if ((escape === '38' || escape === '3A') && isByte(tokens[1])) {
+      tokens.shift();
+      result.map = escape === '38' ? 2 : 3;
+    }
   }
   const opcode = tokens.shift() ?? '';
   if (!isByte(opcode)) throw new Error(`no opcode byte in "${text}"`);

@@ -1,0 +1,104 @@
+/**
+ * Puts the modules together: fault.wasm (the exception that stands for a guest fault), core.wasm and interpreter.wasm
+ * around one shared memory. Works in browsers and in Node alike; where the module bytes come from is the host's affair.
+ */
+import { Cpu } from '../cpu/layout.ts';
+
+/** Binaries made by build.ts. */
+export interface EngineModules {
+  fault: WebAssembly.Module;
+  core: WebAssembly.Module;
+  interpreter: WebAssembly.Module;
+}
+
+/** Functions that the core calls; sizes in bytes (1, 2, 4). */
+export interface EngineHostFunctions {
+  ioRead(port: number, size: number): number;
+  ioWrite(port: number, size: number, value: number): void;
+  mmioRead(addressLow: number, addressHigh: number, size: number): number;
+  mmioWrite(addressLow: number, addressHigh: number, size: number, value: number): void;
+  cpuEvent(cpu: number, what: number): void;
+}
+
+/** Exports of core.wasm, by name; parameters as in core/. i64 is bigint. */
+export interface CoreExports {
+  resetCpu(cpu: number): void;
+  injectInterrupt(cpu: number, vector: number): void;
+  injectNmi(cpu: number): void;
+  updateMode(cpu: number): void;
+  flushTlb(cpu: number): void;
+  flushTlbAll(cpu: number): void;
+  hostWritePrepare(physical: bigint, length: number): void;
+  beginDirtyInterval(): void;
+  translateDebug(cpu: number, linearAddress: bigint): bigint;
+  dropAllCode(): void;
+  readFlags(cpu: number): number;
+  writeFlags(cpu: number, value: number, mask: number): void;
+  decodeOnly(cpu: number, source: number, available: number, modeKey: number): number;
+  findInstruction(cpu: number): number;
+}
+
+export interface WasmEngine {
+  readonly core: CoreExports;
+  /** Runs until Cpu.remaining is used up or the host is needed; returns an ExitReason. */
+  run(cpu: number): number;
+  /** Runs with a budget of one instruction, after delivering a pending event; returns an ExitReason. */
+  step(cpu: number): number;
+  /** One instruction without delivering anything: 0 = retired, 1 = it faulted and the event is pending, 3 = triple fault. */
+  stepRaw(cpu: number): number;
+  dropAllCode(): void;
+}
+
+/** Compiles nothing itself: `modules` are ready, `memory` is laid out with its machine block filled. */
+export async function createEngine(options: {
+  modules: EngineModules;
+  memory: WebAssembly.Memory;
+  host: EngineHostFunctions;
+}): Promise<WasmEngine> {
+  const { modules, memory, host } = options;
+  const fault = await WebAssembly.instantiate(modules.fault);
+  const core = await WebAssembly.instantiate(modules.core, {
+    env: { memory },
+    fault: { throwFault: fault.exports['throwFault'] as WebAssembly.ExportValue },
+    host: {
+      ioRead: (port: number, size: number) => host.ioRead(port, size),
+      ioWrite: (port: number, size: number, value: number) => {
+        host.ioWrite(port, size, value >>> 0);
+      },
+      mmioRead: (low: number, high: number, size: number) => host.mmioRead(low >>> 0, high >>> 0, size),
+      mmioWrite: (low: number, high: number, size: number, value: number) => {
+        host.mmioWrite(low >>> 0, high >>> 0, size, value >>> 0);
+      },
+      cpuEvent: (cpu: number, what: number) => {
+        host.cpuEvent(cpu, what);
+      },
+    },
+  });
+  const interpreter = await WebAssembly.instantiate(modules.interpreter, {
+    env: { memory },
+    fault: fault.exports,
+    core: core.exports,
+  });
+  const exports = core.exports as unknown as CoreExports;
+  const { run, step } = interpreter.exports as unknown as {
+    run(cpu: number): number;
+    step(cpu: number): number;
+  };
+  const view = new DataView(memory.buffer);
+  return {
+    core: exports,
+    run,
+    stepRaw: step,
+    step(cpu) {
+      const remaining = view.getBigInt64(cpu + Cpu.remaining, true);
+      view.setBigInt64(cpu + Cpu.remaining, 1n, true);
+      const reason = run(cpu);
+      const left = view.getBigInt64(cpu + Cpu.remaining, true);
+      view.setBigInt64(cpu + Cpu.remaining, remaining - (1n - left), true);
+      return reason;
+    },
+    dropAllCode() {
+      exports.dropAllCode();
+    },
+  };
+}

@@ -1,0 +1,27 @@
+/** Loads the processor's modules in Node, straight into V8's optimizing compiler. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { moduleFolder } from '../build.ts';
+import type { EngineModules } from '../engine/engine.ts';
+
+let loaded: EngineModules | undefined;
+
+/** The compiled modules of build/emulator, made once per process; build.ts must have run. */
+export function loadEngineModules(): EngineModules {
+  if (loaded !== undefined) return loaded;
+  const compile = (name: string): WebAssembly.Module =>
+    new WebAssembly.Module(readFileSync(join(moduleFolder, name)));
+  // The baseline compiler would make the first 100 ms slow.
+  setFlagsFromString('--no-liftoff');
+  try {
+    loaded = {
+      fault: compile('fault.wasm'),
+      core: compile('core.wasm'),
+      interpreter: compile('interpreter.wasm'),
+    };
+  } finally {
+    setFlagsFromString('--liftoff');
+  }
+  return loaded;
+}
