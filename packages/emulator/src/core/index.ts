@@ -12,4 +12,5 @@ export {
 } from './memory';
 export { updateMode } from './mode';
 export { resetCpu } from './reset';
+export { cmps, ins, lods, movs, outs, scas, stos } from './string-entries';
 export { beginDirtyInterval, flushTlb, flushTlbAll } from './tlb';

@@ -1,0 +1,15 @@
+/** Differences from iced-x86 in which we follow the manual, or the processor, and why. */
+import type { Code } from 'iced-x86';
+import type { Mode } from '../native/case.ts';
+
+interface Justification {
+  reason: string;
+  applies(difference: { mode: Mode; bytes: Uint8Array; code: Code; iced: number; ours: number }): boolean;
+}
+
+export const justifications: readonly Justification[] = [];
+
+/** Why this difference is right, or undefined. Lengths are 0 for invalid. */
+export function justification(mode: Mode, bytes: Uint8Array, code: Code, iced: number, ours: number): string | undefined {
+  return justifications.find((one) => one.applies({ mode, bytes, code, iced, ours }))?.reason;
+}
