@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest } from '../test-support/guest.ts';
+import { collectGarbage } from './checkpoint/collect.ts';
 import { condemnedPrefix, manifestKey, packsPrefix } from './checkpoint/keys.ts';
 import { PagePool } from './checkpoint/page-pool.ts';
 import { openCheckpoint } from './checkpoint/reader.ts';
@@ -129,6 +130,16 @@ describe('ownership', () => {
     assert.deepEqual([older.id.sequence, older.refused.map(({ id }) => id.sequence)], [1, [2]]);
     const next = await raiseEpoch(store, 'vm', { owner: 'b' });
     assert.deepEqual([next.resumeFrom, next.refused.length], [{ epoch: 1, sequence: 1 }, 1]);
+  });
+
+  test('when no checkpoint is intact, nothing is given up without being told to', async () => {
+    const store = new MemoryStore();
+    await (await writerOf(store, 'a')).write(new Guest().run(5).snapshot());
+    for await (const { key } of listAll(store, packsPrefix('vm'))) await store.delete([key]);
+    await assert.rejects(raiseEpoch(store, 'vm', { owner: 'b' }), code('CHECKPOINT_DAMAGED'));
+    assert.equal((await collectGarbage(store, 'vm')).skipped, 'a takeover is under way');
+    const afresh = await raiseEpoch(store, 'vm', { owner: 'b', startAfresh: true });
+    assert.deepEqual([afresh.resumeFrom, afresh.refused.length], [null, 1]);
   });
 
   test('what a collector is removing is not resumed from', async () => {

@@ -65,6 +65,8 @@ export interface RaiseOptions {
   leaseMs?: number;
   /** Resume from this checkpoint rather than the newest intact one (a person's choice: rolling back). */
   resumeFrom?: CheckpointId;
+  /** When checkpoints exist but none is intact: give them up. Default false: throw, and leave everything as it is. */
+  startAfresh?: boolean;
   /** Take a deleted VM's name again. */
   revive?: boolean;
   notes?: Record<string, unknown>;
@@ -90,7 +92,8 @@ export async function readEpoch(store: ObjectStore, vmId: string): Promise<numbe
 /**
  * Takes a VM over: raises its epoch and fixes the checkpoint to resume from. When it returns, no checkpoint of an older
  * epoch can become the newest any more. Throws when interrupted between its steps: calling again goes on from there.
- * @throws StorageError `FENCED` (another was first), `VM_DELETED`, `CHECKPOINT_NOT_FOUND` (resumeFrom), `KEY_…`
+ * @throws StorageError `FENCED` (another was first), `VM_DELETED`, `CHECKPOINT_DAMAGED` (none is intact),
+ *   `CHECKPOINT_NOT_FOUND` (resumeFrom), `KEY_…`
  */
 export async function raiseEpoch(
   store: ObjectStore,
@@ -176,6 +179,13 @@ async function chooseResume(
     throw new StorageError(
       'CHECKPOINT_NOT_FOUND',
       `${record.vmId}: checkpoint ${formatId(wanted)} ${found.refused[0]?.reason ?? 'does not exist'}`,
+    );
+  const newest = found.refused[0];
+  if (found.id === null && newest !== undefined && options.startAfresh !== true)
+    throw new StorageError(
+      'CHECKPOINT_DAMAGED',
+      `${record.vmId}: no checkpoint is intact; the newest, ${formatId(newest.id)}, ${newest.reason}`,
+      { hint: 'repair the store, or give the checkpoints up and start afresh' },
     );
   return { from: found.id, refused: found.refused };
 }

@@ -5,7 +5,7 @@
 //  2. List the packs, then the manifests: a pack listed here and named by no manifest listed here is either garbage, or in
 //     flight. In flight are only packs named after a checkpoint later than the newest manifest of the current epoch: the
 //     writer writes one checkpoint at a time and settles it before the next. Those are kept.
-//  3. Choose by the retention policy; keep the chains of what is kept. A writer shares contents only with packs that its
+//  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the chains of what is kept. A writer shares contents only with packs that its
 //     last committed checkpoint reaches, which is the newest listed one or a later one; so, by induction, later
 //     checkpoints reach only packs that the newest one reaches, or newer packs. All of these are kept.
 //  4. Note the condemned ids and the epoch, then read the owner record again. A takeover raises its epoch first and reads the
@@ -106,7 +106,9 @@ export async function collectGarbage(
     manifests: await listManifests(store, vmId),
     notes: await readCondemned(store, vmId),
   };
-  const { known, damaged } = await readManifests(store, survey, options.key);
+  const found = await readManifests(store, survey, options.key);
+  if (found === undefined) return { ...report, skipped: 'another collector is at work' };
+  const { known, damaged } = found;
   report.damaged = damaged;
   if (!(await stillDamaged(store, survey, damaged, options.key)))
     return { ...report, skipped: 'two looks at the checkpoints disagree' };
@@ -126,14 +128,15 @@ async function readManifests(
   store: ObjectStore,
   survey: Survey,
   key: CheckpointKey | undefined,
-): Promise<{ known: Known[]; damaged: Refusal[] }> {
+): Promise<{ known: Known[]; damaged: Refusal[] } | undefined> {
   const { vmId, lineage } = survey.owner;
   const known = new Map<string, Known>();
   const damaged: Refusal[] = [];
   for (const id of survey.manifests.filter((each) => isVisible(lineage, each))) {
     const found = await readKnown(store, vmId, id, key);
-    // Gone meanwhile: another collector took it.
-    if (found === undefined) continue;
+    // Gone since the list: another collector is faster. What it took may have been the newest, on which our argument
+    // rests (step 3); later checkpoints may share its packs. Leave the work to that collector.
+    if (found === undefined) return undefined;
     if (typeof found === 'string') damaged.push({ id, reason: found });
     else known.set(formatId(id), found);
   }
