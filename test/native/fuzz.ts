@@ -12,6 +12,8 @@ import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
 import { runNatively } from './harness.ts';
 import { allRows } from './rows.ts';
 
+const vectorUndefined = 6;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -42,6 +44,11 @@ async function main(): Promise<number> {
     cases += result.cases;
     failed += result.failed;
     if (result.failed > 0) badRows++;
+    const missing = result.failures.every((failure) => failure.got.trap === vectorUndefined && failure.differences[0]?.what === 'trap');
+    if (result.failed > 0 && missing) {
+      process.stdout.write(`${result.failed}/${result.cases} ${result.row.name}: undefined here\n`);
+      continue;
+    }
     for (const failure of result.failures) {
       process.stdout.write(`${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated), seed)}\n`);
     }

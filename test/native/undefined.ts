@@ -3,7 +3,7 @@
  * instructions in the SDM, Vol. 2 ("Flags Affected", "FPU Flags Affected"), unless a line says otherwise.
  */
 import type { Instruction } from 'iced-x86';
-import { OpKind, Register, RegisterExt } from 'iced-x86';
+import { MemorySizeExt, OpKind, Register, RegisterExt } from 'iced-x86';
 import type { Case } from './case.ts';
 
 const CF = 0x001;
@@ -48,20 +48,15 @@ export interface Undefined {
   ulps: number;
   /** Bits of the x87 status word that are not compared. */
   status: number;
+  /** When it faults: which of two faulting operands is reported, and what was written before, are not defined. */
+  faultDetails: boolean;
 }
 
 const transcendental = new Set(['F2XM1', 'FYL2X', 'FYL2XP1', 'FSIN', 'FCOS', 'FSINCOS', 'FPTAN', 'FPATAN']);
 
 function operandBits(instruction: Instruction): number {
   if (instruction.op0Kind === OpKind.Register) return RegisterExt.size(instruction.op0Register) * 8;
-  const name = /r\/m(8|16|32|64)/.exec(instruction.toString());
-  return name === null ? memoryBits(instruction) : Number(name[1]);
-}
-
-/** Size of a memory operand from the intel-syntax text (`byte ptr`). */
-function memoryBits(instruction: Instruction): number {
-  const text = instruction.toString();
-  return text.includes('byte ptr') ? 8 : text.includes('qword ptr') ? 64 : text.includes('dword ptr') ? 32 : 16;
+  return MemorySizeExt.size(instruction.memorySize) * 8;
 }
 
 /** The count as the processor uses it: cut to 5 bits, 6 with 64-bit operands. */
@@ -76,22 +71,23 @@ function shiftCount(instruction: Instruction, before: Case, bits: number): numbe
 function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   const bits = operandBits(instruction);
   const count = shiftCount(instruction, before, bits);
-  const result: Undefined = { flags: 0, destination: false, ulps: 0, status: 0 };
+  const result: Undefined = { flags: 0, destination: false, ulps: 0, status: 0, faultDetails: false };
   if (count === 0) return result;
   if (count > 1) result.flags |= OF;
   if (mnemonic.startsWith('R')) return result;
   result.flags |= AF;
   if (/^SH[LR]D$/.test(mnemonic)) {
-    if (count > bits) return { flags: all, destination: true, ulps: 0, status: 0 };
+    if (count > bits) return { ...result, flags: all, destination: true };
   } else if (mnemonic !== 'SAR' && count >= bits) result.flags |= CF;
   return result;
 }
 
 export function undefinedOf(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic)) return shiftUndefined(mnemonic, instruction, before);
-  const result: Undefined = { flags: undefinedFlags[mnemonic] ?? 0, destination: false, ulps: 0, status: 0 };
+  const result: Undefined = { flags: undefinedFlags[mnemonic] ?? 0, destination: false, ulps: 0, status: 0, faultDetails: false };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
+  if (/^(ENTER|CMPS[BWDQ])$/.test(mnemonic)) result.faultDetails = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;
     result.status = 0x200;
