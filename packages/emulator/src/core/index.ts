@@ -14,3 +14,26 @@ export { updateMode } from './mode';
 export { resetCpu } from './reset';
 export { cmps, ins, lods, movs, outs, scas, stos } from './string-entries';
 export { beginDirtyInterval, flushTlb, flushTlbAll } from './tlb';
+export {
+  clearTaskSwitched, flushCaches, halt, invalidatePage, loadMachineStatus, readControl, readExtendedControl, storeMachineStatus, writeControl, writeExtendedControl,
+} from './control';
+export { cpuid } from './cpuid';
+export { pendDebugTrap, readDebug, writeDebug } from './debug';
+export { interruptReady, softwareInterrupt } from './events';
+export { clearInterruptFlag, setAlignmentFlag, setInterruptFlag } from './flags';
+export { portIn, portOut } from './io';
+export {
+  fetchDevice8, readSupervisor16, readSupervisor32, readSupervisor64, translateExecute, writeSupervisor16, writeSupervisor32, writeSupervisor64,
+} from './memory';
+export { readMsr, writeMsr } from './msr';
+export { hardwareRandom } from './random';
+export { initCpu } from './reset';
+export { farReturn, interruptReturn } from './return';
+export { loadSegment } from './segments';
+export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall';
+export {
+  loadAccessRights, loadLocalTable, loadSegmentLimit, loadTable, loadTaskRegister, requireProtectedMode, storeSystemSelector, storeTable, verifyRead, verifyWrite,
+} from './tables';
+export { readPerformanceCounter, timestampCounter } from './time';
+export { flushWriteTlbPage } from './tlb';
+export { farCall, farJump } from './transfer';

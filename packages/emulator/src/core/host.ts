@@ -1,0 +1,16 @@
+/** What the machine gives to the core (imports of the module "host"). Sizes are 1, 2 or 4 bytes. */
+export declare function ioRead(port: i32, size: i32): i32;
+export declare function ioWrite(port: i32, size: i32, value: i32): void;
+export declare function mmioRead(addressLow: i32, addressHigh: i32, size: i32): i32;
+export declare function mmioWrite(addressLow: i32, addressHigh: i32, size: i32, value: i32): void;
+/** Tells the machine of a CpuEvent (cpu/layout.ts). */
+export declare function cpuEvent(cpu: i32, what: i32): void;
+
+/** What `cpuEvent` tells; the values of CpuEvent in cpu/layout.ts. */
+export class CpuEvent {
+  static readonly apicBase: i32 = 1;
+  static readonly writeTscDeadline: i32 = 2;
+  static readonly readTscDeadline: i32 = 3;
+  static readonly taskPriority: i32 = 4;
+  static readonly numericError: i32 = 5;
+}
