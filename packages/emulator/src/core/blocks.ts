@@ -9,17 +9,17 @@ import { generalProtection } from './fault';
 import {
   Block_codeBytes, Block_hashNext, Block_host, Block_key, Block_pageNext, Block_records, Cpu_modeKey, Cpu_remaining, Cpu_rip, Cpu_ripMask,
   Cpu_ripPage, Cpu_scratch, Cpu_scratchRecord, Cpu_segments, Cpu_tlbExecute, Machine_blockHash, Machine_blockHashMask,
-  Machine_blockHeads, Machine_codeGeneration, Machine_codeMap, Machine_backingPages, Machine_recordPool, Machine_recordPoolEnd, Machine_recordPoolNext,
+  Machine_blockHeads, Machine_codeGeneration, Machine_codeMap, Machine_hotThreshold, Machine_backingPages, Machine_recordPool, Machine_recordPoolEnd, Machine_recordPoolNext,
   ModeKey_code64, ModeKey_codeMask, ModeKey_flat, Record_block, Record_displacement, Record_fallLink, Record_handler, Record_length, Record_link,
   Record_pageOffset, Record_row, Record_toEnd, Region_machine, Region_physicalMap, SegmentField_base, SegmentField_limit, Segment_cs, SpecialHandler_exit,
-  SpecialHandler_fallThrough, SpecialHandler_stale, Tlb_addend, Tlb_entries, Tlb_entryBytes, Tlb_tag, cpuBlockBytes, recordBytes, segmentBytes,
+  SpecialHandler_fallThrough, SpecialHandler_head, SpecialHandler_stale, Tlb_addend, Tlb_entries, Tlb_entryBytes, Tlb_tag, cpuBlockBytes, recordBytes, segmentBytes,
 } from './generated/layout';
 import { fetchDevice8, translateExecute } from './memory';
 import { backingIndex, codeMapAt } from './physical';
 import { flushWriteTlbPage } from './tlb';
 
 const maxBlockInstructions: i32 = 64;
-const maxBlockBytes: u32 = (maxBlockInstructions + 2) * recordBytes;
+const maxBlockBytes: u32 = (maxBlockInstructions + 3) * recordBytes;
 const pageMask: u32 = 4095;
 
 function machine(field: i32): u32 {
@@ -31,10 +31,22 @@ function hashSlot(host: u32, key: i32): u32 {
   return machine(Machine_blockHash) + (((hash >> 12) & machine(Machine_blockHashMask)) << 2);
 }
 
+/** Where a block is entered: at its head record while code is translated, else at its first instruction. */
+function entryOf(block: u32): u32 {
+  return block + (machine(Machine_hotThreshold) != 0 ? recordBytes : 2 * recordBytes);
+}
+
+/** Makes the head record count entries from the start (again). */
+function resetHead(block: u32): void {
+  const head = block + recordBytes;
+  store<u16>(head, SpecialHandler_head as u16, Record_handler);
+  store<i64>(head, machine(Machine_hotThreshold) as i64, Record_displacement);
+}
+
 function findCached(host: u32, key: i32): u32 {
   let block = load<u32>(hashSlot(host, key));
   while (block != 0) {
-    if (load<u32>(block, Block_host) == host && load<i32>(block, Block_key) == key) return block + recordBytes;
+    if (load<u32>(block, Block_host) == host && load<i32>(block, Block_key) == key) return entryOf(block);
     block = load<u32>(block, Block_hashNext);
   }
   return 0;
@@ -67,7 +79,7 @@ function build(host: u32, key: i32): u32 {
   const header = machine(Machine_recordPoolNext);
   if (header + maxBlockBytes > machine(Machine_recordPoolEnd)) return 0;
   const pageEnd = (host | pageMask) + 1;
-  const first = header + recordBytes;
+  const first = header + 2 * recordBytes;
   let rec = first;
   let at = host;
   let count = 0;
@@ -89,8 +101,12 @@ function build(host: u32, key: i32): u32 {
   store<u32>(rec, header, Record_block);
   rec += recordBytes;
   store<u32>(Region_machine, rec, Machine_recordPoolNext);
-  enter(header, host, key, count + 1, at - host);
-  return first;
+  terminate(first - recordBytes, host & pageMask, SpecialHandler_head);
+  store<u8>(first - recordBytes, count as u8, Record_toEnd);
+  store<u32>(first - recordBytes, header, Record_block);
+  enter(header, host, key, count + 2, at - host);
+  resetHead(header);
+  return entryOf(header);
 }
 
 /** Enters a finished block into the hash, the list of its page and the code map. */
@@ -148,6 +164,8 @@ export function invalidateCode(index: u32, offset: u32, size: u32): void {
     block = next;
   }
   store<u64>(codeMapAt(index), map);
+  // A translated region may hold code of any block of its page.
+  for (block = load<u32>(machine(Machine_blockHeads) + (index << 2)); block != 0; block = load<u32>(block, Block_pageNext)) resetHead(block);
 }
 
 /** The instruction at `la`, one that lies on two pages or on a device, alone in the scratch record. */
@@ -209,7 +227,7 @@ export function findBlock(cpu: i32): u32 {
     rec = build(host, key);
     if (rec == 0) return checkedGather(cpu, la, key);
   }
-  if ((key & (ModeKey_flat | ModeKey_code64)) == 0 && !insideLimit(cpu, load<u32>(rec - recordBytes, Block_codeBytes) as i64)) return checkedGather(cpu, la, key);
+  if ((key & (ModeKey_flat | ModeKey_code64)) == 0 && !insideLimit(cpu, load<u32>(load<u32>(rec, Record_block), Block_codeBytes) as i64)) return checkedGather(cpu, la, key);
   return rec;
 }
 
@@ -253,6 +271,13 @@ export function linkJump(cpu: i32, rec: u32, taken: i32): u32 {
   if (left < 0) return 0;
   store<i64>(cpu, left, Cpu_remaining);
   return target;
+}
+
+/** First instruction's record of the block at a linear-memory address, decoded when needed; 0 when there is none. For the translator. */
+export function blockAt(host: u32, key: i32): u32 {
+  let entry = findCached(host, key);
+  if (entry == 0) entry = build(host, key);
+  return entry == 0 ? 0 : load<u32>(entry, Record_block) + 2 * recordBytes;
 }
 
 /** For tests: decodes bytes at `source`; length, 0 when more than `available` bytes are needed, -1 when undefined or too long. */

@@ -1,5 +1,5 @@
 /** What core.wasm exports: to the engines (cpu/core-functions.ts, cpu/interpreter.ts) and to the machine. */
-export { decodeOnly, dropAllCode, findBlock, findInstruction, invalidateCode, linkJump } from './blocks';
+export { blockAt, decodeOnly, dropAllCode, findBlock, findInstruction, invalidateCode, linkJump } from './blocks';
 export { afterInstruction, beforeInstruction } from './debug';
 export { crc32c, divide128, divideSigned128, multiplyHigh, multiplyHighSigned } from './divide';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';

@@ -49,3 +49,6 @@ export const coreFunctions = {
 } as const satisfies Record<string, FunctionType>;
 
 export type CoreFunctionName = keyof typeof coreFunctions;
+
+/** Functions of their arguments alone: they neither fault nor touch the vCPU block, so translated code may call them. */
+export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set(['multiplyHigh', 'multiplyHighSigned', 'crc32c']);

@@ -14,7 +14,7 @@ import type { CoreFunctionRefs } from './builder.ts';
 import { coreFunctions } from './core-functions.ts';
 import { assignHandlers, buildDecodeTables } from './decode-tables.ts';
 import { InterpreterBuilder } from './interpreter-builder.ts';
-import { Cpu, ExitReason, Flag, Record, Region, SpecialHandler, StepMode, retryVector } from './layout.ts';
+import { Cpu, ExitReason, Flag, Record, Region, SpecialHandler, StepMode, recordBytes, retryVector } from './layout.ts';
 import { row } from './table/row.ts';
 import type { Row } from './table/row.ts';
 
@@ -128,6 +128,17 @@ function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): Func
       b.setField(Cpu.stepMode, x.or(x.load('i32', 4, b.cpu, Cpu.stepMode), StepMode.once));
       b.leave();
     },
+    head: (b) => {
+      const left = b.let(x.sub(x.load('i64', 8, b.record(), Record.displacement), 1));
+      b.code.store(8, b.record(), left, Record.displacement);
+      b.if(x.eqz(left), () => {
+        giveBack(b);
+        b.setField(Cpu.hotBlock, b.record());
+        b.setField(Cpu.exitRequest, x.i32(ExitReason.translate));
+        b.leave();
+      });
+      b.code.return(x.add(b.record(), recordBytes));
+    },
     count: undefined,
   };
   const refs: FunctionRef[] = [];
@@ -208,6 +219,11 @@ class LoopWriter {
   /** In the catch: gives back what did not retire, puts RIP on the faulting instruction. */
   rewind(): void {
     const { code, cpu } = this;
+    const callout = code.let(this.field32(Cpu.calloutRecord));
+    code.if(callout, () => {
+      code.set(this.record, callout);
+      this.setField32(Cpu.calloutRecord, 0);
+    });
     code.if(this.record, () => {
       this.addRemaining(x.load('i64', 1, this.record, Record.toEnd));
       const rip = x.add(x.load('i64', 8, cpu, Cpu.ripPage), x.load('i64', 2, this.record, Record.pageOffset));

@@ -96,6 +96,8 @@ export const Machine = {
   randomState: 72, // 2 * u64
   /** Generation of code: bumped when all decoded code is dropped. */
   codeGeneration: 88, // u32
+  /** Entries of a block until it is translated; 0 = never (blocks are then entered behind their head record). */
+  hotThreshold: 92, // u32
 } as const;
 
 /** One segment register's hidden part, `segmentBytes` each, in the order of Segment. */
@@ -261,6 +263,10 @@ export const Cpu = {
   /** Bits of RIP and of RSP that count in the current mode (kept by updateMode): 0xffff, 0xffff_ffff or ~0. */
   ripMask: 2488, // i64
   stackMask: 2496, // i64
+  /** Record that translated code is executing through its interpreter handler, else 0: the one a fault belongs to. */
+  calloutRecord: 2504, // u32
+  /** Head record of the block that became hot, with ExitReason.translate. */
+  hotBlock: 2508, // u32
   /** RIP of a fault that happened in the new task of a task switch; used instead of the instruction's when faultRipValid is 1. */
   faultRip: 2504, // i64
   faultRipValid: 2512, // i32
@@ -367,6 +373,8 @@ export const ExitReason = {
   requested: 4,
   /** INTR or NMI can be taken now. */
   interruptWindow: 5,
+  /** The block with head record Cpu.hotBlock should be translated. */
+  translate: 6,
 } as const;
 
 export const EventKind = { none: 0, exception: 1, software: 2, external: 3, nmi: 4, icebp: 5 } as const;
@@ -500,6 +508,7 @@ export const CandidateFlag = {
   string: 0x1000,
   sizeVaries: 0x2000,
   memoryForms: 0x4000,
+  b0: 0x8000,
 } as const;
 export const ImmediateKind = {
   none: 0,
@@ -539,7 +548,9 @@ export const SpecialHandler = {
   exit: 4,
   /** The instruction reached a device before: execute it alone, with an exact count. */
   exactly: 5,
-  count: 6,
+  /** Head record of a block: counts its entries. */
+  head: 6,
+  count: 7,
 } as const;
 
 /** Header in front of the records of a block, `recordBytes` long. */
@@ -548,7 +559,7 @@ export const Block = {
   key: 4, // u32: ModeKey
   hashNext: 8, // u32
   pageNext: 12, // u32
-  records: 16, // u32: number of records, terminator included
+  records: 16, // u32: number of records, head and terminator included
   codeBytes: 20, // u32
 } as const;
 

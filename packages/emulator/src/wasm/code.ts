@@ -28,7 +28,8 @@ export interface Label {
 const emptyBlock = 0x40;
 
 export class Code {
-  readonly bytes = new Bytes();
+  bytes = new Bytes();
+  private prologueBytes: Bytes | undefined;
   private readonly localTypes: WasmType[] = [];
   private readonly paramCount: number;
   private depth = 0;
@@ -120,6 +121,41 @@ export class Code {
     this.bytes.u8(0x0b);
   }
 
+  /** Opens a block or a loop that `close` ends; for control flow that is not nested in the caller's functions. */
+  open(kind: 'block' | 'loop'): Label {
+    this.bytes.raw([kind === 'block' ? 0x02 : 0x03, emptyBlock]);
+    this.depth++;
+    return { depth: this.depth };
+  }
+
+  close(): void {
+    this.depth--;
+    this.bytes.u8(0x0b);
+  }
+
+  /** Emits code that runs before everything else; called once, when the rest is known. */
+  prologue(emit: () => void): void {
+    const body = this.bytes;
+    this.bytes = new Bytes();
+    emit();
+    this.prologueBytes = this.bytes;
+    this.bytes = body;
+  }
+
+  /** Runs `emit`; when it throws, everything it emitted is taken back and the error is returned. */
+  attempt(emit: () => void): unknown {
+    const { depth } = this;
+    const { length } = this.bytes;
+    try {
+      emit();
+      return undefined;
+    } catch (error) {
+      this.depth = depth;
+      this.bytes.length = length;
+      return error;
+    }
+  }
+
   /** Legacy exception handling: `handler` runs when `body` throws `tag`. */
   tryCatch(tag: number, body: () => void, handler: () => void): void {
     this.bytes.raw([0x06, emptyBlock]);
@@ -179,6 +215,7 @@ export class Code {
       out.u32(count);
       out.u8(typeCode[type]);
     }
+    if (this.prologueBytes !== undefined) out.append(this.prologueBytes);
     out.append(this.bytes);
     out.u8(0x0b);
     return out;

@@ -61,7 +61,7 @@ function countMask(b: InstructionBuilder): I64 {
 
 function decrementCount(b: InstructionBuilder): x.I32 {
   const mask = b.let(countMask(b));
-  const old = b.let(x.load('i64', 8, b.cpu, Cpu.gpr + 8));
+  const old = b.let(b.field('i64', Cpu.gpr + 8, 8));
   const count = b.let(x.and(x.sub(old, 1), mask));
   // A 32-bit count clears the upper half as every 32-bit write does; a 16-bit count keeps the rest.
   const kept = x.select(x.eq(mask, 0xffffn), x.and(old, ~0xffffn), 0);
@@ -76,7 +76,7 @@ const loopIf = (zero: boolean): Semantics =>
     return x.and(decrementCount(b), wanted);
   });
 const jumpIfNoCount: Semantics = jumpIf((b) =>
-  x.eqz(x.and(x.load('i64', 8, b.cpu, Cpu.gpr + 8), countMask(b))),
+  x.eqz(x.and(b.field('i64', Cpu.gpr + 8, 8), countMask(b))),
 );
 
 /** A string instruction: core runs it, with REP until it is done or interrupted. */

@@ -94,7 +94,7 @@ const compareExchangePair =
 
 /** #UD unless the processor model has the feature. */
 export function requireFeature(b: InstructionBuilder, feature: number): void {
-  const present = x.ne(x.and(x.load('i64', 8, b.cpu, Cpu.features), x.i64(feature)), 0);
+  const present = x.ne(x.and(b.field('i64', Cpu.features, 8), x.i64(feature)), 0);
   b.if(x.eqz(present), () => {
     b.raise('ud');
   });
@@ -152,7 +152,7 @@ const loadFlagsIntoAh: Semantics = (b) => {
 };
 
 const storeAhIntoFlags: Semantics = (b) => {
-  b.call('writeFlags', x.load('i32', 1, b.cpu, Cpu.gpr + 1), x.i32(0xd5));
+  b.call('writeFlags', b.field('i32', Cpu.gpr + 1, 1), x.i32(0xd5));
 };
 
 const complementCarry: Semantics = (b) => {
@@ -161,7 +161,7 @@ const complementCarry: Semantics = (b) => {
 
 /** XLAT: AL = [segment:rBX + AL]. */
 const translate: Semantics = (b) => {
-  const offset = x.add(x.load('i64', 8, b.cpu, Cpu.gpr + 3 * 8), b.unsigned64(b.gpr(0, 1)));
+  const offset = x.add(b.field('i64', Cpu.gpr + 3 * 8, 8), b.unsigned64(b.gpr(0, 1)));
   b.setGpr(0, 1, b.loadLinear(b.implicitAddress(offset, 1, 'read'), 1));
 };
 
@@ -192,7 +192,6 @@ export const rows: RowDraft[] = [
   row('86', 'XCHG', 'Eb,Gb', { lock: true }, exchange),
   row('87', 'XCHG', 'Ev,Gv', { lock: true }, exchange),
   row('90+r', 'XCHG', 'Zv,rAX', {}, exchange),
-  row('F3 90', 'PAUSE', '', {}, () => undefined),
   row('0F C0', 'XADD', 'Eb,Gb', { lock: true }, exchangeAdd),
   row('0F C1', 'XADD', 'Ev,Gv', { lock: true }, exchangeAdd),
   row('0F B0', 'CMPXCHG', 'Eb,Gb', { lock: true }, compareExchange),
@@ -212,10 +211,10 @@ export const rows: RowDraft[] = [
     b.flags.setCarry(x.i32(1));
   }),
   row('FC', 'CLD', '', {}, (b) => {
-    b.setField(Cpu.systemFlags, x.and(x.load('i32', 4, b.cpu, Cpu.systemFlags), ~0x400));
+    b.setField(Cpu.systemFlags, x.and(b.field('i32', Cpu.systemFlags, 4), ~0x400));
   }),
   row('FD', 'STD', '', {}, (b) => {
-    b.setField(Cpu.systemFlags, x.or(x.load('i32', 4, b.cpu, Cpu.systemFlags), 0x400));
+    b.setField(Cpu.systemFlags, x.or(b.field('i32', Cpu.systemFlags, 4), 0x400));
   }),
   row('D6', 'SALC', '', { no64: true }, (b) => {
     b.setGpr(0, 1, x.and(x.sub(x.i32(0), b.flags.carry()), 0xff));

@@ -22,7 +22,7 @@ const popRegister: Semantics = (b) => {
 /** The address of a memory destination is computed with RSP already moved (SDM, POP). */
 const popMemory: Semantics = (b) => {
   const { value, rsp: next } = b.peek(b.size);
-  const old = b.let(x.load('i64', 8, b.cpu, Cpu.gpr + rsp * 8));
+  const old = b.let(b.field('i64', Cpu.gpr + rsp * 8, 8));
   b.setStackPointer(next);
   const la = b.linearAddress(b.size, 'write');
   b.setField(Cpu.gpr + rsp * 8, old);
@@ -73,7 +73,7 @@ const enter: Semantics = (b) => {
   b.storeLinear(b.stackAddress(frame, size, 'write'), b.gpr(rbp, size), size);
   const mask = b.field('i64', Cpu.stackMask);
   b.if(level, () => {
-    const from = code.variable(x.and(x.load('i64', 8, b.cpu, Cpu.gpr + rbp * 8), mask));
+    const from = code.variable(x.and(b.field('i64', Cpu.gpr + rbp * 8, 8), mask));
     const left = code.variable(x.sub(level, 1));
     code.block((done) => {
       code.loop((again) => {
@@ -95,7 +95,7 @@ const enter: Semantics = (b) => {
 
 const leave: Semantics = (b) => {
   const mask = b.field('i64', Cpu.stackMask);
-  const frame = b.let(x.and(x.load('i64', 8, b.cpu, Cpu.gpr + rbp * 8), mask));
+  const frame = b.let(x.and(b.field('i64', Cpu.gpr + rbp * 8, 8), mask));
   const value = b.loadLinear(b.stackAddress(frame, b.size, 'read'), b.size);
   b.setStackPointer(x.add(frame, b.size));
   b.setGpr(rbp, b.size, value);
