@@ -136,8 +136,11 @@ export const rows: RowDraft[] = [
   row('0F BD', 'BSR', 'Gv,Ev', {}, scan(false)),
   row('F3 0F B8', 'POPCNT', 'Gv,Ev', {}, populationCount),
   row('0F C8+r', 'BSWAP', 'Zv', {}, byteSwap),
-  row('0F 38 F0', 'MOVBE', 'Gv,Mv', {}, moveSwapped),
-  row('0F 38 F1', 'MOVBE', 'Mv,Gv', {}, moveSwapped),
+  // With F3 they are undefined; with F2 they are CRC32.
+  row('NP 0F 38 F0', 'MOVBE', 'Gv,Mv', {}, moveSwapped),
+  row('66 0F 38 F0', 'MOVBE', 'Gv,Mv', {}, moveSwapped),
+  row('NP 0F 38 F1', 'MOVBE', 'Mv,Gv', {}, moveSwapped),
+  row('66 0F 38 F1', 'MOVBE', 'Mv,Gv', {}, moveSwapped),
   row('F2 0F 38 F0', 'CRC32', 'Gd,Eb', {}, accumulateCrc),
   row('F2 0F 38 F1', 'CRC32', 'Gd,Ev', {}, accumulateCrc),
 ];
