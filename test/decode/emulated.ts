@@ -10,7 +10,7 @@ const chunkBytes = 1 << 20;
 
 /** Decodes every string of a corpus: bytes of the instruction, or 0 when it is undefined. */
 export async function corpusDecoder(): Promise<CorpusDecoder> {
-  const test = await TestCpu.create(2 * chunkBytes);
+  const test = await TestCpu.create({ ramBytes: 2 * chunkBytes });
   const source = test.map.backingBase;
   return (mode, corpus) => {
     const lengths = new Int8Array(corpus.length / stride);

@@ -234,7 +234,7 @@ class EmulatedProcessor {
 
 /** Runs batches on our processor. */
 export async function emulatedExecutor(): Promise<Executor> {
-  const processor = new EmulatedProcessor(await TestCpu.create(ramBytes));
+  const processor = new EmulatedProcessor(await TestCpu.create({ ramBytes }));
   return (batch) => {
     const after = new Batch(batch.length);
     for (let i = 0; i < batch.length; i++) processor.run(batch.at(i), after.add());

@@ -51,4 +51,8 @@ export const coreFunctions = {
 export type CoreFunctionName = keyof typeof coreFunctions;
 
 /** Functions of their arguments alone: they neither fault nor touch the vCPU block, so translated code may call them. */
-export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set(['multiplyHigh', 'multiplyHighSigned', 'crc32c']);
+export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set([
+  'multiplyHigh',
+  'multiplyHighSigned',
+  'crc32c',
+]);

@@ -14,7 +14,17 @@ import type { CoreFunctionRefs } from './builder.ts';
 import { coreFunctions } from './core-functions.ts';
 import { assignHandlers, buildDecodeTables } from './decode-tables.ts';
 import { InterpreterBuilder } from './interpreter-builder.ts';
-import { Cpu, ExitReason, Flag, Record, Region, SpecialHandler, StepMode, recordBytes, retryVector } from './layout.ts';
+import {
+  Cpu,
+  ExitReason,
+  Flag,
+  Record,
+  Region,
+  SpecialHandler,
+  StepMode,
+  recordBytes,
+  retryVector,
+} from './layout.ts';
 import { row } from './table/row.ts';
 import type { Row } from './table/row.ts';
 

@@ -1,7 +1,7 @@
 /** A processor with memory and no devices, for tests: set it up, run bytes, look at the result. */
 import { buildModules } from '../build.ts';
 import { createEngine } from '../engine/engine.ts';
-import type { WasmEngine } from '../engine/engine.ts';
+import type { EngineKind, WasmEngine } from '../engine/engine.ts';
 import { loadEngineModules } from '../host-node/modules.ts';
 import { MemoryMap } from '../machine/memory-map.ts';
 import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from './layout.ts';
@@ -46,7 +46,10 @@ export class TestCpu {
     this.output = output;
   }
 
-  static async create(ramBytes = 4 * 2 ** 20): Promise<TestCpu> {
+  static async create(
+    options: { ramBytes?: number; kind?: EngineKind; hotThreshold?: number } = {},
+  ): Promise<TestCpu> {
+    const { ramBytes = 4 * 2 ** 20, ...engineOptions } = options;
     buildModules(() => undefined);
     const map = new MemoryMap({ ramBytes, romBytes: 0, vga: false });
     const output: PortAccess[] = [];
@@ -59,7 +62,12 @@ export class TestCpu {
       mmioWrite: () => undefined,
       cpuEvent: () => undefined,
     };
-    const engine = await createEngine({ modules: loadEngineModules(), memory: map.memory, host });
+    const engine = await createEngine({
+      modules: loadEngineModules(),
+      memory: map.memory,
+      host,
+      ...engineOptions,
+    });
     map.view.setUint32(Region.machine + Machine.timeRate, 0x1_0000, true);
     map.prepareWrite = (physical, length) => {
       engine.core.hostWritePrepare(BigInt(physical), length);

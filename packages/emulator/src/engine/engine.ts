@@ -2,7 +2,9 @@
  * Puts the modules together: fault.wasm (the exception that stands for a guest fault), core.wasm and interpreter.wasm
  * around one shared memory. Works in browsers and in Node alike; where the module bytes come from is the host's affair.
  */
-import { Cpu } from '../cpu/layout.ts';
+import { Cpu, ExitReason, Machine, Region } from '../cpu/layout.ts';
+import { instructionTable } from '../cpu/table/index.ts';
+import { Translator } from '../translator/translator.ts';
 
 /** Binaries made by build.ts. */
 export interface EngineModules {
@@ -34,12 +36,31 @@ export interface CoreExports {
   dropAllCode(): void;
   readFlags(cpu: number): number;
   writeFlags(cpu: number, value: number, mask: number): void;
+  blockAt(host: number, key: number): number;
   decodeOnly(cpu: number, source: number, available: number, modeKey: number): number;
   findInstruction(cpu: number): number;
 }
 
+/** Which engine executes guest code; both give the same states at the same instruction counts. */
+export type EngineKind = 'interpreter' | 'translator';
+
+/** Entries of a block before it is translated. */
+const defaultHotThreshold = 200;
+
+export interface EngineOptions {
+  modules: EngineModules;
+  /** Laid out, with its machine block filled. */
+  memory: WebAssembly.Memory;
+  host: EngineHostFunctions;
+  /** Default: translator. */
+  kind?: EngineKind;
+  hotThreshold?: number;
+}
+
 export interface WasmEngine {
   readonly core: CoreExports;
+  /** Absent in the interpreter. */
+  readonly translator?: Translator;
   /** Runs until Cpu.remaining is used up or the host is needed; returns an ExitReason. */
   run(cpu: number): number;
   /** Runs with a budget of one instruction, after delivering a pending event; returns an ExitReason. */
@@ -49,12 +70,14 @@ export interface WasmEngine {
   dropAllCode(): void;
 }
 
-/** Compiles nothing itself: `modules` are ready, `memory` is laid out with its machine block filled. */
-export async function createEngine(options: {
-  modules: EngineModules;
-  memory: WebAssembly.Memory;
-  host: EngineHostFunctions;
-}): Promise<WasmEngine> {
+interface InterpreterExports {
+  run(cpu: number): number;
+  step(cpu: number): number;
+  handlers: WebAssembly.Table;
+}
+
+/** Compiles the given modules into an engine around `memory`. */
+export async function createEngine(options: EngineOptions): Promise<WasmEngine> {
   const { modules, memory, host } = options;
   const fault = await WebAssembly.instantiate(modules.fault);
   const core = await WebAssembly.instantiate(modules.core, {

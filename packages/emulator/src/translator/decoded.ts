@@ -42,7 +42,11 @@ export interface DecodedBlock {
 }
 
 /** Reads the block whose first instruction record is at `first`; undefined when a record has no row (undefined instruction, stale). */
-export function readBlock(view: DataView, first: number, slots: ReadonlyMap<number, HandlerSlot>): DecodedBlock | undefined {
+export function readBlock(
+  view: DataView,
+  first: number,
+  slots: ReadonlyMap<number, HandlerSlot>,
+): DecodedBlock | undefined {
   const header = view.getUint32(first + Record.block, true);
   const key = view.getInt32(header + Block.key, true);
   const count = view.getUint8(first + Record.toEnd);

@@ -25,7 +25,8 @@ export interface RegionGraph {
 
 /** Offset in the page that a relative jump reaches, or undefined when it leaves the page or cuts RIP to 16 bits. */
 export function jumpOffset(instruction: DecodedInstruction): number | undefined {
-  if (instruction.size === 2 || !instruction.row.operands.some((o) => o.place === 'relative')) return undefined;
+  if (instruction.size === 2 || !instruction.row.operands.some((o) => o.place === 'relative'))
+    return undefined;
   const target = instruction.pageOffset + instruction.length + Number(instruction.immediate);
   return target >= 0 && target < 4096 ? target : undefined;
 }
@@ -37,7 +38,12 @@ export function successors(block: DecodedBlock): number[] {
   const result: number[] = [];
   const isCall = last.row.mnemonic === 'CALL';
   const isJump = last.row.mnemonic === 'JMP';
-  if ((block.fallsThrough || (last.row.options.end === 'branch' && !isCall && !isJump && jumpsRelative(last))) && block.end < 4096) result.push(block.end);
+  if (
+    (block.fallsThrough ||
+      (last.row.options.end === 'branch' && !isCall && !isJump && jumpsRelative(last))) &&
+    block.end < 4096
+  )
+    result.push(block.end);
   const target = jumpOffset(last);
   if (target !== undefined) result.push(target);
   return result;
@@ -74,7 +80,10 @@ export class RegionEmitter {
   /** Instructions executed through their interpreter handler. */
   callouts = 0;
 
-  constructor(options: RegionOptions, known: RegionState['used'] = { registers: 0, written: 0, flags: false }) {
+  constructor(
+    options: RegionOptions,
+    known: RegionState['used'] = { registers: 0, written: 0, flags: false },
+  ) {
     const { code } = options;
     this.code = code;
     this.graph = options.graph;
@@ -142,7 +151,8 @@ export class RegionEmitter {
     const { code, state } = this;
     code.set(this.remaining, x.load('i64', 8, state.cpu, Cpu.remaining));
     state.gpr.forEach((local, n) => {
-      if ((state.used.registers & (1 << n)) !== 0) code.set(local, x.load('i64', 8, state.cpu, Cpu.gpr + n * 8));
+      if ((state.used.registers & (1 << n)) !== 0)
+        code.set(local, x.load('i64', 8, state.cpu, Cpu.gpr + n * 8));
     });
     if (!state.used.flags) return;
     code.set(state.flagResult, x.load('i64', 8, state.cpu, Cpu.flagResult));
@@ -191,7 +201,8 @@ export class RegionEmitter {
       if (!this.emitInstruction(instruction)) return;
     }
     const last = block.instructions.at(-1) as DecodedInstruction;
-    if (block.fallsThrough) this.follow(last.record + recordBytes, false, block.end, x.add(this.state.ripPage, block.end));
+    if (block.fallsThrough)
+      this.follow(last.record + recordBytes, false, block.end, x.add(this.state.ripPage, block.end));
     else if (last.row.options.end !== 'branch') this.bail(last.record + recordBytes);
   }
 
@@ -242,7 +253,10 @@ export class RegionEmitter {
     this.flush();
     code.store(4, state.cpu, x.i32(instruction.record), Cpu.calloutRecord);
     const slot = x.load('i32', 2, x.i32(instruction.record), Record.handler);
-    code.set(this.scratch, callIndirect('i32', this.handlerTypeIndex, slot, state.cpu, x.i32(instruction.record)));
+    code.set(
+      this.scratch,
+      callIndirect('i32', this.handlerTypeIndex, slot, state.cpu, x.i32(instruction.record)),
+    );
     code.store(4, state.cpu, x.i32(0), Cpu.calloutRecord);
     code.if(x.ne(this.scratch, instruction.record + recordBytes), () => {
       code.return(this.scratch);

@@ -20,9 +20,11 @@ export interface Edge {
 function makeLoops(edges: readonly Edge[]): Scope[] {
   const ends = new Map<number, number>();
   for (const { from, to } of edges) if (to <= from) ends.set(to, Math.max(ends.get(to) ?? 0, from + 1));
-  const loops = [...ends].map(([start, end]): Scope => ({ kind: 'loop', start, end, target: start })).sort((a, b) => a.start - b.start);
+  const loops = [...ends]
+    .map(([start, end]): Scope => ({ kind: 'loop', start, end, target: start }))
+    .sort((a, b) => a.start - b.start);
   // An outer loop that ends inside an inner one is drawn out around it.
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const outer of loops) {
       for (const inner of loops) {
@@ -44,12 +46,17 @@ function makeBlocks(edges: readonly Edge[], loops: readonly Scope[]): Scope[] {
     if (!entersMiddle) starts.set(to, Math.min(starts.get(to) ?? from, from));
   }
   const blocks = [...starts].map(([end, start]): Scope => ({ kind: 'block', start, end, target: end }));
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const block of blocks) {
       for (const other of [...loops, ...blocks]) {
         // What began inside of `other` and goes on behind it must begin with it.
-        if (other !== block && other.start < block.start && block.start < other.end && other.end < block.end) {
+        if (
+          other !== block &&
+          other.start < block.start &&
+          block.start < other.end &&
+          other.end < block.end
+        ) {
           block.start = other.start;
           changed = true;
         }

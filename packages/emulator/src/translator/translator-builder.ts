@@ -55,9 +55,21 @@ export class TranslatorBuilder extends InstructionBuilder {
   private modified: { la: I64; host: I32 } | undefined;
   private la: I64 | undefined;
 
-  constructor(options: { code: Code; instruction: DecodedInstruction; state: RegionState; exits: RegionExits; functions: CoreFunctionRefs }) {
+  constructor(options: {
+    code: Code;
+    instruction: DecodedInstruction;
+    state: RegionState;
+    exits: RegionExits;
+    functions: CoreFunctionRefs;
+  }) {
     const { instruction, state } = options;
-    super({ code: options.code, functions: options.functions, row: instruction.row, size: instruction.size, cpu: state.cpu });
+    super({
+      code: options.code,
+      functions: options.functions,
+      row: instruction.row,
+      size: instruction.size,
+      cpu: state.cpu,
+    });
     this.state = state;
     this.exits = options.exits;
     this.instruction = instruction;
@@ -167,9 +179,16 @@ export class TranslatorBuilder extends InstructionBuilder {
     if (spec.place === 'fixed' && spec.text === '1') return x.i32(1);
     if (this.isMemoryOperand(index)) return this.loadLinear(this.operandAddress(bytes), bytes);
     const offset = this.registerOffset(index);
-    if (offset >= gprEnd) return this.let(bytes === 8 ? x.load('i64', 8, this.state.cpu, offset) : (x.load('i32', bytes, this.state.cpu, offset) as Expr<'i32' | 'i64'>)) as Int;
+    if (offset >= gprEnd)
+      return this.let(
+        bytes === 8
+          ? x.load('i64', 8, this.state.cpu, offset)
+          : (x.load('i32', bytes, this.state.cpu, offset) as Expr<'i32' | 'i64'>),
+      ) as Int;
     // The value must not change when the register is written later: copied unless it is derived anyway.
-    return this.code.variable(this.readRegister(offset >> 3, bytes, (offset & 7) === 1) as Expr<'i32' | 'i64'>) as Int;
+    return this.code.variable(
+      this.readRegister(offset >> 3, bytes, (offset & 7) === 1) as Expr<'i32' | 'i64'>,
+    ) as Int;
   }
 
   modify(index: number): Int {
@@ -178,7 +197,9 @@ export class TranslatorBuilder extends InstructionBuilder {
     const la = this.operandAddress(bytes);
     const host = this.host(la, bytes, this.state.tlbWrite);
     this.modified = { la, host };
-    return this.let((bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>) as Int;
+    return this.let(
+      (bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>,
+    ) as Int;
   }
 
   write(index: number, value: Int): void {
@@ -242,7 +263,9 @@ export class TranslatorBuilder extends InstructionBuilder {
   linearAddress(_bytes: number, _access: 'read' | 'write'): I64 {
     const offset = this.effectiveAddress();
     if (this.instruction.form === Form.flat) return this.code.variable(offset);
-    return this.code.variable(x.add(offset, x.load('i64', 8, this.state.cpu, this.instruction.segment + SegmentField.base)));
+    return this.code.variable(
+      x.add(offset, x.load('i64', 8, this.state.cpu, this.instruction.segment + SegmentField.base)),
+    );
   }
 
   implicitAddress(offset: I64, _bytes: number, _access: 'read' | 'write'): I64 {
@@ -292,7 +315,9 @@ export class TranslatorBuilder extends InstructionBuilder {
   loadLinear(address: I64, bytes: number): Int {
     const la = this.let(address);
     const host = this.host(la, bytes, this.state.tlbRead);
-    return this.let((bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>) as Int;
+    return this.let(
+      (bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>,
+    ) as Int;
   }
 
   storeLinear(address: I64, value: Int, bytes: number): void {
@@ -336,7 +361,11 @@ export class TranslatorBuilder extends InstructionBuilder {
         this.checkNearTarget(x.coerce('i64', args[0] ?? 0));
         return;
       case 'probeWrite':
-        this.host(this.let(x.coerce('i64', args[0] ?? 0)), Number(x.coerce('i32', args[1] ?? 0).constant ?? 0), this.state.tlbWrite);
+        this.host(
+          this.let(x.coerce('i64', args[0] ?? 0)),
+          Number(x.coerce('i32', args[1] ?? 0).constant ?? 0),
+          this.state.tlbWrite,
+        );
         return;
       default:
         throw new NotTranslatable(name);
@@ -392,6 +421,9 @@ export class TranslatorBuilder extends InstructionBuilder {
       return;
     }
     const target = x.add(this.nextRip(), this.instruction.immediate);
-    this.exits.relative(true, this.size === 8 ? target : x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn));
+    this.exits.relative(
+      true,
+      this.size === 8 ? target : x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn),
+    );
   }
 }
