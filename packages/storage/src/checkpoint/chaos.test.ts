@@ -23,7 +23,10 @@ const pool = new PagePool({ threads: 0 });
 const VM = 'vm';
 
 function plan(host: FakeHost, rate: number, late: Set<string>): FaultPlan {
+  const flipped = new Set<string>();
   return (operation, key): Fault | undefined => {
+    // A key that gave a flipped bit gives the truth the next time: bits flip on the way here, not in the store.
+    if (flipped.delete(key)) return undefined;
     const roll = host.uniform();
     if (roll > rate)
       return roll > 0.6 ? { kind: 'slow', delayMs: Math.floor(host.uniform() * 20) } : undefined;
@@ -37,6 +40,7 @@ function plan(host: FakeHost, rate: number, late: Set<string>): FaultPlan {
       { kind: 'flip' },
     ];
     const fault = kinds[Math.floor(host.uniform() * kinds.length)];
+    if (fault?.kind === 'flip') flipped.add(key);
     if (fault?.kind === 'late' && operation === 'put') late.add(key);
     return fault;
   };

@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { envelopeLength, openEnvelope, sealEnvelope } from '../envelope.ts';
-import { StorageError } from '../errors.ts';
+import { isStorageError, StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
 import { checkSpaceShape } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -101,15 +101,23 @@ export async function readManifestHead(
   return parseHead(vmId, id, (bytes ?? new Uint8Array(0)).subarray(0, length), key);
 }
 
-/** Reads a whole manifest; undefined when there is none. */
+/** Reads a whole manifest; undefined when there is none. What seems damaged is read again before it is believed. */
 export async function readManifest(
   store: ObjectStore,
   vmId: string,
   id: CheckpointId,
   key: CheckpointKey | undefined,
 ): Promise<Manifest | undefined> {
-  const object = await store.get(manifestKey(vmId, id));
-  return object && decodeManifest(vmId, id, object.body, key);
+  const read = async (): Promise<Manifest | undefined> => {
+    const object = await store.get(manifestKey(vmId, id));
+    return object && decodeManifest(vmId, id, object.body, key);
+  };
+  try {
+    return await read();
+  } catch (error) {
+    if (!isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
+    return read();
+  }
 }
 
 /** Decodes a manifest object. Throws `CHECKPOINT_DAMAGED`, `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`. */

@@ -19,8 +19,8 @@ export interface PackReaderOptions {
   readAheadBytes?: number | undefined;
 }
 
-/** Heads kept; one is at most 160 KiB. */
-const MAX_HEADS = 256;
+/** Heads kept. A head has 40 bytes a page, so those of a whole VM take a hundredth of its memory. */
+const MAX_HEADS = 8192;
 /** Above this share of a pack, it is read whole. */
 const WHOLE_SHARE = 0.5;
 

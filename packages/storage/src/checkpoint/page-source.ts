@@ -68,6 +68,11 @@ export class PageSource {
     return slotHash(await this.#reader.head(this.#ref(pack)), this.map.slots[page]!);
   }
 
+  /** True when the page is as in the base image, and not zero there. */
+  isBase(page: number): boolean {
+    return this.map.packs[page] === PACK_BASE && this.#nonZero(page);
+  }
+
   async #readBase(indexes: Uint32Array, below: number[], bytes: Uint8Array): Promise<void> {
     const base = this.#base;
     if (base === undefined) return;

@@ -109,6 +109,11 @@ export class CheckpointReader {
     return [...this.#packs.values()];
   }
 
+  /** A pack by its number in the page maps. */
+  packRef(number: number): PackRef {
+    return this.#packs.get(number)!;
+  }
+
   /** The pages of one space. Throws `BAD_ARGUMENT` for an unknown name. */
   source(space: string): PageSource {
     const source = this.#sources.get(space);

@@ -1,0 +1,56 @@
+// The data of a page map: per page, what it is compared with the checkpoint before.
+import type { CheckpointReader } from '../checkpoint/reader.ts';
+
+export const PAGE_ZERO = 0;
+/** As in the checkpoint compared with. */
+export const PAGE_UNCHANGED = 1;
+/** Changed since. */
+export const PAGE_CHANGED = 2;
+/** The same contents as another page of the space, or as the base image. */
+export const PAGE_SHARED = 3;
+
+export interface PageKinds {
+  space: string;
+  pageSize: number;
+  /** One of the PAGE_ constants per page. */
+  kinds: Uint8Array;
+  /** How many of each kind, by constant. */
+  totals: [zero: number, unchanged: number, changed: number, shared: number];
+}
+
+/**
+ * Classifies the pages of a space. Zero comes before changed, changed before shared.
+ * @param before the checkpoint to compare with; without it every page counts as changed unless it is shared.
+ */
+export async function classifyPages(
+  reader: CheckpointReader,
+  space: string,
+  before?: CheckpointReader,
+): Promise<PageKinds> {
+  const source = reader.source(space);
+  const { pageSize, pageCount } = source.map.space;
+  const old = before?.spaces.some(({ name }) => name === space) === true ? before.source(space) : undefined;
+  const hashes: (string | undefined)[] = [];
+  const seen = new Map<string, number>();
+  for (let page = 0; page < pageCount; page++) {
+    const hash = text(await source.hashOf(page));
+    hashes.push(hash);
+    if (hash !== undefined) seen.set(hash, (seen.get(hash) ?? 0) + 1);
+  }
+  const kinds = new Uint8Array(pageCount);
+  const totals: PageKinds['totals'] = [0, 0, 0, 0];
+  for (let page = 0; page < pageCount; page++) {
+    const hash = hashes[page];
+    const shared = hash !== undefined && ((seen.get(hash) ?? 0) > 1 || source.isBase(page));
+    const changed = old === undefined ? !shared : text(await old.hashOf(page)) !== hash;
+    const kind =
+      hash === undefined ? PAGE_ZERO : changed ? PAGE_CHANGED : shared ? PAGE_SHARED : PAGE_UNCHANGED;
+    kinds[page] = kind;
+    totals[kind]++;
+  }
+  return { space, pageSize, kinds, totals };
+}
+
+function text(hash: Uint8Array | undefined): string | undefined {
+  return hash && Buffer.from(hash).toString('latin1');
+}
