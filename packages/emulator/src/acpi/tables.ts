@@ -55,7 +55,12 @@ const serialResources = [
   { port: 0x2e8, irq: 3 },
 ] as const;
 
-function legacyDevice(options: { segment: string; id: string; uid?: number; resources: readonly aml.Term[] }): aml.Term {
+function legacyDevice(options: {
+  segment: string;
+  id: string;
+  uid?: number;
+  resources: readonly aml.Term[];
+}): aml.Term {
   const { segment, id, uid, resources } = options;
   return aml.device(segment, [
     aml.name('_HID', aml.eisaId(id)),
@@ -117,7 +122,13 @@ function apicTable(cpuCount: number): Uint8Array {
   return table('APIC', 3, Uint8Array.from([...dword(lapicBase), ...dword(pcCompatible), ...entries]));
 }
 
-const fixedFlags = { wbinvd: 1, c1: 4, sleepButtonAbsent: 0x20, rtcWakeAbsent: 0x40, resetRegister: 0x400 } as const;
+const fixedFlags = {
+  wbinvd: 1,
+  c1: 4,
+  sleepButtonAbsent: 0x20,
+  rtcWakeAbsent: 0x40,
+  resetRegister: 0x400,
+} as const;
 const bootArchitecture = { legacyDevices: 1, keyboardController: 2, noVga: 4 } as const;
 
 /** 5.2.9, revision 3: 244 bytes. */

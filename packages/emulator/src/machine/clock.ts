@@ -100,7 +100,8 @@ export class VirtualClock implements Clock {
   }
 
   timer(name: string, fire: () => void): Timer {
-    if (this.#timers.some((timer) => timer.name === name)) throw new RangeError(`two timers are called ${name}`);
+    if (this.#timers.some((timer) => timer.name === name))
+      throw new RangeError(`two timers are called ${name}`);
     const timer = new ClockTimer(this, name, fire);
     this.#timers.push(timer);
     return timer;

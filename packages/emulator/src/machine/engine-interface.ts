@@ -41,4 +41,7 @@ export interface Engine {
 }
 
 /** Gets the memory laid out and all fields of the machine block filled. */
-export type EngineFactory = (options: { memory: WebAssembly.Memory; host: EngineHost }) => Engine | Promise<Engine>;
+export type EngineFactory = (options: {
+  memory: WebAssembly.Memory;
+  host: EngineHost;
+}) => Engine | Promise<Engine>;

@@ -20,6 +20,19 @@ test('the canonical encoding does not depend on the order of keys and tells type
     return toHex(hash.digest());
   };
   assert.equal(digest({ a: 1, b: [2n, 'x'] }), digest({ b: [2n, 'x'], a: 1 }));
-  const different = [1, 1n, '1', [1], ['1', '2'], ['12'], { a: 1 }, { a: null }, {}, [], true, new Uint8Array([1])];
+  const different = [
+    1,
+    1n,
+    '1',
+    [1],
+    ['1', '2'],
+    ['12'],
+    { a: 1 },
+    { a: null },
+    {},
+    [],
+    true,
+    new Uint8Array([1]),
+  ];
   assert.equal(new Set(different.map(digest)).size, different.length);
 });

@@ -55,7 +55,8 @@ export class MemoryMap implements GuestMemory {
     this.#sizes = sizes;
     const vramBytes = sizes.vga ? vgaTextBytes : 0;
     const pages = (sizes.ramBytes + sizes.romBytes + vramBytes) / pageBytes;
-    if (Region.tlbs + maxCpus * Tlb.bytesPerCpu > Region.physicalMap) throw new RangeError('TLBs overlap the physical map');
+    if (Region.tlbs + maxCpus * Tlb.bytesPerCpu > Region.physicalMap)
+      throw new RangeError('TLBs overlap the physical map');
     let next: number = Region.dynamic;
     const take = (size: number): number => {
       const at = next;
@@ -90,7 +91,12 @@ export class MemoryMap implements GuestMemory {
     return all.filter((space) => space.bytes > 0);
   }
 
-  #writeMachineBlock(at: { codeMap: number; blockHeads: number; blockHash: number; recordPool: number }): void {
+  #writeMachineBlock(at: {
+    codeMap: number;
+    blockHeads: number;
+    blockHash: number;
+    recordPool: number;
+  }): void {
     const set = (offset: number, value: number): void => {
       this.view.setUint32(Region.machine + offset, value, true);
     };
@@ -116,7 +122,9 @@ export class MemoryMap implements GuestMemory {
   /** The bytes of a space, in place. */
   spaceBytes(name: BackingSpace['name']): Uint8Array {
     const space = this.space(name);
-    return space === undefined ? new Uint8Array(0) : this.bytes.subarray(space.address, space.address + space.bytes);
+    return space === undefined
+      ? new Uint8Array(0)
+      : this.bytes.subarray(space.address, space.address + space.bytes);
   }
 
   #mapRange(physical: number, length: number, backing: number, flags: number): void {
@@ -153,7 +161,8 @@ export class MemoryMap implements GuestMemory {
   setShadow(pam: Uint8Array): boolean {
     const before = this.#map.slice(shadowStart / pageBytes, oneMiB / pageBytes);
     this.#splitAreas = new Set();
-    if (this.space('rom') === undefined) this.#mapRange(shadowStart, oneMiB - shadowStart, this.backingBase + shadowStart, 0);
+    if (this.space('rom') === undefined)
+      this.#mapRange(shadowStart, oneMiB - shadowStart, this.backingBase + shadowStart, 0);
     else {
       this.#mapArea(0xf_0000, 0x1_0000, (pam[0] ?? 0) >> 4);
       for (let n = 0; n < 12; n++) {
@@ -195,7 +204,11 @@ export class MemoryMap implements GuestMemory {
   readSplit(physical: number, size: number): number | undefined {
     const at = this.#backing(physical, false);
     if (at === 0 || (physical & (pageBytes - 1)) + size > pageBytes) return undefined;
-    return size === 4 ? this.view.getUint32(at, true) : size === 2 ? this.view.getUint16(at, true) : this.view.getUint8(at);
+    return size === 4
+      ? this.view.getUint32(at, true)
+      : size === 2
+        ? this.view.getUint16(at, true)
+        : this.view.getUint8(at);
   }
 
   /** True when memory took (or dropped) the write. */
@@ -237,8 +250,13 @@ export class MemoryMap implements GuestMemory {
     this.bytes[at] = (this.bytes[at] ?? 0) | (1 << (page & 7));
   }
 
-  #chunks(physical: number, length: number, write: boolean, each: (at: number, from: number, size: number) => void): void {
-    for (let from = 0; from < length; ) {
+  #chunks(
+    physical: number,
+    length: number,
+    write: boolean,
+    each: (at: number, from: number, size: number) => void,
+  ): void {
+    for (let from = 0; from < length;) {
       const address = physical + from;
       const size = Math.min(length - from, pageBytes - (address & (pageBytes - 1)));
       const at = address < 2 ** 32 ? this.#backing(address, write) : 0;

@@ -1,0 +1,122 @@
+/** The hardware a machine is made of: plain data that goes into checkpoints. Two machines with equal descriptions and inputs run alike. */
+import { MachineError } from './errors.ts';
+import { maxRamBytes } from './memory-map.ts';
+
+export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2'] as const;
+export type CpuModelName = (typeof cpuModels)[number];
+
+export interface MachineDescription {
+  /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA text and DMA. `microvm`: the same without these four. */
+  machine: 'pc' | 'microvm';
+  cpu: { model: CpuModelName };
+  /** A multiple of 1 MiB from 1 MiB to 3 GiB. */
+  memoryBytes: number;
+  /** Size of the firmware image that ends at 4 GiB; 0 = none (a kernel is started directly). */
+  romBytes: number;
+  /** 0 to 4 (COM1 to COM4). */
+  serialPorts: number;
+  /** Port of the debug exit device, or null. */
+  debugExitPort: number | null;
+  debugConsolePorts: number[];
+  /** Virtual ns per instruction at power-on, 16.16 fixed point. */
+  timeRate: number;
+  /** Wall-clock time at power-on in ns since 1970, what the RTC shows. */
+  epochNs: bigint;
+  /** Seed of RDRAND. */
+  randomSeed: bigint;
+  /** What a triple fault does: reset the machine as a PC does, or end the run. */
+  tripleFault: 'reset' | 'stop';
+}
+
+const mebibyte = 2 ** 20;
+/** 4 ns: 250 million instructions a virtual second. */
+const defaultRate = 4 << 16;
+export const defaultDescription: MachineDescription = {
+  machine: 'pc',
+  cpu: { model: 'x86-64-v2' },
+  memoryBytes: 128 * mebibyte,
+  romBytes: 0,
+  serialPorts: 2,
+  debugExitPort: null,
+  debugConsolePorts: [0x402, 0xe9],
+  timeRate: defaultRate,
+  epochNs: 1_700_000_000_000_000_000n,
+  randomSeed: 0x5eed_5eed_5eed_5eedn,
+  tripleFault: 'stop',
+};
+
+function refuse(what: string, hint: string): never {
+  throw new MachineError('MACHINE_DESCRIPTION_INVALID', `machine description: ${what}`, hint);
+}
+
+function checkInteger(name: string, value: unknown, min: number, max: number): void {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+    refuse(`${name} is ${String(value)}`, `give an integer from ${String(min)} to ${String(max)}`);
+}
+
+function checkWide(name: string, value: unknown): bigint {
+  const wide = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (typeof wide !== 'bigint' || BigInt.asIntN(64, wide) !== wide)
+    refuse(`${name} is ${String(value)}`, 'give a 64-bit integer');
+  return wide;
+}
+
+function checkMemory(memoryBytes: number): void {
+  if (
+    Number.isInteger(memoryBytes) &&
+    memoryBytes % mebibyte === 0 &&
+    memoryBytes >= mebibyte &&
+    memoryBytes <= maxRamBytes
+  )
+    return;
+  throw new MachineError(
+    'MACHINE_MEMORY_SIZE',
+    `a machine can't have ${String(memoryBytes)} bytes of memory`,
+    'give whole MiB from 1M to 3072M',
+  );
+}
+
+/** Fills in defaults and checks everything; throws MachineError. Unknown fields are refused. */
+export function describeMachine(given: Partial<MachineDescription>): MachineDescription {
+  if (typeof given !== 'object' || given === null) refuse('not an object', 'see MachineDescription');
+  const unknownName = Object.keys(given).find((name) => !(name in defaultDescription));
+  if (unknownName !== undefined)
+    refuse(`no field is called ${unknownName}`, `fields are ${Object.keys(defaultDescription).join(', ')}`);
+  const all = { ...defaultDescription, ...given };
+  if (all.machine !== 'pc' && all.machine !== 'microvm')
+    refuse(`machine is ${String(all.machine)}`, 'use pc or microvm');
+  if (!cpuModels.includes(all.cpu.model))
+    refuse(`no processor is called ${String(all.cpu.model)}`, `use one of ${cpuModels.join(', ')}`);
+  checkMemory(all.memoryBytes);
+  if (
+    !Number.isInteger(all.romBytes) ||
+    all.romBytes % 4096 !== 0 ||
+    all.romBytes < 0 ||
+    all.romBytes > 16 * mebibyte
+  )
+    throw new MachineError(
+      'MACHINE_ROM_SIZE',
+      `a ROM can't have ${String(all.romBytes)} bytes`,
+      'give whole 4 KiB pages up to 16M',
+    );
+  checkInteger('serialPorts', all.serialPorts, 0, 4);
+  if (all.debugExitPort !== null) checkInteger('debugExitPort', all.debugExitPort, 0, 0xfffc);
+  if (!Array.isArray(all.debugConsolePorts) || all.debugConsolePorts.length > 8)
+    refuse('debugConsolePorts', 'give a list of at most 8 ports');
+  for (const port of all.debugConsolePorts) checkInteger('debugConsolePorts', port, 0, 0xffff);
+  checkInteger('timeRate', all.timeRate, 1, 0xffff_ffff);
+  if (all.tripleFault !== 'reset' && all.tripleFault !== 'stop')
+    refuse(`tripleFault is ${String(all.tripleFault)}`, 'use reset or stop');
+  return {
+    ...all,
+    cpu: { model: all.cpu.model },
+    debugConsolePorts: [...all.debugConsolePorts],
+    epochNs: checkWide('epochNs', all.epochNs),
+    randomSeed: checkWide('randomSeed', BigInt.asIntN(64, checkWideUnsigned(all.randomSeed))),
+  };
+}
+
+function checkWideUnsigned(value: unknown): bigint {
+  if (typeof value === 'bigint') return value;
+  return checkWide('randomSeed', value);
+}
