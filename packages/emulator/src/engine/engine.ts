@@ -103,13 +103,24 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
     core: core.exports,
   });
   const exports = core.exports as unknown as CoreExports;
-  const { run, step } = interpreter.exports as unknown as {
-    run(cpu: number): number;
-    step(cpu: number): number;
-  };
+  const { run: runModule, step, handlers } = interpreter.exports as unknown as InterpreterExports;
   const view = new DataView(memory.buffer);
+  const translating = options.kind !== 'interpreter';
+  const threshold = translating ? (options.hotThreshold ?? defaultHotThreshold) : 0;
+  view.setUint32(Region.machine + Machine.hotThreshold, threshold, true);
+  const translator = translating
+    ? new Translator({ memory, handlers, core: core.exports as never, rows: instructionTable })
+    : undefined;
+  const run = (cpu: number): number => {
+    for (;;) {
+      const reason = runModule(cpu);
+      if (reason !== ExitReason.translate) return reason;
+      translator?.translate(view.getUint32(cpu + Cpu.hotBlock, true));
+    }
+  };
   return {
     core: exports,
+    ...(translator === undefined ? {} : { translator }),
     run,
     stepRaw: step,
     step(cpu) {
