@@ -62,10 +62,8 @@ export class PackReader {
     const found = slots.map((slot) => this.#cached(ref, slot));
     const missing = slots.filter((_, i) => found[i] === undefined);
     if (missing.length > 0) {
-      const loaded = await this.#load(
-        ref,
-        [...new Set(missing)].sort((a, b) => a - b),
-      );
+      const wanted = [...new Set(missing)].sort((a, b) => a - b);
+      const loaded = await twice(() => this.#load(ref, wanted));
       for (const [i, slot] of slots.entries()) found[i] ??= loaded.get(slot);
     }
     return found as Uint8Array[];

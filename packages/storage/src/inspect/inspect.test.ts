@@ -147,6 +147,9 @@ describe('the inspector', () => {
     const { bytes } = guest.spaces[0]!;
     for (let i = 0; i < 30; i++)
       bytes.set(Buffer.from('needle'), Math.floor(guest.random() * (bytes.length - 6)));
+    // Just before the border of a window, where the one after it looks too.
+    bytes.set(Buffer.from('needle'), 2 * 4096 - 8);
+    bytes[0] = bytes[3 * 4096] = 1;
     await writer.write(guest.snapshot({ full: true }));
     const expected: number[] = [];
     for (

@@ -100,6 +100,6 @@ function findAll(bytes: Buffer, patterns: readonly Uint8Array[], carried: number
   const found: { offset: number }[] = [];
   for (const pattern of patterns)
     for (let at = bytes.indexOf(pattern); at >= 0; at = bytes.indexOf(pattern, at + 1))
-      found.push({ offset: at });
+      if (at + pattern.length > carried) found.push({ offset: at });
   return found.sort((a, b) => a.offset - b.offset);
 }
