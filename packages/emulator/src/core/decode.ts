@@ -3,7 +3,7 @@
  * opcode maps, ModRM and SIB, displacement, immediate; at most 15 bytes.
  */
 import {
-  CandidateFlag_default64, CandidateFlag_exit, CandidateFlag_branch, CandidateFlag_force64, CandidateFlag_hasModrm, CandidateFlag_lock,
+  CandidateFlag_b0, CandidateFlag_default64, CandidateFlag_exit, CandidateFlag_branch, CandidateFlag_force64, CandidateFlag_hasModrm, CandidateFlag_lock,
   CandidateFlag_memoryForms, CandidateFlag_modrmFixed, CandidateFlag_no64, CandidateFlag_only64, CandidateFlag_registerInOpcode,
   CandidateFlag_sizeVaries, CandidateFlag_string, CandidateFlag_w0, CandidateFlag_w1, Candidate_bytes, Candidate_digit, Candidate_flags,
   Candidate_form, Candidate_handler, Candidate_immediate, Candidate_modrm, Candidate_prefix, Candidate_regFile, Candidate_rmFile,
@@ -129,6 +129,7 @@ function matches(candidate: u32, flags: i32): bool {
   const wide = (key & ModeKey_codeMask) == ModeKey_code64;
   if ((flags & (wide ? CandidateFlag_no64 : CandidateFlag_only64)) != 0) return false;
   if ((flags & CandidateFlag_w0) != 0 && (rex & 8) != 0) return false;
+  if ((flags & CandidateFlag_b0) != 0 && (rex & 1) != 0) return false;
   if ((flags & CandidateFlag_w1) != 0 && (rex & 8) == 0) return false;
   if ((flags & CandidateFlag_hasModrm) == 0) return true;
   if ((flags & CandidateFlag_modrmFixed) != 0) return (load<u8>(candidate, Candidate_modrm) as i32) == modrm;
@@ -249,7 +250,8 @@ function decodeImmediate(rec: u32, kind: i32, size: i32): void {
 function memoryForm(): i32 {
   const wide = (key & ModeKey_codeMask) == ModeKey_code64;
   if (segment == Segment_fs || segment == Segment_gs) return wide ? 2 : 3;
-  return wide || (key & ModeKey_flat) != 0 ? 1 : 3;
+  // Nothing can be written through CS, and flat mode says nothing of CS being readable.
+  return wide || ((key & ModeKey_flat) != 0 && segment != Segment_cs) ? 1 : 3;
 }
 
 function refuse(rec: u32, handler: i32): i32 {

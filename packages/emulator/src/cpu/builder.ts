@@ -22,11 +22,14 @@ import { callExpr } from '../wasm/code.ts';
 import type { FunctionRef } from '../wasm/code.ts';
 import type { CoreFunctionName } from './core-functions.ts';
 import { FlagBuilder } from './flag-builder.ts';
-import { Cpu, Segment, Vector, segmentBytes } from './layout.ts';
+import { Cpu, ModeKey, Segment, Vector, segmentBytes } from './layout.ts';
 import type { Row } from './table/row.ts';
 
 /** Segment a stack access goes through. */
 export const stackSegment = Cpu.segments + Segment.ss * segmentBytes;
+
+/** What a linear address was made with: only stack accesses raise #SS when it is not canonical. */
+export type AccessThrough = 'stack' | 'operand' | 'segment';
 
 export type CoreFunctionRefs = Record<CoreFunctionName, FunctionRef>;
 
@@ -88,8 +91,8 @@ export abstract class InstructionBuilder {
 
   // ---- memory by linear address ----
 
-  abstract loadLinear(la: I64, bytes: number): Int;
-  abstract storeLinear(la: I64, value: Int, bytes: number): void;
+  abstract loadLinear(la: I64, bytes: number, through?: AccessThrough): Int;
+  abstract storeLinear(la: I64, value: Int, bytes: number, through?: AccessThrough): void;
 
   // ---- registers and fields of the vCPU block ----
 
@@ -126,8 +129,11 @@ export abstract class InstructionBuilder {
   abstract currentRip(): I64;
   /** Goes on at `target` (offset in CS), already cut to its size. */
   abstract jump(target: I64): void;
-  /** Goes on at the relative operand, or behind this instruction. */
-  abstract jumpRelative(taken: boolean): void;
+  /**
+   * Goes on at the relative operand, or behind this instruction. `change` makes the instruction's other changes of state
+   * once the target has been found to be good.
+   */
+  abstract jumpRelative(taken: boolean, change?: () => void): void;
   /** RIP has been set (by a core function): back to the run loop. */
   abstract leave(): void;
   /** Address of the record for core functions that walk it (rows with `record`). */
@@ -213,7 +219,7 @@ export abstract class InstructionBuilder {
   push(value: Int, bytes: number): void {
     const stored = this.let(value as Expr<'i32' | 'i64'>) as Int;
     const rsp = this.stackPointer(-bytes);
-    this.storeLinear(this.stackAddress(rsp, bytes, 'write'), stored, bytes);
+    this.storeLinear(this.stackAddress(rsp, bytes, 'write'), stored, bytes, 'stack');
     this.setStackPointer(rsp);
   }
 
@@ -221,9 +227,18 @@ export abstract class InstructionBuilder {
   peek(bytes: number, skip = 0): { value: Int; rsp: I64 } {
     const top = this.stackPointer(skip);
     const value = this.let(
-      this.loadLinear(this.stackAddress(top, bytes, 'read'), bytes) as Expr<'i32' | 'i64'>,
+      this.loadLinear(this.stackAddress(top, bytes, 'read'), bytes, 'stack') as Expr<'i32' | 'i64'>,
     ) as Int;
     return { value, rsp: this.stackPointer(skip + bytes) };
+  }
+
+  /** #GP(0) unless `target` (bound) lies inside of CS or is canonical. */
+  checkNearTarget(target: I64): void {
+    const key = this.field('i32', Cpu.modeKey);
+    const outside = x.ne(x.shrU(x.add(target, 1n << 47n), 48), 0);
+    this.if(x.or(x.eqz(x.and(key, ModeKey.flat)), outside), () => {
+      this.call('checkNearTarget', target);
+    });
   }
 
   /** (E/R)SP + delta, cut to the stack's size. */

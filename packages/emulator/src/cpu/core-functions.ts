@@ -44,6 +44,10 @@ export const coreFunctions = {
   divide128: f(['i64']),
   divideSigned128: f(['i64']),
   crc32c: f(['i32', 'i64', 'i32'], 'i32'),
+  // memory.ts: #SS(0) when not canonical
+  checkCanonicalStack: f(['i64', 'i32']),
+  // random.ts (without the vCPU block)
+  hardwareRandom: { params: [], result: 'i64' },
   // blocks.ts
   linkJump: f(['i32', 'i32'], 'i32'),
 } as const satisfies Record<string, FunctionType>;

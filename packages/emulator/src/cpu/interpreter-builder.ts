@@ -7,7 +7,7 @@ import type { Code, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
 import type { Expr, I32, I64, Int, V128 } from '../wasm/expr.ts';
 import { InstructionBuilder, stackSegment } from './builder.ts';
-import type { CoreFunctionRefs } from './builder.ts';
+import type { AccessThrough, CoreFunctionRefs } from './builder.ts';
 import { Cpu, ModeKey, Record, Segment, SegmentField, Tlb, recordBytes, segmentBytes } from './layout.ts';
 import { Form, memoryOperandIndex } from './table/row.ts';
 import type { OperandSpec, Row } from './table/row.ts';
@@ -91,7 +91,8 @@ export class InterpreterBuilder extends InstructionBuilder {
     if (spec.place === 'immediate' || spec.place === 'relative')
       return this.let(this.immediateValue(bytes) as Expr<'i32' | 'i64'>) as Int;
     if (spec.place === 'fixed' && spec.text === '1') return x.i32(1);
-    if (this.isMemoryOperand(index)) return this.loadLinear(this.operandAddress(bytes, 'read'), bytes);
+    if (this.isMemoryOperand(index))
+      return this.loadLinear(this.operandAddress(bytes, 'read'), bytes, 'operand');
     return this.let(this.loadRegister(this.registerAddress(index), bytes) as Expr<'i32' | 'i64'>) as Int;
   }
 
@@ -110,6 +111,7 @@ export class InterpreterBuilder extends InstructionBuilder {
         this.code.set(value, x.load(type, bytes, host));
       },
       () => {
+        this.checkStack(la, bytes, 'operand');
         this.call('probeWrite', la, x.i32(bytes));
         this.code.set(value, this.slowLoad(la, bytes));
       },
@@ -125,7 +127,7 @@ export class InterpreterBuilder extends InstructionBuilder {
       return;
     }
     if (this.modified === undefined) {
-      this.storeLinear(this.operandAddress(bytes, 'write'), value, bytes);
+      this.storeLinear(this.operandAddress(bytes, 'write'), value, bytes, 'operand');
       return;
     }
     const { la, host } = this.modified;
@@ -147,6 +149,7 @@ export class InterpreterBuilder extends InstructionBuilder {
       this.tlbHit(entry, la, 16),
       () => this.code.set(value, x.load('v128', 16, this.hostAddress(entry, la))),
       () => {
+        this.checkStack(la, 16, 'operand');
         this.call('probeRead', la, x.i32(16));
         const low = this.slowLoad(la, 8) as I64;
         const high = this.slowLoad(x.add(la, 8), 8) as I64;
@@ -169,6 +172,7 @@ export class InterpreterBuilder extends InstructionBuilder {
       this.tlbHit(entry, la, 16),
       () => this.code.store(16, this.hostAddress(entry, la), bound),
       () => {
+        this.checkStack(la, 16, 'operand');
         this.call('probeWrite', la, x.i32(16));
         this.slowStore(la, x.simd('i64', 0x1d, [bound], [0]), 8);
         this.slowStore(x.add(la, 8), x.simd('i64', 0x1d, [bound], [1]), 8);
@@ -311,7 +315,16 @@ export class InterpreterBuilder extends InstructionBuilder {
     return x.add(x.load('i32', 4, entry, Tlb.addend), x.wrap(la));
   }
 
-  loadLinear(address: I64, bytes: number): Int {
+  /** On the slow path: a non-canonical address of a stack access raises #SS(0) instead of #GP(0) (SDM Vol. 1, 3.3.7.1). */
+  private checkStack(la: I64, bytes: number, through: AccessThrough): void {
+    if (through === 'stack') this.call('checkCanonicalStack', la, x.i32(bytes));
+    if (through !== 'operand' || this.form !== Form.flat) return;
+    this.if(x.eq(this.recordField(Record.segment, 2), stackSegment), () =>
+      this.call('checkCanonicalStack', la, x.i32(bytes)),
+    );
+  }
+
+  loadLinear(address: I64, bytes: number, through: AccessThrough = 'segment'): Int {
     const la = this.let(address);
     const type = bytes === 8 ? 'i64' : 'i32';
     const value = this.code.local(type) as Local<'i32' | 'i64'>;
@@ -319,19 +332,25 @@ export class InterpreterBuilder extends InstructionBuilder {
     this.if(
       this.tlbHit(entry, la, bytes),
       () => this.code.set(value, x.load(type, bytes, this.hostAddress(entry, la))),
-      () => this.code.set(value, this.slowLoad(la, bytes)),
+      () => {
+        this.checkStack(la, bytes, through);
+        this.code.set(value, this.slowLoad(la, bytes));
+      },
     );
     return value as Int;
   }
 
-  storeLinear(address: I64, value: Int, bytes: number): void {
+  storeLinear(address: I64, value: Int, bytes: number, through: AccessThrough = 'segment'): void {
     const la = this.let(address);
     const bound = this.let(value as Expr<'i32' | 'i64'>) as Int;
     const entry = this.tlbEntry(la, Cpu.tlbWrite);
     this.if(
       this.tlbHit(entry, la, bytes),
       () => this.code.store(bytes, this.hostAddress(entry, la), bound as Expr),
-      () => this.slowStore(la, bound, bytes),
+      () => {
+        this.checkStack(la, bytes, through);
+        this.slowStore(la, bound, bytes);
+      },
     );
   }
 
@@ -395,28 +414,33 @@ export class InterpreterBuilder extends InstructionBuilder {
   }
 
   /** Follows the link of the record where the budget suffices; else core links, or the run loop goes on at RIP. */
-  jumpRelative(taken: boolean): void {
+  jumpRelative(taken: boolean, change?: () => void): void {
     const link = this.let(this.recordField(taken ? Record.link : Record.fallLink, 4));
-    const left = this.code.local('i64');
+    if (taken) {
+      // What is linked was found to be good before.
+      this.if(x.eqz(link), () => {
+        this.checkNearTarget(this.let(this.relativeTarget()));
+      });
+    }
+    change?.();
     this.if(link, () => {
-      this.code.set(
-        left,
-        x.sub(x.load('i64', 8, this.cpu, Cpu.remaining), x.extendU(x.load('i32', 1, link, Record.toEnd))),
+      const left = this.let(
+        x.sub(x.load('i64', 8, this.cpu, Cpu.remaining), x.load('i64', 1, link, Record.toEnd)),
       );
       this.if(x.geS(left, 0), () => {
         this.code.store(8, this.cpu, left, Cpu.remaining);
         this.code.return(link);
       });
     });
-    let target = this.nextRip();
-    if (taken) {
-      target = x.add(target, this.immediate());
-      // With a 16-bit operand size IP is cut to 16 bits, with 32 bits to 32.
-      if (this.size < 8) target = x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn);
-    }
-    this.code.store(8, this.cpu, target, Cpu.rip);
+    this.code.store(8, this.cpu, taken ? this.relativeTarget() : this.nextRip(), Cpu.rip);
     this.code.return(callExpr('i32', this.functions.linkJump, this.cpu, this.rec, x.i32(taken ? 1 : 0)));
     this.ended = true;
+  }
+
+  /** With a 16-bit operand size IP is cut to 16 bits, with 32 bits to 32. */
+  private relativeTarget(): I64 {
+    const target = x.add(this.nextRip(), this.immediate());
+    return this.size === 8 ? target : x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn);
   }
 
   /** Ends the handler: on to the next record, unless the semantics ended on every path. */

@@ -3,6 +3,7 @@ import { rows as aluRows } from './integer-alu.ts';
 import { rows as bitRows } from './integer-bit.ts';
 import { rows as controlRows } from './integer-control.ts';
 import { rows as decimalRows } from './integer-decimal.ts';
+import { rows as miscRows } from './integer-misc.ts';
 import { rows as moveRows } from './integer-move.ts';
 import { rows as multiplyRows } from './integer-multiply.ts';
 import { rows as shiftRows } from './integer-shift.ts';
@@ -18,6 +19,7 @@ const drafts: readonly RowDraft[] = [
   ...bitRows,
   ...multiplyRows,
   ...decimalRows,
+  ...miscRows,
 ];
 
 export const instructionTable: readonly Row[] = drafts.map((draft, id) => ({ ...draft, id }));

@@ -11,18 +11,24 @@ import type { RowDraft, RowOptions, Semantics } from './row.ts';
 const near: RowOptions = { force64: true, sizes: [2, 4, 8], end: 'branch' };
 
 const jumpIf =
-  (condition: (b: InstructionBuilder) => x.I32): Semantics =>
+  (
+    condition: (b: InstructionBuilder) => x.I32,
+    change: (b: InstructionBuilder) => void = () => undefined,
+  ): Semantics =>
   (b) => {
     b.if(condition(b), () => {
-      b.jumpRelative(true);
+      b.jumpRelative(true, () => {
+        change(b);
+      });
     });
+    change(b);
     b.jumpRelative(false);
   };
 
 /** Target of an indirect near transfer, checked as the SDM asks before anything is pushed. */
 function nearTarget(b: InstructionBuilder, value: Int): I64 {
   const target = b.let(b.unsigned64(value));
-  b.call('checkNearTarget', target);
+  b.checkNearTarget(target);
   return target;
 }
 
@@ -31,12 +37,9 @@ function pushReturnAddress(b: InstructionBuilder): void {
 }
 
 const callRelative: Semantics = (b) => {
-  const next = b.nextRip();
-  let target = x.add(next, b.immediate());
-  if (b.size < 8) target = x.and(target, b.size === 2 ? 0xffff : 0xffff_ffffn);
-  b.call('checkNearTarget', target);
-  pushReturnAddress(b);
-  b.jumpRelative(true);
+  b.jumpRelative(true, () => {
+    pushReturnAddress(b);
+  });
 };
 
 const callIndirect: Semantics = (b) => {
@@ -59,25 +62,25 @@ function countMask(b: InstructionBuilder): I64 {
   return b.addressMask();
 }
 
-function decrementCount(b: InstructionBuilder): x.I32 {
-  const mask = b.let(countMask(b));
-  const old = b.let(b.field('i64', Cpu.gpr + 8, 8));
-  const count = b.let(x.and(x.sub(old, 1), mask));
-  // A 32-bit count clears the upper half as every 32-bit write does; a 16-bit count keeps the rest.
-  const kept = x.select(x.eq(mask, 0xffffn), x.and(old, ~0xffffn), 0);
-  b.setField(Cpu.gpr + 8, x.or(kept, count));
-  return x.ne(count, 0);
-}
-
-const loop: Semantics = jumpIf((b) => decrementCount(b));
-const loopIf = (zero: boolean): Semantics =>
-  jumpIf((b) => {
-    const wanted = b.let(zero ? b.flags.zero() : x.eqz(b.flags.zero()));
-    return x.and(decrementCount(b), wanted);
-  });
-const jumpIfNoCount: Semantics = jumpIf((b) =>
-  x.eqz(x.and(b.field('i64', Cpu.gpr + 8, 8), countMask(b))),
-);
+/** LOOP counts down only when the jump does not fault. */
+const loopIf =
+  (condition: (b: InstructionBuilder) => x.I32): Semantics =>
+  (b) => {
+    const mask = b.let(countMask(b));
+    const old = b.let(b.field('i64', Cpu.gpr + 8, 8));
+    const count = b.let(x.and(x.sub(old, 1), mask));
+    // A 32-bit count clears the upper half as every 32-bit write does; a 16-bit count keeps the rest.
+    const kept = x.select(x.eq(mask, 0xffffn), x.and(old, ~0xffffn), 0);
+    const counted = b.let(x.or(kept, count));
+    const jump = jumpIf(
+      () => x.and(x.ne(count, 0), condition(b)),
+      () => {
+        b.setField(Cpu.gpr + 8, counted);
+      },
+    );
+    jump(b);
+  };
+const jumpIfNoCount: Semantics = jumpIf((b) => x.eqz(x.and(b.field('i64', Cpu.gpr + 8, 8), countMask(b))));
 
 /** A string instruction: core runs it, with REP until it is done or interrupted. */
 const string =
@@ -166,9 +169,27 @@ export const rows: RowDraft[] = [
   row('FF /2', 'CALL', 'Ev', near, callIndirect),
   row('C3', 'RET', '', near, returnNear(false)),
   row('C2', 'RET', 'Iw', near, returnNear(true)),
-  row('E0', 'LOOPNE', 'Jb', near, loopIf(false)),
-  row('E1', 'LOOPE', 'Jb', near, loopIf(true)),
-  row('E2', 'LOOP', 'Jb', near, loop),
+  row(
+    'E0',
+    'LOOPNE',
+    'Jb',
+    near,
+    loopIf((b) => x.eqz(b.flags.zero())),
+  ),
+  row(
+    'E1',
+    'LOOPE',
+    'Jb',
+    near,
+    loopIf((b) => b.flags.zero()),
+  ),
+  row(
+    'E2',
+    'LOOP',
+    'Jb',
+    near,
+    loopIf(() => x.i32(1)),
+  ),
   row('E3', 'JRCXZ', 'Jb', near, jumpIfNoCount),
   ...strings,
   row('62 mem', 'BOUND', 'Gv,Ma', { no64: true, sizes: [2, 4] }, bound),

@@ -1,4 +1,5 @@
 /** NOP, PAUSE, fences, cache-line hints, random numbers. SDM Vol. 2. */
+import { callExpr } from '../../wasm/code.ts';
 import * as x from '../../wasm/expr.ts';
 import { CpuFeature } from '../layout.ts';
 import { requireFeature } from './integer-move.ts';
@@ -25,14 +26,14 @@ const random =
   (feature: number): Semantics =>
   (b) => {
     requireFeature(b, feature);
-    b.write(0, b.narrow(b.callValue('i64', 'randomNumber'), b.size));
+    b.write(0, b.narrow(b.let(callExpr('i64', b.coreFunction('hardwareRandom'))), b.size));
     b.call('writeFlags', x.i32(1), x.i32(0x8d5));
   };
 
 export const rows: RowDraft[] = [
   // Without REX.B, 90 is NOP (it does not clear the upper half of RAX) and F3 90 is PAUSE.
-  row('90 B0', 'NOP', '', {}, nothing),
-  row('F3 90 B0', 'PAUSE', '', {}, nothing),
+  row('90 noB', 'NOP', '', {}, nothing),
+  row('F3 90 noB', 'PAUSE', '', {}, nothing),
   row('NP 0F AE /5 reg', 'LFENCE', '', {}, fence(CpuFeature.sse2)),
   row('NP 0F AE /6 reg', 'MFENCE', '', {}, fence(CpuFeature.sse2)),
   row('NP 0F AE /7 reg', 'SFENCE', '', {}, fence(CpuFeature.sse)),

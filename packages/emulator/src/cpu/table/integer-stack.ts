@@ -26,14 +26,14 @@ const popMemory: Semantics = (b) => {
   b.setStackPointer(next);
   const la = b.linearAddress(b.size, 'write');
   b.setField(Cpu.gpr + rsp * 8, old);
-  b.storeLinear(la, value, b.size);
+  b.storeLinear(la, value, b.size, 'operand');
   b.setStackPointer(next);
 };
 
 const pushAll: Semantics = (b) => {
   for (let number = 0; number < 8; number++) {
     const offset = b.stackPointer(-(number + 1) * b.size);
-    b.storeLinear(b.stackAddress(offset, b.size, 'write'), b.gpr(number, b.size), b.size);
+    b.storeLinear(b.stackAddress(offset, b.size, 'write'), b.gpr(number, b.size), b.size, 'stack');
   }
   b.setStackPointer(b.stackPointer(-8 * b.size));
 };
@@ -70,7 +70,7 @@ const enter: Semantics = (b) => {
   // Probe the last byte first, so that a fault leaves everything as it was.
   b.call('probeWrite', b.stackAddress(x.and(last, b.field('i64', Cpu.stackMask)), 1, 'write'), x.i32(1));
   const pointer = code.variable(frame);
-  b.storeLinear(b.stackAddress(frame, size, 'write'), b.gpr(rbp, size), size);
+  b.storeLinear(b.stackAddress(frame, size, 'write'), b.gpr(rbp, size), size, 'stack');
   const mask = b.field('i64', Cpu.stackMask);
   b.if(level, () => {
     const from = code.variable(x.and(b.field('i64', Cpu.gpr + rbp * 8, 8), mask));
@@ -80,8 +80,8 @@ const enter: Semantics = (b) => {
         code.brIf(done, x.eqz(left));
         code.set(from, x.and(x.sub(from, size), mask));
         code.set(pointer, x.and(x.sub(pointer, size), mask));
-        const value = b.loadLinear(b.stackAddress(from, size, 'read'), size);
-        b.storeLinear(b.stackAddress(pointer, size, 'write'), value, size);
+        const value = b.loadLinear(b.stackAddress(from, size, 'read'), size, 'stack');
+        b.storeLinear(b.stackAddress(pointer, size, 'write'), value, size, 'stack');
         code.set(left, x.sub(left, 1));
         code.br(again);
       });
@@ -96,7 +96,7 @@ const enter: Semantics = (b) => {
 const leave: Semantics = (b) => {
   const mask = b.field('i64', Cpu.stackMask);
   const frame = b.let(x.and(b.field('i64', Cpu.gpr + rbp * 8, 8), mask));
-  const value = b.loadLinear(b.stackAddress(frame, b.size, 'read'), b.size);
+  const value = b.loadLinear(b.stackAddress(frame, b.size, 'read'), b.size, 'stack');
   b.setStackPointer(x.add(frame, b.size));
   b.setGpr(rbp, b.size, value);
 };

@@ -8,7 +8,7 @@
  *   `/4`     ModRM.reg extends the opcode
  *   `E8`     a further byte: the whole ModRM byte is fixed (D9 E8, 0F 01 D0)
  *   `mem`, `reg`  only the memory or only the register form of ModRM
- *   `W0`, `W1`    only without or with REX.W; `B0` only without REX.B
+ *   `W0`, `W1`    only without or with REX.W; `noB` only without REX.B
  * Operand notation: a letter for where, letters for how large:
  *   E register or memory · M memory · R register (ModRM.rm) · G register (ModRM.reg) · Z register (opcode) · S segment register · C control · D debug
  *   I immediate (Ib zero-extended, Ibs sign-extended, Iz 16/32, Iv 16/32/64) · J relative target · A far pointer · O offset without ModRM
@@ -158,11 +158,11 @@ function parseOpcode(text: string): Encoding {
   result.opcode = parseInt(opcode, 16);
   result.registerInOpcode = opcode.endsWith('+r');
   for (const token of tokens) {
-    if (hexByte.test(token) && token !== 'B0') result.modrm = parseInt(token, 16);
+    if (hexByte.test(token)) result.modrm = parseInt(token, 16);
     else if (/^\/[0-7]$/.test(token)) result.digit = Number(token[1]);
     else if (token === 'mem') result.form = 'memory';
     else if (token === 'reg') result.form = 'register';
-    else if (token === 'B0') result.rexB = 0;
+    else if (token === 'noB') result.rexB = 0;
     else if (token === 'W0') result.rexW = 0;
     else if (token === 'W1') result.rexW = 1;
     else throw new Error(`"${token}" in "${text}" is not in the notation`);
