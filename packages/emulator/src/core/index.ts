@@ -29,7 +29,7 @@ export { readMsr, writeMsr } from './msr';
 export { hardwareRandom } from './random';
 export { initCpu } from './reset';
 export { farReturn, interruptReturn } from './return';
-export { loadSegment } from './segments';
+export { loadSegment, popSegment } from './segments';
 export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall';
 export {
   loadAccessRights, loadLocalTable, loadSegmentLimit, loadTable, loadTaskRegister, requireProtectedMode, storeSystemSelector, storeTable, verifyRead, verifyWrite,

@@ -26,6 +26,7 @@ import {
   Vector_ss,
 } from './generated/layout';
 import { generalProtection, raiseError } from './fault';
+import { commitFrame, popFrame, useCurrentStack } from './frame';
 import { readView, writeView } from './memory';
 import { updateModeKey } from './mode';
 import {
@@ -278,4 +279,12 @@ export function systemDescriptorBase(cpu: i32, selector: i32, descriptor: i64): 
   const base = descriptorBase(descriptor);
   if (!longMode(cpu)) return base;
   return base | (readView<i64>(cpu, descriptorAddress(cpu, selector) + 8, Tlb_supervisorRead) << 32);
+}
+
+/** POP of a segment register: the stack pointer moves by the stack size that was valid before. */
+export function popSegment(cpu: i32, index: i32, bytes: i32): void {
+  useCurrentStack(cpu, false);
+  const selector = popFrame(cpu, bytes) as i32;
+  loadSegment(cpu, index, selector);
+  commitFrame(cpu);
 }

@@ -8,6 +8,7 @@ import { rows as moveRows } from './integer-move.ts';
 import { rows as multiplyRows } from './integer-multiply.ts';
 import { rows as shiftRows } from './integer-shift.ts';
 import { rows as stackRows } from './integer-stack.ts';
+import { rows as systemRows } from './system.ts';
 import type { Row, RowDraft } from './row.ts';
 
 const drafts: readonly RowDraft[] = [
@@ -19,6 +20,7 @@ const drafts: readonly RowDraft[] = [
   ...bitRows,
   ...multiplyRows,
   ...decimalRows,
+  ...systemRows,
   ...miscRows,
 ];
 
