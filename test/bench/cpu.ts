@@ -59,9 +59,12 @@ function parseOptions(argv: string[]): { options: Options; json: string; writeDo
     },
   });
   const others = values.against.split(',').filter((name) => name !== '');
-  for (const name of others) if (name !== 'v86' && name !== 'qemu') throw new UsageError(`--against knows v86 and qemu, not "${name}"`);
+  for (const name of others)
+    if (name !== 'v86' && name !== 'qemu')
+      throw new UsageError(`--against knows v86 and qemu, not "${name}"`);
   const bits = values.bits.split(',').map(Number);
-  for (const value of bits) if (value !== 32 && value !== 64) throw new UsageError('--bits is 32, 64 or 32,64');
+  for (const value of bits)
+    if (value !== 32 && value !== 64) throw new UsageError('--bits is 32, 64 or 32,64');
   const runs = Number(values.runs);
   const divisor = Number(values.scale);
   if (!Number.isInteger(runs) || runs < 1) throw new UsageError('--runs is a whole number from 1');
@@ -94,7 +97,9 @@ async function measure(options: Options): Promise<Report> {
   };
   for (const bits of options.bits) {
     const image = buildBenchImage(bits, options.divisor);
-    const chosen = runners.filter((runner) => options.families.has(runner.family) && runner.bits.includes(bits));
+    const chosen = runners.filter(
+      (runner) => options.families.has(runner.family) && runner.bits.includes(bits),
+    );
     const results = new Map<Runner, ReturnType<typeof measurements>[]>(chosen.map((runner) => [runner, []]));
     for (let run = 0; run < options.runs; run++) {
       for (const runner of chosen) {
@@ -102,7 +107,9 @@ async function measure(options: Options): Promise<Report> {
         const measured = measurements(await runner.run(image, timeoutMs));
         results.get(runner)?.push(measured);
         if (measured.every((one) => one.instructions !== undefined)) {
-          report.instructions[bits] = Object.fromEntries(measured.map((one) => [one.name, Number(one.instructions)])) as Record<BenchmarkName, number>;
+          report.instructions[bits] = Object.fromEntries(
+            measured.map((one) => [one.name, Number(one.instructions)]),
+          ) as Record<BenchmarkName, number>;
         }
       }
     }
@@ -116,7 +123,9 @@ function wrongResults(report: Report): string[] {
   const wrong: string[] = [];
   for (const row of report.rows) {
     const ours = report.rows.find((other) => other.bits === row.bits);
-    for (const name of benchmarkNames) if (row.checksums[name] !== ours?.checksums[name]) wrong.push(`${row.emulator} ${row.bits}-bit ${name}`);
+    for (const name of benchmarkNames)
+      if (row.checksums[name] !== ours?.checksums[name])
+        wrong.push(`${row.emulator} ${row.bits}-bit ${name}`);
   }
   return wrong;
 }
@@ -124,7 +133,8 @@ function wrongResults(report: Report): string[] {
 function table(report: Report, bits: Bits): string {
   const instructions = report.instructions[bits];
   const rows = report.rows.filter((row) => row.bits === bits);
-  const speed = (row: Row, name: BenchmarkName): number => (instructions?.[name] ?? NaN) / row.seconds[name] / 1e6;
+  const speed = (row: Row, name: BenchmarkName): number =>
+    (instructions?.[name] ?? NaN) / row.seconds[name] / 1e6;
   const lines = [
     `| ${bits}-bit guest, million instructions a second | ${benchmarkNames.join(' | ')} | median | geometric mean |`,
     `| --- |${' ---: |'.repeat(benchmarkNames.length + 2)}`,

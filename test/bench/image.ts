@@ -13,7 +13,8 @@ export type BenchmarkName = (typeof benchmarkNames)[number];
 
 function tool(command: string, options: string[]): void {
   const run = spawnSync(command, options, { encoding: 'utf8' });
-  if (run.error !== undefined) throw new Error(`${command} is missing: apt-get install binutils`, { cause: run.error });
+  if (run.error !== undefined)
+    throw new Error(`${command} is missing: apt-get install binutils`, { cause: run.error });
   if (run.status !== 0) throw new Error(`${command} failed: ${run.stderr}`);
 }
 
@@ -23,7 +24,16 @@ export function buildBenchImage(bits: Bits, divisor = 1): string {
   mkdirSync(folder, { recursive: true });
   const name = join(folder, `bench${bits}-${divisor}`);
   const source = join(root, 'images/bench/bench.s');
-  tool('as', [`--${bits}`, '--defsym', `BITS=${bits}`, '--defsym', `DIVISOR=${divisor}`, '-o', `${name}.o`, source]);
+  tool('as', [
+    `--${bits}`,
+    '--defsym',
+    `BITS=${bits}`,
+    '--defsym',
+    `DIVISOR=${divisor}`,
+    '-o',
+    `${name}.o`,
+    source,
+  ]);
   const target = bits === 32 ? 'elf_i386' : 'elf_x86_64';
   tool('ld', ['-m', target, '-Ttext', '0x100000', '--oformat', 'binary', '-o', `${name}.bin`, `${name}.o`]);
   return `${name}.bin`;

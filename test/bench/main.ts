@@ -11,7 +11,9 @@ interface Benchmark {
   bench(argv: string[]): Promise<void>;
 }
 
-const names = ['cpu', 'checkpoint', 'failover'].filter((name) => existsSync(join(import.meta.dirname, `${name}.ts`)));
+const names = ['cpu', 'checkpoint', 'failover'].filter((name) =>
+  existsSync(join(import.meta.dirname, `${name}.ts`)),
+);
 /** EX_USAGE of sysexits.h. */
 const exitUsage = 64;
 
@@ -21,7 +23,9 @@ async function main(argv: string[]): Promise<number> {
   if (name === undefined || name === '--help' || !names.includes(name)) {
     const stream = help ? process.stdout : process.stderr;
     if (!help && name !== undefined) stream.write(`bench: there is no benchmark "${name}"\n`);
-    stream.write(`usage: npm run bench -- ${names.join('|')} [OPTIONS]\nexample: npm run bench -- cpu --against v86,qemu\n`);
+    stream.write(
+      `usage: npm run bench -- ${names.join('|')} [OPTIONS]\nexample: npm run bench -- cpu --against v86,qemu\n`,
+    );
     return help ? 0 : exitUsage;
   }
   const benchmark = (await import(`./${name}.ts`)) as Benchmark;
@@ -33,7 +37,11 @@ async function main(argv: string[]): Promise<number> {
     await benchmark.bench(rest);
     return 0;
   } catch (error) {
-    if (!(error instanceof UsageError) && (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') !== true) throw error;
+    if (
+      !(error instanceof UsageError) &&
+      (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') !== true
+    )
+      throw error;
     process.stderr.write(`bench ${name}: ${(error as Error).message}\n${benchmark.usage}`);
     return exitUsage;
   }

@@ -33,10 +33,28 @@ function scriptRunner(script: string, options: readonly string[]): Runner['run']
 
 function runQemu(image: string, timeoutMs: number): Promise<Mark[]> {
   return new Promise((resolve, reject) => {
-    const options = ['-accel', 'tcg,thread=single', '-m', '64', '-display', 'none', '-monitor', 'none', '-serial', 'none', '-net', 'none', '-kernel', image];
+    const options = [
+      '-accel',
+      'tcg,thread=single',
+      '-m',
+      '64',
+      '-display',
+      'none',
+      '-monitor',
+      'none',
+      '-serial',
+      'none',
+      '-net',
+      'none',
+      '-kernel',
+      image,
+    ];
     options.push('-chardev', 'stdio,id=marks', '-device', 'isa-debugcon,chardev=marks');
     options.push('-device', 'isa-debug-exit,iobase=0xf4,iosize=1');
-    const child = spawn('qemu-system-x86_64', options, { stdio: ['ignore', 'pipe', 'inherit'], timeout: timeoutMs });
+    const child = spawn('qemu-system-x86_64', options, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: timeoutMs,
+    });
     const marks: Mark[] = [];
     child.stdout.on('data', (chunk: Buffer) => {
       const timeMs = performance.now();
@@ -58,7 +76,12 @@ export function qemuMissing(): string | undefined {
 }
 
 export const runners: readonly Runner[] = [
-  { name: 'Revenant interpreter', family: 'revenant', bits: [32, 64], run: scriptRunner('revenant-runner.ts', ['interpreter']) },
+  {
+    name: 'Revenant interpreter',
+    family: 'revenant',
+    bits: [32, 64],
+    run: scriptRunner('revenant-runner.ts', ['interpreter']),
+  },
   { name: 'v86 interpreter', family: 'v86', bits: [32], run: scriptRunner('v86-runner.ts', ['interpreter']) },
   { name: 'v86', family: 'v86', bits: [32], run: scriptRunner('v86-runner.ts', ['jit']) },
   { name: 'QEMU TCG', family: 'qemu', bits: [32, 64], run: runQemu },

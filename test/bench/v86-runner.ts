@@ -41,7 +41,11 @@ emulator.add_listener('emulator-ready', () => {
   const finish = (): void => {
     process.stdout.write(lines.join(''), () => process.exit(0));
   };
-  emulator.v86.cpu.io.register_write(0xe9, device, (value) => void lines.push(`${performance.now()} ${value}\n`));
+  emulator.v86.cpu.io.register_write(
+    0xe9,
+    device,
+    (value) => void lines.push(`${performance.now()} ${value}\n`),
+  );
   emulator.v86.cpu.io.register_write(0xf4, device, finish);
   void emulator.run();
 });

@@ -30,7 +30,12 @@ function lengthText(length: number): string {
 }
 
 /** Compares `count` strings of the corpus (mode, seed). */
-export function compareDecoders(decoder: CorpusDecoder, mode: Mode, seed: number, count: number): DecodeComparison {
+export function compareDecoders(
+  decoder: CorpusDecoder,
+  mode: Mode,
+  seed: number,
+  count: number,
+): DecodeComparison {
   const groups = new Map<string, DifferenceGroup>();
   const result: DecodeComparison = { strings: 0, differences: 0, justified: 0, groups: [] };
   for (let start = 0, chunk = 0; start < count; start += chunkStrings, chunk++) {

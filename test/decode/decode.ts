@@ -11,16 +11,24 @@ import { compareDecoders } from './compare.ts';
 import { corpusDecoder } from './emulated.ts';
 
 const { values } = parseArgs({
-  options: { count: { type: 'string', default: '1000000' }, seed: { type: 'string', default: '1' }, mode: { type: 'string', default: '16,32,64' } },
+  options: {
+    count: { type: 'string', default: '1000000' },
+    seed: { type: 'string', default: '1' },
+    mode: { type: 'string', default: '16,32,64' },
+  },
 });
 const decoder = await corpusDecoder();
 let total = 0;
 for (const mode of values.mode.split(',').map((text) => Number(text) as Mode)) {
   const result = compareDecoders(decoder, mode, Number(values.seed), Number(values.count));
   for (const group of result.groups) {
-    process.stdout.write(`${mode}-bit ${group.count} × ${group.name}: iced ${group.iced}, ours ${group.ours}, for example ${group.example}\n`);
+    process.stdout.write(
+      `${mode}-bit ${group.count} × ${group.name}: iced ${group.iced}, ours ${group.ours}, for example ${group.example}\n`,
+    );
   }
-  process.stdout.write(`${mode}-bit: ${result.strings} strings, ${result.differences} differences, ${result.justified} justified ones\n`);
+  process.stdout.write(
+    `${mode}-bit: ${result.strings} strings, ${result.differences} differences, ${result.justified} justified ones\n`,
+  );
   total += result.differences;
 }
 process.exitCode = total === 0 ? 0 : 1;

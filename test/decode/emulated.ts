@@ -14,7 +14,10 @@ export async function corpusDecoder(): Promise<CorpusDecoder> {
   const source = test.map.backingBase;
   return (mode, corpus) => {
     const lengths = new Int8Array(corpus.length / stride);
-    const key = (mode === 64 ? ModeKey.code64 : mode === 32 ? ModeKey.code32 : ModeKey.code16) | ModeKey.flat | ModeKey.stack32;
+    const key =
+      (mode === 64 ? ModeKey.code64 : mode === 32 ? ModeKey.code32 : ModeKey.code16) |
+      ModeKey.flat |
+      ModeKey.stack32;
     for (let start = 0; start < corpus.length; start += chunkBytes) {
       const chunk = corpus.subarray(start, Math.min(start + chunkBytes, corpus.length));
       test.map.bytes.set(chunk, source);

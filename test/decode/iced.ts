@@ -5,7 +5,11 @@ import { featuresOf, levelFeatures } from '../native/rows.ts';
 import { stride } from './corpus.ts';
 
 /** Encodings that are other instructions, or no-operations, on processors without the later features. */
-const options = DecoderOptions.ForceReservedNop | DecoderOptions.NoWbnoinvd | DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD;
+const options =
+  DecoderOptions.ForceReservedNop |
+  DecoderOptions.NoWbnoinvd |
+  DecoderOptions.NoMPFX_0FBC |
+  DecoderOptions.NoMPFX_0FBD;
 
 const inLevel = new Map<Code, boolean>();
 
@@ -53,4 +57,3 @@ export function describeCode(code: Code): string {
   info.free();
   return text;
 }
-

@@ -10,6 +10,12 @@ interface Justification {
 export const justifications: readonly Justification[] = [];
 
 /** Why this difference is right, or undefined. Lengths are 0 for invalid. */
-export function justification(mode: Mode, bytes: Uint8Array, code: Code, iced: number, ours: number): string | undefined {
+export function justification(
+  mode: Mode,
+  bytes: Uint8Array,
+  code: Code,
+  iced: number,
+  ours: number,
+): string | undefined {
   return justifications.find((one) => one.applies({ mode, bytes, code, iced, ours }))?.reason;
 }

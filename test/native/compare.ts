@@ -2,7 +2,24 @@
 import { type Case, vectorDone } from './case.ts';
 import type { Undefined } from './undefined.ts';
 
-const names64 = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const names64 = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 const arithmeticAndSystem = 0x24_4fd5 & ~0x1_0000;
 
 const hex = (value: bigint | number): string => value.toString(16);
@@ -20,15 +37,23 @@ function registerMask(c: Case, index: number): bigint {
   return c.mode === 16 && index === 4 ? 0xffffn : 0xffff_ffffn;
 }
 
-function compareRegisters(before: Case, expected: Case, got: Case, undefinedParts: Undefined, out: Difference[]): void {
+function compareRegisters(
+  before: Case,
+  expected: Case,
+  got: Case,
+  undefinedParts: Undefined,
+  out: Difference[],
+): void {
   for (let i = 0; i < 16; i++) {
     const mask = registerMask(before, i);
     const e = expected.gpr(i) & mask;
     const g = got.gpr(i) & mask;
-    if (e !== g && !undefinedParts.destination) out.push({ what: names64[i] as string, expected: hex(e), got: hex(g) });
+    if (e !== g && !undefinedParts.destination)
+      out.push({ what: names64[i] as string, expected: hex(e), got: hex(g) });
   }
   const ripMask = before.mode === 64 ? ~0n : 0xffff_ffffn;
-  if ((expected.rip & ripMask) !== (got.rip & ripMask)) out.push({ what: 'rip', expected: hex(expected.rip), got: hex(got.rip) });
+  if ((expected.rip & ripMask) !== (got.rip & ripMask))
+    out.push({ what: 'rip', expected: hex(expected.rip), got: hex(got.rip) });
   const flagMask = arithmeticAndSystem & ~undefinedParts.flags;
   if ((expected.rflags & flagMask) !== (got.rflags & flagMask)) {
     out.push({ what: 'rflags', expected: hex(expected.rflags & flagMask), got: hex(got.rflags & flagMask) });
@@ -40,21 +65,35 @@ const kernelAddresses = 0x7fff_ffff_f000n;
 
 function compareTraps(expected: Case, got: Case, undefinedParts: Undefined, out: Difference[]): void {
   if (expected.trap !== got.trap) {
-    out.push({ what: 'trap', expected: expected.trap === vectorDone ? 'none' : `${expected.trap}`, got: got.trap === vectorDone ? 'none' : `${got.trap}` });
+    out.push({
+      what: 'trap',
+      expected: expected.trap === vectorDone ? 'none' : `${expected.trap}`,
+      got: got.trap === vectorDone ? 'none' : `${got.trap}`,
+    });
     return;
   }
   const ignored = expected.trap === 14 && expected.cr2 >= kernelAddresses ? 1 : 0;
-  if ((expected.error | ignored) !== (got.error | ignored)) out.push({ what: 'error', expected: hex(expected.error), got: hex(got.error) });
-  if (expected.cr2 !== got.cr2 && !undefinedParts.faultDetails) out.push({ what: 'cr2', expected: hex(expected.cr2), got: hex(got.cr2) });
+  if ((expected.error | ignored) !== (got.error | ignored))
+    out.push({ what: 'error', expected: hex(expected.error), got: hex(got.error) });
+  if (expected.cr2 !== got.cr2 && !undefinedParts.faultDetails)
+    out.push({ what: 'cr2', expected: hex(expected.cr2), got: hex(got.cr2) });
 }
 
 function extended(view: DataView, index: number): { significand: bigint; head: number } {
-  return { significand: view.getBigUint64(32 + 16 * index, true), head: view.getUint16(40 + 16 * index, true) };
+  return {
+    significand: view.getBigUint64(32 + 16 * index, true),
+    head: view.getUint16(40 + 16 * index, true),
+  };
 }
 
-function withinUlps(a: { significand: bigint; head: number }, b: { significand: bigint; head: number }, ulps: number): boolean {
+function withinUlps(
+  a: { significand: bigint; head: number },
+  b: { significand: bigint; head: number },
+  ulps: number,
+): boolean {
   if ((a.head & 0x8000) !== (b.head & 0x8000)) return false;
-  const ordinal = (x: { significand: bigint; head: number }): bigint => (BigInt(x.head & 0x7fff) << 63n) + (x.significand & 0x7fff_ffff_ffff_ffffn);
+  const ordinal = (x: { significand: bigint; head: number }): bigint =>
+    (BigInt(x.head & 0x7fff) << 63n) + (x.significand & 0x7fff_ffff_ffff_ffffn);
   const distance = ordinal(a) - ordinal(b);
   return distance <= BigInt(ulps) && distance >= BigInt(-ulps);
 }
@@ -71,27 +110,46 @@ function compareFloatingPoint(expected: Case, got: Case, undefinedParts: Undefin
   word('fsw', 2, undefinedParts.status);
   word('ftw', 4, 0xff00);
   word('fop', 6);
-  for (const [what, at] of [['fip', 8], ['fdp', 16]] as const) {
-    if (e.getBigUint64(at, true) !== g.getBigUint64(at, true)) out.push({ what, expected: hex(e.getBigUint64(at, true)), got: hex(g.getBigUint64(at, true)) });
+  for (const [what, at] of [
+    ['fip', 8],
+    ['fdp', 16],
+  ] as const) {
+    if (e.getBigUint64(at, true) !== g.getBigUint64(at, true))
+      out.push({ what, expected: hex(e.getBigUint64(at, true)), got: hex(g.getBigUint64(at, true)) });
   }
-  if (e.getUint32(24, true) !== g.getUint32(24, true)) out.push({ what: 'mxcsr', expected: hex(e.getUint32(24, true)), got: hex(g.getUint32(24, true)) });
+  if (e.getUint32(24, true) !== g.getUint32(24, true))
+    out.push({ what: 'mxcsr', expected: hex(e.getUint32(24, true)), got: hex(g.getUint32(24, true)) });
   for (let i = 0; i < 8; i++) {
     const a = extended(e, i);
     const b = extended(g, i);
     if (a.significand === b.significand && a.head === b.head) continue;
     if (undefinedParts.ulps > 0 && withinUlps(a, b, undefinedParts.ulps)) continue;
-    out.push({ what: `st${i}`, expected: `${hex(a.head)}:${hex(a.significand)}`, got: `${hex(b.head)}:${hex(b.significand)}` });
+    out.push({
+      what: `st${i}`,
+      expected: `${hex(a.head)}:${hex(a.significand)}`,
+      got: `${hex(b.head)}:${hex(b.significand)}`,
+    });
   }
   for (let i = 0; i < 16; i++) {
     const at = 160 + 16 * i;
-    if (e.getBigUint64(at, true) !== g.getBigUint64(at, true) || e.getBigUint64(at + 8, true) !== g.getBigUint64(at + 8, true)) {
-      const text = (view: DataView): string => `${hex(view.getBigUint64(at + 8, true))}:${hex(view.getBigUint64(at, true))}`;
+    if (
+      e.getBigUint64(at, true) !== g.getBigUint64(at, true) ||
+      e.getBigUint64(at + 8, true) !== g.getBigUint64(at + 8, true)
+    ) {
+      const text = (view: DataView): string =>
+        `${hex(view.getBigUint64(at + 8, true))}:${hex(view.getBigUint64(at, true))}`;
       out.push({ what: `xmm${i}`, expected: text(e), got: text(g) });
     }
   }
 }
 
-function compareBytes(what: string, expected: Uint8Array, got: Uint8Array, ignored: (offset: number) => boolean, out: Difference[]): void {
+function compareBytes(
+  what: string,
+  expected: Uint8Array,
+  got: Uint8Array,
+  ignored: (offset: number) => boolean,
+  out: Difference[],
+): void {
   if (Buffer.compare(expected, got) === 0) return;
   const offsets: number[] = [];
   for (let i = 0; i < expected.length; i++) if (expected[i] !== got[i] && !ignored(i)) offsets.push(i);
@@ -105,7 +163,13 @@ function compareBytes(what: string, expected: Uint8Array, got: Uint8Array, ignor
 /** Bytes of window A that a state-saving instruction leaves undefined. */
 export type IgnoredMemory = (windowOffset: number) => boolean;
 
-export function differences(before: Case, expected: Case, got: Case, undefinedParts: Undefined, ignoredMemory?: IgnoredMemory): Difference[] {
+export function differences(
+  before: Case,
+  expected: Case,
+  got: Case,
+  undefinedParts: Undefined,
+  ignoredMemory?: IgnoredMemory,
+): Difference[] {
   const out: Difference[] = [];
   compareTraps(expected, got, undefinedParts, out);
   compareRegisters(before, expected, got, undefinedParts, out);
@@ -115,6 +179,7 @@ export function differences(before: Case, expected: Case, got: Case, undefinedPa
   compareBytes('A', expected.windowA, got.windowA, skip, out);
   compareBytes('B', expected.windowB, got.windowB, skip, out);
   compareBytes('S', expected.windowS, got.windowS, skip, out);
-  if (expected.strayed !== got.strayed) out.push({ what: 'strayed', expected: `${expected.strayed}`, got: `${got.strayed}` });
+  if (expected.strayed !== got.strayed)
+    out.push({ what: 'strayed', expected: `${expected.strayed}`, got: `${got.strayed}` });
   return out;
 }

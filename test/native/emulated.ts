@@ -43,7 +43,8 @@ function makePageTables(test: TestCpu): void {
   const table = new Uint8Array(4 * pageBytes);
   const view = new DataView(table.buffer);
   const upper = present | writable | user;
-  for (let level = 0; level < 3; level++) view.setBigUint64(level * pageBytes, BigInt(pageTables + (level + 1) * pageBytes) | upper, true);
+  for (let level = 0; level < 3; level++)
+    view.setBigUint64(level * pageBytes, BigInt(pageTables + (level + 1) * pageBytes) | upper, true);
   // Everything lies below 2 MiB × 2: the second table serves 2-4 MiB.
   const second = new Uint8Array(pageBytes);
   const secondView = new DataView(second.buffer);
@@ -52,7 +53,11 @@ function makePageTables(test: TestCpu): void {
     for (let at = start; at < start + bytes; at += pageBytes) {
       const page = at / pageBytes;
       const target = page < 512 ? view : secondView;
-      target.setBigUint64((page < 512 ? 3 * pageBytes : 0) + (page & 511) * 8, BigInt(at) | present | user | flags, true);
+      target.setBigUint64(
+        (page < 512 ? 3 * pageBytes : 0) + (page & 511) * 8,
+        BigInt(at) | present | user | flags,
+        true,
+      );
     }
   };
   map(Place.code, Place.codeBytes, 0n);
@@ -82,7 +87,10 @@ class EmulatedProcessor {
     this.#ram = test.map.backingBase;
     makePageTables(test);
     test.write(Place.code, new Uint8Array(Place.codeBytes).fill(0xcc));
-    test.write(Place.readOnly, Uint8Array.from({ length: pageBytes }, (_, i) => i * 7 + 3));
+    test.write(
+      Place.readOnly,
+      Uint8Array.from({ length: pageBytes }, (_, i) => i * 7 + 3),
+    );
   }
 
   #setMode(mode: Mode): void {
@@ -100,7 +108,11 @@ class EmulatedProcessor {
       view.setUint32(at + SegmentField.unusable, 0, true);
       view.setBigInt64(at + SegmentField.limitMin, 0n, true);
       view.setBigInt64(at + SegmentField.readEnd, BigInt(setup.limit) + 1n, true);
-      view.setBigInt64(at + SegmentField.writeEnd, index === Segment.cs ? -1n : BigInt(setup.limit) + 1n, true);
+      view.setBigInt64(
+        at + SegmentField.writeEnd,
+        index === Segment.cs ? -1n : BigInt(setup.limit) + 1n,
+        true,
+      );
     }
     view.setBigInt64(cpu + Cpu.cr0, 0x8005_0033n, true);
     view.setBigInt64(cpu + Cpu.cr3, BigInt(pageTables), true);
@@ -113,7 +125,10 @@ class EmulatedProcessor {
 
   #setCode(c: Case): void {
     if (this.#lastCode !== undefined) {
-      this.#test.map.write(Place.code + this.#lastCode.offset, new Uint8Array(this.#lastCode.length).fill(0xcc));
+      this.#test.map.write(
+        Place.code + this.#lastCode.offset,
+        new Uint8Array(this.#lastCode.length).fill(0xcc),
+      );
     }
     const room = Math.min(c.code.length, Place.codeBytes - c.codeOffset);
     this.#test.map.write(Place.code + c.codeOffset, c.code.slice(0, room));
@@ -191,7 +206,11 @@ class EmulatedProcessor {
     this.#setCode(before);
     this.#bytes.set(before.bytes.subarray(32, 160), cpu + Cpu.gpr);
     this.#setFloatingPoint(before.fxsave);
-    for (const [window, at] of [[before.windowA, Place.windowA], [before.windowB, Place.windowB], [before.windowS, Place.windowS]] as const) {
+    for (const [window, at] of [
+      [before.windowA, Place.windowA],
+      [before.windowB, Place.windowB],
+      [before.windowS, Place.windowS],
+    ] as const) {
       this.#bytes.set(window, this.#ram + at);
     }
     view.setBigInt64(cpu + Cpu.rip, before.startRip, true);

@@ -52,11 +52,23 @@ function fxsaveIgnored(instruction: Instruction): IgnoredMemory | undefined {
 
 export function compareCase(row: RowInfo, before: Case, expected: Case, got: Case): Difference[] {
   const { instruction } = decode(before.code, before.mode, before.startRip);
-  return differences(before, expected, got, undefinedOf(row.mnemonic, instruction, before), fxsaveIgnored(instruction));
+  return differences(
+    before,
+    expected,
+    got,
+    undefinedOf(row.mnemonic, instruction, before),
+    fxsaveIgnored(instruction),
+  );
 }
 
 export function fuzz(options: FuzzOptions): RowResult[] {
-  const results = options.rows.map((row): RowResult => ({ row, cases: 0, completed: 0, failed: 0, failures: [] }));
+  const results = options.rows.map((row): RowResult => ({
+    row,
+    cases: 0,
+    completed: 0,
+    failed: 0,
+    failures: [],
+  }));
   let batch = new Batch(batchCases);
   let owners: { result: RowResult; index: number }[] = [];
   const flush = (): void => {
@@ -70,7 +82,14 @@ export function fuzz(options: FuzzOptions): RowResult[] {
       if (found.length === 0) continue;
       result.failed++;
       if (result.failures.length < options.keep) {
-        result.failures.push({ row: result.row, index, before: batch.at(i).copy(), expected: expected.at(i).copy(), got: got.at(i).copy(), differences: found });
+        result.failures.push({
+          row: result.row,
+          index,
+          before: batch.at(i).copy(),
+          expected: expected.at(i).copy(),
+          got: got.at(i).copy(),
+          differences: found,
+        });
       }
     }
     batch = new Batch(batchCases);
@@ -132,23 +151,43 @@ export function minimise(failure: Failure, native: Executor, emulated: Executor)
     const expected = native(batch).at(0);
     const got = emulated(batch).at(0);
     const found = compareCase(failure.row, candidate, expected, got);
-    if (found.length > 0 && found[0]?.what === wanted) best = { ...best, before: candidate, expected, got, differences: found };
+    if (found.length > 0 && found[0]?.what === wanted)
+      best = { ...best, before: candidate, expected, got, differences: found };
   }
   return best;
 }
 
 const formatter = new Formatter(FormatterSyntax.Intel);
-const gprNames = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const gprNames = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 
 /** One line: mode, bytes, disassembly, how to repeat it, what it needed, what differs. */
 export function describeFailure(failure: Failure, seed: number): string {
   const { before } = failure;
   const { instruction } = decode(before.code, before.mode, before.startRip);
   const state: string[] = [];
-  for (let i = 0; i < 16; i++) if (before.gpr(i) !== 0n && i !== 4) state.push(`${gprNames[i]}=${before.gpr(i).toString(16)}`);
+  for (let i = 0; i < 16; i++)
+    if (before.gpr(i) !== 0n && i !== 4) state.push(`${gprNames[i]}=${before.gpr(i).toString(16)}`);
   if (before.rflags !== 0x202) state.push(`fl=${before.rflags.toString(16)}`);
   const fp = new DataView(before.fxsave.buffer, before.fxsave.byteOffset, 512);
-  if (fp.getUint16(0, true) !== 0x37f || fp.getUint16(2, true) !== 0) state.push(`fcw=${fp.getUint16(0, true).toString(16)} fsw=${fp.getUint16(2, true).toString(16)}`);
+  if (fp.getUint16(0, true) !== 0x37f || fp.getUint16(2, true) !== 0)
+    state.push(`fcw=${fp.getUint16(0, true).toString(16)} fsw=${fp.getUint16(2, true).toString(16)}`);
   if (fp.getUint8(4) !== 0) state.push(`ftw=${fp.getUint8(4).toString(16)}`);
   for (let i = 0; i < 8; i++) {
     const [s, e] = [fp.getBigUint64(32 + 16 * i, true), fp.getUint16(40 + 16 * i, true)];

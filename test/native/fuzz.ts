@@ -28,15 +28,30 @@ async function main(): Promise<number> {
     },
   });
   const wanted = new RegExp(values.rows, 'i');
-  const rows = allRows().filter((row) => whyExcluded(row) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)));
+  const rows = allRows().filter(
+    (row) => whyExcluded(row) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)),
+  );
   if (values.list) {
-    for (const row of allRows()) process.stdout.write(`${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row) ?? 'compared'}\n`);
+    for (const row of allRows())
+      process.stdout.write(
+        `${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row) ?? 'compared'}\n`,
+      );
     return 0;
   }
   const seed = Number(values.seed);
-  const emulated: Executor = values.self ? runNatively : await (await import('./emulated.ts')).emulatedExecutor();
+  const emulated: Executor = values.self
+    ? runNatively
+    : await (await import('./emulated.ts')).emulatedExecutor();
   const started = performance.now();
-  const results = fuzz({ rows, casesPerRow: Number(values.cases), seed, native: runNatively, emulated, keep: Number(values.keep), firstIndex: Number(values.first) });
+  const results = fuzz({
+    rows,
+    casesPerRow: Number(values.cases),
+    seed,
+    native: runNatively,
+    emulated,
+    keep: Number(values.keep),
+    firstIndex: Number(values.first),
+  });
   let cases = 0;
   let failed = 0;
   let badRows = 0;
@@ -44,17 +59,23 @@ async function main(): Promise<number> {
     cases += result.cases;
     failed += result.failed;
     if (result.failed > 0) badRows++;
-    const missing = result.failures.every((failure) => failure.got.trap === vectorUndefined && failure.differences[0]?.what === 'trap');
+    const missing = result.failures.every(
+      (failure) => failure.got.trap === vectorUndefined && failure.differences[0]?.what === 'trap',
+    );
     if (result.failed > 0 && missing) {
       process.stdout.write(`${result.failed}/${result.cases} ${result.row.name}: undefined here\n`);
       continue;
     }
     for (const failure of result.failures) {
-      process.stdout.write(`${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated), seed)}\n`);
+      process.stdout.write(
+        `${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated), seed)}\n`,
+      );
     }
   }
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  process.stdout.write(`${results.length} rows, ${cases} cases, seed ${seed}: ${failed} differences in ${badRows} rows (${seconds} s)\n`);
+  process.stdout.write(
+    `${results.length} rows, ${cases} cases, seed ${seed}: ${failed} differences in ${badRows} rows (${seconds} s)\n`,
+  );
   return failed === 0 ? 0 : 1;
 }
 

@@ -9,7 +9,8 @@ import { randomExtended, randomInteger, randomMemory, randomVector } from './val
 const excluded: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries({
     'enters the kernel': 'SYSCALL SYSENTER INT INTO INT3 INT1 UD0 UD1',
-    'privileged with effects of its own in the system tests': 'SYSRET SYSRETQ SYSEXIT SYSEXITQ IRET IRETD IRETQ RSM',
+    'privileged with effects of its own in the system tests':
+      'SYSRET SYSRETQ SYSEXIT SYSEXITQ IRET IRETD IRETQ RSM',
     'depends on descriptor tables': 'LAR LSL VERR VERW LDS LES LFS LGS LSS ARPL RETF RETFQ',
     'answers differ between processors by design': 'CPUID RDTSC RDTSCP RDPMC RDRAND XGETBV',
     'the kernel answers for the processor (UMIP)': 'SGDT SIDT SLDT STR SMSW',
@@ -23,7 +24,8 @@ export function whyExcluded(row: RowInfo): string | undefined {
   if (excluded[row.mnemonic] !== undefined) return excluded[row.mnemonic];
   if (/^(Jmp|Call)_(ptr|m1616|m1632|m1664)/.test(row.name)) return 'depends on descriptor tables';
   if (/^(Mov_Sreg_|Pop[wdq]_[C-GS]S)/.test(row.name)) return 'depends on descriptor tables';
-  if (row.name.startsWith('Reservednop_') && row.name.endsWith('0F0D')) return 'undefined on AMD, no operation on Intel';
+  if (row.name.startsWith('Reservednop_') && row.name.endsWith('0F0D'))
+    return 'undefined on AMD, no operation on Intel';
   return undefined;
 }
 
@@ -38,7 +40,10 @@ function dependsOnMaker(mode: Mode, row: RowInfo, bytes: Uint8Array): boolean {
 
 /** Rows in which TF can be seen, or whose single-step trap comes late; a following INT3 ends them. */
 function needsBreakpoint(row: RowInfo, instruction: Instruction): boolean {
-  return /^(PUSHF|POPF)/.test(row.mnemonic) || (instruction.isStringInstruction && (instruction.hasRepPrefix || instruction.hasRepnePrefix));
+  return (
+    /^(PUSHF|POPF)/.test(row.mnemonic) ||
+    (instruction.isStringInstruction && (instruction.hasRepPrefix || instruction.hasRepnePrefix))
+  );
 }
 
 const factory = new InstructionInfoFactory();
@@ -52,9 +57,11 @@ interface Target {
 /** Where a memory operand shall lie: mostly in window A, sometimes at the edge of the mapped pages or outside. */
 function chooseLinear(random: Random, mode: Mode, segment: number, aligned: boolean): number {
   const kind = random.below(40);
-  if (mode === 16 && segment === 2) return Place.windowS + 64 + (random.below(Place.windowSBytes - 160) & (aligned ? ~15 : ~0));
+  if (mode === 16 && segment === 2)
+    return Place.windowS + 64 + (random.below(Place.windowSBytes - 160) & (aligned ? ~15 : ~0));
   if (kind === 0 && mode !== 16) return Place.readOnly + random.below(4000);
-  if (kind < 3) return Place.windowB + Place.windowBBytes - (aligned ? 16 : 1) * random.between(0, aligned ? 4 : 24);
+  if (kind < 3)
+    return Place.windowB + Place.windowBBytes - (aligned ? 16 : 1) * random.between(0, aligned ? 4 : 24);
   if (kind === 3 && mode !== 16) return Place.data - random.between(0, 12);
   if (kind < 8) return 0x20_1000 - (aligned ? 16 * random.below(2) : random.below(16));
   const offset = 128 + random.below(Place.windowABytes - 256);
@@ -102,25 +109,29 @@ function solve(c: Case, memory: UsedMemory, target: Target, random: Random, fixe
       setRegister(c, index, offset / scale);
       return;
     }
-    if (!fixed.has(gprNumber(index))) setRegister(c, index, random.chance(0.3) ? random.u64() : BigInt(random.between(-40, 40)));
+    if (!fixed.has(gprNumber(index)))
+      setRegister(c, index, random.chance(0.3) ? random.u64() : BigInt(random.between(-40, 40)));
     const bits = BigInt(registerBits(index));
     offset -= BigInt.asIntN(Number(bits), c.gpr(gprNumber(index))) * scale;
   }
   if (isGpr(base)) setRegister(c, base, offset);
 }
 
-function targetFor(c: Case, memory: UsedMemory, row: RowInfo, random: Random, encoded: Encoded): Target {
+function targetFor(c: Case, memory: UsedMemory, row: RowInfo, random: Random): Target {
   const segment = segmentOrder[memory.segment] ?? 3;
   const baseAddress = segmentBase(c.mode, segment);
   // Packed SSE operands must lie at multiples of 16: usually they do here.
   const vector = /xmm/.test(row.text) || /XSAVE|XRSTOR/.test(row.mnemonic);
   const stack = memory.base !== Register.None && gprNumber(memory.base) === 4 && segment === 2;
   let linear = chooseLinear(random, c.mode, segment, vector && random.chance(0.8));
-  if (stack && random.chance(0.95)) linear = Place.windowS + 320 + (random.chance(0.8) ? -8 * random.below(8) : random.below(24));
+  if (stack && random.chance(0.95))
+    linear = Place.windowS + 320 + (random.chance(0.8) ? -8 * random.below(8) : random.below(24));
   if (/^FX(SAVE|RSTOR)/.test(row.mnemonic)) linear = random.chance(0.95) ? Place.windowA + 128 : linear;
-  if (/^F(N?SAVE|N?STENV|LDENV|RSTOR)/.test(row.mnemonic) && random.chance(0.9)) linear = Place.windowA + 100 + random.below(300);
+  if (/^F(N?SAVE|N?STENV|LDENV|RSTOR)/.test(row.mnemonic) && random.chance(0.9))
+    linear = Place.windowA + 100 + random.below(300);
   if (row.mnemonic === 'CMPXCHG16B' && random.chance(0.9)) linear &= ~15;
-  const bits = memory.base !== Register.None && RegisterExt.isGPR(memory.base) ? registerBits(memory.base) : undefined;
+  const bits =
+    memory.base !== Register.None && RegisterExt.isGPR(memory.base) ? registerBits(memory.base) : undefined;
   const index = memory.index !== Register.None ? registerBits(memory.index) : undefined;
   return { segmentBase: baseAddress, addressSize: bits ?? index ?? c.mode, linear };
 }
@@ -132,7 +143,8 @@ function patchDisplacement(c: Case, instruction: Instruction, encoded: Encoded, 
   const next = Number(c.startRip) + encoded.bytes.length;
   const value = relative ? target.linear - target.segmentBase - next : target.linear - target.segmentBase;
   const bytes = c.code;
-  for (let i = 0; i < encoded.displacementSize; i++) bytes[encoded.displacementOffset + i] = i < 4 ? (value >> (8 * i)) & 0xff : value < 0 ? 0xff : 0;
+  for (let i = 0; i < encoded.displacementSize; i++)
+    bytes[encoded.displacementOffset + i] = i < 4 ? (value >> (8 * i)) & 0xff : value < 0 ? 0xff : 0;
 }
 
 function placeMemory(c: Case, row: RowInfo, encoded: Encoded, random: Random): void {
@@ -141,7 +153,7 @@ function placeMemory(c: Case, row: RowInfo, encoded: Encoded, random: Random): v
   const fixed = new Set<number>();
   if (!/^(PUSH|POP|CALL|RET|ENTER|LEAVE)/.test(row.mnemonic)) c.setGpr(4, c.gpr(4));
   for (const memory of info.usedMemory() as UsedMemory[]) {
-    const target = targetFor(c, memory, row, random, encoded);
+    const target = targetFor(c, memory, row, random);
     const noRegister = memory.base === Register.None && memory.index === Register.None;
     if (noRegister || instruction.isIpRelMemoryOperand) patchDisplacement(c, instruction, encoded, target);
     else {
@@ -160,14 +172,24 @@ function placeMemory(c: Case, row: RowInfo, encoded: Encoded, random: Random): v
 function adjust(c: Case, row: RowInfo, instruction: Instruction, random: Random): void {
   if (instruction.hasRepPrefix || instruction.hasRepnePrefix) {
     const count = BigInt(random.pick([0, 1, 2, 3, random.below(13)]));
-    setRegister(c, row.addressSize === 16 ? Register.CX : row.addressSize === 32 ? Register.ECX : Register.RCX, count);
+    setRegister(
+      c,
+      row.addressSize === 16 ? Register.CX : row.addressSize === 32 ? Register.ECX : Register.RCX,
+      count,
+    );
     if (row.addressSize === 0) c.setGpr(1, count);
   }
   if (/^BT[SRC]?$/.test(row.mnemonic) && /r(16|32|64)$/.test(row.text) && random.chance(0.95)) {
     // The bit offset moves the access: keep it in the window.
     const register = instruction.op1Register;
-    if (instruction.memoryBase === Register.None || gprNumber(instruction.memoryBase) !== gprNumber(register)) {
-      if (instruction.memoryIndex === Register.None || gprNumber(instruction.memoryIndex) !== gprNumber(register)) {
+    if (
+      instruction.memoryBase === Register.None ||
+      gprNumber(instruction.memoryBase) !== gprNumber(register)
+    ) {
+      if (
+        instruction.memoryIndex === Register.None ||
+        gprNumber(instruction.memoryIndex) !== gprNumber(register)
+      ) {
         setRegister(c, register, BigInt(random.between(-700, 700)));
       }
     }
@@ -182,7 +204,6 @@ function adjust(c: Case, row: RowInfo, instruction: Instruction, random: Random)
     if (random.chance(0.7)) c.code[at + 2] = random.below(4);
   }
 }
-
 
 function fillFloatingPoint(c: Case, random: Random): void {
   const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset, 512);
@@ -207,7 +228,12 @@ function fillFloatingPoint(c: Case, random: Random): void {
 function mxcsr(random: Random): number {
   const masks = random.chance(0.85) ? 0x1f80 : (random.below(64) << 7) & 0x1f80;
   const modes = (random.chance(0.15) ? 0x8000 : 0) | (random.chance(0.15) ? 0x40 : 0);
-  return masks | modes | (random.chance(0.5) ? random.below(4) << 13 : 0) | (random.chance(0.5) ? random.below(64) : 0);
+  return (
+    masks |
+    modes |
+    (random.chance(0.5) ? random.below(4) << 13 : 0) |
+    (random.chance(0.5) ? random.below(64) : 0)
+  );
 }
 
 const usesFloatingPoint = /xmm|mm|st\(|m32fp|m64fp|m80|^F|MXCSR|EMMS/i;
@@ -259,4 +285,3 @@ export function generate(c: Case, row: RowInfo, seed: number, index: number): bo
   if (c.options === 0 && c.codeOffset + c.code.length >= Place.codeBytes) c.codeOffset = 0x10;
   return true;
 }
-

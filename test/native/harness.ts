@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Batch, Case, caseBytes, headerBytes, optionTrapFlag, vectorDone } from './case.ts';
+import { Batch, type Case, caseBytes, headerBytes, optionTrapFlag, vectorDone } from './case.ts';
 
 const sourcePath = join(import.meta.dirname, 'harness.c');
 const buildFolder = join(import.meta.dirname, '../../build/native');
@@ -21,7 +21,8 @@ export class HarnessError extends Error {
 /** Why the native comparison can't run here, or undefined when it can. */
 export function harnessMissing(): string | undefined {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on an x86-64 processor';
-  if (spawnSync('gcc', ['--version'], { stdio: 'ignore' }).status !== 0) return 'gcc is missing: apt-get install gcc libc6-dev';
+  if (spawnSync('gcc', ['--version'], { stdio: 'ignore' }).status !== 0)
+    return 'gcc is missing: apt-get install gcc libc6-dev';
   return undefined;
 }
 
@@ -31,14 +32,27 @@ let built: string | undefined;
 export function buildHarness(): string {
   if (built !== undefined) return built;
   const missing = harnessMissing();
-  if (missing !== undefined) throw new HarnessError(missing.startsWith('gcc') ? 'noCompiler' : 'wrongProcessor', missing);
+  if (missing !== undefined)
+    throw new HarnessError(missing.startsWith('gcc') ? 'noCompiler' : 'wrongProcessor', missing);
   const hash = createHash('sha256').update(readFileSync(sourcePath)).digest('hex').slice(0, 16);
   const binary = join(buildFolder, `harness-${hash}`);
   if (!existsSync(binary)) {
     mkdirSync(buildFolder, { recursive: true });
     const temporary = `${binary}.${process.pid}.tmp`;
-    const options = ['-O3', '-Wall', '-Wextra', '-fno-stack-protector', '-fPIE', '-pie', '-Wl,-z,now', '-mfsgsbase', '-mno-red-zone'];
-    execFileSync('gcc', [...options, '-o', temporary, sourcePath], { stdio: ['ignore', 'inherit', 'inherit'] });
+    const options = [
+      '-O3',
+      '-Wall',
+      '-Wextra',
+      '-fno-stack-protector',
+      '-fPIE',
+      '-pie',
+      '-Wl,-z,now',
+      '-mfsgsbase',
+      '-mno-red-zone',
+    ];
+    execFileSync('gcc', [...options, '-o', temporary, sourcePath], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     renameSync(temporary, binary);
   }
   built = binary;
@@ -80,7 +94,10 @@ export function runNatively(batch: Batch): Batch {
     if (run.status !== 0) {
       const index = new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true);
       const bytesText = index < batch.length ? Buffer.from(batch.at(index).code).toString('hex') : '';
-      throw new HarnessError('failed', `harness ended with ${run.signal ?? run.status} at case ${index} (${bytesText}) ${run.stderr}`);
+      throw new HarnessError(
+        'failed',
+        `harness ended with ${run.signal ?? run.status} at case ${index} (${bytesText}) ${run.stderr}`,
+      );
     }
     const after = new Batch(batch.length);
     after.length = batch.length;

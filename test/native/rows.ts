@@ -2,7 +2,17 @@
  * The instructions that are compared: every legacy encoding that iced-x86 knows, in the features of the x86-64-v2 level.
  * The list is independent of the emulator's own table, so what that table forgets is seen here.
  */
-import { Code, CodeExt, CpuidFeature, Decoder, EncodingKind, Instruction, MandatoryPrefix, OpCodeOperandKind, OpCodeTableKind } from 'iced-x86';
+import {
+  Code,
+  CodeExt,
+  CpuidFeature,
+  Decoder,
+  EncodingKind,
+  Instruction,
+  MandatoryPrefix,
+  OpCodeOperandKind,
+  OpCodeTableKind,
+} from 'iced-x86';
 import type { Mode } from './case.ts';
 import type { Random } from './random.ts';
 
@@ -52,7 +62,12 @@ const mandatoryBytes: Record<number, readonly number[]> = {
 function describe(code: Code): RowInfo {
   const info = CodeExt.opCode(code);
   const kinds = Array.from({ length: info.opCount }, (_, i) => info.opKind(i));
-  const registerInOpcode = [OpCodeOperandKind.r8_opcode, OpCodeOperandKind.r16_opcode, OpCodeOperandKind.r32_opcode, OpCodeOperandKind.r64_opcode];
+  const registerInOpcode = [
+    OpCodeOperandKind.r8_opcode,
+    OpCodeOperandKind.r16_opcode,
+    OpCodeOperandKind.r32_opcode,
+    OpCodeOperandKind.r64_opcode,
+  ];
   const opcode = info.opCodeLength === 2 ? [info.opCode >>> 8, info.opCode & 0xff] : [info.opCode];
   const text = info.instructionString;
   const row: RowInfo = {
@@ -60,7 +75,9 @@ function describe(code: Code): RowInfo {
     name: Code[code],
     text,
     mnemonic: text.split(' ')[0] ?? text,
-    modes: ([16, 32, 64] as const).filter((mode) => info.isAvailableInMode(mode) && (mode !== 64 || info.intelDecoder64)),
+    modes: ([16, 32, 64] as const).filter(
+      (mode) => info.isAvailableInMode(mode) && (mode !== 64 || info.intelDecoder64),
+    ),
     operandSize: info.operandSize,
     addressSize: info.addressSize,
     mandatory: mandatoryBytes[info.mandatoryPrefix] ?? [],
@@ -81,7 +98,10 @@ function describe(code: Code): RowInfo {
 
 /** CPUID features that iced says the instruction needs. */
 export function featuresOf(instruction: Instruction): string[] {
-  return Array.from(instruction.cpuidFeatures() as Iterable<CpuidFeature>, (feature) => CpuidFeature[feature]);
+  return Array.from(
+    instruction.cpuidFeatures() as Iterable<CpuidFeature>,
+    (feature) => CpuidFeature[feature],
+  );
 }
 
 /** Every encoding of the level, system instructions included. WAIT + FNxxx pairs are two instructions here. */
@@ -91,7 +111,8 @@ export function allRows(): RowInfo[] {
   for (const code of Object.values(Code)) {
     if (typeof code !== 'number') continue;
     const info = CodeExt.opCode(code);
-    const wanted = info.encoding === EncodingKind.Legacy && info.isInstruction && !info.fwait && info.table in tableBytes;
+    const wanted =
+      info.encoding === EncodingKind.Legacy && info.isInstruction && !info.fwait && info.table in tableBytes;
     info.free();
     if (!wanted) continue;
     instruction.code = code;
@@ -116,7 +137,8 @@ function prefixesFor(row: RowInfo, mode: Mode, random: Random): number[] {
   if (row.addressSize !== 0) {
     if (row.addressSize !== mode) prefixes.push(0x67);
   } else if (random.chance(mode === 32 ? 0.06 : 0.12)) prefixes.push(0x67);
-  if (random.chance(mode === 32 ? 0.2 : 0.12)) prefixes.push(mode === 32 && random.chance(0.5) ? 0x64 : random.pick(segmentPrefixes));
+  if (random.chance(mode === 32 ? 0.2 : 0.12))
+    prefixes.push(mode === 32 && random.chance(0.5) ? 0x64 : random.pick(segmentPrefixes));
   if (row.canRep && random.chance(0.5)) prefixes.push(row.canRepne && random.chance(0.5) ? 0xf2 : 0xf3);
   if (row.canLock && random.chance(0.25)) prefixes.push(0xf0);
   if (random.chance(0.03)) prefixes.push(random.pick([0x66, 0xf2, 0xf3, 0x2e]));
@@ -186,16 +208,20 @@ export function encode(row: RowInfo, mode: Mode, ip: bigint, random: Random): En
     const bytes = prefixesFor(row, mode, random);
     if (mode === 64) {
       const wide = row.operandSize === 64 && !row.defaultOperandSize64;
-      const rex = (wide ? 8 : random.chance(0.05) && row.operandSize === 0 ? 8 : 0) | (random.chance(0.6) ? random.below(8) : 0);
+      const rex =
+        (wide ? 8 : random.chance(0.05) && row.operandSize === 0 ? 8 : 0) |
+        (random.chance(0.6) ? random.below(8) : 0);
       if (rex !== 0 || random.chance(0.1)) bytes.push(0x40 | rex);
     }
     bytes.push(...row.opcode);
-    if (row.plusRegister || row.plusStack) bytes[bytes.length - 1] = (bytes.at(-1) as number) + random.below(8);
+    if (row.plusRegister || row.plusStack)
+      bytes[bytes.length - 1] = (bytes.at(-1) as number) + random.below(8);
     if (bytes.length > 14) continue;
     attempt.bytes.fill(0);
     attempt.bytes.set(bytes);
     attempt.bytes[bytes.length] = modRm(row, random);
-    for (let i = bytes.length + 1; i < 15; i++) attempt.bytes[i] = i === bytes.length + 1 ? random.below(256) : immediateByte(random);
+    for (let i = bytes.length + 1; i < 15; i++)
+      attempt.bytes[i] = i === bytes.length + 1 ? random.below(256) : immediateByte(random);
     if (!attempt.decode(mode, ip) || attempt.instruction.code !== row.code) continue;
     return {
       bytes: attempt.bytes.slice(0, attempt.instruction.length),

@@ -63,7 +63,10 @@ function operandBits(instruction: Instruction): number {
 function shiftCount(instruction: Instruction, before: Case, bits: number): number {
   const last = instruction.opCount - 1;
   const kind = instruction.opKind(last);
-  const raw = kind === OpKind.Register && instruction.opRegister(last) === Register.CL ? Number(before.gpr(1) & 0xffn) : Number(instruction.immediate(last) & 0xffn);
+  const raw =
+    kind === OpKind.Register && instruction.opRegister(last) === Register.CL
+      ? Number(before.gpr(1) & 0xffn)
+      : Number(instruction.immediate(last) & 0xffn);
   return raw & (bits === 64 ? 63 : 31);
 }
 
@@ -83,8 +86,15 @@ function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case
 }
 
 export function undefinedOf(mnemonic: string, instruction: Instruction, before: Case): Undefined {
-  if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic)) return shiftUndefined(mnemonic, instruction, before);
-  const result: Undefined = { flags: undefinedFlags[mnemonic] ?? 0, destination: false, ulps: 0, status: 0, faultDetails: false };
+  if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic))
+    return shiftUndefined(mnemonic, instruction, before);
+  const result: Undefined = {
+    flags: undefinedFlags[mnemonic] ?? 0,
+    destination: false,
+    ulps: 0,
+    status: 0,
+    faultDetails: false,
+  };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
   if (/^(ENTER|CMPS[BWDQ])$/.test(mnemonic)) result.faultDetails = true;

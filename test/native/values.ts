@@ -2,7 +2,10 @@
 import type { Random } from './random.ts';
 
 const specialBytes = [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff];
-const specialWords = [0, 1, 0xffff_ffff, 0x8000_0000, 0x7fff_ffff, 0xffff, 0x8000, 0x7fff, 0x80, 0xff, 0x7f, 2, 0x1f, 0x20, 0x3f, 0x40];
+const specialWords = [
+  0, 1, 0xffff_ffff, 0x8000_0000, 0x7fff_ffff, 0xffff, 0x8000, 0x7fff, 0x80, 0xff, 0x7f, 2, 0x1f, 0x20, 0x3f,
+  0x40,
+];
 
 /** Writes a general-purpose register value: two little-endian words. */
 export function randomInteger(random: Random, view: DataView, offset: number): void {
@@ -28,8 +31,9 @@ export function randomInteger(random: Random, view: DataView, offset: number): v
 }
 
 const specialSingles = [
-  0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7fa0_0001, 0xffbf_ffff, 1, 0x8000_0001,
-  0x007f_ffff, 0x0080_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x4f00_0000, 0xcf00_0000, 0x4eff_ffff, 0x3f00_0000, 0x4b00_0001, 0x4b80_0000,
+  0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7fa0_0001,
+  0xffbf_ffff, 1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x4f00_0000, 0xcf00_0000,
+  0x4eff_ffff, 0x3f00_0000, 0x4b00_0001, 0x4b80_0000,
 ];
 
 export function randomSingle(random: Random): number {
@@ -42,8 +46,9 @@ export function randomSingle(random: Random): number {
 }
 
 const specialDoubleHighs = [
-  0, 0x8000_0000, 0x3ff0_0000, 0xbff0_0000, 0x7ff0_0000, 0xfff0_0000, 0x7ff8_0000, 0xfff8_0000, 0x7ff0_0001, 0x000f_ffff, 0x0010_0000, 0x7fef_ffff,
-  0x41e0_0000, 0xc1e0_0000, 0x43e0_0000, 0xc3e0_0000, 0x3fe0_0000, 0x4330_0000, 0x4340_0000, 0x36a0_0000, 0x47ef_ffff, 0x47f0_0000, 0x3810_0000,
+  0, 0x8000_0000, 0x3ff0_0000, 0xbff0_0000, 0x7ff0_0000, 0xfff0_0000, 0x7ff8_0000, 0xfff8_0000, 0x7ff0_0001,
+  0x000f_ffff, 0x0010_0000, 0x7fef_ffff, 0x41e0_0000, 0xc1e0_0000, 0x43e0_0000, 0xc3e0_0000, 0x3fe0_0000,
+  0x4330_0000, 0x4340_0000, 0x36a0_0000, 0x47ef_ffff, 0x47f0_0000, 0x3810_0000,
 ];
 
 export function randomDouble(random: Random, view: DataView, offset: number): void {
@@ -68,7 +73,9 @@ export function randomVector(random: Random, view: DataView, offset: number): vo
   const kind = random.below(6);
   if (kind === 0) for (let i = 0; i < 16; i++) view.setUint8(offset + i, random.pick(specialBytes));
   else if (kind === 1) for (let i = 0; i < 16; i += 4) view.setUint32(offset + i, random.u32(), true);
-  else if (kind === 2) for (let i = 0; i < 16; i += 2) view.setUint16(offset + i, random.pick([0, 1, 0x7fff, 0x8000, 0xffff, random.below(65536)]), true);
+  else if (kind === 2)
+    for (let i = 0; i < 16; i += 2)
+      view.setUint16(offset + i, random.pick([0, 1, 0x7fff, 0x8000, 0xffff, random.below(65536)]), true);
   else if (kind === 3) for (let i = 0; i < 16; i += 4) view.setUint32(offset + i, randomSingle(random), true);
   else for (let i = 0; i < 16; i += 8) randomDouble(random, view, offset + i);
 }

@@ -3,7 +3,15 @@
  * images/bench. Port 0xE9 is the debug console, port 0xF4 ends the run.
  */
 import { buildModules } from '../../packages/emulator/src/build.ts';
-import { Cpu, ExitReason, Machine, Region, Segment, SegmentField, segmentBytes } from '../../packages/emulator/src/cpu/layout.ts';
+import {
+  Cpu,
+  ExitReason,
+  Machine,
+  Region,
+  Segment,
+  SegmentField,
+  segmentBytes,
+} from '../../packages/emulator/src/cpu/layout.ts';
 import { createEngine, type WasmEngine } from '../../packages/emulator/src/engine/engine.ts';
 import { loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { MemoryMap } from '../../packages/emulator/src/machine/memory-map.ts';
@@ -67,6 +75,8 @@ export class BareMachine {
       engine.core.hostWritePrepare(BigInt(physical), length);
     };
     machine = new BareMachine(map, engine);
+    map.view.setBigInt64(machine.#cpu + Cpu.features, -1n, true);
+    map.view.setBigInt64(machine.#cpu + Cpu.physicalMask, (1n << 40n) - 1n, true);
     engine.core.resetCpu(machine.#cpu);
     return machine;
   }
@@ -119,7 +129,13 @@ export class BareMachine {
       view.setBigInt64(cpu + Cpu.deadline, 0n, true);
       view.setBigInt64(cpu + Cpu.remaining, 0n, true);
       view.setInt32(cpu + Cpu.exitRequest, 0, true);
-      const end = this.#exited ? 'exit' : reason === ExitReason.shutdown ? 'shutdown' : reason === ExitReason.halt ? 'halt' : undefined;
+      const end = this.#exited
+        ? 'exit'
+        : reason === ExitReason.shutdown
+          ? 'shutdown'
+          : reason === ExitReason.halt
+            ? 'halt'
+            : undefined;
       if (end !== undefined) return { instructions: this.#retired, end };
       if (this.#retired >= limit) return { instructions: this.#retired, end: 'limit' };
     }

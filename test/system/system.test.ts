@@ -1,0 +1,47 @@
+/** The bare-metal guests: what they print on our processor is what the manual says, and what QEMU prints. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { BareMachine } from './bare-machine.ts';
+import {
+  assembleGuest,
+  assemblerMissing,
+  comparableWithQemu,
+  expectedOutput,
+  lines,
+  qemuMissing,
+  runInQemu,
+} from './guest.ts';
+
+const guests = ['faults32', 'limits32', 'paging32', 'gates32', 'long64', 'manual64'];
+/** Guests about what QEMU's TCG does not do; some of their tests would stop it. */
+const notForQemu = new Set(['limits32', 'manual64']);
+const instructionLimit = 20_000_000n;
+
+describe('bare-metal guests', { skip: assemblerMissing() }, () => {
+  for (const name of guests) {
+    test(`${name} sees what the manual says`, async () => {
+      const machine = await BareMachine.create();
+      let text = '';
+      machine.onByte = (byte) => {
+        text += String.fromCharCode(byte);
+      };
+      machine.load(readFileSync(assembleGuest(name)));
+      const { end } = machine.run(instructionLimit);
+      assert.deepEqual(lines(text), expectedOutput(name));
+      assert.equal(end, 'exit');
+    });
+
+    test(
+      `${name} sees the same in QEMU`,
+      { skip: notForQemu.has(name) ? 'about what TCG does not do' : qemuMissing() },
+      () => {
+        const { expected, qemu } = comparableWithQemu(
+          expectedOutput(name),
+          runInQemu(name, assembleGuest(name)),
+        );
+        assert.deepEqual(qemu, expected);
+      },
+    );
+  }
+});
