@@ -287,8 +287,10 @@ export class RtcMc146818 extends StatefulDevice<State> {
     else this.state.offsetNs += moved - wall;
   }
 
+  /** Looks at nothing but the saved flags: what became due since is found where the machine that was saved finds it. */
   protected override stateChanged(): void {
-    this.#update();
+    this.#irq.set((this.#cmos(Register.c) & C.irq) !== 0);
+    this.#schedule(this.#clock.now(), this.#periodNs());
   }
 }
 

@@ -236,4 +236,10 @@ export class Board {
   reset(): void {
     for (const device of this.devices) device.reset();
   }
+
+  /** Devices in the order of restoring: the interrupt controllers last, since they hold the levels that the others drive meanwhile. */
+  get restoreOrder(): Device[] {
+    const controllers: Device[] = [this.pic, this.ioApic, this.lapic];
+    return [...this.devices.filter((device) => !controllers.includes(device)), ...controllers];
+  }
 }

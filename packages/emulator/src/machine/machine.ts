@@ -1,0 +1,625 @@
+/**
+ * A machine: processor, memory, board and virtual time. It is a function of its description, its inputs and their stamps alone; what
+ * happens at one instruction count always happens in the same order:
+ *
+ *   1. inputs stamped with this count (before 2 when the processor runs; after 2 while it waits in HLT)
+ *   2. timers that are due, earliest first
+ *   3. an interrupt, when the processor can take one
+ *   4. instructions, up to the next deadline
+ *
+ * `run` returns only before 1 at a count it has just reached, so a host that stops often and one that never does see the same machine.
+ */
+import { Cpu, CpuEvent, ExitReason, Flag, Machine as MachineField, Region } from '../cpu/layout.ts';
+import type { AccessSize } from '../devices/device.ts';
+import type { TextScreen } from '../devices/vga-text.ts';
+import type { BootPlan } from '../boot/plan.ts';
+import { applyBootState } from './boot-state.ts';
+import { VirtualClock } from './clock.ts';
+import { CpuBlock, cpuStateSchema, type CpuState } from './cpu-state.ts';
+import type { MachineDescription } from './description.ts';
+import type { Engine, EngineHost } from './engine-interface.ts';
+import { MachineError } from './errors.ts';
+import { hashValue, sha256, toHex, type Hash, type HashFactory } from './hash.ts';
+import { checkInput, type LoggedInput, type MachineInput } from './inputs.ts';
+import { MachineMemory } from './machine-memory.ts';
+import type { MemoryMap } from './memory-map.ts';
+import { Board, type BoardSignals, type MachineBackends } from './pc.ts';
+import {
+  checkSpace,
+  isZeroPage,
+  restoreSpace,
+  saveSpace,
+  type DescribedSnapshot,
+  type MachineSnapshot,
+} from './snapshot.ts';
+import { machineState } from './time-state.ts';
+
+/** Why `run` returned. */
+export type RunReason =
+  /** The asked-for instruction count or time is reached. */
+  | 'limit'
+  /** The processor waits for an interrupt: until `nextEventNs`, or for an input when that is absent. */
+  | 'idle'
+  /** HLT with interrupts off: only an NMI or a reset ends that. */
+  | 'halted'
+  | 'breakpoint'
+  | 'paused'
+  | 'powerOff'
+  /** The guest reset the machine; devices and processor are in their power-on state. Without a ROM the caller boots again. */
+  | 'reset'
+  /** Triple fault, with `tripleFault: 'stop'`. */
+  | 'shutdown'
+  | 'debugExit';
+
+export interface RunResult {
+  reason: RunReason;
+  instructions: bigint;
+  timeNs: bigint;
+  /** Exit status asked for by the debug exit device. */
+  status?: number;
+  nextEventNs?: bigint;
+}
+
+export interface RunOptions {
+  /** At most this many instructions. */
+  instructions?: number | bigint;
+  /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
+  untilNs?: bigint;
+  /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
+  idle?: 'skip' | 'wait';
+}
+
+/** Idle skips that retire no instruction, after which `run` returns to its caller (reason `limit`). */
+const maxIdleSteps = 10_000;
+/** No run of the engine is longer than this, whatever the deadline. */
+const maxSlice = 1n << 40n;
+
+export interface MachineParts {
+  description: MachineDescription;
+  memory: MemoryMap;
+  backends: MachineBackends & { hash?: HashFactory; input?: (entry: LoggedInput) => void };
+}
+
+export class Machine {
+  readonly description: MachineDescription;
+  readonly memory: MachineMemory;
+  readonly #map: MemoryMap;
+  readonly #clock: VirtualClock;
+  readonly #board: Board;
+  readonly #cpu: CpuBlock;
+  readonly #backends: MachineParts['backends'];
+  #engine: Engine | undefined;
+  #running = false;
+  #outcome: { reason: RunReason; status?: number } | undefined;
+  #resetRequested = false;
+  #pauseRequested = false;
+  readonly #breakpoints = new Set<bigint>();
+  #replay: LoggedInput[] = [];
+  #hasBase = false;
+
+  /** Use createMachine. */
+  constructor({ description, memory, backends }: MachineParts) {
+    this.description = description;
+    this.#map = memory;
+    this.#backends = backends;
+    this.#cpu = new CpuBlock(memory.memory, Region.cpuBlocks);
+    this.#clock = new VirtualClock(memory.view, () => this.#cpu.retired);
+    this.#clock.armed = (atNs) => {
+      this.#shortenSlice(atNs);
+    };
+    this.#board = new Board({ description, clock: this.#clock, memory, backends, signals: this.#signals() });
+    this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
+  }
+
+  get engine(): Engine {
+    if (this.#engine === undefined) throw new TypeError('the machine has no engine yet');
+    return this.#engine;
+  }
+
+  /** Called once by createMachine. */
+  attachEngine(engine: Engine): void {
+    this.#engine = engine;
+    this.#map.prepareWrite = (physical, length) => {
+      engine.core.hostWritePrepare(BigInt(physical), length);
+    };
+    this.#clock.setBase({ ns: 0n, count: 0n, rate: this.description.timeRate });
+    this.#seedRandom(this.description.randomSeed);
+    this.#powerOn();
+  }
+
+  // --- wiring ---
+
+  /** The functions that core and engine import. */
+  host(): EngineHost {
+    const { bus } = this.#board;
+    return {
+      ioRead: (port, size) => bus.readPort(port & 0xffff, size),
+      ioWrite: (port, size, value) => {
+        bus.writePort(port & 0xffff, size, value);
+      },
+      mmioRead: (low, high, size) => this.#readMemory(low >>> 0, high, size),
+      mmioWrite: (low, high, size, value) => {
+        if (high === 0 && !this.#map.writeSplit(low >>> 0, size, value))
+          bus.writeMemory(low >>> 0, size, value);
+      },
+      cpuEvent: (_cpu, what) => {
+        this.#cpuEvent(what);
+      },
+    };
+  }
+
+  #readMemory(low: number, high: number, size: AccessSize): number {
+    if (high !== 0) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
+    return this.#map.readSplit(low, size) ?? this.#board.bus.readMemory(low, size);
+  }
+
+  #signals(): BoardSignals {
+    return {
+      intr: {
+        set: (level) => {
+          this.#cpu.setWord(Cpu.intrPending, level ? 1 : 0);
+          if (level) this.#stopSlice();
+        },
+      },
+      nmi: () => {
+        this.#cpu.setWord(Cpu.nmiPending, 1);
+        this.#stopSlice();
+      },
+      reset: () => {
+        this.#resetRequested = true;
+        this.#stopSlice();
+      },
+      powerOff: () => {
+        this.#finish('powerOff');
+      },
+      debugExit: (status) => {
+        this.#finish('debugExit', status);
+      },
+      mapChanged: () => {
+        this.#engine?.core.flushTlbAll(this.#cpu.address);
+      },
+      a20: (enabled) => {
+        this.#map.view.setUint32(
+          Region.machine + MachineField.a20Mask,
+          enabled ? 0xffff_ffff : 0xffef_ffff,
+          true,
+        );
+        this.#engine?.core.flushTlbAll(this.#cpu.address);
+      },
+      cr8: {
+        get: () => Number(this.#cpu.wide(Cpu.cr8)),
+        set: (value) => {
+          this.#cpu.setWide(Cpu.cr8, BigInt(value));
+        },
+      },
+      tscOffset: () => this.#cpu.wide(Cpu.tscOffset),
+    };
+  }
+
+  #finish(reason: RunReason, status?: number): void {
+    this.#outcome ??= status === undefined ? { reason } : { reason, status };
+    this.#stopSlice();
+  }
+
+  #cpuEvent(what: number): void {
+    const { lapic } = this.#board;
+    switch (what) {
+      case CpuEvent.apicBase:
+        lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
+        return;
+      case CpuEvent.writeTscDeadline:
+        lapic.writeTscDeadline((this.#low32(Cpu.gpr + 16) << 32n) | this.#low32(Cpu.gpr));
+        return;
+      case CpuEvent.readTscDeadline: {
+        const value = lapic.readTscDeadline();
+        this.#cpu.setWide(Cpu.gpr, value & 0xffff_ffffn);
+        this.#cpu.setWide(Cpu.gpr + 16, value >> 32n);
+        return;
+      }
+      case CpuEvent.taskPriority:
+        lapic.update();
+        return;
+      case CpuEvent.fpuError:
+        this.#board.systemControl.signalFpuError();
+        return;
+      default:
+    }
+  }
+
+  #low32(offset: number): bigint {
+    return this.#cpu.wide(offset) & 0xffff_ffffn;
+  }
+
+  /** Ends the engine's slice after the current instruction. Host calls come only at exact points. */
+  #stopSlice(): void {
+    if (this.#running) this.#cpu.setDeadline(this.#cpu.retired);
+  }
+
+  #shortenSlice(atNs: bigint): void {
+    if (!this.#running) return;
+    const count = this.#clock.countAt(atNs);
+    const retired = this.#cpu.retired;
+    if (count < this.#cpu.wide(Cpu.deadline)) this.#cpu.setDeadline(count > retired ? count : retired);
+  }
+
+  // --- power and boot ---
+
+  #seedRandom(seed: bigint): void {
+    const at = Region.machine + MachineField.randomState;
+    this.#map.view.setBigUint64(at, BigInt.asUintN(64, seed), true);
+    this.#map.view.setBigUint64(at + 8, BigInt.asUintN(64, seed * 0x9e37_79b9_7f4a_7c15n + 1n), true);
+  }
+
+  /** RESET#: devices and processor; RAM stays. */
+  #powerOn(): void {
+    this.engine.core.resetCpu(this.#cpu.address);
+    this.#board.reset();
+    this.#board.lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
+    this.engine.core.flushTlbAll(this.#cpu.address);
+    if (this.description.romBytes === 0) this.#map.write(this.rsdpAddress, this.#board.acpi.bytes);
+  }
+
+  /** Guest-physical address of the ACPI root pointer (not with a ROM: firmware makes its own tables). */
+  get rsdpAddress(): number {
+    return this.#board.acpi.rsdpAddress;
+  }
+
+  /** Resets the machine and loads a plan made by one of the loaders of boot/. Throws MachineError. */
+  boot(plan: BootPlan): void {
+    const romBytes = plan.rom?.length ?? 0;
+    if (romBytes > this.description.romBytes)
+      throw new MachineError(
+        'MACHINE_ROM_SIZE',
+        `the firmware image has ${String(romBytes)} bytes, the machine's ROM ${String(this.description.romBytes)}`,
+        'describe the machine with romBytes as large as the image',
+      );
+    this.#powerOn();
+    if (plan.rom !== undefined) this.#map.writeRom(plan.rom);
+    for (const { address, bytes } of plan.writes) this.#map.write(address, bytes);
+    if (plan.cpu !== undefined) applyBootState(this.#cpu, plan.cpu);
+    this.engine.core.updateMode(this.#cpu.address);
+    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.engine.dropAllCode();
+    this.#outcome = undefined;
+    this.#resetRequested = false;
+  }
+
+  // --- inputs ---
+
+  /** Applies an input now and reports it to the log. Only between runs. Throws MachineError for what no machine can take. */
+  input(input: MachineInput): void {
+    checkInput(input);
+    this.#apply(input);
+    this.#backends.input?.({ instructions: this.instructions, timeNs: this.timeNs, input });
+  }
+
+  /** Inputs to apply at their stamps, in order, as logged by another run from the same state. */
+  replay(log: readonly LoggedInput[]): void {
+    for (const { input } of log) checkInput(input);
+    this.#replay.push(...log);
+  }
+
+  #apply(input: MachineInput): void {
+    if (this.#halted || input.kind === 'flush') this.#clock.fireDue();
+    const board = this.#board;
+    switch (input.kind) {
+      case 'serial':
+        board.uarts[input.port]?.receive(input.bytes);
+        return;
+      case 'key':
+        board.keyboardController?.key(input.code, input.pressed);
+        return;
+      case 'mouse':
+        board.keyboardController?.moveMouse(input);
+        return;
+      case 'nmi':
+        this.#cpu.setWord(Cpu.nmiPending, 1);
+        return;
+      case 'powerButton':
+        board.pm.pressPowerButton();
+        return;
+      case 'reset':
+        this.#resetRequested = true;
+        return;
+      case 'rate':
+        this.#clock.setRate(input.rate);
+        return;
+      case 'wallClock':
+        board.rtc.setWallClock(input.epochNs);
+        return;
+      case 'generation':
+        board.generation.setGeneration(input.generation);
+        return;
+      case 'flush':
+        this.engine.core.flushTlbAll(this.#cpu.address);
+        this.engine.core.beginDirtyInterval();
+    }
+  }
+
+  #applyReplay(): void {
+    for (;;) {
+      const [next] = this.#replay;
+      if (next === undefined || next.instructions > this.instructions) return;
+      if (this.#halted && next.timeNs > this.timeNs) return;
+      this.#replay.shift();
+      this.#apply(next.input);
+    }
+  }
+
+  // --- running ---
+
+  get instructions(): bigint {
+    return this.#cpu.retired;
+  }
+  get timeNs(): bigint {
+    return this.#clock.now();
+  }
+  get #halted(): boolean {
+    return this.#cpu.word(Cpu.halted) !== 0;
+  }
+
+  /** Makes a `run` that is in progress (a backend may call this) return with `paused` after the current instruction. */
+  pause(): void {
+    this.#pauseRequested = true;
+    this.#stopSlice();
+  }
+
+  /** Instruction breakpoint at an offset in CS (linear address in flat code). */
+  addBreakpoint(rip: bigint): void {
+    this.#breakpoints.add(rip);
+  }
+  removeBreakpoint(rip: bigint): void {
+    this.#breakpoints.delete(rip);
+  }
+
+  run(options: RunOptions = {}): RunResult {
+    const start = this.instructions;
+    const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
+    let idleSteps = 0;
+    for (;;) {
+      const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
+      if (ended !== undefined) return ended;
+      this.#clock.rebase();
+      this.#applyReplay();
+      this.#clock.fireDue();
+      if (this.#breakpoints.has(this.#cpu.wide(Cpu.rip)) && this.instructions > start)
+        return this.#result('breakpoint');
+      if (this.#halted && !this.#interruptReady()) {
+        const waiting = this.#idle(options);
+        if (waiting !== undefined) return waiting;
+        idleSteps++;
+        continue;
+      }
+      const before = this.instructions;
+      this.#slice(this.#deadline(limit, options.untilNs));
+      if (this.instructions > before) idleSteps = 0;
+    }
+  }
+
+  #result(reason: RunReason, more: Partial<RunResult> = {}): RunResult {
+    return { reason, instructions: this.instructions, timeNs: this.timeNs, ...more };
+  }
+
+  /** Power-off, reset and the like, found after the instruction that asked for them. */
+  #ended(): RunResult | undefined {
+    if (this.#resetRequested) {
+      this.#resetRequested = false;
+      this.#powerOn();
+      if (this.description.romBytes === 0) return this.#result('reset');
+    }
+    if (this.#outcome !== undefined) {
+      const { reason, status } = this.#outcome;
+      this.#outcome = undefined;
+      return this.#result(reason, status === undefined ? {} : { status });
+    }
+    if (!this.#pauseRequested) return undefined;
+    this.#pauseRequested = false;
+    return this.#result('paused');
+  }
+
+  #atLimit(limit: bigint | undefined, untilNs: bigint | undefined, idleSteps: number): RunResult | undefined {
+    const reached =
+      (limit !== undefined && this.instructions >= limit) ||
+      (untilNs !== undefined && this.timeNs >= untilNs) ||
+      idleSteps >= maxIdleSteps;
+    return reached ? this.#result('limit') : undefined;
+  }
+
+  /** Instruction count at which the engine must come back. */
+  #deadline(limit: bigint | undefined, untilNs: bigint | undefined): bigint {
+    const now = this.instructions;
+    let deadline = now + maxSlice;
+    const consider = (count: bigint | undefined): void => {
+      if (count !== undefined && count < deadline) deadline = count > now ? count : now + 1n;
+    };
+    const next = this.#clock.nextDeadline();
+    consider(limit);
+    consider(next === undefined ? undefined : this.#clock.countAt(next));
+    consider(untilNs === undefined ? undefined : this.#clock.countAt(untilNs));
+    consider(this.#replay[0]?.instructions);
+    if (this.#breakpoints.size > 0) consider(now + 1n);
+    return deadline;
+  }
+
+  #slice(deadline: bigint): void {
+    this.#cpu.setDeadline(deadline);
+    this.#running = true;
+    let reason: number;
+    try {
+      reason = this.engine.run(this.#cpu.address);
+    } finally {
+      this.#running = false;
+    }
+    if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
+    else if (reason === ExitReason.shutdown) this.#shutdown();
+  }
+
+  #interruptReady(): boolean {
+    const cpu = this.#cpu;
+    if (cpu.word(Cpu.nmiPending) !== 0 && cpu.word(Cpu.nmiBlocked) === 0) return true;
+    return cpu.word(Cpu.intrPending) !== 0 && (cpu.word(Cpu.systemFlags) & Flag.if) !== 0;
+  }
+
+  #takeInterrupt(): void {
+    const cpu = this.#cpu;
+    const { core } = this.engine;
+    if (cpu.word(Cpu.nmiPending) !== 0 && cpu.word(Cpu.nmiBlocked) === 0) core.injectNmi(cpu.address);
+    else core.injectInterrupt(cpu.address, this.#board.lapic.acknowledge());
+  }
+
+  /** Triple fault: the chipset of a PC answers the shutdown cycle with a reset. */
+  #shutdown(): void {
+    if (this.description.tripleFault === 'reset') this.#resetRequested = true;
+    else this.#finish('shutdown');
+  }
+
+  /** HLT and nothing to take: lets virtual time pass, or tells the caller. */
+  #idle({ idle = 'skip', untilNs }: RunOptions): RunResult | undefined {
+    const replay = this.#replay[0];
+    const timer = this.#clock.nextDeadline();
+    const input =
+      replay !== undefined && replay.instructions <= this.instructions ? replay.timeNs : undefined;
+    if (input === undefined && (this.#cpu.word(Cpu.systemFlags) & Flag.if) === 0)
+      return this.#result('halted');
+    let next = timer;
+    for (const other of [input, untilNs])
+      if (other !== undefined && (next === undefined || other < next)) next = other;
+    if (next === undefined) return this.#result('idle');
+    if (idle === 'wait' && next !== input) return this.#result('idle', { nextEventNs: next });
+    this.#clock.skipTo(next);
+    return undefined;
+  }
+
+  /** While the processor waits (`idle`): lets virtual time pass up to `toNs`, but not beyond the next event. */
+  passTime(toNs: bigint): void {
+    if (!this.#halted) return;
+    const next = this.#clock.nextDeadline();
+    this.#clock.skipTo(next !== undefined && next < toNs ? next : toNs);
+  }
+
+  // --- looking and changing ---
+
+  /** Registers by name (cpu-state.ts). */
+  registers(): CpuState {
+    return this.#cpu.save();
+  }
+
+  /** Changes registers, for debuggers; throws DeviceStateError for values that no processor can hold. */
+  setRegisters(change: Partial<CpuState>): void {
+    this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));
+    this.engine.core.updateMode(this.#cpu.address);
+    this.engine.core.flushTlbAll(this.#cpu.address);
+  }
+
+  /** The text screen; undefined when the machine has no VGA. */
+  screen(): TextScreen | undefined {
+    return this.#board.vga?.screen(this.#map.spaceBytes('vram'));
+  }
+
+  /** Keyboard LEDs: bit 0 scroll, 1 num, 2 caps. */
+  get leds(): number {
+    return this.#board.keyboardController?.leds ?? 0;
+  }
+
+  // --- snapshots ---
+
+  #deviceStates(): MachineSnapshot['devices'] {
+    const states: MachineSnapshot['devices'] = {};
+    for (const device of this.#board.devices)
+      states[device.name] = { version: device.version, state: device.save() };
+    const time = machineState.save({
+      baseNs: this.#clock.baseNs,
+      baseCount: this.#clock.baseCount,
+      rate: this.#clock.rate,
+      random0: this.#randomWord(0),
+      random1: this.#randomWord(8),
+    });
+    states['machine'] = { version: machineState.version, state: time };
+    return states;
+  }
+
+  #randomWord(offset: number): bigint {
+    return this.#map.view.getBigInt64(Region.machine + MachineField.randomState + offset, true);
+  }
+
+  /** SHA-256, as hex, over everything a guest could ever notice. Equal states hash alike whatever engine or host ran them. */
+  stateHash(): string {
+    const hash: Hash = (this.#backends.hash ?? sha256)();
+    const devices: Record<string, unknown> = { ...this.#deviceStates() };
+    delete devices['machine']; // how time is written down may differ; the time itself may not
+    hashValue(hash, {
+      instructions: this.instructions,
+      timeNs: this.timeNs,
+      fraction: this.#clock.fraction,
+      rate: this.#clock.rate,
+      random: [this.#randomWord(0), this.#randomWord(8)],
+      cpus: [this.#cpu.save()],
+      devices,
+    });
+    for (const space of this.#map.spaces) {
+      hashValue(hash, space.name);
+      for (let at = space.address; at < space.address + space.bytes; at += 4096) {
+        if (isZeroPage(this.#map, at)) continue;
+        hashValue(hash, at - space.address);
+        hash.update(this.#map.bytes.subarray(at, at + 4096));
+      }
+    }
+    return toHex(hash.digest());
+  }
+
+  /** The state now; pages since the last snapshot (all of them the first time, or with `full`). Only between runs. */
+  snapshot(options: { full?: boolean } = {}): DescribedSnapshot {
+    const full = options.full === true || !this.#hasBase;
+    this.#clock.fireDue();
+    const spaces = this.#map.spaces.map((space) => saveSpace(this.#map, space, full));
+    this.input({ kind: 'flush' });
+    this.#hasBase = true;
+    return {
+      description: this.description,
+      cpus: [this.#cpu.save()],
+      devices: this.#deviceStates(),
+      instructions: this.instructions,
+      virtualTimeNs: this.timeNs,
+      spaces,
+    };
+  }
+
+  /** Takes over a full snapshot of a machine with the same description. Throws MachineError or DeviceStateError, the machine then being unusable. */
+  restore(snapshot: MachineSnapshot): void {
+    const saved = this.#map.spaces.map((space) =>
+      checkSpace(space, snapshot.spaces.find(({ name }) => name === space.name)),
+    ); // prettier-ignore
+    const cpu = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
+    const time = machineState.restore(
+      snapshot.devices['machine']?.state,
+      snapshot.devices['machine']?.version ?? 0,
+    );
+    this.#map.spaces.forEach((space, n) => {
+      restoreSpace(this.#map, space, saved[n] as MachineSnapshot['spaces'][number]);
+    });
+    this.#cpu.setRetired(snapshot.instructions);
+    this.#clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
+    const random = Region.machine + MachineField.randomState;
+    this.#map.view.setBigInt64(random, time.random0, true);
+    this.#map.view.setBigInt64(random + 8, time.random1, true);
+    this.#cpu.restore(cpu);
+    this.engine.core.updateMode(this.#cpu.address);
+    for (const device of this.#board.restoreOrder) {
+      const entry = snapshot.devices[device.name];
+      if (entry === undefined)
+        throw new MachineError(
+          'MACHINE_SNAPSHOT_INVALID',
+          `snapshot: device ${device.name} is missing`,
+          'use a snapshot made for this machine',
+        );
+      device.restore(entry.state, entry.version);
+    }
+    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.engine.dropAllCode();
+    this.engine.core.beginDirtyInterval();
+    this.#hasBase = true;
+    this.#outcome = undefined;
+    this.#resetRequested = false;
+    this.#replay = [];
+  }
+}
