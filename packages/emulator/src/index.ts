@@ -1,1 +1,30 @@
-export {};
+/**
+ * The library: make a machine from a description and backends, run it for a number of instructions or until something happens, give it
+ * input, look at registers, memory and screen, take snapshots and go on from them. Runs in Node and in browsers.
+ *
+ * @example
+ * const machine = await createMachine({ description: { memoryBytes: 64 << 20 }, engine: nodeEngine });
+ * machine.boot(plan);
+ * const result = machine.run({ instructions: 1_000_000 });
+ */
+export { createMachine, restoreMachine } from './machine/create.ts';
+export type { CreateMachineOptions } from './machine/create.ts';
+export { Machine } from './machine/machine.ts';
+export type { MachineParts, RunOptions, RunReason, RunResult } from './machine/machine.ts';
+export { cpuModels, defaultDescription, describeMachine } from './machine/description.ts';
+export type { CpuModelName, MachineDescription } from './machine/description.ts';
+export { MachineError } from './machine/errors.ts';
+export type { MachineErrorCode } from './machine/errors.ts';
+export { generationPort, type MachineBackends } from './machine/pc.ts';
+export type { LoggedInput, MachineInput } from './machine/inputs.ts';
+export type { DescribedSnapshot, MachineSnapshot, SpaceSnapshot } from './machine/snapshot.ts';
+export { gprNames, type CpuState, type SegmentState } from './machine/cpu-state.ts';
+export type { Engine, EngineCore, EngineFactory, EngineHost } from './machine/engine-interface.ts';
+export { sha256, toHex, type Hash, type HashFactory } from './machine/hash.ts';
+export { DeviceStateError } from './devices/schema.ts';
+export { GenerationPort } from './devices/debug-ports.ts';
+export { keyCodes } from './devices/ps2-keyboard.ts';
+export type { TextScreen } from './devices/vga-text.ts';
+export { createEngine } from './engine/engine.ts';
+export type { EngineModules, WasmEngine } from './engine/engine.ts';
+export * from './boot/index.ts';

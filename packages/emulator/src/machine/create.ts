@@ -1,0 +1,49 @@
+/** Makes a machine: memory, board, processor model, engine. */
+import { installCpuModel } from '../cpu/cpuid-models.ts';
+import { Region } from '../cpu/layout.ts';
+import { describeMachine, type MachineDescription } from './description.ts';
+import type { EngineFactory } from './engine-interface.ts';
+import { Machine, type MachineParts } from './machine.ts';
+import { MemoryMap } from './memory-map.ts';
+import type { MachineSnapshot } from './snapshot.ts';
+
+export interface CreateMachineOptions {
+  /** What is not given has the defaults of `defaultDescription`. */
+  description: Partial<MachineDescription>;
+  backends?: MachineParts['backends'];
+  /** For example `nodeEngine` of `@revenant/emulator/host-node`. */
+  engine: EngineFactory;
+}
+
+/** A machine at its power-on state. Throws MachineError for a description that can't be built. */
+export async function createMachine({
+  description,
+  backends = {},
+  engine,
+}: CreateMachineOptions): Promise<Machine> {
+  const full = describeMachine(description);
+  const memory = new MemoryMap({
+    ramBytes: full.memoryBytes,
+    romBytes: full.romBytes,
+    vga: full.machine === 'pc',
+  });
+  installCpuModel(memory.view, Region.cpuBlocks, full.cpu.model, { apicId: 0, cpuCount: 1 });
+  const machine = new Machine({ description: full, memory, backends });
+  machine.attachEngine(await engine({ memory: memory.memory, host: machine.host() }));
+  return machine;
+}
+
+/** A machine that goes on where the snapshot was taken. Throws MachineError or DeviceStateError for one that can't be used. */
+export async function restoreMachine(options: {
+  snapshot: MachineSnapshot;
+  backends?: MachineParts['backends'];
+  engine: EngineFactory;
+}): Promise<Machine> {
+  const { snapshot, ...others } = options;
+  const machine = await createMachine({
+    ...others,
+    description: snapshot.description as Partial<MachineDescription>,
+  });
+  machine.restore(snapshot);
+  return machine;
+}
