@@ -8,11 +8,13 @@
 //  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the chains of what is kept. A writer shares contents only with packs that its
 //     last committed checkpoint reaches, which is the newest listed one or a later one; so, by induction, later
 //     checkpoints reach only packs that the newest one reaches, or newer packs. All of these are kept.
-//  4. Note the condemned ids and the epoch, then read the owner record again. A takeover raises its epoch first and reads the
+//  4. Note the condemned ids and the epoch, then read the owner record again: it must be as in step 1, or all that was
+//     judged by its lineage is void. A takeover raises its epoch first and reads the
 //     condemned ids then: so either we see the raised epoch here and stop, or it sees them and resumes from none of them.
 //  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
 //  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
 //     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
+import { isDeepStrictEqual } from 'node:util';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
@@ -113,7 +115,8 @@ export async function collectGarbage(
   if (!(await stillDamaged(store, survey, damaged, options.key)))
     return { ...report, skipped: 'two looks at the checkpoints disagree' };
   const newest = known.at(-1);
-  if (newest === undefined && damaged.length > 0) return { ...report, skipped: 'no checkpoint is intact' };
+  const expected = damaged.length > 0 || owner.lineage.at(-1)?.from !== null;
+  if (newest === undefined && expected) return { ...report, skipped: 'no checkpoint is intact' };
 
   report.kept = keep(known, options.policy ?? DEFAULT_RETENTION, (options.host ?? systemHost).wallClockMs());
   report.removed = condemn(survey, report.kept, newest?.id);
@@ -254,16 +257,19 @@ async function remove(
   const host = options.host ?? systemHost;
   const note = `${condemnedPrefix(vmId)}${newNonce(host)}`;
   const ids = report.removed.toSorted((a, b) => compareIds(b, a));
-  if (ids.length > 0) {
-    await putRecord(store, host, note, { epoch, ids: ids.map(formatId) }, undefined);
-    const now = (await readOwner(store, vmId))?.record;
-    if (now?.epoch !== epoch || now.state === 'deleted') {
-      await store.delete([note]);
-      return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'a takeover began' };
-    }
-    // Newest first: a delta goes before what it needs.
-    await store.delete(ids.map((id) => manifestKey(vmId, id)));
+  if (ids.length > 0) await putRecord(store, host, note, { epoch, ids: ids.map(formatId) }, undefined);
+  // Also when only packs go: a lineage that is over sees none of the checkpoints that came after it.
+  const now = (await readOwner(store, vmId))?.record;
+  if (
+    now?.epoch !== epoch ||
+    now.state === 'deleted' ||
+    !isDeepStrictEqual(now.lineage, survey.owner.lineage)
+  ) {
+    if (ids.length > 0) await store.delete([note]);
+    return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'a takeover began' };
   }
+  // Newest first: a delta goes before what it needs.
+  await store.delete(ids.map((id) => manifestKey(vmId, id)));
   await store.delete(garbage.map((name) => packsPrefix(vmId) + name));
   await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey)]);
   return report;

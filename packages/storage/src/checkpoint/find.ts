@@ -75,7 +75,7 @@ async function readNote(store: ObjectStore, key: string): Promise<Record<string,
 /**
  * The newest intact checkpoint of a lineage. What a collector is removing does not count; but a note is void for a
  * checkpoint that a later epoch has resumed from: that collector has stopped, or will.
- * @param only consider this one alone.
+ * @param options `only`: consider this one alone; `before`: consider earlier ones.
  * @returns its id (null: there is none), and the newer ones that were refused.
  * @throws StoreError when the store fails; `KEY_NEEDED`, `KEY_WRONG`, `CHECKPOINT_NEWER`: these are no damage.
  */
@@ -83,18 +83,22 @@ export async function findNewestIntact(
   store: ObjectStore,
   vmId: string,
   lineage: readonly LineageEntry[],
-  options: { key?: CheckpointKey | undefined; only?: CheckpointId } = {},
+  options: { key?: CheckpointKey | undefined; only?: CheckpointId; before?: CheckpointId | undefined } = {},
 ): Promise<{ id: CheckpointId | null; refused: Refusal[] }> {
   const notes = await readCondemned(store, vmId);
   const condemned = (id: CheckpointId): boolean =>
     notes.some(
       ({ epoch, ids }) => ids.some((each) => sameId(each, id)) && !isResumePointAfter(lineage, id, epoch),
     );
-  const { only } = options;
+  const { only, before } = options;
   if (only !== undefined && condemned(only))
     return { id: null, refused: [{ id: only, reason: 'is being removed by a collector' }] };
   const ids = (await listManifests(store, vmId)).filter(
-    (id) => isVisible(lineage, id) && !condemned(id) && (only === undefined || sameId(id, only)),
+    (id) =>
+      isVisible(lineage, id) &&
+      !condemned(id) &&
+      (only === undefined || sameId(id, only)) &&
+      (before === undefined || compareIds(id, before) < 0),
   );
   if (ids.length === 0) return { id: null, refused: [] };
   const packs = await listPacks(store, vmId);

@@ -87,10 +87,12 @@ export class PackReader {
     const loaded = new Map<number, Uint8Array>();
     const wanted = new Set(slots);
     for (const range of this.#ranges(head, slots)) {
-      const bytes = await this.#fetch(ref, range);
-      const pages = await this.#decode(head, range, bytes);
+      const { bytes, bad } = await this.#decode(head, range, await this.#fetch(ref, range));
       for (const [i, slot] of range.slots.entries()) {
-        const page = pages.subarray(i * ref.pageSize, (i + 1) * ref.pageSize);
+        // A damaged neighbour that nobody asked for is nobody's loss.
+        if (bad.has(i) && wanted.has(slot)) throw this.#damagedPage(ref, slot);
+        if (bad.has(i)) continue;
+        const page = bytes.subarray(i * ref.pageSize, (i + 1) * ref.pageSize);
         loaded.set(slot, page);
         // In bulk a page is wanted once: only its neighbours are worth keeping.
         if (slots.length <= BULK_PAGES || !wanted.has(slot)) this.#remember(ref, slot, page);
@@ -132,7 +134,11 @@ export class PackReader {
     return bytes;
   }
 
-  async #decode(head: PackHead, range: Range, bytes: Uint8Array): Promise<Uint8Array> {
+  async #decode(
+    head: PackHead,
+    range: Range,
+    bytes: Uint8Array,
+  ): Promise<{ bytes: Uint8Array; bad: Set<number> }> {
     const name = this.#options.prefix + head.ref.name;
     const hashes = new Uint8Array(range.slots.length * PAGE_HASH_BYTES);
     const lengths = new Uint32Array(range.slots.length);
@@ -149,13 +155,12 @@ export class PackReader {
     }
     const data = Buffer.concat(pieces);
     const decoded = await this.#options.pool.decode({ pageSize: head.ref.pageSize, hashes, lengths, data });
-    const bad = decoded.bad[0];
-    if (bad !== undefined)
-      throw new StorageError(
-        'CHECKPOINT_DAMAGED',
-        `${name}: page ${String(range.slots[bad])} of the pack is damaged`,
-      );
-    return decoded.bytes;
+    return { bytes: decoded.bytes, bad: new Set(decoded.bad) };
+  }
+
+  #damagedPage(ref: PackRef, slot: number): StorageError {
+    const name = this.#options.prefix + ref.name;
+    return new StorageError('CHECKPOINT_DAMAGED', `${name}: page ${String(slot)} of the pack is damaged`);
   }
 
   #cached(ref: PackRef, slot: number): Uint8Array | undefined {

@@ -14,6 +14,7 @@ import { PageSource } from './page-source.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
 import type { PackRef } from './pack.ts';
+import { verifyCheckpoint } from '../inspect/verify.ts';
 import { readWorkingSet, type WorkingSet } from './working-set.ts';
 
 export interface ReadOptions {
@@ -29,6 +30,8 @@ export interface OpenOptions extends ReadOptions {
   id?: CheckpointId;
   /** When the newest is damaged, open the newest intact one before it; `refused` then says what was passed over. Default false. */
   acceptOlder?: boolean;
+  /** Read and check every page before calling a checkpoint intact; else pages are checked when they are read. Default false. */
+  verify?: boolean;
 }
 
 /** One checkpoint, its state loaded, its pages in the store. */
@@ -183,12 +186,22 @@ export async function openCheckpoint(
   if (options.id !== undefined) return openNamed(store, vmId, options.id, options);
   const owner = await readOwner(store, vmId);
   const lineage = owner?.record.lineage ?? [];
-  const { id, refused } = await findNewestIntact(store, vmId, lineage, { key: options.key });
-  const newest = refused[0];
-  if (newest !== undefined && (options.acceptOlder !== true || id === null)) throw damaged(vmId, newest, id);
-  if (id === null)
-    throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint in ${store.url}`);
-  return CheckpointReader.load(store, vmId, id, options, refused);
+  const refused: Refusal[] = [];
+  for (let before: CheckpointId | undefined; ;) {
+    const found = await findNewestIntact(store, vmId, lineage, { key: options.key, before });
+    refused.push(...found.refused);
+    const newest = refused[0];
+    if (newest !== undefined && (options.acceptOlder !== true || found.id === null))
+      throw damaged(vmId, newest, found.id);
+    if (found.id === null)
+      throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint in ${store.url}`);
+    const reader = await CheckpointReader.load(store, vmId, found.id, options, refused);
+    const report = options.verify === true ? await verifyCheckpoint(reader) : undefined;
+    if (report?.intact !== false) return reader;
+    await reader.close();
+    refused.push({ id: found.id, reason: `is damaged: ${report.damaged[0] ?? ''}` });
+    before = found.id;
+  }
 }
 
 async function openNamed(
