@@ -94,6 +94,17 @@ export abstract class InstructionBuilder {
   abstract loadLinear(la: I64, bytes: number, through?: AccessThrough): Int;
   abstract storeLinear(la: I64, value: Int, bytes: number, through?: AccessThrough): void;
 
+  /** Raises the faults of a write of `bytes` at `la` without writing. */
+  probeWrite(la: I64, bytes: number, through: AccessThrough = 'segment'): void {
+    this.checkStack(la, bytes, through);
+    this.call('probeWrite', la, x.i32(bytes));
+  }
+
+  /** On slow paths: a non-canonical address of a stack access raises #SS(0), not #GP(0) (SDM Vol. 1, 3.3.7.1). */
+  protected checkStack(la: I64, bytes: number, through: AccessThrough): void {
+    if (through === 'stack') this.call('checkCanonicalStack', la, x.i32(bytes));
+  }
+
   // ---- registers and fields of the vCPU block ----
 
   /** General register `number` (0-15), `bytes` wide; i32 up to 4 bytes, i64 for 8. Not for AH-BH. */

@@ -111,8 +111,7 @@ export class InterpreterBuilder extends InstructionBuilder {
         this.code.set(value, x.load(type, bytes, host));
       },
       () => {
-        this.checkStack(la, bytes, 'operand');
-        this.call('probeWrite', la, x.i32(bytes));
+        this.probeWrite(la, bytes, 'operand');
         this.code.set(value, this.slowLoad(la, bytes));
       },
     );
@@ -172,8 +171,7 @@ export class InterpreterBuilder extends InstructionBuilder {
       this.tlbHit(entry, la, 16),
       () => this.code.store(16, this.hostAddress(entry, la), bound),
       () => {
-        this.checkStack(la, 16, 'operand');
-        this.call('probeWrite', la, x.i32(16));
+        this.probeWrite(la, 16, 'operand');
         this.slowStore(la, x.simd('i64', 0x1d, [bound], [0]), 8);
         this.slowStore(x.add(la, 8), x.simd('i64', 0x1d, [bound], [1]), 8);
       },
@@ -315,9 +313,8 @@ export class InterpreterBuilder extends InstructionBuilder {
     return x.add(x.load('i32', 4, entry, Tlb.addend), x.wrap(la));
   }
 
-  /** On the slow path: a non-canonical address of a stack access raises #SS(0) instead of #GP(0) (SDM Vol. 1, 3.3.7.1). */
-  private checkStack(la: I64, bytes: number, through: AccessThrough): void {
-    if (through === 'stack') this.call('checkCanonicalStack', la, x.i32(bytes));
+  protected override checkStack(la: I64, bytes: number, through: AccessThrough): void {
+    super.checkStack(la, bytes, through);
     if (through !== 'operand' || this.form !== Form.flat) return;
     this.if(x.eq(this.recordField(Record.segment, 2), stackSegment), () =>
       this.call('checkCanonicalStack', la, x.i32(bytes)),

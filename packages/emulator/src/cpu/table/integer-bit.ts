@@ -46,8 +46,8 @@ function bitString(b: InstructionBuilder, change: Change): void {
   );
   const access = change === undefined ? 'read' : 'write';
   const la = b.implicitAddress(x.add(b.effectiveAddress(), step), b.size, access);
-  if (change !== undefined) b.call('probeWrite', la, x.i32(b.size));
-  const value = bind(b, b.loadLinear(la, b.size));
+  if (change !== undefined) b.probeWrite(la, b.size, 'operand');
+  const value = bind(b, b.loadLinear(la, b.size, 'operand'));
   const n = bind(b, x.and(offset as Both, b.size * 8 - 1) as Int);
   if (change !== undefined) b.storeLinear(la, changed(b, change, value, n), b.size);
   testBit(b, value, n);

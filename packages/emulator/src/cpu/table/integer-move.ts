@@ -76,7 +76,7 @@ const compareExchangePair =
         b.raiseError('gp', 0);
       });
     }
-    b.call('probeWrite', la, x.i32(half * 2));
+    b.probeWrite(la, half * 2, 'operand');
     const upper = b.let(x.add(la, half));
     const low = b.loadLinear(la, half);
     const high = b.loadLinear(upper, half);

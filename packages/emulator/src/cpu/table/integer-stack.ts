@@ -68,7 +68,7 @@ const enter: Semantics = (b) => {
   const frame = b.stackPointer(-size);
   const last = b.let(x.sub(x.sub(frame, x.mul(x.extendU(level), size)), x.and(allocation, 0xffff)));
   // Probe the last byte first, so that a fault leaves everything as it was.
-  b.call('probeWrite', b.stackAddress(x.and(last, b.field('i64', Cpu.stackMask)), 1, 'write'), x.i32(1));
+  b.probeWrite(b.stackAddress(x.and(last, b.field('i64', Cpu.stackMask)), 1, 'write'), 1, 'stack');
   const pointer = code.variable(frame);
   b.storeLinear(b.stackAddress(frame, size, 'write'), b.gpr(rbp, size), size, 'stack');
   const mask = b.field('i64', Cpu.stackMask);
