@@ -5,12 +5,13 @@
 //  2. List the packs, then the manifests: a pack listed here and named by no manifest listed here is either garbage, or in
 //     flight. In flight are only packs named after a checkpoint later than the newest manifest of the current epoch: the
 //     writer writes one checkpoint at a time and settles it before the next. Those are kept.
-//  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the chains of what is kept. A writer shares contents only with packs that its
-//     last committed checkpoint reaches, which is the newest listed one or a later one; so, by induction, later
-//     checkpoints reach only packs that the newest one reaches, or newer packs. All of these are kept.
+//  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the
+//     chains of what is kept. A writer shares contents only with packs that its last committed checkpoint reaches, which
+//     is the newest listed one or a later one; so, by induction, later checkpoints reach only packs that the newest one
+//     reaches, or newer packs. All of these are kept.
 //  4. Note the condemned ids and the epoch, then read the owner record again: it must be as in step 1, or all that was
-//     judged by its lineage is void. A takeover raises its epoch first and reads the
-//     condemned ids then: so either we see the raised epoch here and stop, or it sees them and resumes from none of them.
+//     judged by its lineage is void. A takeover raises its epoch first and reads the notes then: so either we see the
+//     raised epoch here and stop, or it sees what is condemned and resumes from none of it.
 //  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
 //  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
 //     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).

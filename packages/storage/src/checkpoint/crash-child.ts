@@ -12,8 +12,8 @@ import {
   raiseEpoch,
   snapshotHash,
   type ObjectStore,
-} from '../src/index.ts';
-import { Guest, seededRandom } from './guest.ts';
+} from '../index.ts';
+import { Guest, seededRandom } from '../../test-support/guest.ts';
 
 const VM = 'vm';
 
