@@ -1,4 +1,4 @@
-// kill -9 of writer and collector at random moments. REVENANT_KILLS sets how many (default 12; the full run has 1,000).
+// kill -9 of writer and collector at random moments. REVENANT_KILLS sets how many (default 8; the full run has 1,000).
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -17,7 +17,7 @@ import { compareIds, formatId, parseId, type CheckpointId } from './keys.ts';
 import { PagePool } from './page-pool.ts';
 import { CheckpointReader, openCheckpoint } from './reader.ts';
 
-const kills = Number(process.env['REVENANT_KILLS'] ?? 12);
+const kills = Number(process.env['REVENANT_KILLS'] ?? 8);
 const seed = Number(process.env['REVENANT_SEED'] ?? 1);
 const child = new URL('./crash-child.ts', import.meta.url).pathname;
 const folder = await mkdtemp(join(tmpdir(), 'revenant-crash-'));
