@@ -96,7 +96,12 @@ class Run {
     }
     const writer = await this.openWriter(ownership);
     if (writer === undefined) return;
-    const guest = await this.resume(resumeFrom);
+    const guest = await this.resume(resumeFrom).catch(async (error: unknown) => {
+      // Its resume point may be collected once a later owner has gone on; never before.
+      if ((await readOwner(this.store, VM))?.record.epoch === ownership.epoch) throw error;
+      return undefined;
+    });
+    if (guest === undefined) return;
     for (let i = 0; i < writes; i++) if (!(await this.writeOne(writer, guest))) return;
   }
 
