@@ -37,3 +37,10 @@ export {
 export { readPerformanceCounter, timestampCounter } from './time';
 export { flushWriteTlbPage } from './tlb';
 export { farCall, farJump } from './transfer';
+export { fxrstor, fxsave, xrstor, xsave } from './fxsave';
+export {
+  sseAddSubtract, sseApproximate, sseArithmetic, sseCompareFlags, sseComparePredicate, sseConvertPacked, sseConvertScalar, sseDotProduct,
+  sseFromInteger, sseFromIntegers, sseRound, sseToInteger, sseToIntegers,
+} from './sse-float';
+export { loadMxcsr, maskedMove, mmxTrap, sseTrap } from './sse-state';
+export { sseCompareStrings, sseHorizontalMinimum, sseMultipleSums, sseStringIndex, sseStringMask } from './sse-string';

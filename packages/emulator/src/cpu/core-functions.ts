@@ -47,7 +47,7 @@ export const coreFunctions = {
   // memory.ts: #SS(0) when not canonical
   checkCanonicalStack: f(['i64', 'i32']),
   // random.ts
-  hardwareRandom: { params: [], result: 'i64' },
+  hardwareRandom: f([], 'i64'),
   // segments.ts
   loadSegment: f(['i32', 'i32']),
   popSegment: f(['i32', 'i32']),
@@ -101,6 +101,34 @@ export const coreFunctions = {
   requireProtectedMode: f([]),
   // blocks.ts
   linkJump: f(['i32', 'i32'], 'i32'),
+  // sse-state.ts, fxsave.ts: traps take a CpuFeature bit
+  sseTrap: f(['i32']),
+  mmxTrap: f(['i32']),
+  loadMxcsr: f(['i32']),
+  maskedMove: f(['i64', 'i32', 'i32', 'i32']),
+  fxsave: f(['i64', 'i32']),
+  fxrstor: f(['i64', 'i32']),
+  xsave: f(['i64', 'i32']),
+  xrstor: f(['i64', 'i32']),
+  // sse-float.ts, sse-string.ts: operands and result in Cpu.scratch
+  sseArithmetic: f(['i32', 'i32', 'i32']),
+  sseAddSubtract: f(['i32']),
+  sseComparePredicate: f(['i32', 'i32', 'i32']),
+  sseCompareFlags: f(['i64', 'i64', 'i32', 'i32']),
+  sseConvertScalar: f(['i64', 'i32'], 'i64'),
+  sseConvertPacked: f(['i32']),
+  sseFromInteger: f(['i64', 'i32'], 'i64'),
+  sseFromIntegers: f(['i32', 'i32']),
+  sseToInteger: f(['i64', 'i32', 'i32', 'i32'], 'i64'),
+  sseToIntegers: f(['i32', 'i32', 'i32']),
+  sseRound: f(['i32', 'i32', 'i32']),
+  sseDotProduct: f(['i32', 'i32']),
+  sseApproximate: f(['i32', 'i32']),
+  sseCompareStrings: f(['i32', 'i32', 'i64', 'i64'], 'i32'),
+  sseStringIndex: f(['i32', 'i32'], 'i32'),
+  sseStringMask: f(['i32', 'i32']),
+  sseMultipleSums: f(['i32']),
+  sseHorizontalMinimum: f([]),
 } as const satisfies Record<string, FunctionType>;
 
 export type CoreFunctionName = keyof typeof coreFunctions;

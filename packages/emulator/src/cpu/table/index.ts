@@ -9,6 +9,9 @@ import { rows as multiplyRows } from './integer-multiply.ts';
 import { rows as shiftRows } from './integer-shift.ts';
 import { rows as stackRows } from './integer-stack.ts';
 import { rows as systemRows } from './system.ts';
+import { rows as sseFloatRows } from './sse-float.ts';
+import { rows as sseIntegerRows } from './sse-integer.ts';
+import { rows as sseMoveRows } from './sse-move.ts';
 import type { Row, RowDraft } from './row.ts';
 
 const drafts: readonly RowDraft[] = [
@@ -22,6 +25,9 @@ const drafts: readonly RowDraft[] = [
   ...decimalRows,
   ...systemRows,
   ...miscRows,
+  ...sseMoveRows,
+  ...sseIntegerRows,
+  ...sseFloatRows,
 ];
 
 export const instructionTable: readonly Row[] = drafts.map((draft, id) => ({ ...draft, id }));

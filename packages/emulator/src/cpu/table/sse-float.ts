@@ -1,0 +1,438 @@
+/**
+ * SSE floating point. Each row computes in WebAssembly arithmetic when that is exact to the last flag: rounding to nearest,
+ * all exceptions masked, PE already set, no denormal operand, and a result that is neither zero, tiny, infinite nor
+ * NaN. Everything else goes through core/sse-float.ts. SDM Vol. 1, 11.5.
+ */
+import * as x from '../../wasm/expr.ts';
+import type { I32, I64, Int, V128 } from '../../wasm/expr.ts';
+import type { InstructionBuilder } from '../builder.ts';
+import { Cpu, CpuFeature } from '../layout.ts';
+import { row } from './row.ts';
+import type { RowDraft, Semantics } from './row.ts';
+import {
+  and, beginMmx, beginSse, binary, enterMmx, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary, v64, writeMmx,
+} from './simd-common.ts'; // prettier-ignore
+
+const { sse, sse2, sse3, sse41, sse42 } = CpuFeature;
+
+type Bytes = 4 | 8;
+
+/** Scratch operands of core/sse-float.ts. */
+const scratchSource = Cpu.scratch + 16;
+const scratchResult = Cpu.scratch + 32;
+
+const toScratch = (b: InstructionBuilder, a: V128, c: V128): void => {
+  b.setField(Cpu.scratch, a, 16);
+  b.setField(scratchSource, c, 16);
+};
+const fromScratch = (b: InstructionBuilder): V128 => b.field('v128', scratchResult, 16);
+
+/** Nearest, all masked, no DAZ, PE set: flags can only stay as they are. */
+const quietEnvironment = (b: InstructionBuilder): I32 => x.eq(x.and(b.field('i32', Cpu.mxcsr), 0x7fe0), 0x1fa0);
+
+/** SIMD opcodes of the format. */
+interface Format {
+  bytes: Bytes;
+  abs: number;
+  eq: number;
+  lt: number;
+  ge: number;
+  allTrue: number;
+  smallest: bigint;
+  /** Twice the smallest normal number: results from here on can't have been tiny before rounding. */
+  safe: bigint;
+  infinity: bigint;
+}
+const single: Format = {
+  bytes: 4, abs: 224, eq: 65, lt: 67, ge: 70, allTrue: 163,
+  smallest: 0x0080_0000n, safe: 0x0100_0000n, infinity: 0x7f80_0000n,
+}; // prettier-ignore
+const double: Format = {
+  bytes: 8, abs: 236, eq: 71, lt: 73, ge: 76, allTrue: 195,
+  smallest: 0x0010_0000_0000_0000n, safe: 0x0020_0000_0000_0000n, infinity: 0x7ff0_0000_0000_0000n,
+}; // prettier-ignore
+const formatOf = (bytes: Bytes): Format => (bytes === 4 ? single : double);
+
+/** Lanes of a that are zero or normal (or infinite). */
+function noDenormal(f: Format, a: V128): V128 {
+  const normal = binary(f.ge, unary(f.abs, a), splatConstant(f.bytes, f.smallest));
+  return or(normal, binary(f.eq, a, splatConstant(f.bytes, 0)));
+}
+
+/** All lanes of r have a safe, finite magnitude. */
+function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
+  const magnitude = b.let(unary(f.abs, r));
+  return and(binary(f.ge, magnitude, splatConstant(f.bytes, f.safe)), binary(f.lt, magnitude, splatConstant(f.bytes, f.infinity)));
+}
+
+const allTrue = (f: Format, a: V128): I32 => x.simd('i32', f.allTrue, [a]);
+
+/** Operations of core's Operation with WebAssembly's opcodes for f32x4 and f64x2. */
+interface Arithmetic {
+  name: string;
+  digit: number;
+  simd: readonly [number, number];
+}
+const operations: readonly Arithmetic[] = [
+  { name: 'SQRT', digit: 1, simd: [227, 239] },
+  { name: 'ADD', digit: 8, simd: [228, 240] },
+  { name: 'MUL', digit: 9, simd: [230, 242] },
+  { name: 'SUB', digit: 12, simd: [229, 241] },
+  { name: 'MIN', digit: 13, simd: [234, 246] },
+  { name: 'DIV', digit: 14, simd: [231, 243] },
+  { name: 'MAX', digit: 15, simd: [235, 247] },
+];
+
+/**
+ * The result lanes of a op c. Scalar instructions pass vectors that repeat the scalar, so that one path serves both.
+ * MIN and MAX are WebAssembly's pseudo-minimum with operands exchanged: the second operand unless the first is smaller.
+ */
+function compute(b: InstructionBuilder, o: Arithmetic, bytes: Bytes, scalar: boolean, a: V128, c: V128): V128 {
+  const f = formatOf(bytes);
+  const opcode = o.simd[bytes === 4 ? 0 : 1];
+  const isRoot = o.digit === 1;
+  const isMinMax = o.digit === 13 || o.digit === 15;
+  const result = b.variable(
+    isRoot ? unary(opcode, c) : isMinMax ? binary(opcode, c, a) : binary(opcode, a, c),
+  );
+  const operands = isRoot ? noDenormal(f, c) : and(noDenormal(f, a), noDenormal(f, c));
+  // MIN and MAX are exact: only NaN and denormals matter, and noDenormal is false for NaN.
+  const fine = isMinMax ? operands : and(operands, safeResult(b, f, result));
+  b.if(x.eqz(x.and(quietEnvironment(b), allTrue(f, fine))), () => {
+    toScratch(b, a, c);
+    b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(scalar ? 1 : 16 / bytes));
+    b.code.set(result, fromScratch(b));
+  });
+  return result;
+}
+
+const splat = (bytes: Bytes, value: Int): V128 => x.simd('v128', bytes === 4 ? 17 : 18, [value]);
+
+/** A scalar operand repeated in all lanes. */
+const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): V128 => b.let(splat(bytes, b.read(index)));
+
+/** Stores the low lane of `value` into the destination, the rest stays. */
+function writeScalar(b: InstructionBuilder, bytes: Bytes, value: V128): void {
+  const low: Int = bytes === 4 ? x.simd('i32', 27, [value], [0]) : lane64(value, 0);
+  b.code.store(bytes, b.registerAddress(0), low);
+}
+
+const packedArithmetic =
+  (o: Arithmetic, bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const c = b.readVector(1);
+    b.writeVector(0, compute(b, o, bytes, false, readRegister(b, 0), c));
+  };
+const scalarArithmetic =
+  (o: Arithmetic, bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const c = readScalar(b, 1, bytes);
+    writeScalar(b, bytes, compute(b, o, bytes, true, readScalar(b, 0, bytes), c));
+  };
+
+const hex = (digit: number): string => digit.toString(16).toUpperCase();
+const arithmetic = operations.flatMap((o) => {
+  const opcode = `0F 5${hex(o.digit)}`;
+  return [
+    row(`NP ${opcode}`, `${o.name}PS`, 'Vx,Wx', { aligned: true }, packedArithmetic(o, 4)),
+    row(`66 ${opcode}`, `${o.name}PD`, 'Vx,Wx', { aligned: true }, packedArithmetic(o, 8)),
+    row(`F3 ${opcode}`, `${o.name}SS`, 'Vd,Wd', {}, scalarArithmetic(o, 4)),
+    row(`F2 ${opcode}`, `${o.name}SD`, 'Vq,Wq', {}, scalarArithmetic(o, 8)),
+  ];
+});
+
+// ---- horizontal and alternating ----
+
+const addition = operations[1] as Arithmetic;
+const subtraction = operations[3] as Arithmetic;
+const even4 = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+const even8 = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
+const horizontal =
+  (o: Arithmetic, bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, sse3);
+    const c = b.readVector(1);
+    const a = readRegister(b, 0);
+    const even = bytes === 4 ? even4 : even8;
+    const first = b.let(shuffle(a, c, even));
+    const second = b.let(shuffle(a, c, even.map((i) => i + bytes)));
+    b.writeVector(0, compute(b, o, bytes, false, first, second));
+  };
+const alternating =
+  (bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, sse3);
+    const c = b.readVector(1);
+    toScratch(b, readRegister(b, 0), c);
+    b.call('sseAddSubtract', x.i32(bytes));
+    b.writeVector(0, fromScratch(b));
+  };
+
+// ---- comparison ----
+
+/** COMIS and UCOMIS. Ordered operands without denormals need no flags: C, Z from two comparisons. */
+const compareFlags =
+  (bytes: Bytes, signals: boolean): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const c = b.let(b.read(1) as I64);
+    const a = b.let(b.read(0) as I64);
+    const wide = (value: Int): I64 => b.unsigned64(value);
+    const f = formatOf(bytes);
+    const both = v64(wide(pairLow(b, bytes, a, c)), wide(pairHigh(bytes, a, c)));
+    const bound = b.let(both);
+    const fine = allTrue(f, noDenormal(f, bound));
+    b.if(
+      x.and(x.eqz(x.and(b.field('i32', Cpu.mxcsr), 0x40)), fine),
+      () => {
+        const left = floatOf(bytes, a);
+        const right = floatOf(bytes, c);
+        const carry = b.let(x.lt(left, right));
+        const zero = b.let(x.eq(floatOf(bytes, a), floatOf(bytes, c)));
+        b.flags.setZeroParityCarry(zero, x.i32(0), carry);
+      },
+      () => b.call('sseCompareFlags', wide(a), wide(c), x.i32(bytes), x.i32(signals ? 1 : 0)),
+    );
+  };
+const floatOf = (bytes: Bytes, value: Int): x.Expr<'f32' | 'f64'> =>
+  bytes === 4 ? x.f32OfBits(value as I32) : x.f64OfBits(value as I64);
+/** Two doubles, or two pairs of the two singles, side by side. */
+const pairLow = (b: InstructionBuilder, bytes: Bytes, a: Int, c: Int): Int =>
+  bytes === 8 ? a : b.let(x.or(b.unsigned64(a), x.shl(b.unsigned64(c), 32)));
+const pairHigh = (bytes: Bytes, a: Int, c: Int): Int =>
+  bytes === 8 ? c : x.or(x.extendU(a as I32), x.shl(x.extendU(c as I32), 32));
+
+function predicateResult(b: InstructionBuilder, bytes: Bytes, lanes: number, a: V128, c: V128): V128 {
+  toScratch(b, a, c);
+  b.call('sseComparePredicate', immediateByte(b), x.i32(bytes), x.i32(lanes));
+  return fromScratch(b);
+}
+const comparePacked =
+  (bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const c = b.readVector(1);
+    b.writeVector(0, predicateResult(b, bytes, 16 / bytes, readRegister(b, 0), c));
+  };
+const compareScalar =
+  (bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const c = readScalar(b, 1, bytes);
+    writeScalar(b, bytes, predicateResult(b, bytes, 1, readScalar(b, 0, bytes), c));
+  };
+
+// ---- conversion ----
+
+/** CVTSI2SS, CVTSI2SD. A double holds every 32-bit integer. */
+const fromInteger =
+  (bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const source = b.let(b.read(1) as I64) as Int;
+    const target = b.let(b.registerAddress(0));
+    if (bytes === 8 && b.size === 4) {
+      b.code.store(8, target, x.convertI32ToF64(source as I32));
+      return;
+    }
+    const wide = b.let(b.signed64(source, b.size));
+    b.if(
+      quietEnvironment(b),
+      () => b.code.store(bytes, target, bytes === 8 ? x.convertI64ToF64(wide) : x.convertI64ToF32(wide)),
+      () => {
+        const value = b.callValue('i64', 'sseFromInteger', wide, x.i32(bytes));
+        b.code.store(bytes, target, bytes === 8 ? value : x.wrap(value));
+      },
+    );
+  };
+const toInteger =
+  (bytes: Bytes, truncates: boolean): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const source = b.let(b.unsigned64(b.read(1)));
+    const bits = b.size * 8;
+    const value = b.callValue('i64', 'sseToInteger', source, x.i32(bytes), x.i32(bits), x.i32(truncates ? 1 : 0));
+    b.write(0, b.size === 8 ? value : x.wrap(value));
+  };
+const convertScalar =
+  (from: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, sse2);
+    const value = b.callValue('i64', 'sseConvertScalar', b.unsigned64(b.read(1)), x.i32(from));
+    if (from === 4) b.code.store(8, b.registerAddress(0), value);
+    else b.code.store(4, b.registerAddress(0), x.wrap(value));
+  };
+
+type Call = (b: InstructionBuilder) => void;
+const callFromIntegers =
+  (bytes: Bytes, lanes: number): Call =>
+  (b) =>
+    b.call('sseFromIntegers', x.i32(bytes), x.i32(lanes));
+const callToIntegers =
+  (bytes: Bytes, truncates: boolean): Call =>
+  (b) =>
+    b.call('sseToIntegers', x.i32(bytes), x.i32(16 / bytes === 4 ? 4 : 2), x.i32(truncates ? 1 : 0));
+
+/** Conversion of a whole source operand; the result fills the destination. */
+const convertPacked =
+  (feature: number, call: Call): Semantics =>
+  (b) => {
+    beginSse(b, feature);
+    b.setField(scratchSource, b.readVector(1), 16);
+    call(b);
+    b.writeVector(0, fromScratch(b));
+  };
+/** Conversion of eight bytes of source. */
+const convertHalf =
+  (feature: number, call: Call): Semantics =>
+  (b) => {
+    beginSse(b, feature);
+    b.setField(scratchSource, b.read(1) as I64, 8);
+    call(b);
+    b.code.store(16, b.registerAddress(0), fromScratch(b));
+  };
+/** CVTPI2PS (low half of the destination) and CVTPI2PD; a memory source leaves the x87 state alone. */
+const fromMmx =
+  (bytes: Bytes): Semantics =>
+  (b) => {
+    if (bytes === 8 && b.isMemory) beginSse(b, sse2);
+    else beginMmx(b, bytes === 4 ? sse : sse2);
+    b.setField(scratchSource, b.read(1) as I64, 8);
+    if (!(bytes === 8 && b.isMemory)) enterMmx(b);
+    b.call('sseFromIntegers', x.i32(bytes), x.i32(2));
+    const result = fromScratch(b);
+    if (bytes === 4) b.code.store(8, b.registerAddress(0), lane64(result, 0));
+    else b.code.store(16, b.registerAddress(0), result);
+  };
+/** CVTPS2PI, CVTPD2PI and their truncating forms. */
+const toMmx =
+  (bytes: Bytes, truncates: boolean): Semantics =>
+  (b) => {
+    beginMmx(b, bytes === 4 ? sse : sse2);
+    if (bytes === 4) b.setField(scratchSource, b.read(1) as I64, 8);
+    else b.setField(scratchSource, b.readVector(1), 16);
+    b.call('sseToIntegers', x.i32(bytes), x.i32(2), x.i32(truncates ? 1 : 0));
+    enterMmx(b);
+    writeMmx(b, 0, lane64(fromScratch(b), 0));
+  };
+
+const sizes = { sizes: [4, 8] };
+const wide = { aligned: true };
+const conversions: RowDraft[] = [
+  row('F3 0F 2A', 'CVTSI2SS', 'Vd,Ey', sizes, fromInteger(4)),
+  row('F2 0F 2A', 'CVTSI2SD', 'Vq,Ey', sizes, fromInteger(8)),
+  row('F3 0F 2C', 'CVTTSS2SI', 'Gy,Wd', sizes, toInteger(4, true)),
+  row('F2 0F 2C', 'CVTTSD2SI', 'Gy,Wq', sizes, toInteger(8, true)),
+  row('F3 0F 2D', 'CVTSS2SI', 'Gy,Wd', sizes, toInteger(4, false)),
+  row('F2 0F 2D', 'CVTSD2SI', 'Gy,Wq', sizes, toInteger(8, false)),
+  row('F3 0F 5A', 'CVTSS2SD', 'Vq,Wd', {}, convertScalar(4)),
+  row('F2 0F 5A', 'CVTSD2SS', 'Vd,Wq', {}, convertScalar(8)),
+  row('NP 0F 5A', 'CVTPS2PD', 'Vx,Wq', {}, convertHalf(sse2, (b) => b.call('sseConvertPacked', x.i32(4)))),
+  row('66 0F 5A', 'CVTPD2PS', 'Vx,Wx', wide, convertPacked(sse2, (b) => b.call('sseConvertPacked', x.i32(8)))),
+  row('NP 0F 5B', 'CVTDQ2PS', 'Vx,Wx', wide, convertPacked(sse2, callFromIntegers(4, 4))),
+  row('66 0F 5B', 'CVTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, false))),
+  row('F3 0F 5B', 'CVTTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, true))),
+  row('66 0F E6', 'CVTTPD2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(8, true))),
+  row('F2 0F E6', 'CVTPD2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(8, false))),
+  row('F3 0F E6', 'CVTDQ2PD', 'Vx,Wq', {}, convertHalf(sse2, callFromIntegers(8, 2))),
+  row('NP 0F 2A', 'CVTPI2PS', 'Vq,Qq', {}, fromMmx(4)),
+  row('66 0F 2A', 'CVTPI2PD', 'Vx,Qq', {}, fromMmx(8)),
+  row('NP 0F 2C', 'CVTTPS2PI', 'Pq,Wq', {}, toMmx(4, true)),
+  row('NP 0F 2D', 'CVTPS2PI', 'Pq,Wq', {}, toMmx(4, false)),
+  row('66 0F 2C', 'CVTTPD2PI', 'Pq,Wx', wide, toMmx(8, true)),
+  row('66 0F 2D', 'CVTPD2PI', 'Pq,Wx', wide, toMmx(8, false)),
+];
+
+// ---- approximation, rounding, dot product, strings ----
+
+const approximate =
+  (root: boolean, scalar: boolean): Semantics =>
+  (b) => {
+    beginSse(b, sse);
+    b.setField(scratchSource, scalar ? readScalar(b, 1, 4) : b.readVector(1), 16);
+    b.call('sseApproximate', x.i32(root ? 1 : 0), x.i32(scalar ? 1 : 4));
+    if (scalar) writeScalar(b, 4, fromScratch(b));
+    else b.writeVector(0, fromScratch(b));
+  };
+const round =
+  (bytes: Bytes, scalar: boolean): Semantics =>
+  (b) => {
+    beginSse(b, sse41);
+    b.setField(scratchSource, scalar ? readScalar(b, 1, bytes) : b.readVector(1), 16);
+    b.call('sseRound', immediateByte(b), x.i32(bytes), x.i32(scalar ? 1 : 16 / bytes));
+    if (scalar) writeScalar(b, bytes, fromScratch(b));
+    else b.writeVector(0, fromScratch(b));
+  };
+/** A core function on both operands with the immediate. */
+const withImmediate =
+  (feature: number, call: (b: InstructionBuilder, immediate: I32) => void): Semantics =>
+  (b) => {
+    beginSse(b, feature);
+    const c = b.readVector(1);
+    toScratch(b, readRegister(b, 0), c);
+    call(b, immediateByte(b));
+    b.writeVector(0, fromScratch(b));
+  };
+
+/** PCMPESTRM 60, PCMPESTRI 61, PCMPISTRM 62, PCMPISTRI 63. */
+const compareStrings =
+  (explicit: boolean, index: boolean): Semantics =>
+  (b) => {
+    beginSse(b, sse42);
+    const c = b.readVector(1);
+    toScratch(b, readRegister(b, 0), c);
+    const control = immediateByte(b);
+    const bytes = b.size === 8 ? 8 : 4;
+    const lengths = explicit
+      ? [b.signed64(b.gpr(0, bytes), bytes), b.signed64(b.gpr(2, bytes), bytes)]
+      : [x.i64(0), x.i64(0)];
+    const bits = b.callValue('i32', 'sseCompareStrings', control, x.i32(explicit ? 1 : 0), ...lengths);
+    if (index) {
+      b.setGpr(1, 4, b.callValue('i32', 'sseStringIndex', bits, control));
+    } else {
+      b.call('sseStringMask', bits, control);
+      b.setField(Cpu.xmm, fromScratch(b), 16);
+    }
+  };
+const stringRows = (['PCMPESTRM', 'PCMPESTRI', 'PCMPISTRM', 'PCMPISTRI'] as const).map((name, n) =>
+  row(`66 0F 3A 6${n}`, name, 'Vx,Wx,Ib', n < 2 ? { sizes: [4, 8] } : {}, compareStrings(n < 2, (n & 1) === 1)),
+);
+
+export const rows: RowDraft[] = [
+  ...arithmetic,
+  row('66 0F 7C', 'HADDPD', 'Vx,Wx', wide, horizontal(addition, 8)),
+  row('F2 0F 7C', 'HADDPS', 'Vx,Wx', wide, horizontal(addition, 4)),
+  row('66 0F 7D', 'HSUBPD', 'Vx,Wx', wide, horizontal(subtraction, 8)),
+  row('F2 0F 7D', 'HSUBPS', 'Vx,Wx', wide, horizontal(subtraction, 4)),
+  row('66 0F D0', 'ADDSUBPD', 'Vx,Wx', wide, alternating(8)),
+  row('F2 0F D0', 'ADDSUBPS', 'Vx,Wx', wide, alternating(4)),
+  row('NP 0F 2E', 'UCOMISS', 'Vd,Wd', {}, compareFlags(4, false)),
+  row('66 0F 2E', 'UCOMISD', 'Vq,Wq', {}, compareFlags(8, false)),
+  row('NP 0F 2F', 'COMISS', 'Vd,Wd', {}, compareFlags(4, true)),
+  row('66 0F 2F', 'COMISD', 'Vq,Wq', {}, compareFlags(8, true)),
+  row('NP 0F C2', 'CMPPS', 'Vx,Wx,Ib', wide, comparePacked(4)),
+  row('66 0F C2', 'CMPPD', 'Vx,Wx,Ib', wide, comparePacked(8)),
+  row('F3 0F C2', 'CMPSS', 'Vd,Wd,Ib', {}, compareScalar(4)),
+  row('F2 0F C2', 'CMPSD', 'Vq,Wq,Ib', {}, compareScalar(8)),
+  ...conversions,
+  row('NP 0F 52', 'RSQRTPS', 'Vx,Wx', wide, approximate(true, false)),
+  row('F3 0F 52', 'RSQRTSS', 'Vd,Wd', {}, approximate(true, true)),
+  row('NP 0F 53', 'RCPPS', 'Vx,Wx', wide, approximate(false, false)),
+  row('F3 0F 53', 'RCPSS', 'Vd,Wd', {}, approximate(false, true)),
+  row('66 0F 3A 08', 'ROUNDPS', 'Vx,Wx,Ib', wide, round(4, false)),
+  row('66 0F 3A 09', 'ROUNDPD', 'Vx,Wx,Ib', wide, round(8, false)),
+  row('66 0F 3A 0A', 'ROUNDSS', 'Vd,Wd,Ib', {}, round(4, true)),
+  row('66 0F 3A 0B', 'ROUNDSD', 'Vq,Wq,Ib', {}, round(8, true)),
+  row('66 0F 3A 40', 'DPPS', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(4)))),
+  row('66 0F 3A 41', 'DPPD', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(8)))),
+  row('66 0F 3A 42', 'MPSADBW', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseMultipleSums', i))),
+  row('66 0F 38 41', 'PHMINPOSUW', 'Vx,Wx', wide, (b) => {
+    beginSse(b, sse41);
+    b.setField(scratchSource, b.readVector(1), 16);
+    b.call('sseHorizontalMinimum');
+    b.writeVector(0, fromScratch(b));
+  }),
+  ...stringRows,
+];
