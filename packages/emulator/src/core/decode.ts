@@ -288,6 +288,14 @@ function findCandidate(first: i32): u32 {
   return 0;
 }
 
+/** Whether ModRM.reg names a register of the file: there are six segment registers, CR0 2 3 4 8, DR0-7; CS can't be loaded by MOV. */
+function registerExists(file: i32): bool {
+  const number = (modrm >> 3) & 7;
+  if (file == RegisterFile_segment) return number <= Segment_gs && !(opcode == 0x8e && number == Segment_cs);
+  if (file == RegisterFile_control) return ((0x11d >> (number | ((rex & 4) << 1))) & 1) != 0;
+  return file != RegisterFile_debug || (rex & 4) == 0;
+}
+
 /**
  * Decodes the instruction at `bytes`, of which those below `end` may be read, into the record.
  * Returns its length, or 0 when it goes on behind `end` (no more than 15 bytes are needed to know).
@@ -310,7 +318,7 @@ export function decodeInstruction(bytes: u32, end: u32, modeKey: i32, rec: u32):
   const isMemory = decodeOperands(rec, candidate, flags);
   decodeImmediate(rec, load<u8>(candidate, Candidate_immediate) as i32, size);
   if (ranOut) return outOfBytes(rec, end);
-  if (load<u8>(candidate, Candidate_regFile) == RegisterFile_segment && ((modrm >> 3) & 7) > Segment_gs) return refuse(rec, SpecialHandler_undefined);
+  if (!registerExists(load<u8>(candidate, Candidate_regFile) as i32)) return refuse(rec, SpecialHandler_undefined);
   if (lockPrefix && ((flags & CandidateFlag_lock) == 0 || !isMemory)) return refuse(rec, SpecialHandler_undefined);
 
   const length = (cursor - start) as i32;

@@ -47,7 +47,7 @@ export const coreFunctions = {
   // memory.ts: #SS(0) when not canonical
   checkCanonicalStack: f(['i64', 'i32']),
   // random.ts
-  hardwareRandom: f([], 'i64'),
+  hardwareRandom: { params: [], result: 'i64' },
   // segments.ts
   loadSegment: f(['i32', 'i32']),
   popSegment: f(['i32', 'i32']),

@@ -187,7 +187,9 @@ export function row(
     encoding.form !== 'any' ||
     operands.some((o) => modrmPlaces.includes(o.place));
   if (operands.some((o) => o.place === 'memory')) encoding.form = 'memory';
-  if (operands.some((o) => o.place === 'register-rm') || encoding.modrm !== undefined)
+  // MOV to and from control and debug registers ignores ModRM.mod.
+  const anyMod = operands.some((o) => o.file === 'control' || o.file === 'debug');
+  if ((operands.some((o) => o.place === 'register-rm') && !anyMod) || encoding.modrm !== undefined)
     encoding.form = 'register';
   const varies = operands.some((o) => o.bytes === 0) || options.sizes !== undefined;
   const sizes =
