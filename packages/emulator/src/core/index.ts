@@ -26,7 +26,7 @@ export {
   fetchDevice8, readSupervisor16, readSupervisor32, readSupervisor64, translateExecute, writeSupervisor16, writeSupervisor32, writeSupervisor64,
 } from './memory';
 export { readMsr, writeMsr } from './msr';
-export { hardwareRandom } from './random';
+export { rdrand } from './rdrand';
 export { initCpu } from './reset';
 export { farReturn, interruptReturn } from './return';
 export { loadSegment, popSegment } from './segments';

@@ -46,8 +46,8 @@ export const coreFunctions = {
   crc32c: f(['i32', 'i64', 'i32'], 'i32'),
   // memory.ts: #SS(0) when not canonical
   checkCanonicalStack: f(['i64', 'i32']),
-  // random.ts
-  hardwareRandom: { params: [], result: 'i64' },
+  // rdrand.ts
+  rdrand: f([], 'i64'),
   // segments.ts
   loadSegment: f(['i32', 'i32']),
   popSegment: f(['i32', 'i32']),

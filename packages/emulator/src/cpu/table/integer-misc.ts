@@ -1,5 +1,4 @@
 /** NOP, PAUSE, fences, cache-line hints, random numbers. SDM Vol. 2. */
-import { callExpr } from '../../wasm/code.ts';
 import * as x from '../../wasm/expr.ts';
 import { CpuFeature } from '../layout.ts';
 import { requireFeature } from './integer-move.ts';
@@ -24,7 +23,7 @@ const flushLine: Semantics = (b) => {
 /** RDRAND: CF = 1, the other arithmetic flags 0. */
 const random: Semantics = (b) => {
   requireFeature(b, CpuFeature.rdrand);
-  b.write(0, b.narrow(b.let(callExpr('i64', b.coreFunction('hardwareRandom'))), b.size));
+  b.write(0, b.narrow(b.callValue('i64', 'rdrand'), b.size));
   b.call('writeFlags', x.i32(1), x.i32(0x8d5));
 };
 
