@@ -52,7 +52,7 @@ export interface EngineOptions {
   /** Laid out, with its machine block filled. */
   memory: WebAssembly.Memory;
   host: EngineHostFunctions;
-  /** Default: translator. */
+  /** Default: interpreter. */
   kind?: EngineKind;
   hotThreshold?: number;
 }
@@ -105,7 +105,7 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
   const exports = core.exports as unknown as CoreExports;
   const { run: runModule, step, handlers } = interpreter.exports as unknown as InterpreterExports;
   const view = new DataView(memory.buffer);
-  const translating = options.kind !== 'interpreter';
+  const translating = options.kind === 'translator';
   const threshold = translating ? (options.hotThreshold ?? defaultHotThreshold) : 0;
   view.setUint32(Region.machine + Machine.hotThreshold, threshold, true);
   const translator = translating

@@ -415,15 +415,16 @@ export class TranslatorBuilder extends InstructionBuilder {
     throw new NotTranslatable('sets RIP itself');
   }
 
-  jumpRelative(taken: boolean): void {
+  jumpRelative(taken: boolean, change?: () => void): void {
     if (!taken) {
+      change?.();
       this.exits.relative(false, this.nextRip());
       return;
     }
-    const target = x.add(this.nextRip(), this.instruction.immediate);
-    this.exits.relative(
-      true,
-      this.size === 8 ? target : x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn),
-    );
+    const sum = x.add(this.nextRip(), this.instruction.immediate);
+    const target = this.let(this.size === 8 ? sum : x.and(sum, this.size === 2 ? 0xffff : 0xffff_ffffn));
+    this.checkNearTarget(target);
+    change?.();
+    this.exits.relative(true, target);
   }
 }
