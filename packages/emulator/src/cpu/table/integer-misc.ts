@@ -20,12 +20,14 @@ const flushLine: Semantics = (b) => {
   b.call('probeRead', b.linearAddress(1, 'read'), x.i32(1));
 };
 
-/** RDRAND: CF = 1, the other arithmetic flags 0. */
-const random: Semantics = (b) => {
-  requireFeature(b, CpuFeature.rdrand);
-  b.write(0, b.narrow(b.callValue('i64', 'rdrand'), b.size));
-  b.call('writeFlags', x.i32(1), x.i32(0x8d5));
-};
+/** RDRAND and RDSEED: CF = 1, the other arithmetic flags 0. */
+const random =
+  (feature: number): Semantics =>
+  (b) => {
+    requireFeature(b, feature);
+    b.write(0, b.narrow(b.callValue('i64', 'rdrand'), b.size));
+    b.call('writeFlags', x.i32(1), x.i32(0x8d5));
+  };
 
 export const rows: RowDraft[] = [
   // Without REX.B, 90 is NOP (it does not clear the upper half of RAX) and F3 90 is PAUSE.
@@ -35,6 +37,8 @@ export const rows: RowDraft[] = [
   row('NP 0F AE /6 reg', 'MFENCE', '', {}, fence(CpuFeature.sse2)),
   row('NP 0F AE /7 reg', 'SFENCE', '', {}, fence(CpuFeature.sse)),
   row('NP 0F AE /7 mem', 'CLFLUSH', 'Mb', {}, flushLine),
-  row('NP 0F C7 /6 reg', 'RDRAND', 'Rv', { end: 'exit' }, random),
-  row('66 0F C7 /6 reg', 'RDRAND', 'Rv', { end: 'exit' }, random),
+  row('NP 0F C7 /6 reg', 'RDRAND', 'Rv', { end: 'exit' }, random(CpuFeature.rdrand)),
+  row('66 0F C7 /6 reg', 'RDRAND', 'Rv', { end: 'exit' }, random(CpuFeature.rdrand)),
+  row('NP 0F C7 /7 reg', 'RDSEED', 'Rv', { end: 'exit' }, random(CpuFeature.rdseed)),
+  row('66 0F C7 /7 reg', 'RDSEED', 'Rv', { end: 'exit' }, random(CpuFeature.rdseed)),
 ];
