@@ -1,0 +1,181 @@
+// What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored.
+import { ClusterError } from '../errors.ts';
+import {
+  MAX_COMMAND_ANSWERS,
+  type CommandAnswer,
+  type ProtectedList,
+  type ProtectedVm,
+  type VmSpec,
+} from './records.ts';
+import { place, rebalance, type Host } from './placement.ts';
+
+export type Command =
+  | { type: 'vm-create'; vmId: string; spec: VmSpec; start: boolean }
+  | { type: 'vm-start'; vmId: string }
+  | { type: 'vm-stop'; vmId: string }
+  | { type: 'vm-pause'; vmId: string }
+  | { type: 'vm-resume'; vmId: string }
+  | { type: 'vm-delete'; vmId: string }
+  | { type: 'vm-migrate'; vmId: string; to?: string }
+  | { type: 'drain'; node: string }
+  | { type: 'undrain'; node: string }
+  | { type: 'rebalance' };
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const MAX_VMS = 1000;
+
+/** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
+export function applyCommand(list: ProtectedList, command: Command, hosts: readonly Host[]): ProtectedList {
+  switch (command.type) {
+    case 'vm-create':
+      return create(list, command);
+    case 'vm-migrate':
+      return migrate(list, command.vmId, command.to, hosts);
+    case 'drain':
+      requireNode(hosts, command.node);
+      return list.maintenance.includes(command.node)
+        ? list
+        : { ...list, maintenance: [...list.maintenance, command.node] };
+    case 'undrain':
+      return { ...list, maintenance: list.maintenance.filter((id) => id !== command.node) };
+    case 'rebalance': {
+      let next = list;
+      for (const { vmId, to } of rebalance(hosts, Object.values(list.vms), 16))
+        next = moveTo(next, vmId, to, 'rebalance');
+      return next;
+    }
+    default:
+      return changeDesire(list, command);
+  }
+}
+
+function create(list: ProtectedList, command: Extract<Command, { type: 'vm-create' }>): ProtectedList {
+  const { vmId, spec, start } = command;
+  if (!NAME.test(vmId))
+    throw new ClusterError('BAD_REQUEST', `${JSON.stringify(vmId)} is no name for a VM`, {
+      hint: 'use 1 to 63 lower-case letters, digits, dots, underscores or hyphens',
+    });
+  if (list.vms[vmId] !== undefined)
+    throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
+  if (Object.keys(list.vms).length >= MAX_VMS)
+    throw new ClusterError('NO_CAPACITY', 'the protected list is full');
+  if (!(spec.memoryMiB > 0)) throw new ClusterError('BAD_REQUEST', 'memoryMiB must be above zero');
+  const vm: ProtectedVm = {
+    id: vmId,
+    spec,
+    desired: start ? 'running' : 'stopped',
+    boot: 1,
+    status: start ? 'pending' : 'stopped',
+    reason: 'created',
+    assignment: null,
+    attempt: 0,
+    tries: 0,
+    avoid: [],
+    moving: false,
+  };
+  return withVm(list, vm);
+}
+
+function changeDesire(
+  list: ProtectedList,
+  command: Extract<Command, { type: 'vm-start' | 'vm-stop' | 'vm-pause' | 'vm-resume' | 'vm-delete' }>,
+): ProtectedList {
+  const vm = requireVm(list, command.vmId);
+  switch (command.type) {
+    case 'vm-start': {
+      // Also the way out of `failed`.
+      const { desired, status } = vm;
+      if (desired === 'running' && status !== 'failed') return list;
+      if (status === 'stopping')
+        throw new ClusterError('CONFLICT', `${vm.id} is still stopping`, { retryable: true });
+      const stands = status === 'paused' || status === 'running' || status === 'starting';
+      return withVm(list, {
+        ...vm,
+        desired: 'running',
+        status: stands ? status : 'pending',
+        reason: 'started by a person',
+        tries: 0,
+        avoid: [],
+      });
+    }
+    case 'vm-stop':
+      if (vm.desired === 'stopped') return list;
+      return withVm(list, {
+        ...vm,
+        desired: 'stopped',
+        status: 'stopping',
+        boot: vm.boot + 1,
+        reason: 'powered off by a person',
+      });
+    case 'vm-delete':
+      return withVm(list, { ...vm, desired: 'deleted', status: 'stopping', reason: 'deleted by a person' });
+    case 'vm-pause':
+      if (vm.desired !== 'running' && vm.desired !== 'paused')
+        throw new ClusterError('CONFLICT', `${vm.id} is ${vm.desired}`);
+      return withVm(list, { ...vm, desired: 'paused', reason: 'paused by a person' });
+    case 'vm-resume':
+      if (vm.desired !== 'running' && vm.desired !== 'paused')
+        throw new ClusterError('CONFLICT', `${vm.id} is ${vm.desired}`, { hint: 'use `vm start`' });
+      return withVm(list, { ...vm, desired: 'running', reason: 'resumed by a person' });
+  }
+}
+
+function migrate(
+  list: ProtectedList,
+  vmId: string,
+  to: string | undefined,
+  hosts: readonly Host[],
+): ProtectedList {
+  const vm = requireVm(list, vmId);
+  if (vm.assignment === null || (vm.status !== 'running' && vm.status !== 'paused') || vm.moving)
+    throw new ClusterError(
+      'CONFLICT',
+      `${vmId} is ${vm.moving ? 'moving' : vm.status}: only a running VM can be moved`,
+    );
+  const from = vm.assignment.node;
+  const candidates = hosts.filter((host) => host.id !== from && (to === undefined || host.id === to));
+  if (to !== undefined && candidates.length === 0)
+    throw new ClusterError(
+      'NOT_FOUND',
+      from === to ? `${vmId} is on ${to} already` : `there is no node ${to}`,
+    );
+  const chosen = place({ vm, hosts: candidates, vms: Object.values(list.vms), resumesPerNode: Infinity });
+  if (chosen.host === undefined) throw new ClusterError('NO_CAPACITY', `${vmId}: ${chosen.reason}`);
+  return moveTo(list, vmId, chosen.host, 'asked by a person');
+}
+
+/** The list with a VM on its way to another node: assigned there, to be handed over by the one that has it. */
+export function moveTo(list: ProtectedList, vmId: string, to: Host, why: string): ProtectedList {
+  const vm = requireVm(list, vmId);
+  const attempt = vm.attempt + 1;
+  return withVm(list, {
+    ...vm,
+    status: 'starting',
+    moving: true,
+    reason: `moving from ${vm.assignment?.node ?? 'nowhere'} to ${to.id}: ${why}`,
+    attempt,
+    assignment: { node: to.id, incarnation: to.incarnation, attempt },
+  });
+}
+
+export function withVm(list: ProtectedList, vm: ProtectedVm): ProtectedList {
+  return { ...list, vms: { ...list.vms, [vm.id]: vm } };
+}
+
+export function withAnswers(list: ProtectedList, answers: readonly CommandAnswer[]): ProtectedList {
+  return answers.length === 0
+    ? list
+    : { ...list, commands: [...list.commands, ...answers].slice(-MAX_COMMAND_ANSWERS) };
+}
+
+function requireVm(list: ProtectedList, vmId: string): ProtectedVm {
+  const vm = Object.hasOwn(list.vms, vmId) ? list.vms[vmId] : undefined;
+  if (vm === undefined || vm.desired === 'deleted')
+    throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
+  return vm;
+}
+
+function requireNode(hosts: readonly Host[], id: string): void {
+  if (!hosts.some((host) => host.id === id))
+    throw new ClusterError('NOT_FOUND', `there is no node ${id}`, { hint: '`cluster nodes` shows them all' });
+}

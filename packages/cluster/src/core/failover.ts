@@ -1,0 +1,245 @@
+// The master's plan: from what must run and what is known of the hosts, what the protected list becomes (FAILOVER rules 2, 5,
+// 10-13). A pure function; nodes then bring themselves in line with the list (reconcile.ts). Nothing here is needed for
+// safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
+import { moveTo, withVm } from './commands.ts';
+import { place, sameSession, type Host } from './placement.ts';
+import type { NodeView, ProtectedList, ProtectedVm, VmReport } from './records.ts';
+import type { Settings } from './settings.ts';
+import type { LogEntry } from './types.ts';
+
+export interface HostSight extends Host {
+  record: 'active' | 'fenced' | 'left';
+  view: NodeView | undefined;
+}
+
+/** Local times of this master: a new master starts them afresh. */
+export interface PlanTimers {
+  notBefore: Map<string, number>;
+  assignedAt: Map<string, number>;
+  runningSince: Map<string, number>;
+}
+
+export interface PlanInput {
+  list: ProtectedList;
+  hosts: ReadonlyMap<string, HostSight>;
+  timers: PlanTimers;
+  now: number;
+  settings: Settings;
+}
+
+export interface Plan {
+  list: ProtectedList;
+  log: LogEntry[];
+}
+
+export function plan(input: PlanInput): Plan {
+  const result: Plan = { list: input.list, log: [] };
+  for (const vm of Object.values(input.list.vms)) {
+    if (vm.desired !== 'running' && vm.desired !== 'paused') continue;
+    if (vm.assignment !== null) followAssigned(input, result, vm);
+  }
+  placePending(input, result);
+  evacuate(input, result);
+  return result;
+}
+
+function change(result: Plan, vm: ProtectedVm, entry?: LogEntry): void {
+  result.list = withVm(result.list, vm);
+  if (entry !== undefined) result.log.push(entry);
+}
+
+function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
+  const assignment = vm.assignment!;
+  const host = input.hosts.get(assignment.node);
+  if (host === undefined || host.incarnation < assignment.incarnation) return;
+  const over = host.incarnation > assignment.incarnation || host.record !== 'active';
+  if (over) {
+    const reason = `${host.id} is ${host.record === 'active' ? 'in a new session' : host.record}`;
+    change(
+      result,
+      { ...vm, status: 'pending', moving: false, assignment: null, reason },
+      { event: 'vm-lost', vm: vm.id, node: host.id, reason },
+    );
+    return;
+  }
+  const report = host.view?.reports.find(
+    ({ vmId, attempt }) => vmId === vm.id && attempt === assignment.attempt,
+  );
+  if (report !== undefined) {
+    answerReport(input, result, vm, report);
+    return;
+  }
+  const entry = host.view?.powerOn.find(
+    ({ vmId, attempt }) => vmId === vm.id && attempt === assignment.attempt,
+  );
+  if (entry !== undefined && (entry.state === 'running' || entry.state === 'paused')) {
+    noteRunning(input, result, vm, entry.state);
+    return;
+  }
+  noteMissing(input, result, vm, host);
+}
+
+function noteRunning(input: PlanInput, result: Plan, vm: ProtectedVm, status: 'running' | 'paused'): void {
+  const { timers, now, settings } = input;
+  if (vm.status !== status) {
+    const startedAt = timers.assignedAt.get(vm.id);
+    timers.assignedAt.delete(vm.id);
+    timers.runningSince.set(vm.id, now);
+    change(
+      result,
+      { ...vm, status, moving: false },
+      {
+        event: `vm-${status}`,
+        vm: vm.id,
+        node: vm.assignment!.node,
+        reason: vm.reason,
+        ...(startedAt === undefined ? {} : { tookMs: Math.round(now - startedAt) }),
+      },
+    );
+    return;
+  }
+  const since = timers.runningSince.get(vm.id);
+  if (since === undefined) timers.runningSince.set(vm.id, now);
+  else if (vm.tries > 0 && now - since >= settings.stableMs) change(result, { ...vm, tries: 0, avoid: [] });
+}
+
+/** A VM that should be on a node and is not on its power-on list: still on its way, or it ceased. */
+function noteMissing(input: PlanInput, result: Plan, vm: ProtectedVm, host: HostSight): void {
+  const { timers, now, settings } = input;
+  const since = timers.assignedAt.get(vm.id);
+  if (since === undefined) {
+    timers.assignedAt.set(vm.id, now);
+    timers.runningSince.delete(vm.id);
+    return;
+  }
+  if (now - since < settings.startTimeoutMs) return;
+  timers.assignedAt.delete(vm.id);
+  tryAgain(
+    input,
+    result,
+    vm,
+    `${host.id} did not have it running after ${String(settings.startTimeoutMs)} ms`,
+  );
+}
+
+function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: VmReport): void {
+  if (report.kind === 'failed') {
+    tryAgain(input, result, vm, report.reason);
+    return;
+  }
+  change(
+    result,
+    { ...vm, desired: 'stopped', status: 'stopping', boot: vm.boot + 1, reason: report.reason },
+    { event: 'vm-powered-off', vm: vm.id, node: vm.assignment!.node, reason: report.reason },
+  );
+}
+
+function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: string): void {
+  const { timers, now, settings } = input;
+  const tries = vm.tries + 1;
+  const failed = tries >= settings.maxTries;
+  const pauseMs = Math.min(settings.retryPauseMaxMs, settings.retryPauseMs * 2 ** (tries - 1));
+  const node = vm.assignment!.node;
+  timers.assignedAt.delete(vm.id);
+  timers.runningSince.delete(vm.id);
+  // The first failure of a VM that ran well is answered at once.
+  timers.notBefore.set(vm.id, tries === 1 ? now : now + pauseMs);
+  change(
+    result,
+    {
+      ...vm,
+      tries,
+      avoid: vm.avoid.includes(node) ? vm.avoid : [...vm.avoid, node],
+      assignment: null,
+      moving: false,
+      status: failed ? 'failed' : 'pending',
+      reason: failed ? `gave up after ${String(tries)} tries; the last: ${reason}` : reason,
+    },
+    {
+      event: failed ? 'vm-given-up' : 'vm-failed',
+      vm: vm.id,
+      node,
+      reason,
+      details: { tries, pauseMs: failed || tries === 1 ? 0 : pauseMs },
+    },
+  );
+}
+
+function placePending(input: PlanInput, result: Plan): void {
+  const { timers, now, settings, hosts } = input;
+  const waiting = Object.values(result.list.vms).filter(
+    (vm) =>
+      vm.status === 'pending' &&
+      vm.assignment === null &&
+      (vm.desired === 'running' || vm.desired === 'paused'),
+  );
+  waiting.sort((a, b) => b.spec.priority - a.spec.priority || (a.id < b.id ? -1 : 1));
+  for (const vm of waiting) {
+    const holder = runsOn(hosts, vm);
+    if (holder === undefined && (timers.notBefore.get(vm.id) ?? -Infinity) > now) continue;
+    const vms = Object.values(result.list.vms);
+    const chosen =
+      holder !== undefined
+        ? { host: holder }
+        : place({ vm, hosts: [...hosts.values()], vms, resumesPerNode: settings.resumesPerNode });
+    if (chosen.host === undefined) {
+      if (vm.reason !== chosen.reason)
+        change(
+          result,
+          { ...vm, reason: chosen.reason },
+          { event: 'vm-waits', vm: vm.id, reason: chosen.reason },
+        );
+      continue;
+    }
+    timers.notBefore.delete(vm.id);
+    timers.assignedAt.set(vm.id, now);
+    const { id, incarnation } = chosen.host;
+    const attempt = vm.attempt + 1;
+    change(
+      result,
+      { ...vm, status: 'starting', attempt, assignment: { node: id, incarnation, attempt } },
+      {
+        event: 'vm-assigned',
+        vm: vm.id,
+        node: id,
+        reason: holder === undefined ? vm.reason : 'it still runs there',
+        details: { attempt, priority: vm.spec.priority },
+      },
+    );
+  }
+}
+
+/** The node, partitioned or not, whose power-on list says that it still runs this VM. */
+function runsOn(hosts: ReadonlyMap<string, HostSight>, vm: ProtectedVm): HostSight | undefined {
+  for (const host of hosts.values()) {
+    if (host.record !== 'active') continue;
+    if (host.view?.powerOn.some(({ vmId, state }) => vmId === vm.id && state === 'running') === true)
+      return host;
+  }
+  return undefined;
+}
+
+/** Moves VMs away from nodes in maintenance, and one at a time from those short of something. */
+function evacuate(input: PlanInput, result: Plan): void {
+  const { hosts, timers, now, settings } = input;
+  for (const host of hosts.values()) {
+    const short = (host.state === 'alive' || host.state === 'maintenance') && host.pressure !== 'none';
+    if (host.state !== 'maintenance' && !short) continue;
+    const why = short
+      ? `${host.id} is ${host.pressure === 'leaving' ? 'leaving' : `short of ${host.pressure}`}`
+      : `${host.id} is in maintenance`;
+    for (const vm of Object.values(result.list.vms)) {
+      if (vm.assignment === null || !sameSession(vm.assignment, host)) continue;
+      if (vm.moving || (vm.status !== 'running' && vm.status !== 'paused')) continue;
+      if (vm.desired !== 'running' && vm.desired !== 'paused') continue;
+      const others = [...hosts.values()].filter(({ id }) => id !== host.id);
+      const vms = Object.values(result.list.vms);
+      const chosen = place({ vm, hosts: others, vms, resumesPerNode: settings.resumesPerNode });
+      if (chosen.host === undefined) continue;
+      timers.assignedAt.set(vm.id, now);
+      result.list = moveTo(result.list, vm.id, chosen.host, why);
+      result.log.push({ event: 'vm-moving', vm: vm.id, node: chosen.host.id, reason: why });
+      if (short && host.pressure !== 'leaving') break;
+    }
+  }
+}

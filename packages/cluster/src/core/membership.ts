@@ -1,0 +1,303 @@
+// What each node makes of the others: heartbeats by two roads give six states (FAILOVER rules 4 and 5).
+//
+// | network, both ways | datastore heartbeat | state |
+// |---|---|---|
+// | heard within unreachableMs | any | alive (maintenance, when a person said so) |
+// | silent | not yet known | unreachable |
+// | silent | moved since | partitioned; isolated, when it says that it hears nobody |
+// | silent, ping unanswered | stood still for deadMs | dead, once its session is fenced in the store |
+//
+// A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
+import type { NodeRecord } from './records.ts';
+import { changeView, holdsLease, log, type Context } from './state.ts';
+import type { HostState, Message, Peer, ReadOutcome, WriteOutcome } from './types.ts';
+
+export function newPeer(id: string, now: number): Peer {
+  return {
+    id,
+    state: 'unreachable',
+    reason: 'not heard yet',
+    incarnation: 0,
+    counter: -1,
+    counterSeenAt: now,
+    heardAt: -Infinity,
+    heardBothAt: -Infinity,
+    silentSince: Infinity,
+    record: 'active',
+    view: undefined,
+    master: null,
+    readInFlight: false,
+    readAt: -Infinity,
+    fencing: false,
+  };
+}
+
+export function peerOf(context: Context, id: string): Peer {
+  const { state, now } = context;
+  let peer = state.peers.get(id);
+  if (peer === undefined) {
+    peer = newPeer(id, now);
+    state.peers.set(id, peer);
+  }
+  return peer;
+}
+
+/** True when both directions of the network between us work. */
+export function reachable(context: Context, peer: Peer): boolean {
+  return context.now - peer.heardBothAt < context.settings.unreachableMs;
+}
+
+/** A heartbeat counter was seen: by network, in the primary store or in another heartbeat store. */
+export function counterSeen(context: Context, peer: Peer, incarnation: number, counter: number): void {
+  if (incarnation > peer.incarnation) {
+    peer.incarnation = incarnation;
+    peer.counter = counter;
+    peer.record = 'active';
+    peer.view = undefined;
+  } else if (incarnation === peer.incarnation && counter > peer.counter) {
+    peer.counter = counter;
+  } else return;
+  peer.counterSeenAt = context.now;
+}
+
+export function heartbeatHeard(
+  context: Context,
+  from: string,
+  message: Extract<Message, { type: 'heartbeat' }>,
+): void {
+  const { state, now } = context;
+  const peer = peerOf(context, from);
+  if (message.incarnation < peer.incarnation) return;
+  counterSeen(context, peer, message.incarnation, message.counter);
+  peer.heardAt = now;
+  if (message.hears.includes(state.id)) peer.heardBothAt = now;
+  if (peer.view === undefined || message.view.seq > peer.view.seq) peer.view = message.view;
+  peer.master = message.master;
+  if (message.master === null || message.master !== state.list.master?.node) return;
+  // The master's own word that its claim stands spares us a look into the store.
+  if (
+    message.term === state.list.term &&
+    message.revision > state.list.revision &&
+    state.master === undefined
+  )
+    state.listSeenAt = now;
+}
+
+/** A peer's record was read from the store. */
+export function peerRecordRead(context: Context, node: string, outcome: ReadOutcome<NodeRecord>): void {
+  const peer = peerOf(context, node);
+  peer.readInFlight = false;
+  if (outcome.result !== 'found') return;
+  learnRecord(context, peer, outcome.value);
+  // The first look after it fell silent may show a beat of before: only a later one proves that it goes on.
+  if (peer.silentSince === Infinity) peer.silentSince = context.now;
+}
+
+export function learnRecord(context: Context, peer: Peer, record: NodeRecord): void {
+  if (record.incarnation < peer.incarnation) return;
+  counterSeen(context, peer, record.incarnation, record.counter);
+  peer.record = record.state;
+  if (peer.view === undefined || record.view.seq > peer.view.seq) peer.view = record.view;
+}
+
+/** Brings every peer's state up to date and asks the store about those that are silent. */
+export function drivePeers(context: Context): void {
+  const { state } = context;
+  for (const peer of state.peers.values()) {
+    const { next, reason } = judge(context, peer);
+    if (next !== peer.state) changeState(context, peer, next, reason);
+    if (next !== 'alive' && next !== 'maintenance') askStore(context, peer);
+  }
+  noteIsolation(context);
+}
+
+function judge(context: Context, peer: Peer): { next: HostState; reason: string } {
+  const { state, now, settings } = context;
+  if (peer.record === 'fenced') return { next: 'dead', reason: 'its session was fenced' };
+  if (peer.record === 'left') return { next: 'dead', reason: 'it left' };
+  if (reachable(context, peer)) {
+    return state.list.maintenance.includes(peer.id)
+      ? { next: 'maintenance', reason: 'a person put it in maintenance' }
+      : { next: 'alive', reason: 'heard by network' };
+  }
+  const oneWay = now - peer.heardAt < settings.unreachableMs;
+  const why = oneWay
+    ? 'it does not hear us'
+    : `no network heartbeat for ${String(settings.unreachableMs)} ms`;
+  const beats = peer.counterSeenAt > peer.silentSince && now - peer.counterSeenAt < settings.deadMs;
+  if (!beats) {
+    return { next: 'unreachable', reason: why };
+  }
+  return peer.view?.isolated === true
+    ? { next: 'isolated', reason: 'it says that it hears nobody; its datastore heartbeat goes on' }
+    : { next: 'partitioned', reason: `${why}; its datastore heartbeat goes on` };
+}
+
+function changeState(context: Context, peer: Peer, next: HostState, reason: string): void {
+  const { state, now } = context;
+  const before = peer.state;
+  const wasUp = before === 'alive' || before === 'maintenance';
+  const isUp = next === 'alive' || next === 'maintenance';
+  if (wasUp && !isUp) {
+    peer.silentSince = Infinity;
+    ping(context, peer.id);
+  }
+  peer.state = next;
+  peer.reason = reason;
+  if (state.master === undefined) return;
+  log(context, {
+    event: `host-${next}`,
+    node: peer.id,
+    reason,
+    ...(Number.isFinite(peer.heardAt) ? { tookMs: Math.round(now - peer.heardAt) } : {}),
+    details: { before },
+  });
+}
+
+/** A silent peer's datastore heartbeat, as often as it beats; more often once it is late. */
+function askStore(context: Context, peer: Peer): void {
+  const { now, settings } = context;
+  if (peer.readInFlight || peer.record === 'left') return;
+  const late = now - peer.counterSeenAt > settings.storeHeartbeatMs * 1.5;
+  const idle =
+    peer.state === 'dead' || (peer.state === 'unreachable' && now - peer.counterSeenAt > 5 * settings.deadMs);
+  const pause = idle
+    ? settings.storeHeartbeatMs * 2
+    : late
+      ? settings.storeHeartbeatMs / 4
+      : settings.storeHeartbeatMs / 2;
+  if (now - peer.readAt < pause) return;
+  peer.readInFlight = true;
+  peer.readAt = now;
+  context.out.push({ type: 'get-record', node: peer.id, purpose: { kind: 'peer', node: peer.id } });
+}
+
+/** We say ourselves that we are isolated: there are others, and none of them hears us and is heard by us. */
+function noteIsolation(context: Context): void {
+  const { state } = context;
+  let others = 0;
+  let heard = 0;
+  for (const peer of state.peers.values()) {
+    if (peer.record === 'left' || peer.record === 'fenced') continue;
+    others++;
+    if (reachable(context, peer)) heard++;
+  }
+  const isolated = others > 0 && heard === 0 && state.phase !== 'joining';
+  if (isolated === state.view.isolated) return;
+  changeView(context, { isolated });
+  log(context, {
+    event: isolated ? 'self-isolated' : 'self-connected',
+    node: state.id,
+    reason: isolated ? 'no other node is heard; guests go on' : 'another node is heard again',
+  });
+}
+
+/** True when a peer's silence in the store has lasted long enough to ask for its fence. */
+export function fenceDue(context: Context, peer: Peer): string | undefined {
+  const { state, now, settings } = context;
+  if (peer.record !== 'active' || peer.fencing || peer.incarnation === 0 || !holdsLease(context))
+    return undefined;
+  // Our own time without a store says nothing about the peer.
+  const still = now - Math.max(peer.counterSeenAt, state.storeOkSince);
+  if (!reachable(context, peer))
+    return still >= settings.deadMs
+      ? `no network heartbeat, ping unanswered, no datastore heartbeat for ${String(Math.round(still))} ms`
+      : undefined;
+  return still >= settings.storeLossMs
+    ? `reachable, but without the store for ${String(Math.round(still))} ms`
+    : undefined;
+}
+
+/** Looks once more before fencing: only what the store says now may be swapped. */
+export function confirmDead(context: Context, peer: Peer, why: string): void {
+  peer.fencing = true;
+  context.out.push({
+    type: 'get-record',
+    node: peer.id,
+    purpose: { kind: 'confirm-dead', node: peer.id, why },
+  });
+}
+
+export function deathConfirmed(
+  context: Context,
+  purpose: { node: string; why: string },
+  outcome: ReadOutcome<NodeRecord>,
+): void {
+  const { state } = context;
+  const peer = peerOf(context, purpose.node);
+  peer.fencing = false;
+  if (outcome.result !== 'found' || state.master === undefined) return;
+  const { incarnation, counter } = peer;
+  learnRecord(context, peer, outcome.value);
+  const same = outcome.value.incarnation === incarnation && outcome.value.counter === counter;
+  if (!same || outcome.value.state !== 'active' || fenceDue(context, peer) === undefined) return;
+  peer.fencing = true;
+  context.out.push({
+    type: 'put-record',
+    record: { ...outcome.value, state: 'fenced', fencedBy: state.id },
+    expected: outcome.version,
+    purpose: { kind: 'fence', node: peer.id, incarnation, why: purpose.why },
+  });
+}
+
+export function fenceWritten(
+  context: Context,
+  purpose: { node: string; incarnation: number; why: string },
+  outcome: WriteOutcome,
+): void {
+  const peer = peerOf(context, purpose.node);
+  peer.fencing = false;
+  if (outcome.result !== 'done' || peer.incarnation !== purpose.incarnation) return;
+  peer.record = 'fenced';
+  changeState(context, peer, 'dead', purpose.why);
+}
+
+export function ping(context: Context, to: string): void {
+  context.out.push({ type: 'send', to, message: heartbeat(context, true) });
+}
+
+/** Our heartbeat as it is now. */
+export function heartbeat(context: Context, wantAnswer: boolean): Message {
+  const { state, now, settings } = context;
+  const hears: string[] = [];
+  for (const peer of state.peers.values()) {
+    if (now - peer.heardAt < settings.unreachableMs) hears.push(peer.id);
+  }
+  return {
+    type: 'heartbeat',
+    incarnation: state.incarnation,
+    counter: state.record?.counter ?? 0,
+    view: state.view,
+    hears,
+    term: state.list.term,
+    revision: state.list.revision,
+    master: state.master === undefined ? (state.list.master?.node ?? null) : state.id,
+    ping: wantAnswer,
+  };
+}
+
+/** A heartbeat to every peer. */
+export function beat(context: Context): void {
+  const { state, now } = context;
+  state.beatAt = now;
+  const message = heartbeat(context, false);
+  for (const peer of state.peers.values()) context.out.push({ type: 'send', to: peer.id, message });
+}
+
+/** Sends heartbeats by network and looks for new nodes, when due. */
+export function driveBeats(context: Context): void {
+  const { state, now, settings } = context;
+  if (state.phase === 'gone') return;
+  if (state.phase !== 'joining' && now - state.beatAt >= settings.networkHeartbeatMs) beat(context);
+  if (!state.discovering && now - state.discoveredAt >= settings.discoveryMs) {
+    state.discovering = true;
+    state.discoveredAt = now;
+    context.out.push({ type: 'list-records', purpose: { kind: 'discover' } });
+  }
+}
+
+export function discovered(context: Context, nodes: string[] | undefined): void {
+  const { state } = context;
+  state.discovering = false;
+  for (const id of nodes ?? []) if (id !== state.id) peerOf(context, id);
+}

@@ -1,0 +1,134 @@
+// Where a VM goes (FAILOVER rule 11), and which datastores carry heartbeats. Pure choices over what is known.
+import type { Assignment, Capacity, NodeView, ProtectedVm } from './records.ts';
+import type { HostState } from './types.ts';
+
+export interface Host {
+  id: string;
+  incarnation: number;
+  state: HostState;
+  capacity: Capacity;
+  pressure: NodeView['pressure'];
+}
+
+export interface PlacementInput {
+  vm: ProtectedVm;
+  hosts: readonly Host[];
+  vms: readonly ProtectedVm[];
+  resumesPerNode: number;
+}
+
+export type Placement = { host: Host } | { host: undefined; reason: string };
+
+/** VMs that take room on a node: assigned to it, whatever they are doing there. */
+export function assignedTo(vms: readonly ProtectedVm[], node: string): ProtectedVm[] {
+  return vms.filter((vm) => vm.assignment?.node === node);
+}
+
+/**
+ * Chooses a node, or says why none fits. Order: not tried in vain before, most memory left, fewest resumes under way,
+ * smallest id (so that two masters that know the same choose the same).
+ */
+export function place(input: PlacementInput): Placement {
+  const { vm, hosts, vms } = input;
+  let best: { host: Host; score: readonly number[] } | undefined;
+  const refused = new Map<string, number>();
+  for (const host of hosts) {
+    const why = whyNot(input, host);
+    if (why !== undefined) {
+      refused.set(why, (refused.get(why) ?? 0) + 1);
+      continue;
+    }
+    const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
+    const free = host.capacity.memoryMiB - memoryOf(others);
+    const starting = others.filter(({ status }) => status === 'starting').length;
+    const score = [vm.avoid.includes(host.id) ? 1 : 0, -free, starting];
+    if (best === undefined || before(score, host.id, best.score, best.host.id)) best = { host, score };
+  }
+  if (best !== undefined) return { host: best.host };
+  const reasons = [...refused].map(([why, count]) => `${String(count)} ${why}`).join(', ');
+  return { host: undefined, reason: `no node fits: ${reasons === '' ? 'none is alive' : reasons}` };
+}
+
+function memoryOf(vms: readonly ProtectedVm[]): number {
+  return vms.reduce((sum, vm) => sum + vm.spec.memoryMiB, 0);
+}
+
+function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string | undefined {
+  if (host.state !== 'alive') return host.state;
+  if (host.pressure !== 'none') return `short of ${host.pressure}`;
+  const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
+  if (memoryOf(others) + vm.spec.memoryMiB > host.capacity.memoryMiB) return 'without enough memory';
+  const group = vm.spec.antiAffinity;
+  if (group !== undefined && others.some(({ spec }) => spec.antiAffinity === group))
+    return 'with one of its group';
+  if (others.filter(({ status }) => status === 'starting').length >= resumesPerNode) return 'busy resuming';
+  return undefined;
+}
+
+function before(a: readonly number[], idA: string, b: readonly number[], idB: string): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! < b[i]!;
+  return idA < idB;
+}
+
+/** True when the session that an assignment names is that of a node we believe to be up or at least not over. */
+export function sameSession(assignment: Assignment, host: { id: string; incarnation: number }): boolean {
+  return assignment.node === host.id && assignment.incarnation === host.incarnation;
+}
+
+/** Moves that even out the memory in use: from the fullest node to the emptiest, as long as that helps. At most `limit`. */
+export function rebalance(
+  hosts: readonly Host[],
+  vms: readonly ProtectedVm[],
+  limit: number,
+): { vmId: string; to: Host }[] {
+  const moves: { vmId: string; to: Host }[] = [];
+  const load = new Map(hosts.map((host) => [host.id, memoryOf(assignedTo(vms, host.id))]));
+  const movable = vms.filter((vm) => vm.status === 'running' && vm.assignment !== null && !vm.moving);
+  while (moves.length < limit) {
+    const taken = new Set(moves.map(({ vmId }) => vmId));
+    let best: { vm: ProtectedVm; to: Host; gain: number } | undefined;
+    for (const vm of movable) {
+      if (taken.has(vm.id)) continue;
+      const from = load.get(vm.assignment!.node) ?? 0;
+      for (const to of hosts) {
+        if (to.id === vm.assignment!.node) continue;
+        if (whyNot({ vm, hosts, vms, resumesPerNode: Infinity }, to) !== undefined) continue;
+        const gain = from - ((load.get(to.id) ?? 0) + vm.spec.memoryMiB);
+        if (gain > 0 && (best === undefined || gain > best.gain)) best = { vm, to, gain };
+      }
+    }
+    if (best === undefined) break;
+    const { vm, to } = best;
+    moves.push({ vmId: vm.id, to });
+    load.set(vm.assignment!.node, (load.get(vm.assignment!.node) ?? 0) - vm.spec.memoryMiB);
+    load.set(to.id, (load.get(to.id) ?? 0) + vm.spec.memoryMiB);
+  }
+  return moves;
+}
+
+export interface HeartbeatStore {
+  url: string;
+  /** Nodes that reach it. */
+  reachedBy: readonly string[];
+  /** What it stands on: two of one device fail together. */
+  device: string;
+  kind: string;
+}
+
+/**
+ * Chooses up to `count` heartbeat datastores: reached by most nodes first, then those that share neither device nor kind
+ * with one chosen before.
+ */
+export function chooseHeartbeatStores(stores: readonly HeartbeatStore[], count: number): HeartbeatStore[] {
+  const chosen: HeartbeatStore[] = [];
+  const rest = [...stores].sort((a, b) => (a.url < b.url ? -1 : 1));
+  while (chosen.length < count && rest.length > 0) {
+    const score = (store: HeartbeatStore): number =>
+      store.reachedBy.length * 4 -
+      (chosen.some(({ device }) => device === store.device) ? 6 : 0) -
+      (chosen.some(({ kind }) => kind === store.kind) ? 1 : 0);
+    rest.sort((a, b) => score(b) - score(a));
+    chosen.push(rest.shift()!);
+  }
+  return chosen;
+}

@@ -1,0 +1,371 @@
+// A node brings what it runs in line with the protected list (FAILOVER rules 7, 8, 10, 13). One way for everything: first
+// start, failover, retry, migration and drain differ only in what became of the owner before.
+//
+//   checking    read the owner record; and, when another owns the VM, the record of that node's session
+//   waiting     the owner is alive and has not given it up (a move under way), or the store failed: look again later
+//   raising     raise the epoch over exactly the one that was checked
+//   validating  read the list again: it may have changed before the epoch was ours
+//   starting -> running -> (leaving | stopping) -> releasing
+//
+// What always holds: `run` is asked for only (a) under an epoch that we raised over an owner that was released or whose session
+// is over, and (b) after the list, read later than that, still says so.
+import {
+  MAX_REPORTS,
+  type NodeRecord,
+  type OwnerView,
+  type PowerOnEntry,
+  type ProtectedList,
+  type ProtectedVm,
+  type VmReport,
+} from './records.ts';
+import { readList } from './election.ts';
+import { changeView, holdsLease, log, type Context } from './state.ts';
+import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
+
+export function driveVms(context: Context): void {
+  const { state, now } = context;
+  if (state.phase !== 'active' && state.phase !== 'leaving') return;
+  for (const vm of Object.values(state.list.vms)) {
+    if (isOurs(context, vm) && !state.local.has(vm.id)) begin(context, vm);
+  }
+  for (const local of state.local.values()) {
+    const vm = state.list.vms[local.vmId];
+    if (local.phase === 'running') follow(context, local, vm);
+    else if (now >= local.retryAt) goOn(context, local, vm);
+  }
+  publish(context);
+}
+
+/** True when the list says that this session of ours shall have the VM. */
+function isOurs(context: Context, vm: ProtectedVm): boolean {
+  const { state } = context;
+  const { assignment, desired } = vm;
+  return (
+    (desired === 'running' || desired === 'paused') &&
+    assignment?.node === state.id &&
+    assignment.incarnation === state.incarnation
+  );
+}
+
+function begin(context: Context, vm: ProtectedVm): void {
+  const { state, now } = context;
+  const attempt = vm.assignment!.attempt;
+  if (!holdsLease(context)) return;
+  if (state.view.reports.some((report) => report.vmId === vm.id && report.attempt === attempt)) return;
+  const local: LocalVm = {
+    vmId: vm.id,
+    attempt,
+    phase: 'checking',
+    epoch: 0,
+    since: now,
+    retryAt: Infinity,
+    paused: vm.desired === 'paused',
+    begunAt: now,
+    report: undefined,
+  };
+  state.local.set(vm.id, local);
+  check(context, local);
+}
+
+function setPhase(context: Context, local: LocalVm, phase: VmPhase, retryAt = Infinity): void {
+  local.phase = phase;
+  local.since = context.now;
+  local.retryAt = retryAt;
+}
+
+function check(context: Context, local: LocalVm): void {
+  setPhase(context, local, 'checking');
+  const purpose: Purpose = { kind: 'owner-of', vmId: local.vmId, attempt: local.attempt };
+  context.out.push({ type: 'get-owner', vmId: local.vmId, purpose });
+}
+
+function wait(context: Context, local: LocalVm): void {
+  setPhase(context, local, 'waiting', context.now + context.settings.storeRetryMs);
+}
+
+/** A VM whose next step was put off: try it again, unless it is no longer wanted here. */
+function goOn(context: Context, local: LocalVm, vm: ProtectedVm | undefined): void {
+  const { state } = context;
+  switch (local.phase) {
+    case 'waiting':
+      if (vm === undefined || !isOurs(context, vm)) {
+        state.local.delete(local.vmId);
+        return;
+      }
+      local.attempt = vm.assignment!.attempt;
+      check(context, local);
+      return;
+    case 'validating':
+      validate(context, local);
+      return;
+    case 'releasing':
+      release(context, local);
+      return;
+    default:
+      return;
+  }
+}
+
+/** What the list wants of a VM that runs here. */
+function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): void {
+  if (vm === undefined) return;
+  if (vm.desired === 'stopped' || vm.desired === 'deleted') {
+    setPhase(context, local, 'stopping');
+    context.out.push({ type: 'stop', vmId: local.vmId, epoch: local.epoch, mode: 'power-off' });
+    log(context, { event: 'vm-stopping', vm: local.vmId, node: context.state.id, reason: vm.reason });
+    return;
+  }
+  if (isOurs(context, vm)) {
+    local.attempt = vm.assignment!.attempt;
+    const paused = vm.desired === 'paused';
+    if (paused !== local.paused) {
+      local.paused = paused;
+      context.out.push({ type: 'pause', vmId: local.vmId, epoch: local.epoch, paused });
+    }
+    return;
+  }
+  // An assignment to nobody is no order to stop: whoever still runs goes on until somebody else shall have it.
+  if (vm.assignment === null || vm.assignment.attempt <= local.attempt) return;
+  setPhase(context, local, 'leaving');
+  context.out.push({ type: 'hand-over', vmId: local.vmId, epoch: local.epoch });
+  log(context, { event: 'vm-handing-over', vm: local.vmId, node: context.state.id, reason: vm.reason });
+}
+
+/** Whether a VM may be taken from its owner. The one question on which "never two at once" rests. */
+export function mayTake(owner: OwnerView, ownerNode: NodeRecord | undefined): boolean {
+  if (owner.state === 'deleted') return false;
+  if (owner.state === 'released') return true;
+  if (ownerNode === undefined) return false;
+  return ownerNode.incarnation > owner.incarnation || ownerNode.state !== 'active';
+}
+
+export function ownerRead(
+  context: Context,
+  purpose: Extract<Purpose, { kind: 'owner-of' }>,
+  outcome: ReadOutcome<OwnerView>,
+): void {
+  const { state } = context;
+  const local = current(context, purpose, 'checking');
+  if (local === undefined) return;
+  if (outcome.result === 'failed') {
+    wait(context, local);
+    return;
+  }
+  if (outcome.result === 'absent') {
+    raise(context, local, 0);
+    return;
+  }
+  const owner = outcome.value;
+  if (owner.state === 'deleted') {
+    finish(context, local, { kind: 'failed', reason: 'the VM was deleted' });
+    return;
+  }
+  // Owned by this very session, which does not run it: a raise of ours whose answer was lost.
+  const ownRaise = owner.node === state.id && owner.incarnation === state.incarnation;
+  if (owner.state === 'released' || ownRaise) {
+    raise(context, local, owner.epoch);
+    return;
+  }
+  context.out.push({
+    type: 'get-record',
+    node: owner.node,
+    purpose: { kind: 'owner-node', vmId: local.vmId, attempt: local.attempt, owner },
+  });
+}
+
+export function ownerNodeRead(
+  context: Context,
+  purpose: Extract<Purpose, { kind: 'owner-node' }>,
+  outcome: ReadOutcome<NodeRecord>,
+): void {
+  const local = current(context, purpose, 'checking');
+  if (local === undefined) return;
+  const node = outcome.result === 'found' ? outcome.value : undefined;
+  if (!mayTake(purpose.owner, node)) wait(context, local);
+  else raise(context, local, purpose.owner.epoch);
+}
+
+function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
+  const { state } = context;
+  if (!holdsLease(context)) {
+    wait(context, local);
+    return;
+  }
+  setPhase(context, local, 'raising');
+  const { vmId, attempt } = local;
+  context.out.push({ type: 'raise', vmId, attempt, expectedEpoch, incarnation: state.incarnation });
+}
+
+export function raised(context: Context, event: { vmId: string; attempt: number; epoch: number }): void {
+  const local = current(context, event, 'raising');
+  if (local === undefined) return;
+  local.epoch = event.epoch;
+  validate(context, local);
+}
+
+export function notRaised(context: Context, event: { vmId: string; attempt: number; reason: string }): void {
+  const local = current(context, event, 'raising');
+  if (local === undefined) return;
+  log(context, { event: 'vm-not-taken', vm: local.vmId, node: context.state.id, reason: event.reason });
+  wait(context, local);
+}
+
+function validate(context: Context, local: LocalVm): void {
+  setPhase(context, local, 'validating');
+  const { vmId, attempt, epoch } = local;
+  context.out.push({ type: 'get-list', purpose: { kind: 'validate', vmId, attempt, epoch } });
+}
+
+export function validated(
+  context: Context,
+  purpose: Extract<Purpose, { kind: 'validate' }>,
+  outcome: ReadOutcome<ProtectedList>,
+): void {
+  const { state, now, settings } = context;
+  const local = current(context, purpose, 'validating');
+  if (local === undefined) return;
+  if (outcome.result !== 'found' || !holdsLease(context)) {
+    local.retryAt = now + settings.storeRetryMs;
+    return;
+  }
+  const vm = outcome.value.vms[local.vmId];
+  if (vm === undefined || !isOurs(context, vm)) {
+    release(context, local);
+    return;
+  }
+  local.attempt = vm.assignment!.attempt;
+  local.paused = vm.desired === 'paused';
+  setPhase(context, local, 'starting');
+  context.out.push({ type: 'run', vm, epoch: local.epoch, paused: local.paused, until: state.leaseUntil });
+}
+
+export function started(context: Context, event: { vmId: string; epoch: number }): void {
+  const { state, now } = context;
+  const local = byEpoch(context, event);
+  if (local?.phase !== 'starting') return;
+  setPhase(context, local, 'running');
+  log(context, {
+    event: 'vm-started',
+    vm: local.vmId,
+    node: state.id,
+    reason: `epoch ${String(local.epoch)}`,
+    tookMs: Math.round(now - local.begunAt),
+    details: { epoch: local.epoch, attempt: local.attempt },
+  });
+  driveVms(context);
+}
+
+export function stopped(
+  context: Context,
+  event: { vmId: string; epoch: number; kind: StopKind; reason: string },
+): void {
+  const { state } = context;
+  const local = byEpoch(context, event);
+  if (local === undefined) return;
+  const { vmId, attempt } = local;
+  if (event.kind !== 'asked')
+    log(context, { event: `vm-stopped-${event.kind}`, vm: vmId, node: state.id, reason: event.reason });
+  if (event.kind === 'fenced') {
+    // Another owns it: nothing here is ours to give up.
+    state.local.delete(vmId);
+    publish(context);
+    return;
+  }
+  if (event.kind !== 'asked') local.report = { vmId, attempt, kind: event.kind, reason: event.reason };
+  release(context, local);
+}
+
+function release(context: Context, local: LocalVm): void {
+  setPhase(context, local, 'releasing');
+  context.out.push({ type: 'release', vmId: local.vmId, epoch: local.epoch });
+}
+
+export function released(
+  context: Context,
+  event: { vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' },
+): void {
+  const { state, now, settings } = context;
+  const local = byEpoch(context, event);
+  if (local?.phase !== 'releasing') return;
+  if (event.result === 'failed') {
+    local.retryAt = now + settings.storeRetryMs;
+    return;
+  }
+  finish(context, local, local.report);
+  const next = state.list.vms[local.vmId]?.assignment?.node;
+  const hint = { type: 'released', vmId: local.vmId } as const;
+  for (const to of new Set([next, state.list.master?.node])) {
+    if (to !== undefined && to !== state.id) context.out.push({ type: 'send', to, message: hint });
+  }
+  if (state.master === undefined) readList(context);
+}
+
+/** Another node gave a VM up: if we wait for it, look at once. */
+export function releaseHeard(context: Context, vmId: string): void {
+  const { state } = context;
+  const local = state.local.get(vmId);
+  if (local?.phase === 'waiting') local.retryAt = context.now;
+  state.master?.confirming.delete(vmId);
+}
+
+function finish(
+  context: Context,
+  local: LocalVm,
+  report: Pick<VmReport, 'kind' | 'reason'> | undefined,
+): void {
+  const { state } = context;
+  state.local.delete(local.vmId);
+  if (report !== undefined) {
+    const { vmId, attempt } = local;
+    const reports = state.view.reports.filter((other) => other.vmId !== vmId);
+    changeView(context, { reports: [...reports, { vmId, attempt, ...pick(report) }].slice(-MAX_REPORTS) });
+  }
+  publish(context);
+}
+
+const pick = ({ kind, reason }: Pick<VmReport, 'kind' | 'reason'>): Pick<VmReport, 'kind' | 'reason'> => ({
+  kind,
+  reason,
+});
+
+/** Brings the power-on list and the reports that we publish up to date. */
+export function publish(context: Context): void {
+  const { state } = context;
+  const powerOn: PowerOnEntry[] = [];
+  for (const { vmId, epoch, attempt, phase, paused } of state.local.values()) {
+    if (phase === 'starting') powerOn.push({ vmId, epoch, attempt, state: 'starting' });
+    else if (phase === 'running')
+      powerOn.push({ vmId, epoch, attempt, state: paused ? 'paused' : 'running' });
+    else if (phase === 'leaving' || phase === 'stopping')
+      powerOn.push({ vmId, epoch, attempt, state: 'leaving' });
+  }
+  if (!samePowerOn(powerOn, state.view.powerOn)) changeView(context, { powerOn });
+  // A report stands until the list has answered it.
+  const open = state.view.reports.filter(({ vmId, attempt }) => {
+    const vm = state.list.vms[vmId];
+    return vm?.assignment?.attempt === attempt && vm.assignment.node === state.id;
+  });
+  if (open.length < state.view.reports.length) changeView(context, { reports: open });
+}
+
+function samePowerOn(a: readonly PowerOnEntry[], b: readonly PowerOnEntry[]): boolean {
+  if (a.length !== b.length) return false;
+  return a.every((x, i) => {
+    const y = b[i]!;
+    return x.vmId === y.vmId && x.epoch === y.epoch && x.attempt === y.attempt && x.state === y.state;
+  });
+}
+
+function current(
+  context: Context,
+  { vmId, attempt }: { vmId: string; attempt: number },
+  phase: VmPhase,
+): LocalVm | undefined {
+  const local = context.state.local.get(vmId);
+  return local?.phase === phase && local.attempt === attempt ? local : undefined;
+}
+
+function byEpoch(context: Context, { vmId, epoch }: { vmId: string; epoch: number }): LocalVm | undefined {
+  const local = context.state.local.get(vmId);
+  return local?.epoch === epoch ? local : undefined;
+}

@@ -1,0 +1,116 @@
+// The state of one agent and the context in which one step of its decisions runs.
+import type { Settings } from './settings.ts';
+import { emptyList, type Capacity, type NodeRecord, type NodeView, type ProtectedList } from './records.ts';
+import type { Effect, LocalVm, LogEntry, MasterState, Peer, Version } from './types.ts';
+
+export interface AgentState {
+  readonly id: string;
+  phase: 'joining' | 'active' | 'leaving' | 'gone';
+  incarnation: number;
+  view: NodeView;
+  /** Our own record as last known to be in the store. */
+  record: NodeRecord | undefined;
+  recordVersion: Version | undefined;
+  /** While joining: the life before ours, its counter, and since when that has not moved. */
+  joinCounter: number;
+  joinSince: number;
+  /** Guests may run until then, by our clock. */
+  leaseUntil: number;
+  leaseHeld: boolean;
+  renewing: boolean;
+  renewedAt: number;
+  /** `view.seq` that the store has. */
+  publishedSeq: number;
+  /** Since when our store answers without a break longer than a lease. */
+  storeOkSince: number;
+  peers: Map<string, Peer>;
+  beatAt: number;
+  discoveredAt: number;
+  discovering: boolean;
+  /** The protected list as last read, and when its revision was first seen. */
+  list: ProtectedList;
+  listVersion: Version | undefined;
+  /** The store said that there is none yet. */
+  listAbsent: boolean;
+  listSeenAt: number;
+  listReadAt: number;
+  listReading: boolean;
+  claiming: boolean;
+  master: MasterState | undefined;
+  local: Map<string, LocalVm>;
+  /** When each VM's guest was last taken over by us; for people. */
+  confirmedAt: Map<string, number>;
+}
+
+export interface Context {
+  state: AgentState;
+  now: number;
+  settings: Settings;
+  out: Effect[];
+}
+
+export interface AgentIdentity {
+  id: string;
+  address: string;
+  capacity: Capacity;
+}
+
+/** The state of an agent that has just started, at local time `now`. */
+export function startAgent(identity: AgentIdentity, now: number): AgentState {
+  return {
+    id: identity.id,
+    phase: 'joining',
+    incarnation: 0,
+    view: {
+      seq: 1,
+      address: identity.address,
+      isolated: false,
+      stores: 1,
+      capacity: identity.capacity,
+      pressure: 'none',
+      powerOn: [],
+      reports: [],
+    },
+    record: undefined,
+    recordVersion: undefined,
+    joinCounter: -1,
+    joinSince: now,
+    leaseUntil: -Infinity,
+    leaseHeld: false,
+    renewing: false,
+    renewedAt: -Infinity,
+    publishedSeq: 0,
+    storeOkSince: now,
+    peers: new Map(),
+    beatAt: -Infinity,
+    discoveredAt: -Infinity,
+    discovering: false,
+    list: emptyList(),
+    listVersion: undefined,
+    listAbsent: false,
+    listSeenAt: now,
+    listReadAt: -Infinity,
+    listReading: false,
+    claiming: false,
+    master: undefined,
+    local: new Map(),
+    confirmedAt: new Map(),
+  };
+}
+
+export function log(context: Context, entry: LogEntry): void {
+  context.out.push({ type: 'log', entry });
+}
+
+/** Replaces part of what we tell about ourselves, when it differs. */
+export function changeView(context: Context, change: Partial<NodeView>): void {
+  const { state } = context;
+  const view = state.view as unknown as Record<string, unknown>;
+  const differs = Object.entries(change).some(([name, value]) => view[name] !== value);
+  if (differs) state.view = { ...state.view, ...change, seq: state.view.seq + 1 };
+}
+
+/** True while our guests may run: the last renewal is young enough, by our own clock alone. */
+export function holdsLease(context: Context): boolean {
+  return context.state.phase !== 'joining' && context.now < context.state.leaseUntil;
+}

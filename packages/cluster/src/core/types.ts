@@ -1,0 +1,184 @@
+// Events that come into an agent's decisions, effects that go out, and the state between. The decisions are deterministic
+// functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
+import type { Command } from './commands.ts';
+import type {
+  CommandAnswer,
+  NodeRecord,
+  NodeView,
+  OwnerView,
+  ProtectedList,
+  ProtectedVm,
+  VmReport,
+} from './records.ts';
+
+export type Version = string;
+
+/** Why a store operation was asked for; comes back with its answer. */
+export type Purpose =
+  | { kind: 'join' }
+  | { kind: 'renew'; incarnation: number; counter: number; sentAt: number; seq: number }
+  | { kind: 'reread-self' }
+  | { kind: 'peer'; node: string }
+  | { kind: 'confirm-dead'; node: string; why: string }
+  | { kind: 'fence'; node: string; incarnation: number; why: string }
+  | { kind: 'discover' }
+  | { kind: 'list' } // the protected list, for everybody
+  | { kind: 'claim'; term: number; list: ProtectedList }
+  | { kind: 'write-list'; term: number; list: ProtectedList; changed: boolean }
+  | { kind: 'owner-of'; vmId: string; attempt: number }
+  | { kind: 'owner-node'; vmId: string; attempt: number; owner: OwnerView }
+  | { kind: 'validate'; vmId: string; attempt: number; epoch: number }
+  | { kind: 'confirm-stopped'; vmId: string; boot: number }
+  | { kind: 'confirm-stopped-node'; vmId: string; boot: number; owner: OwnerView };
+
+/** `unknown`: it may have happened, or may still. */
+export type WriteOutcome =
+  | { result: 'done'; version: Version }
+  | { result: 'conflict' }
+  | { result: 'failed' }
+  | { result: 'unknown' };
+
+export type ReadOutcome<T> =
+  { result: 'found'; value: T; version: Version } | { result: 'absent' } | { result: 'failed' };
+
+export type Message =
+  | {
+      type: 'heartbeat';
+      incarnation: number;
+      /** Of the last renewal known to be in the store. */
+      counter: number;
+      view: NodeView;
+      /** Peers that the sender hears: a one-way cut shows here. */
+      hears: string[];
+      term: number;
+      revision: number;
+      master: string | null;
+      /** Answer wanted at once. */
+      ping: boolean;
+    }
+  | { type: 'list'; list: ProtectedList } // pushed by the master: a hint that saves a read
+  | { type: 'released'; vmId: string }
+  | { type: 'command'; id: string; command: Command }
+  | { type: 'answer'; answer: CommandAnswer };
+
+export type Event =
+  | { type: 'tick' }
+  | { type: 'message'; from: string; message: Message }
+  | { type: 'closed'; peer: string } // a socket closed: a hint to ping, not proof
+  | { type: 'record'; purpose: Purpose; outcome: ReadOutcome<NodeRecord> }
+  | { type: 'records'; purpose: Purpose; nodes: string[] | undefined }
+  | { type: 'list'; purpose: Purpose; outcome: ReadOutcome<ProtectedList> }
+  | { type: 'owner'; purpose: Purpose; outcome: ReadOutcome<OwnerView> }
+  | { type: 'written'; purpose: Purpose; outcome: WriteOutcome }
+  | { type: 'heartbeat-store'; node: string; incarnation: number; counter: number }
+  | { type: 'raised'; vmId: string; attempt: number; epoch: number }
+  | { type: 'not-raised'; vmId: string; attempt: number; reason: string }
+  | { type: 'started'; vmId: string; epoch: number }
+  | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
+  | { type: 'released'; vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' }
+  | { type: 'tombstoned'; vmId: string; done: boolean }
+  | { type: 'command'; id: string; command: Command }
+  | { type: 'pressure'; pressure: NodeView['pressure'] }
+  | { type: 'stores'; reached: number }
+  | { type: 'leave' };
+
+/** `asked`: by the core. `failed`: crash, hang, refused start. `fenced`: a commit was refused. */
+export type StopKind = 'asked' | 'failed' | 'powered-off' | 'fenced';
+
+export type Effect =
+  | { type: 'send'; to: string; message: Message }
+  | { type: 'get-record'; node: string; purpose: Purpose }
+  | { type: 'list-records'; purpose: Purpose }
+  | { type: 'put-record'; record: NodeRecord; expected: Version | undefined; purpose: Purpose }
+  | { type: 'get-list'; purpose: Purpose }
+  | { type: 'put-list'; list: ProtectedList; expected: Version | undefined; purpose: Purpose }
+  | { type: 'get-owner'; vmId: string; purpose: Purpose }
+  | { type: 'raise'; vmId: string; attempt: number; expectedEpoch: number; incarnation: number }
+  | { type: 'run'; vm: ProtectedVm; epoch: number; paused: boolean; until: number }
+  | { type: 'hand-over'; vmId: string; epoch: number }
+  | { type: 'stop'; vmId: string; epoch: number; mode: 'power-off' | 'discard' }
+  | { type: 'pause'; vmId: string; epoch: number; paused: boolean }
+  | { type: 'release'; vmId: string; epoch: number }
+  | { type: 'tombstone'; vmId: string }
+  | { type: 'grant'; until: number }
+  | { type: 'answer'; answer: CommandAnswer }
+  | { type: 'name-in-use' }
+  | { type: 'left' }
+  | { type: 'log'; entry: LogEntry };
+
+/** One line of the event log: what was seen or decided, about whom, why. The edge adds the times. */
+export interface LogEntry {
+  event: string;
+  node?: string;
+  vm?: string;
+  reason: string;
+  /** How long what it names took, in milliseconds of the local clock. */
+  tookMs?: number;
+  details?: Record<string, string | number | boolean>;
+}
+
+export type HostState = 'alive' | 'unreachable' | 'partitioned' | 'isolated' | 'dead' | 'maintenance';
+
+/** What this agent knows of another node. */
+export interface Peer {
+  id: string;
+  state: HostState;
+  reason: string;
+  incarnation: number;
+  /** Highest datastore heartbeat seen, and when it was first seen. */
+  counter: number;
+  counterSeenAt: number;
+  /** Last network heartbeat from it, and the last one that says it hears us. */
+  heardAt: number;
+  heardBothAt: number;
+  /** Since when it is not alive. */
+  silentSince: number;
+  record: 'active' | 'fenced' | 'left';
+  view: NodeView | undefined;
+  master: string | null;
+  readInFlight: boolean;
+  readAt: number;
+  fencing: boolean;
+}
+
+export type VmPhase =
+  | 'checking'
+  | 'waiting'
+  | 'raising'
+  | 'validating'
+  | 'starting'
+  | 'running'
+  | 'leaving'
+  | 'stopping'
+  | 'releasing';
+
+/** One VM that this node runs or is about to. */
+export interface LocalVm {
+  vmId: string;
+  attempt: number;
+  phase: VmPhase;
+  epoch: number;
+  /** When its phase began. */
+  since: number;
+  /** When to go on after a failed store operation or while another still owns it. */
+  retryAt: number;
+  paused: boolean;
+  begunAt: number;
+  report: VmReport | undefined;
+}
+
+export interface MasterState {
+  term: number;
+  since: number;
+  /** List as it should be, and whether it differs from the stored one. */
+  writing: boolean;
+  writtenAt: number;
+  /** Local times per VM: not before (retries), assigned at, running since. */
+  notBefore: Map<string, number>;
+  assignedAt: Map<string, number>;
+  runningSince: Map<string, number>;
+  confirming: Map<string, number>;
+  /** Commands waiting for the next write: id → where the answer goes (undefined: this node's own client). */
+  waiting: Map<string, string | undefined>;
+  queue: { id: string; command: Command }[];
+}
