@@ -64,7 +64,11 @@ export class PagePool {
   /** Hashes and compresses whole pages. The bytes may be reused once the promise settled. */
   async encode(bytes: Uint8Array, pageSize: number): Promise<EncodedPages> {
     if (this.#threadCount === 0) return encodePages(bytes, pageSize);
-    return this.#run({ kind: 'encode', bytes, pageSize }, bytes.length) as Promise<EncodedPages>;
+    // A view would be sent with all the memory behind it: send a copy of just these pages, or the view when it is shared.
+    const shared = bytes.buffer instanceof SharedArrayBuffer;
+    const sent = shared ? bytes : new Uint8Array(bytes);
+    const moved = shared ? [] : [sent.buffer as ArrayBuffer];
+    return this.#run({ kind: 'encode', bytes: sent, pageSize }, bytes.length, moved) as Promise<EncodedPages>;
   }
 
   /** Decodes and verifies stored pages. */
@@ -72,7 +76,11 @@ export class PagePool {
     // A few pages cost less than the way to another thread.
     if (this.#threadCount === 0 || stored.lengths.length <= 8) return decodePages(stored);
     const size = stored.lengths.length * stored.pageSize;
-    return this.#run({ kind: 'decode', ...stored }, size) as Promise<{ bytes: Uint8Array; bad: number[] }>;
+    const data = new Uint8Array(stored.data);
+    return this.#run({ kind: 'decode', ...stored, data }, size, [data.buffer]) as Promise<{
+      bytes: Uint8Array;
+      bad: number[];
+    }>;
   }
 
   /** Ends the threads. Work under way fails. */
@@ -80,10 +88,10 @@ export class PagePool {
     await Promise.all(this.#threads.splice(0).map((thread) => thread.worker.terminate()));
   }
 
-  async #run(job: object, bytes: number): Promise<unknown> {
+  async #run(job: object, bytes: number, moved: ArrayBuffer[]): Promise<unknown> {
     await this.#admit(bytes);
     try {
-      return await this.#post(job);
+      return await this.#post(job, moved);
     } finally {
       this.#inFlight -= bytes;
       while (this.#waiting.length > 0 && this.#fits(this.#waiting[0]!.bytes)) {
@@ -106,13 +114,13 @@ export class PagePool {
     await new Promise<void>((start) => this.#waiting.push({ bytes, start }));
   }
 
-  #post(job: object): Promise<unknown> {
+  #post(job: object, moved: ArrayBuffer[]): Promise<unknown> {
     const thread = this.#idlest();
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       thread.jobs.set(id, { resolve, reject });
       thread.worker.ref();
-      thread.worker.postMessage({ id, ...job });
+      thread.worker.postMessage({ id, ...job }, moved);
     });
   }
 
