@@ -214,9 +214,10 @@ class LoopWriter {
       code.call(this.loop.beforeInstruction, cpu);
     });
     this.setField32(Cpu.interruptShadow, 0);
+    // Exact from here on: the instruction itself may be fetched from a device.
+    this.setField32(Cpu.exact, 1);
     code.set(this.record, callExpr('i32', this.loop.findInstruction, cpu));
     this.addRemaining(x.i64(-1));
-    this.setField32(Cpu.exact, 1);
     this.runRecords();
     code.set(this.record, 0);
     this.setField32(Cpu.exact, 0);
