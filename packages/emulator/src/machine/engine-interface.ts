@@ -33,8 +33,8 @@ export interface EngineCore {
 export interface Engine {
   /** Runs until the deadline or an event; returns an ExitReason. */
   run(cpu: number): number;
-  /** Executes exactly one instruction, or delivers one event; returns an ExitReason. */
-  step(cpu: number): number;
+  /** One instruction without delivering anything: 0 = retired, 1 = it faulted and the event is pending, ExitReason.shutdown = triple fault. */
+  stepRaw(cpu: number): number;
   /** Forgets all decoded and translated code. */
   dropAllCode(): void;
   readonly core: EngineCore;

@@ -391,7 +391,8 @@ export class Machine {
         continue;
       }
       const before = this.instructions;
-      this.#slice(this.#deadline(limit, options.untilNs));
+      if (this.#breakpoints.size > 0) this.#step();
+      else this.#slice(this.#deadline(limit, options.untilNs));
       if (this.instructions > before) idleSteps = 0;
     }
   }
@@ -437,8 +438,21 @@ export class Machine {
     consider(next === undefined ? undefined : this.#clock.countAt(next));
     consider(untilNs === undefined ? undefined : this.#clock.countAt(untilNs));
     consider(this.#replay[0]?.instructions);
-    if (this.#breakpoints.size > 0) consider(now + 1n);
     return deadline;
+  }
+
+  /** One instruction or one event and no more, so that a breakpoint on a handler's first instruction is seen. */
+  #step(): void {
+    const cpu = this.#cpu;
+    if (this.#interruptReady() && cpu.word(Cpu.interruptShadow) === 0) this.#takeInterrupt();
+    else {
+      cpu.setDeadline(this.instructions + 1n);
+      this.#running = true;
+      const reason = this.engine.stepRaw(cpu.address);
+      this.#running = false;
+      if (reason === ExitReason.shutdown) this.#shutdown();
+    }
+    if (cpu.word(Cpu.pendingVector) >= 0) this.#slice(this.instructions); // with no budget it only delivers
   }
 
   #slice(deadline: bigint): void {

@@ -1,0 +1,25 @@
+/** The processor engine and the hash of a Node host, as backends for createMachine. */
+import { createHash } from 'node:crypto';
+import { createEngine, type EngineKind } from '../engine/engine.ts';
+import type { EngineFactory } from '../machine/engine-interface.ts';
+import type { HashFactory } from '../machine/hash.ts';
+import { loadEngineModules } from './modules.ts';
+
+/** An engine factory with the modules that build.ts made. */
+export function makeNodeEngine(options: { kind?: EngineKind } = {}): EngineFactory {
+  return ({ memory, host }) => createEngine({ modules: loadEngineModules(), memory, host, ...options });
+}
+
+/** The engine to use: the interpreter, until the translator agrees with it over whole boots. */
+export const nodeEngine: EngineFactory = makeNodeEngine({ kind: 'interpreter' });
+
+/** SHA-256 by the host's library. */
+export const nodeHash: HashFactory = () => {
+  const hash = createHash('sha256');
+  return {
+    update: (data) => {
+      hash.update(data);
+    },
+    digest: () => hash.digest(),
+  };
+};

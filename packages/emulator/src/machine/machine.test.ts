@@ -1,0 +1,283 @@
+import { before, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { planBootSector } from '../boot/index.ts';
+import { buildModules } from '../build.ts';
+import { nodeEngine, nodeHash } from '../host-node/engine.ts';
+import { createMachine, restoreMachine } from './create.ts';
+import type { MachineDescription } from './description.ts';
+import type { LoggedInput } from './inputs.ts';
+import type { Machine, MachineParts } from './machine.ts';
+import type { MachineSnapshot } from './snapshot.ts';
+
+/**
+ * Real-mode program at 0x7c00: counts at 0x500, waits in HLT each 4096 rounds; IRQ 0 (1 ms) counts at 0x504 and writes the count to
+ * ports 0xe9 and 0x3f8.
+ */
+const ticking = Uint8Array.from([
+  0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, // cli; ds = ss = 0; sp = 0x7c00
+  0xc7, 0x06, 0x20, 0x00, 0x44, 0x7c, 0xa3, 0x22, 0x00, // vector 8 = 0:0x7c44
+  0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe, 0xe6, 0x21, // 8259A
+  0xb0, 0x34, 0xe6, 0x43, 0xb0, 0xa9, 0xe6, 0x40, 0xb0, 0x04, 0xe6, 0x40, 0xfb, // 8254 counter 0, mode 2, 1193; sti
+  0x66, 0xff, 0x06, 0x00, 0x05, 0xa1, 0x00, 0x05, 0xa9, 0xff, 0x0f, 0x75, 0xf3, 0xf4, 0xeb, 0xf0, // count; hlt; again
+  0x50, 0xff, 0x06, 0x04, 0x05, 0xa1, 0x04, 0x05, 0xe6, 0xe9, 0xba, 0xf8, 0x03, 0xee, // handler: count, show
+  0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf, // EOI; iret
+]); // prettier-ignore
+
+function bootSector(code: Uint8Array): Uint8Array {
+  const sector = new Uint8Array(512);
+  sector.set(code);
+  sector.set([0x55, 0xaa], 510);
+  return sector;
+}
+
+async function started(
+  code: Uint8Array = ticking,
+  options: { description?: Partial<MachineDescription>; backends?: MachineParts['backends'] } = {},
+): Promise<Machine> {
+  const machine = await createMachine({
+    description: { memoryBytes: 2 ** 20, ...options.description },
+    engine: nodeEngine,
+    backends: { hash: nodeHash, ...options.backends },
+  });
+  machine.boot(planBootSector(bootSector(code)));
+  return machine;
+}
+
+function word(machine: Machine, address: number): number {
+  return new DataView(machine.memory.readPhysical(address, 4).buffer).getUint32(0, true);
+}
+
+const copyOf = (snapshot: MachineSnapshot): MachineSnapshot => structuredClone(snapshot);
+
+before(() => {
+  buildModules(() => undefined);
+});
+
+describe('running', () => {
+  test('timer interrupts come at their virtual times, HLT lets time pass', async () => {
+    const shown: number[] = [];
+    const machine = await started(ticking, { backends: { debugConsole: (port, byte) => shown.push(byte) } });
+    const result = machine.run({ untilNs: 20_500_000n });
+    assert.equal(result.reason, 'limit');
+    // The first when mode 2 raises OUT, then one each 1193 clocks.
+    assert.deepEqual(
+      shown,
+      Array.from({ length: 21 }, (_, n) => n + 1),
+    );
+    assert.ok(result.instructions < 20_500_000n / 4n, 'time was skipped in HLT');
+    assert.ok(word(machine, 0x500) >= 20 * 4096);
+  });
+
+  test('with idle: wait the host lets time pass, and the guest sees the same', async () => {
+    const paced = await started();
+    for (let steps = 0; paced.timeNs < 20_500_000n; steps++) {
+      assert.ok(steps < 10_000);
+      const result = paced.run({ untilNs: 20_500_000n, idle: 'wait' });
+      if (result.reason === 'idle') paced.passTime(paced.timeNs + 300_000n);
+    }
+    const skipping = await started();
+    skipping.run({ instructions: paced.instructions });
+    skipping.passTime(paced.timeNs);
+    assert.equal(skipping.instructions, paced.instructions);
+    assert.equal(word(skipping, 0x504), word(paced, 0x504));
+  });
+
+  test('an instruction limit is met exactly, wherever it lies', async () => {
+    const machine = await started();
+    let total = 0n;
+    for (const step of [1, 2, 3, 5, 100, 997, 65_537, 1, 1_000_003]) {
+      total += BigInt(step);
+      assert.equal(machine.run({ instructions: step }).instructions, total);
+    }
+  });
+
+  test('breakpoints stop before the instruction', async () => {
+    const machine = await started();
+    machine.addBreakpoint(0x7c44n);
+    for (let n = 1; n <= 3; n++) {
+      const result = machine.run({ instructions: 1_000_000 });
+      assert.equal(result.reason, 'breakpoint');
+      assert.equal(machine.registers().rip, 0x7c44n);
+      assert.equal(word(machine, 0x504), n - 1);
+    }
+    machine.removeBreakpoint(0x7c44n);
+    assert.equal(machine.run({ instructions: 1000 }).reason, 'limit');
+  });
+
+  test('debug exit, power-off, reset, shutdown and a dead HLT end the run with their reasons', async () => {
+    const out = (port: number, value: number): number[] => [
+      0xba,
+      port & 0xff,
+      port >> 8,
+      0xb8,
+      value & 0xff,
+      value >> 8,
+      0xef,
+    ];
+    const cases: [number[], string][] = [
+      [[0xb0, 0x2a, 0xe6, 0xf4], 'debugExit'],
+      [out(0x604, (5 << 10) | 0x2000), 'powerOff'],
+      [[0xb0, 0xfe, 0xe6, 0x64], 'reset'],
+      [[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee], 'reset'],
+      [[0xb0, 0x01, 0xe6, 0x92], 'reset'],
+      // LIDT with limit 0, INT3: every delivery fails
+      [[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xc7, 0x06, 0x00, 0x05, 0x00, 0x00, 0x0f, 0x01, 0x1e, 0x00, 0x05, 0xcc], 'shutdown'],
+      [[0xfa, 0xf4], 'halted'],
+    ]; // prettier-ignore
+    for (const [code, reason] of cases) {
+      const machine = await started(Uint8Array.from([...code, 0xf4]), {
+        description: { debugExitPort: 0xf4 },
+      });
+      const result = machine.run({ instructions: 1000 });
+      assert.equal(result.reason, reason);
+      if (reason === 'debugExit') assert.equal(result.status, 85);
+    }
+  });
+
+  test('a triple fault resets when the description says so', async () => {
+    const code = [0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xc7, 0x06, 0, 5, 0, 0, 0x0f, 0x01, 0x1e, 0, 5, 0xcc];
+    const machine = await started(Uint8Array.from(code), { description: { tripleFault: 'reset' } });
+    assert.equal(machine.run({ instructions: 1000 }).reason, 'reset');
+    assert.equal(machine.registers().rip, 0xfff0n);
+  });
+});
+
+describe('determinism', () => {
+  const counts = [1n, 100n, 5_000n, 40_001n, 99_999n, 123_456n, 200_000n, 250_000n, 300_001n, 400_000n];
+
+  async function hashes(machine: Machine, chunk: bigint): Promise<string[]> {
+    const seen: string[] = [];
+    for (const count of counts) {
+      while (machine.instructions < count) {
+        const left = count - machine.instructions;
+        machine.run({ instructions: left < chunk ? left : chunk });
+      }
+      seen.push(machine.stateHash());
+    }
+    await Promise.resolve();
+    return seen;
+  }
+
+  test('the state hash at ten counts does not depend on how the run is cut into pieces', async () => {
+    const whole = await hashes(await started(), 1_000_000n);
+    const pieces = await hashes(await started(), 777n);
+    assert.deepEqual(pieces, whole);
+    assert.equal(new Set(whole).size, counts.length);
+  });
+
+  test('a machine restored at any of the counts continues with the same hashes', async () => {
+    const first = await started();
+    const expected = await hashes(await started(), 1_000_000n);
+    for (const [n, count] of counts.entries()) {
+      first.run({ instructions: count - first.instructions });
+      const second = await restoreMachine({
+        snapshot: copyOf(first.snapshot({ full: true })),
+        engine: nodeEngine,
+        backends: { hash: nodeHash },
+      });
+      assert.equal(second.instructions, count);
+      for (const later of counts.slice(n + 1)) second.run({ instructions: later - second.instructions });
+      if (n + 1 < counts.length) assert.equal(second.stateHash(), expected.at(-1), `from ${String(count)}`);
+      assert.equal(second.stateHash().length, 64);
+    }
+  });
+
+  test('inputs replayed from their log give the same machine', async () => {
+    const log: LoggedInput[] = [];
+    const live = await started(ticking, { backends: { input: (entry) => log.push(entry) } });
+    const bytes = new TextEncoder().encode('hello');
+    for (let n = 0; n < 40; n++) {
+      live.run({ instructions: 1000 + n * 37, idle: n % 2 ? 'wait' : 'skip' });
+      if (n % 2) live.passTime(live.timeNs + 100_000n);
+      if (n % 3 === 0) live.input({ kind: 'serial', port: 0, bytes });
+      if (n % 4 === 1) live.input({ kind: 'key', code: 'KeyA', pressed: n % 8 === 1 });
+      if (n === 17) live.input({ kind: 'rate', rate: 6 << 16 });
+      if (n === 23) live.input({ kind: 'nmi' });
+      if (n === 29) live.snapshot();
+    }
+    live.run({ instructions: 100_000 });
+    const replayed = await started();
+    replayed.replay(log);
+    replayed.run({ instructions: live.instructions });
+    assert.equal(replayed.stateHash(), live.stateHash());
+  });
+});
+
+describe('snapshots', () => {
+  test('after the first, only changed pages are listed', async () => {
+    const machine = await started();
+    machine.run({ instructions: 10_000 });
+    const first = machine.snapshot();
+    assert.ok(first.spaces.every((space) => space.full));
+    machine.run({ instructions: 10_000 });
+    const second = machine.snapshot();
+    const ram = second.spaces.find(({ name }) => name === 'ram');
+    assert.ok(ram && !ram.full);
+    // The counters' page and the stack's; nothing else was written.
+    assert.deepEqual([...ram.indexes], [0, 7]);
+    assert.equal(ram.bytes.length, 2 * 4096);
+  });
+
+  test('a snapshot that does not fit is refused with a typed error', async () => {
+    const machine = await started();
+    machine.run({ instructions: 1000 });
+    const good = machine.snapshot({ full: true });
+    const bad: [string, (snapshot: MachineSnapshot) => void][] = [
+      ['no RAM', (s) => (s.spaces = s.spaces.filter(({ name }) => name !== 'ram'))],
+      ['pages missing', (s) => (s.spaces[0] = { ...(s.spaces[0] as MachineSnapshot['spaces'][0]), bytes: new Uint8Array(4096) })],
+      ['only changes', (s) => (s.spaces[0] = { ...(s.spaces[0] as MachineSnapshot['spaces'][0]), full: false })],
+      ['page out of range', (s) => (s.spaces[0]?.indexes.fill(0xffff_ffff))],
+      ['no processor', (s) => (s.cpus = [])],
+      ['a device missing', (s) => delete s.devices['pit-8254']],
+      ['a newer device', (s) => ((s.devices['pit-8254'] as { version: number }).version = 99)],
+      ['another machine', (s) => ((s.description as { memoryBytes: number }).memoryBytes = 4 << 20)],
+      ['an unknown description', (s) => ((s.description as Record<string, unknown>)['surplus'] = 1)],
+    ]; // prettier-ignore
+    for (const [what, damage] of bad) {
+      const snapshot = copyOf(good);
+      damage(snapshot);
+      await assert.rejects(restoreMachine({ snapshot, engine: nodeEngine }), (error) => {
+        const { code } = error as { code?: string };
+        return code?.startsWith('MACHINE_') === true || code?.startsWith('DEVICE_STATE_') === true;
+      }, what); // prettier-ignore
+    }
+    await restoreMachine({ snapshot: good, engine: nodeEngine });
+  });
+});
+
+describe('looking at a machine', () => {
+  test('screen and memory', async () => {
+    // mov ax,0xb800; mov es,ax; mov word [es:2],0x4e41; hlt
+    const machine = await started(
+      Uint8Array.from([0xb8, 0x00, 0xb8, 0x8e, 0xc0, 0x26, 0xc7, 0x06, 0x02, 0x00, 0x41, 0x4e, 0xfa, 0xf4]),
+    );
+    machine.run({ instructions: 100 });
+    const screen = machine.screen();
+    assert.ok(screen);
+    assert.deepEqual([screen.columns, screen.rows, screen.cells[1]], [80, 25, 0x4e41]);
+    machine.memory.writePhysical(0x600, Uint8Array.of(1, 2, 3));
+    assert.deepEqual([...machine.memory.readVirtual(0x600n, 3)], [1, 2, 3]);
+    assert.deepEqual([...machine.memory.readPhysical(0xd000_0000, 2)], [0xff, 0xff]);
+  });
+
+  test('bad descriptions and inputs are refused', async () => {
+    for (const description of [
+      { memoryBytes: 5 },
+      { cpu: { model: 'z80' } },
+      { serialPorts: 9 },
+      { nonsense: 1 },
+    ])
+      await assert.rejects(
+        createMachine({ description: description as never, engine: nodeEngine }),
+        (error) => (error as { code?: string }).code?.startsWith('MACHINE_') === true,
+      );
+    const machine = await started();
+    for (const input of [{ kind: 'serial', port: 7 }, { kind: 'x' }, { kind: 'rate', rate: 0 }])
+      assert.throws(
+        () => {
+          machine.input(input as never);
+        },
+        { code: 'MACHINE_INPUT_INVALID' },
+      );
+  });
+});
