@@ -1,7 +1,7 @@
 /**
  * Runs a flat multiboot image in our emulator and tells when its marker bytes came.
  *
- *   node revenant-runner.ts IMAGE interpreter
+ *   node revenant-runner.ts IMAGE interpreter|translator
  *
  * Standard output: one line `MILLISECONDS BYTE INSTRUCTIONS` for each byte that the guest wrote to port 0xE9.
  */
@@ -9,11 +9,11 @@ import { readFileSync } from 'node:fs';
 import { BareMachine } from '../system/bare-machine.ts';
 
 const [, , image, engine] = process.argv;
-if (image === undefined || engine !== 'interpreter') {
-  process.stderr.write('usage: revenant-runner.ts IMAGE interpreter\n');
+if (image === undefined || (engine !== 'interpreter' && engine !== 'translator')) {
+  process.stderr.write('usage: revenant-runner.ts IMAGE interpreter|translator\n');
   process.exit(2);
 }
-const machine = await BareMachine.create();
+const machine = await BareMachine.create(engine);
 const lines: string[] = [];
 machine.onByte = (byte) => {
   lines.push(`${performance.now()} ${byte} ${machine.instructions}\n`);

@@ -3,6 +3,7 @@
  * images/bench. Port 0xE9 is the debug console, port 0xF4 ends the run.
  */
 import { buildModules } from '../../packages/emulator/src/build.ts';
+import { installCpuModel } from '../../packages/emulator/src/cpu/cpuid-models.ts';
 import {
   Cpu,
   ExitReason,
@@ -12,7 +13,7 @@ import {
   SegmentField,
   segmentBytes,
 } from '../../packages/emulator/src/cpu/layout.ts';
-import { createEngine, type WasmEngine } from '../../packages/emulator/src/engine/engine.ts';
+import { createEngine, type EngineKind, type WasmEngine } from '../../packages/emulator/src/engine/engine.ts';
 import { loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { MemoryMap } from '../../packages/emulator/src/machine/memory-map.ts';
 
@@ -56,7 +57,7 @@ export class BareMachine {
     this.#view = map.view;
   }
 
-  static async create(): Promise<BareMachine> {
+  static async create(kind: EngineKind = 'interpreter'): Promise<BareMachine> {
     buildModules(() => undefined);
     const map = new MemoryMap({ ramBytes, romBytes: 0, vga: false });
     let machine: BareMachine | undefined = undefined;
@@ -69,14 +70,13 @@ export class BareMachine {
       mmioWrite: () => undefined,
       cpuEvent: () => undefined,
     };
-    const engine = await createEngine({ modules: loadEngineModules(), memory: map.memory, host });
+    const engine = await createEngine({ modules: loadEngineModules(), memory: map.memory, host, kind });
     map.view.setUint32(Region.machine + Machine.timeRate, 0x1_0000, true);
     map.prepareWrite = (physical, length) => {
       engine.core.hostWritePrepare(BigInt(physical), length);
     };
     machine = new BareMachine(map, engine);
-    map.view.setBigInt64(machine.#cpu + Cpu.features, -1n, true);
-    map.view.setBigInt64(machine.#cpu + Cpu.physicalMask, (1n << 40n) - 1n, true);
+    installCpuModel(map.view, machine.#cpu, 'x86-64-v2', { apicId: 0, cpuCount: 1 });
     engine.core.resetCpu(machine.#cpu);
     return machine;
   }

@@ -110,6 +110,7 @@ export const qemuDeviations: Readonly<Record<string, string>> = {
   'pae-reserved-bit': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
   'pae-nx-reserved': 'RSVD is set only together with P (SDM Vol. 3A 4.7)',
   'pae-pointer-reserved': 'reserved bits in a PDPTE make MOV to CR3 fault (SDM Vol. 3A 4.4.1)',
+  'int-gate-too-far': 'the error code is vector * 8 + 2 in 64-bit mode as well (SDM Vol. 2, INT n)',
   'across-canonical': 'an access across the canonical border is #GP (SDM Vol. 1 3.3.7.1)',
   'stack-noncanonical': 'through RBP it is #SS (SDM Vol. 1 3.3.7.1)',
   'jump-noncanonical': 'the jump faults, not the fetch behind it (SDM Vol. 2, JMP)',

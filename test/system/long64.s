@@ -263,7 +263,9 @@ compatibility_back:
   cmpl $0x12345678, %eax
   jne 6f
   int3
-3: movl $0xFFFFFFFF, %eax
+3: movw $DATA3, %ax
+  movw %ax, %ds
+  movl $0xFFFFFFFF, %eax
   movl 0x300001(%eax), %eax          # linear 300000
   int3
 4: ljmp $CODE3, $7f + USER
