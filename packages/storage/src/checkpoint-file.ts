@@ -51,11 +51,8 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
     hash.update(bytes);
     return bytes;
   };
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.set(CHECKPOINT_FILE_MAGIC, 0);
-  header.writeUInt32LE(CHECKPOINT_FILE_VERSION, 8);
-  yield hashed(header);
-  yield hashed(block('STAT', encodeStateBody(snapshot)));
+  yield hashed(fileHeader());
+  yield hashed(block('STAT', encodeStateBody(snapshot, snapshot.spaces)));
   for (const [ordinal, space] of snapshot.spaces.entries()) {
     for (const body of pageBodies(ordinal, space)) yield hashed(block('PAGE', body));
   }
@@ -63,12 +60,38 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
   yield hash.digest();
 }
 
+/** The pieces of a file, for writers that do not have the whole machine in memory. The SHA-256 of all of them follows `done`. */
+export const CHECKPOINT_FILE_BLOCKS = {
+  header: fileHeader,
+  state: (state: Omit<MachineSnapshot, 'spaces'>, spaces: readonly SpaceShape[]): Uint8Array =>
+    block('STAT', encodeStateBody(state, spaces)),
+  *pages(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
+    for (const body of pageBodies(ordinal, space)) yield block('PAGE', body);
+  },
+  done: (): Uint8Array => blockHeader('DONE', 32),
+};
+
+function fileHeader(): Uint8Array {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.set(CHECKPOINT_FILE_MAGIC, 0);
+  header.writeUInt32LE(CHECKPOINT_FILE_VERSION, 8);
+  return header;
+}
+
 /** Writes a full snapshot to `path`: to a temporary file beside it, synced, then renamed over it. */
 export async function writeCheckpointFile(path: string, snapshot: MachineSnapshot): Promise<void> {
+  await writeFileAtomically(path, encodeCheckpointFile(snapshot));
+}
+
+/** Writes pieces to a temporary file beside `path`, syncs it, and renames it to `path`: there is a whole file or none. */
+export async function writeFileAtomically(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const temporary = `${path}.partial-${String(process.pid)}`;
   const file = await open(temporary, 'w', 0o600);
   try {
-    for (const bytes of encodeCheckpointFile(snapshot)) await writeAll(file, bytes);
+    for await (const bytes of pieces) await writeAll(file, bytes);
     await file.sync();
   } catch (error) {
     await file.close();
@@ -249,9 +272,9 @@ function joinPieces(space: SpacePieces): SpaceSnapshot {
   return { name, pageSize, pageCount, full: true, indexes, bytes };
 }
 
-function encodeStateBody(snapshot: MachineSnapshot): Uint8Array {
-  const { description, cpus, devices, instructions, virtualTimeNs } = snapshot;
-  const spaces = snapshot.spaces.map(({ name, pageSize, pageCount }) => ({ name, pageSize, pageCount }));
+function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonly SpaceShape[]): Uint8Array {
+  const { description, cpus, devices, instructions, virtualTimeNs } = state;
+  const spaces = shapes.map(({ name, pageSize, pageCount }) => ({ name, pageSize, pageCount }));
   const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces });
   if (encoded.length > MAX_STATE_BYTES)
     throw new StorageError(

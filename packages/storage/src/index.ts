@@ -1,5 +1,12 @@
 // Object stores and checkpoints. Knows nothing of x86. docs/CHECKPOINT_FORMAT.md describes what it writes.
-export * from './checkpoint-file.ts';
+export {
+  CHECKPOINT_FILE_MAGIC,
+  CHECKPOINT_FILE_VERSION,
+  decodeCheckpointFile,
+  encodeCheckpointFile,
+  readCheckpointFile,
+  writeCheckpointFile,
+} from './checkpoint-file.ts';
 export * from './encryption.ts';
 export * from './errors.ts';
 export * from './host.ts';
@@ -20,7 +27,9 @@ export {
   type BaseImageOptions,
 } from './checkpoint/base-image.ts';
 export { snapshotHash } from './checkpoint/content-hash.ts';
+export { exportCheckpointFile, importCheckpointFile, type ExportProgress } from './checkpoint/export.ts';
 export type { Refusal } from './checkpoint/find.ts';
+export { LazyRestore, type LazyRestoreOptions, type PageDelivery } from './checkpoint/lazy-restore.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
 export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm, truncate, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { testCheckpointsOn } from '../checkpoint/driver-suite.ts';
 import { isStoreError } from '../errors.ts';
 import { testStoreContract } from './contract.ts';
 import { FileStore } from './file-store.ts';
@@ -11,6 +12,7 @@ import { openStore } from './open-store.ts';
 const root = await mkdtemp(join(tmpdir(), 'revenant-store-'));
 after(() => rm(root, { recursive: true, force: true }));
 
+testCheckpointsOn('file:', () => openStore(`file:${join(root, 'checkpoints')}`));
 testStoreContract('file:', { open: () => openStore(`file:${join(root, 'contract')}`) });
 
 test('a torn file is refused by name', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { skipReason, startCeph } from '../../test-support/ceph.ts';
+import { testCheckpointsOn } from '../checkpoint/driver-suite.ts';
 import { isStoreError } from '../errors.ts';
 import { testStoreContract } from './contract.ts';
 import { openStore } from './open-store.ts';
@@ -21,6 +22,7 @@ const open = async (): ReturnType<typeof openStore> => {
 };
 
 testStoreContract('s3: on Ceph', { open, skip });
+testCheckpointsOn('s3: on Ceph', open, skip);
 
 test('a server that is not there is unavailable, and nothing was applied', { skip }, async () => {
   await assert.rejects(
