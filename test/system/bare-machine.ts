@@ -57,7 +57,7 @@ export class BareMachine {
     this.#view = map.view;
   }
 
-  static async create(kind: EngineKind = 'interpreter'): Promise<BareMachine> {
+  static async create(kind: EngineKind, hotThreshold = 200): Promise<BareMachine> {
     buildModules(() => undefined);
     const map = new MemoryMap({ ramBytes, romBytes: 0, vga: false });
     let machine: BareMachine | undefined = undefined;
@@ -70,7 +70,13 @@ export class BareMachine {
       mmioWrite: () => undefined,
       cpuEvent: () => undefined,
     };
-    const engine = await createEngine({ modules: loadEngineModules(), memory: map.memory, host, kind });
+    const engine = await createEngine({
+      modules: loadEngineModules(),
+      memory: map.memory,
+      host,
+      kind,
+      hotThreshold,
+    });
     map.view.setUint32(Region.machine + Machine.timeRate, 0x1_0000, true);
     map.prepareWrite = (physical, length) => {
       engine.core.hostWritePrepare(BigInt(physical), length);

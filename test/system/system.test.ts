@@ -20,17 +20,18 @@ const instructionLimit = 20_000_000n;
 
 describe('bare-metal guests', { skip: assemblerMissing() }, () => {
   for (const name of guests) {
-    test(`${name} sees what the manual says`, async () => {
-      const machine = await BareMachine.create();
-      let text = '';
-      machine.onByte = (byte) => {
-        text += String.fromCharCode(byte);
-      };
-      machine.load(readFileSync(assembleGuest(name)));
-      const { end } = machine.run(instructionLimit);
-      assert.deepEqual(lines(text), expectedOutput(name));
-      assert.equal(end, 'exit');
-    });
+    for (const kind of ['interpreter', 'translator'] as const)
+      test(`${name} sees what the manual says (${kind})`, async () => {
+        const machine = await BareMachine.create(kind, 1);
+        let text = '';
+        machine.onByte = (byte) => {
+          text += String.fromCharCode(byte);
+        };
+        machine.load(readFileSync(assembleGuest(name)));
+        const { end } = machine.run(instructionLimit);
+        assert.deepEqual(lines(text), expectedOutput(name));
+        assert.equal(end, 'exit');
+      });
 
     test(
       `${name} sees the same in QEMU`,
