@@ -36,21 +36,33 @@ main:
   begin_test byte-at-limit
   movb %es:0xFFF, %bl
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test byte-beyond-limit
   movb %es:0x1000, %bl
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test dword-at-limit
   movl %es:0xFFC, %ebx
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test dword-across-limit
   movl %es:0xFFD, %ebx
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test dword-wraps
   movl %es:0xFFFFFFFE, %ebx
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test write-across-limit
   movl %ebx, %es:0xFFE
   end_test
+  movw $0x30, %ax
+  movw %ax, %es
   begin_test string-beyond-limit
   movl $0xFFE, %edi
   movl $4, %ecx
@@ -64,9 +76,13 @@ main:
   begin_test expand-down-below
   movb %es:0xFFF, %bl
   end_test
+  movw $0x38, %ax
+  movw %ax, %es
   begin_test expand-down-first
   movb %es:0x1000, %bl
   end_test
+  movw $0x38, %ax
+  movw %ax, %es
   begin_test expand-down-32-high
   movb %es:0x180000, %bl
   end_test
@@ -75,9 +91,13 @@ main:
   begin_test expand-down-16-inside
   movb %es:0xFFFF, %bl
   end_test
+  movw $0x40, %ax
+  movw %ax, %es
   begin_test expand-down-16-above
   movb %es:0x10000, %bl
   end_test
+  movw $0x40, %ax
+  movw %ax, %es
   begin_test expand-down-16-across
   movw %es:0xFFFF, %bx
   end_test
@@ -86,6 +106,8 @@ main:
   begin_test granular-at-limit
   movb %es:0xFFF, %bl
   end_test
+  movw $0x48, %ax
+  movw %ax, %es
   begin_test granular-beyond
   movb %es:0x1000, %bl
   end_test

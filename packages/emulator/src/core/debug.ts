@@ -29,7 +29,7 @@ import {
 import { Access_read } from './paging';
 import { Cr4_de, code64, cr4Has, protectedMode, segmentBase } from './state';
 
-const Dr6_generalDetect: i32 = 0x2000;
+export const Dr6_generalDetect: i32 = 0x2000;
 const Dr6_singleStep: i32 = 0x4000;
 export const Dr6_taskSwitch: i32 = 0x8000;
 const Dr6_fixed: i64 = 0xffff_0ff0;

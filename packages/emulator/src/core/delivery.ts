@@ -139,12 +139,14 @@ export function deliverVirtual(cpu: i32, vector: i32, rip: i64): bool {
   return true;
 }
 
-/** Fault-class exceptions push RF set, so that an instruction breakpoint is not met twice; #DB and #DF do not. */
-function flagsImage(cpu: i32, vector: i32, kind: i32): i32 {
-  const image = readFlags(cpu);
-  const fault =
-    kind == EventKind_exception && vector != Vector_db && vector != Vector_df && vector != 3 && vector != 4;
-  return fault ? image | Flag_rf : image;
+/**
+ * Fault-class exceptions push RF set, so that an instruction breakpoint is not met twice (SDM Vol. 3B 18.3.1.1). Not so #DB, but for
+ * general detect (`errorCode` is then not 0), nor the trap and abort classes.
+ */
+function isFault(vector: i32, kind: i32, errorCode: i32): bool {
+  if (kind != EventKind_exception) return false;
+  if (vector == Vector_db) return errorCode != 0;
+  return vector != Vector_df && vector != 3 && vector != 4;
 }
 
 function isEventGate(cpu: i32, type: i32): bool {
@@ -173,7 +175,9 @@ export function deliverProtected(
   if (kind == EventKind_software && privilegeOf(attributes) < load<i32>(cpu, Cpu_cpl))
     generalProtection(cpu, gateCode);
   if ((attributes & Attribute_present) == 0) raiseError(cpu, Vector_np, gateCode);
+  const fault = isFault(vector, kind, errorCode);
   if (type == Type_taskGate) {
+    if (fault) writeFlags(cpu, Flag_rf, Flag_rf);
     const tss = ((gate >> 16) & 0xffff) as i32;
     const descriptor = fetchTaskDescriptor(cpu, tss, Vector_gp);
     switchTask(cpu, tss, descriptor, TaskSource_event, rip, hasErrorCode ? 1 : 0, errorCode);
@@ -185,7 +189,7 @@ export function deliverProtected(
   const code = fetchDescriptor(cpu, codeSelector, Vector_gp);
   checkHandler(cpu, codeSelector, descriptorAttributes(code));
   const offset = gateOffset(cpu, gate, type, upper);
-  const image = flagsImage(cpu, vector, kind);
+  const image = fault ? readFlags(cpu) | Flag_rf : readFlags(cpu);
   if (longMode(cpu)) enterLong(cpu, gate, code, offset, image, hasErrorCode, errorCode, rip);
   else enterHandler(cpu, gate, type, code, offset, image, hasErrorCode, errorCode, rip);
 }

@@ -38,7 +38,7 @@ import {
   Vector_nmi,
   Vector_pf,
 } from './generated/layout';
-import { recordDebug } from './debug';
+import { Dr6_generalDetect, recordDebug } from './debug';
 import { deliverProtected, deliverReal, deliverVirtual } from './delivery';
 import { generalProtection, raise, raiseError, segmentFault } from './fault';
 import { Cr4_vme, cr4Has, ioPrivilege, protectedMode, v86Mode } from './state';
@@ -75,7 +75,12 @@ export function recordFault(cpu: i32): i32 {
   const firstKind = load<i32>(cpu, Cpu_deliveringKind);
   store<i32>(cpu, -1, Cpu_deliveringVector);
   if (vector == Vector_pf) store<i64>(cpu, load<i64>(cpu, Cpu_faultAddress), Cpu_cr2);
-  if (vector == Vector_db) recordDebug(cpu, load<i64>(cpu, Cpu_faultAddress) as i32);
+  if (vector == Vector_db) {
+    const bits = load<i64>(cpu, Cpu_faultAddress) as i32;
+    recordDebug(cpu, bits);
+    // #DB pushes no error code: the field tells delivery whether it is a fault that sets RF (general detect).
+    errorCode = bits & Dr6_generalDetect;
+  }
   if (first >= 0 && firstKind == EventKind_exception) {
     if (first == Vector_df) {
       store<i32>(cpu, -1, Cpu_pendingVector);

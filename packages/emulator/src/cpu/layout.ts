@@ -268,8 +268,8 @@ export const Cpu = {
   /** Head record of the block that became hot, with ExitReason.translate. */
   hotBlock: 2508, // u32
   /** RIP of a fault that happened in the new task of a task switch; used instead of the instruction's when faultRipValid is 1. */
-  faultRip: 2504, // i64
-  faultRipValid: 2512, // i32
+  faultRip: 2520, // i64
+  faultRipValid: 2528, // i32
   end: 2560,
 } as const;
 
