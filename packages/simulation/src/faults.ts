@@ -1,0 +1,135 @@
+// The plan of faults of one seed: kinds are drawn first, so that some seeds know only partitions, others everything at once.
+import type { SimNode } from './node.ts';
+import type { Road } from './store.ts';
+import type { World } from './world.ts';
+
+type Fault = (world: World) => void;
+
+/** Puts a node's trouble on and takes it away after a while. */
+function impair(world: World, node: SimNode, lastsMs: number, begin: () => void, end: () => void): void {
+  if (node.impaired || !node.up) return;
+  node.impaired = true;
+  begin();
+  const stop = (): void => {
+    if (!node.impaired) return;
+    end();
+    node.impaired = false;
+    node.impairedUntil = world.scheduler.now;
+  };
+  healers(world).add(stop);
+  world.scheduler.after(lastsMs, stop);
+}
+
+const perWorld = new WeakMap<World, Set<() => void>>();
+
+function healers(world: World): Set<() => void> {
+  const found = perWorld.get(world) ?? new Set();
+  perWorld.set(world, found);
+  return found;
+}
+
+const anyNode = (world: World): SimNode => world.random.pick([...world.nodes.values()]);
+
+/** Often the one that matters most. */
+function victim(world: World): SimNode {
+  const master = world.checker.list?.master?.node;
+  const node = master === undefined ? undefined : world.nodes.get(master);
+  return node !== undefined && world.random.chance(0.4) ? node : anyNode(world);
+}
+
+const crash: Fault = (world) => {
+  const node = victim(world);
+  world.trace(`FAULT crash ${node.id}`);
+  impair(world, node, world.random.between(100, 12_000), () => node.crash(), () => node.restart());
+};
+
+const freeze: Fault = (world) => {
+  const node = victim(world);
+  world.trace(`FAULT freeze ${node.id}`);
+  impair(world, node, world.random.between(500, 12_000), () => node.freeze(), () => node.thaw());
+};
+
+const road = (kind: Road): Fault => (world) => {
+  const node = victim(world);
+  world.trace(`FAULT store ${kind} for ${node.id}`);
+  const { roads } = world.store;
+  impair(world, node, world.random.between(500, 12_000), () => roads.set(node.id, kind), () => roads.delete(node.id));
+};
+
+const outage: Fault = (world) => {
+  world.trace('FAULT store cut for all');
+  const lasts = world.random.between(1000, 8000);
+  const { roads } = world.store;
+  for (const node of world.nodes.values())
+    impair(world, node, lasts, () => roads.set(node.id, 'cut'), () => roads.delete(node.id));
+};
+
+/** Cuts one node, one direction of it, or the cluster in two. */
+const partition: Fault = (world) => {
+  const { random, network, nodes } = world;
+  const ids = [...nodes.keys()];
+  const oneWay = random.chance(0.4);
+  const side = new Set(random.chance(0.5) ? [victim(world).id] : ids.filter(() => random.chance(0.5)));
+  const cuts: string[] = [];
+  for (const a of side)
+    for (const b of ids) {
+      if (side.has(b)) continue;
+      cuts.push(`${a}>${b}`);
+      if (!oneWay) cuts.push(`${b}>${a}`);
+    }
+  world.trace(`FAULT partition ${oneWay ? 'one-way ' : ''}${[...side].join(',')}`);
+  for (const cut of cuts) network.cuts.add(cut);
+  const stop = (): void => {
+    for (const cut of cuts) network.cuts.delete(cut);
+  };
+  healers(world).add(stop);
+  world.scheduler.after(random.between(500, 15_000), stop);
+};
+
+const noisy: Fault = (world) => {
+  const { random, network } = world;
+  network.loss = random.pick([0, 0.05, 0.3]);
+  network.duplication = random.pick([0, 0.2]);
+  network.slow = random.pick([0, 0.1, 0.5]);
+};
+
+const broken: Fault = (world) => {
+  const node = anyNode(world);
+  if (node.up && !node.frozen) node.guests.breakOne();
+};
+
+const all: readonly Fault[] = [
+  crash,
+  freeze,
+  partition,
+  noisy,
+  broken,
+  road('slow'),
+  road('failing'),
+  road('lying'),
+  road('cut'),
+  outage,
+];
+
+/** Schedules faults until `untilMs`, then heals everything. */
+export function planFaults(world: World, fromMs: number, untilMs: number): void {
+  const { random, scheduler } = world;
+  const kinds = all.filter(() => random.chance(0.4));
+  if (kinds.length === 0) kinds.push(random.pick(all));
+  const count = random.integer(1, 10);
+  for (let i = 0; i < count; i++) {
+    const fault = random.pick(kinds);
+    scheduler.after(random.between(fromMs, untilMs), () => {
+      if (world.faulty) fault(world);
+    });
+  }
+  scheduler.after(untilMs, () => {
+    world.trace('HEAL');
+    world.faulty = false;
+    for (const stop of healers(world)) stop();
+    world.network.cuts.clear();
+    world.network.loss = 0;
+    world.network.duplication = 0;
+    world.network.slow = 0;
+  });
+}

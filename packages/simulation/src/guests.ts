@@ -1,0 +1,289 @@
+// The guests of one simulated node. A guest counts steps while its lease stands, and writes checkpoints as storage does it:
+// the manifest first, then the owner record is read once more, and only if the epoch still stands it counts as durable.
+import type { Effect, Event, ProtectedVm } from '@revenant/cluster';
+import type { Checkpoint, Owner, SimNode } from './node.ts';
+
+interface Guest {
+  vmId: string;
+  epoch: number;
+  boot: number;
+  steps: number;
+  sequence: number;
+  paused: boolean;
+  stopping: boolean;
+}
+
+const STEP_MS = 50;
+const START_FAILS = 0.05;
+
+export class SimGuests {
+  readonly #node: SimNode;
+  #guests = new Map<string, Guest>();
+  #until = -Infinity;
+
+  constructor(node: SimNode) {
+    this.#node = node;
+  }
+
+  clear(): void {
+    this.#guests.clear();
+    this.#until = -Infinity;
+  }
+
+  mayRun(vmId: string, epoch: number): boolean {
+    const guest = this.#guests.get(vmId);
+    return guest?.epoch === epoch && !guest.stopping && this.#node.clock < this.#until;
+  }
+
+  /** Something in the guest or its emulator breaks. */
+  breakOne(): void {
+    const [guest] = this.#guests.values();
+    if (guest === undefined || guest.stopping) return;
+    this.#guests.delete(guest.vmId);
+    const { vmId, epoch } = guest;
+    this.#node.local(() => this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the emulator crashed' }));
+  }
+
+  do(effect: Effect): void {
+    switch (effect.type) {
+      case 'grant':
+        this.#until = effect.until;
+        return;
+      case 'raise':
+        return this.#raise(effect);
+      case 'run':
+        this.#until = Math.max(this.#until, effect.until);
+        return this.#run(effect.vm, effect.epoch, effect.paused);
+      case 'pause': {
+        const guest = this.#of(effect);
+        if (guest !== undefined) guest.paused = effect.paused;
+        return;
+      }
+      case 'stop':
+        return this.#stop(effect.vmId, effect.epoch, effect.mode);
+      case 'hand-over':
+        return this.#handOver(effect.vmId, effect.epoch);
+      case 'release':
+        return this.#release(effect.vmId, effect.epoch);
+      case 'tombstone':
+        return this.#tombstone(effect.vmId);
+      default:
+    }
+  }
+
+  #tell(event: Event): void {
+    this.#node.handle(event);
+  }
+
+  #of({ vmId, epoch }: { vmId: string; epoch: number }): Guest | undefined {
+    const guest = this.#guests.get(vmId);
+    return guest?.epoch === epoch ? guest : undefined;
+  }
+
+  /** Two swaps, as in storage's raiseEpoch: the epoch first, then the checkpoint that is resumed from. */
+  #raise(effect: Extract<Effect, { type: 'raise' }>): void {
+    const { store, checker, scheduler } = this.#node.world;
+    const { vmId, attempt, expectedEpoch, incarnation } = effect;
+    const key = `owner/${vmId}`;
+    const epoch = expectedEpoch + 1;
+    const apply = (): boolean => {
+      const cell = store.get<Owner>(key);
+      if ((cell?.value.epoch ?? 0) !== expectedEpoch || cell?.value.state === 'deleted') return false;
+      checker.raised(vmId, cell?.value, this.#node.id);
+      const lineage = (cell?.value.lineage ?? []).filter(({ from }) => from !== undefined);
+      const owner: Owner = {
+        state: 'owned',
+        epoch,
+        node: this.#node.id,
+        incarnation,
+        lineage: [...lineage, { epoch }],
+      };
+      return store.swap(key, owner, cell?.version) !== undefined;
+    };
+    const fix = (): boolean => {
+      const cell = store.get<Owner>(key);
+      if (cell?.value.epoch !== epoch || cell.value.node !== this.#node.id) return false;
+      const from = newest(store.get<Checkpoint[]>(`manifests/${vmId}`)?.value ?? [], cell.value.lineage);
+      const lineage = cell.value.lineage.map((entry) => (entry.epoch === epoch ? { epoch, from } : entry));
+      return store.swap(key, { ...cell.value, lineage }, cell.version) !== undefined;
+    };
+    const failed = (): void => this.#tell({ type: 'not-raised', vmId, attempt, reason: 'the store did not take it' });
+    store.operate(
+      this.#node.id,
+      apply,
+      this.#node.bound((result) => {
+        if (!('ok' in result) || !result.ok) return failed();
+        store.operate(
+          this.#node.id,
+          fix,
+          this.#node.bound((fixed) => {
+            if (!('ok' in fixed) || !fixed.ok) return failed();
+            this.#node.world.trace(`${this.#node.id} raised ${vmId} to ${String(epoch)} at ${scheduler.now.toFixed(0)}`);
+            this.#tell({ type: 'raised', vmId, attempt, epoch });
+          }),
+        );
+      }),
+    );
+  }
+
+  #run(vm: ProtectedVm, epoch: number, paused: boolean): void {
+    const { store, random, scheduler, checker } = this.#node.world;
+    const vmId = vm.id;
+    const begin = this.#node.bound((from: Checkpoint | null) => {
+      if (this.#guests.has(vmId)) return;
+      if (random.chance(START_FAILS) && this.#node.world.faulty) {
+        this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'did not start' });
+        return;
+      }
+      const warm = from !== null && from.boot >= vm.boot;
+      const steps = warm ? from.steps : 0;
+      checker.resumed(vmId, vm.boot, steps);
+      const guest: Guest = {
+        vmId,
+        epoch,
+        boot: vm.boot,
+        steps,
+        sequence: from?.sequence ?? 0,
+        paused,
+        stopping: false,
+      };
+      this.#guests.set(vmId, guest);
+      this.#live(guest);
+      this.#tell({ type: 'started', vmId, epoch });
+    });
+    store.operate(
+      this.#node.id,
+      () => store.get<Owner>(`owner/${vmId}`)?.value.lineage.find((entry) => entry.epoch === epoch)?.from ?? null,
+      this.#node.bound((result) => {
+        if ('ok' in result) scheduler.after(random.between(5, 80), () => begin(result.ok));
+        else this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the checkpoint could not be read' });
+      }),
+    );
+  }
+
+  /** The life of a guest: steps while the lease stands by the node's own clock, and checkpoints. */
+  #live(guest: Guest): void {
+    const { scheduler, checker, settings } = this.#node.world;
+    let checkpointAt = this.#node.clock;
+    const turn = this.#node.bound(() => {
+      if (this.#guests.get(guest.vmId) !== guest || guest.stopping) return;
+      if (!guest.paused && this.#node.clock < this.#until) {
+        guest.steps++;
+        checker.executed(this.#node.id, guest.vmId, guest.epoch, scheduler.now);
+      }
+      if (this.#node.clock >= checkpointAt) {
+        checkpointAt = Infinity;
+        this.#checkpoint(guest, () => (checkpointAt = this.#node.clock + settings.checkpointMs));
+      }
+      scheduler.after(STEP_MS, turn);
+    });
+    turn();
+  }
+
+  #checkpoint(guest: Guest, then: (result: 'done' | 'failed') => void): void {
+    const { store, checker } = this.#node.world;
+    const { vmId, epoch, boot, steps } = guest;
+    const key = `manifests/${vmId}`;
+    const manifest: Checkpoint = { epoch, sequence: ++guest.sequence, steps, boot };
+    const put = (): boolean => {
+      const cell = store.get<Checkpoint[]>(key);
+      // Manifests have names of their own; the one list stands for them.
+      const kept = (cell?.value ?? []).slice(-40);
+      return store.swap(key, [...kept, manifest], cell?.version) !== undefined;
+    };
+    const verify = (): boolean => {
+      const owner = store.get<Owner>(`owner/${vmId}`)?.value;
+      return owner?.epoch === epoch && owner.state === 'owned';
+    };
+    store.operate(
+      this.#node.id,
+      put,
+      this.#node.bound((landed) => {
+        if (!('ok' in landed)) return then('failed');
+        store.operate(
+          this.#node.id,
+          verify,
+          this.#node.bound((stands) => {
+            if (!('ok' in stands)) return then('failed');
+            if (stands.ok) {
+              checker.committed(vmId, boot, steps);
+              return then('done');
+            }
+            if (this.#guests.get(vmId) === guest && !guest.stopping) {
+              this.#guests.delete(vmId);
+              this.#tell({ type: 'stopped', vmId, epoch, kind: 'fenced', reason: 'the epoch is over' });
+            }
+          }),
+        );
+      }),
+    );
+  }
+
+  #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): void {
+    const guest = this.#of({ vmId, epoch });
+    if (guest !== undefined) this.#guests.delete(vmId);
+    if (mode === 'discard') return;
+    this.#node.world.scheduler.after(
+      5,
+      this.#node.bound(() => this.#tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' })),
+    );
+  }
+
+  #handOver(vmId: string, epoch: number): void {
+    const guest = this.#of({ vmId, epoch });
+    if (guest === undefined) return;
+    guest.stopping = true;
+    const attempt = (tries: number): void =>
+      this.#checkpoint(guest, (result) => {
+        if (result === 'failed' && tries > 0) return attempt(tries - 1);
+        this.#guests.delete(vmId);
+        this.#tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+      });
+    attempt(5);
+  }
+
+  #release(vmId: string, epoch: number): void {
+    const { store } = this.#node.world;
+    const key = `owner/${vmId}`;
+    store.operate(
+      this.#node.id,
+      () => {
+        const cell = store.get<Owner>(key);
+        if (cell?.value.epoch !== epoch || cell.value.state !== 'owned') return false;
+        return store.swap(key, { ...cell.value, state: 'released' }, cell.version) !== undefined;
+      },
+      this.#node.bound((result) => {
+        const outcome = 'ok' in result ? (result.ok ? 'done' : 'fenced') : 'failed';
+        this.#tell({ type: 'released', vmId, epoch, result: outcome });
+      }),
+    );
+  }
+
+  #tombstone(vmId: string): void {
+    const { store } = this.#node.world;
+    const key = `owner/${vmId}`;
+    store.operate(
+      this.#node.id,
+      () => {
+        const cell = store.get<Owner>(key);
+        const epoch = (cell?.value.epoch ?? 0) + 1;
+        const owner: Owner = { state: 'deleted', epoch, node: this.#node.id, incarnation: 0, lineage: [] };
+        return store.swap(key, owner, cell?.version) !== undefined;
+      },
+      this.#node.bound((result) => this.#tell({ type: 'tombstoned', vmId, done: 'ok' in result && result.ok })),
+    );
+  }
+}
+
+/** The newest checkpoint that the lineage admits (storage's `isVisible`). */
+function newest(manifests: readonly Checkpoint[], lineage: Owner['lineage']): Checkpoint | null {
+  const settled = lineage.filter(({ from }) => from !== undefined);
+  const last = settled.at(-1);
+  if (last === undefined) return null;
+  let best: Checkpoint | null = last.from ?? null;
+  for (const manifest of manifests) {
+    if (manifest.epoch === last.epoch && (best === null || best.epoch < manifest.epoch || manifest.sequence > best.sequence))
+      best = manifest;
+  }
+  return best;
+}

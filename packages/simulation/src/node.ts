@@ -1,0 +1,195 @@
+// One simulated node: the real decisions, with an edge that carries their effects into the simulated world, and guests that
+// count steps. A freeze keeps everything that arrives until the thaw; a crash forgets all but the store.
+import {
+  nodeKey,
+  PROTECTED_KEY,
+  startAgent,
+  step,
+  type AgentState,
+  type Effect,
+  type Event,
+  type NodeRecord,
+  type OwnerView,
+  type ProtectedList,
+  type Purpose,
+  type ReadOutcome,
+  type WriteOutcome,
+} from '@revenant/cluster';
+import { SimGuests } from './guests.ts';
+import type { World } from './world.ts';
+import type { Done } from './store.ts';
+
+export interface Owner extends OwnerView {
+  lineage: { epoch: number; from?: Checkpoint | null }[];
+}
+
+export interface Checkpoint {
+  epoch: number;
+  sequence: number;
+  steps: number;
+  boot: number;
+}
+
+export class SimNode {
+  readonly id: string;
+  readonly world: World;
+  agent: AgentState;
+  up = true;
+  frozen = false;
+  /** Something other than the network is wrong with it, or was until then. */
+  impaired = false;
+  impairedUntil = -Infinity;
+  readonly guests: SimGuests;
+  readonly #rate: number;
+  readonly #offset: number;
+  #life = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(world: World, id: string, clock: { rate: number; offset: number }) {
+    this.world = world;
+    this.id = id;
+    this.#rate = clock.rate;
+    this.#offset = clock.offset;
+    this.guests = new SimGuests(this);
+    this.agent = this.#newAgent();
+    this.#startTicking();
+  }
+
+  /** Its own monotonic clock. */
+  get clock(): number {
+    return this.world.scheduler.now * this.#rate + this.#offset;
+  }
+
+  #newAgent(): AgentState {
+    return startAgent({ id: this.id, address: `sim:${this.id}`, capacity: { memoryMiB: 4096 } }, this.clock);
+  }
+
+  #startTicking(): void {
+    const life = this.#life;
+    const tick = (): void => {
+      if (life !== this.#life) return;
+      this.world.scheduler.after(this.world.settings.tickMs / this.#rate, () => this.local(tick));
+      this.handle({ type: 'tick' });
+    };
+    this.world.scheduler.after(this.world.random.between(0, 100), () => this.local(tick));
+  }
+
+  /** Runs something within this process: now, after the thaw, or never, when it is of an earlier life. */
+  local(run: () => void): void {
+    if (!this.up) return;
+    if (this.frozen) this.#waiting.push(run);
+    else run();
+  }
+
+  /** The same, for answers: bound to the life that asked. */
+  bound<T extends unknown[]>(run: (...args: T) => void): (...args: T) => void {
+    const life = this.#life;
+    return (...args) => {
+      if (life === this.#life) this.local(() => run(...args));
+    };
+  }
+
+  handle(event: Event): void {
+    for (const effect of step(this.agent, this.clock, event, this.world.settings)) this.#do(effect);
+  }
+
+  /** True when the guest of that epoch may still execute here, now or after a thaw. */
+  mayRun(vmId: string, epoch: number): boolean {
+    return this.up && this.guests.mayRun(vmId, epoch);
+  }
+
+  crash(): void {
+    this.up = false;
+    this.frozen = false;
+    this.#life++;
+    this.#waiting = [];
+    this.guests.clear();
+  }
+
+  restart(): void {
+    if (this.up) return;
+    this.up = true;
+    this.agent = this.#newAgent();
+    this.#startTicking();
+  }
+
+  freeze(): void {
+    this.frozen = true;
+  }
+
+  thaw(): void {
+    if (!this.frozen) return;
+    this.frozen = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    // What piled up is handled in the order of its arrival; a crash in between forgets the rest.
+    const life = this.#life;
+    for (const run of waiting) if (life === this.#life) this.local(run);
+  }
+
+  #do(effect: Effect): void {
+    const { world } = this;
+    switch (effect.type) {
+      case 'send':
+        return world.deliver(this.id, effect.to, effect.message);
+      case 'get-record':
+        return this.#get<NodeRecord>(nodeKey(effect.node), effect.purpose, 'record');
+      case 'get-list':
+        return this.#get<ProtectedList>(PROTECTED_KEY, effect.purpose, 'list');
+      case 'get-owner':
+        return this.#get<OwnerView>(`owner/${effect.vmId}`, effect.purpose, 'owner');
+      case 'list-records':
+        return this.#list(effect.purpose);
+      case 'put-record':
+        return this.#put(nodeKey(effect.record.id), effect.record, effect.expected, effect.purpose);
+      case 'put-list':
+        return this.#put(PROTECTED_KEY, effect.list, effect.expected, effect.purpose);
+      case 'answer':
+        return world.answered(effect.answer);
+      case 'log':
+        return world.trace(`${this.id} ${effect.entry.event} ${effect.entry.vm ?? effect.entry.node ?? ''}: ${effect.entry.reason}`);
+      case 'name-in-use':
+      case 'left':
+        return;
+      default:
+        this.guests.do(effect);
+    }
+  }
+
+  #get<T>(key: string, purpose: Purpose, type: 'record' | 'list' | 'owner'): void {
+    const { store } = this.world;
+    const done = this.bound((result: Done<{ value: T; version: string } | undefined>) => {
+      let outcome: ReadOutcome<T>;
+      if ('error' in result) outcome = { result: 'failed' };
+      else if (result.ok === undefined) outcome = { result: 'absent' };
+      else outcome = { result: 'found', value: result.ok.value, version: result.ok.version };
+      this.handle({ type, purpose, outcome } as Event);
+    });
+    store.operate(this.id, () => store.get<T>(key), done);
+  }
+
+  #list(purpose: Purpose): void {
+    const { store } = this.world;
+    store.operate(
+      this.id,
+      () => [...this.world.nodes.keys()].filter((id) => store.cells.has(nodeKey(id))),
+      this.bound((result) => this.handle({ type: 'records', purpose, nodes: 'ok' in result ? result.ok : undefined })),
+    );
+  }
+
+  #put(key: string, value: NodeRecord | ProtectedList, expected: string | undefined, purpose: Purpose): void {
+    const { store, checker, scheduler } = this.world;
+    const apply = (): { version: string } | undefined => {
+      const landed = store.swap(key, value, expected);
+      if (landed !== undefined && 'state' in value && value.state === 'fenced') checker.fenced(value, scheduler.now);
+      return landed;
+    };
+    const done = this.bound((result: Done<{ version: string } | undefined>) => {
+      let outcome: WriteOutcome;
+      if ('error' in result) outcome = { result: result.error };
+      else outcome = result.ok === undefined ? { result: 'conflict' } : { result: 'done', version: result.ok.version };
+      this.handle({ type: 'written', purpose, outcome });
+    });
+    store.operate(this.id, apply, done);
+  }
+}

@@ -1,0 +1,118 @@
+// A person who makes, stops, starts, moves and deletes VMs, at whatever node answers, and repeats a command until it does.
+import type { Command, ProtectedList } from '@revenant/cluster';
+import { Violation } from './checker.ts';
+import type { World } from './world.ts';
+
+const ASK_AGAIN_MS = 2500;
+
+interface Wish {
+  id: string;
+  command: Command;
+  done: boolean;
+  then: ((error: string | null) => void) | undefined;
+}
+
+export class Person {
+  readonly #world: World;
+  readonly #wishes = new Map<string, Wish>();
+  /** What was last answered with success, per VM. */
+  readonly desired = new Map<string, string>();
+  #busy = new Set<string>();
+  #ids = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    world.onAnswer = ({ id, error }) => {
+      const wish = this.#wishes.get(id);
+      if (wish === undefined || wish.done) return;
+      if (error?.code === 'NO_MASTER') return;
+      wish.done = true;
+      world.trace(`ANSWER ${id} ${error?.code ?? 'ok'}`);
+      wish.then?.(error?.code ?? null);
+    };
+  }
+
+  get open(): boolean {
+    return [...this.#wishes.values()].some(({ done }) => !done);
+  }
+
+  ask(command: Command, then?: (error: string | null) => void): void {
+    const wish: Wish = { id: `c${String(++this.#ids)}`, command, done: false, then };
+    this.#wishes.set(wish.id, wish);
+    this.#world.trace(`ASK ${wish.id} ${JSON.stringify({ ...command, spec: undefined })}`);
+    this.#send(wish);
+  }
+
+  #send(wish: Wish): void {
+    if (wish.done) return;
+    const { random, nodes, scheduler } = this.#world;
+    const node = random.pick([...nodes.values()]);
+    node.local(() => node.handle({ type: 'command', id: wish.id, command: wish.command }));
+    scheduler.after(ASK_AGAIN_MS, () => this.#send(wish));
+  }
+
+  /** Makes some VMs and schedules wishes. */
+  begin(untilMs: number): void {
+    const { random, scheduler } = this.#world;
+    const count = random.integer(1, 4);
+    for (let i = 1; i <= count; i++) {
+      const vmId = `vm${String(i)}`;
+      const spec = {
+        runtime: 'chain',
+        description: {},
+        memoryMiB: 512,
+        priority: random.integer(0, 3),
+        outputs: 'async' as const,
+        ...(random.chance(0.3) ? { antiAffinity: 'group' } : {}),
+      };
+      this.#change(vmId, 'running', { type: 'vm-create', vmId, spec, start: true });
+    }
+    const wishes = random.integer(0, 8);
+    for (let i = 0; i < wishes; i++) {
+      const vmId = `vm${String(random.integer(1, count))}`;
+      scheduler.after(random.between(5000, untilMs), () => this.#wish(vmId));
+    }
+  }
+
+  #wish(vmId: string): void {
+    const { random } = this.#world;
+    if (this.#busy.has(vmId)) return;
+    const kind = random.integer(0, 9);
+    if (kind <= 2) this.#change(vmId, 'stopped', { type: 'vm-stop', vmId });
+    else if (kind <= 4) this.#change(vmId, 'running', { type: 'vm-start', vmId });
+    else if (kind <= 7) this.#change(vmId, undefined, { type: 'vm-migrate', vmId });
+    else if (kind === 8) this.#change(vmId, 'deleted', { type: 'vm-delete', vmId });
+    else this.ask({ type: random.chance(0.5) ? 'drain' : 'undrain', node: 'n1' });
+  }
+
+  #change(vmId: string, to: string | undefined, command: Command): void {
+    this.#busy.add(vmId);
+    this.ask(command, (error) => {
+      this.#busy.delete(vmId);
+      if (error === null && to !== undefined) this.desired.set(vmId, to);
+    });
+  }
+
+  /** After the faults: nothing is in maintenance, and what was given up is started again. */
+  settle(): void {
+    this.ask({ type: 'undrain', node: 'n1' });
+    const { scheduler, checker } = this.#world;
+    const look = (): void => {
+      for (const vm of Object.values(checker.list?.vms ?? {})) {
+        if (vm.status === 'failed' && !this.#busy.has(vm.id))
+          this.#change(vm.id, 'running', { type: 'vm-start', vmId: vm.id });
+      }
+      scheduler.after(1000, look);
+    };
+    look();
+  }
+
+  /** What was acknowledged must be what the list says. */
+  check(list: ProtectedList): void {
+    for (const [vmId, wanted] of this.desired) {
+      const vm = list.vms[vmId];
+      if (vm === undefined || (vm.desired !== wanted && !this.#busy.has(vmId)))
+        throw new Violation('acknowledged', `${vmId} was asked to be ${wanted}, the list says ${vm?.desired ?? 'nothing'}`);
+    }
+  }
+}

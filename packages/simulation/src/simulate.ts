@@ -1,0 +1,96 @@
+// Runs one seed to its end: faults, then quiet, then everything that must run must run (invariant 7).
+import { createHash } from 'node:crypto';
+import { Violation } from './checker.ts';
+import { planFaults } from './faults.ts';
+import { Person } from './person.ts';
+import { World } from './world.ts';
+
+export interface Result {
+  seed: number;
+  violation: { rule: string; message: string; atMs: number } | undefined;
+  endMs: number;
+  nodes: number;
+  takeovers: number;
+  messages: number;
+  /** Of every line of the trace; only when traced. */
+  digest: string | undefined;
+}
+
+const FAULTS_FROM_MS = 3000;
+const FAULTS_UNTIL_MS = 24_000;
+/** How long after the last fault everything must be well again. */
+const BOUND_MS = 60_000;
+const WELL_FOR_MS = 3000;
+
+export function simulate(seed: number, onTrace?: (line: string) => void): Result {
+  const world = new World(seed);
+  const digest = onTrace === undefined ? undefined : createHash('sha256');
+  if (onTrace !== undefined) {
+    world.onTrace = (line) => {
+      digest?.update(`${line}\n`);
+      onTrace(line);
+    };
+  }
+  const person = new Person(world);
+  world.scheduler.after(1500, () => person.begin(FAULTS_UNTIL_MS));
+  planFaults(world, FAULTS_FROM_MS, FAULTS_UNTIL_MS);
+  world.scheduler.after(FAULTS_UNTIL_MS, () => person.settle());
+  let violation: Result['violation'];
+  try {
+    runToEnd(world, person);
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    violation = { rule: error.rule, message: error.message, atMs: world.scheduler.now };
+    world.trace(`VIOLATION ${error.message}`);
+  }
+  return {
+    seed,
+    violation,
+    endMs: world.scheduler.now,
+    nodes: world.nodes.size,
+    takeovers: world.checker.failovers,
+    messages: world.messages,
+    digest: digest?.digest('hex'),
+  };
+}
+
+function runToEnd(world: World, person: Person): void {
+  const { scheduler } = world;
+  let wellSince: number | undefined;
+  let ended = false;
+  const look = (): void => {
+    const trouble = unwell(world, person);
+    if (trouble === undefined) wellSince ??= scheduler.now;
+    else wellSince = undefined;
+    if (wellSince !== undefined && scheduler.now - wellSince >= WELL_FOR_MS) ended = true;
+    if (trouble !== undefined && scheduler.now > FAULTS_UNTIL_MS + BOUND_MS) throw new Violation('liveness', trouble);
+    scheduler.after(250, look);
+  };
+  scheduler.after(FAULTS_UNTIL_MS + 1, look);
+  while (!ended && scheduler.step());
+}
+
+/** What is not as it must be, or undefined. */
+function unwell(world: World, person: Person): string | undefined {
+  const { checker, scheduler, nodes } = world;
+  if (person.open) return 'a command was never answered';
+  const { list } = checker;
+  if (list === undefined) return 'there is no protected list';
+  person.check(list);
+  const masters = [...nodes.values()].filter(({ agent }) => agent.master !== undefined);
+  if (masters.length !== 1) return `${String(masters.length)} masters`;
+  const [master] = masters;
+  for (const peer of master!.agent.peers.values())
+    if (peer.state !== 'alive') return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
+  for (const vm of Object.values(list.vms)) {
+    const ranAgo = scheduler.now - (checker.lastRun.get(vm.id) ?? -Infinity);
+    if (vm.desired === 'running') {
+      if (vm.status !== 'running' && !placeless(vm.reason)) return `${vm.id} is ${vm.status}: ${vm.reason}`;
+      if (vm.status === 'running' && ranAgo > 1000) return `${vm.id} does not run, though the list says so`;
+    } else if (vm.status !== vm.desired) return `${vm.id} is ${vm.status}, wanted ${vm.desired}`;
+  }
+  return undefined;
+}
+
+/** More VMs of one anti-affinity group than nodes: rightly waiting. */
+const placeless = (reason: string): boolean => /^no node fits: \d+ with one of its group$/.test(reason);

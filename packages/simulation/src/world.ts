@@ -1,0 +1,57 @@
+// One simulated cluster: nodes, network, store, a person with wishes, and a plan of faults, all from one seed.
+import { makeSettings, type CommandAnswer, type Message, type Settings } from '@revenant/cluster';
+import { Checker } from './checker.ts';
+import { SimNetwork } from './network.ts';
+import { SimNode } from './node.ts';
+import { Random } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+import { SimStore } from './store.ts';
+
+export class World {
+  readonly seed: number;
+  readonly random: Random;
+  readonly scheduler = new Scheduler();
+  readonly settings: Settings;
+  readonly network: SimNetwork;
+  readonly store: SimStore;
+  readonly nodes = new Map<string, SimNode>();
+  readonly checker: Checker;
+  /** False once all faults have stopped. */
+  faulty = true;
+  messages = 0;
+  /** Told of every line of the trace. */
+  onTrace: ((line: string) => void) | undefined;
+  onAnswer: (answer: CommandAnswer) => void = () => undefined;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.random = new Random(seed);
+    this.settings = makeSettings('default');
+    this.network = new SimNetwork(this.scheduler, this.random);
+    this.store = new SimStore(this.scheduler, this.random);
+    this.checker = new Checker(this.nodes, this.store);
+    const count = this.random.integer(3, 7);
+    for (let i = 1; i <= count; i++) {
+      // Two clocks may differ by nearly four per cent in rate, far more than real ones.
+      const clock = { rate: this.random.between(0.981, 1.019), offset: this.random.between(0, 1e6) };
+      const id = `n${String(i)}`;
+      this.nodes.set(id, new SimNode(this, id, clock));
+    }
+  }
+
+  deliver(from: string, to: string, message: Message): void {
+    this.messages++;
+    this.network.send(from, to, () => {
+      const node = this.nodes.get(to);
+      node?.local(() => node.handle({ type: 'message', from, message }));
+    });
+  }
+
+  answered(answer: CommandAnswer): void {
+    this.onAnswer(answer);
+  }
+
+  trace(line: string): void {
+    this.onTrace?.(`${this.scheduler.now.toFixed(1).padStart(9)} ${line}`);
+  }
+}
