@@ -15,7 +15,7 @@ export { resetCpu } from './reset';
 export { cmps, ins, lods, movs, outs, scas, stos } from './string-entries';
 export { beginDirtyInterval, flushTlb, flushTlbAll } from './tlb';
 export {
-  clearTaskSwitched, flushCaches, halt, invalidatePage, loadMachineStatus, readControl, readExtendedControl, storeMachineStatus, writeControl, writeExtendedControl,
+  clearTaskSwitched, flushCaches, halt, invalidatePage, loadMachineStatus, readControl, readExtendedControl, requirePrivilege, storeMachineStatus, writeControl, writeExtendedControl,
 } from './control';
 export { cpuid } from './cpuid';
 export { pendDebugTrap, readDebug, writeDebug } from './debug';
@@ -37,10 +37,22 @@ export {
 export { readPerformanceCounter, timestampCounter } from './time';
 export { flushWriteTlbPage } from './tlb';
 export { farCall, farJump } from './transfer';
-export { fxrstor, fxsave, xrstor, xsave } from './fxsave';
+export {
+  fxrstor, fxsave, x87ClearExceptions, x87Initialize, x87LoadControl, x87LoadEnvironment, x87Restore, x87Save, x87StoreEnvironment, xrstor, xsave,
+} from './fxsave';
 export {
   sseAddSubtract, sseApproximate, sseArithmetic, sseCompareFlags, sseComparePredicate, sseConvertPacked, sseConvertScalar, sseDotProduct,
   sseFromInteger, sseFromIntegers, sseRound, sseToInteger, sseToIntegers,
 } from './sse-float';
 export { loadMxcsr, maskedMove, mmxTrap, sseTrap } from './sse-state';
 export { sseCompareStrings, sseHorizontalMinimum, sseMultipleSums, sseStringIndex, sseStringMask } from './sse-string';
+export {
+  x87ArithmeticDouble, x87ArithmeticInteger, x87ArithmeticRegister, x87ArithmeticSingle, x87CompareDouble, x87CompareFlags, x87CompareInteger,
+  x87CompareRegister, x87CompareSingle, x87ConditionalMove, x87Examine, x87Exchange, x87Extract, x87RoundToInteger, x87Scale, x87Sign,
+  x87SquareRoot, x87Test,
+} from './x87-arithmetic';
+export { x87NoWait, x87PendingError, x87Wait } from './x87-state';
+export {
+  x87Free, x87LoadBcd, x87LoadConstant, x87LoadDouble, x87LoadExtended, x87LoadInteger, x87LoadRegister, x87LoadSingle, x87MoveTop, x87Remainder,
+  x87StoreBcd, x87StoreDouble, x87StoreExtended, x87StoreInteger, x87StoreRegister, x87StoreSingle, x87StoreWithoutCheck,
+} from './x87-transfer';

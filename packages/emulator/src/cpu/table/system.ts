@@ -248,6 +248,7 @@ const storeTable =
 const loadTable =
   (table: number): Semantics =>
   (b) => {
+    b.call('requirePrivilege');
     b.call('loadTable', x.i32(table), b.linearAddress(6, 'read'), x.i32(b.size));
   };
 
@@ -373,9 +374,11 @@ const tableRows: RowDraft[] = [
   row('0F 01 /4 mem', 'SMSW', 'Mw', exit, storeStatus),
   row('0F 01 /4 reg', 'SMSW', 'Rv', exit, storeStatus),
   row('0F 01 /6', 'LMSW', 'Ew', exit, (b) => {
+    b.call('requirePrivilege');
     b.call('loadMachineStatus', low(b.read(0)));
   }),
   row('0F 01 /7 mem', 'INVLPG', 'M', exit, (b) => {
+    b.call('requirePrivilege');
     b.call('invalidatePage', b.linearAddress(1, 'read'));
   }),
   row('0F 00 /0 mem', 'SLDT', 'Mw', exit, storeSystemSelector(Segment.ldtr)),
@@ -384,10 +387,12 @@ const tableRows: RowDraft[] = [
   row('0F 00 /1 reg', 'STR', 'Rv', exit, storeSystemSelector(Segment.tr)),
   row('0F 00 /2', 'LLDT', 'Ew', exit, (b) => {
     b.call('requireProtectedMode');
+    b.call('requirePrivilege');
     b.call('loadLocalTable', low(b.read(0)));
   }),
   row('0F 00 /3', 'LTR', 'Ew', exit, (b) => {
     b.call('requireProtectedMode');
+    b.call('requirePrivilege');
     b.call('loadTaskRegister', low(b.read(0)));
   }),
   row('0F 00 /4', 'VERR', 'Ew', {}, verify('verifyRead')),
