@@ -31,7 +31,7 @@ import { probeRead, probeWrite, readLinear16, readLinear32, readLinear64, writeL
 import { Extended } from './softfloat-80';
 import { Kind } from './softfloat-state';
 import { mxcsrMask } from './sse-state';
-import { X87 } from './x87-state';
+import { Status, X87 } from './x87-state';
 
 const vectorUndefined: i32 = 6;
 const vectorNotAvailable: i32 = 7;
@@ -52,6 +52,17 @@ function checkNotAvailable(cpu: i32, emulation: bool): void {
   if (cr0 & cr0TaskSwitched || (emulation && cr0 & cr0Emulation)) raise(cpu, vectorNotAvailable);
 }
 
+/** Both ends of an image that spans at most two pages; the first is reported first. */
+function probeEndsRead(cpu: i32, address: i64, bytes: i32): void {
+  probeRead(cpu, address, 1);
+  probeRead(cpu, address + bytes - 1, 1);
+}
+
+function probeEndsWrite(cpu: i32, address: i64, bytes: i32): void {
+  probeWrite(cpu, address, 1);
+  probeWrite(cpu, address + bytes - 1, 1);
+}
+
 /** One bit for each physical register: 1 = full (FXSAVE) . */
 function abridgedTags(cpu: i32): i32 {
   let tags = 0;
@@ -64,21 +75,24 @@ function saveX87(cpu: i32, address: i64, operandBytes: i32): void {
   writeLinear16(cpu, address, load<i32>(cpu + Cpu_fcw));
   writeLinear16(cpu, address + 2, load<i32>(cpu + Cpu_fsw));
   writeLinear16(cpu, address + 4, abridgedTags(cpu));
-  writeLinear16(cpu, address + 6, load<i32>(cpu + Cpu_fop));
-  if (operandBytes == 8) {
-    writeLinear64(cpu, address + 8, load<i64>(cpu + Cpu_fip));
-    writeLinear64(cpu, address + 16, load<i64>(cpu + Cpu_fdp));
-  } else {
-    writeLinear32(cpu, address + 8, <i32>load<i64>(cpu + Cpu_fip));
-    writeLinear32(cpu, address + 12, load<i32>(cpu + Cpu_fcs) & 0xffff);
-    writeLinear32(cpu, address + 16, <i32>load<i64>(cpu + Cpu_fdp));
-    writeLinear32(cpu, address + 20, load<i32>(cpu + Cpu_fds) & 0xffff);
-  }
+  // Opcode and pointers are those of a pending exception; without one they are saved as 0 (AMD APM Vol. 2, 11.4.4).
+  const pending = (load<i32>(cpu + Cpu_fsw) & Status.errorSummary) != 0;
+  const ip = pending ? load<i64>(cpu + Cpu_fip) : 0;
+  const dp = pending ? load<i64>(cpu + Cpu_fdp) : 0;
+  writeLinear16(cpu, address + 6, pending ? load<i32>(cpu + Cpu_fop) : 0);
+  // The selectors are deprecated and saved as 0 (CPUID.7.0:EBX bit 13).
+  writeLinear64(cpu, address + 8, operandBytes == 8 ? ip : ip & 0xffff_ffff);
+  writeLinear64(cpu, address + 16, operandBytes == 8 ? dp : dp & 0xffff_ffff);
   for (let i = 0; i < 8; i++) {
     const register = X87.st(cpu, i);
     writeLinear64(cpu, address + 32 + (i << 4), load<i64>(register));
     writeLinear64(cpu, address + 40 + (i << 4), load<i64>(register, 8) & 0xffff);
   }
+}
+
+/** The pointer registers hold 57-bit linear addresses. */
+function canonical(pointer: i64): i64 {
+  return (pointer << 7) >> 7;
 }
 
 function restoreX87(cpu: i32, address: i64, operandBytes: i32): void {
@@ -89,13 +103,11 @@ function restoreX87(cpu: i32, address: i64, operandBytes: i32): void {
   for (let i = 0; i < 8; i++) store<u8>(cpu + Cpu_ftags + i, ((tags >> i) & 1) ^ 1);
   store<i32>(cpu + Cpu_fop, readLinear16(cpu, address + 6) & 0x7ff);
   if (operandBytes == 8) {
-    store<i64>(cpu + Cpu_fip, readLinear64(cpu, address + 8));
-    store<i64>(cpu + Cpu_fdp, readLinear64(cpu, address + 16));
+    store<i64>(cpu + Cpu_fip, canonical(readLinear64(cpu, address + 8)));
+    store<i64>(cpu + Cpu_fdp, canonical(readLinear64(cpu, address + 16)));
   } else {
     store<i64>(cpu + Cpu_fip, <i64>(<u32>readLinear32(cpu, address + 8)));
-    store<i32>(cpu + Cpu_fcs, readLinear16(cpu, address + 12));
     store<i64>(cpu + Cpu_fdp, <i64>(<u32>readLinear32(cpu, address + 16)));
-    store<i32>(cpu + Cpu_fds, readLinear16(cpu, address + 20));
   }
   for (let i = 0; i < 8; i++) {
     const register = X87.st(cpu, i);
@@ -126,7 +138,7 @@ export function fxsave(cpu: i32, address: i64, operandBytes: i32): void {
   if ((load<i32>(cpu + Cpu_features) & CpuFeature_fxsr) == 0) raise(cpu, vectorUndefined);
   checkNotAvailable(cpu, true);
   if (address & 15) raiseError(cpu, vectorGeneralProtection, 0);
-  probeWrite(cpu, address, 512);
+  probeEndsWrite(cpu, address, 512);
   saveX87(cpu, address, operandBytes);
   writeLinear32(cpu, address + 24, load<i32>(cpu + Cpu_mxcsr));
   writeLinear32(cpu, address + 28, mxcsrMask);
@@ -137,7 +149,7 @@ export function fxrstor(cpu: i32, address: i64, operandBytes: i32): void {
   if ((load<i32>(cpu + Cpu_features) & CpuFeature_fxsr) == 0) raise(cpu, vectorUndefined);
   checkNotAvailable(cpu, true);
   if (address & 15) raiseError(cpu, vectorGeneralProtection, 0);
-  probeRead(cpu, address, 512);
+  probeEndsRead(cpu, address, 512);
   const mxcsr = readLinear32(cpu, address + 24);
   const withSse = (load<i64>(cpu + Cpu_cr4) & cr4OsFxsr) != 0;
   if (withSse && mxcsr & ~mxcsrMask) raiseError(cpu, vectorGeneralProtection, 0);
@@ -253,7 +265,8 @@ function isRealLayout(cpu: i32): bool {
 
 /** Bytes of an environment: 14 with 16-bit operands, 28 else. */
 export function x87StoreEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
-  probeWrite(cpu, address, operandBytes == 2 ? 14 : 28);
+  const bytes = operandBytes == 2 ? 14 : 28;
+  probeEndsWrite(cpu, address, bytes);
   writeEnvironment(cpu, address, operandBytes);
   // FNSTENV masks all exceptions afterwards.
   store<i32>(cpu + Cpu_fcw, load<i32>(cpu + Cpu_fcw) | 0x3f);
@@ -266,22 +279,21 @@ function writeEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
   const tags = fullTags(cpu);
   let ip = <i32>load<i64>(cpu + Cpu_fip);
   let dp = <i32>load<i64>(cpu + Cpu_fdp);
-  const cs = load<i32>(cpu + Cpu_fcs) & 0xffff;
-  const ds = load<i32>(cpu + Cpu_fds) & 0xffff;
   const opcode = load<i32>(cpu + Cpu_fop) & 0x7ff;
   const real = isRealLayout(cpu);
   if (real) {
-    ip += cs << 4;
-    dp += ds << 4;
+    // Cpu.fcs and fds are kept for these linear addresses alone.
+    ip += load<i32>(cpu + Cpu_fcs) << 4;
+    dp += load<i32>(cpu + Cpu_fds) << 4;
   }
   if (operandBytes == 2) {
     writeLinear16(cpu, address, fcw);
     writeLinear16(cpu, address + 2, fsw);
     writeLinear16(cpu, address + 4, tags);
     writeLinear16(cpu, address + 6, ip);
-    writeLinear16(cpu, address + 8, real ? ((ip >> 4) & 0xf000) | opcode : cs);
+    writeLinear16(cpu, address + 8, real ? ((ip >> 4) & 0xf000) | opcode : 0);
     writeLinear16(cpu, address + 10, dp);
-    writeLinear16(cpu, address + 12, real ? (dp >> 4) & 0xf000 : ds);
+    writeLinear16(cpu, address + 12, real ? (dp >> 4) & 0xf000 : 0);
     return;
   }
   writeLinear32(cpu, address, fcw | 0xffff_0000);
@@ -294,15 +306,16 @@ function writeEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
     writeLinear32(cpu, address + 24, ((dp >>> 16) & 0xffff) << 12);
   } else {
     writeLinear32(cpu, address + 12, ip);
-    writeLinear32(cpu, address + 16, cs | (opcode << 16));
+    writeLinear32(cpu, address + 16, opcode << 16);
     writeLinear32(cpu, address + 20, dp);
-    writeLinear32(cpu, address + 24, ds | 0xffff_0000);
+    writeLinear32(cpu, address + 24, 0xffff_0000);
   }
 }
 
 /** FLDENV; a pending unmasked exception in the loaded image is reported at the next waiting instruction. */
 export function x87LoadEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
-  probeRead(cpu, address, operandBytes == 2 ? 14 : 28);
+  const bytes = operandBytes == 2 ? 14 : 28;
+  probeEndsRead(cpu, address, bytes);
   readEnvironment(cpu, address, operandBytes);
 }
 
@@ -320,8 +333,8 @@ function readEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
     const fourth = readLinear16(cpu, address + 12) & 0xffff;
     store<i64>(cpu + Cpu_fip, <i64>(real ? ip | ((second & 0xf000) << 4) : ip));
     store<i64>(cpu + Cpu_fdp, <i64>(real ? dp | ((fourth & 0xf000) << 4) : dp));
-    store<i32>(cpu + Cpu_fcs, real ? 0 : second);
-    store<i32>(cpu + Cpu_fds, real ? 0 : fourth);
+    store<i32>(cpu + Cpu_fcs, 0);
+    store<i32>(cpu + Cpu_fds, 0);
     if (real) store<i32>(cpu + Cpu_fop, second & 0x7ff);
     return;
   }
@@ -338,8 +351,8 @@ function readEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
   } else {
     store<i64>(cpu + Cpu_fip, <i64>(<u32>ip));
     store<i64>(cpu + Cpu_fdp, <i64>(<u32>dp));
-    store<i32>(cpu + Cpu_fcs, second & 0xffff);
-    store<i32>(cpu + Cpu_fds, fourth & 0xffff);
+    store<i32>(cpu + Cpu_fcs, 0);
+    store<i32>(cpu + Cpu_fds, 0);
     store<i32>(cpu + Cpu_fop, (second >> 16) & 0x7ff);
   }
 }
@@ -347,7 +360,7 @@ function readEnvironment(cpu: i32, address: i64, operandBytes: i32): void {
 /** FNSAVE: environment, eight registers, then FNINIT. */
 export function x87Save(cpu: i32, address: i64, operandBytes: i32): void {
   const start: i64 = operandBytes == 2 ? 14 : 28;
-  probeWrite(cpu, address, <i32>start + 80);
+  probeEndsWrite(cpu, address, <i32>start + 80);
   writeEnvironment(cpu, address, operandBytes);
   for (let i = 0; i < 8; i++) {
     const register = X87.st(cpu, i);
@@ -359,7 +372,7 @@ export function x87Save(cpu: i32, address: i64, operandBytes: i32): void {
 
 export function x87Restore(cpu: i32, address: i64, operandBytes: i32): void {
   const start: i64 = operandBytes == 2 ? 14 : 28;
-  probeRead(cpu, address, <i32>start + 80);
+  probeEndsRead(cpu, address, <i32>start + 80);
   readEnvironment(cpu, address, operandBytes);
   for (let i = 0; i < 8; i++) {
     const register = X87.st(cpu, i);

@@ -170,6 +170,8 @@ export class Extended {
     Extended.unpackA(aSig, aSe);
     Extended.unpackB(bSig, bSe);
     Arithmetic.divide();
+    // A division by zero is reported without the denormal operand.
+    if (Soft.flags & Exception.divideByZero) Soft.flags &= ~Exception.denormal;
     Extended.finish();
   }
 

@@ -6,6 +6,10 @@
 import { Exception, Kind, Rounding, Soft } from './softfloat-state';
 import { Wide } from './softfloat-wide';
 
+const two31: f64 = 2147483648.0;
+const two63: f64 = two31 * two31 * 2.0;
+const two64: f64 = two63 * 2.0;
+
 export class Arithmetic {
   /** a + b, or a - b when `negate` is 1. */
   static add(negate: i32): void {
@@ -190,38 +194,33 @@ export class Arithmetic {
     // Radicand in [2^126, 2^128), root in [2^63, 2^64).
     const odd = Soft.aExponent & 1;
     const high = odd ? Soft.aSignificand : Soft.aSignificand >> 1;
-    const low = odd ? 0 : Soft.aSignificand << 63;
+    const low: u64 = odd ? 0 : Soft.aSignificand << 63;
     Arithmetic.integerRoot(high, low);
   }
 
   /** floor(sqrt(high:low)) into Soft.high, with the next bit and the sticky bit in Soft.low. */
   private static integerRoot(high: u64, low: u64): void {
-    const estimate = Math.sqrt(<f64>high) * 4294967296.0;
-    let root = estimate >= 18446744073709549568.0 ? 0xffff_ffff_ffff_f800 : <u64>estimate;
-    if (root < 0x8000_0000_0000_0000) root = 0x8000_0000_0000_0000;
+    // 2^31 <= sqrt(high) <= 2^32, so that the estimate without its last bit fits 63 bits.
+    const estimate = sqrt<f64>(<f64>high) * two31;
+    let root: u64 = estimate >= two63 ? u64.MAX_VALUE : <u64>estimate << 1;
     // One Newton step: the remainder fits in about 78 bits, so its upper bits in an f64 suffice.
     Wide.multiply(root, root);
     let restLow = low - Wide.low;
     let restHigh = high - Wide.high - u64(low < Wide.low);
-    const rest = <f64>(<i64>restHigh) * 18446744073709551616.0 + <f64>restLow;
-    const step = <i64>Math.floor(rest / (2.0 * <f64>root));
+    const rest = <f64>(<i64>restHigh) * two64 + <f64>restLow;
+    const step = <i64>floor<f64>(rest / (2.0 * <f64>root));
     if (step > 0 && root + <u64>step < root) root = 0xffff_ffff_ffff_ffff;
     else root += <u64>step;
-    for (;;) {
+    let change: i32;
+    do {
       Wide.multiply(root, root);
       restLow = low - Wide.low;
       restHigh = high - Wide.high - u64(low < Wide.low);
-      if (<i64>restHigh < 0) {
-        root--;
-        continue;
-      }
-      // The remainder must not exceed 2 * root, which is at least 2^64.
-      if (restHigh > 1 || (restHigh == 1 && restLow > root << 1)) {
-        root++;
-        continue;
-      }
-      break;
-    }
+      // The remainder is at least 0 and at most 2 * root, which is at least 2^64.
+      if (<i64>restHigh < 0) change = -1;
+      else change = i32(restHigh > 1 || (restHigh == 1 && restLow > root << 1));
+      root += <u64>change;
+    } while (change != 0);
     Soft.high = root;
     // (root + 1/2)^2 = root^2 + root + 1/4: the next bit is 1 when the remainder exceeds root. A tie can't be.
     if (restHigh != 0 || restLow > root) Soft.low = 0xc000_0000_0000_0000;

@@ -125,7 +125,8 @@ export class Scalar {
       }
       return Scalar.propagateNan(a, c, bytes);
     }
-    if (denormal) Soft.flags |= Exception.denormal;
+    // A division by zero is reported without the denormal operand.
+    if (denormal && !(operation == Operation.divide && Soft.bKind == Kind.zero)) Soft.flags |= Exception.denormal;
     if (isMinMax) return Scalar.minMax(operation, a, c, bytes);
     if (operation == Operation.add) Arithmetic.add(0);
     else if (operation == Operation.subtract) Arithmetic.add(1);

@@ -68,9 +68,7 @@ export function loadMxcsr(cpu: i32, value: i32): void {
 
 /** MASKMOVQ, MASKMOVDQU: `value` and `mask` are addresses of `bytes` bytes. */
 export function maskedMove(cpu: i32, address: i64, value: i32, mask: i32, bytes: i32): void {
-  let chosen = 0;
-  for (let i = 0; i < bytes; i++) chosen |= load<u8>(mask + i);
-  if ((chosen & 0x80) == 0) return;
-  for (let i = 0; i < bytes; i++) if (load<u8>(mask + i) & 0x80) probeWrite(cpu, address + i, 1);
+  // All of it must be writable, whatever the mask (SDM leaves open whether bytes that are not chosen fault).
+  probeWrite(cpu, address, bytes);
   for (let i = 0; i < bytes; i++) if (load<u8>(mask + i) & 0x80) writeLinear8(cpu, address + i, load<u8>(value + i));
 }

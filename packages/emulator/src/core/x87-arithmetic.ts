@@ -85,12 +85,12 @@ export function x87ArithmeticInteger(cpu: i32, operation: i32, value: i32): void
   arithmeticOperand(cpu, operation);
 }
 
-/** Sets C0-C3 from a comparison (C1 = 0), and pops unless refused. */
+/** Sets C0-C3 from a comparison (C1 = 0), also with an unmasked exception; pops unless refused. */
 function completeCompare(cpu: i32, conditions: i32, pops: i32): void {
   Soft.roundedUp = 0;
   X87.leave(cpu);
-  if (X87.refused()) return;
   setConditions(cpu, conditions);
+  if (X87.refused()) return;
   for (let i = 0; i < pops; i++) X87.pop(cpu);
 }
 
@@ -100,11 +100,11 @@ function setConditions(cpu: i32, conditions: i32): void {
   store<i32>(cpu + Cpu_fsw, status | (conditions << 8));
 }
 
-/** An empty register compares as unordered when the stack fault is masked. */
+/** An empty register compares as unordered. */
 function compareUnderflow(cpu: i32, pops: i32): void {
   const masked = X87.underflow(cpu);
-  if (!masked) return;
   setConditions(cpu, 0x45);
+  if (!masked) return;
   for (let i = 0; i < pops; i++) X87.pop(cpu);
 }
 
@@ -173,11 +173,14 @@ export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): v
     const b = X87.st(cpu, source);
     X87.enter(cpu);
     conditions = Extended.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), quiet != 0);
-    X87.leave(cpu);
     refused = X87.refused();
+    // C1 stays (SDM says 0; processors keep it).
+    const c1 = load<i32>(cpu + Cpu_fsw) & Status.c1;
+    X87.leave(cpu);
+    store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) | c1);
   }
-  if (refused) return;
   setZeroParityCarry(cpu, conditions);
+  if (refused) return;
   for (let i = 0; i < pops; i++) X87.pop(cpu);
 }
 
@@ -286,7 +289,6 @@ export function x87ConditionalMove(cpu: i32, index: i32, condition: i32): void {
     X87.underflowInto(cpu, 0, 0);
     return;
   }
-  X87.clearC1(cpu);
   if (!condition) return;
   const a = X87.st(cpu, 0);
   const b = X87.st(cpu, index);

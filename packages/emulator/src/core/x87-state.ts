@@ -7,16 +7,27 @@
 import {
   Cpu_cr0,
   Cpu_fcw,
+  Cpu_fip,
+  Cpu_fop,
   Cpu_fpr,
   Cpu_fpuTrap,
   Cpu_fsw,
   Cpu_ftags,
+  Cpu_linearMask,
+  Cpu_modeKey,
+  Cpu_segments,
   FpuTrap_x87NotAvailable,
+  ModeKey_code64,
+  ModeKey_codeMask,
+  SegmentField_base,
+  Segment_cs,
   Vector_mf,
   Vector_nm,
+  segmentBytes,
 } from './generated/layout';
 import { raise } from './fault';
 import { cpuEvent, CpuEvent } from './host';
+import { readLinear8 } from './memory';
 import { Extended } from './softfloat-80';
 import { Exception, Soft } from './softfloat-state';
 
@@ -98,9 +109,12 @@ export class X87 {
 
   /** Sets C1 when the result was rounded up, adds the flags, and the error summary when one is unmasked. */
   static leave(cpu: i32): void {
+    // Nothing has been computed when an exception found before is unmasked.
+    if (X87.refused()) Soft.flags &= Exception.before;
     let status = load<i32>(cpu + Cpu_fsw) & ~Status.c1;
     if (Soft.flags & Exception.precision && Soft.roundedUp) status |= Status.c1;
     X87.setStatus(cpu, status | Soft.flags);
+    if (Soft.flags & ~Soft.masks) X87.rememberOpcode(cpu);
   }
 
   /** Stores a status word, with the error summary made from flags and masks. */
@@ -124,7 +138,29 @@ export class X87 {
     const status = (load<i32>(cpu + Cpu_fsw) & ~Status.c1) | c1 | Status.stackFault | Exception.invalid;
     X87.setStatus(cpu, status);
     Extended.indefinite();
-    return (load<i32>(cpu + Cpu_fcw) & Exception.invalid) != 0;
+    if (load<i32>(cpu + Cpu_fcw) & Exception.invalid) return true;
+    X87.rememberOpcode(cpu);
+    return false;
+  }
+
+  /**
+   * FOP is kept for instructions with an unmasked exception only (SDM Vol. 1, 8.1.9), so it is read again from the
+   * code at FIP then: ESC byte and ModRM behind the prefixes.
+   */
+  static rememberOpcode(cpu: i32): void {
+    const in64 = (load<i32>(cpu + Cpu_modeKey) & ModeKey_codeMask) == ModeKey_code64;
+    const base = in64 ? 0 : load<i64>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_base);
+    let address = base + load<i64>(cpu + Cpu_fip);
+    let first = 0;
+    for (let i = 0; i < 15; i++) {
+      first = readLinear8(cpu, address & load<i64>(cpu + Cpu_linearMask));
+      address++;
+      if ((first & 0xf8) == 0xd8) {
+        const modrm = readLinear8(cpu, address & load<i64>(cpu + Cpu_linearMask));
+        store<i32>(cpu + Cpu_fop, ((first & 7) << 8) | modrm);
+        return;
+      }
+    }
   }
 
   static underflow(cpu: i32): bool {

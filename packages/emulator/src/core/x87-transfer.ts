@@ -112,6 +112,8 @@ export function x87StoreDouble(cpu: i32, address: i64, pops: i32): void {
 function storeRefused(cpu: i32): bool {
   const stops = Exception.before | Exception.overflow | Exception.underflow;
   const refused = (Soft.flags & stops & ~Soft.masks) != 0;
+  // An unmasked overflow or underflow is reported before rounding.
+  if (refused) Soft.flags &= ~Exception.precision;
   X87.leave(cpu);
   return refused;
 }
@@ -200,6 +202,7 @@ export function x87StoreBcd(cpu: i32, address: i64): void {
 export function x87Remainder(cpu: i32, nearest: i32): void {
   if (X87.isEmpty(cpu, 0) || X87.isEmpty(cpu, 1)) {
     X87.underflowInto(cpu, 0, 0);
+    store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) & ~Status.c2);
     return;
   }
   const a = X87.st(cpu, 0);
@@ -207,6 +210,7 @@ export function x87Remainder(cpu: i32, nearest: i32): void {
   X87.enter(cpu);
   const conditions = remainder(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), nearest != 0);
   X87.leave(cpu);
+  if (conditions < 0) store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) & ~Status.c2);
   if (X87.refused()) return;
   X87.write(cpu, 0);
   if (conditions >= 0) {
@@ -311,4 +315,28 @@ function finishRemainder(exponent: i32, rest: u64, sign: i32): void {
   Soft.low = 0;
   Soft.precision = 64;
   Extended.finish();
+}
+
+/** FSTPNCE (D9 D8+i): as FSTP ST(index), but an empty ST(0) is moved without an exception. */
+export function x87StoreWithoutCheck(cpu: i32, index: i32): void {
+  if (!X87.isEmpty(cpu, 0)) {
+    x87StoreRegister(cpu, index, 1);
+    return;
+  }
+  X87.clearC1(cpu);
+  X87.pop(cpu);
+}
+
+/** FFREE, and with `pops` FFREEP. */
+export function x87Free(cpu: i32, index: i32, pops: i32): void {
+  store<u8>(X87.tag(cpu, index), 1);
+  X87.clearC1(cpu);
+  if (pops) X87.pop(cpu);
+}
+
+/** FDECSTP, FINCSTP, and FNOP with a change of 0. */
+export function x87MoveTop(cpu: i32, change: i32): void {
+  if (change == 0) return;
+  X87.setTop(cpu, change);
+  X87.clearC1(cpu);
 }

@@ -12,6 +12,7 @@ import { rows as systemRows } from './system.ts';
 import { rows as sseFloatRows } from './sse-float.ts';
 import { rows as sseIntegerRows } from './sse-integer.ts';
 import { rows as sseMoveRows } from './sse-move.ts';
+import { rows as x87Rows } from './x87.ts';
 import type { Row, RowDraft } from './row.ts';
 
 const drafts: readonly RowDraft[] = [
@@ -28,6 +29,7 @@ const drafts: readonly RowDraft[] = [
   ...sseMoveRows,
   ...sseIntegerRows,
   ...sseFloatRows,
+  ...x87Rows,
 ];
 
 export const instructionTable: readonly Row[] = drafts.map((draft, id) => ({ ...draft, id }));

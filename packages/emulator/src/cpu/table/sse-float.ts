@@ -297,10 +297,11 @@ const convertHalf =
 const fromMmx =
   (bytes: Bytes): Semantics =>
   (b) => {
-    if (bytes === 8 && b.isMemory) beginSse(b, sse2);
-    else beginMmx(b, bytes === 4 ? sse : sse2);
+    const feature = bytes === 4 ? sse : sse2;
+    if (b.isMemory) beginSse(b, feature);
+    else beginMmx(b, feature);
     b.setField(scratchSource, b.read(1) as I64, 8);
-    if (!(bytes === 8 && b.isMemory)) enterMmx(b);
+    if (!b.isMemory) enterMmx(b);
     b.call('sseFromIntegers', x.i32(bytes), x.i32(2));
     const result = fromScratch(b);
     if (bytes === 4) b.code.store(8, b.registerAddress(0), lane64(result, 0));
@@ -313,8 +314,8 @@ const toMmx =
     beginMmx(b, bytes === 4 ? sse : sse2);
     if (bytes === 4) b.setField(scratchSource, b.read(1) as I64, 8);
     else b.setField(scratchSource, b.readVector(1), 16);
-    b.call('sseToIntegers', x.i32(bytes), x.i32(2), x.i32(truncates ? 1 : 0));
     enterMmx(b);
+    b.call('sseToIntegers', x.i32(bytes), x.i32(2), x.i32(truncates ? 1 : 0));
     writeMmx(b, 0, lane64(fromScratch(b), 0));
   };
 

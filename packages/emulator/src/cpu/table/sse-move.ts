@@ -225,12 +225,14 @@ const insertSingle: Semantics = (b) => {
 };
 
 const insertions: RowDraft[] = [
-  row('66 0F 3A 14', 'PEXTRB', 'Eb,Vx,Ib', {}, extract(1)),
+  row('66 0F 3A 14 mem', 'PEXTRB', 'Mb,Vx,Ib', {}, extract(1)),
+  row('66 0F 3A 14 reg', 'PEXTRB', 'Rd,Vx,Ib', {}, extract(1)),
   row('66 0F 3A 15', 'PEXTRW', 'Ew,Vx,Ib', {}, extract(2)),
   row('66 0F 3A 16 W0', 'PEXTRD', 'Ed,Vx,Ib', {}, extract(4)),
   row('66 0F 3A 16 W1', 'PEXTRQ', 'Eq,Vx,Ib', {}, extract(8)),
   row('66 0F 3A 17', 'EXTRACTPS', 'Ed,Vx,Ib', {}, extract(4)),
-  row('66 0F 3A 20', 'PINSRB', 'Vx,Eb,Ib', {}, insert(sse41, 1)),
+  row('66 0F 3A 20 mem', 'PINSRB', 'Vx,Mb,Ib', {}, insert(sse41, 1)),
+  row('66 0F 3A 20 reg', 'PINSRB', 'Vx,Rd,Ib', {}, insert(sse41, 1)),
   row('66 0F 3A 21', 'INSERTPS', 'Vx,Wd,Ib', {}, insertSingle),
   row('66 0F 3A 22 W0', 'PINSRD', 'Vx,Ed,Ib', {}, insert(sse41, 4)),
   row('66 0F 3A 22 W1', 'PINSRQ', 'Vx,Eq,Ib', {}, insert(sse41, 8)),
@@ -268,8 +270,8 @@ const state: RowDraft[] = [
   }),
   row('NP 0F F7', 'MASKMOVQ', 'Pq,Nq', {}, (b) => {
     beginMmx(b, sse);
-    maskedMove(b, 8);
     enterMmx(b);
+    maskedMove(b, 8);
   }),
   row('NP 0F 77', 'EMMS', '', {}, (b) => {
     beginMmx(b);
