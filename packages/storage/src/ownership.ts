@@ -37,6 +37,8 @@ export interface OwnerRecord {
     /** How long after a renewal the owner may run, in milliseconds. */
     durationMs: number;
   };
+  /** A checkpoint that is still being restored from, lazily: the collector keeps it. */
+  pinned?: CheckpointId | null;
   /** The cluster's own fields, kept as they are. */
   notes: Record<string, unknown>;
 }
@@ -152,6 +154,7 @@ async function fix(
     const record = {
       ...current.record,
       lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE),
+      pinned: from,
     };
     try {
       const stored = await swap(store, host, record, current.version);
@@ -207,9 +210,30 @@ export async function moveResumePoint(
       'CHECKPOINT_NOT_FOUND',
       `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
     );
-  const record = { ...current.record, lineage: lineageFrom(current.record.lineage, epoch, to, MAX_LINEAGE) };
+  const lineage = lineageFrom(current.record.lineage, epoch, to, MAX_LINEAGE);
+  const record = { ...current.record, lineage, pinned: to };
   const stored = await swap(store, host, record, current.version);
   return { ...ownership, resumeFrom: to, stored };
+}
+
+/** Lets the collector have the resume point: call it when every page of it is in the machine. */
+export async function unpinResumePoint(
+  store: ObjectStore,
+  ownership: Ownership,
+  host: StorageHost = systemHost,
+): Promise<Ownership> {
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const current = await requireEpoch(store, ownership.vmId, ownership.epoch);
+    try {
+      return {
+        ...ownership,
+        stored: await swap(store, host, { ...current.record, pinned: null }, current.version),
+      };
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+  }
+  throw busy(ownership.vmId);
 }
 
 /**

@@ -119,7 +119,11 @@ export async function collectGarbage(
   const expected = damaged.length > 0 || owner.lineage.at(-1)?.from !== null;
   if (newest === undefined && expected) return { ...report, skipped: 'no checkpoint is intact' };
 
-  report.kept = keep(known, options.policy ?? DEFAULT_RETENTION, (options.host ?? systemHost).wallClockMs());
+  const nowMs = (options.host ?? systemHost).wallClockMs();
+  const chosen = selectRetained(known, options.policy ?? DEFAULT_RETENTION, nowMs);
+  // A machine may still be fetching pages of it; the writer may have moved them elsewhere for later checkpoints.
+  if (owner.pinned) chosen.push(owner.pinned);
+  report.kept = withChains(known, chosen);
   report.removed = condemn(survey, report.kept, newest?.id);
   const garbage = unreached(survey, known, report.kept);
   report.removedPacks = garbage.length;
@@ -206,10 +210,11 @@ function brokenReason(
   return missing === undefined ? undefined : `pack ${missing} is missing`;
 }
 
-function keep(known: Known[], policy: RetentionPolicy, nowMs: number): CheckpointId[] {
+/** The chosen ones and what their maps continue. */
+function withChains(known: Known[], chosen: CheckpointId[]): CheckpointId[] {
   const byId = new Map(known.map((each) => [formatId(each.id), each]));
   const kept = new Map<string, CheckpointId>();
-  for (const id of selectRetained(known, policy, nowMs)) {
+  for (const id of chosen) {
     for (let each = byId.get(formatId(id)); each !== undefined;) {
       if (kept.has(formatId(each.id))) break;
       kept.set(formatId(each.id), each.id);

@@ -27,7 +27,9 @@ export interface WriteCounts {
   sharedPages: number;
   /** Of these, stored now. */
   storedPages: number;
-  /** Bytes of the stored pages before compression. */
+  /** Pages of earlier checkpoints that were moved out of packs that had become small or sparse. */
+  movedPages: number;
+  /** Bytes of the stored and moved pages before compression. */
   rawBytes: number;
   /** Bytes of the packs written. */
   packBytes: number;

@@ -26,6 +26,8 @@ const WHOLE_SHARE = 0.5;
 
 /** From so many pages on, a request is bulk. */
 const BULK_PAGES = 64;
+/** Packs up to this are fetched whole, head and pages in one request. */
+const SMALL_PACK_BYTES = 128 << 10;
 
 interface Range {
   start: number;
@@ -76,8 +78,18 @@ export class PackReader {
     return parsePackHead(name, ref, bytes, this.#options.key);
   }
 
+  async #fetchSmall(ref: PackRef): Promise<{ head: PackHead; bytes: Uint8Array }> {
+    const name = this.#options.prefix + ref.name;
+    const bytes = await this.#fetch(ref, { start: 0, end: ref.bytes, slots: [] });
+    const head = parsePackHead(name, ref, bytes, this.#options.key);
+    this.#heads.set(ref.name, Promise.resolve(head));
+    return { head, bytes };
+  }
+
   async #load(ref: PackRef, slots: number[]): Promise<Map<number, Uint8Array>> {
-    const head = await this.head(ref);
+    const small =
+      ref.bytes <= SMALL_PACK_BYTES && !this.#heads.has(ref.name) ? await this.#fetchSmall(ref) : undefined;
+    const head = small?.head ?? (await this.head(ref));
     const count = head.lengths.length;
     if (slots.some((slot) => slot >= count))
       throw new StorageError(
@@ -87,7 +99,11 @@ export class PackReader {
     const loaded = new Map<number, Uint8Array>();
     const wanted = new Set(slots);
     for (const range of this.#ranges(head, slots)) {
-      const { bytes, bad } = await this.#decode(head, range, await this.#fetch(ref, range));
+      const { bytes, bad } = await this.#decode(
+        head,
+        range,
+        small?.bytes.subarray(range.start, range.end) ?? (await this.#fetch(ref, range)),
+      );
       for (const [i, slot] of range.slots.entries()) {
         // A damaged neighbour that nobody asked for is nobody's loss.
         if (bad.has(i) && wanted.has(slot)) throw this.#damagedPage(ref, slot);

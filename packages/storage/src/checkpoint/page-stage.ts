@@ -45,6 +45,7 @@ export class PageStage {
     zeroPages: 0,
     sharedPages: 0,
     storedPages: 0,
+    movedPages: 0,
     rawBytes: 0,
     packBytes: 0,
     packs: 0,
@@ -56,6 +57,7 @@ export class PageStage {
   readonly #found = new PageIndex();
   readonly #open = new Map<number, { number: number; builder: PackBuilder }>();
   readonly #puts = new Set<Promise<void>>();
+  #leaving: ReadonlySet<number> = new Set();
   #failed: { error: unknown } | undefined;
 
   constructor(options: StageOptions) {
@@ -91,10 +93,37 @@ export class PageStage {
     for (let from = 0, next = 0; from < count; from += perJob) {
       for (; next < count && jobs.length < ahead; next += perJob)
         jobs.push(this.#encode(space, next, Math.min(next + perJob, count)));
-      await this.#place(await jobs.shift()!, space, from, changes);
+      await this.#place(await jobs.shift()!, space.pageSize, from, changes);
     }
     this.counts.listedPages += count;
     return { space: shape, fresh: space.full, changes };
+  }
+
+  /**
+   * Stores pages of earlier checkpoints anew, so that their packs can go.
+   * @param leaving numbers of the packs that they are in: contents found there are not shared with.
+   */
+  async movePages(
+    pageSize: number,
+    bytes: Uint8Array,
+    indexes: Uint32Array,
+    leaving: ReadonlySet<number>,
+  ): Promise<PageChanges> {
+    const changes = {
+      indexes,
+      packs: new Uint32Array(indexes.length),
+      slots: new Uint32Array(indexes.length),
+    };
+    const { listedPages, zeroPages, sharedPages, storedPages } = this.counts;
+    this.#leaving = leaving;
+    const perJob = Math.max(1, JOB_BYTES / pageSize);
+    for (let from = 0; from < indexes.length; from += perJob) {
+      const some = bytes.subarray(from * pageSize, (from + perJob) * pageSize);
+      await this.#place(await this.#options.pool.encode(some, pageSize), pageSize, from, changes);
+    }
+    Object.assign(this.counts, { listedPages, zeroPages, sharedPages, storedPages });
+    this.counts.movedPages += indexes.length;
+    return changes;
   }
 
   /** Closes the last packs and waits until all are stored. */
@@ -129,12 +158,7 @@ export class PageStage {
     return result;
   }
 
-  async #place(
-    encoded: EncodedPages,
-    space: SpaceSnapshot,
-    from: number,
-    changes: PageChanges,
-  ): Promise<void> {
+  async #place(encoded: EncodedPages, pageSize: number, from: number, changes: PageChanges): Promise<void> {
     let at = 0;
     const words = new Uint32Array(
       encoded.hashes.buffer,
@@ -154,7 +178,7 @@ export class PageStage {
       const known = this.#known(hash);
       if (known !== undefined) this.counts.sharedPages++;
       const pageHash = encoded.hashes.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
-      const place = known ?? (await this.#store(hash, pageHash, length, stored, space.pageSize));
+      const place = known ?? (await this.#store(hash, pageHash, length, stored, pageSize));
       changes.packs[from + i] = place.pack;
       changes.slots[from + i] = place.slot;
     }
@@ -164,7 +188,8 @@ export class PageStage {
     const here = this.#found.find(hash);
     if (here !== undefined) return here;
     const before = this.#options.table.index.find(hash);
-    return before !== undefined && this.#options.table.live.has(before.pack) ? before : undefined;
+    if (before === undefined || this.#leaving.has(before.pack)) return undefined;
+    return this.#options.table.live.has(before.pack) ? before : undefined;
   }
 
   async #store(

@@ -6,7 +6,7 @@
 //   committed checkpoint reaches, so the collector can tell what is in flight (collect.ts relies on both);
 // - a manifest whose fate is unknown is settled before the next checkpoint begins;
 // - pages of a checkpoint that failed are carried into the next one: no dirty page is ever forgotten.
-import { StorageError, isStoreError } from '../errors.ts';
+import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { systemHost, newNonce, type StorageHost } from '../host.ts';
 import { requireEpoch, type Ownership } from '../ownership.ts';
@@ -14,7 +14,7 @@ import { checkSnapshot, type MachineSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
 import { buildMaps, loadChain } from './chain.ts';
-import { formatId, manifestKey, type CheckpointId } from './keys.ts';
+import { formatId, manifestKey, packsPrefix, type CheckpointId } from './keys.ts';
 import { encodeManifest, readManifest, type ManifestHead, type WriteCounts } from './manifest.ts';
 import { mergeSnapshots } from './merge.ts';
 import { encodeRuns, FIRST_PACK, PageMap, type MapSpace } from './page-map.ts';
@@ -22,6 +22,9 @@ import { PageStage, type StagedSpace } from './page-stage.ts';
 import { PagePool } from './page-pool.ts';
 import { PackTable } from './pack-table.ts';
 import type { PackRef } from './pack.ts';
+import { PackReader } from './pack-reader.ts';
+import { PageSource } from './page-source.ts';
+import { choosePacks, pagesIn } from './repack.ts';
 import { Retrier, type StallEvent } from './retrier.ts';
 
 export interface WriterOptions {
@@ -177,10 +180,12 @@ export class CheckpointWriter {
     const staged: StagedSpace[] = [];
     for (const space of snapshot.spaces)
       staged.push(await stage.addSpace(this.#shape(space), space, this.#maps));
+    const copies = this.#needsFullMap(staged) ? staged.map((space) => this.#changed(space, true)) : undefined;
+    if (copies !== undefined) await this.#repack(copies, stage);
     await stage.finish();
     await this.#retrier.run('flush', () => this.#store.flush());
 
-    const { head, body, maps } = this.#compose(snapshot, id, staged, stage);
+    const { head, body, maps } = this.#compose(snapshot, id, staged, copies, stage);
     const bytes = encodeManifest(head, body, { key: this.#options.key, host: this.#host });
     const key = manifestKey(this.vmId, id);
     const commit = (): void => {
@@ -206,23 +211,16 @@ export class CheckpointWriter {
     snapshot: MachineSnapshot,
     id: CheckpointId,
     staged: StagedSpace[],
+    copies: PageMap[] | undefined,
     stage: PageStage,
   ): {
     head: Omit<ManifestHead, 'bodyBytes' | 'bodyHash'>;
     body: Parameters<typeof encodeManifest>[1];
     maps: () => Map<string, PageMap>;
   } {
-    const full = this.#needsFullMap(staged);
-    // A full map is made from a copy, so that a failure leaves the writer's own as it was.
-    const later = (space: StagedSpace, copy: boolean): PageMap => {
-      const before = space.fresh ? undefined : this.#maps.get(space.space.name);
-      const map = before === undefined || copy ? new PageMap(space.space, before) : before;
-      map.apply(space.changes);
-      return map;
-    };
-    const copies = full ? staged.map((space) => later(space, true)) : undefined;
+    const full = copies !== undefined;
     const maps = (): Map<string, PageMap> => {
-      const finals = copies ?? staged.map((space) => later(space, false));
+      const finals = copies ?? staged.map((space) => this.#changed(space, false));
       return new Map(finals.map((map) => [map.space.name, map]));
     };
     const packs: PackRef[] = [];
@@ -250,6 +248,35 @@ export class CheckpointWriter {
       nonce: newNonce(this.#host),
     };
     return { head, body: { description, cpus, devices, packs, runs }, maps };
+  }
+
+  /** A space's map after the changes: a copy, so that a failure leaves the writer's own as it was, or (once committed) itself. */
+  #changed(space: StagedSpace, copy: boolean): PageMap {
+    const before = space.fresh ? undefined : this.#maps.get(space.space.name);
+    const map = before === undefined || copy ? new PageMap(space.space, before) : before;
+    map.apply(space.changes);
+    return map;
+  }
+
+  /** Moves pages out of packs that have become small or sparse, lest a restore has to fetch thousands of them. */
+  async #repack(maps: PageMap[], stage: PageStage): Promise<void> {
+    const leaving = choosePacks(maps, this.#table.refs);
+    if (leaving.size === 0) return;
+    const { key } = this.#options;
+    const prefix = packsPrefix(this.vmId);
+    const reader = new PackReader({ store: this.#store, prefix, pool: this.#pool, key, cacheBytes: 0 });
+    for (const map of maps) {
+      const pages = pagesIn(map, leaving);
+      if (pages.length === 0) continue;
+      const source = new PageSource(map, this.#table.refs, reader);
+      try {
+        const bytes = await source.read(pages);
+        map.apply(await stage.movePages(map.space.pageSize, bytes, pages, leaving));
+      } catch (error) {
+        // They stay where they are. A damaged page is found by whoever needs it; a failing store fails the checkpoint soon.
+        if (!isStoreError(error) && !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
+      }
+    }
   }
 
   #needsFullMap(staged: StagedSpace[]): boolean {
