@@ -51,8 +51,6 @@ describe('house', () => {
     mustPass('prettier/bin/prettier.cjs', [
       '--check',
       '--cache',
-      '--cache-location',
-      'node_modules/.cache/prettier',
       '--log-level=warn',
       '.',
     ]));

@@ -1,0 +1,45 @@
+/**
+ * What goes wrong on the command line. Each error becomes one line on stderr, a hint where there is one, and an exit
+ * code. The codes are even, because a guest's debug-exit device ends the command with 2v + 1, which is odd.
+ */
+
+/** Exit codes of `revenant`; docs and `--help` list them from here. */
+export const ExitCode = {
+  ok: 0,
+  usage: 2,
+  badInput: 4,
+  cannotWrite: 6,
+  unavailable: 8,
+  guestDied: 10,
+  instructionLimit: 12,
+  internal: 14,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+export const exitCodeMeanings: readonly (readonly [number, string])[] = [
+  [ExitCode.ok, 'the guest powered itself off, or you left it with the escape key'],
+  [ExitCode.usage, 'the command line is wrong'],
+  [ExitCode.badInput, 'a file is not what it should be: no kernel, a damaged checkpoint, too little memory'],
+  [ExitCode.cannotWrite, 'a file could not be written'],
+  [ExitCode.unavailable, 'an image could not be fetched or made'],
+  [ExitCode.guestDied, 'the guest shut its processor down (triple fault)'],
+  [ExitCode.instructionLimit, '--max-instructions was reached'],
+  [ExitCode.internal, 'a fault of Revenant itself'],
+];
+
+export class CliError extends Error {
+  readonly exitCode: ExitCode;
+  readonly hint: string | undefined;
+
+  constructor(exitCode: ExitCode, message: string, hint?: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'CliError';
+    this.exitCode = exitCode;
+    this.hint = hint;
+  }
+}
+
+/** Text of anything thrown, without a stack trace. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
