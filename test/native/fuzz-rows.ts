@@ -1,9 +1,9 @@
 /** The comparison itself: rows → cases → processor and emulator → differences, minimised. */
-import type { Instruction } from 'iced-x86';
 import { Formatter, FormatterSyntax } from 'iced-x86';
 import { Batch, type Case, caseBytes, vectorDone } from './case.ts';
-import { differences, type Difference, type IgnoredMemory } from './compare.ts';
+import { differences, type Difference } from './compare.ts';
 import { generate } from './generate.ts';
+import { ignoredMemory } from './ignored.ts';
 import { decode, type RowInfo } from './rows.ts';
 import { undefinedOf } from './undefined.ts';
 
@@ -40,16 +40,6 @@ export interface FuzzOptions {
 
 const batchCases = 6000;
 
-/** FXSAVE: bytes 464-511 are the software's, 5 and 416-463 reserved, MXCSR_MASK and FCS/FDS differ between processors. */
-function fxsaveIgnored(instruction: Instruction): IgnoredMemory | undefined {
-  const text = instruction.toString();
-  if (!/^fxsave/.test(text)) return undefined;
-  return (offset) => {
-    const at = offset - 128;
-    return at === 5 || (at >= 28 && at < 32) || at >= 416 || (at >= 32 && at < 160 && (at & 15) >= 10);
-  };
-}
-
 export function compareCase(row: RowInfo, before: Case, expected: Case, got: Case): Difference[] {
   const { instruction } = decode(before.code, before.mode, before.startRip);
   return differences(
@@ -57,7 +47,7 @@ export function compareCase(row: RowInfo, before: Case, expected: Case, got: Cas
     expected,
     got,
     undefinedOf(row.mnemonic, instruction, before),
-    fxsaveIgnored(instruction),
+    ignoredMemory(row.name, instruction, before),
   );
 }
 

@@ -46,6 +46,8 @@ export interface Undefined {
   destination: boolean;
   /** x87 results may differ in the last place (SDM Vol. 1 8.3.10: transcendental instructions, < 1 ulp), C1 with it. */
   ulps: number;
+  /** Lanes of single-precision results may differ by the error that the manual allows (RCPPS, RSQRTPS: 1.5 * 2^-12). */
+  approximate: boolean;
   /** Bits of the x87 status word that are not compared. */
   status: number;
   /** When it faults: which of two faulting operands is reported, and what was written before, are not defined. */
@@ -74,7 +76,14 @@ function shiftCount(instruction: Instruction, before: Case, bits: number): numbe
 function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   const bits = operandBits(instruction);
   const count = shiftCount(instruction, before, bits);
-  const result: Undefined = { flags: 0, destination: false, ulps: 0, status: 0, faultDetails: false };
+  const result: Undefined = {
+    flags: 0,
+    destination: false,
+    ulps: 0,
+    approximate: false,
+    status: 0,
+    faultDetails: false,
+  };
   if (count === 0) return result;
   if (count > 1) result.flags |= OF;
   if (mnemonic.startsWith('R')) return result;
@@ -92,12 +101,15 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
     flags: undefinedFlags[mnemonic] ?? 0,
     destination: false,
     ulps: 0,
+    approximate: false,
     status: 0,
     faultDetails: false,
   };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
-  if (/^(ENTER|CMPS[BWDQ])$/.test(mnemonic)) result.faultDetails = true;
+  if (/^(ENTER|CMPS[BWDQ]|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic))
+    result.faultDetails = true;
+  if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;
     result.status = 0x200;
