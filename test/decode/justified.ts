@@ -1,5 +1,5 @@
 /** Differences from iced-x86 in which we follow the manual, or the processor, and why. */
-import type { Code } from 'iced-x86';
+import { Code } from 'iced-x86';
 import type { Mode } from '../native/case.ts';
 
 interface Justification {
@@ -7,7 +7,12 @@ interface Justification {
   applies(difference: { mode: Mode; bytes: Uint8Array; code: Code; iced: number; ours: number }): boolean;
 }
 
-export const justifications: readonly Justification[] = [];
+export const justifications: readonly Justification[] = [
+  {
+    reason: 'RDSEED is decoded, and refused when it is executed on a processor model without it',
+    applies: ({ code }) => code === Code.Rdseed_r16 || code === Code.Rdseed_r32 || code === Code.Rdseed_r64,
+  },
+];
 
 /** Why this difference is right, or undefined. Lengths are 0 for invalid. */
 export function justification(

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import type { EngineKind } from '../../packages/emulator/src/engine/engine.ts';
 import { BareMachine } from './bare-machine.ts';
 import {
   assembleGuest,
@@ -17,6 +18,20 @@ const guests = ['faults32', 'limits32', 'paging32', 'gates32', 'long64', 'manual
 /** Guests about what QEMU's TCG does not do; some of their tests would stop it. */
 const notForQemu = new Set(['limits32', 'manual64']);
 const instructionLimit = 20_000_000n;
+
+async function runHere(
+  name: string,
+  kind: EngineKind,
+): Promise<{ output: string[]; end: string; instructions: bigint }> {
+  const machine = await BareMachine.create(kind);
+  let text = '';
+  machine.onByte = (byte) => {
+    text += String.fromCharCode(byte);
+  };
+  machine.load(readFileSync(assembleGuest(name)));
+  const { end, instructions } = machine.run(instructionLimit);
+  return { output: lines(text), end, instructions };
+}
 
 describe('bare-metal guests', { skip: assemblerMissing() }, () => {
   for (const name of guests) {
