@@ -1,4 +1,4 @@
-# Single steps and breakpoints (SDM Vol. 3B 18.2, 18.3). Every #DB is one line:  db EIP-offset DR6 FLAGS
+# Single steps and breakpoints (SDM Vol. 3B 18.2, 18.3). Every #DB is one line:  name db EIP-offset DR6 FLAGS
 # (pushed RF, NT, TF, VM). The handler sets RF in the frame, and ends single-stepping after `steps` traps.
 .include "lib32.s"
 
@@ -152,8 +152,8 @@ main:
   pushl %ebx
   nop
   popl %ebx
-  end_test
   unwatch
+  end_test
   # MOV SS puts the trap of its own operand off.
   begin_test data-mov-ss
   mov %ss, watched
@@ -204,6 +204,8 @@ main:
 
 db_handler:
   pushal
+  movl test_name, %esi
+  call print
   movl $text_db, %esi
   call print
   movl 32(%esp), %eax

@@ -98,6 +98,10 @@ export function runInQemu(name: string, image: string, timeoutMs = 20_000): stri
 
 /** Tests whose line differs in QEMU 7.2's TCG, and what the manual says against it. */
 export const qemuDeviations: Readonly<Record<string, string>> = {
+  'execute-behind-mov-ss': 'no breakpoint right behind MOV SS (SDM Vol. 3A 6.8.3)',
+  'data-mov-ss': 'a data breakpoint of MOV SS traps behind the next instruction (SDM Vol. 3A 6.8.3)',
+  'dr6-ones': 'bit 12 of DR6 is 0 (SDM Vol. 3B 18.2.3)',
+  'dr7-ones': 'bits 11, 12, 14 and 15 of DR7 are 0 (SDM Vol. 3B 18.2.4)',
   icebp: 'INT1 is #DB (SDM Vol. 2, INT n/INTO/INT3/INT1)',
   'lock-on-load': 'LOCK with a MOV is #UD (SDM Vol. 2, LOCK)',
   'mmx-not-available': 'EMMS with CR0.TS is #NM (SDM Vol. 2, EMMS)',
