@@ -14,6 +14,7 @@ import { isRecord } from './codec.ts';
 import { findNewestIntact, type Refusal } from './checkpoint/find.ts';
 import { formatId, ownerKey, VMS_PREFIX, type CheckpointId } from './checkpoint/keys.ts';
 import { isVisible, lineageFrom, type LineageEntry } from './checkpoint/lineage.ts';
+import type { Manifest } from './checkpoint/manifest.ts';
 import type { CheckpointKey } from './encryption.ts';
 import { isStoreError, StorageError } from './errors.ts';
 import { systemHost, type StorageHost } from './host.ts';
@@ -55,6 +56,8 @@ export interface Ownership {
   owner: string;
   /** The checkpoint to resume from; null: start afresh. */
   resumeFrom: CheckpointId | null;
+  /** The manifests of `resumeFrom` when they were read already, so that a resume need not read them again. */
+  chain: readonly Manifest[];
   /** Newer checkpoints that were refused as damaged, newest first. Say so: never silently an older one. */
   refused: Refusal[];
   stored: StoredOwner;
@@ -150,7 +153,7 @@ async function fix(
   const { vmId, epoch } = raised.record;
   let current = raised;
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
-    const { from, refused } = await chooseResume(store, current.record, options);
+    const { from, chain, refused } = await chooseResume(store, current.record, options);
     const record = {
       ...current.record,
       lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE),
@@ -158,7 +161,7 @@ async function fix(
     };
     try {
       const stored = await swap(store, host, record, current.version);
-      return { vmId, epoch, owner: options.owner, resumeFrom: from, refused, stored };
+      return { vmId, epoch, owner: options.owner, resumeFrom: from, chain, refused, stored };
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
     }
@@ -171,7 +174,7 @@ async function chooseResume(
   store: ObjectStore,
   record: OwnerRecord,
   options: RaiseOptions,
-): Promise<{ from: CheckpointId | null; refused: Refusal[] }> {
+): Promise<{ from: CheckpointId | null; chain: Manifest[]; refused: Refusal[] }> {
   const settled = record.lineage.filter(({ from }) => from !== undefined);
   const wanted = options.resumeFrom;
   const found = await findNewestIntact(store, record.vmId, settled, {
@@ -190,7 +193,7 @@ async function chooseResume(
       `${record.vmId}: no checkpoint is intact; the newest, ${formatId(newest.id)}, ${newest.reason}`,
       { hint: 'repair the store, or give the checkpoints up and start afresh' },
     );
-  return { from: found.id, refused: found.refused };
+  return { from: found.id, chain: found.chain, refused: found.refused };
 }
 
 /**
@@ -213,7 +216,7 @@ export async function moveResumePoint(
   const lineage = lineageFrom(current.record.lineage, epoch, to, MAX_LINEAGE);
   const record = { ...current.record, lineage, pinned: to };
   const stored = await swap(store, host, record, current.version);
-  return { ...ownership, resumeFrom: to, stored };
+  return { ...ownership, resumeFrom: to, chain: [], stored };
 }
 
 /** Lets the collector have the resume point: call it when every page of it is in the machine. */
@@ -255,7 +258,8 @@ export async function renewLease(
       notes: options.notes ?? current.record.notes,
     };
     try {
-      return { ...ownership, stored: await swap(store, host, record, current.version) };
+      // The manifests were for the resume; that is over, or will read them again.
+      return { ...ownership, chain: [], stored: await swap(store, host, record, current.version) };
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
     }

@@ -9,6 +9,8 @@ import type { PackRef } from './pack.ts';
 
 /** No chain that we write is longer; longer ones are refused. */
 export const MAX_CHAIN = 1024;
+/** Manifests asked for at the same time. */
+const MAX_READ_AHEAD = 32;
 
 /** The manifests that a checkpoint needs, the full one first. Throws `CHECKPOINT_NOT_FOUND`, `CHECKPOINT_DAMAGED`, … */
 export async function loadChain(
@@ -18,22 +20,44 @@ export async function loadChain(
   key: CheckpointKey | undefined,
 ): Promise<Manifest[]> {
   const chain: Manifest[] = [];
+  const ahead = new Map<string, Promise<Manifest | undefined>>();
   let next: CheckpointId | null = id;
   while (next !== null) {
-    const manifest: Manifest | undefined = await readManifest(store, vmId, next, key);
+    const at: CheckpointId = next;
+    const manifest = await (ahead.get(formatId(at)) ?? readManifest(store, vmId, at, key));
     if (manifest === undefined)
       throw chain.length === 0
-        ? new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint ${formatId(next)}`)
+        ? new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint ${formatId(at)}`)
         : new StorageError(
             'CHECKPOINT_DAMAGED',
-            `${manifestKey(vmId, id)}: it needs checkpoint ${formatId(next)}, which is missing`,
+            `${manifestKey(vmId, id)}: it needs checkpoint ${formatId(at)}, which is missing`,
           );
     chain.unshift(manifest);
     if (manifest.head.map === 'full') return chain;
     next = manifest.head.parent;
     if (chain.length >= MAX_CHAIN) break;
+    // Most often the parents are the sequences before: ask for all of them at once rather than one after another.
+    if (next !== null && !ahead.has(formatId(next)))
+      readAhead(store, vmId, next, manifest.head.chainLength - 1, key, ahead);
   }
   throw new StorageError('CHECKPOINT_DAMAGED', `${manifestKey(vmId, id)}: its chain has no full page map`);
+}
+
+function readAhead(
+  store: ObjectStore,
+  vmId: string,
+  from: CheckpointId,
+  count: number,
+  key: CheckpointKey | undefined,
+  ahead: Map<string, Promise<Manifest | undefined>>,
+): void {
+  for (let k = 0; k < Math.min(count, MAX_READ_AHEAD) && from.sequence - k > 0; k++) {
+    const id = { epoch: from.epoch, sequence: from.sequence - k };
+    const reading = readManifest(store, vmId, id, key);
+    // Those that turn out not to be wanted fail unheard.
+    reading.catch(() => undefined);
+    ahead.set(formatId(id), reading);
+  }
 }
 
 /** Page maps by space, and the packs they name (index 0 and 1 are unused: see page-map.ts). */

@@ -15,6 +15,7 @@ import {
   sameId,
   type CheckpointId,
 } from './keys.ts';
+import type { Manifest } from './manifest.ts';
 import { isResumePointAfter, isVisible, type LineageEntry } from './lineage.ts';
 
 /** A checkpoint that cannot be used, and why. */
@@ -72,11 +73,19 @@ async function readNote(store: ObjectStore, key: string): Promise<Record<string,
   }
 }
 
+export interface Found {
+  /** null: there is none. */
+  id: CheckpointId | null;
+  /** Its manifests, the full one first, so that they need not be read again. */
+  chain: Manifest[];
+  /** Newer ones that are damaged, newest first. */
+  refused: Refusal[];
+}
+
 /**
  * The newest intact checkpoint of a lineage. What a collector is removing does not count; but a note is void for a
  * checkpoint that a later epoch has resumed from: that collector has stopped, or will.
  * @param options `only`: consider this one alone; `before`: consider earlier ones.
- * @returns its id (null: there is none), and the newer ones that were refused.
  * @throws StoreError when the store fails; `KEY_NEEDED`, `KEY_WRONG`, `CHECKPOINT_NEWER`: these are no damage.
  */
 export async function findNewestIntact(
@@ -84,7 +93,7 @@ export async function findNewestIntact(
   vmId: string,
   lineage: readonly LineageEntry[],
   options: { key?: CheckpointKey | undefined; only?: CheckpointId; before?: CheckpointId | undefined } = {},
-): Promise<{ id: CheckpointId | null; refused: Refusal[] }> {
+): Promise<Found> {
   const notes = await readCondemned(store, vmId);
   const condemned = (id: CheckpointId): boolean =>
     notes.some(
@@ -92,7 +101,7 @@ export async function findNewestIntact(
     );
   const { only, before } = options;
   if (only !== undefined && condemned(only))
-    return { id: null, refused: [{ id: only, reason: 'is being removed by a collector' }] };
+    return { id: null, chain: [], refused: [{ id: only, reason: 'is being removed by a collector' }] };
   const ids = (await listManifests(store, vmId)).filter(
     (id) =>
       isVisible(lineage, id) &&
@@ -100,15 +109,15 @@ export async function findNewestIntact(
       (only === undefined || sameId(id, only)) &&
       (before === undefined || compareIds(id, before) < 0),
   );
-  if (ids.length === 0) return { id: null, refused: [] };
+  if (ids.length === 0) return { id: null, chain: [], refused: [] };
   const packs = await listPacks(store, vmId);
   const refused: Refusal[] = [];
   for (const id of ids.reverse()) {
-    const reason = await whyDamaged(store, vmId, id, packs, options.key);
-    if (reason === undefined) return { id, refused };
-    refused.push({ id, reason });
+    const looked = await look(store, vmId, id, packs, options.key);
+    if (typeof looked !== 'string') return { id, chain: looked, refused };
+    refused.push({ id, reason: looked });
   }
-  return { id: null, refused };
+  return { id: null, chain: [], refused };
 }
 
 /**
@@ -122,17 +131,23 @@ export async function whyDamaged(
   packs: Map<string, number>,
   key: CheckpointKey | undefined,
 ): Promise<string | undefined> {
-  const first = await lookForDamage(store, vmId, id, packs, key);
-  return first === undefined ? undefined : lookForDamage(store, vmId, id, packs, key);
+  const looked = await look(store, vmId, id, packs, key);
+  return typeof looked === 'string' ? looked : undefined;
 }
 
-async function lookForDamage(
+/** The chain of an intact checkpoint, or why it is damaged. */
+async function look(...from: Parameters<typeof lookOnce>): Promise<Manifest[] | string> {
+  const first = await lookOnce(...from);
+  return typeof first === 'string' ? lookOnce(...from) : first;
+}
+
+async function lookOnce(
   store: ObjectStore,
   vmId: string,
   id: CheckpointId,
   packs: Map<string, number>,
   key: CheckpointKey | undefined,
-): Promise<string | undefined> {
+): Promise<Manifest[] | string> {
   try {
     const chain = await loadChain(store, vmId, id, key);
     for (const { body } of chain)
@@ -141,7 +156,7 @@ async function lookForDamage(
         if (size === undefined) return `is damaged: pack ${pack.name} is missing`;
         if (size !== pack.bytes) return `is damaged: pack ${pack.name} is torn`;
       }
-    return undefined;
+    return chain;
   } catch (error) {
     if (isStorageError(error, 'CHECKPOINT_DAMAGED') || isStorageError(error, 'CHECKPOINT_NOT_FOUND'))
       return `is damaged: ${error.message}`;

@@ -3,7 +3,7 @@ import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { MachineSnapshot, SpaceShape, SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { readOwner } from '../ownership.ts';
+import { readOwner, type Ownership } from '../ownership.ts';
 import { openBaseImage } from './base-image.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { ContentHash } from './content-hash.ts';
@@ -52,7 +52,7 @@ export class CheckpointReader {
   private constructor(parts: {
     store: ObjectStore;
     vmId: string;
-    chain: Manifest[];
+    chain: readonly Manifest[];
     refused: Refusal[];
     options: ReadOptions;
     pool: PagePool;
@@ -78,8 +78,9 @@ export class CheckpointReader {
     id: CheckpointId,
     options: ReadOptions = {},
     refused: Refusal[] = [],
+    known: readonly Manifest[] = [],
   ): Promise<CheckpointReader> {
-    const chain = await loadChain(store, vmId, id, options.key);
+    const chain = known.length > 0 ? known : await loadChain(store, vmId, id, options.key);
     const { maps, packs } = buildMaps(chain);
     const pool = options.pool ?? new PagePool();
     const { key, cacheBytes } = options;
@@ -94,6 +95,18 @@ export class CheckpointReader {
       sources.set(map.space.name, new PageSource(map, packs, reader, image?.pages));
     }
     return new CheckpointReader({ store, vmId, chain, refused, options, pool, sources, packs });
+  }
+
+  /** Opens the checkpoint that a takeover resumes from. Throws `CHECKPOINT_NOT_FOUND` when it starts afresh. */
+  static async resume(
+    store: ObjectStore,
+    ownership: Ownership,
+    options: ReadOptions = {},
+  ): Promise<CheckpointReader> {
+    const { vmId, resumeFrom, refused, chain } = ownership;
+    if (resumeFrom === null)
+      throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint to resume from`);
+    return CheckpointReader.load(store, vmId, resumeFrom, options, refused, chain);
   }
 
   /** The opaque state, as the snapshot gave it, without pages. */
@@ -195,7 +208,7 @@ export async function openCheckpoint(
       throw damaged(vmId, newest, found.id);
     if (found.id === null)
       throw new StorageError('CHECKPOINT_NOT_FOUND', `${vmId}: there is no checkpoint in ${store.url}`);
-    const reader = await CheckpointReader.load(store, vmId, found.id, options, refused);
+    const reader = await CheckpointReader.load(store, vmId, found.id, options, refused, found.chain);
     const report = options.verify === true ? await verifyCheckpoint(reader) : undefined;
     if (report?.intact !== false) return reader;
     await reader.close();

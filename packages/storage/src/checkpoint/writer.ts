@@ -112,7 +112,9 @@ export class CheckpointWriter {
     const { vmId, epoch, resumeFrom } = ownership;
     const patient = new PatientStore(store, options.host ?? systemHost);
     await requireEpoch(patient, vmId, epoch);
-    const chain = resumeFrom === null ? [] : await loadChain(patient, vmId, resumeFrom, options.key);
+    const known = ownership.chain.length > 0 ? ownership.chain : undefined;
+    const chain =
+      resumeFrom === null ? [] : (known ?? (await loadChain(patient, vmId, resumeFrom, options.key)));
     const { maps, packs } = buildMaps(chain);
     const spaces = new Map(maps.map((map) => [map.space.name, map]));
     const table = new PackTable(packs, maps);
