@@ -91,6 +91,12 @@ static void load_segments(uint32_t mode) {
   }
 }
 
+/* An instruction may be cut off by the end of the mapped pages. */
+static size_t code_room(const struct test_case *c) {
+  size_t room = CODE_BYTES - c->code_offset;
+  return room < sizeof c->code ? room : sizeof c->code;
+}
+
 /* Clears [start, end) and says whether something was there. */
 static int clear(uint64_t start, uint64_t end) {
   const uint64_t *p = (const uint64_t *)start;
@@ -128,7 +134,7 @@ static void store_result(struct test_case *c, int signal_number, const ucontext_
   copy(c->window_b, (void *)WINDOW_B, WINDOW_B_BYTES);
   copy(c->window_s, (void *)WINDOW_S, WINDOW_S_BYTES);
   c->strayed = clear_outside_of_windows();
-  fill(code_alias + c->code_offset, 0xcc, 16);
+  fill(code_alias + c->code_offset, 0xcc, code_room(c));
 }
 
 static void load_case(const struct test_case *c, ucontext_t *uc) {
@@ -145,7 +151,7 @@ static void load_case(const struct test_case *c, ucontext_t *uc) {
   copy((void *)WINDOW_A, c->window_a, WINDOW_A_BYTES);
   copy((void *)WINDOW_B, c->window_b, WINDOW_B_BYTES);
   copy((void *)WINDOW_S, c->window_s, WINDOW_S_BYTES);
-  copy(code_alias + c->code_offset, c->code, c->code_length);
+  copy(code_alias + c->code_offset, c->code, c->code_length < code_room(c) ? c->code_length : code_room(c));
   load_segments(c->mode);
 }
 

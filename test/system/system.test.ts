@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import type { EngineKind } from '../../packages/emulator/src/engine/engine.ts';
+import { requireToolsInCi } from '../native/toolchain.ts';
 import { BareMachine } from './bare-machine.ts';
 import {
   assembleGuest,
@@ -18,6 +19,8 @@ const guests = ['faults32', 'limits32', 'paging32', 'gates32', 'debug32', 'vme32
 /** Guests about what QEMU's TCG does not do; some of their tests would stop it. */
 const notForQemu = new Set(['limits32', 'vme32', 'manual64']);
 const instructionLimit = 20_000_000n;
+
+requireToolsInCi(['as', 'qemu-system-x86_64']);
 
 async function runHere(
   name: string,

@@ -1,0 +1,26 @@
+/** In continuous integration the oracles must not be skipped silently: their Debian packages are installed when absent. */
+import { spawnSync } from 'node:child_process';
+
+const packages: Readonly<Record<string, readonly string[]>> = {
+  gcc: ['gcc', 'libc6-dev'],
+  as: ['binutils'],
+  'qemu-system-x86_64': ['qemu-system-x86'],
+};
+
+export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64';
+
+function present(tool: Tool): boolean {
+  return spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+/** Does nothing outside of CI (environment variable CI) or when all tools are there. Throws when they can't be installed. */
+export function requireToolsInCi(tools: readonly Tool[]): void {
+  if (process.env['CI'] === undefined) return;
+  const missing = tools.filter((tool) => !present(tool));
+  if (missing.length === 0) return;
+  const wanted = missing.flatMap((tool) => packages[tool] ?? []);
+  const run = spawnSync('apt-get', ['install', '-y', '--no-install-recommends', ...wanted], {
+    encoding: 'utf8',
+  });
+  if (run.status !== 0) throw new Error(`CI needs ${wanted.join(' ')}: ${run.error?.message ?? run.stderr}`);
+}
