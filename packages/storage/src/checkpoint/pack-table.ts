@@ -5,25 +5,44 @@ import type { PackRef } from './pack.ts';
 
 export class PackTable {
   readonly refs: Map<number, PackRef>;
-  /** Packs that the last committed checkpoint reaches. Only these may be shared with (see collect.ts). */
-  readonly live: Set<number>;
+  /** How many pages of the last committed checkpoint are in each pack. */
+  readonly #uses: Map<number, number>;
   /** Contents by hash. May name packs that are no longer live: check. */
   index: PageIndex;
   #next: number;
 
-  constructor(refs: Map<number, PackRef>, maps: readonly PageMap[], index = new PageIndex()) {
-    this.live = new Set();
-    let last = 0;
-    for (const map of maps)
-      for (const pack of map.packs) {
-        // Neighbouring pages mostly lie in one pack; a set operation for each would cost ten times the scan.
-        if (pack !== last && pack >= FIRST_PACK) this.live.add(pack);
-        last = pack;
-      }
-    this.refs = new Map([...refs].filter(([number]) => this.live.has(number)));
+  /** @param uses as `uses` of the table before, brought up to date by `move`; counted anew without. */
+  constructor(
+    refs: Map<number, PackRef>,
+    maps: readonly PageMap[],
+    index = new PageIndex(),
+    uses: Map<number, number> = countUses(maps),
+  ) {
+    this.#uses = uses;
+    this.refs = new Map([...refs].filter(([number]) => uses.has(number)));
     this.index = index;
     this.#next = Math.max(FIRST_PACK - 1, ...refs.keys()) + 1;
     this.#prune();
+  }
+
+  /** True of packs that the last committed checkpoint reaches. Only these may be shared with (see collect.ts). */
+  isLive(pack: number): boolean {
+    return this.#uses.has(pack);
+  }
+
+  /** Pages by pack, to be changed by `move` and passed on. */
+  get uses(): Map<number, number> {
+    return this.#uses;
+  }
+
+  /** A page goes from one pack to another. */
+  move(from: number, to: number): void {
+    if (from >= FIRST_PACK) {
+      const left = (this.#uses.get(from) ?? 0) - 1;
+      if (left > 0) this.#uses.set(from, left);
+      else this.#uses.delete(from);
+    }
+    if (to >= FIRST_PACK) this.#uses.set(to, (this.#uses.get(to) ?? 0) + 1);
   }
 
   /** A number never used before. */
@@ -34,6 +53,20 @@ export class PackTable {
   #prune(): void {
     let pages = 0;
     for (const { pages: held } of this.refs.values()) pages += held;
-    if (this.index.size > 2 * pages + 1024) this.index = this.index.filtered((pack) => this.live.has(pack));
+    if (this.index.size > 2 * pages + 1024) this.index = this.index.filtered((pack) => this.isLive(pack));
   }
+}
+
+function countUses(maps: readonly PageMap[]): Map<number, number> {
+  const uses = new Map<number, number>();
+  for (const map of maps)
+    for (let from = 0; from < map.packs.length;) {
+      // Neighbouring pages mostly lie in one pack; a look-up for each would cost ten times the scan.
+      const pack = map.packs[from]!;
+      let to = from + 1;
+      while (map.packs[to] === pack) to++;
+      if (pack >= FIRST_PACK) uses.set(pack, (uses.get(pack) ?? 0) + to - from);
+      from = to;
+    }
+  return uses;
 }

@@ -40,8 +40,10 @@ export class PageMap {
     return this.space.base === undefined ? PACK_ZERO : PACK_BASE;
   }
 
-  apply(changes: PageChanges): void {
+  /** @param moved told of each page's pack before and after. */
+  apply(changes: PageChanges, moved?: (from: number, to: number) => void): void {
     for (const [i, index] of changes.indexes.entries()) {
+      moved?.(this.packs[index]!, changes.packs[i]!);
       this.packs[index] = changes.packs[i]!;
       this.slots[index] = changes.slots[i]!;
     }

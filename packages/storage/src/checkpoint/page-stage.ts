@@ -138,8 +138,8 @@ export class PageStage {
     return (this.#refs.get(number) ?? this.#options.table.refs.get(number))!;
   }
 
-  /** The writer's table once the checkpoint is committed. */
-  committedTable(maps: readonly PageMap[]): PackTable {
+  /** The writer's table once the checkpoint is committed. `uses`: see PackTable. */
+  committedTable(maps: readonly PageMap[], uses?: Map<number, number>): PackTable {
     const { table } = this.#options;
     const refs = new Map(table.refs);
     for (const [number, ref] of this.#refs) if (ref !== undefined) refs.set(number, ref);
@@ -147,7 +147,7 @@ export class PageStage {
     this.#found.forEach((hash, pack, slot) => {
       index.set(hash, pack, slot);
     });
-    return new PackTable(refs, maps, index);
+    return new PackTable(refs, maps, index, uses);
   }
 
   #encode(space: SpaceSnapshot, from: number, to: number): Promise<EncodedPages> {
@@ -189,7 +189,7 @@ export class PageStage {
     if (here !== undefined) return here;
     const before = this.#options.table.index.find(hash);
     if (before === undefined || this.#leaving.has(before.pack)) return undefined;
-    return this.#options.table.live.has(before.pack) ? before : undefined;
+    return this.#options.table.isLive(before.pack) ? before : undefined;
   }
 
   async #store(

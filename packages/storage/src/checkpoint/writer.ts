@@ -191,8 +191,10 @@ export class CheckpointWriter {
     const bytes = encodeManifest(head, body, { key: this.#options.key, host: this.#host });
     const key = manifestKey(this.vmId, id);
     const commit = (): void => {
+      // A delta of the same spaces moves a few pages; otherwise all are counted anew.
+      const counted = head.map === 'delta' && staged.length === this.#maps.size;
       this.#maps = maps();
-      this.#table = stage.committedTable([...this.#maps.values()]);
+      this.#table = stage.committedTable([...this.#maps.values()], counted ? this.#table.uses : undefined);
       this.#parent = id;
       this.#chainLength = head.chainLength;
     };
@@ -256,7 +258,11 @@ export class CheckpointWriter {
   #changed(space: StagedSpace, copy: boolean): PageMap {
     const before = space.fresh ? undefined : this.#maps.get(space.space.name);
     const map = before === undefined || copy ? new PageMap(space.space, before) : before;
-    map.apply(space.changes);
+    if (copy) map.apply(space.changes);
+    else
+      map.apply(space.changes, (from, to) => {
+        this.#table.move(from, to);
+      });
     return map;
   }
 
