@@ -8,7 +8,7 @@ import { before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { createMachine, restoreMachine } from '@revenant/emulator';
-import type { BootPlan, BootSegment, Machine, MachineSnapshot } from '@revenant/emulator';
+import type { BootPlan, BootSegment, Machine, MachineSnapshot, PhysicalWrite } from '@revenant/emulator';
 
 const guests = Number(process.env['REVENANT_FUZZ_GUESTS'] ?? 300);
 const firstSeed = Number(process.env['REVENANT_FUZZ_SEED'] ?? 1);
@@ -152,7 +152,7 @@ function randomGuest(r: Random): BootPlan {
   const kind = r.below(6);
   const code =
     kind === 0 ? portStorm(r) : kind === 1 ? memoryStorm(r) : kind === 2 ? systemStorm(r) : r.bytes(4096);
-  const writes = [{ address: 0x1000, bytes: Uint8Array.from([...code, 0xeb, 0xfe]) }];
+  const writes: PhysicalWrite[] = [{ address: 0x1000, bytes: Uint8Array.from([...code, 0xeb, 0xfe]) }];
   if (kind > 1) writes.push({ address: 0x2_0000, bytes: Uint8Array.from(r.bytes(0x2000)) });
   if (kind === 5 && r.below(2)) return { format: 'flat', writes, cpu: realMode() };
   const paging = kind >= 3 && r.below(2) === 0;

@@ -19,20 +19,13 @@ import { CpuBlock, cpuStateSchema, type CpuState } from './cpu-state.ts';
 import type { MachineDescription } from './description.ts';
 import type { Engine, EngineHost } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
-import { hashValue, sha256, toHex, type Hash, type HashFactory } from './hash.ts';
+import { sha256, type HashFactory } from './hash.ts';
+import { MachineState, seedRandom } from './machine-state.ts';
 import { checkInput, type LoggedInput, type MachineInput } from './inputs.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import { Board, type BoardSignals, type MachineBackends } from './pc.ts';
-import {
-  checkSpace,
-  isZeroPage,
-  restoreSpace,
-  saveSpace,
-  type DescribedSnapshot,
-  type MachineSnapshot,
-} from './snapshot.ts';
-import { machineState } from './time-state.ts';
+import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
 /** Why `run` returned. */
 export type RunReason =
@@ -87,6 +80,7 @@ export class Machine {
   readonly #clock: VirtualClock;
   readonly #board: Board;
   readonly #cpu: CpuBlock;
+  readonly #state: MachineState;
   readonly #backends: MachineParts['backends'];
   #engine: Engine | undefined;
   #running = false;
@@ -108,6 +102,7 @@ export class Machine {
       this.#shortenSlice(atNs);
     };
     this.#board = new Board({ description, clock: this.#clock, memory, backends, signals: this.#signals() });
+    this.#state = new MachineState({ map: memory, cpu: this.#cpu, clock: this.#clock, board: this.#board });
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
   }
 
@@ -123,7 +118,7 @@ export class Machine {
       engine.core.hostWritePrepare(BigInt(physical), length);
     };
     this.#clock.setBase({ ns: 0n, count: 0n, rate: this.description.timeRate });
-    this.#seedRandom(this.description.randomSeed);
+    seedRandom(this.#map, this.description.randomSeed);
     this.#powerOn();
   }
 
@@ -243,12 +238,6 @@ export class Machine {
   }
 
   // --- power and boot ---
-
-  #seedRandom(seed: bigint): void {
-    const at = Region.machine + MachineField.randomState;
-    this.#map.view.setBigUint64(at, BigInt.asUintN(64, seed), true);
-    this.#map.view.setBigUint64(at + 8, BigInt.asUintN(64, seed * 0x9e37_79b9_7f4a_7c15n + 1n), true);
-  }
 
   /** RESET#: devices and processor; RAM stays. */
   #powerOn(): void {
@@ -537,48 +526,9 @@ export class Machine {
 
   // --- snapshots ---
 
-  #deviceStates(): MachineSnapshot['devices'] {
-    const states: MachineSnapshot['devices'] = {};
-    for (const device of this.#board.devices)
-      states[device.name] = { version: device.version, state: device.save() };
-    const time = machineState.save({
-      baseNs: this.#clock.baseNs,
-      baseCount: this.#clock.baseCount,
-      rate: this.#clock.rate,
-      random0: this.#randomWord(0),
-      random1: this.#randomWord(8),
-    });
-    states['machine'] = { version: machineState.version, state: time };
-    return states;
-  }
-
-  #randomWord(offset: number): bigint {
-    return this.#map.view.getBigInt64(Region.machine + MachineField.randomState + offset, true);
-  }
-
   /** SHA-256, as hex, over everything a guest could ever notice. Equal states hash alike whatever engine or host ran them. */
   stateHash(): string {
-    const hash: Hash = (this.#backends.hash ?? sha256)();
-    const devices: Record<string, unknown> = { ...this.#deviceStates() };
-    delete devices['machine']; // how time is written down may differ; the time itself may not
-    hashValue(hash, {
-      instructions: this.instructions,
-      timeNs: this.timeNs,
-      fraction: this.#clock.fraction,
-      rate: this.#clock.rate,
-      random: [this.#randomWord(0), this.#randomWord(8)],
-      cpus: [this.#cpu.save()],
-      devices,
-    });
-    for (const space of this.#map.spaces) {
-      hashValue(hash, space.name);
-      for (let at = space.address; at < space.address + space.bytes; at += 4096) {
-        if (isZeroPage(this.#map, at)) continue;
-        hashValue(hash, at - space.address);
-        hash.update(this.#map.bytes.subarray(at, at + 4096));
-      }
-    }
-    return toHex(hash.digest());
+    return this.#state.hash((this.#backends.hash ?? sha256)());
   }
 
   /** The state now; pages since the last snapshot (all of them the first time, or with `full`). Only between runs. */
@@ -588,47 +538,15 @@ export class Machine {
     const spaces = this.#map.spaces.map((space) => saveSpace(this.#map, space, full));
     this.input({ kind: 'flush' });
     this.#hasBase = true;
-    return {
-      description: this.description,
-      cpus: [this.#cpu.save()],
-      devices: this.#deviceStates(),
-      instructions: this.instructions,
-      virtualTimeNs: this.timeNs,
-      spaces,
-    };
+    return { description: this.description, ...this.#state.save(), spaces };
   }
 
-  /** Takes over a full snapshot of a machine with the same description. Throws MachineError or DeviceStateError, the machine then being unusable. */
+  /**
+   * Takes over a full snapshot of a machine with the same description. Throws MachineError or DeviceStateError, the machine
+   * then being unusable.
+   */
   restore(snapshot: MachineSnapshot): void {
-    const saved = this.#map.spaces.map((space) =>
-      checkSpace(space, snapshot.spaces.find(({ name }) => name === space.name)),
-    ); // prettier-ignore
-    const cpu = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
-    const time = machineState.restore(
-      snapshot.devices['machine']?.state,
-      snapshot.devices['machine']?.version ?? 0,
-    );
-    this.#map.spaces.forEach((space, n) => {
-      restoreSpace(this.#map, space, saved[n] as MachineSnapshot['spaces'][number]);
-    });
-    this.#cpu.setRetired(snapshot.instructions);
-    this.#clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
-    const random = Region.machine + MachineField.randomState;
-    this.#map.view.setBigInt64(random, time.random0, true);
-    this.#map.view.setBigInt64(random + 8, time.random1, true);
-    this.#cpu.restore(cpu);
-    this.engine.core.updateMode(this.#cpu.address);
-    for (const device of this.#board.restoreOrder) {
-      const entry = snapshot.devices[device.name];
-      if (entry === undefined)
-        throw new MachineError(
-          'MACHINE_SNAPSHOT_INVALID',
-          `snapshot: device ${device.name} is missing`,
-          'use a snapshot made for this machine',
-        );
-      device.restore(entry.state, entry.version);
-    }
-    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.#state.restore(snapshot, this.engine.core);
     this.engine.dropAllCode();
     this.engine.core.beginDirtyInterval();
     this.#hasBase = true;

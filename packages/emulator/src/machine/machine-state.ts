@@ -1,0 +1,119 @@
+/** The whole state of a machine but its memory's dirty pages: what is saved, restored and hashed. */
+import { Machine as MachineField, Region, pageBytes } from '../cpu/layout.ts';
+import type { VirtualClock } from './clock.ts';
+import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
+import type { EngineCore } from './engine-interface.ts';
+import { MachineError } from './errors.ts';
+import { hashValue, toHex, type Hash } from './hash.ts';
+import type { MemoryMap } from './memory-map.ts';
+import type { Board } from './pc.ts';
+import { checkSpace, isZeroPage, restoreSpace, type MachineSnapshot } from './snapshot.ts';
+import { machineState } from './time-state.ts';
+
+const randomState = Region.machine + MachineField.randomState;
+
+/** Fills the state behind RDRAND; the two words differ and are never both 0. */
+export function seedRandom(map: MemoryMap, seed: bigint): void {
+  map.view.setBigUint64(randomState, BigInt.asUintN(64, seed), true);
+  map.view.setBigUint64(randomState + 8, BigInt.asUintN(64, seed * 0x9e37_79b9_7f4a_7c15n + 1n), true);
+}
+
+export interface MachineStateParts {
+  map: MemoryMap;
+  cpu: CpuBlock;
+  clock: VirtualClock;
+  board: Board;
+}
+
+export class MachineState {
+  readonly #parts: MachineStateParts;
+
+  constructor(parts: MachineStateParts) {
+    this.#parts = parts;
+  }
+
+  #deviceStates(): MachineSnapshot['devices'] {
+    const states: MachineSnapshot['devices'] = {};
+    for (const device of this.#parts.board.devices)
+      states[device.name] = { version: device.version, state: device.save() };
+    return states;
+  }
+
+  #randomWord(offset: number): bigint {
+    return this.#parts.map.view.getBigInt64(randomState + offset, true);
+  }
+
+  /** All of a snapshot but description and spaces. */
+  save(): Omit<MachineSnapshot, 'description' | 'spaces'> {
+    const { clock, cpu } = this.#parts;
+    const time = machineState.save({
+      baseNs: clock.baseNs,
+      baseCount: clock.baseCount,
+      rate: clock.rate,
+      random0: this.#randomWord(0),
+      random1: this.#randomWord(8),
+    });
+    return {
+      cpus: [cpu.save()],
+      devices: { ...this.#deviceStates(), machine: { version: machineState.version, state: time } },
+      instructions: cpu.retired,
+      virtualTimeNs: clock.now(),
+    };
+  }
+
+  /** Adds everything in its canonical form (how time is written down may differ; the time itself may not) and ends the hash. */
+  hash(hash: Hash): string {
+    const { clock, cpu, map } = this.#parts;
+    hashValue(hash, {
+      instructions: cpu.retired,
+      timeNs: clock.now(),
+      fraction: clock.fraction,
+      rate: clock.rate,
+      random: [this.#randomWord(0), this.#randomWord(8)],
+      cpus: [cpu.save()],
+      devices: this.#deviceStates(),
+    });
+    for (const space of map.spaces) {
+      hashValue(hash, space.name);
+      for (let at = space.address; at < space.address + space.bytes; at += pageBytes) {
+        if (isZeroPage(map, at)) continue;
+        hashValue(hash, at - space.address);
+        hash.update(map.bytes.subarray(at, at + pageBytes));
+      }
+    }
+    return toHex(hash.digest());
+  }
+
+  /** Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
+  restore(snapshot: MachineSnapshot, core: EngineCore): void {
+    const { map, cpu, clock, board } = this.#parts;
+    const pages = map.spaces.map((space) => ({
+      space,
+      saved: checkSpace(
+        space,
+        snapshot.spaces.find(({ name }) => name === space.name),
+      ),
+    }));
+    const cpuState = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
+    const machine = snapshot.devices['machine'];
+    const time = machineState.restore(machine?.state, machine?.version ?? 0);
+    for (const { space, saved } of pages) restoreSpace(map, space, saved);
+    cpu.setRetired(snapshot.instructions);
+    clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
+    map.view.setBigInt64(randomState, time.random0, true);
+    map.view.setBigInt64(randomState + 8, time.random1, true);
+    cpu.restore(cpuState);
+    core.updateMode(cpu.address);
+    for (const device of board.restoreOrder) {
+      const entry = snapshot.devices[device.name];
+      if (entry === undefined)
+        throw new MachineError(
+          'MACHINE_SNAPSHOT_INVALID',
+          `snapshot: device ${device.name} is missing`,
+          'use a snapshot made for this machine',
+        );
+      device.restore(entry.state, entry.version);
+    }
+    core.flushTlbAll(cpu.address);
+  }
+}
