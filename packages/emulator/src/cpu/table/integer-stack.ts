@@ -24,8 +24,10 @@ const popMemory: Semantics = (b) => {
   const { value, rsp: next } = b.peek(b.size);
   const old = b.let(b.field('i64', Cpu.gpr + rsp * 8, 8));
   b.setStackPointer(next);
-  const la = b.linearAddress(b.size, 'write');
+  const offset = b.let(b.effectiveAddress());
+  // The segment check may fault: with the old RSP.
   b.setField(Cpu.gpr + rsp * 8, old);
+  const la = b.implicitAddress(offset, b.size, 'write');
   b.storeLinear(la, value, b.size, 'operand');
   b.setStackPointer(next);
 };
