@@ -1,5 +1,5 @@
 /** Two states after the same instruction: what differs, in words, apart from what the manual leaves undefined. */
-import { type Case, vectorDone } from './case.ts';
+import { type Case, Place, vectorDone } from './case.ts';
 import type { Undefined } from './undefined.ts';
 
 const names64 = [
@@ -63,7 +63,7 @@ function compareRegisters(
 /** The kernel shows PF errors at its own addresses as protection violations, whatever was mapped there. */
 const kernelAddresses = 0x7fff_ffff_f000n;
 
-function compareTraps(expected: Case, got: Case, undefinedParts: Undefined, out: Difference[]): void {
+function compareTraps(expected: Case, got: Case, out: Difference[]): void {
   if (expected.trap !== got.trap) {
     out.push({
       what: 'trap',
@@ -75,8 +75,7 @@ function compareTraps(expected: Case, got: Case, undefinedParts: Undefined, out:
   const ignored = expected.trap === 14 && expected.cr2 >= kernelAddresses ? 1 : 0;
   if ((expected.error | ignored) !== (got.error | ignored))
     out.push({ what: 'error', expected: hex(expected.error), got: hex(got.error) });
-  if (expected.cr2 !== got.cr2 && !undefinedParts.faultDetails)
-    out.push({ what: 'cr2', expected: hex(expected.cr2), got: hex(got.cr2) });
+  if (expected.cr2 !== got.cr2) out.push({ what: 'cr2', expected: hex(expected.cr2), got: hex(got.cr2) });
 }
 
 function extended(view: DataView, index: number): { significand: bigint; head: number } {
@@ -182,8 +181,12 @@ function compareBytes(
   out.push({ what: `${what}+${hex(first)}`, expected: show(expected), got: show(got) });
 }
 
-/** Bytes of window A that a state-saving instruction leaves undefined. */
-export type IgnoredMemory = (windowOffset: number) => boolean;
+/** Linear addresses of bytes that a state-saving instruction leaves undefined. */
+export type IgnoredMemory = (address: number) => boolean;
+
+function mxcsrOf(c: Case): number {
+  return new DataView(c.fxsave.buffer, c.fxsave.byteOffset).getUint32(24, true);
+}
 
 export function differences(
   before: Case,
@@ -193,14 +196,19 @@ export function differences(
   ignoredMemory?: IgnoredMemory,
 ): Difference[] {
   const out: Difference[] = [];
-  compareTraps(expected, got, undefinedParts, out);
+  // Bit 17 of MXCSR is AMD's misaligned mode (APM Vol. 1 4.2.2), which our processor does not have.
+  if (mxcsrOf(expected) & 0x2_0000) return out;
+  const bothFault = expected.trap !== vectorDone && got.trap !== vectorDone;
+  if (undefinedParts.faultDetails && bothFault) return out;
+  // An operand that is both misaligned and outside of SS: which of the two faults comes first is not defined.
+  if (undefinedParts.alignment && bothFault && expected.trap + got.trap === 12 + 13) return out;
+  compareTraps(expected, got, out);
   compareRegisters(before, expected, got, undefinedParts, out);
   compareFloatingPoint(expected, got, undefinedParts, out);
-  if (undefinedParts.faultDetails && expected.trap !== vectorDone) return out;
   const skip = undefinedParts.destination ? () => true : (ignoredMemory ?? (() => false));
-  compareBytes('A', expected.windowA, got.windowA, skip, out);
-  compareBytes('B', expected.windowB, got.windowB, skip, out);
-  compareBytes('S', expected.windowS, got.windowS, skip, out);
+  compareBytes('A', expected.windowA, got.windowA, (at) => skip(Place.windowA + at), out);
+  compareBytes('B', expected.windowB, got.windowB, (at) => skip(Place.windowB + at), out);
+  compareBytes('S', expected.windowS, got.windowS, (at) => skip(Place.windowS + at), out);
   if (expected.strayed !== got.strayed)
     out.push({ what: 'strayed', expected: `${expected.strayed}`, got: `${got.strayed}` });
   return out;

@@ -1,6 +1,6 @@
 /** Parts of the results that processors of different makers fill differently: pointers of the x87, reserved areas of images. */
 import { type Instruction, Register, RegisterExt } from 'iced-x86';
-import { type Case, Place, segmentBase } from './case.ts';
+import { type Case, segmentBase } from './case.ts';
 import type { IgnoredMemory } from './compare.ts';
 
 const segmentOrder = [Register.ES, Register.CS, Register.SS, Register.DS, Register.FS, Register.GS];
@@ -41,7 +41,7 @@ const images: readonly (readonly [RegExp, Ranges])[] = [
   [/^Fxsave/, fxsave],
 ];
 
-/** Bytes of window A that `name` writes and that are not compared. */
+/** Bytes that `name` writes and that are not compared. */
 export function ignoredMemory(
   name: string,
   instruction: Instruction,
@@ -50,6 +50,5 @@ export function ignoredMemory(
   const ranges = images.find(([pattern]) => pattern.test(name))?.[1];
   const address = ranges === undefined ? undefined : linearAddress(instruction, before);
   if (ranges === undefined || address === undefined) return undefined;
-  const start = address - Place.windowA;
-  return (offset) => ranges.some(([low, high]) => offset - start >= low && offset - start < high);
+  return (at) => ranges.some(([low, high]) => at - address >= low && at - address < high);
 }

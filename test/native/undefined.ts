@@ -50,8 +50,10 @@ export interface Undefined {
   approximate: boolean;
   /** Bits of the x87 status word that are not compared. */
   status: number;
-  /** When it faults: which of two faulting operands is reported, and what was written before, are not defined. */
+  /** When it faults: which of several faults is reported, and what was written before, are not defined. */
   faultDetails: boolean;
+  /** The memory operand may have to be aligned. */
+  alignment: boolean;
 }
 
 const transcendental = new Set(['F2XM1', 'FYL2X', 'FYL2XP1', 'FSIN', 'FCOS', 'FSINCOS', 'FPTAN', 'FPATAN']);
@@ -83,6 +85,7 @@ function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case
     approximate: false,
     status: 0,
     faultDetails: false,
+    alignment: false,
   };
   if (count === 0) return result;
   if (count > 1) result.flags |= OF;
@@ -104,11 +107,13 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
     approximate: false,
     status: 0,
     faultDetails: false,
+    alignment: false,
   };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
-  if (/^(ENTER|CMPS[BWDQ]|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic))
+  if (/^(CALL|ENTER|CMPS[BWDQ]|POPAD?|POPAW|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic))
     result.faultDetails = true;
+  result.alignment = /xmm/.test(instruction.toString());
   if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;
