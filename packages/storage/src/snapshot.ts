@@ -42,8 +42,8 @@ export interface SpaceShape {
 
 export const MAX_PAGE_SIZE = 65536;
 export const MIN_PAGE_SIZE = 512;
-/** 2^32 pages of 4 KiB are 16 TiB; page numbers are 32 bits wide. */
-export const MAX_PAGE_COUNT = 0xffff_ffff;
+/** 1 TiB of pages of 4 KiB; a page map takes 8 bytes a page. */
+export const MAX_PAGE_COUNT = 1 << 28;
 export const MAX_SPACES = 64;
 const NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
 

@@ -85,7 +85,12 @@ export function buildMaps(chain: readonly Manifest[]): PageMaps {
       const continues =
         before?.space.pageCount === space.pageCount && before.space.pageSize === space.pageSize;
       const map = continues ? before : new PageMap(space);
-      applyRuns(map, body.runs[i]!, (number) => own[number - FIRST_PACK]);
+      try {
+        applyRuns(map, body.runs[i]!, (number) => own[number - FIRST_PACK]);
+      } catch (cause) {
+        const name = manifestKey(head.vmId, head.id);
+        throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its page map is inconsistent`, { cause });
+      }
       now.set(space.name, map);
     }
     maps = now;

@@ -11,7 +11,8 @@ import { listAll } from '../store/object-store.ts';
 import { systemHost } from '../host.ts';
 import { snapshotHash } from './content-hash.ts';
 import { listManifests } from './find.ts';
-import { formatId, manifestsPrefix, packsPrefix, type CheckpointId } from './keys.ts';
+import { encodeManifest, readManifest } from './manifest.ts';
+import { formatId, manifestKey, manifestsPrefix, packsPrefix, type CheckpointId } from './keys.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
 import { CheckpointWriter } from './writer.ts';
@@ -138,5 +139,30 @@ describe('damage', () => {
       openCheckpoint(faulty, 'vm'),
       (error) => isStorageError(error, 'CHECKPOINT_DAMAGED') && /pack .* is torn/.test(error.message),
     );
+  });
+
+  test('a manifest that is whole but makes no sense is refused by name', async () => {
+    const store = new MemoryStore();
+    const writer = await CheckpointWriter.open(store, await raiseEpoch(store, 'vm', { owner: 'a' }), {
+      pool,
+    });
+    const { id } = await writer.write(new Guest().run(20).snapshot());
+    const { head, body } = (await readManifest(store, 'vm', id, undefined))!;
+    for (const runs of [
+      new Uint8Array(Uint32Array.of(0, 1, 77, 0).buffer),
+      new Uint8Array(5),
+      'text' as unknown as Uint8Array,
+    ]) {
+      const bytes = encodeManifest(
+        head,
+        { ...body, runs: [runs, ...body.runs.slice(1)] },
+        { host: systemHost },
+      );
+      await store.put(manifestKey('vm', id), bytes);
+      await assert.rejects(openCheckpoint(store, 'vm', { pool }), (error) => {
+        assert.ok(isStorageError(error, 'CHECKPOINT_DAMAGED'), String(error));
+        return error.message.includes(manifestKey('vm', id));
+      });
+    }
   });
 });
