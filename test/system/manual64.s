@@ -17,6 +17,22 @@ main:
   btsq $32, %rax
   movq %rax, %cr0
   end_test
+  begin_test cr4-reserved
+  movq %cr4, %rax
+  btsq $39, %rax
+  movq %rax, %cr4
+  end_test
+  begin_test cr3-reserved
+  movq %cr3, %rax
+  btsq $62, %rax
+  movq %rax, %cr3
+  end_test
+  begin_test cr0-nw-without-cd
+  movq %cr0, %rax
+  btsq $29, %rax
+  btrq $30, %rax
+  movq %rax, %cr0
+  end_test
   begin_test paging-off
   movq %cr0, %rax
   btrq $31, %rax

@@ -15,7 +15,17 @@ import {
   runInQemu,
 } from './guest.ts';
 
-const guests = ['faults32', 'limits32', 'paging32', 'gates32', 'debug32', 'vme32', 'long64', 'manual64'];
+const guests = [
+  'faults32',
+  'limits32',
+  'paging32',
+  'gates32',
+  'debug32',
+  'vme32',
+  'long64',
+  'protect64',
+  'manual64',
+];
 /** Guests about what QEMU's TCG does not do; some of their tests would stop it. */
 const notForQemu = new Set(['limits32', 'vme32', 'manual64']);
 const instructionLimit = 20_000_000n;
