@@ -11,16 +11,29 @@ const multiplier = 0x9e37_79b9_7f4a_7c15n;
 /** Rounds of mixing in one step; a step is about five times as many instructions. */
 const rounds = 150_000;
 
+const [multiplierHigh, multiplierLow] = [Number(multiplier >> 32n), Number(multiplier & 0xffff_ffffn)];
+
 /** The digest of step `step`, 16 hexadecimal digits, from that of the step before (the first: 16 zeros). */
 export function builtinDigest(previous: string, step: number): string {
-  const mask = (1n << 64n) - 1n;
-  let value = BigInt(`0x${previous}`) ^ BigInt(step);
+  let high = parseInt(previous.slice(0, 8), 16) ^ Math.floor(step / 2 ** 32);
+  let low = parseInt(previous.slice(8), 16) ^ (step | 0);
+  // 64-bit arithmetic in halves of 32 and 16 bits: ten times faster than bigint.
+  const [m0, m1] = [multiplierLow & 0xffff, multiplierLow >>> 16];
   for (let i = 0; i < rounds; i++) {
-    value = (value * multiplier) & mask;
-    value ^= value >> 29n;
-    value = (value + 1n) & mask;
+    const [l0, l1] = [low & 0xffff, low >>> 16];
+    const p0 = l0 * m0;
+    const p1 = l1 * m0 + Math.floor(p0 / 0x1_0000);
+    const p2 = l0 * m1 + (p1 % 0x1_0000);
+    const carry = l1 * m1 + Math.floor(p1 / 0x1_0000) + Math.floor(p2 / 0x1_0000);
+    high = (carry + Math.imul(low, multiplierHigh) + Math.imul(high, multiplierLow)) | 0;
+    low = ((p2 % 0x1_0000) << 16) | (p0 & 0xffff);
+    low ^= (low >>> 29) | (high << 3);
+    high ^= high >>> 29;
+    low = (low + 1) | 0;
+    if (low === 0) high = (high + 1) | 0;
   }
-  return value.toString(16).padStart(16, '0');
+  const hex = (half: number): string => (half >>> 0).toString(16).padStart(8, '0');
+  return hex(high) + hex(low);
 }
 
 /** Multiboot 1 header with load addresses (section 3.1). */

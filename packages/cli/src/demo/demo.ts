@@ -132,11 +132,11 @@ class Demo {
       await process.until('first step', this.#deadline, () => process.lastStep > 0);
       this.#line(`the guest is up and computes: ${lastLine(process.console)}`);
       for (let n = 1; n <= kills; n++) {
-        const from = process.lastStep;
+        const [step, checkpoints] = [process.lastStep, process.durable.length];
         await process.until(
           'progress',
           this.#deadline,
-          () => process.lastStep >= from + stepsBetween && process.durable.length >= 2,
+          () => process.lastStep >= step + stepsBetween && process.durable.length >= checkpoints + 2,
         );
         process = await this.#failOver(process, `node-${n + 1}`);
       }
