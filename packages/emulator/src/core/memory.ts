@@ -10,7 +10,11 @@ import {
   Cpu_accessChecks,
   Cpu_exact,
   Cpu_linearMask,
+  Cpu_modeKey,
   Cpu_tlbView,
+  ModeKey_code64,
+  ModeKey_codeMask,
+  ModeKey_flat,
   PhysicalPage_addressMask,
   PhysicalPage_readOnly,
   Tlb_addend,
@@ -37,9 +41,20 @@ function checkCanonical(cpu: i32, la: i64, size: i32, vector: i32): void {
   if (!isCanonical(la) || !isCanonical(la + size - 1)) raiseError(cpu, vector, 0);
 }
 
-/** Raises #SS(0) when an access through SS is not canonical; call before the slow path of stack accesses. */
+/**
+ * A flat 32-bit access that wraps at 4 GiB goes beyond its segment's limit, which handlers of flat code do not check; it comes here
+ * because it crosses a page.
+ */
+function checkWrap(cpu: i32, la: i64, size: i32, vector: i32): void {
+  if (la + size <= 0x1_0000_0000 || la > 0xffff_ffff) return;
+  const key = load<i32>(cpu, Cpu_modeKey);
+  if ((key & ModeKey_flat) != 0 && (key & ModeKey_codeMask) != ModeKey_code64) raiseError(cpu, vector, 0);
+}
+
+/** Raises #SS(0) when an access through SS is not canonical, or wraps; call before the slow path of stack accesses. */
 export function checkCanonicalStack(cpu: i32, la: i64, size: i32): void {
   checkCanonical(cpu, la, size, Vector_ss);
+  checkWrap(cpu, la, size, Vector_ss);
 }
 
 /** Alignment check (CPL 3, CR0.AM, EFLAGS.AC) and data breakpoints of a program's own access. */
@@ -168,6 +183,7 @@ export function writeView<T>(cpu: i32, address: i64, value: T, view: i32): void 
 export function readProgram<T>(cpu: i32, address: i64): T {
   const mask = load<i64>(cpu, Cpu_linearMask);
   const la = address & mask;
+  checkWrap(cpu, la, sizeof<T>(), Vector_gp);
   if (load<i32>(cpu, Cpu_accessChecks) != 0) {
     checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
     checkAccess(cpu, la, sizeof<T>(), Access_read);
@@ -179,6 +195,7 @@ export function readProgram<T>(cpu: i32, address: i64): T {
 export function writeProgram<T>(cpu: i32, address: i64, value: T): void {
   const mask = load<i64>(cpu, Cpu_linearMask);
   const la = address & mask;
+  checkWrap(cpu, la, sizeof<T>(), Vector_gp);
   if (load<i32>(cpu, Cpu_accessChecks) != 0) {
     checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
     checkAccess(cpu, la, sizeof<T>(), Access_write);
@@ -234,6 +251,7 @@ function probe(cpu: i32, address: i64, size: i32, access: i32): void {
   const view = load<i32>(cpu, Cpu_tlbView);
   const la = address & mask;
   checkCanonical(cpu, la, size, Vector_gp);
+  checkWrap(cpu, la, size, Vector_gp);
   checkAccess(cpu, la, size, access);
   const first = resolve(cpu, la, access, view);
   let device = isDevice(first);
