@@ -138,7 +138,8 @@ export function fxsave(cpu: i32, address: i64, operandBytes: i32): void {
   if ((load<i32>(cpu + Cpu_features) & CpuFeature_fxsr) == 0) raise(cpu, vectorUndefined);
   checkNotAvailable(cpu, true);
   if (address & 15) raiseError(cpu, vectorGeneralProtection, 0);
-  probeEndsWrite(cpu, address, 512);
+  probeWrite(cpu, address + 511, 1);
+  probeWrite(cpu, address, 512);
   saveX87(cpu, address, operandBytes);
   writeLinear32(cpu, address + 24, load<i32>(cpu + Cpu_mxcsr));
   writeLinear32(cpu, address + 28, mxcsrMask);
@@ -149,7 +150,8 @@ export function fxrstor(cpu: i32, address: i64, operandBytes: i32): void {
   if ((load<i32>(cpu + Cpu_features) & CpuFeature_fxsr) == 0) raise(cpu, vectorUndefined);
   checkNotAvailable(cpu, true);
   if (address & 15) raiseError(cpu, vectorGeneralProtection, 0);
-  probeEndsRead(cpu, address, 512);
+  probeRead(cpu, address + 511, 1);
+  probeRead(cpu, address, 512);
   const mxcsr = readLinear32(cpu, address + 24);
   const withSse = (load<i64>(cpu + Cpu_cr4) & cr4OsFxsr) != 0;
   if (withSse && mxcsr & ~mxcsrMask) raiseError(cpu, vectorGeneralProtection, 0);

@@ -56,3 +56,4 @@ export {
   x87Free, x87LoadBcd, x87LoadConstant, x87LoadDouble, x87LoadExtended, x87LoadInteger, x87LoadRegister, x87LoadSingle, x87MoveTop, x87Remainder,
   x87StoreBcd, x87StoreDouble, x87StoreExtended, x87StoreInteger, x87StoreRegister, x87StoreSingle, x87StoreWithoutCheck,
 } from './x87-transfer';
+export { x87Arctangent, x87Logarithm, x87PowerMinusOne, x87Sine, x87SineCosine, x87Tangent } from './x87-transcendental';

@@ -176,6 +176,12 @@ export const coreFunctions = {
   x87Restore: f(['i64', 'i32']),
   x87LoadControl: f(['i32']),
   x87ClearExceptions: f([]),
+  x87PowerMinusOne: f([]),
+  x87Logarithm: f(['i32']),
+  x87Arctangent: f([]),
+  x87Sine: f(['i32']),
+  x87SineCosine: f([]),
+  x87Tangent: f([]),
 } as const satisfies Record<string, FunctionType>;
 
 export type CoreFunctionName = keyof typeof coreFunctions;
