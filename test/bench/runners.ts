@@ -77,6 +77,12 @@ export function qemuMissing(): string | undefined {
 
 export const runners: readonly Runner[] = [
   {
+    name: 'Revenant',
+    family: 'revenant',
+    bits: [32, 64],
+    run: scriptRunner('revenant-runner.ts', ['translator']),
+  },
+  {
     name: 'Revenant interpreter',
     family: 'revenant',
     bits: [32, 64],
