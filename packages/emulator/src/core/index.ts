@@ -4,7 +4,7 @@ export { afterInstruction, beforeInstruction } from './debug';
 export { crc32c, divide128, divideSigned128, multiplyHigh, multiplyHighSigned } from './divide';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
 export { raise, raiseError, segmentFault } from './fault';
-export { checkNearTarget } from './near';
+export { checkFlatAddress, checkNearTarget } from './near';
 export { popFlags, pushFlagsImage, readFlags, writeFlags } from './flags';
 export {
   checkCanonicalStack, hostWritePrepare, probeRead, probeWrite, readLinear16, readLinear32, readLinear64, readLinear8, translateDebug, writeLinear16,

@@ -100,9 +100,9 @@ export abstract class InstructionBuilder {
     this.call('probeWrite', la, x.i32(bytes));
   }
 
-  /** On slow paths: a non-canonical address of a stack access raises #SS(0), not #GP(0) (SDM Vol. 1, 3.3.7.1). */
+  /** On slow paths: what the TLB hit has made sure of, and must come before a page fault. */
   protected checkStack(la: I64, bytes: number, through: AccessThrough): void {
-    if (through === 'stack') this.call('checkCanonicalStack', la, x.i32(bytes));
+    if (through === 'stack') this.call('checkFlatAddress', la, x.i32(bytes), x.i32(stackSegment));
   }
 
   // ---- registers and fields of the vCPU block ----

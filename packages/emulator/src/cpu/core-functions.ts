@@ -44,8 +44,8 @@ export const coreFunctions = {
   divide128: f(['i64']),
   divideSigned128: f(['i64']),
   crc32c: f(['i32', 'i64', 'i32'], 'i32'),
-  // memory.ts: #SS(0) when not canonical
-  checkCanonicalStack: f(['i64', 'i32']),
+  // near.ts: accesses through segments without base and limit
+  checkFlatAddress: f(['i64', 'i32', 'i32']),
   // rdrand.ts
   rdrand: f([], 'i64'),
   // segments.ts

@@ -3,7 +3,7 @@
  * function (vCPU block, record) → next record, or 0 to go back to the run loop with Cpu.rip set.
  */
 import { callExpr } from '../wasm/code.ts';
-import type { Code, Local } from '../wasm/code.ts';
+import type { Code, Label, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
 import type { Expr, I32, I64, Int, V128 } from '../wasm/expr.ts';
 import { InstructionBuilder, stackSegment } from './builder.ts';
@@ -18,11 +18,21 @@ export interface HandlerOptions {
   size: number;
   form: number;
   functions: CoreFunctionRefs;
+  /** The handler is a part of the run loop, not a function. */
+  inline?: InlineHandler | undefined;
+}
+
+/** Places of the run loop: its current record, where it goes on with the next one, where it ends. */
+export interface InlineHandler {
+  record: Local<'i32'>;
+  again: Label;
+  leave: Label;
 }
 
 export class InterpreterBuilder extends InstructionBuilder {
   readonly isMemory: boolean;
   private readonly form: number;
+  private readonly inline: InlineHandler | undefined;
   private readonly rec: I32;
   private readonly memoryIndex: number;
   /** Of the operand under `modify`: linear address, and host address or 0 for the slow path. */
@@ -34,7 +44,8 @@ export class InterpreterBuilder extends InstructionBuilder {
     super({ ...options, cpu: options.code.param('i32', 0) });
     this.form = options.form;
     this.isMemory = options.form !== Form.register;
-    this.rec = options.code.param('i32', 1);
+    this.inline = options.inline;
+    this.rec = options.inline?.record ?? options.code.param('i32', 1);
     this.memoryIndex = memoryOperandIndex(options.row);
   }
 
@@ -315,10 +326,8 @@ export class InterpreterBuilder extends InstructionBuilder {
 
   protected override checkStack(la: I64, bytes: number, through: AccessThrough): void {
     super.checkStack(la, bytes, through);
-    if (through !== 'operand' || this.form !== Form.flat) return;
-    this.if(x.eq(this.recordField(Record.segment, 2), stackSegment), () =>
-      this.call('checkCanonicalStack', la, x.i32(bytes)),
-    );
+    if (through === 'operand' && this.form === Form.flat)
+      this.call('checkFlatAddress', la, x.i32(bytes), this.recordField(Record.segment, 2));
   }
 
   loadLinear(address: I64, bytes: number, through: AccessThrough = 'segment'): Int {
@@ -406,8 +415,25 @@ export class InterpreterBuilder extends InstructionBuilder {
   }
 
   leave(): void {
-    this.code.return(x.i32(0));
+    if (this.inline === undefined) this.code.return(x.i32(0));
+    else this.code.br(this.inline.leave);
     this.ended = true;
+  }
+
+  /** On to the record at `next`; with `or-leave`, 0 leaves. */
+  private goOn(next: I32, zero?: 'or-leave'): void {
+    if (this.inline === undefined) {
+      this.code.return(next);
+      return;
+    }
+    const { record, again, leave } = this.inline;
+    if (zero === undefined) this.code.set(record, next);
+    else {
+      const found = this.let(next);
+      this.code.brIf(leave, x.eqz(found));
+      this.code.set(record, found);
+    }
+    this.code.br(again);
   }
 
   /** Follows the link of the record where the budget suffices; else core links, or the run loop goes on at RIP. */
@@ -426,11 +452,11 @@ export class InterpreterBuilder extends InstructionBuilder {
       );
       this.if(x.geS(left, 0), () => {
         this.code.store(8, this.cpu, left, Cpu.remaining);
-        this.code.return(link);
+        this.goOn(link);
       });
     });
     this.code.store(8, this.cpu, taken ? this.relativeTarget() : this.nextRip(), Cpu.rip);
-    this.code.return(callExpr('i32', this.functions.linkJump, this.cpu, this.rec, x.i32(taken ? 1 : 0)));
+    this.goOn(callExpr('i32', this.functions.linkJump, this.cpu, this.rec, x.i32(taken ? 1 : 0)), 'or-leave');
     this.ended = true;
   }
 
@@ -442,8 +468,8 @@ export class InterpreterBuilder extends InstructionBuilder {
 
   /** Ends the handler: on to the next record, unless the semantics ended on every path. */
   finish(): void {
-    if (!this.ended || this.row.options.end !== 'branch') this.code.return(x.add(this.rec, recordBytes));
-    this.code.unreachable();
+    if (!this.ended || this.row.options.end !== 'branch') this.goOn(x.add(this.rec, recordBytes));
+    if (this.inline === undefined) this.code.unreachable();
   }
 }
 

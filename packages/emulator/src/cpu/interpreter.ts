@@ -6,14 +6,17 @@
  * the faulting instruction (0: the fault arose between instructions and Cpu.rip is right).
  */
 import { callExpr, callIndirect } from '../wasm/code.ts';
-import type { Code, FunctionRef, FunctionType } from '../wasm/code.ts';
+import type { Code, FunctionRef, FunctionType, Label } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
 import type { I32 } from '../wasm/expr.ts';
 import { ModuleWriter } from '../wasm/module.ts';
 import type { CoreFunctionRefs } from './builder.ts';
 import { coreFunctions } from './core-functions.ts';
 import { assignHandlers, buildDecodeTables } from './decode-tables.ts';
+import type { HandlerSlot } from './decode-tables.ts';
+import { isHot } from './hot-handlers.ts';
 import { InterpreterBuilder } from './interpreter-builder.ts';
+import type { InlineHandler } from './interpreter-builder.ts';
 import {
   Cpu,
   ExitReason,
@@ -89,8 +92,32 @@ export function makeInterpreterModule(rows: readonly Row[]): Uint8Array<ArrayBuf
   writer.element(0, handlers);
   writer.export('handlers', 'table', 0);
   writer.dataSegment(Region.decodeTables, decodeTableBytes(rows, bases));
-  makeLoops(writer, tag, loop);
+  makeLoops(writer, tag, loop, inlineSlots(slots, core));
   return writer.toBytes();
+}
+
+/** A handler that is a part of the run loop. */
+interface InlineSlot {
+  slot: number;
+  emit: (code: Code, inline: InlineHandler) => void;
+}
+
+function inlineSlots(slots: readonly HandlerSlot[], functions: CoreFunctionRefs): InlineSlot[] {
+  const hot = slots.filter(isHot).map(({ row: r, size, form, slot }): InlineSlot => {
+    const emit = (code: Code, inline: InlineHandler): void => {
+      const builder = new InterpreterBuilder({ code, row: r, size, form, functions, inline });
+      r.semantics(builder);
+      builder.finish();
+    };
+    return { slot, emit };
+  });
+  hot.push({
+    slot: SpecialHandler.fallThrough,
+    emit: (code, inline) => {
+      new InterpreterBuilder({ code, row: noRow, size: 4, form: 0, functions, inline }).jumpRelative(false);
+    },
+  });
+  return hot;
 }
 
 function decodeTableBytes(rows: readonly Row[], bases: ReadonlyMap<number, number>): Uint8Array {
@@ -100,11 +127,13 @@ function decodeTableBytes(rows: readonly Row[], bases: ReadonlyMap<number, numbe
   return bytes;
 }
 
+/** Stands for the row of the special handlers. */
+const noRow: Row = { ...row('90', 'special', '', { end: 'branch' }, () => undefined), id: -1 };
+
 function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): FunctionRef[] {
-  const none = { ...row('90', 'special', '', { end: 'branch' }, () => undefined), id: -1 };
   const make = (emit: (b: InterpreterBuilder) => void): FunctionRef => {
     const { ref, code } = writer.function(handlerType);
-    const b = new InterpreterBuilder({ code, row: none, size: 4, form: 0, functions: core });
+    const b = new InterpreterBuilder({ code, row: noRow, size: 4, form: 0, functions: core });
     emit(b);
     code.unreachable();
     return ref;
@@ -185,23 +214,34 @@ class LoopWriter {
     this.code.store(8, this.cpu, x.add(x.load('i64', 8, this.cpu, Cpu.remaining), delta), Cpu.remaining);
   }
 
-  /** Handler after handler, until one returns 0. */
-  runRecords(): void {
-    const next = this.code.local('i32');
-    this.code.loop((again) => {
-      this.code.set(
-        next,
-        callIndirect(
-          'i32',
-          this.handlerTypeIndex,
-          x.load('i32', 2, this.record, Record.handler),
-          this.cpu,
-          this.record,
-        ),
-      );
-      this.code.if(next, () => {
-        this.code.set(this.record, next);
-        this.code.br(again);
+  /** Handler after handler, until one leaves. Those in `inline` are parts of the loop, the others are called. */
+  runRecords(inline: readonly InlineSlot[] = []): void {
+    const { code, record } = this;
+    code.block((leave) => {
+      code.loop((again) => {
+        const slot = code.variable(x.load('i32', 2, record, Record.handler));
+        const open = (index: number, labels: readonly Label[]): void => {
+          const part = inline[index];
+          if (part === undefined) {
+            code.block((called) => {
+              const table = new Array<Label>(Math.max(0, ...inline.map((one) => one.slot + 1))).fill(called);
+              inline.forEach((one, i) => (table[one.slot] = labels[i] ?? called));
+              if (table.length > 0) code.brTable(slot, table, called);
+            });
+            const next = code.variable(callIndirect('i32', this.handlerTypeIndex, slot, this.cpu, record));
+            code.brIf(leave, x.eqz(next));
+            code.set(record, next);
+            code.br(again);
+            return;
+          }
+          code.block((label) => {
+            open(index + 1, [...labels, label]);
+          });
+          code.sharingLocals(() => {
+            part.emit(code, { record, again, leave });
+          });
+        };
+        open(0, []);
       });
     });
   }
@@ -256,6 +296,8 @@ class LoopWriter {
       });
     };
     code.if(x.ne(this.field32(Cpu.pendingVector), -1), () => {
+      // A delivery counts as an instruction: a guest that faults for ever without retiring one meets its deadline.
+      this.addRemaining(x.i64(-1));
       code.call(this.loop.deliverEvent, cpu);
     });
     const request = code.let(this.field32(Cpu.exitRequest));
@@ -280,10 +322,15 @@ class LoopWriter {
   }
 }
 
-function makeLoops(writer: ModuleWriter, tag: number, loop: LoopFunctionRefs): void {
+function makeLoops(
+  writer: ModuleWriter,
+  tag: number,
+  loop: LoopFunctionRefs,
+  inline: readonly InlineSlot[],
+): void {
   const typeIndex = writer.typeIndex(handlerType);
   const run = writer.function(loopType);
-  makeRun(run.code, tag, new LoopWriter(run.code, typeIndex, loop));
+  makeRun(run.code, tag, new LoopWriter(run.code, typeIndex, loop), inline);
   writer.export('run', 'function', run.ref.index);
   const step = writer.function(loopType);
   makeStep(step.code, tag, new LoopWriter(step.code, typeIndex, loop));
@@ -291,7 +338,7 @@ function makeLoops(writer: ModuleWriter, tag: number, loop: LoopFunctionRefs): v
 }
 
 /** run(cpu): ExitReason. Runs until the deadline or until the host is needed. */
-function makeRun(code: Code, tag: number, w: LoopWriter): void {
+function makeRun(code: Code, tag: number, w: LoopWriter, inline: readonly InlineSlot[]): void {
   const left = code.local('i64');
   code.loop((restart) => {
     code.tryCatch(
@@ -315,7 +362,7 @@ function makeRun(code: Code, tag: number, w: LoopWriter): void {
           });
           code.store(8, w.cpu, left, Cpu.remaining);
           code.set(w.record, first);
-          w.runRecords();
+          w.runRecords(inline);
           code.br(next);
         });
       },

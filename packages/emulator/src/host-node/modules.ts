@@ -12,16 +12,13 @@ export function loadEngineModules(): EngineModules {
   if (loaded !== undefined) return loaded;
   const compile = (name: string): WebAssembly.Module =>
     new WebAssembly.Module(readFileSync(join(moduleFolder, name)));
-  // The baseline compiler would make the first 100 ms slow.
+  // V8 compiles a function when it is first called. The flag stays set, for the baseline compiler would leave the run loop slow for as long
+  // as one call of it lasts: there is no on-stack replacement of WebAssembly.
   setFlagsFromString('--no-liftoff');
-  try {
-    loaded = {
-      fault: compile('fault.wasm'),
-      core: compile('core.wasm'),
-      interpreter: compile('interpreter.wasm'),
-    };
-  } finally {
-    setFlagsFromString('--liftoff');
-  }
+  loaded = {
+    fault: compile('fault.wasm'),
+    core: compile('core.wasm'),
+    interpreter: compile('interpreter.wasm'),
+  };
   return loaded;
 }

@@ -27,12 +27,22 @@ export interface Label {
 
 const emptyBlock = 0x40;
 
+type LocalPools = Record<WasmType, { locals: number[]; used: number }>;
+
 export class Code {
   bytes = new Bytes();
   private prologueBytes: Bytes | undefined;
   private readonly localTypes: WasmType[] = [];
   private readonly paramCount: number;
   private depth = 0;
+  private readonly sharedLocals: LocalPools = {
+    i32: { locals: [], used: 0 },
+    i64: { locals: [], used: 0 },
+    f32: { locals: [], used: 0 },
+    f64: { locals: [], used: 0 },
+    v128: { locals: [], used: 0 },
+  };
+  private pools: LocalPools | undefined;
 
   constructor(params: readonly WasmType[]) {
     this.paramCount = params.length;
@@ -42,10 +52,27 @@ export class Code {
     return localAt(type, index);
   }
 
-  /** A new local, 0 at first. */
+  /** A new local; 0 at first, except inside of `sharingLocals`. */
   local<T extends WasmType>(type: T): Local<T> {
+    const pool = this.pools?.[type];
+    if (pool !== undefined) {
+      const free = pool.locals[pool.used++];
+      if (free !== undefined) return localAt(type, free);
+      this.localTypes.push(type);
+      pool.locals.push(this.paramCount + this.localTypes.length - 1);
+      return localAt(type, this.paramCount + this.localTypes.length - 1);
+    }
     this.localTypes.push(type);
     return localAt(type, this.paramCount + this.localTypes.length - 1);
+  }
+
+  /** Locals made in `body` may be those of an earlier `body`: a function of many independent parts needs few. */
+  sharingLocals(body: () => void): void {
+    if (this.pools !== undefined) throw new Error('sharingLocals does not nest');
+    for (const pool of Object.values(this.sharedLocals)) pool.used = 0;
+    this.pools = this.sharedLocals;
+    body();
+    this.pools = undefined;
   }
 
   /** Evaluates `expr` now; the result can be used any number of times. Constants stay constants. */
