@@ -64,7 +64,10 @@ export class Checker {
     const node = this.nodes.get(record.id);
     if (node === undefined || !node.up || node.frozen || node.impaired) return;
     if (now - node.impairedUntil > HEALTHY_MS && node.agent.incarnation === record.incarnation)
-      throw new Violation('healthy-fenced', `${record.id} was fenced by ${record.fencedBy ?? '?'} though it was well`);
+      throw new Violation(
+        'healthy-fenced',
+        `${record.id} was fenced by ${record.fencedBy ?? '?'} though it was well`,
+      );
   }
 
   /** The writer was told that a checkpoint is durable. */

@@ -10,8 +10,10 @@ function impair(world: World, node: SimNode, lastsMs: number, begin: () => void,
   if (node.impaired || !node.up) return;
   node.impaired = true;
   begin();
+  let over = false;
   const stop = (): void => {
-    if (!node.impaired) return;
+    if (over) return;
+    over = true;
     end();
     node.impaired = false;
     node.impairedUntil = world.scheduler.now;
@@ -40,28 +42,54 @@ function victim(world: World): SimNode {
 const crash: Fault = (world) => {
   const node = victim(world);
   world.trace(`FAULT crash ${node.id}`);
-  impair(world, node, world.random.between(100, 12_000), () => node.crash(), () => node.restart());
+  impair(
+    world,
+    node,
+    world.random.between(100, 12_000),
+    () => node.crash(),
+    () => node.restart(),
+  );
 };
 
 const freeze: Fault = (world) => {
   const node = victim(world);
   world.trace(`FAULT freeze ${node.id}`);
-  impair(world, node, world.random.between(500, 12_000), () => node.freeze(), () => node.thaw());
+  impair(
+    world,
+    node,
+    world.random.between(500, 12_000),
+    () => node.freeze(),
+    () => node.thaw(),
+  );
 };
 
-const road = (kind: Road): Fault => (world) => {
-  const node = victim(world);
-  world.trace(`FAULT store ${kind} for ${node.id}`);
-  const { roads } = world.store;
-  impair(world, node, world.random.between(500, 12_000), () => roads.set(node.id, kind), () => roads.delete(node.id));
-};
+const road =
+  (kind: Road): Fault =>
+  (world) => {
+    const node = victim(world);
+    world.trace(`FAULT store ${kind} for ${node.id}`);
+    const { roads } = world.store;
+    impair(
+      world,
+      node,
+      world.random.between(500, 12_000),
+      () => roads.set(node.id, kind),
+      () => roads.delete(node.id),
+    );
+  };
 
 const outage: Fault = (world) => {
   world.trace('FAULT store cut for all');
   const lasts = world.random.between(1000, 8000);
   const { roads } = world.store;
   for (const node of world.nodes.values())
-    impair(world, node, lasts, () => roads.set(node.id, 'cut'), () => roads.delete(node.id));
+    impair(
+      world,
+      node,
+      lasts,
+      () => roads.set(node.id, 'cut'),
+      () => roads.delete(node.id),
+    );
 };
 
 /** Cuts one node, one direction of it, or the cluster in two. */
@@ -116,7 +144,7 @@ export function planFaults(world: World, fromMs: number, untilMs: number): void 
   const { random, scheduler } = world;
   const kinds = all.filter(() => random.chance(0.4));
   if (kinds.length === 0) kinds.push(random.pick(all));
-  const count = random.integer(1, 10);
+  const count = random.integer(2, 16);
   for (let i = 0; i < count; i++) {
     const fault = random.pick(kinds);
     scheduler.after(random.between(fromMs, untilMs), () => {

@@ -11,6 +11,8 @@ interface Guest {
   sequence: number;
   paused: boolean;
   stopping: boolean;
+  /** It has executed since it was resumed. */
+  begun: boolean;
 }
 
 const STEP_MS = 50;
@@ -41,7 +43,9 @@ export class SimGuests {
     if (guest === undefined || guest.stopping) return;
     this.#guests.delete(guest.vmId);
     const { vmId, epoch } = guest;
-    this.#node.local(() => this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the emulator crashed' }));
+    this.#node.local(() =>
+      this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the emulator crashed' }),
+    );
   }
 
   do(effect: Effect): void {
@@ -107,7 +111,8 @@ export class SimGuests {
       const lineage = cell.value.lineage.map((entry) => (entry.epoch === epoch ? { epoch, from } : entry));
       return store.swap(key, { ...cell.value, lineage }, cell.version) !== undefined;
     };
-    const failed = (): void => this.#tell({ type: 'not-raised', vmId, attempt, reason: 'the store did not take it' });
+    const failed = (): void =>
+      this.#tell({ type: 'not-raised', vmId, attempt, reason: 'the store did not take it' });
     store.operate(
       this.#node.id,
       apply,
@@ -118,7 +123,9 @@ export class SimGuests {
           fix,
           this.#node.bound((fixed) => {
             if (!('ok' in fixed) || !fixed.ok) return failed();
-            this.#node.world.trace(`${this.#node.id} raised ${vmId} to ${String(epoch)} at ${scheduler.now.toFixed(0)}`);
+            this.#node.world.trace(
+              `${this.#node.id} raised ${vmId} to ${String(epoch)} at ${scheduler.now.toFixed(0)}`,
+            );
             this.#tell({ type: 'raised', vmId, attempt, epoch });
           }),
         );
@@ -127,7 +134,7 @@ export class SimGuests {
   }
 
   #run(vm: ProtectedVm, epoch: number, paused: boolean): void {
-    const { store, random, scheduler, checker } = this.#node.world;
+    const { store, random, scheduler } = this.#node.world;
     const vmId = vm.id;
     const begin = this.#node.bound((from: Checkpoint | null) => {
       if (this.#guests.has(vmId)) return;
@@ -137,7 +144,6 @@ export class SimGuests {
       }
       const warm = from !== null && from.boot >= vm.boot;
       const steps = warm ? from.steps : 0;
-      checker.resumed(vmId, vm.boot, steps);
       const guest: Guest = {
         vmId,
         epoch,
@@ -146,6 +152,7 @@ export class SimGuests {
         sequence: from?.sequence ?? 0,
         paused,
         stopping: false,
+        begun: false,
       };
       this.#guests.set(vmId, guest);
       this.#live(guest);
@@ -153,10 +160,18 @@ export class SimGuests {
     });
     store.operate(
       this.#node.id,
-      () => store.get<Owner>(`owner/${vmId}`)?.value.lineage.find((entry) => entry.epoch === epoch)?.from ?? null,
+      () =>
+        store.get<Owner>(`owner/${vmId}`)?.value.lineage.find((entry) => entry.epoch === epoch)?.from ?? null,
       this.#node.bound((result) => {
         if ('ok' in result) scheduler.after(random.between(5, 80), () => begin(result.ok));
-        else this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the checkpoint could not be read' });
+        else
+          this.#tell({
+            type: 'stopped',
+            vmId,
+            epoch,
+            kind: 'failed',
+            reason: 'the checkpoint could not be read',
+          });
       }),
     );
   }
@@ -168,6 +183,8 @@ export class SimGuests {
     const turn = this.#node.bound(() => {
       if (this.#guests.get(guest.vmId) !== guest || guest.stopping) return;
       if (!guest.paused && this.#node.clock < this.#until) {
+        if (!guest.begun) checker.resumed(guest.vmId, guest.boot, guest.steps);
+        guest.begun = true;
         guest.steps++;
         checker.executed(this.#node.id, guest.vmId, guest.epoch, scheduler.now);
       }
@@ -249,7 +266,8 @@ export class SimGuests {
       this.#node.id,
       () => {
         const cell = store.get<Owner>(key);
-        if (cell?.value.epoch !== epoch || cell.value.state !== 'owned') return false;
+        if (cell?.value.epoch !== epoch || cell.value.state !== 'owned' || cell.value.node !== this.#node.id)
+          return false;
         return store.swap(key, { ...cell.value, state: 'released' }, cell.version) !== undefined;
       },
       this.#node.bound((result) => {
@@ -270,7 +288,9 @@ export class SimGuests {
         const owner: Owner = { state: 'deleted', epoch, node: this.#node.id, incarnation: 0, lineage: [] };
         return store.swap(key, owner, cell?.version) !== undefined;
       },
-      this.#node.bound((result) => this.#tell({ type: 'tombstoned', vmId, done: 'ok' in result && result.ok })),
+      this.#node.bound((result) =>
+        this.#tell({ type: 'tombstoned', vmId, done: 'ok' in result && result.ok }),
+      ),
     );
   }
 }
@@ -282,7 +302,10 @@ function newest(manifests: readonly Checkpoint[], lineage: Owner['lineage']): Ch
   if (last === undefined) return null;
   let best: Checkpoint | null = last.from ?? null;
   for (const manifest of manifests) {
-    if (manifest.epoch === last.epoch && (best === null || best.epoch < manifest.epoch || manifest.sequence > best.sequence))
+    if (
+      manifest.epoch === last.epoch &&
+      (best === null || best.epoch < manifest.epoch || manifest.sequence > best.sequence)
+    )
       best = manifest;
   }
   return best;

@@ -147,7 +147,9 @@ export class SimNode {
       case 'answer':
         return world.answered(effect.answer);
       case 'log':
-        return world.trace(`${this.id} ${effect.entry.event} ${effect.entry.vm ?? effect.entry.node ?? ''}: ${effect.entry.reason}`);
+        return world.trace(
+          `${this.id} ${effect.entry.event} ${effect.entry.vm ?? effect.entry.node ?? ''}: ${effect.entry.reason}`,
+        );
       case 'name-in-use':
       case 'left':
         return;
@@ -173,7 +175,9 @@ export class SimNode {
     store.operate(
       this.id,
       () => [...this.world.nodes.keys()].filter((id) => store.cells.has(nodeKey(id))),
-      this.bound((result) => this.handle({ type: 'records', purpose, nodes: 'ok' in result ? result.ok : undefined })),
+      this.bound((result) =>
+        this.handle({ type: 'records', purpose, nodes: 'ok' in result ? result.ok : undefined }),
+      ),
     );
   }
 
@@ -181,13 +185,16 @@ export class SimNode {
     const { store, checker, scheduler } = this.world;
     const apply = (): { version: string } | undefined => {
       const landed = store.swap(key, value, expected);
-      if (landed !== undefined && 'state' in value && value.state === 'fenced') checker.fenced(value, scheduler.now);
+      if (landed !== undefined && 'state' in value && value.state === 'fenced')
+        checker.fenced(value, scheduler.now);
       return landed;
     };
     const done = this.bound((result: Done<{ version: string } | undefined>) => {
       let outcome: WriteOutcome;
       if ('error' in result) outcome = { result: result.error };
-      else outcome = result.ok === undefined ? { result: 'conflict' } : { result: 'done', version: result.ok.version };
+      else
+        outcome =
+          result.ok === undefined ? { result: 'conflict' } : { result: 'done', version: result.ok.version };
       this.handle({ type: 'written', purpose, outcome });
     });
     store.operate(this.id, apply, done);

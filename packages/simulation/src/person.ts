@@ -112,7 +112,10 @@ export class Person {
     for (const [vmId, wanted] of this.desired) {
       const vm = list.vms[vmId];
       if (vm === undefined || (vm.desired !== wanted && !this.#busy.has(vmId)))
-        throw new Violation('acknowledged', `${vmId} was asked to be ${wanted}, the list says ${vm?.desired ?? 'nothing'}`);
+        throw new Violation(
+          'acknowledged',
+          `${vmId} was asked to be ${wanted}, the list says ${vm?.desired ?? 'nothing'}`,
+        );
     }
   }
 }

@@ -63,7 +63,8 @@ function runToEnd(world: World, person: Person): void {
     if (trouble === undefined) wellSince ??= scheduler.now;
     else wellSince = undefined;
     if (wellSince !== undefined && scheduler.now - wellSince >= WELL_FOR_MS) ended = true;
-    if (trouble !== undefined && scheduler.now > FAULTS_UNTIL_MS + BOUND_MS) throw new Violation('liveness', trouble);
+    if (trouble !== undefined && scheduler.now > FAULTS_UNTIL_MS + BOUND_MS)
+      throw new Violation('liveness', trouble);
     scheduler.after(250, look);
   };
   scheduler.after(FAULTS_UNTIL_MS + 1, look);
@@ -81,7 +82,8 @@ function unwell(world: World, person: Person): string | undefined {
   if (masters.length !== 1) return `${String(masters.length)} masters`;
   const [master] = masters;
   for (const peer of master!.agent.peers.values())
-    if (peer.state !== 'alive') return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
+    if (peer.state !== 'alive' && peer.state !== 'maintenance')
+      return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
   for (const vm of Object.values(list.vms)) {
     const ranAgo = scheduler.now - (checker.lastRun.get(vm.id) ?? -Infinity);
     if (vm.desired === 'running') {

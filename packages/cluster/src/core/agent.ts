@@ -28,7 +28,9 @@ import {
   ping,
 } from './membership.ts';
 import {
+  askToGiveUp,
   driveVms,
+  giveUp,
   mayTake,
   notRaised,
   ownerNodeRead,
@@ -134,6 +136,8 @@ function messageHeard(context: Context, from: string, message: Message): void {
       releaseHeard(context, message.vmId);
       driveVms(context);
       return;
+    case 'give-up':
+      return giveUp(context, message.vmId, message.epoch);
     case 'command':
       return commanded(context, message.id, message.command, from);
     case 'answer':
@@ -156,6 +160,7 @@ function recordRead(context: Context, event: Extract<Event, { type: 'record' }>)
       return ownerNodeRead(context, purpose, outcome);
     case 'confirm-stopped-node':
       if (mayTake(purpose.owner, found(outcome))) stopConfirmed(context, purpose.vmId, false);
+      else askToGiveUp(context, purpose.vmId, purpose.owner);
       return;
     default:
   }

@@ -181,8 +181,30 @@ export function ownerNodeRead(
   const local = current(context, purpose, 'checking');
   if (local === undefined) return;
   const node = outcome.result === 'found' ? outcome.value : undefined;
-  if (!mayTake(purpose.owner, node)) wait(context, local);
-  else raise(context, local, purpose.owner.epoch);
+  if (!mayTake(purpose.owner, node)) {
+    askToGiveUp(context, local.vmId, purpose.owner);
+    wait(context, local);
+    return;
+  }
+  raise(context, local, purpose.owner.epoch);
+}
+
+/** A raise whose answer was lost can leave an owner that knows nothing of it. */
+export function askToGiveUp(context: Context, vmId: string, owner: OwnerView): void {
+  const { state } = context;
+  if (owner.node === state.id) giveUp(context, vmId, owner.epoch);
+  else
+    context.out.push({
+      type: 'send',
+      to: owner.node,
+      message: { type: 'give-up', vmId, epoch: owner.epoch },
+    });
+}
+
+/** Safe whenever we do not have the VM: the swap gives up exactly this epoch of this session. */
+export function giveUp(context: Context, vmId: string, epoch: number): void {
+  if (context.state.local.has(vmId)) return;
+  context.out.push({ type: 'release', vmId, epoch });
 }
 
 function raise(context: Context, local: LocalVm, expectedEpoch: number): void {

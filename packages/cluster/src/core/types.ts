@@ -58,6 +58,8 @@ export type Message =
     }
   | { type: 'list'; list: ProtectedList } // pushed by the master: a hint that saves a read
   | { type: 'released'; vmId: string }
+  /** You own this VM under this epoch: give it up, should you not run it. */
+  | { type: 'give-up'; vmId: string; epoch: number }
   | { type: 'command'; id: string; command: Command }
   | { type: 'answer'; answer: CommandAnswer };
 
