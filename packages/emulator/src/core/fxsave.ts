@@ -27,7 +27,16 @@ import {
   ModeKey_codeMask,
 } from './generated/layout';
 import { raise, raiseError } from './fault';
-import { probeRead, probeWrite, readLinear16, readLinear32, readLinear64, writeLinear16, writeLinear32, writeLinear64 } from './memory';
+import {
+  probeRead,
+  probeWrite,
+  readLinear16,
+  readLinear32,
+  readLinear64,
+  writeLinear16,
+  writeLinear32,
+  writeLinear64,
+} from './memory';
 import { Extended } from './softfloat-80';
 import { Kind } from './softfloat-state';
 import { mxcsrMask } from './sse-state';
@@ -179,7 +188,7 @@ function checkXsave(cpu: i32, address: i64): void {
 function x87IsInitial(cpu: i32): bool {
   if (load<i32>(cpu + Cpu_fcw) != 0x37f || load<i32>(cpu + Cpu_fsw) != 0) return false;
   if (load<u64>(cpu + Cpu_ftags) != 0x0101_0101_0101_0101) return false;
-  let any = load<i64>(cpu + Cpu_fip) | load<i64>(cpu + Cpu_fdp) | <i64>load<i32>(cpu + Cpu_fop);
+  let any = load<i64>(cpu + Cpu_fip) | load<i64>(cpu + Cpu_fdp) | (<i64>load<i32>(cpu + Cpu_fop));
   any |= <i64>(load<i32>(cpu + Cpu_fcs) | load<i32>(cpu + Cpu_fds));
   for (let i = 0; i < 16; i++) any |= load<i64>(cpu + Cpu_fpr + (i << 3));
   return any == 0;
@@ -253,7 +262,12 @@ function fullTags(cpu: i32): i32 {
     if (load<u8>(cpu + Cpu_ftags + i) == 0) {
       const signExponent = <i32>load<u16>(register, 8);
       const kind = Extended.kindOf(load<u64>(register), signExponent);
-      tag = kind == Kind.zero ? 1 : kind == Kind.finite && signExponent & 0x7fff && <i64>load<u64>(register) < 0 ? 0 : 2;
+      tag =
+        kind == Kind.zero
+          ? 1
+          : kind == Kind.finite && signExponent & 0x7fff && <i64>load<u64>(register) < 0
+            ? 0
+            : 2;
     }
     tags |= tag << (i << 1);
   }

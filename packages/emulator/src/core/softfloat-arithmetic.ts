@@ -202,7 +202,7 @@ export class Arithmetic {
   private static integerRoot(high: u64, low: u64): void {
     // 2^31 <= sqrt(high) <= 2^32, so that the estimate without its last bit fits 63 bits.
     const estimate = sqrt<f64>(<f64>high) * two31;
-    let root: u64 = estimate >= two63 ? u64.MAX_VALUE : <u64>estimate << 1;
+    let root: u64 = estimate >= two63 ? u64.MAX_VALUE : (<u64>estimate) << 1;
     // One Newton step: the remainder fits in about 78 bits, so its upper bits in an f64 suffice.
     Wide.multiply(root, root);
     let restLow = low - Wide.low;

@@ -7,15 +7,15 @@ import { Wide } from './softfloat-wide';
 export class Convert {
   /** Single to extended, with invalid and denormal flags, as FLD m32 and the arithmetic with an m32 operand see it. */
   static fromSingle(bits: u32, quiets: bool): void {
-    const sign = <i32>(bits >> 16) & 0x8000;
-    const exponent = <i32>(bits >> 23) & 0xff;
+    const sign = (<i32>(bits >> 16)) & 0x8000;
+    const exponent = (<i32>(bits >> 23)) & 0xff;
     const fraction: u64 = (bits & 0x7f_ffff) as u64;
     Convert.widen(sign, exponent, 0xff, fraction << 41, 127, quiets);
   }
 
   static fromDouble(bits: u64, quiets: bool): void {
-    const sign = <i32>(bits >> 48) & 0x8000;
-    const exponent = <i32>(bits >> 52) & 0x7ff;
+    const sign = (<i32>(bits >> 48)) & 0x8000;
+    const exponent = (<i32>(bits >> 52)) & 0x7ff;
     Convert.widen(sign, exponent, 0x7ff, (bits << 12) & 0xffff_ffff_ffff_f000, 1023, quiets);
   }
 
@@ -47,7 +47,7 @@ export class Convert {
       Extended.zero(0);
       return;
     }
-    const magnitude = value < 0 ? <u64>(-value) : <u64>value;
+    const magnitude = value < 0 ? <u64>-value : <u64>value;
     const shift = <i32>clz(magnitude);
     Extended.set(magnitude << shift, (value < 0 ? 0x8000 : 0) | (exponentBias + 63 - shift));
   }
@@ -64,13 +64,13 @@ export class Convert {
   private static narrow(sig: u64, se: i32, precision: i32, bias: i32, exponentBits: i32): u64 {
     const fractionBits = precision - 1;
     const sign = (<u64>((se >> 15) & 1)) << (fractionBits + exponentBits);
-    const top: u64 = ((<u64>1 << exponentBits) - 1) << fractionBits;
+    const top: u64 = (((<u64>1) << exponentBits) - 1) << fractionBits;
     const kind = Extended.kindOf(sig, se);
     if (kind == Kind.zero) return sign;
     if (kind == Kind.infinity) return sign | top;
     if (kind == Kind.invalid) {
       Soft.flags |= Exception.invalid;
-      return (<u64>1 << (fractionBits + exponentBits)) | top | (<u64>1 << (fractionBits - 1));
+      return ((<u64>1) << (fractionBits + exponentBits)) | top | ((<u64>1) << (fractionBits - 1));
     }
     if (kind >= Kind.quietNan) {
       if (kind == Kind.signalingNan) Soft.flags |= Exception.invalid;
@@ -90,7 +90,7 @@ export class Convert {
     const fractionBits = precision - 1;
     const sign = (<u64>Soft.sign) << (fractionBits + exponentBits);
     if (Soft.kind == Kind.zero) return sign;
-    if (Soft.kind == Kind.infinity) return sign | (((<u64>1 << exponentBits) - 1) << fractionBits);
+    if (Soft.kind == Kind.infinity) return sign | ((((<u64>1) << exponentBits) - 1) << fractionBits);
     const biased: u64 = <i64>Soft.high < 0 ? <u64>(Soft.exponent + bias) : 0;
     return sign | (biased << fractionBits) | ((Soft.high << 1) >> (64 - fractionBits));
   }
@@ -100,7 +100,7 @@ export class Convert {
    * and the invalid flag when it doesn't fit.
    */
   static toInteger(sig: u64, se: i32, bits: i32): i64 {
-    const indefinite: i64 = <i64>(<u64>0xffff_ffff_ffff_ffff << (bits - 1));
+    const indefinite: i64 = <i64>((<u64>0xffff_ffff_ffff_ffff) << (bits - 1));
     const kind = Extended.kindOf(sig, se);
     if (kind == Kind.zero) return 0;
     if (kind != Kind.finite) {
@@ -113,7 +113,7 @@ export class Convert {
 
   /** The same for the unpacked finite operand a. */
   static finiteToInteger(bits: i32): i64 {
-    const indefinite: i64 = <i64>(<u64>0xffff_ffff_ffff_ffff << (bits - 1));
+    const indefinite: i64 = <i64>((<u64>0xffff_ffff_ffff_ffff) << (bits - 1));
     if (Soft.aExponent >= 64) {
       Soft.flags |= Exception.invalid;
       return indefinite;
@@ -131,7 +131,7 @@ export class Convert {
         return indefinite;
       }
     }
-    const limit: u64 = <u64>1 << (bits - 1);
+    const limit: u64 = (<u64>1) << (bits - 1);
     if (magnitude > limit || (magnitude == limit && !Soft.aSign)) {
       Soft.flags |= Exception.invalid;
       Soft.roundedUp = 0;

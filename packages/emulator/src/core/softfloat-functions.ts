@@ -78,7 +78,7 @@ export class Functions {
     // atan(q) = atan(c) + atan((q - c) / (1 + q c)) with c = i / 8 next to q
     let index = 0;
     const exponent = Num.exponent(0);
-    if (exponent >= -4) index = <i32>((Num.high(0) >> (59 - exponent)) + 1) >> 1;
+    if (exponent >= -4) index = (<i32>((Num.high(0) >> (59 - exponent)) + 1)) >> 1;
     if (index > 0) {
       Num.fromInteger(5, index);
       Num.scale(5, -3);

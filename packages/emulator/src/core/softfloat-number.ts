@@ -11,17 +11,39 @@ const slots = memory.data(slotBytes * 16);
 
 /** Significands and exponents: ln 2, log2 e, pi, then atan(i / 8) for i = 1 to 8. */
 const constants = memory.data<u64>([
-  0xb172_17f7_d1cf_79ab, 0xc9e3_b398_03f2_f6af, <u64>-1, // ln2
-  0xb8aa_3b29_5c17_f0bb, 0xbe87_fed0_691d_3e89, 0, // log2e
-  0xc90f_daa2_2168_c234, 0xc4c6_628b_80dc_1cd1, 1, // pi
-  0xfead_d4d5_617b_6e32, 0xc897_989f_3e88_8ef8, -4, // atan1
-  0xfadb_afc9_6406_eb15, 0x6dc7_9ef5_f7a2_17e6, -3, // atan2
-  0xb7b0_ca0f_26f7_8473, 0x8aa3_2122_dcfe_4483, -2, // atan3
-  0xed63_382b_0dda_7b45, 0x6fe4_45ec_bc3a_8d03, -2, // atan4
-  0x8f00_5d5e_f7f5_9f9b, 0x5c83_5e16_65c4_3748, <u64>-1, // atan5
-  0xa4bc_7d19_34f7_0924, 0x19a8_7f2a_457d_ac9f, <u64>-1, // atan6
-  0xb805_3e2b_c231_9e73, 0xcb2d_a552_10a4_443d, <u64>-1, // atan7
-  0xc90f_daa2_2168_c234, 0xc4c6_628b_80dc_1cd1, <u64>-1, // atan8
+  0xb172_17f7_d1cf_79ab,
+  0xc9e3_b398_03f2_f6af,
+  <u64>-1, // ln2
+  0xb8aa_3b29_5c17_f0bb,
+  0xbe87_fed0_691d_3e89,
+  0, // log2e
+  0xc90f_daa2_2168_c234,
+  0xc4c6_628b_80dc_1cd1,
+  1, // pi
+  0xfead_d4d5_617b_6e32,
+  0xc897_989f_3e88_8ef8,
+  -4, // atan1
+  0xfadb_afc9_6406_eb15,
+  0x6dc7_9ef5_f7a2_17e6,
+  -3, // atan2
+  0xb7b0_ca0f_26f7_8473,
+  0x8aa3_2122_dcfe_4483,
+  -2, // atan3
+  0xed63_382b_0dda_7b45,
+  0x6fe4_45ec_bc3a_8d03,
+  -2, // atan4
+  0x8f00_5d5e_f7f5_9f9b,
+  0x5c83_5e16_65c4_3748,
+  <u64>-1, // atan5
+  0xa4bc_7d19_34f7_0924,
+  0x19a8_7f2a_457d_ac9f,
+  <u64>-1, // atan6
+  0xb805_3e2b_c231_9e73,
+  0xcb2d_a552_10a4_443d,
+  <u64>-1, // atan7
+  0xc90f_daa2_2168_c234,
+  0xc4c6_628b_80dc_1cd1,
+  <u64>-1, // atan8
 ]);
 
 export class Constant {
@@ -174,7 +196,10 @@ export class Num {
     }
     const divisor = Num.high(b);
     // 2^126 / divisor: 63 to 64 bits of the reciprocal, in (2^62, 2^63].
-    const estimate = divisor == 0x8000_0000_0000_0000 ? 0x8000_0000_0000_0000 : Wide.divide(0x4000_0000_0000_0000, 0, divisor);
+    const estimate =
+      divisor == 0x8000_0000_0000_0000
+        ? 0x8000_0000_0000_0000
+        : Wide.divide(0x4000_0000_0000_0000, 0, divisor);
     Num.setNormalized(15, Num.sign(b), -Num.exponent(b), estimate, 0);
     for (let i = 0; i < 2; i++) {
       // r += r * (1 - b * r)

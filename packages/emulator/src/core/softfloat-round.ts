@@ -65,6 +65,15 @@ export class Round {
         Soft.flags |= Exception.underflow;
         if (wraps) Soft.exponent += exponentWrap;
         if (Round.toPrecision(precision)) Soft.flags |= Exception.precision;
+        if (wraps && Soft.exponent < lowest) {
+          // Only FSCALE gets so far down; the result is then as with masked underflow.
+          Soft.flags |= Exception.precision;
+          Soft.high = 0;
+          Soft.low = 1;
+          Soft.exponent = lowest;
+          Round.toPrecision(precision);
+          if (Soft.high == 0) Soft.kind = Kind.zero;
+        }
         return;
       }
       if (tiny && Soft.flushToZero) {
@@ -94,6 +103,12 @@ export class Round {
     if ((Soft.masks & Exception.overflow) == 0) {
       if (wraps) Soft.exponent -= exponentWrap;
       if (inexact) Soft.flags |= Exception.precision;
+      if (wraps && Soft.exponent > highest) {
+        // Only FSCALE gets so far up: infinity, whatever the rounding.
+        Soft.flags |= Exception.precision;
+        Soft.kind = Kind.infinity;
+        Soft.roundedUp = 1;
+      }
       return;
     }
     Soft.flags |= Exception.precision;

@@ -43,13 +43,13 @@ export class Scalar {
     let bias: i32;
     if (bytes == 8) {
       Scalar.sign = <i32>(bits >> 63);
-      exponent = <i32>(bits >> 52) & 0x7ff;
+      exponent = (<i32>(bits >> 52)) & 0x7ff;
       fraction = bits << 12;
       top = 0x7ff;
       bias = 1023;
     } else {
-      Scalar.sign = <i32>(bits >> 31) & 1;
-      exponent = <i32>(bits >> 23) & 0xff;
+      Scalar.sign = (<i32>(bits >> 31)) & 1;
+      exponent = (<i32>(bits >> 23)) & 0xff;
       fraction = bits << 41;
       top = 0xff;
       bias = 127;
@@ -126,7 +126,8 @@ export class Scalar {
       return Scalar.propagateNan(a, c, bytes);
     }
     // A division by zero is reported without the denormal operand.
-    if (denormal && !(operation == Operation.divide && Soft.bKind == Kind.zero)) Soft.flags |= Exception.denormal;
+    if (denormal && !(operation == Operation.divide && Soft.bKind == Kind.zero))
+      Soft.flags |= Exception.denormal;
     if (isMinMax) return Scalar.minMax(operation, a, c, bytes);
     if (operation == Operation.add) Arithmetic.add(0);
     else if (operation == Operation.subtract) Arithmetic.add(1);

@@ -128,7 +128,10 @@ export function sseToIntegers(cpu: i32, bytes: i32, lanes: i32, truncates: i32):
   const base = cpu + Cpu_scratch;
   store<u64>(base + result, 0, 8);
   for (let i = 0; i < lanes; i++) {
-    store<i32>(base + result + i * 4, <i32>Scalar.toInteger(lane(base + source + i * bytes, bytes), bytes, 32));
+    store<i32>(
+      base + result + i * 4,
+      <i32>Scalar.toInteger(lane(base + source + i * bytes, bytes), bytes, 32),
+    );
   }
   Sse.leave(cpu);
 }

@@ -41,7 +41,8 @@ export class Sse {
     let flags = Soft.flags;
     if (flags & Exception.before & ~Soft.masks) flags &= Exception.before;
     store<i32>(cpu + Cpu_mxcsr, load<i32>(cpu + Cpu_mxcsr) | flags);
-    if (flags & ~Soft.masks) raise(cpu, load<i64>(cpu + Cpu_cr4) & cr4OsXmmExceptions ? Vector_xm : Vector_ud);
+    if (flags & ~Soft.masks)
+      raise(cpu, load<i64>(cpu + Cpu_cr4) & cr4OsXmmExceptions ? Vector_xm : Vector_ud);
   }
 }
 
@@ -70,5 +71,6 @@ export function loadMxcsr(cpu: i32, value: i32): void {
 export function maskedMove(cpu: i32, address: i64, value: i32, mask: i32, bytes: i32): void {
   // All of it must be writable, whatever the mask (SDM leaves open whether bytes that are not chosen fault).
   probeWrite(cpu, address, bytes);
-  for (let i = 0; i < bytes; i++) if (load<u8>(mask + i) & 0x80) writeLinear8(cpu, address + i, load<u8>(value + i));
+  for (let i = 0; i < bytes; i++)
+    if (load<u8>(mask + i) & 0x80) writeLinear8(cpu, address + i, load<u8>(value + i));
 }

@@ -6,7 +6,8 @@ const resultOffset: i32 = 32;
 
 /** Element `index` of a string of bytes or words, signed or not. */
 function element(address: i32, index: i32, format: i32): i32 {
-  if (format & 1) return format & 2 ? <i32>load<i16>(address + index * 2) : <i32>load<u16>(address + index * 2);
+  if (format & 1)
+    return format & 2 ? <i32>load<i16>(address + index * 2) : <i32>load<u16>(address + index * 2);
   return format & 2 ? <i32>load<i8>(address + index) : <i32>load<u8>(address + index);
 }
 
@@ -33,7 +34,8 @@ function aggregate(a: i32, aLength: i32, c: i32, cLength: i32, control: i32): i3
   for (let j = 0; j < count; j++) {
     let hit = false;
     if (mode == 0) {
-      for (let i = 0; i < aLength && j < cLength; i++) hit = hit || element(a, i, format) == element(c, j, format);
+      for (let i = 0; i < aLength && j < cLength; i++)
+        hit = hit || element(a, i, format) == element(c, j, format);
     } else if (mode == 1) {
       for (let i = 0; i + 1 < aLength && j < cLength; i += 2) {
         const value = element(c, j, format);
@@ -121,6 +123,6 @@ export function sseHorizontalMinimum(cpu: i32): void {
   let index = 0;
   for (let i = 1; i < 8; i++) if (load<u16>(source + i * 2) < load<u16>(source + index * 2)) index = i;
   const result = cpu + Cpu_scratch + resultOffset;
-  store<u64>(result, <u64>load<u16>(source + index * 2) | (<u64>index << 16));
+  store<u64>(result, (<u64>load<u16>(source + index * 2)) | ((<u64>index) << 16));
   store<u64>(result, 0, 8);
 }

@@ -25,7 +25,13 @@ function compute(operation: i32, aSig: u64, aSe: i32, bSig: u64, bSe: i32): void
 }
 
 /** ST(destination) = ST(destination) op ST(source), then `pops` pops. `operation` is the reg field: 0 1 4 5 6 7. */
-export function x87ArithmeticRegister(cpu: i32, operation: i32, destination: i32, source: i32, pops: i32): void {
+export function x87ArithmeticRegister(
+  cpu: i32,
+  operation: i32,
+  destination: i32,
+  source: i32,
+  pops: i32,
+): void {
   if (X87.isEmpty(cpu, destination) || X87.isEmpty(cpu, source)) {
     X87.underflowInto(cpu, destination, pops);
     return;
@@ -117,13 +123,25 @@ export function x87CompareRegister(cpu: i32, source: i32, pops: i32, quiet: i32)
   const a = X87.st(cpu, 0);
   const b = X87.st(cpu, source);
   X87.enter(cpu);
-  const conditions = Extended.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), quiet != 0);
+  const conditions = Extended.compare(
+    load<u64>(a),
+    load<u16>(a, 8),
+    load<u64>(b),
+    load<u16>(b, 8),
+    quiet != 0,
+  );
   completeCompare(cpu, conditions, pops);
 }
 
 function compareOperand(cpu: i32, pops: i32): void {
   const a = X87.st(cpu, 0);
-  const conditions = Extended.compare(load<u64>(a), load<u16>(a, 8), Soft.significand, Soft.signExponent, false);
+  const conditions = Extended.compare(
+    load<u64>(a),
+    load<u16>(a, 8),
+    Soft.significand,
+    Soft.signExponent,
+    false,
+  );
   completeCompare(cpu, conditions, pops);
 }
 

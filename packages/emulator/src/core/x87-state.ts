@@ -182,10 +182,10 @@ export class X87 {
     for (let i = 0; i < pops; i++) X87.pop(cpu);
   }
 
-  /** End of a load: flags, then, unless refused, a push of the packed result. */
+  /** End of a load: flags, then a push of the packed result; only an unmasked invalid operation (not a denormal) stops it. */
   static completePush(cpu: i32): void {
     X87.leave(cpu);
-    if (!X87.refused()) X87.push(cpu);
+    if ((Soft.flags & Exception.invalid & ~Soft.masks) == 0) X87.push(cpu);
   }
 
   /** True when there is no room for a push; the stack overflow is then already dealt with. */

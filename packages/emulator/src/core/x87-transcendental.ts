@@ -60,6 +60,7 @@ function powerMinusOne(significand: u64, signExponent: i32): void {
     return;
   }
   if (Soft.aExponent == 0) {
+    Soft.flags |= Exception.precision;
     if (Soft.aSign) Extended.set(integerBit, 0xbffe);
     else Extended.set(integerBit, 0x3fff);
     return;
@@ -219,7 +220,8 @@ function arctangent(): void {
     return;
   }
   const steep =
-    Soft.bExponent > Soft.aExponent || (Soft.bExponent == Soft.aExponent && Soft.bSignificand > Soft.aSignificand);
+    Soft.bExponent > Soft.aExponent ||
+    (Soft.bExponent == Soft.aExponent && Soft.bSignificand > Soft.aSignificand);
   Num.set(7, 0, Soft.aExponent, Soft.aSignificand, 0);
   Num.set(8, 0, Soft.bExponent, Soft.bSignificand, 0);
   if (steep) Num.divide(0, 7, 8);

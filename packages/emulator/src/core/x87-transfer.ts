@@ -137,7 +137,7 @@ export function x87StoreExtended(cpu: i32, address: i64): void {
 export function x87StoreInteger(cpu: i32, address: i64, bytes: i32, pops: i32, truncates: i32): void {
   probeWrite(cpu, address, bytes);
   const bits = bytes << 3;
-  let value: i64 = <i64>(<u64>0xffff_ffff_ffff_ffff << (bits - 1));
+  let value: i64 = <i64>((<u64>0xffff_ffff_ffff_ffff) << (bits - 1));
   if (X87.isEmpty(cpu, 0)) {
     if (!X87.underflow(cpu)) return;
   } else {
@@ -188,7 +188,7 @@ export function x87StoreBcd(cpu: i32, address: i64): void {
         low |= (magnitude % 10) << shift;
         magnitude /= 10;
       }
-      high = sign | <i32>(magnitude % 10) | (<i32>(magnitude / 10) << 4);
+      high = sign | (<i32>(magnitude % 10)) | ((<i32>(magnitude / 10)) << 4);
     }
     if (storeRefused(cpu)) return;
   }

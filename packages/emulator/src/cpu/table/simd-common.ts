@@ -23,7 +23,8 @@ export const reversed =
 export const unary = (opcode: number, a: V128): V128 => x.simd('v128', opcode, [a]);
 export const binary = (opcode: number, a: V128, c: V128): V128 => x.simd('v128', opcode, [a, c]);
 /** i8x16.shuffle: bytes 0-15 are those of a, 16-31 those of c. */
-export const shuffle = (a: V128, c: V128, lanes: readonly number[]): V128 => x.simd('v128', 13, [a, c], lanes);
+export const shuffle = (a: V128, c: V128, lanes: readonly number[]): V128 =>
+  x.simd('v128', 13, [a, c], lanes);
 export const swizzle = (a: V128, indices: V128): V128 => x.simd('v128', 14, [a, indices]);
 export const splat8 = (a: I32): V128 => x.simd('v128', 15, [a]);
 export const splat32 = (a: I32): V128 => x.simd('v128', 17, [a]);

@@ -28,7 +28,8 @@ const toScratch = (b: InstructionBuilder, a: V128, c: V128): void => {
 const fromScratch = (b: InstructionBuilder): V128 => b.field('v128', scratchResult, 16);
 
 /** Nearest, all masked, no DAZ, PE set: flags can only stay as they are. */
-const quietEnvironment = (b: InstructionBuilder): I32 => x.eq(x.and(b.field('i32', Cpu.mxcsr), 0x7fe0), 0x1fa0);
+const quietEnvironment = (b: InstructionBuilder): I32 =>
+  x.eq(x.and(b.field('i32', Cpu.mxcsr), 0x7fe0), 0x1fa0);
 
 /** SIMD opcodes of the format. */
 interface Format {
@@ -62,7 +63,10 @@ function noDenormal(f: Format, a: V128): V128 {
 /** All lanes of r have a safe, finite magnitude. */
 function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
   const magnitude = b.let(unary(f.abs, r));
-  return and(binary(f.ge, magnitude, splatConstant(f.bytes, f.safe)), binary(f.lt, magnitude, splatConstant(f.bytes, f.infinity)));
+  return and(
+    binary(f.ge, magnitude, splatConstant(f.bytes, f.safe)),
+    binary(f.lt, magnitude, splatConstant(f.bytes, f.infinity)),
+  );
 }
 
 const allTrue = (f: Format, a: V128): I32 => x.simd('i32', f.allTrue, [a]);
@@ -87,7 +91,14 @@ const operations: readonly Arithmetic[] = [
  * The result lanes of a op c. Scalar instructions pass vectors that repeat the scalar, so that one path serves both.
  * MIN and MAX are WebAssembly's pseudo-minimum with operands exchanged: the second operand unless the first is smaller.
  */
-function compute(b: InstructionBuilder, o: Arithmetic, bytes: Bytes, scalar: boolean, a: V128, c: V128): V128 {
+function compute(
+  b: InstructionBuilder,
+  o: Arithmetic,
+  bytes: Bytes,
+  scalar: boolean,
+  a: V128,
+  c: V128,
+): V128 {
   const f = formatOf(bytes);
   const opcode = o.simd[bytes === 4 ? 0 : 1];
   const isRoot = o.digit === 1;
@@ -109,7 +120,8 @@ function compute(b: InstructionBuilder, o: Arithmetic, bytes: Bytes, scalar: boo
 const splat = (bytes: Bytes, value: Int): V128 => x.simd('v128', bytes === 4 ? 17 : 18, [value]);
 
 /** A scalar operand repeated in all lanes. */
-const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): V128 => b.let(splat(bytes, b.read(index)));
+const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): V128 =>
+  b.let(splat(bytes, b.read(index)));
 
 /** Stores the low lane of `value` into the destination, the rest stays. */
 function writeScalar(b: InstructionBuilder, bytes: Bytes, value: V128): void {
@@ -157,7 +169,13 @@ const horizontal =
     const a = readRegister(b, 0);
     const even = bytes === 4 ? even4 : even8;
     const first = b.let(shuffle(a, c, even));
-    const second = b.let(shuffle(a, c, even.map((i) => i + bytes)));
+    const second = b.let(
+      shuffle(
+        a,
+        c,
+        even.map((i) => i + bytes),
+      ),
+    );
     b.writeVector(0, compute(b, o, bytes, false, first, second));
   };
 const alternating =
@@ -253,7 +271,14 @@ const toInteger =
     beginSse(b, bytes === 4 ? sse : sse2);
     const source = b.let(b.unsigned64(b.read(1)));
     const bits = b.size * 8;
-    const value = b.callValue('i64', 'sseToInteger', source, x.i32(bytes), x.i32(bits), x.i32(truncates ? 1 : 0));
+    const value = b.callValue(
+      'i64',
+      'sseToInteger',
+      source,
+      x.i32(bytes),
+      x.i32(bits),
+      x.i32(truncates ? 1 : 0),
+    );
     b.write(0, b.size === 8 ? value : x.wrap(value));
   };
 const convertScalar =
@@ -330,8 +355,20 @@ const conversions: RowDraft[] = [
   row('F2 0F 2D', 'CVTSD2SI', 'Gy,Wq', sizes, toInteger(8, false)),
   row('F3 0F 5A', 'CVTSS2SD', 'Vq,Wd', {}, convertScalar(4)),
   row('F2 0F 5A', 'CVTSD2SS', 'Vd,Wq', {}, convertScalar(8)),
-  row('NP 0F 5A', 'CVTPS2PD', 'Vx,Wq', {}, convertHalf(sse2, (b) => b.call('sseConvertPacked', x.i32(4)))),
-  row('66 0F 5A', 'CVTPD2PS', 'Vx,Wx', wide, convertPacked(sse2, (b) => b.call('sseConvertPacked', x.i32(8)))),
+  row(
+    'NP 0F 5A',
+    'CVTPS2PD',
+    'Vx,Wq',
+    {},
+    convertHalf(sse2, (b) => b.call('sseConvertPacked', x.i32(4))),
+  ),
+  row(
+    '66 0F 5A',
+    'CVTPD2PS',
+    'Vx,Wx',
+    wide,
+    convertPacked(sse2, (b) => b.call('sseConvertPacked', x.i32(8))),
+  ),
   row('NP 0F 5B', 'CVTDQ2PS', 'Vx,Wx', wide, convertPacked(sse2, callFromIntegers(4, 4))),
   row('66 0F 5B', 'CVTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, false))),
   row('F3 0F 5B', 'CVTTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, true))),
@@ -398,7 +435,13 @@ const compareStrings =
     }
   };
 const stringRows = (['PCMPESTRM', 'PCMPESTRI', 'PCMPISTRM', 'PCMPISTRI'] as const).map((name, n) =>
-  row(`66 0F 3A 6${n}`, name, 'Vx,Wx,Ib', n < 2 ? { sizes: [4, 8] } : {}, compareStrings(n < 2, (n & 1) === 1)),
+  row(
+    `66 0F 3A 6${n}`,
+    name,
+    'Vx,Wx,Ib',
+    n < 2 ? { sizes: [4, 8] } : {},
+    compareStrings(n < 2, (n & 1) === 1),
+  ),
 );
 
 export const rows: RowDraft[] = [
@@ -426,9 +469,27 @@ export const rows: RowDraft[] = [
   row('66 0F 3A 09', 'ROUNDPD', 'Vx,Wx,Ib', wide, round(8, false)),
   row('66 0F 3A 0A', 'ROUNDSS', 'Vd,Wd,Ib', {}, round(4, true)),
   row('66 0F 3A 0B', 'ROUNDSD', 'Vq,Wq,Ib', {}, round(8, true)),
-  row('66 0F 3A 40', 'DPPS', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(4)))),
-  row('66 0F 3A 41', 'DPPD', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(8)))),
-  row('66 0F 3A 42', 'MPSADBW', 'Vx,Wx,Ib', wide, withImmediate(sse41, (b, i) => b.call('sseMultipleSums', i))),
+  row(
+    '66 0F 3A 40',
+    'DPPS',
+    'Vx,Wx,Ib',
+    wide,
+    withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(4))),
+  ),
+  row(
+    '66 0F 3A 41',
+    'DPPD',
+    'Vx,Wx,Ib',
+    wide,
+    withImmediate(sse41, (b, i) => b.call('sseDotProduct', i, x.i32(8))),
+  ),
+  row(
+    '66 0F 3A 42',
+    'MPSADBW',
+    'Vx,Wx,Ib',
+    wide,
+    withImmediate(sse41, (b, i) => b.call('sseMultipleSums', i)),
+  ),
   row('66 0F 38 41', 'PHMINPOSUW', 'Vx,Wx', wide, (b) => {
     beginSse(b, sse41);
     b.setField(scratchSource, b.readVector(1), 16);

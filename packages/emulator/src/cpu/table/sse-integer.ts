@@ -22,7 +22,10 @@ function packed(feature: number, operation: Operation): Semantics {
     beginSse(b, feature);
     const c = b.readVector(1);
     const a = readRegister(b, 0);
-    b.writeVector(0, operation(a, c, (v) => b.let(v)));
+    b.writeVector(
+      0,
+      operation(a, c, (v) => b.let(v)),
+    );
   };
 }
 
@@ -33,12 +36,20 @@ function packedMmx(feature: number, operation: Operation): Semantics {
     const c = readLow(b, 1);
     const a = readLow(b, 0);
     enterMmx(b);
-    writeMmx(b, 0, lane64(operation(a, c, (v) => b.let(v)), 0));
+    writeMmx(
+      b,
+      0,
+      lane64(
+        operation(a, c, (v) => b.let(v)),
+        0,
+      ),
+    );
   };
 }
 
 /** Low halves of a and c as one vector: what narrowing and pairwise operations of MMX work on. */
-const joined = (a: V128, c: V128): V128 => shuffle(a, c, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
+const joined = (a: V128, c: V128): V128 =>
+  shuffle(a, c, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
 const overJoined =
   (opcode: number): Operation =>
   (a, c, bind) => {
@@ -62,7 +73,11 @@ const unpack =
 const multiplyHigh =
   (low: number, high: number): Packed =>
   (a, c) =>
-    shuffle(binary(low, a, c), binary(high, a, c), [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31]);
+    shuffle(
+      binary(low, a, c),
+      binary(high, a, c),
+      [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31],
+    );
 
 const lowDoublewords = (): V128 => splatConstant(8, 0xffff_ffffn);
 const multiplyUnsigned32: Packed = (a, c) => binary(213, and(a, lowDoublewords()), and(c, lowDoublewords()));
@@ -93,7 +108,11 @@ const horizontalMmx =
   };
 
 const multiplyAddUnsignedSigned: Packed = (a, c) => {
-  const even = binary(149, and(a, splatConstant(2, 0xff)), x.simd('v128', 140, [x.simd('v128', 139, [c, x.i32(8)]), x.i32(8)]));
+  const even = binary(
+    149,
+    and(a, splatConstant(2, 0xff)),
+    x.simd('v128', 140, [x.simd('v128', 139, [c, x.i32(8)]), x.i32(8)]),
+  );
   const odd = binary(149, x.simd('v128', 141, [a, x.i32(8)]), x.simd('v128', 140, [c, x.i32(8)]));
   return binary(143, even, odd);
 };
@@ -166,7 +185,12 @@ const withSse2: readonly Entry[] = [
   ['FB', 'PSUBQ', op(209)],
 ];
 const withSsse3: readonly Entry[] = [
-  ['38 00', 'PSHUFB', (a, c) => swizzle(a, and(c, splatConstant(1, 0x8f))), (a, c) => swizzle(a, and(c, splatConstant(1, 0x87)))],
+  [
+    '38 00',
+    'PSHUFB',
+    (a, c) => swizzle(a, and(c, splatConstant(1, 0x8f))),
+    (a, c) => swizzle(a, and(c, splatConstant(1, 0x87))),
+  ],
   ['38 01', 'PHADDW', horizontal(142, evens16, odds16), horizontalMmx(142, evens16, odds16)],
   ['38 02', 'PHADDD', horizontal(174, evens32, odds32), horizontalMmx(174, evens32, odds32)],
   ['38 03', 'PHADDSW', horizontal(143, evens16, odds16), horizontalMmx(143, evens16, odds16)],
@@ -314,7 +338,10 @@ export const pair32 = (imm: I64, at: number): I64 =>
   x.add(x.mul(x.or(selector(imm, at, 0), selector(imm, at + 2, 32)), 0x04040404n), 0x0302_0100_0302_0100n);
 const four16 = (imm: I64): I64 =>
   x.add(
-    x.mul(x.or(x.or(selector(imm, 0, 0), selector(imm, 2, 16)), x.or(selector(imm, 4, 32), selector(imm, 6, 48))), 0x0202n),
+    x.mul(
+      x.or(x.or(selector(imm, 0, 0), selector(imm, 2, 16)), x.or(selector(imm, 4, 32), selector(imm, 6, 48))),
+      0x0202n,
+    ),
     0x0100_0100_0100_0100n,
   );
 const immediate64 = (b: InstructionBuilder): I64 => b.let(x.extendU(immediateByte(b)));
@@ -330,9 +357,27 @@ const lowIndices = (): I64 => x.i64(0x0706_0504_0302_0100n);
 const highIndices = (): I64 => x.i64(0x0f0e_0d0c_0b0a_0908n);
 
 const shuffleRows = [
-  row('66 0F 70', 'PSHUFD', 'Vx,Wx,Ib', { aligned: true }, shuffleImmediate((imm) => v64(pair32(imm, 0), pair32(imm, 4)))),
-  row('F2 0F 70', 'PSHUFLW', 'Vx,Wx,Ib', { aligned: true }, shuffleImmediate((imm) => v64(four16(imm), highIndices()))),
-  row('F3 0F 70', 'PSHUFHW', 'Vx,Wx,Ib', { aligned: true }, shuffleImmediate((imm) => v64(lowIndices(), x.add(four16(imm), 0x0808_0808_0808_0808n)))),
+  row(
+    '66 0F 70',
+    'PSHUFD',
+    'Vx,Wx,Ib',
+    { aligned: true },
+    shuffleImmediate((imm) => v64(pair32(imm, 0), pair32(imm, 4))),
+  ),
+  row(
+    'F2 0F 70',
+    'PSHUFLW',
+    'Vx,Wx,Ib',
+    { aligned: true },
+    shuffleImmediate((imm) => v64(four16(imm), highIndices())),
+  ),
+  row(
+    'F3 0F 70',
+    'PSHUFHW',
+    'Vx,Wx,Ib',
+    { aligned: true },
+    shuffleImmediate((imm) => v64(lowIndices(), x.add(four16(imm), 0x0808_0808_0808_0808n))),
+  ),
   row('NP 0F 70', 'PSHUFW', 'Pq,Qq,Ib', {}, (b) => {
     beginMmx(b, sse);
     const c = readLow(b, 1);
@@ -444,8 +489,12 @@ export const rows: RowDraft[] = [
   ...both(withSse, sse, sse2),
   ...both(withSse2, sse2, sse2),
   ...both(withSsse3, ssse3, ssse3),
-  ...xmmOnly.map(([opcode, name, feature, operation]) => row(`66 0F ${opcode}`, name, 'Vx,Wx', { aligned: true }, packed(feature, operation))),
-  ...singleLogic.map(([opcode, name, operation]) => row(`NP 0F ${opcode}`, name, 'Vx,Wx', { aligned: true }, packed(sse, operation))),
+  ...xmmOnly.map(([opcode, name, feature, operation]) =>
+    row(`66 0F ${opcode}`, name, 'Vx,Wx', { aligned: true }, packed(feature, operation)),
+  ),
+  ...singleLogic.map(([opcode, name, operation]) =>
+    row(`NP 0F ${opcode}`, name, 'Vx,Wx', { aligned: true }, packed(sse, operation)),
+  ),
   ...unpackLowMmx,
   ...shiftRows,
   ...shuffleRows,

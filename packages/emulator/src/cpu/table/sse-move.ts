@@ -5,7 +5,16 @@ import type { InstructionBuilder } from '../builder.ts';
 import { Cpu, CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, RowOptions, Semantics } from './row.ts';
-import { beginMmx, beginSse, enterMmx, immediateByte, shuffle, splat64, v64, writeMmx } from './simd-common.ts';
+import {
+  beginMmx,
+  beginSse,
+  enterMmx,
+  immediateByte,
+  shuffle,
+  splat64,
+  v64,
+  writeMmx,
+} from './simd-common.ts';
 
 const { sse, sse2, sse3, sse41 } = CpuFeature;
 const alignedOption: RowOptions = { aligned: true };
@@ -18,9 +27,16 @@ const moveVector =
   };
 
 /** Load and store forms of a 16-byte move. */
-function vectorMoves(name: string, feature: number, o: { load: string; store: string; aligned: boolean }): RowDraft[] {
+function vectorMoves(
+  name: string,
+  feature: number,
+  o: { load: string; store: string; aligned: boolean },
+): RowDraft[] {
   const options = o.aligned ? alignedOption : {};
-  return [row(o.load, name, 'Vx,Wx', options, moveVector(feature)), row(o.store, name, 'Wx,Vx', options, moveVector(feature))];
+  return [
+    row(o.load, name, 'Vx,Wx', options, moveVector(feature)),
+    row(o.store, name, 'Wx,Vx', options, moveVector(feature)),
+  ];
 }
 
 const storeOnly = (opcode: string, name: string, feature: number): RowDraft =>
@@ -80,7 +96,9 @@ const loadZeroExtended =
   };
 
 const lowOfRegister = (b: InstructionBuilder, index: number, bytes: number): Int =>
-  (bytes === 8 ? b.let(x.load('i64', 8, b.registerAddress(index))) : b.let(x.load('i32', 4, b.registerAddress(index)))) as Int;
+  (bytes === 8
+    ? b.let(x.load('i64', 8, b.registerAddress(index)))
+    : b.let(x.load('i32', 4, b.registerAddress(index)))) as Int;
 
 /** MOVD and MOVQ to a general register or memory. */
 const storeLow: Semantics = (b) => {
@@ -193,7 +211,9 @@ const extract =
   (b) => {
     beginSse(b, sse41);
     const address = laneAddress(b, 1, bytes, 16);
-    const value = b.let((bytes === 8 ? x.load('i64', 8, address) : x.load('i32', bytes, address)) as I32) as Int;
+    const value = b.let(
+      (bytes === 8 ? x.load('i64', 8, address) : x.load('i32', bytes, address)) as I32,
+    ) as Int;
     if (b.isMemory || bytes >= 4) b.write(0, value);
     else b.code.store(8, b.registerAddress(0), x.extendU(value as I32));
   };

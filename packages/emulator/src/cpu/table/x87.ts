@@ -62,7 +62,8 @@ const withRegister = (name: CoreFunctionName, ...args: readonly number[]): Seman
 /** The memory operand as the core takes it: bits of m32 and m64, sign-extended m16int. */
 function memoryValue(b: InstructionBuilder, signed: boolean): I32 | I64 {
   const value = b.read(0);
-  return (signed && b.operandBytes(0) === 2 ? b.let(x.extend16S(value as I32)) : b.let(value as I32)) as I32 | I64;
+  return (signed && b.operandBytes(0) === 2 ? b.let(x.extend16S(value as I32)) : b.let(value as I32)) as
+    I32 | I64;
 }
 
 interface Source {
@@ -73,10 +74,34 @@ interface Source {
   prefix: string;
 }
 const sources: readonly Source[] = [
-  { opcode: 'D8', operand: 'Md', arithmetic: 'x87ArithmeticSingle', compare: 'x87CompareSingle', prefix: 'F' },
-  { opcode: 'DC', operand: 'Mq', arithmetic: 'x87ArithmeticDouble', compare: 'x87CompareDouble', prefix: 'F' },
-  { opcode: 'DA', operand: 'Md', arithmetic: 'x87ArithmeticInteger', compare: 'x87CompareInteger', prefix: 'FI' },
-  { opcode: 'DE', operand: 'Mw', arithmetic: 'x87ArithmeticInteger', compare: 'x87CompareInteger', prefix: 'FI' },
+  {
+    opcode: 'D8',
+    operand: 'Md',
+    arithmetic: 'x87ArithmeticSingle',
+    compare: 'x87CompareSingle',
+    prefix: 'F',
+  },
+  {
+    opcode: 'DC',
+    operand: 'Mq',
+    arithmetic: 'x87ArithmeticDouble',
+    compare: 'x87CompareDouble',
+    prefix: 'F',
+  },
+  {
+    opcode: 'DA',
+    operand: 'Md',
+    arithmetic: 'x87ArithmeticInteger',
+    compare: 'x87CompareInteger',
+    prefix: 'FI',
+  },
+  {
+    opcode: 'DE',
+    operand: 'Mw',
+    arithmetic: 'x87ArithmeticInteger',
+    compare: 'x87CompareInteger',
+    prefix: 'FI',
+  },
 ];
 const names = ['ADD', 'MUL', 'COM', 'COMP', 'SUB', 'SUBR', 'DIV', 'DIVR'] as const;
 
@@ -246,7 +271,12 @@ const control =
 const environmentSizes: RowOptions = { sizes: [2, 4, 8] };
 /** Bytes of an environment, and of one with the eight registers. */
 const environmentBytes = (b: InstructionBuilder): number => (b.size === 2 ? 14 : 28);
-const image = (name: CoreFunctionName, access: 'read' | 'write', registers: boolean, waits: boolean): Semantics =>
+const image = (
+  name: CoreFunctionName,
+  access: 'read' | 'write',
+  registers: boolean,
+  waits: boolean,
+): Semantics =>
   control(waits, (b) => {
     const la = b.linearAddress(environmentBytes(b) + (registers ? 80 : 0), access);
     b.call(name, la, x.i32(b.size));
@@ -261,14 +291,50 @@ const controls: RowDraft[] = [
   row('D9 /6', 'FNSTENV', 'M', environmentSizes, image('x87StoreEnvironment', 'write', false, false)),
   row('DD /4', 'FRSTOR', 'M', environmentSizes, image('x87Restore', 'read', true, true)),
   row('DD /6', 'FNSAVE', 'M', environmentSizes, image('x87Save', 'write', true, false)),
-  row('D9 /5', 'FLDCW', 'Mw', {}, control(true, (b) => b.call('x87LoadControl', b.read(0)))),
-  row('D9 /7', 'FNSTCW', 'Mw', {}, control(false, (b) => b.write(0, b.field('i32', Cpu.fcw)))),
-  row('DD /7', 'FNSTSW', 'Mw', {}, control(false, (b) => b.write(0, b.field('i32', Cpu.fsw)))),
-  row('DF E0', 'FNSTSW', 'AX', {}, control(false, (b) => b.write(0, b.field('i32', Cpu.fsw)))),
+  row(
+    'D9 /5',
+    'FLDCW',
+    'Mw',
+    {},
+    control(true, (b) => b.call('x87LoadControl', b.read(0))),
+  ),
+  row(
+    'D9 /7',
+    'FNSTCW',
+    'Mw',
+    {},
+    control(false, (b) => b.write(0, b.field('i32', Cpu.fcw))),
+  ),
+  row(
+    'DD /7',
+    'FNSTSW',
+    'Mw',
+    {},
+    control(false, (b) => b.write(0, b.field('i32', Cpu.fsw))),
+  ),
+  row(
+    'DF E0',
+    'FNSTSW',
+    'AX',
+    {},
+    control(false, (b) => b.write(0, b.field('i32', Cpu.fsw))),
+  ),
   row('DB E0', 'FNENI', '', {}, control(false, nothing)),
   row('DB E1', 'FNDISI', '', {}, control(false, nothing)),
-  row('DB E2', 'FNCLEX', '', {}, control(false, (b) => b.call('x87ClearExceptions'))),
-  row('DB E3', 'FNINIT', '', {}, control(false, (b) => b.call('x87Initialize'))),
+  row(
+    'DB E2',
+    'FNCLEX',
+    '',
+    {},
+    control(false, (b) => b.call('x87ClearExceptions')),
+  ),
+  row(
+    'DB E3',
+    'FNINIT',
+    '',
+    {},
+    control(false, (b) => b.call('x87Initialize')),
+  ),
   row('DB E4', 'FNSETPM', '', {}, control(false, nothing)),
   row('9B', 'WAIT', '', {}, (b) => {
     b.if(x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.waitNotAvailable), () => b.raise('nm'));
