@@ -2,7 +2,7 @@
 // known, packed, put. Memory is bounded by the pool's limit and by the packs that are being put.
 import type { CheckpointKey } from '../encryption.ts';
 import { newNonce, type StorageHost } from '../host.ts';
-import { StorageError } from '../errors.ts';
+import { isStoreError, StorageError } from '../errors.ts';
 import type { SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { packName, packsPrefix, type CheckpointId } from './keys.ts';
@@ -131,6 +131,20 @@ export class PageStage {
     for (const pageSize of [...this.#open.keys()]) await this.#close(pageSize);
     while (this.#puts.size > 0) await Promise.race(this.#puts);
     this.#check();
+  }
+
+  /** Gives the attempt up: removes what it stored, as well as that goes. Nothing names it, and nothing else would collect it soon. */
+  async abandon(): Promise<void> {
+    while (this.#puts.size > 0) await Promise.race(this.#puts);
+    const prefix = packsPrefix(this.#options.vmId);
+    const names = [...this.#refs.values()]
+      .filter((ref) => ref !== undefined)
+      .map(({ name }) => prefix + name);
+    try {
+      await this.#options.store.delete(names);
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+    }
   }
 
   /** A pack that the staged changes name. */

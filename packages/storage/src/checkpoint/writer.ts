@@ -82,6 +82,7 @@ export class CheckpointWriter {
   #chainLength: number;
   #carry: MachineSnapshot | undefined;
   #pending: Pending | undefined;
+  #fullNext = false;
   #fenced: StorageError | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -159,6 +160,8 @@ export class CheckpointWriter {
       await this.#settle();
       return await this.#attempt(whole);
     } catch (error) {
+      // On a full disk the chain of deltas must end, so that what it holds can be collected.
+      if (isStoreError(error, 'FULL')) this.#fullNext = true;
       if (error instanceof StorageError && error.code === 'FENCED') {
         this.#fenced = error;
         this.#carry = undefined;
@@ -179,14 +182,7 @@ export class CheckpointWriter {
       key: this.#options.key,
       retrier: this.#retrier,
     });
-    const staged: StagedSpace[] = [];
-    for (const space of snapshot.spaces)
-      staged.push(await stage.addSpace(this.#shape(space), space, this.#maps));
-    const copies = this.#needsFullMap(staged) ? staged.map((space) => this.#changed(space, true)) : undefined;
-    if (copies !== undefined) await this.#repack(copies, stage);
-    await stage.finish();
-    await this.#retrier.run('flush', () => this.#store.flush());
-
+    const { staged, copies } = await this.#stagePages(snapshot, stage);
     const { head, body, maps } = this.#compose(snapshot, id, staged, copies, stage);
     const bytes = encodeManifest(head, body, { key: this.#options.key, host: this.#host });
     const key = manifestKey(this.vmId, id);
@@ -197,12 +193,35 @@ export class CheckpointWriter {
       this.#table = stage.committedTable([...this.#maps.values()], counted ? this.#table.uses : undefined);
       this.#parent = id;
       this.#chainLength = head.chainLength;
+      if (head.map === 'full') this.#fullNext = false;
     };
     // From here on the checkpoint may come to exist whatever this call reports.
     this.#pending = { id, key, body: bytes, nonce: head.nonce, commit };
     this.#carry = undefined;
     await this.#settle();
     return { id, map: head.map, counts: head.counts, manifestBytes: bytes.length };
+  }
+
+  /** Stores the pages of an attempt, or what of them was stored goes again. */
+  async #stagePages(
+    snapshot: MachineSnapshot,
+    stage: PageStage,
+  ): Promise<{ staged: StagedSpace[]; copies: PageMap[] | undefined }> {
+    try {
+      const staged: StagedSpace[] = [];
+      for (const space of snapshot.spaces)
+        staged.push(await stage.addSpace(this.#shape(space), space, this.#maps));
+      const copies = this.#needsFullMap(staged)
+        ? staged.map((space) => this.#changed(space, true))
+        : undefined;
+      if (copies !== undefined) await this.#repack(copies, stage);
+      await stage.finish();
+      await this.#retrier.run('flush', () => this.#store.flush());
+      return { staged, copies };
+    } catch (error) {
+      await stage.abandon();
+      throw error;
+    }
   }
 
   #shape(space: { name: string; pageSize: number; pageCount: number }): MapSpace {
@@ -288,7 +307,8 @@ export class CheckpointWriter {
   }
 
   #needsFullMap(staged: StagedSpace[]): boolean {
-    if (this.#parent === null || this.#chainLength >= (this.#options.fullMapEvery ?? 32)) return true;
+    if (this.#fullNext || this.#parent === null || this.#chainLength >= (this.#options.fullMapEvery ?? 32))
+      return true;
     return staged.some(({ fresh }) => fresh);
   }
 

@@ -44,6 +44,10 @@ const HEADER_BYTES = 48;
 const NONCE_BYTES = 16;
 const NO_NONCE = Buffer.alloc(NONCE_BYTES);
 const TEMPORARY = '.tmp';
+/** Files that only take room: on a full disk one of them makes way for a record, so that leases and collection go on. */
+const RESERVE = '.reserve';
+const RESERVE_FILES = 16;
+const RESERVE_BYTES = 64 << 10;
 /** Every so many swaps of a record its old versions are looked at. */
 const COLLECT_EVERY = 16;
 
@@ -79,6 +83,7 @@ export class FileStore implements ObjectStore {
   readonly #options: Required<FileStoreOptions>;
   readonly #folders = new Set<string>();
   readonly #unsynced = new Set<string>();
+  #reserveUsed = false;
   #closed = false;
 
   private constructor(root: string, options: FileStoreOptions) {
@@ -98,6 +103,7 @@ export class FileStore implements ObjectStore {
     await guard(root, 'not-applied', async () => {
       await mkdir(join(store.#root, TEMPORARY), { recursive: true });
       await store.#clearTemporary();
+      await store.#fillReserve();
     });
     return store;
   }
@@ -148,6 +154,7 @@ export class FileStore implements ObjectStore {
         this.#unsynced.delete(`${path}~`);
       });
     }
+    if (keys.length > 0 && this.#reserveUsed) await this.#fillReserve();
   }
 
   async flush(): Promise<void> {
@@ -261,9 +268,9 @@ export class FileStore implements ObjectStore {
   }
 
   async #linkNew(key: string, path: string, bytes: Uint8Array): Promise<void> {
-    const temporary = await this.#writeTemporary(bytes, true);
+    const temporary = await this.#withReserve(bytes, () => this.#writeTemporary(bytes, true));
     try {
-      await this.#makeFolder(dirname(path));
+      await this.#withReserve(bytes, () => this.#makeFolder(dirname(path)));
       await this.#options.beforeLink();
       await link(temporary, path);
     } catch (error) {
@@ -274,6 +281,40 @@ export class FileStore implements ObjectStore {
       await rm(temporary, { force: true });
     }
     await syncPath(dirname(path));
+  }
+
+  /** Runs `work`; on a full disk gives reserve files up for it, one after another, if what is written is as small as a record. */
+  async #withReserve<T>(bytes: Uint8Array, work: () => Promise<T>): Promise<T> {
+    const folder = join(this.#root, RESERVE);
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const full = storeError(folder, error, 'not-applied').code === 'FULL';
+        const [file] = full && bytes.length <= RESERVE_BYTES ? await readdir(folder).catch(() => []) : [];
+        if (file === undefined) throw error;
+        this.#reserveUsed = true;
+        await rm(join(folder, file), { force: true });
+      }
+    }
+  }
+
+  /** Makes the reserve files that are missing, as far as there is room. */
+  async #fillReserve(): Promise<void> {
+    const folder = join(this.#root, RESERVE);
+    const zeros = new Uint8Array(RESERVE_BYTES);
+    try {
+      await mkdir(folder, { recursive: true });
+      for (let i = 0; i < RESERVE_FILES; i++) {
+        const path = join(folder, String(i).padStart(2, '0'));
+        if ((await sizeOf(path)) === RESERVE_BYTES - HEADER_BYTES) continue;
+        await rename(await this.#writeTemporary(zeros, false), path);
+      }
+      this.#reserveUsed = false;
+    } catch (error) {
+      // Later, when something was deleted.
+      if (storeError(folder, error, 'not-applied').code !== 'FULL') throw error;
+    }
   }
 
   async #writeTemporary(bytes: Uint8Array, sync: boolean): Promise<string> {
@@ -350,7 +391,7 @@ export class FileStore implements ObjectStore {
 function keysIn(entries: Dirent[]): [string, boolean][] {
   const names = new Map<string, boolean>();
   for (const { name } of entries) {
-    if (name === TEMPORARY) continue;
+    if (name === TEMPORARY || name === RESERVE) continue;
     if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
     else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
     else names.set(`${name}/`, false);

@@ -53,6 +53,7 @@ export async function putRecord(
   const body = sealEnvelope(stamped, { magic: MAGIC, name: key, host });
   const condition = expected === undefined ? { ifAbsent: true } : { ifVersion: expected };
   let last: unknown;
+  let unknown = false;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (attempt > 0) await host.sleep(Math.min(1000, 20 * 2 ** attempt));
     try {
@@ -61,6 +62,7 @@ export async function putRecord(
     } catch (error) {
       last = error;
       if (!isStoreError(error)) throw error;
+      unknown ||= error.outcome === 'unknown' || error.code === 'CONFLICT';
       if (error.code !== 'CONFLICT' && error.outcome === 'not-applied' && !error.retryable) throw error;
     }
     const found = await readBack(store, key);
@@ -68,6 +70,8 @@ export async function putRecord(
     // Another's version is there, so no attempt of ours can land any more.
     if (found !== undefined && found.version !== expected) throw conflict(key);
   }
+  // Nothing was ever applied: say what is wrong.
+  if (!unknown) throw last;
   throw new StoreError('UNAVAILABLE', `${key}: cannot tell whether the change was made`, {
     outcome: 'unknown',
     cause: last,
