@@ -41,8 +41,8 @@ export function littleEndian(value: number, size: 2 | 4 | 8): Uint8Array {
 export class FwCfg extends StatefulDevice<State> {
   readonly name = 'fw-cfg';
   readonly ports = [
-    { first: Port.selector, last: Port.selector, width: 2 as const },
-    { first: Port.data, last: Port.data },
+    // The 16-bit selector covers the data port, which is a register of its own for bytes.
+    { first: Port.selector, last: Port.data, width: 2 as const },
     { first: Port.dmaHigh, last: Port.dmaLow + 3, width: 4 as const },
   ];
   readonly #memory: GuestMemory;
@@ -75,7 +75,7 @@ export class FwCfg extends StatefulDevice<State> {
   }
 
   #select(key: number): void {
-    this.state.selector = key & 0x3fff; // bits 14 and 15: write channel and architecture-local items, of which there are none
+    this.state.selector = key & 0xbfff; // bit 14 is the old write channel, bit 15 marks architecture-local items
     this.state.offset = 0;
   }
 
@@ -86,8 +86,7 @@ export class FwCfg extends StatefulDevice<State> {
   }
 
   readPort(port: number, size: AccessSize): number {
-    if (port === Port.selector && size === 1) return 0xff;
-    if (port === Port.selector) return 0xffff;
+    if (port === Port.selector) return size === 1 ? 0xff : 0xffff;
     if (port === Port.data) return this.#nextByte();
     if (size !== 4) return 0xffff_ffff;
     return swap32(dmaSignature[port >= Port.dmaLow ? 1 : 0]);

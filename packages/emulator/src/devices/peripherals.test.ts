@@ -194,19 +194,23 @@ describe('other devices', () => {
       items: new Map(),
       files: new Map([['etc/test', Uint8Array.of(7, 8, 9)]]),
     });
+    const bus = new Bus();
+    bus.attach(device);
     const text = (key: number, length: number): string => {
-      device.writePort(0x510, 2, key);
-      return String.fromCharCode(...Array.from({ length }, () => device.readPort(0x511, 1)));
+      bus.writePort(0x510, 2, key);
+      return String.fromCharCode(...Array.from({ length }, () => bus.readPort(0x511, 1)));
     };
     assert.equal(text(0, 4), 'QEMU');
+    assert.equal(text(0x19, 4), '\0\0\0\x01', 'one file');
     assert.ok(text(0x19, 68).includes('etc/test'));
+    assert.equal(text(0x8000, 4), '\0\0\0\0', 'architecture-local items are others');
     const request = new DataView(ram.buffer);
     request.setUint32(0x100, (0x20 << 16) | 8 | 2); // select file 0x20, read
     request.setUint32(0x104, 3);
     request.setUint32(0x10c, 0x200);
     const swapped = new DataView(new ArrayBuffer(4));
     swapped.setUint32(0, 0x100);
-    device.writePort(0x518, 4, swapped.getUint32(0, true));
+    bus.writePort(0x518, 4, swapped.getUint32(0, true));
     assert.deepEqual([...ram.subarray(0x200, 0x203)], [7, 8, 9]);
     assert.equal(request.getUint32(0x100), 0, 'done, no error');
   });
