@@ -317,6 +317,15 @@ class LoopWriter {
     leave(x.ne(this.field32(Cpu.halted), 0), ExitReason.halt);
   }
 
+  /** Not 0 when there may be more to do between blocks than to look at the deadline. */
+  unquiet(): I32 {
+    const { pendingVector, exitRequest, interruptShadow, nmiPending, intrPending, halted, stepMode } = Cpu;
+    return [exitRequest, interruptShadow, nmiPending, intrPending, halted, stepMode].reduce(
+      (all, field) => x.or(all, this.field32(field)),
+      x.xor(this.field32(pendingVector), -1),
+    );
+  }
+
   findBlock(): I32 {
     return callExpr('i32', this.loop.findBlock, this.cpu);
   }
@@ -346,10 +355,15 @@ function makeRun(code: Code, tag: number, w: LoopWriter, inline: readonly Inline
       () => {
         code.loop((next) => {
           code.set(w.record, 0);
-          w.exitChecks();
-          code.if(x.or(w.field32(Cpu.stepMode), w.field32(Cpu.interruptShadow)), () => {
-            w.stepOne();
-            code.br(next);
+          code.if(w.unquiet(), () => {
+            w.exitChecks();
+            code.if(x.or(w.field32(Cpu.stepMode), w.field32(Cpu.interruptShadow)), () => {
+              w.stepOne();
+              code.br(next);
+            });
+          });
+          code.if(x.leS(x.load('i64', 8, w.cpu, Cpu.remaining), 0), () => {
+            code.return(x.i32(ExitReason.deadline));
           });
           const first = code.variable(w.findBlock());
           code.set(
