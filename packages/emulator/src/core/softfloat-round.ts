@@ -66,13 +66,10 @@ export class Round {
         if (wraps) Soft.exponent += exponentWrap;
         if (Round.toPrecision(precision)) Soft.flags |= Exception.precision;
         if (wraps && Soft.exponent < lowest) {
-          // Only FSCALE gets so far down; the result is then as with masked underflow.
+          // Only FSCALE gets so far down: 0, whatever the rounding.
           Soft.flags |= Exception.precision;
-          Soft.high = 0;
-          Soft.low = 1;
-          Soft.exponent = lowest;
-          Round.toPrecision(precision);
-          if (Soft.high == 0) Soft.kind = Kind.zero;
+          Soft.kind = Kind.zero;
+          Soft.roundedUp = 0;
         }
         return;
       }

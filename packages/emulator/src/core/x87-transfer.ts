@@ -210,7 +210,7 @@ export function x87Remainder(cpu: i32, nearest: i32): void {
   X87.enter(cpu);
   const conditions = remainder(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), nearest != 0);
   X87.leave(cpu);
-  if (conditions < 0) store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) & ~Status.c2);
+  if (conditions < 0 || X87.refused()) store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) & ~Status.c2);
   if (X87.refused()) return;
   X87.write(cpu, 0);
   if (conditions >= 0) {
