@@ -51,7 +51,7 @@ const Offset = {
   options: 4,
   codeLength: 8,
   codeOffset: 12,
-  code: 16,
+  code: 212,
   gpr: 32,
   rflags: 160,
   rip: 168,
@@ -69,6 +69,10 @@ const Offset = {
 
 /** Run under TF and stop at the single-step trap; without it an INT3 follows the instruction and stops it. */
 export const optionTrapFlag = 1;
+/** The code is several instructions; they run until the INT3 behind them. */
+export const optionSequence = 2;
+
+export const maximumCodeBytes = 44;
 
 export type Mode = 16 | 32 | 64;
 
@@ -107,7 +111,7 @@ export class Case {
     return this.bytes.subarray(Offset.code, Offset.code + this.view.getUint32(Offset.codeLength, true));
   }
   set code(value: Uint8Array) {
-    this.bytes.fill(0, Offset.code, Offset.code + 16);
+    this.bytes.fill(0, Offset.code, Offset.code + maximumCodeBytes);
     this.bytes.set(value, Offset.code);
     this.view.setUint32(Offset.codeLength, value.length, true);
   }

@@ -4,7 +4,16 @@
  */
 import { Cpu, Segment, SegmentField, segmentBytes } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing.ts';
-import { Batch, type Case, type Mode, Place, segmentBase, Selector, vectorDone } from './case.ts';
+import {
+  Batch,
+  optionSequence,
+  type Case,
+  type Mode,
+  Place,
+  segmentBase,
+  Selector,
+  vectorDone,
+} from './case.ts';
 import type { Executor } from './fuzz-rows.ts';
 
 const ramBytes = 8 * 2 ** 20;
@@ -68,6 +77,8 @@ function makePageTables(test: TestCpu): void {
   test.write(pageTables + 4 * pageBytes, second);
 }
 
+/** Of a sequence, iterations of string instructions included. */
+const maximumSteps = 2000;
 const zeroPage = new Uint8Array(2 * pageBytes);
 
 class EmulatedProcessor {
@@ -223,6 +234,13 @@ class EmulatedProcessor {
     view.setBigInt64(cpu + Cpu.remaining, 1000n, true);
     this.#test.engine.core.writeFlags(cpu, before.rflags, -1);
     let faulted = this.#test.engine.stepRaw(cpu) !== 0;
+    if (before.options & optionSequence) {
+      const end = before.startRip + BigInt(before.code.length);
+      for (let turns = 0; !faulted && turns < maximumSteps; turns++) {
+        if (view.getBigUint64(cpu + Cpu.rip, true) === end) break;
+        faulted = this.#test.engine.stepRaw(cpu) !== 0;
+      }
+    }
     // A repeated string instruction is one instruction for the native side.
     for (let turns = 0; !faulted && before.options === 0 && turns < 40; turns++) {
       if (view.getBigUint64(cpu + Cpu.rip, true) !== before.startRip) break;

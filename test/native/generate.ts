@@ -82,7 +82,7 @@ function registerBits(register: Register): 16 | 32 | 64 {
 }
 
 /** Number of the general-purpose register that holds `register`. */
-function gprNumber(register: Register): number {
+export function gprNumber(register: Register): number {
   return RegisterExt.fullRegister(register) - Register.RAX;
 }
 
@@ -137,25 +137,34 @@ function targetFor(c: Case, memory: UsedMemory, row: RowInfo, random: Random): T
 }
 
 /** Rewrites the displacement of an operand that has no register to choose. */
-function patchDisplacement(c: Case, instruction: Instruction, encoded: Encoded, target: Target): void {
+function patchDisplacement(encoded: Encoded, ip: number, target: Target): void {
   if (encoded.displacementSize === 0 || encoded.displacementSize === 1) return;
-  const relative = instruction.isIpRelMemoryOperand;
-  const next = Number(c.startRip) + encoded.bytes.length;
+  const relative = encoded.instruction.isIpRelMemoryOperand;
+  const next = ip + encoded.bytes.length;
   const value = relative ? target.linear - target.segmentBase - next : target.linear - target.segmentBase;
-  const bytes = c.code;
-  for (let i = 0; i < encoded.displacementSize; i++)
-    bytes[encoded.displacementOffset + i] = i < 4 ? (value >> (8 * i)) & 0xff : value < 0 ? 0xff : 0;
+  for (let i = 0; i < encoded.displacementSize; i++) {
+    encoded.bytes[encoded.displacementOffset + i] = i < 4 ? (value >> (8 * i)) & 0xff : value < 0 ? 0xff : 0;
+  }
 }
 
-function placeMemory(c: Case, row: RowInfo, encoded: Encoded, random: Random): void {
+/**
+ * Chooses addresses of the instruction at `ip`: registers of `c` are set (those in `fixed` are kept, new ones are added), or the
+ * displacement in `encoded.bytes` is patched.
+ */
+export function placeMemory(
+  c: Case,
+  row: RowInfo,
+  encoded: Encoded,
+  ip: number,
+  random: Random,
+  fixed = new Set<number>(),
+): void {
   const instruction = encoded.instruction;
   const info = factory.info(instruction);
-  const fixed = new Set<number>();
-  if (!/^(PUSH|POP|CALL|RET|ENTER|LEAVE)/.test(row.mnemonic)) c.setGpr(4, c.gpr(4));
   for (const memory of info.usedMemory() as UsedMemory[]) {
     const target = targetFor(c, memory, row, random);
     const noRegister = memory.base === Register.None && memory.index === Register.None;
-    if (noRegister || instruction.isIpRelMemoryOperand) patchDisplacement(c, instruction, encoded, target);
+    if (noRegister || instruction.isIpRelMemoryOperand) patchDisplacement(encoded, ip, target);
     else {
       const holder = memory.base !== Register.None ? memory.base : memory.index;
       if (RegisterExt.isGPR(holder) && !fixed.has(gprNumber(holder))) {
@@ -236,9 +245,10 @@ function mxcsr(random: Random): number {
   );
 }
 
-const usesFloatingPoint = /xmm|mm|st\(|m32fp|m64fp|m80|^F|MXCSR|EMMS/i;
+export const usesFloatingPoint = /xmm|mm|st\(|m32fp|m64fp|m80|^F|MXCSR|EMMS/i;
 
-function fillState(c: Case, row: RowInfo, random: Random): void {
+/** Registers, flags and memory at random; x87 and SSE state when `floatingPoint`. */
+export function fillState(c: Case, floatingPoint: boolean, random: Random): void {
   for (let i = 0; i < 16; i++) randomInteger(random, c.view, 32 + 8 * i);
   c.setGpr(4, BigInt(c.mode === 16 ? 0x800 : Place.stack + 0x800) - BigInt(random.below(8) * 8));
   c.setGpr(5, BigInt((c.mode === 16 ? 0x800 : Place.stack + 0x800) + random.below(64)));
@@ -247,7 +257,7 @@ function fillState(c: Case, row: RowInfo, random: Random): void {
     for (let i = 8; i < 16; i++) c.setGpr(i, 0n);
   }
   c.rflags = 0x202 | (random.u32() & 0x8d5) | (random.chance(0.2) ? 0x400 : 0);
-  if (usesFloatingPoint.test(row.text)) fillFloatingPoint(c, random);
+  if (floatingPoint) fillFloatingPoint(c, random);
   else {
     const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset, 512);
     view.setUint16(0, 0x37f, true);
@@ -277,9 +287,9 @@ export function generate(c: Case, row: RowInfo, seed: number, index: number): bo
   const encoded = encode(row, c.mode, c.startRip, random);
   if (encoded === undefined || dependsOnMaker(c.mode, row, encoded.bytes)) return false;
   c.code = encoded.bytes;
-  fillState(c, row, random);
+  fillState(c, usesFloatingPoint.test(row.text), random);
   adjust(c, row, encoded.instruction, random);
-  placeMemory(c, row, encoded, random);
+  placeMemory(c, row, { ...encoded, bytes: c.code }, Number(c.startRip), random);
   // An INT3 behind the instruction needs room; TF does not.
   c.options = needsBreakpoint(row, encoded.instruction) ? 0 : optionTrapFlag;
   if (c.options === 0 && c.codeOffset + c.code.length >= Place.codeBytes) c.codeOffset = 0x10;

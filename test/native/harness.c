@@ -44,13 +44,13 @@ enum { TF = 0x100 };
 struct header { uint32_t magic, count, done, reserved[13]; };
 struct test_case {
   uint32_t mode, options, code_length, code_offset;
-  uint8_t code[16];
+  uint8_t unused[16];
   uint64_t gpr[16]; /* RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
   uint64_t rflags, rip, cr2;
   uint32_t signal, trap, error;
   uint32_t strayed; /* 1 when bytes outside of the windows were written (and have been cleared again) */
   uint16_t selectors[6]; /* ES CS SS DS FS GS after the instruction */
-  uint8_t pad[44];
+  uint8_t code[44]; /* one instruction, or several of which the last is followed by INT3 */
   uint8_t fxsave[512];
   uint8_t window_a[WINDOW_A_BYTES];
   uint8_t window_b[WINDOW_B_BYTES];

@@ -192,7 +192,7 @@ export interface Encoded {
 /** Decodes at `ip`; the instruction is shared and valid until the next call. */
 export function decode(bytes: Uint8Array, mode: Mode, ip: bigint): Encoded {
   attempt.bytes.fill(0);
-  attempt.bytes.set(bytes);
+  attempt.bytes.set(bytes.subarray(0, attempt.bytes.length));
   attempt.decode(mode, ip);
   return {
     bytes: attempt.bytes.slice(0, attempt.instruction.length),

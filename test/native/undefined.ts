@@ -111,7 +111,9 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
   };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
-  if (/^(CALL|ENTER|CMPS[BWDQ]|POPAD?|POPAW|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic))
+  if (
+    /^(CALL|ENTER|CMPS[BWDQ]|POPAD?|POPAW|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic)
+  )
     result.faultDetails = true;
   result.alignment = /xmm/.test(instruction.toString());
   if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
