@@ -13,6 +13,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
 import {
+  access,
+  constants,
   link,
   lstat,
   mkdir,
@@ -101,6 +103,8 @@ export class FileStore implements ObjectStore {
   static async open(root: string, options: FileStoreOptions = {}): Promise<FileStore> {
     const store = new FileStore(resolve(root), options);
     await guard(root, 'not-applied', async () => {
+      // One that may only be read, an old backup for instance, can still be read.
+      if ((await statOrNone(store.#root)) !== undefined && !(await isWritable(store.#root))) return;
       await mkdir(join(store.#root, TEMPORARY), { recursive: true });
       await store.#clearTemporary();
       await store.#fillReserve();
@@ -492,6 +496,15 @@ async function statOrNone(path: string): Promise<Stats | undefined> {
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
+  }
+}
+
+async function isWritable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 
