@@ -82,7 +82,7 @@ function resetState(cpu: i32): void {
   store<i64>(cpu, 0, Cpu_zero);
   store<i64>(cpu, 0xfff0, Cpu_rip);
   store<i64>(cpu, 1, Cpu_flagResult);
-  store<i32>(cpu, 0x1_0000, Cpu_flagAux);
+  store<i32>(cpu, 0, Cpu_flagAux);
   store<i32>(cpu, 2, Cpu_systemFlags);
   store<i64>(cpu, 0, Cpu_cr2);
   store<i64>(cpu, 0, Cpu_cr3);

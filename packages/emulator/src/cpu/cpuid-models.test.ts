@@ -1,0 +1,121 @@
+/** CPUID and the features that depend on the processor model, through the instructions themselves. */
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { cpuModels, cpuidEntries, installCpuModel, type CpuModelName } from './cpuid-models.ts';
+import { Cpu } from './layout.ts';
+import { TestCpu } from './testing.ts';
+
+const undefinedOpcode = 6;
+const generalProtection = 13;
+const models = Object.keys(cpuModels) as CpuModelName[];
+
+describe('processor models', () => {
+  let cpu: TestCpu;
+  before(async () => {
+    cpu = await TestCpu.create();
+  });
+
+  function start(model: CpuModelName, code: readonly number[], bits: 16 | 32 | 64 = 32): void {
+    installCpuModel(cpu.view, cpu.cpu, model, { apicId: 0, cpuCount: 1 });
+    cpu.engine.core.resetCpu(cpu.cpu);
+    cpu.flat(bits);
+    cpu.write(0x8000, code);
+    cpu.set('rip', 0x8000);
+  }
+
+  /** EAX, EBX, ECX, EDX. */
+  function cpuid(model: CpuModelName, leaf: number, subleaf = 0): number[] {
+    start(model, [0x0f, 0xa2]);
+    cpu.set('rax', leaf);
+    cpu.set('rcx', subleaf);
+    assert.equal(cpu.step(), 0);
+    return ['rax', 'rbx', 'rcx', 'rdx'].map((name) => Number(cpu.get(name)));
+  }
+
+  function ascii(words: readonly number[]): string {
+    return words
+      .map((word) => String.fromCharCode(...[0, 8, 16, 24].map((s) => (word >>> s) & 255)))
+      .join('');
+  }
+
+  /** The vector an instruction raises at CPL 0, or -1. */
+  function vectorOf(
+    model: CpuModelName,
+    code: readonly number[],
+    registers: Record<string, number> = {},
+  ): number {
+    start(model, code);
+    for (const [name, value] of Object.entries(registers)) cpu.set(name, value);
+    return cpu.step() === 0 ? -1 : cpu.pending;
+  }
+
+  for (const model of models) {
+    test(`${model}: CPUID answers the table`, () => {
+      const [last, b = 0, c = 0, d = 0] = cpuid(model, 0);
+      assert.equal(ascii([b, d, c]), 'GenuineIntel');
+      for (const [leaf, subleaf, ...want] of cpuidEntries(model, { apicId: 0, cpuCount: 1 })) {
+        const got = cpuid(model, leaf, subleaf === 0xffff_ffff ? 0 : subleaf);
+        assert.deepEqual(got, want.map((word) => word >>> 0), `leaf ${leaf.toString(16)}`);
+      }
+      // Beyond the last leaf: as the last basic one (SDM Vol. 2, CPUID).
+      assert.deepEqual(cpuid(model, 0x1234), cpuid(model, last ?? 0));
+      assert.deepEqual(cpuid(model, 0x4000_0000), cpuid(model, last ?? 0));
+    }); // prettier-ignore
+  }
+
+  test('x86-64-v2 has what the level asks for (System V ABI, micro-architecture levels)', () => {
+    const [, , ecx = 0, edx = 0] = cpuid('x86-64-v2', 1);
+    const baseline = [0, 8, 15, 23, 24, 25, 26];
+    for (const bit of baseline) assert.ok((edx >>> bit) & 1, `leaf 1 EDX bit ${bit}`);
+    const second = [0, 9, 13, 19, 20, 23];
+    for (const bit of second) assert.ok((ecx >>> bit) & 1, `leaf 1 ECX bit ${bit}`);
+    const [, , extendedEcx = 0, extendedEdx = 0] = cpuid('x86-64-v2', 0x8000_0001);
+    assert.ok(extendedEcx & 1, 'LAHF');
+    assert.ok((extendedEdx >>> 29) & 1, 'long mode');
+    const brand = [2, 3, 4].map((i) => ascii(cpuid('x86-64-v2', 0x8000_0000 + i))).join('');
+    assert.match(brand, /^Revenant x86-64-v2/);
+  });
+
+  test('OSXSAVE follows CR4', () => {
+    start('x86-64-v2', [0x0f, 0xa2]);
+    cpu.view.setBigInt64(cpu.cpu + Cpu.cr4, 0x4_0000n, true);
+    cpu.set('rax', 1);
+    cpu.step();
+    assert.equal((cpu.get('rcx') >> 27n) & 1n, 1n);
+  });
+
+  test('instructions and registers that a model lacks', () => {
+    const rdtsc = [0x0f, 0x31];
+    const rdmsr = [0x0f, 0x32];
+    const moveToCr4 = [0x0f, 0x22, 0xe0];
+    assert.equal(vectorOf('486', rdtsc), undefinedOpcode);
+    assert.equal(vectorOf('pentium', rdtsc), -1);
+    assert.equal(vectorOf('486', rdmsr, { rcx: 0x10 }), undefinedOpcode);
+    assert.equal(vectorOf('pentium', rdmsr, { rcx: 0x10 }), -1);
+    assert.equal(vectorOf('pentium', rdmsr, { rcx: 0x1b }), -1);
+    assert.equal(vectorOf('pentium3', rdmsr, { rcx: 0xc000_0080 }), generalProtection);
+    assert.equal(vectorOf('x86-64', rdmsr, { rcx: 0xc000_0080 }), -1);
+    assert.equal(vectorOf('pentium', moveToCr4, { rax: 0x20 }), generalProtection);
+    assert.equal(vectorOf('pentium3', moveToCr4, { rax: 0x20 }), -1);
+    assert.equal(vectorOf('x86-64', moveToCr4, { rax: 0x10_0000 }), generalProtection);
+    assert.equal(vectorOf('x86-64-v2', moveToCr4, { rax: 0x10_0000 }), -1);
+    assert.equal(vectorOf('x86-64', rdmsr, { rcx: 0xc000_0103 }), generalProtection);
+    assert.equal(vectorOf('x86-64-v2', rdmsr, { rcx: 0x1234 }), generalProtection);
+  });
+
+  test('reset leaves what SDM Vol. 3A table 10-1 says', () => {
+    installCpuModel(cpu.view, cpu.cpu, 'x86-64-v2', { apicId: 0, cpuCount: 1 });
+    cpu.engine.core.resetCpu(cpu.cpu);
+    assert.equal(cpu.get('rip'), 0xfff0n);
+    assert.equal(cpu.get('rdx'), BigInt(cpuModels['x86-64-v2'].signature));
+    assert.equal(cpu.get('rsp'), 0n);
+    assert.equal(cpu.flags, 2);
+    assert.equal(cpu.view.getBigInt64(cpu.cpu + Cpu.cr0, true), 0x6000_0010n);
+    assert.equal(cpu.view.getBigInt64(cpu.cpu + Cpu.dr + 48, true), 0xffff_0ff0n);
+    assert.equal(cpu.view.getBigInt64(cpu.cpu + Cpu.dr + 56, true), 0x400n);
+    assert.equal(cpu.view.getBigInt64(cpu.cpu + Cpu.segments + 64, true), 0xffff_0000n);
+    assert.equal(cpu.view.getUint32(cpu.cpu + Cpu.idtrLimit, true), 0xffff);
+    assert.equal(cpu.view.getUint32(cpu.cpu + Cpu.mxcsr, true), 0x1f80);
+    assert.equal(cpu.view.getUint32(cpu.cpu + Cpu.fcw, true), 0x40);
+  });
+});
