@@ -1,0 +1,43 @@
+/** `revenant run`: one guest in this process, with the terminal as its console. */
+import type { Command } from '../command.ts';
+import { LiveRun } from '../run/live.ts';
+import { parseRunOptions } from '../run/options.ts';
+
+export const command: Command = {
+  summary: 'run one guest here, with the terminal as its console',
+  help: `Usage: revenant run IMAGE [OPTIONS]
+       revenant run --kernel FILE [--initrd FILE] [--append TEXT] [OPTIONS]
+       revenant run --boot-sector FILE | --rom FILE | --restore FILE [OPTIONS]
+
+What to run:
+  IMAGE                    an image by name (revenant images lists them); it is made first if it is not in the cache
+  --kernel FILE            bzImage, ELF with a PVH note, or multiboot 1
+  --initrd FILE            its initial RAM disk
+  --append TEXT            its command line (added to the image's own)
+  --boot-sector FILE       a raw boot sector, started at 0000:7C00
+  --rom FILE               firmware that ends at 4 GiB
+  --restore FILE           go on from a checkpoint file
+
+The machine:
+  --memory SIZE            for example 256M (default 128M)
+  --cpu MODEL              486, pentium, pentium3, x86-64, x86-64-v2 (default)
+  --serial stdio|none|file:FILE
+  --debug-exit PORT        a write of V to the port ends the run with exit code 2V + 1 (as isa-debug-exit)
+  --debug-console PORT=FILE  bytes written to the port go to the file (as isa-debugcon)
+  --engine interpreter|translator
+
+The run:
+  --max-instructions N     stop after N instructions (exit code 12); idle time is skipped
+  --save FILE              write a checkpoint file at the end
+
+Ctrl-] leaves the guest (exit code 0).
+
+Examples:
+  revenant run linux-cloud
+  revenant run linux-amd64 --memory 256M --save linux.checkpoint
+  revenant run --restore linux.checkpoint
+  revenant run --kernel kernel.elf --debug-exit 0xf4 --debug-console 0xe9=out.txt --serial none`,
+  async run(words) {
+    return new LiveRun(parseRunOptions(words)).run();
+  },
+};

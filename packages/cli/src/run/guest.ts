@@ -1,0 +1,140 @@
+/** From the options of `revenant run` to a machine that is ready to go. */
+import { readFile } from 'node:fs/promises';
+import {
+  BootError, createMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
+  type BootPlan, type Machine, type MachineBackends, type MachineDescription,
+} from '@revenant/emulator'; // prettier-ignore
+import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { readCheckpointFile, StorageError } from '@revenant/storage';
+import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { builtinGuest, builtinName } from '../images/builtin.ts';
+import { fetchImage, readImageFile } from '../images/image.ts';
+import { recipeNames } from '../images/recipe.ts';
+import type { RunOptions } from './options.ts';
+
+interface Source {
+  kernel?: Uint8Array;
+  initrd?: Uint8Array;
+  commandLine: string;
+  memoryBytes?: number;
+}
+
+/** Reads a file that the person named. */
+async function readInput(option: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new CliError(
+      ExitCode.badInput,
+      `--${option}: can't read '${path}': ${messageOf(error)}`,
+      'check the path',
+      error,
+    );
+  }
+}
+
+async function imageSource(name: string, say: (line: string) => void): Promise<Source> {
+  if (name === builtinName) return builtinGuest();
+  const names = await recipeNames();
+  if (!names.includes(name))
+    throw new CliError(
+      ExitCode.usage,
+      `there is no image '${name}'`,
+      `choose from ${[builtinName, ...names].join(', ')}`,
+    );
+  const image = await fetchImage(name, say);
+  const { commandLine, memoryMiB } = image.manifest;
+  return {
+    kernel: await readImageFile(image, 'kernel'),
+    initrd: await readImageFile(image, 'initrd'),
+    commandLine,
+    memoryBytes: memoryMiB * 2 ** 20,
+  };
+}
+
+async function findSource(options: RunOptions, say: (line: string) => void): Promise<Source> {
+  const source: Source =
+    options.image === undefined ? { commandLine: '' } : await imageSource(options.image, say);
+  if (options.kernel !== undefined) source.kernel = await readInput('kernel', options.kernel);
+  if (options.initrd !== undefined) source.initrd = await readInput('initrd', options.initrd);
+  if (options.append !== undefined)
+    source.commandLine = [source.commandLine, options.append].filter((part) => part !== '').join(' ');
+  return source;
+}
+
+function describe(
+  options: RunOptions,
+  source: Source,
+  rom: Uint8Array | undefined,
+): Partial<MachineDescription> {
+  const memoryBytes = options.memoryBytes ?? source.memoryBytes;
+  return {
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(options.cpu === undefined ? {} : { cpu: { model: options.cpu } }),
+    ...(options.debugExitPort === undefined ? {} : { debugExitPort: options.debugExitPort }),
+    ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
+    ...(rom === undefined ? {} : { romBytes: rom.length }),
+    epochNs: BigInt(Date.now()) * 1_000_000n,
+  };
+}
+
+async function makePlan(options: RunOptions, source: Source, machine: Machine): Promise<BootPlan> {
+  if (options.bootSector !== undefined)
+    return planBootSector(await readInput('boot-sector', options.bootSector));
+  const { model } = machine.description.cpu;
+  return planKernel(
+    {
+      kernel: source.kernel ?? new Uint8Array(0),
+      ...(source.initrd === undefined ? {} : { initrd: source.initrd }),
+      commandLine: source.commandLine,
+      longMode: model === 'x86-64' || model === 'x86-64-v2',
+    },
+    {
+      memoryMap: pcMemoryMap(machine.description.memoryBytes),
+      ...(machine.rsdpAddress === undefined ? {} : { rsdpAddress: machine.rsdpAddress }),
+    },
+  );
+}
+
+/** A machine ready to run, and how to start it again when the guest resets it. */
+export interface ReadyGuest {
+  machine: Machine;
+  /** Absent after --restore. */
+  plan?: BootPlan;
+}
+
+async function prepare(
+  options: RunOptions,
+  backends: MachineBackends,
+  say: (line: string) => void,
+): Promise<ReadyGuest> {
+  const common = {
+    backends: { ...backends, hash: nodeHash },
+    engine: makeNodeEngine({ kind: options.engine }),
+  };
+  if (options.restore !== undefined)
+    return {
+      machine: await restoreMachine({ snapshot: await readCheckpointFile(options.restore), ...common }),
+    };
+  const source = await findSource(options, say);
+  const rom = options.rom === undefined ? undefined : planRom(await readInput('rom', options.rom));
+  const machine = await createMachine({ description: describe(options, source, rom?.rom), ...common });
+  const plan = rom ?? (await makePlan(options, source, machine));
+  machine.boot(plan);
+  return { machine, plan };
+}
+
+/** Makes the machine; what is wrong with the person's input becomes a CliError. */
+export async function readyGuest(
+  options: RunOptions,
+  backends: MachineBackends,
+  say: (line: string) => void,
+): Promise<ReadyGuest> {
+  try {
+    return await prepare(options, backends, say);
+  } catch (error) {
+    if (error instanceof BootError || error instanceof MachineError || error instanceof StorageError)
+      throw new CliError(ExitCode.badInput, error.message, error.hint, error);
+    throw error;
+  }
+}

@@ -1,0 +1,207 @@
+/** Runs a ready guest until it ends: console, files, pace, resets. */
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { RunResult } from '@revenant/emulator';
+import { writeCheckpointFile } from '@revenant/storage';
+import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { readyGuest, type ReadyGuest } from './guest.ts';
+import type { RunOptions } from './options.ts';
+import { Terminal } from './terminal.ts';
+
+/** Short enough for a quick answer to a key. */
+const sliceInstructions = 3_000_000;
+/** A boot that prints nothing for so long gets a line of progress on stderr. */
+const silenceMs = 5000;
+/** In a halt, the longest sleep before input is looked at again. */
+const maxSleepMs = 20;
+
+/** A file opened at once, so that a bad path is known before the guest runs. */
+class OutputFile {
+  readonly #fd: number;
+  constructor(option: string, path: string) {
+    try {
+      this.#fd = openSync(path, 'w');
+    } catch (error) {
+      throw new CliError(
+        ExitCode.cannotWrite,
+        `--${option}: can't write '${path}': ${messageOf(error)}`,
+        'choose a path that can be written',
+        error,
+      );
+    }
+  }
+
+  write(byte: number): void {
+    writeSync(this.#fd, Uint8Array.of(byte));
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+export class LiveRun {
+  readonly #options: RunOptions;
+  #output: number[] = [];
+  #lastOutputMs = performance.now();
+  #printed = false;
+  #left = false;
+  #pendingInput: Uint8Array[] = [];
+  #wake: () => void = () => undefined;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  /** Runs to the end; returns the exit code. */
+  async run(): Promise<number> {
+    const { serial, debugConsole, save } = this.#options;
+    const serialFile = serial.kind === 'file' ? new OutputFile('serial', serial.path) : undefined;
+    const debugFile =
+      debugConsole === undefined ? undefined : new OutputFile('debug-console', debugConsole.path);
+    if (save !== undefined) checkWritable(save);
+    const guest = await readyGuest(
+      this.#options,
+      {
+        serial: (port, byte) => {
+          if (port !== 0 || serial.kind === 'none') return;
+          if (serialFile !== undefined) serialFile.write(byte);
+          else this.#output.push(byte);
+        },
+        debugConsole: (_port, byte) => debugFile?.write(byte),
+      },
+      (line) => process.stderr.write(`revenant: ${line}\n`),
+    );
+    const terminal = serial.kind === 'stdio' ? this.#openTerminal() : undefined;
+    try {
+      const code = await this.#loop(guest);
+      if (save !== undefined) await this.#save(guest, save);
+      return code;
+    } finally {
+      terminal?.close();
+      serialFile?.close();
+      debugFile?.close();
+    }
+  }
+
+  #openTerminal(): Terminal {
+    if (process.stdin.isTTY) process.stderr.write('revenant: Ctrl-] leaves the guest\r\n');
+    return new Terminal(process.stdin, {
+      input: (bytes) => {
+        this.#pendingInput.push(bytes);
+        this.#wake();
+      },
+      escape: () => {
+        this.#left = true;
+        this.#wake();
+      },
+    });
+  }
+
+  async #save({ machine }: ReadyGuest, path: string): Promise<void> {
+    try {
+      await writeCheckpointFile(path, machine.snapshot({ full: true }));
+    } catch (error) {
+      throw new CliError(
+        ExitCode.cannotWrite,
+        `--save: can't write '${path}': ${messageOf(error)}`,
+        'choose a path that can be written',
+        error,
+      );
+    }
+  }
+
+  #flush(): void {
+    if (this.#output.length === 0) {
+      this.#tellSilence();
+      return;
+    }
+    process.stdout.write(Uint8Array.from(this.#output));
+    this.#output = [];
+    this.#printed = true;
+    this.#lastOutputMs = performance.now();
+  }
+
+  #tellSilence(): void {
+    if (
+      this.#printed ||
+      this.#options.serial.kind !== 'stdio' ||
+      performance.now() - this.#lastOutputMs < silenceMs
+    )
+      return;
+    process.stderr.write('revenant: the guest runs and has printed nothing yet\n');
+    this.#printed = true;
+  }
+
+  async #loop(guest: ReadyGuest): Promise<number> {
+    const { machine } = guest;
+    const { maxInstructions } = this.#options;
+    const limit = maxInstructions === undefined ? undefined : machine.instructions + maxInstructions;
+    while (!this.#left) {
+      for (const bytes of this.#pendingInput.splice(0)) machine.input({ kind: 'serial', port: 0, bytes });
+      const budget =
+        limit === undefined
+          ? BigInt(sliceInstructions)
+          : minimum(BigInt(sliceInstructions), limit - machine.instructions);
+      // A run with a limit does not wait for the clock on the wall.
+      const result = machine.run({ instructions: budget, idle: limit === undefined ? 'wait' : 'skip' });
+      this.#flush();
+      const code = this.#ended(result, guest);
+      if (code !== undefined) return code;
+      if (limit !== undefined && machine.instructions >= limit) return ExitCode.instructionLimit;
+      if (result.reason === 'idle') await this.#wait(machine, result);
+      else await nextTurn();
+    }
+    return ExitCode.ok;
+  }
+
+  /** Exit code when the run is over. */
+  #ended(result: RunResult, { machine, plan }: ReadyGuest): number | undefined {
+    switch (result.reason) {
+      case 'powerOff':
+        return ExitCode.ok;
+      case 'debugExit':
+        return result.status ?? ExitCode.ok;
+      case 'shutdown':
+        process.stderr.write('revenant: the guest shut its processor down (triple fault)\n');
+        return ExitCode.guestDied;
+      case 'halted':
+        process.stderr.write('revenant: the guest halted its processor with interrupts off\n');
+        return ExitCode.guestDied;
+      case 'reset':
+        // Firmware starts by itself; a kernel that was started directly is started again.
+        if (plan === undefined) return ExitCode.ok;
+        machine.boot(plan);
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  /** In a halt: until the next event is due on the wall clock, or input comes. */
+  async #wait(machine: ReadyGuest['machine'], { nextEventNs, timeNs }: RunResult): Promise<void> {
+    const untilMs =
+      nextEventNs === undefined ? maxSleepMs : Math.min(maxSleepMs, Number(nextEventNs - timeNs) / 1e6);
+    const began = performance.now();
+    const stop = new AbortController();
+    this.#wake = () => {
+      stop.abort();
+    };
+    if (untilMs >= 0.5) await sleep(untilMs, undefined, { signal: stop.signal }).catch(() => undefined);
+    else await nextTurn();
+    this.#wake = () => undefined;
+    const passedMs = Math.max(performance.now() - began, untilMs >= 0.5 ? 0 : untilMs);
+    machine.passTime(timeNs + BigInt(Math.ceil(passedMs * 1e6)));
+  }
+}
+
+/** Known before the guest runs: whether its checkpoint can be written in the end. */
+function checkWritable(path: string): void {
+  const probe = `${path}.probe`;
+  new OutputFile('save', probe).close();
+  unlinkSync(probe);
+}
+
+function minimum(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
