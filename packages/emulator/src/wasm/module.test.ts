@@ -63,3 +63,33 @@ test('a thrown tag is caught in another function; memory is shared; data is plac
   const { run } = await instance(writer, { env: { memory } });
   assert.equal(run?.(), 0x1234);
 });
+
+test('parts of a function share locals by type, and branch tables reach their parts', async () => {
+  const writer = new ModuleWriter();
+  const { ref, code } = writer.function({ params: ['i32'], result: 'i32' });
+  const selector = code.param('i32', 0);
+  const used = new Set<number>();
+  code.block((none) => {
+    code.block((second) => {
+      code.block((first) => {
+        code.brTable(selector, [first, second], none);
+      });
+      code.sharingLocals(() => {
+        const value = code.variable(i32(10));
+        used.add(value.index);
+        code.return(value);
+      });
+    });
+    code.sharingLocals(() => {
+      const value = code.variable(i32(20));
+      used.add(value.index);
+      code.return(value);
+    });
+  });
+  code.return(i32(30));
+  code.unreachable();
+  writer.export('pick', 'function', ref.index);
+  const { pick } = await instance(writer);
+  assert.deepEqual([pick?.(0), pick?.(1), pick?.(2), pick?.(-1)], [10, 20, 30, 30]);
+  assert.equal(used.size, 1);
+});

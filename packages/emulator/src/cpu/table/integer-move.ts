@@ -178,8 +178,6 @@ export const rows: RowDraft[] = [
   row('B8+r', 'MOV', 'Zv,Iv', {}, move),
   row('C6 /0', 'MOV', 'Eb,Ib', {}, move),
   row('C7 /0', 'MOV', 'Ev,Iz', {}, move),
-  row('NP 0F C3 mem', 'MOVNTI', 'Md,Gd', { fixedSize: 4 }, move),
-  row('NP 0F C3 mem W1', 'MOVNTI', 'Mq,Gq', { fixedSize: 8 }, move),
   row('0F B6', 'MOVZX', 'Gv,Eb', {}, extend(false)),
   row('0F B7', 'MOVZX', 'Gv,Ew', {}, extend(false)),
   row('0F BE', 'MOVSX', 'Gv,Eb', {}, extend(true)),
