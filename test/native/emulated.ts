@@ -230,8 +230,8 @@ class EmulatedProcessor {
     view.setInt32(cpu + Cpu.deliveringVector, -1, true);
     view.setInt32(cpu + Cpu.interruptShadow, 0, true);
     view.setInt32(cpu + Cpu.exitRequest, 0, true);
-    view.setBigInt64(cpu + Cpu.deadline, 1000n, true);
-    view.setBigInt64(cpu + Cpu.remaining, 1000n, true);
+    view.setBigInt64(cpu + Cpu.deadline, 1_000_000n, true);
+    view.setBigInt64(cpu + Cpu.remaining, 1_000_000n, true);
     this.#test.engine.core.writeFlags(cpu, before.rflags, -1);
     let faulted = this.#test.engine.stepRaw(cpu) !== 0;
     if (before.options & optionSequence) {

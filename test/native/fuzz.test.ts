@@ -9,6 +9,7 @@ import { describeFailure, fuzz } from './fuzz-rows.ts';
 import { whyExcluded } from './generate.ts';
 import { harnessMissing, runNatively } from './harness.ts';
 import { allRows } from './rows.ts';
+import { fuzzSequences } from './sequences.ts';
 import { requireToolsInCi } from './toolchain.ts';
 
 const casesPerRow = Number(process.env['REVENANT_FUZZ_CASES'] ?? 20);
@@ -26,6 +27,17 @@ describe('the processor is right', { skip: missing }, () => {
       result.failures.map((failure) => describeFailure(failure, seed)),
     );
     assert.deepEqual(failures, []);
+  });
+
+  test(`sequences of instructions agree (seed ${seed})`, async () => {
+    const result = fuzzSequences({
+      count: casesPerRow * 150,
+      seed,
+      native: runNatively,
+      emulated: await emulatedExecutor(),
+    });
+    assert.deepEqual(result.failures, []);
+    assert.ok(result.completed > result.cases * 0.7, 'most sequences run to their end');
   });
 
   test('the harness gives the same answer twice', () => {

@@ -1,7 +1,8 @@
 /**
  * Compares the emulator with the host's processor, instruction by instruction.
  *
- *   node test/native/fuzz.ts [--rows REGEXP] [--cases N] [--seed N] [--first N] [--keep N] [--full] [--self]
+ *   node test/native/fuzz.ts --sequences N [--seed N] [--first N]
+ *   node test/native/fuzz.ts [--rows REGEXP] [--cases N] [--seed N] [--first N] [--keep N] [--self] [--list]
  *
  * REGEXP matches names of iced-x86's encodings (`^Add_`) or mnemonics. A failure is one line with the bytes, the state it
  * needs (minimised) and what differs; `--first N --cases 1` repeats case N.
@@ -11,6 +12,7 @@ import { whyExcluded } from './generate.ts';
 import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
 import { runNatively } from './harness.ts';
 import { allRows } from './rows.ts';
+import { fuzzSequences } from './sequences.ts';
 
 const vectorUndefined = 6;
 
@@ -25,6 +27,8 @@ async function main(): Promise<number> {
       /** Compare the processor with itself: what the harness itself can't reproduce. */
       self: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
+      /** Compare this many sequences of instructions instead. */
+      sequences: { type: 'string', default: '0' },
     },
   });
   const wanted = new RegExp(values.rows, 'i');
@@ -43,6 +47,20 @@ async function main(): Promise<number> {
     ? runNatively
     : await (await import('./emulated.ts')).emulatedExecutor();
   const started = performance.now();
+  const sequences = Number(values.sequences);
+  if (sequences > 0) {
+    const result = fuzzSequences({
+      count: sequences,
+      seed,
+      native: runNatively,
+      emulated,
+      first: Number(values.first),
+    });
+    for (const failure of result.failures) process.stdout.write(`${failure.text}\n`);
+    const line = `${result.cases} sequences (${result.completed} to their end), seed ${seed}: ${result.failures.length} differences`;
+    process.stdout.write(`${line}\n`);
+    return result.failures.length === 0 ? 0 : 1;
+  }
   const results = fuzz({
     rows,
     casesPerRow: Number(values.cases),

@@ -26,7 +26,7 @@ const factory = new InstructionInfoFactory();
 
 /** Rows whose effects are all defined and that go on to the next instruction. */
 export function sequenceRows(): RowInfo[] {
-  const branches = /^(J|CALL|RET|LOOP|UD|HLT|BOUND|XBEGIN|POPF|PUSHF|ENTER|LEAVE)/;
+  const branches = /^(J|CALL|RET|LOOP|UD|HLT|BOUND|CMPS[BWDQ]$|POPA|XBEGIN|POPF|PUSHF|ENTER|LEAVE)/;
   const inexact =
     /^(F2XM1|FYL2X|FYL2XP1|FSIN|FCOS|FSINCOS|FPTAN|FPATAN|RCP|RSQRT|FX|FN?SAVE|FRSTOR|FN?STENV|FLDENV|LDMXCSR|BSWAP|SHLD|SHRD|DIV|IDIV)/;
   const privileged =
