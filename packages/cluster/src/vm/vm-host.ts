@@ -1,0 +1,399 @@
+// All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
+// them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
+import { randomBytes } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import {
+  CheckpointReader,
+  CheckpointWriter,
+  deleteVm,
+  formatId,
+  isStorageError,
+  raiseEpoch,
+  readOwner,
+  releaseOwnership,
+  PagePool,
+  type MachineSnapshot,
+  type ObjectStore,
+  type Ownership,
+} from '@revenant/storage';
+import type { ProtectedVm } from '../core/records.ts';
+import type { Settings } from '../core/settings.ts';
+import type { Effect, Event, LogEntry } from '../core/types.ts';
+import { ClusterError } from '../errors.ts';
+import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker, type WorkerStart } from './vm-runtime.ts';
+
+/** Where the VM keeps its own facts in a checkpoint, beside its devices. */
+const VM_DEVICE = 'revenant.vm';
+const SLICE_INSTRUCTIONS = 1_000_000;
+export const BLOBS_PREFIX = 'cluster/blobs/';
+
+export interface VmHostOptions {
+  node: string;
+  store: ObjectStore;
+  settings: Settings;
+  tell: (event: Event) => void;
+  log: (entry: LogEntry) => void;
+  output: (vmId: string, epoch: number, bytes: Uint8Array) => void;
+  /** Further runtimes: name → URL of a module that exports `createGuest`. */
+  runtimes?: Record<string, string>;
+}
+
+export interface VmFigures {
+  vmId: string;
+  epoch: number;
+  instructions: bigint;
+  checkpoints: number;
+  lastCheckpointAt: number;
+  lastPauseMs: number;
+  lastStoredBytes: number;
+}
+
+interface RunningVm {
+  vm: ProtectedVm;
+  epoch: number;
+  worker: Worker;
+  ownership: Ownership;
+  writer: CheckpointWriter;
+  lease: Float64Array;
+  snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
+  aliveAt: number;
+  paused: boolean;
+  over: boolean;
+  leaving: boolean;
+  busy: boolean;
+  nextCheckpointAt: number;
+  figures: VmFigures;
+}
+
+export class VmHost {
+  readonly #options: VmHostOptions;
+  readonly #pool = new PagePool();
+  readonly #vms = new Map<string, RunningVm>();
+  readonly #owned = new Map<string, Ownership>();
+  readonly #timer: NodeJS.Timeout;
+  #until = -Infinity;
+  #snapshots = 0;
+
+  constructor(options: VmHostOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.#tick(), Math.min(50, options.settings.checkpointMs / 4));
+  }
+
+  get figures(): VmFigures[] {
+    return [...this.#vms.values()].map(({ figures }) => figures);
+  }
+
+  /** Bytes typed at a VM's console. False when it does not run here. */
+  input(vmId: string, bytes: Uint8Array): boolean {
+    const running = this.#vms.get(vmId);
+    if (running === undefined) return false;
+    this.#post(running, { type: 'input', bytes });
+    return true;
+  }
+
+  do(effect: Effect): void {
+    switch (effect.type) {
+      case 'grant':
+        this.#until = effect.until;
+        for (const { lease } of this.#vms.values()) lease[0] = effect.until;
+        return;
+      case 'raise':
+        return void this.#raise(effect);
+      case 'run':
+        return void this.#run(effect.vm, effect.epoch, effect.paused);
+      case 'pause': {
+        const running = this.#of(effect);
+        if (running === undefined) return;
+        running.paused = effect.paused;
+        this.#post(running, { type: 'pause', paused: effect.paused });
+        return;
+      }
+      case 'stop':
+        return void this.#stop(effect.vmId, effect.epoch, effect.mode);
+      case 'hand-over':
+        return void this.#handOver(effect.vmId, effect.epoch);
+      case 'release':
+        return void this.#release(effect.vmId, effect.epoch);
+      case 'tombstone':
+        return void this.#tombstone(effect.vmId);
+      default:
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
+    await this.#pool.close();
+  }
+
+  #of({ vmId, epoch }: { vmId: string; epoch: number }): RunningVm | undefined {
+    const running = this.#vms.get(vmId);
+    return running?.epoch === epoch ? running : undefined;
+  }
+
+  #post(running: RunningVm, message: ToWorker): void {
+    running.worker.postMessage(message);
+  }
+
+  async #raise({ vmId, attempt, expectedEpoch, incarnation }: Extract<Effect, { type: 'raise' }>): Promise<void> {
+    const { store, node, tell, log } = this.#options;
+    try {
+      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes: { incarnation } });
+      this.#owned.set(`${vmId}@${String(ownership.epoch)}`, ownership);
+      for (const refusal of ownership.refused)
+        log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
+      tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
+    } catch (error) {
+      tell({ type: 'not-raised', vmId, attempt, reason: messageOf(error) });
+    }
+  }
+
+  async #run(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
+    const { tell } = this.#options;
+    try {
+      await this.#start(vm, epoch, paused);
+    } catch (error) {
+      tell({ type: 'stopped', vmId: vm.id, epoch, kind: 'failed', reason: `did not start: ${messageOf(error)}` });
+    }
+  }
+
+  async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
+    const { store, settings, runtimes } = this.#options;
+    const key = `${vm.id}@${String(epoch)}`;
+    const ownership = this.#owned.get(key);
+    const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
+    if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
+    if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
+    const snapshot = await this.#read(vm, ownership);
+    const writer = await CheckpointWriter.open(store, ownership, { pool: this.#pool });
+    const lease = new SharedArrayBuffer(8);
+    const until = new Float64Array(lease);
+    until[0] = this.#until;
+    const blobs = snapshot === undefined ? await this.#blobs(vm.spec.description) : new Map<string, Uint8Array>();
+    const data: WorkerStart = {
+      module,
+      start: { description: vm.spec.description, snapshot, blobs, generation: randomBytes(16) },
+      lease,
+      paused,
+      sliceInstructions: SLICE_INSTRUCTIONS,
+    };
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
+    const running: RunningVm = {
+      vm,
+      epoch,
+      worker,
+      ownership,
+      writer,
+      lease: until,
+      snapshots: new Map(),
+      aliveAt: monotonicMs(),
+      paused,
+      over: false,
+      leaving: false,
+      busy: true,
+      nextCheckpointAt: 0,
+      figures: {
+        vmId: vm.id,
+        epoch,
+        instructions: snapshot?.instructions ?? 0n,
+        checkpoints: 0,
+        lastCheckpointAt: 0,
+        lastPauseMs: 0,
+        lastStoredBytes: 0,
+      },
+    };
+    this.#vms.set(vm.id, running);
+    worker.on('message', (message: FromWorker) => this.#heard(running, message));
+    worker.on('error', (error) => this.#ended(running, 'failed', messageOf(error)));
+    worker.on('exit', () => this.#ended(running, 'failed', 'its worker ended'));
+  }
+
+  /** The checkpoint to go on from, with all pages; undefined for a cold start. */
+  async #read(vm: ProtectedVm, ownership: Ownership): Promise<MachineSnapshot | undefined> {
+    if (ownership.resumeFrom === null) return undefined;
+    const reader = await CheckpointReader.resume(this.#options.store, ownership, { pool: this.#pool });
+    try {
+      const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
+      if ((own?.boot ?? 0) < vm.boot) return undefined;
+      this.#options.log({
+        event: 'vm-resuming',
+        vm: vm.id,
+        node: this.#options.node,
+        reason: `from checkpoint ${formatId(reader.id)}`,
+        details: {
+          instructions: Number(reader.head.instructions),
+          // By two hosts' wall clocks: for people, no rule rests on it.
+          lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
+        },
+      });
+      return await reader.readSnapshot();
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #blobs(description: unknown): Promise<Map<string, Uint8Array>> {
+    const blobs = new Map<string, Uint8Array>();
+    if (typeof description !== 'object' || description === null) return blobs;
+    for (const value of Object.values(description)) {
+      if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) continue;
+      const object = await this.#options.store.get(BLOBS_PREFIX + value);
+      if (object !== undefined) blobs.set(value, object.body);
+    }
+    return blobs;
+  }
+
+  #heard(running: RunningVm, message: FromWorker): void {
+    const { tell, log, output, node } = this.#options;
+    const { vm, epoch } = running;
+    if (running.over) return;
+    running.aliveAt = monotonicMs();
+    switch (message.type) {
+      case 'started':
+        running.busy = false;
+        running.lease[0] = this.#until;
+        return tell({ type: 'started', vmId: vm.id, epoch });
+      case 'first-slice':
+        return log({ event: 'vm-executes', vm: vm.id, node, reason: `first instructions under epoch ${String(epoch)}` });
+      case 'output':
+        return output(vm.id, epoch, message.bytes);
+      case 'progress':
+        running.figures.instructions = message.instructions;
+        return;
+      case 'snapshot': {
+        const waiting = running.snapshots.get(message.id);
+        running.snapshots.delete(message.id);
+        waiting?.(message);
+        return;
+      }
+      case 'ended':
+        return this.#ended(running, message.reason, message.message);
+    }
+  }
+
+  #ended(running: RunningVm, kind: 'failed' | 'powered-off' | 'fenced', reason: string): void {
+    if (running.over) return;
+    void this.#end(running);
+    this.#options.tell({ type: 'stopped', vmId: running.vm.id, epoch: running.epoch, kind, reason });
+  }
+
+  async #end(running: RunningVm): Promise<void> {
+    running.over = true;
+    running.lease[0] = -Infinity;
+    if (this.#vms.get(running.vm.id) === running) this.#vms.delete(running.vm.id);
+    await running.worker.terminate();
+  }
+
+  #tick(): void {
+    const now = monotonicMs();
+    for (const running of this.#vms.values()) {
+      const mayRun = now < this.#until;
+      // A frozen or suspended node says nothing about its guests.
+      if (!mayRun) running.aliveAt = now;
+      if (now - running.aliveAt > this.#options.settings.guestHungMs) {
+        this.#ended(running, 'failed', `hung: no sign of life for ${String(this.#options.settings.guestHungMs)} ms`);
+        continue;
+      }
+      if (running.busy || running.leaving || now < running.nextCheckpointAt || !mayRun) continue;
+      running.nextCheckpointAt = now + (running.vm.spec.checkpointMs ?? this.#options.settings.checkpointMs);
+      running.busy = true;
+      void this.#checkpoint(running, false).finally(() => (running.busy = false));
+    }
+  }
+
+  /** One checkpoint; true when it is durable. */
+  async #checkpoint(running: RunningVm, suspend: boolean): Promise<boolean> {
+    const id = ++this.#snapshots;
+    const taken = new Promise<{ snapshot: MachineSnapshot; pauseMs: number }>((resolve) => {
+      running.snapshots.set(id, resolve);
+    });
+    this.#post(running, { type: 'snapshot', id, suspend });
+    const { snapshot, pauseMs } = await taken;
+    if (running.over) return false;
+    const own = { version: 1, state: { boot: running.vm.boot } };
+    try {
+      const written = await running.writer.write({
+        ...snapshot,
+        devices: { ...snapshot.devices, [VM_DEVICE]: own },
+      });
+      running.figures.checkpoints++;
+      running.figures.lastCheckpointAt = monotonicMs();
+      running.figures.lastPauseMs = pauseMs;
+      running.figures.lastStoredBytes = written.counts.packBytes;
+      return true;
+    } catch (error) {
+      if (isStorageError(error, 'FENCED')) this.#ended(running, 'fenced', messageOf(error));
+      else
+        this.#options.log({ event: 'checkpoint-failed', vm: running.vm.id, reason: messageOf(error) });
+      return false;
+    }
+  }
+
+  async #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): Promise<void> {
+    const running = this.#of({ vmId, epoch });
+    if (running !== undefined) await this.#end(running);
+    if (mode === 'power-off') this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+  }
+
+  /** A live move: what can be copied is copied while the guest runs, the rest in one short stop. */
+  async #handOver(vmId: string, epoch: number): Promise<void> {
+    const running = this.#of({ vmId, epoch });
+    if (running === undefined) return;
+    running.leaving = true;
+    await this.#checkpoint(running, false);
+    const before = monotonicMs();
+    // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
+    while (!running.over && !(await this.#checkpoint(running, true)));
+    if (running.over) return;
+    await this.#end(running);
+    this.#options.log({
+      event: 'vm-suspended',
+      vm: vmId,
+      node: this.#options.node,
+      reason: 'its last checkpoint is durable',
+      tookMs: Math.round(monotonicMs() - before),
+    });
+    this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+  }
+
+  async #release(vmId: string, epoch: number): Promise<void> {
+    const { store, tell, node } = this.#options;
+    try {
+      const key = `${vmId}@${String(epoch)}`;
+      const current = await readOwner(store, vmId);
+      if (current?.record.epoch !== epoch || current.record.owner !== node || current.record.state !== 'owned') {
+        tell({ type: 'released', vmId, epoch, result: 'fenced' });
+        return;
+      }
+      const ownership = this.#owned.get(key) ?? {
+        vmId,
+        epoch,
+        owner: node,
+        resumeFrom: null,
+        chain: [],
+        refused: [],
+        stored: current,
+      };
+      await releaseOwnership(store, ownership);
+      this.#owned.delete(key);
+      tell({ type: 'released', vmId, epoch, result: 'done' });
+    } catch (error) {
+      tell({ type: 'released', vmId, epoch, result: isStorageError(error, 'FENCED') ? 'fenced' : 'failed' });
+    }
+  }
+
+  async #tombstone(vmId: string): Promise<void> {
+    const { store, node, tell, log } = this.#options;
+    try {
+      await deleteVm(store, vmId, { owner: node });
+      tell({ type: 'tombstoned', vmId, done: true });
+    } catch (error) {
+      log({ event: 'vm-not-deleted', vm: vmId, reason: messageOf(error) });
+      tell({ type: 'tombstoned', vmId, done: false });
+    }
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

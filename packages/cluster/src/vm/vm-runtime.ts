@@ -1,0 +1,67 @@
+// How a node runs a VM: each in a worker thread of its own. The worker builds its guest through a `GuestFactory`; the node
+// knows guests only by this interface, so that the chain guest of the tests and the emulator are one to it.
+//
+// The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
+// compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
+// that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
+import type { MachineSnapshot } from '@revenant/storage';
+
+/** A guest between two slices. */
+export interface Guest {
+  /** Retired instructions. */
+  readonly instructions: bigint;
+  /** Executes up to `instructions`. `idle`: it waits for input or for virtual time, which the host paces. */
+  run(instructions: number): 'limit' | 'idle' | 'powered-off';
+  /** All that it is, with the pages changed since the last snapshot (all of them the first time). */
+  snapshot(): MachineSnapshot;
+  /** Bytes for its console. */
+  input(bytes: Uint8Array): void;
+  /** What it wrote to its console since the last call. */
+  drainOutput(): Uint8Array;
+}
+
+export interface GuestStart {
+  /** `VmSpec.description` */
+  description: unknown;
+  /** To resume from; undefined: a cold start. */
+  snapshot: MachineSnapshot | undefined;
+  /** What the description names by hash (kernels, images), for a cold start. */
+  blobs: ReadonlyMap<string, Uint8Array>;
+  /** Differs for every start and resume: the guest's generation id. */
+  generation: Uint8Array;
+}
+
+/** What a runtime's module exports as `createGuest`. */
+export type GuestFactory = (start: GuestStart) => Promise<Guest>;
+
+export interface WorkerStart {
+  /** URL of the module that exports `createGuest`. */
+  module: string;
+  start: GuestStart;
+  /** Float64: until when the guest may run. */
+  lease: SharedArrayBuffer;
+  paused: boolean;
+  sliceInstructions: number;
+}
+
+export type ToWorker =
+  | { type: 'pause'; paused: boolean }
+  | { type: 'snapshot'; id: number; suspend: boolean }
+  | { type: 'input'; bytes: Uint8Array };
+
+export type FromWorker =
+  | { type: 'started'; instructions: bigint }
+  | { type: 'first-slice' }
+  | { type: 'output'; bytes: Uint8Array }
+  | { type: 'progress'; instructions: bigint; idle: boolean }
+  | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
+  | { type: 'ended'; reason: 'powered-off' | 'failed'; message: string };
+
+/** The clock that leases are measured by: monotonic, and one for all threads of a host. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/** Runtimes that are built in. */
+export const builtinRuntimes: Readonly<Record<string, string>> = {
+  chain: new URL('./chain-guest.ts', import.meta.url).href,
+  machine: new URL('./machine-guest.ts', import.meta.url).href,
+};

@@ -1,0 +1,81 @@
+// The worker thread of one VM. See vm-runtime.ts for what it may do and when.
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { monotonicMs, type FromWorker, type Guest, type GuestFactory, type ToWorker, type WorkerStart } from './vm-runtime.ts';
+
+const port = parentPort!;
+const { module, start, lease, paused: startPaused, sliceInstructions } = workerData as WorkerStart;
+const until = new Float64Array(lease);
+const PROGRESS_MS = 200;
+const IDLE_MS = 2;
+/** Output of slices whose lease ended meanwhile waits here; bounded by one slice, as no further slice runs. */
+const held: Uint8Array[] = [];
+const inbox: ToWorker[] = [];
+let paused = startPaused;
+
+function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+function serve(guest: Guest, message: ToWorker): void {
+  switch (message.type) {
+    case 'pause':
+      paused = message.paused;
+      return;
+    case 'input':
+      guest.input(message.bytes);
+      return;
+    case 'snapshot': {
+      if (message.suspend) paused = true;
+      const before = monotonicMs();
+      const snapshot = guest.snapshot();
+      const pauseMs = monotonicMs() - before;
+      const buffers = new Set(snapshot.spaces.map(({ bytes }) => bytes.buffer as ArrayBuffer));
+      tell({ type: 'snapshot', id: message.id, snapshot, pauseMs }, [...buffers]);
+    }
+  }
+}
+
+const mayRun = (): boolean => !paused && monotonicMs() < until[0]!;
+
+function letOut(guest: Guest): void {
+  const output = guest.drainOutput();
+  if (output.length > 0) held.push(output);
+  if (held.length === 0 || monotonicMs() >= until[0]!) return;
+  for (const bytes of held.splice(0)) tell({ type: 'output', bytes });
+}
+
+async function main(): Promise<void> {
+  const { createGuest } = (await import(module)) as { createGuest: GuestFactory };
+  const guest = await createGuest(start);
+  port.on('message', (message: ToWorker) => inbox.push(message));
+  tell({ type: 'started', instructions: guest.instructions });
+  let first = true;
+  let toldAt = 0;
+  for (;;) {
+    for (const message of inbox.splice(0)) serve(guest, message);
+    let idle = true;
+    if (mayRun()) {
+      const result = guest.run(sliceInstructions);
+      letOut(guest);
+      if (first) tell({ type: 'first-slice' });
+      first = false;
+      if (result === 'powered-off') {
+        tell({ type: 'ended', reason: 'powered-off', message: 'the guest powered itself off' });
+        return;
+      }
+      idle = result === 'idle';
+    } else letOut(guest);
+    const now = monotonicMs();
+    if (now - toldAt >= PROGRESS_MS) {
+      toldAt = now;
+      tell({ type: 'progress', instructions: guest.instructions, idle });
+    }
+    if (idle && inbox.length === 0) await pause(IDLE_MS);
+    else await nextTurn();
+  }
+}
+
+main().catch((error: unknown) => {
+  tell({ type: 'ended', reason: 'failed', message: error instanceof Error ? error.message : String(error) });
+});
