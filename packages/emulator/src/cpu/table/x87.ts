@@ -173,9 +173,8 @@ const loadInteger: Semantics = waiting((b) => {
 const loadTen = (name: CoreFunctionName): Semantics =>
   waiting((b) => {
     const la = b.let(b.linearAddress(10, 'read'));
-    b.call('probeRead', la, x.i32(10));
-    const low = b.let(b.loadLinear(la, 8) as I64);
-    const high = b.let(b.loadLinear(x.add(la, 8), 2) as I32);
+    const low = b.let(b.loadLinear(la, 8, 'operand') as I64);
+    const high = b.let(b.loadLinear(x.add(la, 8), 2, 'operand') as I32);
     pointers(b);
     b.call(name, low, high);
   });
@@ -184,7 +183,7 @@ const storeMemory = (name: CoreFunctionName, ...args: readonly number[]): Semant
   waiting((b) => {
     const bytes = b.operandBytes(0);
     const la = b.let(b.linearAddress(bytes, 'write'));
-    b.call('probeWrite', la, x.i32(bytes));
+    b.probeWrite(la, bytes, 'operand');
     pointers(b);
     b.call(name, la, ...args.map((n) => x.i32(n)));
   });
