@@ -1,5 +1,6 @@
 /** The whole state of a machine but its memory's dirty pages: what is saved, restored and hashed. */
 import { Machine as MachineField, Region, pageBytes } from '../cpu/layout.ts';
+import { i64 } from '../devices/schema.ts';
 import type { VirtualClock } from './clock.ts';
 import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
 import type { EngineCore } from './engine-interface.ts';
@@ -7,7 +8,7 @@ import { MachineError } from './errors.ts';
 import { hashValue, toHex, type Hash } from './hash.ts';
 import type { MemoryMap } from './memory-map.ts';
 import type { Board } from './pc.ts';
-import { checkSpace, isZeroPage, restoreSpace, type MachineSnapshot } from './snapshot.ts';
+import { checkShape, checkSpace, isZeroPage, restoreSpace, type MachineSnapshot } from './snapshot.ts';
 import { machineState } from './time-state.ts';
 
 const randomState = Region.machine + MachineField.randomState;
@@ -87,6 +88,8 @@ export class MachineState {
   /** Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
   restore(snapshot: MachineSnapshot, core: EngineCore): void {
     const { map, cpu, clock, board } = this.#parts;
+    checkShape(snapshot);
+    const instructions = i64.copy(snapshot.instructions, 'instructions');
     const pages = map.spaces.map((space) => ({
       space,
       saved: checkSpace(
@@ -98,7 +101,7 @@ export class MachineState {
     const machine = snapshot.devices['machine'];
     const time = machineState.restore(machine?.state, machine?.version ?? 0);
     for (const { space, saved } of pages) restoreSpace(map, space, saved);
-    cpu.setRetired(snapshot.instructions);
+    cpu.setRetired(instructions);
     clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
     map.view.setBigInt64(randomState, time.random0, true);
     map.view.setBigInt64(randomState + 8, time.random1, true);
@@ -106,7 +109,7 @@ export class MachineState {
     core.updateMode(cpu.address);
     for (const device of board.restoreOrder) {
       const entry = snapshot.devices[device.name];
-      if (entry === undefined)
+      if (typeof entry !== 'object' || entry === null)
         throw new MachineError(
           'MACHINE_SNAPSHOT_INVALID',
           `snapshot: device ${device.name} is missing`,

@@ -66,6 +66,14 @@ function refuse(what: string): never {
   );
 }
 
+/** Throws MachineError unless the snapshot has the parts that every one has. */
+export function checkShape(snapshot: MachineSnapshot): void {
+  const { cpus, devices, spaces } = (snapshot ?? {}) as Partial<MachineSnapshot>;
+  if (!Array.isArray(cpus) || cpus.length !== 1) refuse('it must have one processor');
+  if (typeof devices !== 'object' || devices === null) refuse('it has no devices');
+  if (!Array.isArray(spaces)) refuse('it has no spaces');
+}
+
 /** Throws MachineError unless `saved` fits the space. */
 export function checkSpace(space: BackingSpace, saved: SpaceSnapshot | undefined): SpaceSnapshot {
   if (saved === undefined) refuse(`space ${space.name} is missing`);
@@ -75,6 +83,8 @@ export function checkSpace(space: BackingSpace, saved: SpaceSnapshot | undefined
       `space ${space.name} has ${String(saved.pageCount)} pages of ${String(saved.pageSize)}, not ${String(pageCount)} of 4096`,
     );
   if (!saved.full) refuse(`space ${space.name} holds changes only`);
+  if (!(saved.indexes instanceof Uint32Array) || !(saved.bytes instanceof Uint8Array))
+    refuse(`space ${space.name} has no pages`);
   if (saved.bytes.length !== saved.indexes.length * pageBytes) refuse(`space ${space.name} is cut short`);
   let before = -1;
   for (const index of saved.indexes) {
