@@ -27,7 +27,7 @@ const guests = [
   'manual64',
 ];
 /** Guests about what QEMU's TCG does not do; some of their tests would stop it. */
-const notForQemu = new Set(['limits32', 'vme32', 'manual64']);
+const notForQemu = new Set(['limits32', 'vme32', 'nested32', 'manual64']);
 const instructionLimit = 20_000_000n;
 
 requireToolsInCi(['as', 'qemu-system-x86_64']);
