@@ -1,12 +1,14 @@
 /** Between the demo and the processes that run its VM (IPC of child_process). */
 
+import type { DemoGuest } from './guest.ts';
+
 /** First message to a process: what to run, and where its checkpoints are. */
 export interface StartMessage {
   storeUrl: string;
   vmId: string;
   owner: string;
   intervalMs: number;
-  guest: import('./guest.ts').DemoGuest;
+  guest: DemoGuest;
 }
 
 export type VmMessage =
