@@ -4,14 +4,14 @@
  * is dropped, which happens between blocks alone. A store into a block turns its records stale in place, so that
  * a block which overwrites itself notices at its next record.
  */
-import { End_branch, End_exit, decodeInstruction, decodedEnding, decodedRipRelative, maxInstructionBytes } from './decode';
+import { End_exit, decodeInstruction, decodedEnding, decodedRipRelative, maxInstructionBytes } from './decode';
 import { generalProtection } from './fault';
 import {
   Block_codeBytes, Block_hashNext, Block_host, Block_key, Block_pageNext, Block_records, Cpu_modeKey, Cpu_remaining, Cpu_rip, Cpu_ripMask,
   Cpu_ripPage, Cpu_scratch, Cpu_scratchRecord, Cpu_segments, Cpu_tlbExecute, Machine_blockHash, Machine_blockHashMask,
   Machine_blockHeads, Machine_codeGeneration, Machine_codeMap, Machine_hotThreshold, Machine_backingPages, Machine_recordPool, Machine_recordPoolEnd, Machine_recordPoolNext,
   ModeKey_code64, ModeKey_codeMask, ModeKey_flat, Record_block, Record_displacement, Record_fallLink, Record_handler, Record_length, Record_link,
-  Record_pageOffset, Record_row, Record_toEnd, Region_machine, Region_physicalMap, SegmentField_base, SegmentField_limit, Segment_cs, SpecialHandler_exit,
+  Record_pageOffset, Record_row, Record_toEnd, Region_machine, SegmentField_base, SegmentField_limit, Segment_cs, SpecialHandler_exit,
   SpecialHandler_fallThrough, SpecialHandler_head, SpecialHandler_stale, Tlb_addend, Tlb_entries, Tlb_entryBytes, Tlb_tag, cpuBlockBytes, recordBytes, segmentBytes,
 } from './generated/layout';
 import { fetchDevice8, translateExecute } from './memory';
