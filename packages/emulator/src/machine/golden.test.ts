@@ -1,0 +1,76 @@
+/**
+ * A machine state written by an earlier version of this program must stay readable. REVENANT_GOLDEN=write makes the file of the current
+ * format; files of older formats are never made again.
+ */
+import { before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { planBootSector } from '../boot/index.ts';
+import { buildModules } from '../build.ts';
+import { nodeEngine } from '../host-node/engine.ts';
+import { createMachine, restoreMachine } from './create.ts';
+import type { MachineSnapshot } from './snapshot.ts';
+
+const file = join(import.meta.dirname, 'golden/state-1.json');
+
+/** JSON with bigints and byte arrays. */
+function encode(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_key, item: unknown) => {
+      if (typeof item === 'bigint') return { $integer: item.toString() };
+      if (item instanceof Uint8Array) return { $bytes: Buffer.from(item).toString('base64') };
+      if (item instanceof Uint32Array) return { $words: [...item] };
+      return item;
+    },
+    1,
+  );
+}
+
+function decode(text: string): unknown {
+  return JSON.parse(text, (_key, item: unknown) => {
+    if (typeof item !== 'object' || item === null) return item;
+    const { $integer, $bytes, $words } = item as { $integer?: string; $bytes?: string; $words?: number[] };
+    if ($integer !== undefined) return BigInt($integer);
+    if ($bytes !== undefined) return Uint8Array.from(Buffer.from($bytes, 'base64'));
+    return $words === undefined ? item : Uint32Array.from($words);
+  });
+}
+
+/** All devices in states that differ from power-on: timers run, bytes wait, a key is down. */
+async function makeState(): Promise<MachineSnapshot> {
+  const machine = await createMachine({ description: { memoryBytes: 2 ** 20 }, engine: nodeEngine });
+  const sector = new Uint8Array(512);
+  // 8259A and 8254 set up, mode 2 of counter 0, UART FIFO on, then count for ever
+  sector.set([
+    0xfa, 0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43, 0xb0, 0xa9,
+    0xe6, 0x40, 0xb0, 0x04, 0xe6, 0x40, 0xba, 0xfa, 0x03, 0xb0, 0x81, 0xee, 0x40, 0xeb, 0xfd,
+  ]); // prettier-ignore
+  sector.set([0x55, 0xaa], 510);
+  machine.boot(planBootSector(sector));
+  machine.run({ instructions: 5000 });
+  machine.input({ kind: 'serial', port: 0, bytes: new TextEncoder().encode('golden') });
+  machine.input({ kind: 'key', code: 'KeyG', pressed: true });
+  machine.run({ instructions: 300_000 });
+  return machine.snapshot({ full: true });
+}
+
+before(() => {
+  buildModules(() => undefined);
+});
+
+test('a state of format 1 is read, and read again it is the same', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write') writeFileSync(file, `${encode(await makeState())}\n`);
+  const snapshot = decode(readFileSync(file, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  const again = machine.snapshot({ full: true });
+  assert.deepEqual(again.devices, snapshot.devices);
+  assert.deepEqual(again.cpus, snapshot.cpus);
+  assert.deepEqual(
+    [again.instructions, again.virtualTimeNs],
+    [snapshot.instructions, snapshot.virtualTimeNs],
+  );
+  machine.run({ instructions: 1000 });
+  assert.equal(machine.instructions, snapshot.instructions + 1000n);
+});
