@@ -44,8 +44,8 @@ export interface CoreExports {
 /** Which engine executes guest code; both give the same states at the same instruction counts. */
 export type EngineKind = 'interpreter' | 'translator';
 
-/** Entries of a block before it is translated. */
-const defaultHotThreshold = 200;
+/** Entries of a block before it is translated: by then interpreting it has cost about as much as translating its region does. */
+const defaultHotThreshold = 10_000;
 
 export interface EngineOptions {
   modules: EngineModules;
@@ -55,6 +55,8 @@ export interface EngineOptions {
   /** Default: interpreter. */
   kind?: EngineKind;
   hotThreshold?: number;
+  /** See TranslatorOptions. */
+  compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 
 export interface WasmEngine {
@@ -109,7 +111,13 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
   const threshold = translating ? (options.hotThreshold ?? defaultHotThreshold) : 0;
   view.setUint32(Region.machine + Machine.hotThreshold, threshold, true);
   const translator = translating
-    ? new Translator({ memory, handlers, core: core.exports as never, rows: instructionTable })
+    ? new Translator({
+        memory,
+        handlers,
+        core: core.exports as never,
+        rows: instructionTable,
+        ...(options.compileRegion === undefined ? {} : { compileRegion: options.compileRegion }),
+      })
     : undefined;
   const run = (cpu: number): number => {
     for (;;) {

@@ -3,11 +3,12 @@ import { createHash } from 'node:crypto';
 import { createEngine, type EngineKind } from '../engine/engine.ts';
 import type { EngineFactory } from '../machine/engine-interface.ts';
 import type { HashFactory } from '../machine/hash.ts';
-import { loadEngineModules } from './modules.ts';
+import { compileRegion, loadEngineModules } from './modules.ts';
 
 /** An engine factory with the modules that build.ts made. */
 export function makeNodeEngine(options: { kind?: EngineKind } = {}): EngineFactory {
-  return ({ memory, host }) => createEngine({ modules: loadEngineModules(), memory, host, ...options });
+  return ({ memory, host }) =>
+    createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });
 }
 
 /** The engine to use: the interpreter, until the translator agrees with it over whole boots. */

@@ -26,12 +26,16 @@ const maxSlots = 0xfff0;
 
 const handlerType: FunctionType = { params: ['i32', 'i32'], result: 'i32' };
 
+const defaultCompile = (bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module => new WebAssembly.Module(bytes);
+
 export interface TranslatorOptions {
   memory: WebAssembly.Memory;
   /** The interpreter's function table. */
   handlers: WebAssembly.Table;
   core: WebAssembly.Exports & { blockAt(host: number, key: number): number; dropAllCode(): void };
   rows: readonly Row[];
+  /** How a host compiles regions: short compile time counts, hot ones are compiled again by the engine's optimizer. */
+  compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 
 export class Translator {
@@ -127,8 +131,8 @@ export class Translator {
     this.statistics.bytes += bytes.length;
     this.statistics.callouts += emitter.callouts;
     for (const block of graph.blocks) this.statistics.instructions += block.instructions.length;
-    const { memory, handlers, core } = this.options;
-    return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory, handlers }, core });
+    const { memory, handlers, core, compileRegion = defaultCompile } = this.options;
+    return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
   }
 
   private emit(
