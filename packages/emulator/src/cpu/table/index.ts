@@ -9,6 +9,7 @@ import { rows as multiplyRows } from './integer-multiply.ts';
 import { rows as shiftRows } from './integer-shift.ts';
 import { rows as stackRows } from './integer-stack.ts';
 import { rows as systemRows } from './system.ts';
+import { rows as sseConvertRows } from './sse-convert.ts';
 import { rows as sseFloatRows } from './sse-float.ts';
 import { rows as sseIntegerRows } from './sse-integer.ts';
 import { rows as sseMoveRows } from './sse-move.ts';
@@ -29,6 +30,7 @@ const drafts: readonly RowDraft[] = [
   ...sseMoveRows,
   ...sseIntegerRows,
   ...sseFloatRows,
+  ...sseConvertRows,
   ...x87Rows,
 ];
 

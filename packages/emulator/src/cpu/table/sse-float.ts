@@ -10,29 +10,29 @@ import { Cpu, CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  and, beginMmx, beginSse, binary, enterMmx, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary, v64, writeMmx,
+  and, beginSse, binary, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary, v64,
 } from './simd-common.ts'; // prettier-ignore
 
 const { sse, sse2, sse3, sse41, sse42 } = CpuFeature;
 
-type Bytes = 4 | 8;
+export type Bytes = 4 | 8;
 
 /** Scratch operands of core/sse-float.ts. */
-const scratchSource = Cpu.scratch + 16;
-const scratchResult = Cpu.scratch + 32;
+export const scratchSource = Cpu.scratch + 16;
+export const scratchResult = Cpu.scratch + 32;
 
 const toScratch = (b: InstructionBuilder, a: V128, c: V128): void => {
   b.setField(Cpu.scratch, a, 16);
   b.setField(scratchSource, c, 16);
 };
-const fromScratch = (b: InstructionBuilder): V128 => b.field('v128', scratchResult, 16);
+export const fromScratch = (b: InstructionBuilder): V128 => b.field('v128', scratchResult, 16);
 
 /** Nearest, all masked, no DAZ, PE set: flags can only stay as they are. */
-const quietEnvironment = (b: InstructionBuilder): I32 =>
+export const quietEnvironment = (b: InstructionBuilder): I32 =>
   x.eq(x.and(b.field('i32', Cpu.mxcsr), 0x7fe0), 0x1fa0);
 
 /** SIMD opcodes of the format. */
-interface Format {
+export interface Format {
   bytes: Bytes;
   abs: number;
   eq: number;
@@ -52,16 +52,16 @@ const double: Format = {
   bytes: 8, abs: 236, eq: 71, lt: 73, ge: 76, allTrue: 195,
   smallest: 0x0010_0000_0000_0000n, safe: 0x0020_0000_0000_0000n, infinity: 0x7ff0_0000_0000_0000n,
 }; // prettier-ignore
-const formatOf = (bytes: Bytes): Format => (bytes === 4 ? single : double);
+export const formatOf = (bytes: Bytes): Format => (bytes === 4 ? single : double);
 
 /** Lanes of a that are zero or normal (or infinite). */
-function noDenormal(f: Format, a: V128): V128 {
+export function noDenormal(f: Format, a: V128): V128 {
   const normal = binary(f.ge, unary(f.abs, a), splatConstant(f.bytes, f.smallest));
   return or(normal, binary(f.eq, a, splatConstant(f.bytes, 0)));
 }
 
 /** All lanes of r have a safe, finite magnitude. */
-function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
+export function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
   const magnitude = b.let(unary(f.abs, r));
   return and(
     binary(f.ge, magnitude, splatConstant(f.bytes, f.safe)),
@@ -69,7 +69,7 @@ function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
   );
 }
 
-const allTrue = (f: Format, a: V128): I32 => x.simd('i32', f.allTrue, [a]);
+export const allTrue = (f: Format, a: V128): I32 => x.simd('i32', f.allTrue, [a]);
 
 /** Operations of core's Operation with WebAssembly's opcodes for f32x4 and f64x2. */
 interface Arithmetic {
@@ -120,7 +120,7 @@ function compute(
 const splat = (bytes: Bytes, value: Int): V128 => x.simd('v128', bytes === 4 ? 17 : 18, [value]);
 
 /** A scalar operand repeated in all lanes. */
-const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): V128 =>
+export const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): V128 =>
   b.let(splat(bytes, b.read(index)));
 
 /** Stores the low lane of `value` into the destination, the rest stays. */
@@ -242,147 +242,6 @@ const compareScalar =
     writeScalar(b, bytes, predicateResult(b, bytes, 1, readScalar(b, 0, bytes), c));
   };
 
-// ---- conversion ----
-
-/** CVTSI2SS, CVTSI2SD. A double holds every 32-bit integer. */
-const fromInteger =
-  (bytes: Bytes): Semantics =>
-  (b) => {
-    beginSse(b, bytes === 4 ? sse : sse2);
-    const source = b.let(b.read(1) as I64) as Int;
-    const target = b.let(b.registerAddress(0));
-    if (bytes === 8 && b.size === 4) {
-      b.code.store(8, target, x.convertI32ToF64(source as I32));
-      return;
-    }
-    const wide = b.let(b.signed64(source, b.size));
-    b.if(
-      quietEnvironment(b),
-      () => b.code.store(bytes, target, bytes === 8 ? x.convertI64ToF64(wide) : x.convertI64ToF32(wide)),
-      () => {
-        const value = b.callValue('i64', 'sseFromInteger', wide, x.i32(bytes));
-        b.code.store(bytes, target, bytes === 8 ? value : x.wrap(value));
-      },
-    );
-  };
-const toInteger =
-  (bytes: Bytes, truncates: boolean): Semantics =>
-  (b) => {
-    beginSse(b, bytes === 4 ? sse : sse2);
-    const source = b.let(b.unsigned64(b.read(1)));
-    const bits = b.size * 8;
-    const value = b.callValue(
-      'i64',
-      'sseToInteger',
-      source,
-      x.i32(bytes),
-      x.i32(bits),
-      x.i32(truncates ? 1 : 0),
-    );
-    b.write(0, b.size === 8 ? value : x.wrap(value));
-  };
-const convertScalar =
-  (from: Bytes): Semantics =>
-  (b) => {
-    beginSse(b, sse2);
-    const value = b.callValue('i64', 'sseConvertScalar', b.unsigned64(b.read(1)), x.i32(from));
-    if (from === 4) b.code.store(8, b.registerAddress(0), value);
-    else b.code.store(4, b.registerAddress(0), x.wrap(value));
-  };
-
-type Call = (b: InstructionBuilder) => void;
-const callFromIntegers =
-  (bytes: Bytes, lanes: number): Call =>
-  (b) =>
-    b.call('sseFromIntegers', x.i32(bytes), x.i32(lanes));
-const callToIntegers =
-  (bytes: Bytes, truncates: boolean): Call =>
-  (b) =>
-    b.call('sseToIntegers', x.i32(bytes), x.i32(16 / bytes === 4 ? 4 : 2), x.i32(truncates ? 1 : 0));
-
-/** Conversion of a whole source operand; the result fills the destination. */
-const convertPacked =
-  (feature: number, call: Call): Semantics =>
-  (b) => {
-    beginSse(b, feature);
-    b.setField(scratchSource, b.readVector(1), 16);
-    call(b);
-    b.writeVector(0, fromScratch(b));
-  };
-/** Conversion of eight bytes of source. */
-const convertHalf =
-  (feature: number, call: Call): Semantics =>
-  (b) => {
-    beginSse(b, feature);
-    b.setField(scratchSource, b.read(1) as I64, 8);
-    call(b);
-    b.code.store(16, b.registerAddress(0), fromScratch(b));
-  };
-/** CVTPI2PS (low half of the destination) and CVTPI2PD; a memory source leaves the x87 state alone. */
-const fromMmx =
-  (bytes: Bytes): Semantics =>
-  (b) => {
-    const feature = bytes === 4 ? sse : sse2;
-    if (b.isMemory) beginSse(b, feature);
-    else beginMmx(b, feature);
-    b.setField(scratchSource, b.read(1) as I64, 8);
-    if (!b.isMemory) enterMmx(b);
-    b.call('sseFromIntegers', x.i32(bytes), x.i32(2));
-    const result = fromScratch(b);
-    if (bytes === 4) b.code.store(8, b.registerAddress(0), lane64(result, 0));
-    else b.code.store(16, b.registerAddress(0), result);
-  };
-/** CVTPS2PI, CVTPD2PI and their truncating forms. */
-const toMmx =
-  (bytes: Bytes, truncates: boolean): Semantics =>
-  (b) => {
-    beginMmx(b, bytes === 4 ? sse : sse2);
-    if (bytes === 4) b.setField(scratchSource, b.read(1) as I64, 8);
-    else b.setField(scratchSource, b.readVector(1), 16);
-    enterMmx(b);
-    b.call('sseToIntegers', x.i32(bytes), x.i32(2), x.i32(truncates ? 1 : 0));
-    writeMmx(b, 0, lane64(fromScratch(b), 0));
-  };
-
-const sizes = { sizes: [4, 8] };
-const wide = { aligned: true };
-const conversions: RowDraft[] = [
-  row('F3 0F 2A', 'CVTSI2SS', 'Vd,Ey', sizes, fromInteger(4)),
-  row('F2 0F 2A', 'CVTSI2SD', 'Vq,Ey', sizes, fromInteger(8)),
-  row('F3 0F 2C', 'CVTTSS2SI', 'Gy,Wd', sizes, toInteger(4, true)),
-  row('F2 0F 2C', 'CVTTSD2SI', 'Gy,Wq', sizes, toInteger(8, true)),
-  row('F3 0F 2D', 'CVTSS2SI', 'Gy,Wd', sizes, toInteger(4, false)),
-  row('F2 0F 2D', 'CVTSD2SI', 'Gy,Wq', sizes, toInteger(8, false)),
-  row('F3 0F 5A', 'CVTSS2SD', 'Vq,Wd', {}, convertScalar(4)),
-  row('F2 0F 5A', 'CVTSD2SS', 'Vd,Wq', {}, convertScalar(8)),
-  row(
-    'NP 0F 5A',
-    'CVTPS2PD',
-    'Vx,Wq',
-    {},
-    convertHalf(sse2, (b) => b.call('sseConvertPacked', x.i32(4))),
-  ),
-  row(
-    '66 0F 5A',
-    'CVTPD2PS',
-    'Vx,Wx',
-    wide,
-    convertPacked(sse2, (b) => b.call('sseConvertPacked', x.i32(8))),
-  ),
-  row('NP 0F 5B', 'CVTDQ2PS', 'Vx,Wx', wide, convertPacked(sse2, callFromIntegers(4, 4))),
-  row('66 0F 5B', 'CVTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, false))),
-  row('F3 0F 5B', 'CVTTPS2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(4, true))),
-  row('66 0F E6', 'CVTTPD2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(8, true))),
-  row('F2 0F E6', 'CVTPD2DQ', 'Vx,Wx', wide, convertPacked(sse2, callToIntegers(8, false))),
-  row('F3 0F E6', 'CVTDQ2PD', 'Vx,Wq', {}, convertHalf(sse2, callFromIntegers(8, 2))),
-  row('NP 0F 2A', 'CVTPI2PS', 'Vq,Qq', {}, fromMmx(4)),
-  row('66 0F 2A', 'CVTPI2PD', 'Vx,Qq', {}, fromMmx(8)),
-  row('NP 0F 2C', 'CVTTPS2PI', 'Pq,Wq', {}, toMmx(4, true)),
-  row('NP 0F 2D', 'CVTPS2PI', 'Pq,Wq', {}, toMmx(4, false)),
-  row('66 0F 2C', 'CVTTPD2PI', 'Pq,Wx', wide, toMmx(8, true)),
-  row('66 0F 2D', 'CVTPD2PI', 'Pq,Wx', wide, toMmx(8, false)),
-];
-
 // ---- approximation, rounding, dot product, strings ----
 
 const approximate =
@@ -444,6 +303,8 @@ const stringRows = (['PCMPESTRM', 'PCMPESTRI', 'PCMPISTRM', 'PCMPISTRI'] as cons
   ),
 );
 
+const wide = { aligned: true };
+
 export const rows: RowDraft[] = [
   ...arithmetic,
   row('66 0F 7C', 'HADDPD', 'Vx,Wx', wide, horizontal(addition, 8)),
@@ -460,7 +321,6 @@ export const rows: RowDraft[] = [
   row('66 0F C2', 'CMPPD', 'Vx,Wx,Ib', wide, comparePacked(8)),
   row('F3 0F C2', 'CMPSS', 'Vd,Wd,Ib', {}, compareScalar(4)),
   row('F2 0F C2', 'CMPSD', 'Vq,Wq,Ib', {}, compareScalar(8)),
-  ...conversions,
   row('NP 0F 52', 'RSQRTPS', 'Vx,Wx', wide, approximate(true, false)),
   row('F3 0F 52', 'RSQRTSS', 'Vd,Wd', {}, approximate(true, true)),
   row('NP 0F 53', 'RCPPS', 'Vx,Wx', wide, approximate(false, false)),
