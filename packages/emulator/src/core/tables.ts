@@ -64,14 +64,10 @@ export function storeTable(cpu: i32, table: i32, la: i64): void {
 export function loadTable(cpu: i32, table: i32, la: i64, operandBytes: i32): void {
   requirePrivilege(cpu);
   const limit = readProgram<u16>(cpu, la) as i32;
-  let base: i64 = 0;
-  if (code64(cpu)) {
-    base = readProgram<i64>(cpu, la + 2);
-    if (!isCanonical(base)) generalProtection(cpu, 0);
-  } else {
-    base = readProgram<u32>(cpu, la + 2) as i64;
-    if (operandBytes == 2) base &= 0xff_ffff;
-  }
+  const long = code64(cpu);
+  const narrow: i64 = operandBytes == 2 ? 0xff_ffff : 0xffff_ffff;
+  const base: i64 = long ? readProgram<i64>(cpu, la + 2) : (readProgram<u32>(cpu, la + 2) as i64) & narrow;
+  if (long && !isCanonical(base)) generalProtection(cpu, 0);
   store<i64>(cpu + (table == 0 ? Cpu_gdtrBase : Cpu_idtrBase), base);
   store<i32>(cpu + (table == 0 ? Cpu_gdtrLimit : Cpu_idtrLimit), limit);
 }
