@@ -13,7 +13,8 @@
  *
  * Values: integer operands are i32 (zero-extended) up to 4 bytes and i64 for 8; XMM operands are v128 through
  * readVector/writeVector. Expressions are used once; `let` binds one that is needed again.
- * Order: everything that can fault comes before the first change of state that survives.
+ * Order: everything that can fault comes before the first change of state that survives: `modify` and `probeWrite` raise the faults of a write
+ * beforehand, and `jumpRelative(true, change)` runs `change` (CALL's push, LOOP's count) when the target has been found to be good.
  */
 import type { Code, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';

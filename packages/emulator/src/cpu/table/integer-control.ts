@@ -4,7 +4,8 @@ import * as x from '../../wasm/expr.ts';
 import type { I64, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import type { CoreFunctionName } from '../core-functions.ts';
-import { Cpu } from '../layout.ts';
+import { Cpu, CpuFeature } from '../layout.ts';
+import { requireFeature } from './integer-move.ts';
 import { row } from './row.ts';
 import type { RowDraft, RowOptions, Semantics } from './row.ts';
 
@@ -103,7 +104,14 @@ const bound: Semantics = (b) => {
   });
 };
 
-const nothing: Semantics = () => undefined;
+/** Processors with long mode take it as a NOP even when CPUID does not tell of it. */
+const prefetchForWrite: Semantics = (b) => {
+  requireFeature(b, CpuFeature.prefetchw, CpuFeature.longMode);
+};
+/** Multi-byte NOPs and hints came with the P6 (SDM Vol. 2, NOP, PREFETCHh). */
+const hint: Semantics = (b) => {
+  requireFeature(b, CpuFeature.nopl);
+};
 const undefinedInstruction: Semantics = (b) => {
   b.raise('ud');
 };
@@ -193,11 +201,11 @@ export const rows: RowDraft[] = [
   row('E3', 'JRCXZ', 'Jb', near, jumpIfNoCount),
   ...strings,
   row('62 mem', 'BOUND', 'Gv,Ma', { no64: true, sizes: [2, 4] }, bound),
-  row('0F 1F', 'NOP', 'Ev', {}, nothing),
+  row('0F 1F', 'NOP', 'Ev', {}, hint),
   ...[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map((opcode) =>
-    row(`0F ${hex(opcode)}`, 'NOP', 'Ev', {}, nothing),
+    row(`0F ${hex(opcode)}`, 'NOP', 'Ev', {}, hint),
   ),
-  row('0F 0D', 'PREFETCHW', 'Ev', {}, nothing),
+  row('0F 0D', 'PREFETCHW', 'Ev', {}, prefetchForWrite),
   row('0F 0B', 'UD2', '', { end: 'branch' }, undefinedInstruction),
   row('0F B9', 'UD1', 'Gv,Ev', { end: 'branch' }, undefinedInstruction),
   row('0F FF', 'UD0', 'Gv,Ev', { end: 'branch' }, undefinedInstruction),

@@ -3,7 +3,7 @@ import { callExpr } from '../../wasm/code.ts';
 import * as x from '../../wasm/expr.ts';
 import type { Expr, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
-import { Cpu, CpuFeature } from '../layout.ts';
+import { Cpu, CpuFeature, ModeKey } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 
@@ -92,9 +92,10 @@ const compareExchangePair =
     b.call('writeFlags', x.or(x.and(flags, ~0x40), x.shl(equal, 6)), x.i32(0x8d5));
   };
 
-/** #UD unless the processor model has the feature. */
-export function requireFeature(b: InstructionBuilder, feature: number): void {
-  const present = x.ne(x.and(b.field('i64', Cpu.features, 8), x.i64(feature)), 0);
+/** #UD unless the processor model has one of the features. */
+export function requireFeature(b: InstructionBuilder, ...features: number[]): void {
+  const mask = features.reduce((all, feature) => all | BigInt(feature), 0n);
+  const present = x.ne(x.and(b.field('i64', Cpu.features, 8), x.i64(mask)), 0);
   b.if(x.eqz(present), () => {
     b.raise('ud');
   });
@@ -146,12 +147,22 @@ const extendIntoD: Semantics = (b) => {
   b.setGpr(2, b.size, b.cut(x.shrS(value as Both, b.size === 8 ? 63 : 31) as Int, b.size));
 };
 
+/** LAHF and SAHF are optional in 64-bit mode (CPUID 8000_0001h, ECX bit 0). */
+function requireAhFlags(b: InstructionBuilder): void {
+  const key = b.field('i32', Cpu.modeKey);
+  b.if(x.eq(x.and(key, ModeKey.codeMask), ModeKey.code64), () => {
+    requireFeature(b, CpuFeature.lahf64);
+  });
+}
+
 const loadFlagsIntoAh: Semantics = (b) => {
+  requireAhFlags(b);
   const flags = callExpr('i32', b.coreFunction('readFlags'), b.cpu);
   b.setField(Cpu.gpr + 1, x.or(x.and(flags, 0xd5), 2), 1);
 };
 
 const storeAhIntoFlags: Semantics = (b) => {
+  requireAhFlags(b);
   b.call('writeFlags', b.field('i32', Cpu.gpr + 1, 1), x.i32(0xd5));
 };
 
