@@ -11,7 +11,7 @@ import { Pic8259A } from './pic-8259a.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { RtcMc146818 } from './rtc-mc146818.ts';
 import { SystemControl } from './system-control.ts';
-import { FakeClock, FakeLine, deviceContract } from './testing.ts';
+import { FakeClock, FakeLine, deviceContract } from './testing/contract.ts';
 import { Uart16550A } from './uart-16550a.ts';
 import { VgaText } from './vga-text.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { IoApic } from './io-apic.ts';
 import { LocalApic, type ApicBus } from './lapic.ts';
 import { Pic8259A } from './pic-8259a.ts';
-import { FakeClock, FakeLine } from './testing.ts';
+import { FakeClock, FakeLine } from './testing/contract.ts';
 
 function initializedPic(options: { autoEoi?: boolean } = {}): { pic: Pic8259A; intr: FakeLine } {
   const intr = new FakeLine();

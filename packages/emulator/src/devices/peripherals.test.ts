@@ -5,7 +5,7 @@ import { Bus, BusConflictError } from './bus.ts';
 import { FwCfg } from './fw-cfg.ts';
 import { I8042 } from './i8042.ts';
 import { PciHost } from './pci-host.ts';
-import { FakeClock, FakeLine } from './testing.ts';
+import { FakeClock, FakeLine } from './testing/contract.ts';
 import { Uart16550A } from './uart-16550a.ts';
 import { VgaText } from './vga-text.ts';
 

@@ -2,7 +2,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Pit8254 } from './pit-8254.ts';
 import { RtcMc146818 } from './rtc-mc146818.ts';
-import { FakeClock, FakeLine } from './testing.ts';
+import { FakeClock, FakeLine } from './testing/contract.ts';
 
 const nsOf = (ticks: number): bigint => (BigInt(ticks) * 1_000_000_000n) / 1_193_182n + 1n;
 

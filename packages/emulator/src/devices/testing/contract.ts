@@ -1,9 +1,9 @@
 /** Helpers for device tests: a clock that is moved by hand, lines that remember, and the contract every device keeps. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Bus } from './bus.ts';
-import type { AccessSize, Clock, Device, Line, Timer } from './device.ts';
-import { DeviceStateError } from './schema.ts';
+import { Bus } from '../bus.ts';
+import type { AccessSize, Clock, Device, Line, Timer } from '../device.ts';
+import { DeviceStateError } from '../schema.ts';
 
 export class FakeClock implements Clock {
   #now = 0n;
