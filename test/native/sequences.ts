@@ -2,8 +2,7 @@
  * Several instructions in a row: what single steps can't show, above all flags that one instruction leaves behind lazily
  * and another reads. A flag that the manual leaves undefined is never read, and not compared at the end.
  */
-import type {
-  Code} from 'iced-x86';
+import type { Code } from 'iced-x86';
 import {
   Formatter,
   FormatterSyntax,
