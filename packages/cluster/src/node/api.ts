@@ -1,0 +1,272 @@
+// The HTTP and websocket API of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request answers a challenge that
+// serves once; without one the node listens on loopback only. Requests from web pages of other origins are refused.
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { pack } from 'msgpackr';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Command } from '../core/commands.ts';
+import { ClusterError, isClusterError, type ClusterErrorCode } from '../errors.ts';
+import { BLOBS_PREFIX, messageOf } from '../vm/vm-host.ts';
+import type { ClusterNode } from './cluster-node.ts';
+import { readEvents } from './event-log.ts';
+import { mac, MAX_FRAME_BYTES, sameMac } from './frames.ts';
+import { metrics } from './metrics.ts';
+
+const CHALLENGE_MS = 30_000;
+const MAX_CHALLENGES = 4096;
+const MAX_COMMAND_BYTES = 1 << 20;
+const MAX_BLOB_BYTES = 256 << 20;
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
+
+const STATUS: Partial<Record<ClusterErrorCode, number>> = {
+  BAD_REQUEST: 400,
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  NO_CAPACITY: 409,
+  NO_MASTER: 503,
+  TIMEOUT: 504,
+};
+
+/** Proof for one request: what is asked, under a challenge that serves once. */
+export function requestProof(token: string, challenge: string, method: string, path: string, body: Uint8Array): string {
+  const digest = createHash('sha256').update(body).digest();
+  return mac(Buffer.from(token), 'api', challenge, method, path, digest).toString('hex');
+}
+
+export class ApiServer {
+  readonly #server: Server;
+  readonly #token: string | undefined;
+  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
+  readonly #challenges = new Map<string, number>();
+  #node: ClusterNode | undefined;
+
+  private constructor(token: string | undefined) {
+    this.#token = token;
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+    // Slow-loris: a client gets seconds, not minutes.
+    this.#server.headersTimeout = 5000;
+    this.#server.requestTimeout = 60_000;
+    this.#server.maxConnections = 1024;
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head));
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+  }
+
+  /** @throws ClusterError `BAD_REQUEST` for an address that is not loopback without a token. */
+  static async listen(listen: string, token: string | undefined): Promise<ApiServer> {
+    const match = /^\[?([^\]]*)\]?:(\d+)$/.exec(listen);
+    if (match === null) throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
+    const host = match[1]!;
+    if (token === undefined && !LOOPBACK.has(host))
+      throw new ClusterError('BAD_REQUEST', `${listen} can be reached from outside, and there is no token`, {
+        hint: 'give --token-file FILE to every node, or listen on 127.0.0.1',
+      });
+    const api = new ApiServer(token);
+    await new Promise<void>((resolve, reject) => {
+      api.#server.once('error', reject);
+      api.#server.listen(Number(match[2]), host, resolve);
+    });
+    return api;
+  }
+
+  get address(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return family === 'IPv6' ? `[${address}]:${String(port)}` : `${address}:${String(port)}`;
+  }
+
+  serve(node: ClusterNode): void {
+    this.#node = node;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets.clients) socket.terminate();
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+  }
+
+  /** A page of another origin, or a name that was made to point here (DNS rebinding). */
+  #foreign(request: IncomingMessage): string | undefined {
+    const { origin, host } = request.headers;
+    if (origin !== undefined && origin !== `http://${host ?? ''}` && origin !== `https://${host ?? ''}`)
+      return `a request of the foreign origin ${origin}`;
+    const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+    if (this.#token === undefined && !LOOPBACK.has(name)) return `a request for the host ${name}`;
+    return undefined;
+  }
+
+  #authorized(request: IncomingMessage, proofText: string | undefined, body: Uint8Array): boolean {
+    if (this.#token === undefined) return true;
+    const [challenge, proof] = (proofText ?? '').split('.');
+    if (challenge === undefined || proof === undefined) return false;
+    const madeAt = this.#challenges.get(challenge);
+    this.#challenges.delete(challenge);
+    if (madeAt === undefined || performance.now() - madeAt > CHALLENGE_MS) return false;
+    const path = (request.url ?? '').split('?')[0]!;
+    const expected = requestProof(this.#token, challenge, request.method ?? '', path, body);
+    return sameMac(Buffer.from(proof), Buffer.from(expected));
+  }
+
+  #challenge(): string {
+    const challenge = randomBytes(16).toString('hex');
+    this.#challenges.set(challenge, performance.now());
+    for (const old of this.#challenges.keys()) {
+      if (this.#challenges.size <= MAX_CHALLENGES) break;
+      this.#challenges.delete(old);
+    }
+    return challenge;
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const foreign = this.#foreign(request);
+      if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
+      const path = (request.url ?? '').split('?')[0]!;
+      if (path === '/v1/challenge') return json(response, 200, { challenge: this.#challenge(), needed: this.#token !== undefined });
+      const body = await readBody(request, path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_COMMAND_BYTES);
+      const proof = request.headers.authorization?.replace(/^Revenant /, '');
+      if (!this.#authorized(request, proof, body)) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
+      if (this.#node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
+      await route(this.#node, request, response, body);
+    } catch (error) {
+      const known = isClusterError(error) ? error : new ClusterError('STORE', messageOf(error));
+      if (known.code === 'UNAUTHORIZED') this.#node?.logger.warn({ event: 'request-refused', reason: known.message });
+      if (response.headersSent) return void response.destroy();
+      const { code, message, hint } = known;
+      json(response, STATUS[code] ?? 500, { error: { code, message, hint } });
+    }
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const refuse = (why: string): void => {
+      this.#node?.logger.warn({ event: 'request-refused', reason: why });
+      socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
+    };
+    socket.on('error', () => undefined);
+    const foreign = this.#foreign(request);
+    if (foreign !== undefined) return refuse(foreign);
+    const node = this.#node;
+    const url = new URL(request.url ?? '/', 'http://node');
+    if (node === undefined) return refuse('the node is starting');
+    // Links prove themselves by a handshake of their own.
+    if (url.pathname === '/v1/link')
+      return this.#sockets.handleUpgrade(request, socket, head, (accepted) => node.links.accept(accepted));
+    const vm = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
+    if (vm === undefined) return refuse(`there is no ${url.pathname}`);
+    if (!this.#authorized(request, url.searchParams.get('proof') ?? undefined, new Uint8Array(0))) return refuse('no valid proof of the token');
+    this.#sockets.handleUpgrade(request, socket, head, (accepted) => attachConsole(node, vm, accepted));
+  }
+}
+
+const MAX_CONSOLE_BACKLOG = 4 << 20;
+
+/** Binary frames: to the client msgpack `{epoch, bytes}`, from the client plain bytes. */
+function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket): void {
+  const end = node.consoles.listen(vmId, ({ epoch, bytes }) => {
+    if (socket.bufferedAmount > MAX_CONSOLE_BACKLOG) return socket.terminate();
+    socket.send(pack({ epoch, bytes }));
+  });
+  socket.on('error', () => undefined);
+  socket.on('close', end);
+  socket.on('message', (data) => {
+    if (!Buffer.isBuffer(data) || !node.vms.input(vmId, data)) socket.close(4404, 'it does not run here');
+  });
+}
+
+async function route(node: ClusterNode, request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://node');
+  const asked = `${request.method ?? ''} ${url.pathname}`;
+  const blob = /^PUT \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked)?.[1];
+  if (blob !== undefined) return putBlob(node, blob, body, response);
+  switch (asked) {
+    case 'GET /v1/status':
+      return json(response, 200, status(node));
+    case 'GET /v1/events': {
+      const sinceMs = Number(url.searchParams.get('since') ?? 0);
+      const limit = Number(url.searchParams.get('limit') ?? 1000);
+      await node.events.flush();
+      return json(response, 200, { events: await readEvents(node.store, { sinceMs, limit }) });
+    }
+    case 'POST /v1/commands': {
+      const { id, command } = parseCommand(body);
+      await node.command(command, id);
+      return json(response, 200, { id });
+    }
+    case 'POST /v1/drill': {
+      if (node.options.drills !== true) throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', { hint: 'start the node with --drills' });
+      const { cut } = JSON.parse(Buffer.from(body).toString('utf8')) as { cut: string[] };
+      node.links.cut.clear();
+      for (const peer of cut) node.links.cut.add(peer);
+      return json(response, 200, { cut });
+    }
+    case 'GET /metrics':
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
+      response.end(metrics(node));
+      return;
+    default:
+      throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
+  }
+}
+
+async function putBlob(node: ClusterNode, hash: string, body: Uint8Array, response: ServerResponse): Promise<void> {
+  if (createHash('sha256').update(body).digest('hex') !== hash)
+    throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
+  await node.store.put(BLOBS_PREFIX + hash, body);
+  json(response, 200, { hash });
+}
+
+function parseCommand(body: Uint8Array): { id: string; command: Command } {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch (error) {
+    throw new ClusterError('BAD_REQUEST', 'the body is no JSON', { cause: error });
+  }
+  const { id, command } = (value ?? {}) as { id?: unknown; command?: { type?: unknown } };
+  if (typeof id !== 'string' || id.length === 0 || id.length > 64 || typeof command?.type !== 'string')
+    throw new ClusterError('BAD_REQUEST', 'a command needs an id of 1 to 64 characters and a type');
+  return { id, command: command as Command };
+}
+
+/** What this node knows of the cluster. */
+export function status(node: ClusterNode): Record<string, unknown> {
+  const { agent, address } = node;
+  const self = { id: agent.id, state: agent.list.maintenance.includes(agent.id) ? 'maintenance' : 'alive', reason: 'answers', incarnation: agent.incarnation, address, view: agent.view };
+  const peers = [...agent.peers.values()].map((peer) => ({
+    id: peer.id,
+    state: peer.state,
+    reason: peer.reason,
+    incarnation: peer.incarnation,
+    address: peer.view?.address,
+    view: peer.view,
+  }));
+  return {
+    version: 1,
+    node: agent.id,
+    phase: agent.phase,
+    term: agent.list.term,
+    master: agent.list.master?.node ?? null,
+    nodes: [self, ...peers],
+    vms: Object.values(agent.list.vms),
+    maintenance: agent.list.maintenance,
+  };
+}
+
+async function readBody(request: IncomingMessage, limit: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limit) throw new ClusterError('BAD_REQUEST', `a body of more than ${String(limit)} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function json(response: ServerResponse, code: number, value: unknown): void {
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? Number(item) : item)));
+}

@@ -1,0 +1,191 @@
+// One node: the decisions of src/core driven by real clocks, sockets, store and guests.
+import { randomUUID } from 'node:crypto';
+import { freemem, totalmem } from 'node:os';
+import pino from 'pino';
+import { openStore, type ObjectStore } from '@revenant/storage';
+import { step } from '../core/agent.ts';
+import type { Command } from '../core/commands.ts';
+import type { CommandAnswer } from '../core/records.ts';
+import type { Settings } from '../core/settings.ts';
+import { startAgent, type AgentState } from '../core/state.ts';
+import type { Effect, Event, LogEntry } from '../core/types.ts';
+import { ClusterError, type ClusterErrorCode } from '../errors.ts';
+import { VmHost } from '../vm/vm-host.ts';
+import { monotonicMs } from '../vm/vm-runtime.ts';
+import { ApiServer } from './api.ts';
+import { ConsoleHub } from './console-hub.ts';
+import { EventLog } from './event-log.ts';
+import { Links } from './links.ts';
+import { StoreEdge } from './store-edge.ts';
+
+export interface NodeOptions {
+  name: string;
+  store: string;
+  /** `HOST:PORT`; port 0: any. Other than loopback only with a token. */
+  listen: string;
+  settings: Settings;
+  token?: string;
+  memoryMiB?: number;
+  logLevel?: string;
+  /** Allows the fault drills of /v1/drill. */
+  drills?: boolean;
+  runtimes?: Record<string, string>;
+}
+
+const COMMAND_MS = 8000;
+const LEAVE_MS = 30_000;
+/** Below this share of free memory a node asks to be relieved. */
+const MIN_FREE_SHARE = 0.03;
+
+export class ClusterNode {
+  readonly options: NodeOptions;
+  readonly store: ObjectStore;
+  readonly agent: AgentState;
+  readonly consoles = new ConsoleHub();
+  readonly links: Links;
+  readonly storeEdge: StoreEdge;
+  readonly vms: VmHost;
+  readonly events: EventLog;
+  readonly logger: pino.Logger;
+  readonly #api: ApiServer;
+  readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
+  #timers: NodeJS.Timeout[] = [];
+  #left: (() => void) | undefined;
+  #closing = false;
+
+  private constructor(options: NodeOptions, store: ObjectStore, address: string, api: ApiServer) {
+    this.options = options;
+    this.store = store;
+    this.#api = api;
+    this.logger = pino({ level: options.logLevel ?? 'info', base: { node: options.name } }, pino.destination(2));
+    this.events = new EventLog(store, options.name);
+    const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
+    this.agent = startAgent({ id: options.name, address, capacity: { memoryMiB } }, monotonicMs());
+    const tell = (event: Event): void => this.handle(event);
+    this.links = new Links({
+      node: options.name,
+      token: options.token ?? '',
+      heard: (from, message) => this.handle({ type: 'message', from, message }),
+      closed: (peer) => this.handle({ type: 'closed', peer }),
+      refused: (why) => this.logger.warn({ event: 'link-refused', reason: why }),
+    });
+    const { settings } = options;
+    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell);
+    this.vms = new VmHost({
+      node: options.name,
+      store,
+      settings,
+      tell,
+      log: (entry) => this.#log(entry),
+      output: (vmId, epoch, bytes) => this.consoles.put(vmId, epoch, bytes),
+      ...(options.runtimes === undefined ? {} : { runtimes: options.runtimes }),
+    });
+  }
+
+  /** Starts a node: opens its store, listens, joins. Resolves once it listens. */
+  static async start(options: NodeOptions): Promise<ClusterNode> {
+    const api = await ApiServer.listen(options.listen, options.token);
+    try {
+      const store = await openStore(options.store);
+      const node = new ClusterNode(options, store, api.address, api);
+      api.serve(node);
+      node.#timers = [
+        setInterval(() => node.handle({ type: 'tick' }), options.settings.tickMs),
+        setInterval(() => node.#lookAround(), 5000),
+      ];
+      return node;
+    } catch (error) {
+      await api.close();
+      throw error;
+    }
+  }
+
+  get address(): string {
+    return this.#api.address;
+  }
+
+  handle(event: Event): void {
+    if (this.#closing) return;
+    for (const effect of step(this.agent, monotonicMs(), event, this.options.settings)) this.#do(effect);
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.type) {
+      case 'send': {
+        const address = this.agent.peers.get(effect.to)?.view?.address;
+        return this.links.send(effect.to, address, effect.message);
+      }
+      case 'answer':
+        return this.#waiting.get(effect.answer.id)?.(effect.answer);
+      case 'log':
+        return this.#log(effect.entry);
+      case 'name-in-use':
+        return this.#log({ event: 'name-in-use', node: this.agent.id, reason: 'another process of this name is alive; waiting' });
+      case 'left':
+        return this.#left?.();
+      case 'get-record':
+      case 'get-list':
+      case 'get-owner':
+      case 'list-records':
+      case 'put-record':
+      case 'put-list':
+        return this.storeEdge.do(effect);
+      default:
+        return this.vms.do(effect);
+    }
+  }
+
+  #log(entry: LogEntry): void {
+    const event = this.events.add(entry);
+    this.logger.info(event, `${entry.event} ${entry.vm ?? entry.node ?? ''}`);
+  }
+
+  #lookAround(): void {
+    const short = freemem() / totalmem() < MIN_FREE_SHARE;
+    if (this.agent.view.pressure !== 'leaving') this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
+  }
+
+  /**
+   * Has a command carried out by the master. Repeating it with the same id does it once.
+   * @throws ClusterError as `applyCommand` does; `NO_MASTER` and `TIMEOUT` may be tried again.
+   */
+  async command(command: Command, id: string = randomUUID()): Promise<void> {
+    const answer = await new Promise<CommandAnswer>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new ClusterError('TIMEOUT', 'the master did not answer', { hint: 'repeat with the same id' }));
+      }, COMMAND_MS);
+      this.#waiting.set(id, (given) => {
+        clearTimeout(timer);
+        this.#waiting.delete(id);
+        resolve(given);
+      });
+      this.handle({ type: 'command', id, command });
+    });
+    if (answer.error !== null) throw new ClusterError(answer.error.code as ClusterErrorCode, answer.error.message);
+  }
+
+  /** Leaves in order: VMs are moved to others first, for at most half a minute. */
+  async leave(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LEAVE_MS);
+      this.#left = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.handle({ type: 'leave' });
+    });
+    await this.close();
+  }
+
+  /** Stops at once, as a crash would, but without leaving workers behind. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    this.links.close();
+    await this.#api.close();
+    await this.vms.close();
+    await this.events.flush();
+    await this.store.close();
+  }
+}

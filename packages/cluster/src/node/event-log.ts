@@ -1,0 +1,80 @@
+// The event log: what each node saw and decided, with reasons and times, kept in the store so that it outlives every process.
+// Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. Ordered by wall clock: for people; no rule reads it.
+import { randomBytes } from 'node:crypto';
+import { MAX_LIST, type ObjectStore } from '@revenant/storage';
+import type { LogEntry } from '../core/types.ts';
+
+export interface ClusterEvent extends LogEntry {
+  /** Milliseconds since 1970 by the clock of the node that wrote it. */
+  atMs: number;
+  /** The node that wrote it. */
+  by: string;
+}
+
+export const EVENTS_PREFIX = 'cluster/events/';
+const FLUSH_MS = 250;
+const MAX_WAITING = 10_000;
+
+export class EventLog {
+  readonly #store: ObjectStore;
+  readonly #node: string;
+  #waiting: ClusterEvent[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #writing = false;
+
+  constructor(store: ObjectStore, node: string) {
+    this.#store = store;
+    this.#node = node;
+  }
+
+  add(entry: LogEntry): ClusterEvent {
+    const event = { ...entry, atMs: Date.now(), by: this.#node };
+    this.#waiting.push(event);
+    // A store that is away for long costs the oldest events, never memory without bound.
+    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
+    this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
+    return event;
+  }
+
+  async flush(): Promise<void> {
+    this.#timer = undefined;
+    if (this.#writing || this.#waiting.length === 0) return;
+    this.#writing = true;
+    const events = this.#waiting;
+    this.#waiting = [];
+    const time = String(events[0]!.atMs).padStart(13, '0');
+    const key = `${EVENTS_PREFIX}${time}-${this.#node}-${randomBytes(4).toString('hex')}`;
+    try {
+      await this.#store.put(key, Buffer.from(JSON.stringify(events)), { durable: false });
+    } catch {
+      // Kept for the next time; should this put have happened after all, readers see the events twice.
+      this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
+    } finally {
+      this.#writing = false;
+      if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
+    }
+  }
+}
+
+/** Events from `sinceMs` on, in order of time. At most `limit`, the newest of them. */
+export async function readEvents(
+  store: ObjectStore,
+  { sinceMs = 0, limit = 1000 }: { sinceMs?: number; limit?: number } = {},
+): Promise<ClusterEvent[]> {
+  const events: ClusterEvent[] = [];
+  // An object is named by its first event; the one before may still hold later ones.
+  let after = `${EVENTS_PREFIX}${String(Math.max(0, sinceMs - 60_000)).padStart(13, '0')}`;
+  for (;;) {
+    const page = await store.list(EVENTS_PREFIX, { after, limit: MAX_LIST });
+    for (const { key } of page.objects) {
+      const object = await store.get(key);
+      if (object === undefined) continue;
+      events.push(...(JSON.parse(Buffer.from(object.body).toString('utf8')) as ClusterEvent[]));
+    }
+    const last = page.objects.at(-1);
+    if (!page.more || last === undefined) break;
+    after = last.key;
+  }
+  const wanted = events.filter(({ atMs }) => atMs >= sinceMs);
+  return wanted.sort((a, b) => a.atMs - b.atMs).slice(-limit);
+}

@@ -1,0 +1,162 @@
+// Links to the other nodes: each node dials each other one and sends over its own link only. Handshake, both ways by HMAC over
+// fresh nonces of both sides, within three seconds; then frames (frames.ts). Nothing is queued for a peer that is away:
+// heartbeats are worth nothing when they are late, and all else is asked for again.
+import { randomBytes } from 'node:crypto';
+import { WebSocket, type RawData } from 'ws';
+import type { Message } from '../core/types.ts';
+import { ClusterError } from '../errors.ts';
+import { FrameReader, FrameWriter, linkKey, mac, MAX_FRAME_BYTES, NONCE_BYTES, PROTOCOL_VERSION, sameMac } from './frames.ts';
+
+export interface LinksOptions {
+  node: string;
+  /** Empty: no authentication (loopback only). */
+  token: string;
+  heard: (from: string, message: Message) => void;
+  closed: (peer: string) => void;
+  refused: (why: string) => void;
+}
+
+const HANDSHAKE_MS = 3000;
+const REDIAL_MS = 250;
+/** A link that takes in nothing for so long is congested: what is sent meanwhile is dropped. */
+const MAX_BUFFERED_BYTES = 8 << 20;
+const MAX_LINKS = 256;
+
+interface Dialled {
+  socket: WebSocket;
+  writer: FrameWriter | undefined;
+  triedAt: number;
+}
+
+export class Links {
+  readonly #options: LinksOptions;
+  readonly #dialled = new Map<string, Dialled>();
+  readonly #accepted = new Set<WebSocket>();
+  readonly figures = { sent: 0, received: 0, dropped: 0, refused: 0 };
+  /** For fault drills: peers whose messages are dropped in both directions; `*` is everybody. */
+  readonly cut = new Set<string>();
+  #closed = false;
+
+  constructor(options: LinksOptions) {
+    this.#options = options;
+  }
+
+  /** Sends when the link is up; else dials, and drops the message. */
+  send(to: string, address: string | undefined, message: Message): void {
+    if (this.#closed || this.#isCut(to)) return;
+    const link = this.#dialled.get(to);
+    if (link?.writer !== undefined && link.socket.readyState === WebSocket.OPEN) {
+      if (link.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+        this.figures.dropped++;
+        return;
+      }
+      this.figures.sent++;
+      link.socket.send(link.writer.encode(message));
+      return;
+    }
+    if (address !== undefined) this.#dial(to, address);
+  }
+
+  #isCut(peer: string): boolean {
+    return this.cut.has(peer) || this.cut.has('*');
+  }
+
+  #dial(to: string, address: string): void {
+    const before = this.#dialled.get(to);
+    const now = performance.now();
+    if (before !== undefined && (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < REDIAL_MS)) return;
+    const socket = new WebSocket(`ws://${address}/v1/link`, {
+      handshakeTimeout: HANDSHAKE_MS,
+      maxPayload: MAX_FRAME_BYTES,
+      perMessageDeflate: false,
+    });
+    const link: Dialled = { socket, writer: undefined, triedAt: now };
+    this.#dialled.set(to, link);
+    const nonce = randomBytes(NONCE_BYTES);
+    const timer = setTimeout(() => socket.terminate(), HANDSHAKE_MS);
+    let serverNonce: Buffer | undefined;
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      if (link.writer !== undefined && !this.#closed && !this.#isCut(to)) this.#options.closed(to);
+    });
+    socket.on('message', (data: RawData) => {
+      const bytes = toBuffer(data);
+      if (serverNonce === undefined) {
+        // 1. server: version, nonce. 2. we: node, nonce, proof.
+        if (bytes.length !== NONCE_BYTES + 1 || bytes[0] !== PROTOCOL_VERSION) return socket.terminate();
+        serverNonce = Buffer.from(bytes.subarray(1));
+        const proof = mac(Buffer.from(this.#options.token), 'client', serverNonce, nonce, this.#options.node, to);
+        socket.send(Buffer.concat([nonce, proof, Buffer.from(this.#options.node)]));
+        return;
+      }
+      // 3. server: its own proof. From now on only we send.
+      const expected = mac(Buffer.from(this.#options.token), 'server', nonce, serverNonce, to);
+      if (link.writer !== undefined || !sameMac(bytes, expected)) return socket.terminate();
+      clearTimeout(timer);
+      link.writer = new FrameWriter(linkKey(this.#options.token, nonce, serverNonce));
+    });
+  }
+
+  /** Takes in a socket that asked for /v1/link. */
+  accept(socket: WebSocket): void {
+    if (this.#accepted.size >= MAX_LINKS) return socket.terminate();
+    this.#accepted.add(socket);
+    const nonce = randomBytes(NONCE_BYTES);
+    let peer: string | undefined;
+    let reader: FrameReader | undefined;
+    const timer = setTimeout(() => this.#refuse(socket, 'a link whose handshake took too long'), HANDSHAKE_MS);
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      this.#accepted.delete(socket);
+      if (peer !== undefined && !this.#closed && !this.#isCut(peer)) this.#options.closed(peer);
+    });
+    socket.on('message', (data: RawData) => {
+      try {
+        const bytes = toBuffer(data);
+        if (reader === undefined) {
+          const hello = this.#checkHello(bytes, nonce);
+          peer = hello.peer;
+          reader = new FrameReader(linkKey(this.#options.token, hello.nonce, nonce));
+          clearTimeout(timer);
+          socket.send(mac(Buffer.from(this.#options.token), 'server', hello.nonce, nonce, this.#options.node));
+          return;
+        }
+        const message = reader.decode(bytes);
+        this.figures.received++;
+        if (!this.#isCut(peer!)) this.#options.heard(peer!, message);
+      } catch (error) {
+        this.#refuse(socket, error instanceof Error ? error.message : String(error));
+      }
+    });
+    socket.send(Buffer.concat([Buffer.from([PROTOCOL_VERSION]), nonce]));
+  }
+
+  #checkHello(bytes: Buffer, serverNonce: Buffer): { peer: string; nonce: Buffer } {
+    const nonce = Buffer.from(bytes.subarray(0, NONCE_BYTES));
+    const proof = bytes.subarray(NONCE_BYTES, NONCE_BYTES + 32);
+    const peer = bytes.subarray(NONCE_BYTES + 32).toString('utf8');
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(peer)) throw new ClusterError('PROTOCOL', 'a hello without a node name');
+    const expected = mac(Buffer.from(this.#options.token), 'client', serverNonce, nonce, peer, this.#options.node);
+    if (!sameMac(proof, expected)) throw new ClusterError('UNAUTHORIZED', `${peer} does not know the token`);
+    return { peer, nonce };
+  }
+
+  #refuse(socket: WebSocket, why: string): void {
+    this.figures.refused++;
+    this.#options.refused(why);
+    socket.terminate();
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const { socket } of this.#dialled.values()) socket.terminate();
+    for (const socket of this.#accepted) socket.terminate();
+  }
+}
+
+function toBuffer(data: RawData): Buffer {
+  if (Buffer.isBuffer(data)) return data;
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+}

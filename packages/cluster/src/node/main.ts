@@ -1,0 +1,66 @@
+/** A node process: `node packages/cluster/src/node/main.ts --store URL --name N [--listen ADDR] [--profile fast] …` */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { makeSettings, type ProfileName } from '../core/settings.ts';
+import { ClusterError } from '../errors.ts';
+import { ClusterNode, type NodeOptions } from './cluster-node.ts';
+
+/** Options of a node from command-line words. Throws ClusterError `BAD_REQUEST`. */
+export function nodeOptions(words: string[]): NodeOptions {
+  const { values } = parseArgs({
+    args: words,
+    options: {
+      store: { type: 'string' },
+      name: { type: 'string' },
+      listen: { type: 'string', default: '127.0.0.1:0' },
+      profile: { type: 'string', default: 'default' },
+      'token-file': { type: 'string' },
+      'memory-mib': { type: 'string' },
+      'log-level': { type: 'string', default: 'info' },
+      drills: { type: 'boolean', default: false },
+    },
+  });
+  const { store, name, profile } = values;
+  if (store === undefined || name === undefined)
+    throw new ClusterError('BAD_REQUEST', 'a node needs --store and --name', { hint: '--store file:/srv/revenant --name a' });
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(name)) throw new ClusterError('BAD_REQUEST', `${name} is no node name`);
+  if (profile !== 'default' && profile !== 'fast') throw new ClusterError('BAD_REQUEST', `there is no profile ${profile}`);
+  const tokenFile = values['token-file'];
+  const token = tokenFile === undefined ? undefined : readFileSync(tokenFile, 'utf8').trim();
+  if (token !== undefined && token.length < 16) throw new ClusterError('BAD_REQUEST', 'the token has less than 16 characters');
+  const memory = values['memory-mib'];
+  return {
+    name,
+    store,
+    listen: values.listen,
+    settings: makeSettings(profile satisfies ProfileName),
+    logLevel: values['log-level'],
+    drills: values.drills,
+    ...(token === undefined ? {} : { token }),
+    ...(memory === undefined ? {} : { memoryMiB: Number(memory) }),
+  };
+}
+
+/** Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. */
+export async function runNode(options: NodeOptions): Promise<void> {
+  const node = await ClusterNode.start(options);
+  process.stdout.write(`${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`);
+  let asked = false;
+  const end = (): void => {
+    if (asked) process.exit(1);
+    asked = true;
+    void node.leave().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+}
+
+if (import.meta.main) {
+  try {
+    await runNode(nodeOptions(process.argv.slice(2)));
+  } catch (error) {
+    const hint = error instanceof ClusterError && error.hint !== undefined ? `\n  hint: ${error.hint}` : '';
+    process.stderr.write(`revenant node: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
+    process.exitCode = 1;
+  }
+}
