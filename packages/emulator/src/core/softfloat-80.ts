@@ -53,6 +53,23 @@ export class Extended {
     Soft.bSignificand = significand;
   }
 
+  /** Unpacks both operands when they are normal numbers, the common case; else returns false. */
+  static unpackNormal(aSig: u64, aSe: i32, bSig: u64, bSe: i32): bool {
+    const aExponent = aSe & 0x7fff;
+    const bExponent = bSe & 0x7fff;
+    if (<i64>(aSig & bSig) >= 0 || <u32>(aExponent - 1) >= 0x7ffe || <u32>(bExponent - 1) >= 0x7ffe)
+      return false;
+    Soft.aKind = Kind.finite;
+    Soft.aSign = (aSe >> 15) & 1;
+    Soft.aExponent = aExponent - exponentBias;
+    Soft.aSignificand = aSig;
+    Soft.bKind = Kind.finite;
+    Soft.bSign = (bSe >> 15) & 1;
+    Soft.bExponent = bExponent - exponentBias;
+    Soft.bSignificand = bSig;
+    return true;
+  }
+
   /** The real indefinite quiet NaN. */
   static indefinite(): void {
     Soft.significand = integerBit | quietBit;
@@ -150,25 +167,31 @@ export class Extended {
   }
 
   static add(aSig: u64, aSe: i32, bSig: u64, bSe: i32, negate: i32): void {
-    if (Extended.special2(aSig, aSe, bSig, bSe)) return;
-    Extended.unpackA(aSig, aSe);
-    Extended.unpackB(bSig, bSe);
+    if (!Extended.unpackNormal(aSig, aSe, bSig, bSe)) {
+      if (Extended.special2(aSig, aSe, bSig, bSe)) return;
+      Extended.unpackA(aSig, aSe);
+      Extended.unpackB(bSig, bSe);
+    }
     Arithmetic.add(negate);
     Extended.finish();
   }
 
   static multiply(aSig: u64, aSe: i32, bSig: u64, bSe: i32): void {
-    if (Extended.special2(aSig, aSe, bSig, bSe)) return;
-    Extended.unpackA(aSig, aSe);
-    Extended.unpackB(bSig, bSe);
+    if (!Extended.unpackNormal(aSig, aSe, bSig, bSe)) {
+      if (Extended.special2(aSig, aSe, bSig, bSe)) return;
+      Extended.unpackA(aSig, aSe);
+      Extended.unpackB(bSig, bSe);
+    }
     Arithmetic.multiply();
     Extended.finish();
   }
 
   static divide(aSig: u64, aSe: i32, bSig: u64, bSe: i32): void {
-    if (Extended.special2(aSig, aSe, bSig, bSe)) return;
-    Extended.unpackA(aSig, aSe);
-    Extended.unpackB(bSig, bSe);
+    if (!Extended.unpackNormal(aSig, aSe, bSig, bSe)) {
+      if (Extended.special2(aSig, aSe, bSig, bSe)) return;
+      Extended.unpackA(aSig, aSe);
+      Extended.unpackB(bSig, bSe);
+    }
     Arithmetic.divide();
     // A division by zero is reported without the denormal operand.
     if (Soft.flags & Exception.divideByZero) Soft.flags &= ~Exception.denormal;

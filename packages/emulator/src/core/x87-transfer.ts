@@ -1,6 +1,9 @@
-/** x87 loads and stores, BCD, the remainder instructions. SDM Vol. 1, 8.3.3, 4.7 (BCD); Vol. 2 for each. */
+/**
+ * x87 loads and stores, BCD, the remainder instructions. SDM Vol. 1, 8.3.3, 4.7 (BCD); Vol. 2 for each.
+ * Stores to memory take a linear address that the caller has probed for writing: they change the state first.
+ */
 import { Cpu_fsw } from './generated/layout';
-import { probeWrite, writeLinear16, writeLinear32, writeLinear64, writeLinear8 } from './memory';
+import { writeLinear16, writeLinear32, writeLinear64, writeLinear8 } from './memory';
 import { Extended, integerBit } from './softfloat-80';
 import { Convert } from './softfloat-convert';
 import { Exception, Kind, Rounding, Soft } from './softfloat-state';
@@ -29,6 +32,14 @@ export function x87LoadSingle(cpu: i32, bits: i32): void {
 
 export function x87LoadDouble(cpu: i32, bits: i64): void {
   if (X87.overflows(cpu)) return;
+  const exponent = (<i32>(bits >> 52)) & 0x7ff;
+  if (<u32>(exponent - 1) < 0x7fe) {
+    // A normal number: no exception is possible.
+    Extended.set(((<u64>bits) << 11) | integerBit, ((<i32>(bits >> 48)) & 0x8000) | (exponent + 15360));
+    X87.clearC1(cpu);
+    X87.push(cpu);
+    return;
+  }
   X87.enter(cpu);
   Convert.fromDouble(bits, true);
   X87.completePush(cpu);
@@ -78,7 +89,6 @@ export function x87StoreRegister(cpu: i32, index: i32, pops: i32): void {
 
 /** FST(P) m32fp at the linear address. */
 export function x87StoreSingle(cpu: i32, address: i64, pops: i32): void {
-  probeWrite(cpu, address, 4);
   let bits: u32 = 0xffc0_0000;
   if (X87.isEmpty(cpu, 0)) {
     if (!X87.underflow(cpu)) return;
@@ -94,7 +104,6 @@ export function x87StoreSingle(cpu: i32, address: i64, pops: i32): void {
 
 /** FST(P) m64fp. */
 export function x87StoreDouble(cpu: i32, address: i64, pops: i32): void {
-  probeWrite(cpu, address, 8);
   let bits: u64 = 0xfff8_0000_0000_0000;
   if (X87.isEmpty(cpu, 0)) {
     if (!X87.underflow(cpu)) return;
@@ -120,7 +129,6 @@ function storeRefused(cpu: i32): bool {
 
 /** FSTP m80fp. */
 export function x87StoreExtended(cpu: i32, address: i64): void {
-  probeWrite(cpu, address, 10);
   if (X87.isEmpty(cpu, 0)) {
     if (!X87.underflow(cpu)) return;
   } else {
@@ -135,7 +143,6 @@ export function x87StoreExtended(cpu: i32, address: i64): void {
 
 /** FIST(P) and, with `truncates`, FISTTP of 2, 4 or 8 bytes. */
 export function x87StoreInteger(cpu: i32, address: i64, bytes: i32, pops: i32, truncates: i32): void {
-  probeWrite(cpu, address, bytes);
   const bits = bytes << 3;
   let value: i64 = <i64>((<u64>0xffff_ffff_ffff_ffff) << (bits - 1));
   if (X87.isEmpty(cpu, 0)) {
@@ -167,7 +174,6 @@ export function x87LoadBcd(cpu: i32, low: i64, high: i32): void {
 
 /** FBSTP. */
 export function x87StoreBcd(cpu: i32, address: i64): void {
-  probeWrite(cpu, address, 10);
   let low: u64 = 0xc000_0000_0000_0000;
   let high = 0xffff;
   if (X87.isEmpty(cpu, 0)) {
