@@ -10,7 +10,24 @@ import { TestCpu } from '../../packages/emulator/src/cpu/testing.ts';
 import { codeAddress, dataAddress, dataBytes, makeProgram, stackTop } from './programs.ts';
 import type { Program } from './programs.ts';
 
-const names = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const names = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 const stackBytes = 0x2000;
 
 function prepare(cpu: TestCpu, program: Program): void {
@@ -25,7 +42,8 @@ function prepare(cpu: TestCpu, program: Program): void {
   program.registers.forEach((value, i) => {
     cpu.set(names[i] as string, program.mode === 64 ? value : BigInt.asUintN(32, value));
   });
-  for (let i = 0; i < 16; i++) view.setBigUint64(cpu.cpu + Cpu.xmm + i * 16, program.registers[i] ?? 0n, true);
+  for (let i = 0; i < 16; i++)
+    view.setBigUint64(cpu.cpu + Cpu.xmm + i * 16, program.registers[i] ?? 0n, true);
   cpu.flags = 2;
   cpu.set('rip', codeAddress);
 }
@@ -34,7 +52,10 @@ function prepare(cpu: TestCpu, program: Program): void {
 function state(cpu: TestCpu, reason: number): string[] {
   const { view } = cpu;
   const hash = createHash('sha256');
-  hash.update(cpu.read(codeAddress, 4096)).update(cpu.read(dataAddress - 4096, dataBytes + 8192)).update(cpu.read(stackTop - stackBytes, 2 * stackBytes));
+  hash
+    .update(cpu.read(codeAddress, 4096))
+    .update(cpu.read(dataAddress - 4096, dataBytes + 8192))
+    .update(cpu.read(stackTop - stackBytes, 2 * stackBytes));
   const block = new Uint8Array(view.buffer as ArrayBuffer, cpu.cpu, 0x1000);
   return [
     `reason ${reason}`,
@@ -69,7 +90,10 @@ export interface LockstepDifference {
 }
 
 /** Compares programs `first` … `first + count - 1`; returns the differences. */
-export async function compareEngines(first: number, count: number): Promise<{ differences: LockstepDifference[]; regions: number }> {
+export async function compareEngines(
+  first: number,
+  count: number,
+): Promise<{ differences: LockstepDifference[]; regions: number }> {
   const interpreter = await TestCpu.create({ kind: 'interpreter' });
   const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 1 });
   const differences: LockstepDifference[] = [];
@@ -79,14 +103,18 @@ export async function compareEngines(first: number, count: number): Promise<{ di
     const b = runTo(translator, program);
     const stop = a.findIndex((lines, i) => lines.join() !== b[i]?.join());
     if (stop < 0) continue;
-    const lines = (a[stop] ?? []).flatMap((line, i): [string, string][] => (line === b[stop]?.[i] ? [] : [[line, b[stop]?.[i] ?? '']]));
+    const lines = (a[stop] ?? []).flatMap((line, i): [string, string][] =>
+      line === b[stop]?.[i] ? [] : [[line, b[stop]?.[i] ?? '']],
+    );
     differences.push({ seed, lines, bytes: Buffer.from(program.bytes).toString('hex') });
   }
   return { differences, regions: translator.engine.translator?.statistics.regions ?? 0 };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { values } = parseArgs({ options: { programs: { type: 'string', default: '10000' }, seed: { type: 'string', default: '1' } } });
+  const { values } = parseArgs({
+    options: { programs: { type: 'string', default: '10000' }, seed: { type: 'string', default: '1' } },
+  });
   const { differences, regions } = await compareEngines(Number(values.seed), Number(values.programs));
   for (const { seed, lines, bytes } of differences.slice(0, 20)) {
     console.log(`seed ${seed}  ${bytes}`);

@@ -13,12 +13,17 @@ export const dataAddress = 0x20_0000;
 export const dataBytes = 0x2000;
 export const stackTop = 0x30_0000;
 
-const controlRows = /^(J|CALL|RET|LOOP|INT|IRET|SYSCALL|SYSENTER|SYSRET|SYSEXIT|HLT|UD|LEAVE|ENTER|BOUND|ICEBP)/;
+const controlRows =
+  /^(J|CALL|RET|LOOP|INT|IRET|SYSCALL|SYSENTER|SYSRET|SYSEXIT|HLT|UD|LEAVE|ENTER|BOUND|ICEBP)/;
 const rowsOf: Record<32 | 64, RowInfo[]> = { 32: usable(32), 64: usable(64) };
 
 function usable(mode: Mode): RowInfo[] {
   return allRows().filter(
-    (row) => row.modes.includes(mode) && !row.privileged && whyExcluded(row) === undefined && !controlRows.test(row.mnemonic),
+    (row) =>
+      row.modes.includes(mode) &&
+      !row.privileged &&
+      whyExcluded(row) === undefined &&
+      !controlRows.test(row.mnemonic),
   );
 }
 
@@ -90,9 +95,24 @@ export function makeProgram(seed: number): Program {
   });
   const bytes = [...parts.flat(), ...loopCounter(mode)];
   const back = -(bytes.length + 6);
-  bytes.push(0x0f, 0x85, back & 0xff, (back >> 8) & 0xff, (back >> 16) & 0xff, (back >> 24) & 0xff, 0xeb, 0xfe);
+  bytes.push(
+    0x0f,
+    0x85,
+    back & 0xff,
+    (back >> 8) & 0xff,
+    (back >> 16) & 0xff,
+    (back >> 24) & 0xff,
+    0xeb,
+    0xfe,
+  );
   const data = new Uint8Array(dataBytes);
   for (let i = 0; i < dataBytes; i++) data[i] = random.u32();
   const stops = Array.from({ length: 4 }, () => random.between(1, 400)).sort((a, b) => a - b);
-  return { mode, bytes: Uint8Array.from(bytes), registers: registers(random), data, stops: [...new Set(stops)] };
+  return {
+    mode,
+    bytes: Uint8Array.from(bytes),
+    registers: registers(random),
+    data,
+    stops: [...new Set(stops)],
+  };
 }

@@ -14,7 +14,7 @@ import {
   segmentBytes,
 } from '../../packages/emulator/src/cpu/layout.ts';
 import { createEngine, type EngineKind, type WasmEngine } from '../../packages/emulator/src/engine/engine.ts';
-import { loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
+import { compileRegion, loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { MemoryMap } from '../../packages/emulator/src/machine/memory-map.ts';
 
 const loadAddress = 0x10_0000;
@@ -72,6 +72,7 @@ export class BareMachine {
     };
     const engine = await createEngine({
       modules: loadEngineModules(),
+      compileRegion,
       memory: map.memory,
       host,
       kind,

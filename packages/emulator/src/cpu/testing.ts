@@ -2,7 +2,7 @@
 import { buildModules } from '../build.ts';
 import { createEngine } from '../engine/engine.ts';
 import type { EngineKind, WasmEngine } from '../engine/engine.ts';
-import { loadEngineModules } from '../host-node/modules.ts';
+import { compileRegion, loadEngineModules } from '../host-node/modules.ts';
 import { MemoryMap } from '../machine/memory-map.ts';
 import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from './layout.ts';
 
@@ -64,6 +64,7 @@ export class TestCpu {
     };
     const engine = await createEngine({
       modules: loadEngineModules(),
+      compileRegion,
       memory: map.memory,
       host,
       ...engineOptions,

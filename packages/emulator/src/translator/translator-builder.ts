@@ -381,7 +381,7 @@ export class TranslatorBuilder extends InstructionBuilder {
     return super.coreFunction(name);
   }
 
-  private checkNearTarget(target: I64): void {
+  override checkNearTarget(target: I64): void {
     const { key } = this.instruction;
     if ((key & ModeKey.codeMask) !== ModeKey.code64) return; // flat code: the limit is 4 GiB
     const bound = this.let(target);
