@@ -4,15 +4,67 @@
  * is dropped, which happens between blocks alone. A store into a block turns its records stale in place, so that
  * a block which overwrites itself notices at its next record.
  */
-import { End_exit, decodeInstruction, decodedEnding, decodedRipRelative, maxInstructionBytes } from './decode';
+import {
+  End_exit,
+  decodeInstruction,
+  decodedEnding,
+  decodedRipRelative,
+  maxInstructionBytes,
+} from './decode';
 import { generalProtection } from './fault';
 import {
-  Block_codeBytes, Block_hashNext, Block_host, Block_key, Block_pageNext, Block_records, Cpu_modeKey, Cpu_remaining, Cpu_rip, Cpu_ripMask,
-  Cpu_ripPage, Cpu_scratch, Cpu_scratchRecord, Cpu_segments, Cpu_tlbExecute, Machine_blockHash, Machine_blockHashMask,
-  Machine_blockHeads, Machine_codeGeneration, Machine_codeMap, Machine_hotThreshold, Machine_backingPages, Machine_recordPool, Machine_recordPoolEnd, Machine_recordPoolNext,
-  ModeKey_code64, ModeKey_codeMask, ModeKey_flat, Record_block, Record_displacement, Record_fallLink, Record_handler, Record_length, Record_link,
-  Record_pageOffset, Record_row, Record_toEnd, Region_machine, SegmentField_base, SegmentField_limit, Segment_cs, SpecialHandler_exit,
-  SpecialHandler_fallThrough, SpecialHandler_head, SpecialHandler_stale, Tlb_addend, Tlb_entries, Tlb_entryBytes, Tlb_tag, cpuBlockBytes, recordBytes, segmentBytes,
+  Block_codeBytes,
+  Block_hashNext,
+  Block_host,
+  Block_key,
+  Block_pageNext,
+  Block_records,
+  Cpu_modeKey,
+  Cpu_remaining,
+  Cpu_rip,
+  Cpu_ripMask,
+  Cpu_ripPage,
+  Cpu_scratch,
+  Cpu_scratchRecord,
+  Cpu_segments,
+  Cpu_tlbExecute,
+  Machine_blockHash,
+  Machine_blockHashMask,
+  Machine_blockHeads,
+  Machine_codeGeneration,
+  Machine_codeMap,
+  Machine_hotThreshold,
+  Machine_backingPages,
+  Machine_recordPool,
+  Machine_recordPoolEnd,
+  Machine_recordPoolNext,
+  ModeKey_code64,
+  ModeKey_codeMask,
+  ModeKey_flat,
+  Record_block,
+  Record_displacement,
+  Record_fallLink,
+  Record_handler,
+  Record_length,
+  Record_link,
+  Record_pageOffset,
+  Record_row,
+  Record_toEnd,
+  Region_machine,
+  SegmentField_base,
+  SegmentField_limit,
+  Segment_cs,
+  SpecialHandler_exit,
+  SpecialHandler_fallThrough,
+  SpecialHandler_head,
+  SpecialHandler_stale,
+  Tlb_addend,
+  Tlb_entries,
+  Tlb_entryBytes,
+  Tlb_tag,
+  cpuBlockBytes,
+  recordBytes,
+  segmentBytes,
 } from './generated/layout';
 import { fetchDevice8, translateExecute } from './memory';
 import { backingIndex, codeMapAt } from './physical';
@@ -64,7 +116,8 @@ export function dropAllCode(): void {
 
 function finishRecord(rec: u32, pageOffset: u32, length: i32): void {
   store<u16>(rec, pageOffset as u16, Record_pageOffset);
-  if (decodedRipRelative()) store<i64>(rec, load<i64>(rec, Record_displacement) + pageOffset + length, Record_displacement);
+  if (decodedRipRelative())
+    store<i64>(rec, load<i64>(rec, Record_displacement) + pageOffset + length, Record_displacement);
 }
 
 function terminate(rec: u32, pageOffset: u32, handler: i32): void {
@@ -97,7 +150,11 @@ function build(host: u32, key: i32): u32 {
   if (count == 0) return 0;
   for (let i = 0; i < count; i++) store<u8>(first + i * recordBytes, (count - i) as u8, Record_toEnd);
   // A terminator's offset may be 4096: the first byte of the next page.
-  terminate(rec, at - (host & ~pageMask), ending == End_exit ? SpecialHandler_exit : SpecialHandler_fallThrough);
+  terminate(
+    rec,
+    at - (host & ~pageMask),
+    ending == End_exit ? SpecialHandler_exit : SpecialHandler_fallThrough,
+  );
   store<u32>(rec, header, Record_block);
   rec += recordBytes;
   store<u32>(Region_machine, rec, Machine_recordPoolNext);
@@ -156,7 +213,8 @@ export function invalidateCode(index: u32, offset: u32, size: u32): void {
       store<u32>(link, next);
       unhash(block);
       const records = load<i32>(block, Block_records);
-      for (let i = 1; i <= records; i++) store<u16>(block + i * recordBytes, SpecialHandler_stale as u16, Record_handler);
+      for (let i = 1; i <= records; i++)
+        store<u16>(block + i * recordBytes, SpecialHandler_stale as u16, Record_handler);
     } else {
       map |= granules(from, codeBytes);
       link = block + Block_pageNext;
@@ -165,7 +223,12 @@ export function invalidateCode(index: u32, offset: u32, size: u32): void {
   }
   store<u64>(codeMapAt(index), map);
   // A translated region may hold code of any block of its page.
-  for (block = load<u32>(machine(Machine_blockHeads) + (index << 2)); block != 0; block = load<u32>(block, Block_pageNext)) resetHead(block);
+  for (
+    block = load<u32>(machine(Machine_blockHeads) + (index << 2));
+    block != 0;
+    block = load<u32>(block, Block_pageNext)
+  )
+    resetHead(block);
 }
 
 /** The instruction at `la`, one that lies on two pages or on a device, alone in the scratch record. */
@@ -199,20 +262,24 @@ function linearRip(cpu: i32, key: i32): i64 {
   const rip = load<i64>(cpu, Cpu_rip) & load<i64>(cpu, Cpu_ripMask);
   store<i64>(cpu, rip, Cpu_rip);
   let la = rip;
-  if ((key & ModeKey_codeMask) != ModeKey_code64) la = (rip + load<i64>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_base)) & 0xffff_ffff;
+  if ((key & ModeKey_codeMask) != ModeKey_code64)
+    la = (rip + load<i64>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_base)) & 0xffff_ffff;
   store<i64>(cpu, rip - (la & 0xfff), Cpu_ripPage);
   return la;
 }
 
 function codeHost(cpu: i32, la: i64): u32 {
-  const entry = load<u32>(cpu, Cpu_tlbExecute) + ((((la as u32) >> 12) & (Tlb_entries - 1)) * Tlb_entryBytes);
-  if (((load<u64>(entry, Tlb_tag) ^ (la as u64))) < 4096) return load<u32>(entry, Tlb_addend) + (la as u32);
+  const entry = load<u32>(cpu, Cpu_tlbExecute) + (((la as u32) >> 12) & (Tlb_entries - 1)) * Tlb_entryBytes;
+  if ((load<u64>(entry, Tlb_tag) ^ (la as u64)) < 4096) return load<u32>(entry, Tlb_addend) + (la as u32);
   return translateExecute(cpu, la) as u32;
 }
 
 /** #GP(0) when bytes [rip, rip + bytes) go over the limit of CS. */
 function insideLimit(cpu: i32, bytes: i64): bool {
-  return load<i64>(cpu, Cpu_rip) + bytes - 1 <= (load<u32>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_limit) as i64);
+  return (
+    load<i64>(cpu, Cpu_rip) + bytes - 1 <=
+    (load<u32>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_limit) as i64)
+  );
 }
 
 /** First record of the block at Cpu.rip, decoded when needed; may raise a fault. The run loop calls it between blocks. */
@@ -227,7 +294,11 @@ export function findBlock(cpu: i32): u32 {
     rec = build(host, key);
     if (rec == 0) return checkedGather(cpu, la, key);
   }
-  if ((key & (ModeKey_flat | ModeKey_code64)) == 0 && !insideLimit(cpu, load<u32>(load<u32>(rec, Record_block), Block_codeBytes) as i64)) return checkedGather(cpu, la, key);
+  if (
+    (key & (ModeKey_flat | ModeKey_code64)) == 0 &&
+    !insideLimit(cpu, load<u32>(load<u32>(rec, Record_block), Block_codeBytes) as i64)
+  )
+    return checkedGather(cpu, la, key);
   return rec;
 }
 

@@ -2,6 +2,7 @@
  * From instruction bytes to a record (layout.ts, Record), driven by the decode tables. SDM Vol. 2A chapter 2: prefixes,
  * opcode maps, ModRM and SIB, displacement, immediate; at most 15 bytes.
  */
+// prettier-ignore
 import {
   CandidateFlag_b0, CandidateFlag_default64, CandidateFlag_exit, CandidateFlag_branch, CandidateFlag_force64, CandidateFlag_hasModrm, CandidateFlag_lock,
   CandidateFlag_memoryForms, CandidateFlag_modrmFixed, CandidateFlag_no64, CandidateFlag_only64, CandidateFlag_registerInOpcode,
@@ -75,18 +76,39 @@ function scanPrefixes(): i32 {
     byte = fetch<u8>() as i32;
     let isPrefix = true;
     switch (byte) {
-      case 0x66: operandPrefix = true; break;
-      case 0x67: addressPrefix = true; break;
-      case 0xf0: lockPrefix = true; break;
+      case 0x66:
+        operandPrefix = true;
+        break;
+      case 0x67:
+        addressPrefix = true;
+        break;
+      case 0xf0:
+        lockPrefix = true;
+        break;
       case 0xf2:
-      case 0xf3: repeat = byte; break;
-      case 0x26: if (!wide) segment = Segment_es; break;
-      case 0x2e: if (!wide) segment = Segment_cs; break;
-      case 0x36: if (!wide) segment = Segment_ss; break;
-      case 0x3e: if (!wide) segment = Segment_ds; break;
-      case 0x64: segment = Segment_fs; break;
-      case 0x65: segment = Segment_gs; break;
-      default: isPrefix = false;
+      case 0xf3:
+        repeat = byte;
+        break;
+      case 0x26:
+        if (!wide) segment = Segment_es;
+        break;
+      case 0x2e:
+        if (!wide) segment = Segment_cs;
+        break;
+      case 0x36:
+        if (!wide) segment = Segment_ss;
+        break;
+      case 0x3e:
+        if (!wide) segment = Segment_ds;
+        break;
+      case 0x64:
+        segment = Segment_fs;
+        break;
+      case 0x65:
+        segment = Segment_gs;
+        break;
+      default:
+        isPrefix = false;
     }
     if (isPrefix) {
       rex = 0; // REX counts only directly before the opcode
@@ -134,7 +156,7 @@ function matches(candidate: u32, flags: i32): bool {
   if ((flags & CandidateFlag_hasModrm) == 0) return true;
   if ((flags & CandidateFlag_modrmFixed) != 0) return (load<u8>(candidate, Candidate_modrm) as i32) == modrm;
   const form = load<u8>(candidate, Candidate_form);
-  if (form != 0 && (form == 2) != (modrm >= 0xc0)) return false;
+  if (form != 0 && (form == 2) != modrm >= 0xc0) return false;
   const digit = load<u8>(candidate, Candidate_digit);
   return digit == 0xff || (digit as i32) == ((modrm >> 3) & 7);
 }
@@ -145,17 +167,30 @@ function gprOffset(number: i32): i32 {
 
 function registerOffset(file: i32, number: i32): i32 {
   switch (file) {
-    case RegisterFile_gpr8: return rex == 0 && number >= 4 && number < 8 ? gprOffset(number - 4) + 1 : gprOffset(number);
-    case RegisterFile_gpr: return gprOffset(number);
-    case RegisterFile_mmx: return Cpu_fpr + ((number & 7) << 4);
-    case RegisterFile_xmm: return Cpu_xmm + (number << 4);
+    case RegisterFile_gpr8:
+      return rex == 0 && number >= 4 && number < 8 ? gprOffset(number - 4) + 1 : gprOffset(number);
+    case RegisterFile_gpr:
+      return gprOffset(number);
+    case RegisterFile_mmx:
+      return Cpu_fpr + ((number & 7) << 4);
+    case RegisterFile_xmm:
+      return Cpu_xmm + (number << 4);
     case RegisterFile_segment:
-    case RegisterFile_x87: return number & 7;
-    default: return number;
+    case RegisterFile_x87:
+      return number & 7;
+    default:
+      return number;
   }
 }
 
-function setAddress(rec: u32, base: i32, index: i32, scale: i32, displacement: i64, defaultSegment: i32): void {
+function setAddress(
+  rec: u32,
+  base: i32,
+  index: i32,
+  scale: i32,
+  displacement: i64,
+  defaultSegment: i32,
+): void {
   store<u16>(rec, base as u16, Record_base);
   store<u16>(rec, index as u16, Record_index);
   store<u8>(rec, scale as u8, Record_scale);
@@ -176,7 +211,14 @@ function decodeAddress16(rec: u32): void {
     displacement = fetch<u16>() as i64;
   } else if (mod == 1) displacement = fetch<i8>() as i64;
   else if (mod == 2) displacement = fetch<i16>() as i64;
-  setAddress(rec, base < 0 ? Cpu_zero : gprOffset(base), index < 0 ? Cpu_zero : gprOffset(index), 0, displacement, stack ? Segment_ss : Segment_ds);
+  setAddress(
+    rec,
+    base < 0 ? Cpu_zero : gprOffset(base),
+    index < 0 ? Cpu_zero : gprOffset(index),
+    0,
+    displacement,
+    stack ? Segment_ss : Segment_ds,
+  );
 }
 
 /** 32- and 64-bit forms; returns true when RIP-relative. */
@@ -222,13 +264,24 @@ function decodeAddress32(rec: u32): bool {
 function decodeImmediate(rec: u32, kind: i32, size: i32): void {
   let value: i64 = 0;
   switch (kind) {
-    case ImmediateKind_none: break;
-    case ImmediateKind_ib: value = fetch<u8>() as i64; break;
-    case ImmediateKind_ibs: value = fetch<i8>() as i64; break;
-    case ImmediateKind_iw: value = fetch<u16>() as i64; break;
+    case ImmediateKind_none:
+      break;
+    case ImmediateKind_ib:
+      value = fetch<u8>() as i64;
+      break;
+    case ImmediateKind_ibs:
+      value = fetch<i8>() as i64;
+      break;
+    case ImmediateKind_iw:
+      value = fetch<u16>() as i64;
+      break;
     case ImmediateKind_iz:
-    case ImmediateKind_jz: value = size == 2 ? (fetch<i16>() as i64) : (fetch<i32>() as i64); break;
-    case ImmediateKind_iv: value = size == 2 ? (fetch<i16>() as i64) : size == 4 ? (fetch<i32>() as i64) : fetch<i64>(); break;
+    case ImmediateKind_jz:
+      value = size == 2 ? (fetch<i16>() as i64) : (fetch<i32>() as i64);
+      break;
+    case ImmediateKind_iv:
+      value = size == 2 ? (fetch<i16>() as i64) : size == 4 ? (fetch<i32>() as i64) : fetch<i64>();
+      break;
     case ImmediateKind_ap:
       value = size == 2 ? (fetch<u16>() as i64) : (fetch<u32>() as i64);
       store<i32>(rec, fetch<u16>() as i32, Record_immediate2);
@@ -238,11 +291,13 @@ function decodeImmediate(rec: u32, kind: i32, size: i32): void {
       store<i32>(rec, fetch<u8>() as i32, Record_immediate2);
       break;
     case ImmediateKind_moffs: {
-      const offset: i64 = addressBytes == 2 ? (fetch<u16>() as i64) : addressBytes == 4 ? (fetch<u32>() as i64) : fetch<i64>();
+      const offset: i64 =
+        addressBytes == 2 ? (fetch<u16>() as i64) : addressBytes == 4 ? (fetch<u32>() as i64) : fetch<i64>();
       setAddress(rec, Cpu_zero, Cpu_zero, 0, offset, Segment_ds);
       break;
     }
-    default: break;
+    default:
+      break;
   }
   store<i64>(rec, value, Record_immediate);
 }
@@ -318,8 +373,10 @@ export function decodeInstruction(bytes: u32, end: u32, modeKey: i32, rec: u32):
   const isMemory = decodeOperands(rec, candidate, flags);
   decodeImmediate(rec, load<u8>(candidate, Candidate_immediate) as i32, size);
   if (ranOut) return outOfBytes(rec, end);
-  if (!registerExists(load<u8>(candidate, Candidate_regFile) as i32)) return refuse(rec, SpecialHandler_undefined);
-  if (lockPrefix && ((flags & CandidateFlag_lock) == 0 || !isMemory)) return refuse(rec, SpecialHandler_undefined);
+  if (!registerExists(load<u8>(candidate, Candidate_regFile) as i32))
+    return refuse(rec, SpecialHandler_undefined);
+  if (lockPrefix && ((flags & CandidateFlag_lock) == 0 || !isMemory))
+    return refuse(rec, SpecialHandler_undefined);
 
   const length = (cursor - start) as i32;
   if (segment < 0) segment = Segment_ds;
@@ -340,7 +397,8 @@ export function decodeInstruction(bytes: u32, end: u32, modeKey: i32, rec: u32):
   store<u16>(rec, slot as u16, Record_handler);
 
   if ((flags & CandidateFlag_branch) != 0) ending = End_branch;
-  else if ((flags & CandidateFlag_exit) != 0 || ((flags & CandidateFlag_string) != 0 && repeat != 0)) ending = End_exit;
+  else if ((flags & CandidateFlag_exit) != 0 || ((flags & CandidateFlag_string) != 0 && repeat != 0))
+    ending = End_exit;
   return length;
 }
 
@@ -356,8 +414,10 @@ function prefixBits(): i32 {
 function decodeOperands(rec: u32, candidate: u32, flags: i32): bool {
   const rmFile = load<u8>(candidate, Candidate_rmFile) as i32;
   const regFile = load<u8>(candidate, Candidate_regFile) as i32;
-  if ((flags & CandidateFlag_registerInOpcode) != 0) store<u16>(rec, registerOffset(rmFile, (opcode & 7) | ((rex & 1) << 3)) as u16, Record_rm);
-  if ((flags & CandidateFlag_hasModrm) == 0) return load<u8>(candidate, Candidate_immediate) == ImmediateKind_moffs;
+  if ((flags & CandidateFlag_registerInOpcode) != 0)
+    store<u16>(rec, registerOffset(rmFile, (opcode & 7) | ((rex & 1) << 3)) as u16, Record_rm);
+  if ((flags & CandidateFlag_hasModrm) == 0)
+    return load<u8>(candidate, Candidate_immediate) == ImmediateKind_moffs;
   let number = (modrm >> 3) & 7;
   if (regFile != RegisterFile_segment) number |= (rex & 4) << 1;
   store<u16>(rec, registerOffset(regFile, number) as u16, Record_reg);

@@ -2,7 +2,7 @@
 import { Machine_randomState, Region_machine } from './generated/layout';
 
 /** The next 64 random bits. */
-export function rdrand(cpu: i32): i64 {
+export function rdrand(_cpu: i32): i64 {
   let a = load<u64>(Region_machine, Machine_randomState);
   const b = load<u64>(Region_machine, Machine_randomState + 8);
   // A state of zeros would stay zero.

@@ -8,7 +8,15 @@ import type { I32, I64, Int } from '../../wasm/expr.ts';
 import { callExpr } from '../../wasm/code.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import type { CoreFunctionName } from '../core-functions.ts';
-import { Cpu, CpuFeature, EventKind, InterruptShadow, Segment, SegmentField, segmentBytes } from '../layout.ts';
+import {
+  Cpu,
+  CpuFeature,
+  EventKind,
+  InterruptShadow,
+  Segment,
+  SegmentField,
+  segmentBytes,
+} from '../layout.ts';
 import { requireFeature } from './integer-move.ts';
 import { row } from './row.ts';
 import type { RowDraft, RowOptions, Semantics } from './row.ts';
