@@ -49,6 +49,7 @@ const Msr_p5Address: i32 = 0;
 const Msr_p5Type: i32 = 1;
 const Msr_tsc: i32 = 0x10;
 const Msr_apicBase: i32 = 0x1b;
+const Msr_platformId: i32 = 0x17; // read-only: platform 0
 const Msr_microcode: i32 = 0x8b;
 const Msr_mtrrCapabilities: i32 = 0xfe;
 const Msr_archCapabilities: i32 = 0x10a;
@@ -150,6 +151,7 @@ function readValue(cpu: i32, msr: i32): i64 {
     if (msr == Msr_p5Address || msr == Msr_p5Type || msr == Msr_mcgCap) return 0;
   }
   if (hasFeature(cpu, CpuFeature_sysenter)) {
+    if (msr == Msr_platformId) return 0;
     if (msr == Msr_microcode) return load<i64>(cpu, Cpu_microcodeRevision);
     if (msr == Msr_miscEnable) return load<i64>(cpu, Cpu_miscEnable);
     if (msr == Msr_debugControl) return 0;
