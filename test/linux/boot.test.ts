@@ -94,7 +94,7 @@ const sequence = (n: number): string => Array.from({ length: n }, (_, i) => `${S
 function checkShell(shell: Shell, machineName: string): void {
   const greeting = shell.waitFor(/# /, bootInstructions);
   assert.match(greeting, new RegExp(`Revenant: Linux .* on ${machineName} is up`));
-  for (const trouble of [/BUG:/, /Oops/, /Kernel panic/, /unhandled/i])
+  for (const trouble of [/BUG:/, /Oops/, /Kernel panic/, /Call Trace/, /unhandled/i])
     assert.ok(!trouble.test(greeting), `${String(trouble)} in the log:\n${greeting}`);
 
   shell.type('stty -echo; PS1="# "');
