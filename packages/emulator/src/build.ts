@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,11 +28,24 @@ function hashFolders(...folders: string[]): string {
   return hash.digest('hex');
 }
 
+/** Several processes may build at once (tests): a file is there whole or not at all. */
+function replaceFile(file: string, make: (temporary: string) => void): void {
+  const temporary = `${file}.${String(process.pid)}.new`;
+  make(temporary);
+  renameSync(temporary, file);
+}
+
+function writeWhole(file: string, content: string | Uint8Array): void {
+  replaceFile(file, (temporary) => {
+    writeFileSync(temporary, content);
+  });
+}
+
 /** Writes `file` only when its text changes, so that a build does not disturb the hash of the sources. */
 function writeIfChanged(file: string, text: string): void {
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, text);
+  writeWhole(file, text);
 }
 
 function upToDate(name: string, hash: string): boolean {
@@ -41,10 +54,10 @@ function upToDate(name: string, hash: string): boolean {
 }
 
 function stamp(name: string, hash: string): void {
-  writeFileSync(join(moduleFolder, `${name}.hash`), hash);
+  writeWhole(join(moduleFolder, `${name}.hash`), hash);
 }
 
-function compileCore(): void {
+function compileCore(outFile: string): void {
   const asc = join(
     dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')),
     'bin/asc.js',
@@ -52,7 +65,7 @@ function compileCore(): void {
   const result = spawnSync(
     process.execPath,
     [
-      asc, join(sourceFolder, 'core/index.ts'), '--outFile', join(moduleFolder, 'core.wasm'), '--runtime', 'stub', '-O3', '--noAssert',
+      asc, join(sourceFolder, 'core/index.ts'), '--outFile', outFile, '--runtime', 'stub', '-O3', '--noAssert',
       '--importMemory', '--sharedMemory', '--initialMemory', '16', '--maximumMemory', '65536', '--memoryBase', String(Region.coreData),
       '--enable', 'threads,simd,bulk-memory,sign-extension,mutable-globals', '--use', 'abort=',
     ], // prettier-ignore
@@ -68,14 +81,14 @@ export function buildModules(log: (line: string) => void): void {
   const coreHash = hashFolders(join(sourceFolder, 'core'));
   if (!upToDate('core.wasm', coreHash)) {
     log('Building core.wasm …');
-    compileCore();
+    replaceFile(join(moduleFolder, 'core.wasm'), compileCore);
     stamp('core.wasm', coreHash);
   }
   const tableHash = hashFolders(join(sourceFolder, 'cpu'), join(sourceFolder, 'wasm'));
   if (!upToDate('interpreter.wasm', tableHash)) {
     log('Building interpreter.wasm …');
-    writeFileSync(join(moduleFolder, 'fault.wasm'), makeFaultModule());
-    writeFileSync(join(moduleFolder, 'interpreter.wasm'), makeInterpreterModule(instructionTable));
+    writeWhole(join(moduleFolder, 'fault.wasm'), makeFaultModule());
+    writeWhole(join(moduleFolder, 'interpreter.wasm'), makeInterpreterModule(instructionTable));
     stamp('interpreter.wasm', tableHash);
   }
 }
