@@ -124,7 +124,8 @@ function judge(context: Context, peer: Peer): { next: HostState; reason: string 
   const why = oneWay
     ? 'it does not hear us'
     : `no network heartbeat for ${String(settings.unreachableMs)} ms`;
-  const beats = peer.counterSeenAt > peer.silentSince && now - peer.counterSeenAt < settings.deadMs;
+  const wasUp = peer.state === 'alive' || peer.state === 'maintenance';
+  const beats = !wasUp && peer.counterSeenAt > peer.silentSince && now - peer.counterSeenAt < settings.deadMs;
   if (!beats) {
     return { next: 'unreachable', reason: why };
   }
@@ -174,7 +175,7 @@ function askStore(context: Context, peer: Peer): void {
 
 /** We say ourselves that we are isolated: there are others, and none of them hears us and is heard by us. */
 function noteIsolation(context: Context): void {
-  const { state } = context;
+  const { state, now, settings } = context;
   let others = 0;
   let heard = 0;
   for (const peer of state.peers.values()) {
@@ -182,7 +183,8 @@ function noteIsolation(context: Context): void {
     others++;
     if (reachable(context, peer)) heard++;
   }
-  const isolated = others > 0 && heard === 0 && state.phase !== 'joining';
+  if (others === 0 || heard > 0 || state.phase === 'joining') state.aloneSince = now;
+  const isolated = now - state.aloneSince >= settings.unreachableMs;
   if (isolated === state.view.isolated) return;
   changeView(context, { isolated });
   log(context, {

@@ -24,6 +24,8 @@ export interface AgentState {
   /** Since when our store answers without a break longer than a lease. */
   storeOkSince: number;
   peers: Map<string, Peer>;
+  /** Since when there are others and none is heard. */
+  aloneSince: number;
   beatAt: number;
   discoveredAt: number;
   discovering: boolean;
@@ -82,6 +84,7 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     publishedSeq: 0,
     storeOkSince: now,
     peers: new Map(),
+    aloneSince: now,
     beatAt: -Infinity,
     discoveredAt: -Infinity,
     discovering: false,

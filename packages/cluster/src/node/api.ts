@@ -31,7 +31,13 @@ const STATUS: Partial<Record<ClusterErrorCode, number>> = {
 };
 
 /** Proof for one request: what is asked, under a challenge that serves once. */
-export function requestProof(token: string, challenge: string, method: string, path: string, body: Uint8Array): string {
+export function requestProof(
+  token: string,
+  challenge: string,
+  method: string,
+  path: string,
+  body: Uint8Array,
+): string {
   const digest = createHash('sha256').update(body).digest();
   return mac(Buffer.from(token), 'api', challenge, method, path, digest).toString('hex');
 }
@@ -39,7 +45,11 @@ export function requestProof(token: string, challenge: string, method: string, p
 export class ApiServer {
   readonly #server: Server;
   readonly #token: string | undefined;
-  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    perMessageDeflate: false,
+  });
   readonly #challenges = new Map<string, number>();
   #node: ClusterNode | undefined;
 
@@ -50,14 +60,17 @@ export class ApiServer {
     this.#server.headersTimeout = 5000;
     this.#server.requestTimeout = 60_000;
     this.#server.maxConnections = 1024;
-    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head));
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      this.#upgrade(request, socket, head),
+    );
     this.#server.on('clientError', (_error, socket) => socket.destroy());
   }
 
   /** @throws ClusterError `BAD_REQUEST` for an address that is not loopback without a token. */
   static async listen(listen: string, token: string | undefined): Promise<ApiServer> {
     const match = /^\[?([^\]]*)\]?:(\d+)$/.exec(listen);
-    if (match === null) throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
+    if (match === null)
+      throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
     const host = match[1]!;
     if (token === undefined && !LOOPBACK.has(host))
       throw new ClusterError('BAD_REQUEST', `${listen} can be reached from outside, and there is no token`, {
@@ -125,15 +138,21 @@ export class ApiServer {
       const foreign = this.#foreign(request);
       if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
       const path = (request.url ?? '').split('?')[0]!;
-      if (path === '/v1/challenge') return json(response, 200, { challenge: this.#challenge(), needed: this.#token !== undefined });
-      const body = await readBody(request, path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_COMMAND_BYTES);
+      if (path === '/v1/challenge')
+        return json(response, 200, { challenge: this.#challenge(), needed: this.#token !== undefined });
+      const body = await readBody(
+        request,
+        path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_COMMAND_BYTES,
+      );
       const proof = request.headers.authorization?.replace(/^Revenant /, '');
-      if (!this.#authorized(request, proof, body)) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
+      if (!this.#authorized(request, proof, body))
+        throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
       if (this.#node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
       await route(this.#node, request, response, body);
     } catch (error) {
       const known = isClusterError(error) ? error : new ClusterError('STORE', messageOf(error));
-      if (known.code === 'UNAUTHORIZED') this.#node?.logger.warn({ event: 'request-refused', reason: known.message });
+      if (known.code === 'UNAUTHORIZED')
+        this.#node?.logger.warn({ event: 'request-refused', reason: known.message });
       if (response.headersSent) return void response.destroy();
       const { code, message, hint } = known;
       json(response, STATUS[code] ?? 500, { error: { code, message, hint } });
@@ -156,7 +175,8 @@ export class ApiServer {
       return this.#sockets.handleUpgrade(request, socket, head, (accepted) => node.links.accept(accepted));
     const vm = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
     if (vm === undefined) return refuse(`there is no ${url.pathname}`);
-    if (!this.#authorized(request, url.searchParams.get('proof') ?? undefined, new Uint8Array(0))) return refuse('no valid proof of the token');
+    if (!this.#authorized(request, url.searchParams.get('proof') ?? undefined, new Uint8Array(0)))
+      return refuse('no valid proof of the token');
     this.#sockets.handleUpgrade(request, socket, head, (accepted) => attachConsole(node, vm, accepted));
   }
 }
@@ -176,7 +196,12 @@ function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket): void
   });
 }
 
-async function route(node: ClusterNode, request: IncomingMessage, response: ServerResponse, body: Uint8Array): Promise<void> {
+async function route(
+  node: ClusterNode,
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Uint8Array,
+): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://node');
   const asked = `${request.method ?? ''} ${url.pathname}`;
   const blob = /^PUT \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked)?.[1];
@@ -196,7 +221,10 @@ async function route(node: ClusterNode, request: IncomingMessage, response: Serv
       return json(response, 200, { id });
     }
     case 'POST /v1/drill': {
-      if (node.options.drills !== true) throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', { hint: 'start the node with --drills' });
+      if (node.options.drills !== true)
+        throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
+          hint: 'start the node with --drills',
+        });
       const { cut } = JSON.parse(Buffer.from(body).toString('utf8')) as { cut: string[] };
       node.links.cut.clear();
       for (const peer of cut) node.links.cut.add(peer);
@@ -211,7 +239,12 @@ async function route(node: ClusterNode, request: IncomingMessage, response: Serv
   }
 }
 
-async function putBlob(node: ClusterNode, hash: string, body: Uint8Array, response: ServerResponse): Promise<void> {
+async function putBlob(
+  node: ClusterNode,
+  hash: string,
+  body: Uint8Array,
+  response: ServerResponse,
+): Promise<void> {
   if (createHash('sha256').update(body).digest('hex') !== hash)
     throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
   await node.store.put(BLOBS_PREFIX + hash, body);
@@ -234,7 +267,14 @@ function parseCommand(body: Uint8Array): { id: string; command: Command } {
 /** What this node knows of the cluster. */
 export function status(node: ClusterNode): Record<string, unknown> {
   const { agent, address } = node;
-  const self = { id: agent.id, state: agent.list.maintenance.includes(agent.id) ? 'maintenance' : 'alive', reason: 'answers', incarnation: agent.incarnation, address, view: agent.view };
+  const self = {
+    id: agent.id,
+    state: agent.list.maintenance.includes(agent.id) ? 'maintenance' : 'alive',
+    reason: 'answers',
+    incarnation: agent.incarnation,
+    address,
+    view: agent.view,
+  };
   const peers = [...agent.peers.values()].map((peer) => ({
     id: peer.id,
     state: peer.state,
@@ -268,5 +308,7 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Uint8A
 
 function json(response: ServerResponse, code: number, value: unknown): void {
   response.writeHead(code, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? Number(item) : item)));
+  response.end(
+    JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? Number(item) : item)),
+  );
 }

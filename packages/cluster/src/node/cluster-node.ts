@@ -57,7 +57,10 @@ export class ClusterNode {
     this.options = options;
     this.store = store;
     this.#api = api;
-    this.logger = pino({ level: options.logLevel ?? 'info', base: { node: options.name } }, pino.destination(2));
+    this.logger = pino(
+      { level: options.logLevel ?? 'info', base: { node: options.name } },
+      pino.destination(2),
+    );
     this.events = new EventLog(store, options.name);
     const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
     this.agent = startAgent({ id: options.name, address, capacity: { memoryMiB } }, monotonicMs());
@@ -120,7 +123,11 @@ export class ClusterNode {
       case 'log':
         return this.#log(effect.entry);
       case 'name-in-use':
-        return this.#log({ event: 'name-in-use', node: this.agent.id, reason: 'another process of this name is alive; waiting' });
+        return this.#log({
+          event: 'name-in-use',
+          node: this.agent.id,
+          reason: 'another process of this name is alive; waiting',
+        });
       case 'left':
         return this.#left?.();
       case 'get-record':
@@ -142,7 +149,8 @@ export class ClusterNode {
 
   #lookAround(): void {
     const short = freemem() / totalmem() < MIN_FREE_SHARE;
-    if (this.agent.view.pressure !== 'leaving') this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
+    if (this.agent.view.pressure !== 'leaving')
+      this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
   }
 
   /**
@@ -162,7 +170,8 @@ export class ClusterNode {
       });
       this.handle({ type: 'command', id, command });
     });
-    if (answer.error !== null) throw new ClusterError(answer.error.code as ClusterErrorCode, answer.error.message);
+    if (answer.error !== null)
+      throw new ClusterError(answer.error.code as ClusterErrorCode, answer.error.message);
   }
 
   /** Leaves in order: VMs are moved to others first, for at most half a minute. */

@@ -23,7 +23,8 @@ export class ConsoleHub {
     this.#kept.set(vmId, kept);
     kept.pieces.push(piece);
     kept.sizeBytes += bytes.length;
-    while (kept.sizeBytes > MAX_KEPT_BYTES && kept.pieces.length > 1) kept.sizeBytes -= kept.pieces.shift()!.bytes.length;
+    while (kept.sizeBytes > MAX_KEPT_BYTES && kept.pieces.length > 1)
+      kept.sizeBytes -= kept.pieces.shift()!.bytes.length;
     for (const listener of this.#listeners.get(vmId) ?? []) listener(piece);
   }
 

@@ -11,7 +11,14 @@ export const NONCE_BYTES = 16;
 const MAC_BYTES = 16;
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 
-const TYPES = new Set<string>(['heartbeat', 'list', 'released', 'give-up', 'command', 'answer'] satisfies Message['type'][]);
+const TYPES = new Set<string>([
+  'heartbeat',
+  'list',
+  'released',
+  'give-up',
+  'command',
+  'answer',
+] satisfies Message['type'][]);
 
 export function mac(key: Uint8Array, ...parts: readonly (string | Uint8Array)[]): Buffer {
   const hmac = createHmac('sha256', key);
@@ -44,7 +51,10 @@ export class FrameWriter {
   encode(message: Message): Buffer {
     const payload = packr.pack(message);
     if (payload.length + MAC_BYTES > MAX_FRAME_BYTES)
-      throw new ClusterError('PROTOCOL', `a ${message.type} of ${String(payload.length)} bytes is too large to send`);
+      throw new ClusterError(
+        'PROTOCOL',
+        `a ${message.type} of ${String(payload.length)} bytes is too large to send`,
+      );
     const code = mac(this.#key, String(this.#position++), payload).subarray(0, MAC_BYTES);
     return Buffer.concat([code, payload]);
   }
@@ -88,7 +98,8 @@ const isMap = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): boolean => typeof value === 'string' && value.length <= 4096;
-const isTexts = (value: unknown): boolean => Array.isArray(value) && value.length <= 4096 && value.every(isText);
+const isTexts = (value: unknown): boolean =>
+  Array.isArray(value) && value.length <= 4096 && value.every(isText);
 const areMaps = (value: unknown): value is Record<string, unknown>[] =>
   Array.isArray(value) && value.length <= 4096 && value.every(isMap);
 
@@ -104,7 +115,14 @@ function wellFormed(value: Record<string, unknown>): boolean {
       );
     case 'list': {
       const list = value['list'];
-      return isMap(list) && isCount(list['term']) && isCount(list['revision']) && isVms(list['vms']) && isTexts(list['maintenance']) && areMaps(list['commands']);
+      return (
+        isMap(list) &&
+        isCount(list['term']) &&
+        isCount(list['revision']) &&
+        isVms(list['vms']) &&
+        isTexts(list['maintenance']) &&
+        areMaps(list['commands'])
+      );
     }
     case 'released':
       return isText(value['vmId']);
@@ -130,9 +148,13 @@ function isView(view: unknown): boolean {
     isMap(view['capacity']) &&
     isCount(view['capacity']['memoryMiB']) &&
     areMaps(view['powerOn']) &&
-    view['powerOn'].every((entry) => isText(entry['vmId']) && isCount(entry['epoch']) && isCount(entry['attempt'])) &&
+    view['powerOn'].every(
+      (entry) => isText(entry['vmId']) && isCount(entry['epoch']) && isCount(entry['attempt']),
+    ) &&
     areMaps(view['reports']) &&
-    view['reports'].every((report) => isText(report['vmId']) && isCount(report['attempt']) && isText(report['reason']))
+    view['reports'].every(
+      (report) => isText(report['vmId']) && isCount(report['attempt']) && isText(report['reason']),
+    )
   );
 }
 

@@ -5,7 +5,16 @@ import { randomBytes } from 'node:crypto';
 import { WebSocket, type RawData } from 'ws';
 import type { Message } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
-import { FrameReader, FrameWriter, linkKey, mac, MAX_FRAME_BYTES, NONCE_BYTES, PROTOCOL_VERSION, sameMac } from './frames.ts';
+import {
+  FrameReader,
+  FrameWriter,
+  linkKey,
+  mac,
+  MAX_FRAME_BYTES,
+  NONCE_BYTES,
+  PROTOCOL_VERSION,
+  sameMac,
+} from './frames.ts';
 
 export interface LinksOptions {
   node: string;
@@ -64,7 +73,11 @@ export class Links {
   #dial(to: string, address: string): void {
     const before = this.#dialled.get(to);
     const now = performance.now();
-    if (before !== undefined && (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < REDIAL_MS)) return;
+    if (
+      before !== undefined &&
+      (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < REDIAL_MS)
+    )
+      return;
     const socket = new WebSocket(`ws://${address}/v1/link`, {
       handshakeTimeout: HANDSHAKE_MS,
       maxPayload: MAX_FRAME_BYTES,
@@ -86,7 +99,14 @@ export class Links {
         // 1. server: version, nonce. 2. we: node, nonce, proof.
         if (bytes.length !== NONCE_BYTES + 1 || bytes[0] !== PROTOCOL_VERSION) return socket.terminate();
         serverNonce = Buffer.from(bytes.subarray(1));
-        const proof = mac(Buffer.from(this.#options.token), 'client', serverNonce, nonce, this.#options.node, to);
+        const proof = mac(
+          Buffer.from(this.#options.token),
+          'client',
+          serverNonce,
+          nonce,
+          this.#options.node,
+          to,
+        );
         socket.send(Buffer.concat([nonce, proof, Buffer.from(this.#options.node)]));
         return;
       }
@@ -105,7 +125,10 @@ export class Links {
     const nonce = randomBytes(NONCE_BYTES);
     let peer: string | undefined;
     let reader: FrameReader | undefined;
-    const timer = setTimeout(() => this.#refuse(socket, 'a link whose handshake took too long'), HANDSHAKE_MS);
+    const timer = setTimeout(
+      () => this.#refuse(socket, 'a link whose handshake took too long'),
+      HANDSHAKE_MS,
+    );
     socket.on('error', () => undefined);
     socket.on('close', () => {
       clearTimeout(timer);
@@ -120,7 +143,9 @@ export class Links {
           peer = hello.peer;
           reader = new FrameReader(linkKey(this.#options.token, hello.nonce, nonce));
           clearTimeout(timer);
-          socket.send(mac(Buffer.from(this.#options.token), 'server', hello.nonce, nonce, this.#options.node));
+          socket.send(
+            mac(Buffer.from(this.#options.token), 'server', hello.nonce, nonce, this.#options.node),
+          );
           return;
         }
         const message = reader.decode(bytes);
@@ -137,8 +162,16 @@ export class Links {
     const nonce = Buffer.from(bytes.subarray(0, NONCE_BYTES));
     const proof = bytes.subarray(NONCE_BYTES, NONCE_BYTES + 32);
     const peer = bytes.subarray(NONCE_BYTES + 32).toString('utf8');
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(peer)) throw new ClusterError('PROTOCOL', 'a hello without a node name');
-    const expected = mac(Buffer.from(this.#options.token), 'client', serverNonce, nonce, peer, this.#options.node);
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(peer))
+      throw new ClusterError('PROTOCOL', 'a hello without a node name');
+    const expected = mac(
+      Buffer.from(this.#options.token),
+      'client',
+      serverNonce,
+      nonce,
+      peer,
+      this.#options.node,
+    );
     if (!sameMac(proof, expected)) throw new ClusterError('UNAUTHORIZED', `${peer} does not know the token`);
     return { peer, nonce };
   }

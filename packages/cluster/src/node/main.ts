@@ -22,12 +22,17 @@ export function nodeOptions(words: string[]): NodeOptions {
   });
   const { store, name, profile } = values;
   if (store === undefined || name === undefined)
-    throw new ClusterError('BAD_REQUEST', 'a node needs --store and --name', { hint: '--store file:/srv/revenant --name a' });
-  if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(name)) throw new ClusterError('BAD_REQUEST', `${name} is no node name`);
-  if (profile !== 'default' && profile !== 'fast') throw new ClusterError('BAD_REQUEST', `there is no profile ${profile}`);
+    throw new ClusterError('BAD_REQUEST', 'a node needs --store and --name', {
+      hint: '--store file:/srv/revenant --name a',
+    });
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(name))
+    throw new ClusterError('BAD_REQUEST', `${name} is no node name`);
+  if (profile !== 'default' && profile !== 'fast')
+    throw new ClusterError('BAD_REQUEST', `there is no profile ${profile}`);
   const tokenFile = values['token-file'];
   const token = tokenFile === undefined ? undefined : readFileSync(tokenFile, 'utf8').trim();
-  if (token !== undefined && token.length < 16) throw new ClusterError('BAD_REQUEST', 'the token has less than 16 characters');
+  if (token !== undefined && token.length < 16)
+    throw new ClusterError('BAD_REQUEST', 'the token has less than 16 characters');
   const memory = values['memory-mib'];
   return {
     name,
@@ -44,7 +49,9 @@ export function nodeOptions(words: string[]): NodeOptions {
 /** Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. */
 export async function runNode(options: NodeOptions): Promise<void> {
   const node = await ClusterNode.start(options);
-  process.stdout.write(`${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`,
+  );
   let asked = false;
   const end = (): void => {
     if (asked) process.exit(1);

@@ -17,30 +17,90 @@ export function metrics(node: ClusterNode): string {
     }
   };
   const one = (value: number): [Labels, number][] => [[{}, value]];
-  put('master', 'gauge', '1 on the node that holds the protected list.', one(agent.master === undefined ? 0 : 1));
+  put(
+    'master',
+    'gauge',
+    '1 on the node that holds the protected list.',
+    one(agent.master === undefined ? 0 : 1),
+  );
   put('term', 'gauge', 'Term of the protected list.', one(agent.list.term));
-  put('lease_remaining_seconds', 'gauge', 'How long guests may still run without a renewal.', one(Math.max(0, Number.isFinite(agent.leaseUntil) ? (agent.leaseUntil - now) / 1000 : 0)));
+  put(
+    'lease_remaining_seconds',
+    'gauge',
+    'How long guests may still run without a renewal.',
+    one(Math.max(0, Number.isFinite(agent.leaseUntil) ? (agent.leaseUntil - now) / 1000 : 0)),
+  );
   put('isolated', 'gauge', '1 when no other node is heard.', one(agent.view.isolated ? 1 : 0));
   const context = { state: agent, now, settings: options.settings, out: [] };
   put(
     'peer_reachable',
     'gauge',
     'Network heartbeats in both directions.',
-    [...agent.peers.values()].map((peer) => [{ peer: peer.id, state: peer.state }, reachable(context, peer) ? 1 : 0]),
+    [...agent.peers.values()].map((peer) => [
+      { peer: peer.id, state: peer.state },
+      reachable(context, peer) ? 1 : 0,
+    ]),
   );
   put('messages_sent_total', 'counter', 'Messages sent to peers.', one(links.figures.sent));
   put('messages_received_total', 'counter', 'Messages heard from peers.', one(links.figures.received));
-  put('messages_dropped_total', 'counter', 'Messages dropped because a link was congested.', one(links.figures.dropped));
-  put('links_refused_total', 'counter', 'Links refused: no token, wrong token, malformed, too slow.', one(links.figures.refused));
-  put('store_operations_total', 'counter', 'Operations on records in the store.', one(storeEdge.figures.operations));
+  put(
+    'messages_dropped_total',
+    'counter',
+    'Messages dropped because a link was congested.',
+    one(links.figures.dropped),
+  );
+  put(
+    'links_refused_total',
+    'counter',
+    'Links refused: no token, wrong token, malformed, too slow.',
+    one(links.figures.refused),
+  );
+  put(
+    'store_operations_total',
+    'counter',
+    'Operations on records in the store.',
+    one(storeEdge.figures.operations),
+  );
   put('store_failures_total', 'counter', 'Of these, failed.', one(storeEdge.figures.failures));
   put('store_seconds_total', 'counter', 'Time spent in them.', one(storeEdge.figures.seconds));
   const figures = vms.figures;
-  put('vm_epoch', 'gauge', 'Epoch under which a VM runs here.', figures.map((vm) => [{ vm: vm.vmId }, vm.epoch]));
-  put('vm_instructions_total', 'counter', 'Retired guest instructions.', figures.map((vm) => [{ vm: vm.vmId }, Number(vm.instructions)]));
-  put('vm_checkpoints_total', 'counter', 'Durable checkpoints by this node.', figures.map((vm) => [{ vm: vm.vmId }, vm.checkpoints]));
-  put('vm_checkpoint_age_seconds', 'gauge', 'Since the last durable checkpoint.', figures.filter((vm) => vm.checkpoints > 0).map((vm) => [{ vm: vm.vmId }, (now - vm.lastCheckpointAt) / 1000]));
-  put('vm_checkpoint_pause_seconds', 'gauge', 'How long the last checkpoint stopped the guest.', figures.map((vm) => [{ vm: vm.vmId }, vm.lastPauseMs / 1000]));
-  put('vm_checkpoint_bytes', 'gauge', 'Bytes stored by the last checkpoint.', figures.map((vm) => [{ vm: vm.vmId }, vm.lastStoredBytes]));
+  put(
+    'vm_epoch',
+    'gauge',
+    'Epoch under which a VM runs here.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.epoch]),
+  );
+  put(
+    'vm_instructions_total',
+    'counter',
+    'Retired guest instructions.',
+    figures.map((vm) => [{ vm: vm.vmId }, Number(vm.instructions)]),
+  );
+  put(
+    'vm_checkpoints_total',
+    'counter',
+    'Durable checkpoints by this node.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.checkpoints]),
+  );
+  put(
+    'vm_checkpoint_age_seconds',
+    'gauge',
+    'Since the last durable checkpoint.',
+    figures
+      .filter((vm) => vm.checkpoints > 0)
+      .map((vm) => [{ vm: vm.vmId }, (now - vm.lastCheckpointAt) / 1000]),
+  );
+  put(
+    'vm_checkpoint_pause_seconds',
+    'gauge',
+    'How long the last checkpoint stopped the guest.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.lastPauseMs / 1000]),
+  );
+  put(
+    'vm_checkpoint_bytes',
+    'gauge',
+    'Bytes stored by the last checkpoint.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.lastStoredBytes]),
+  );
   return `${lines.join('\n')}\n`;
 }

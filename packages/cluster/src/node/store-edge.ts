@@ -9,7 +9,14 @@ import {
   type ObjectStore,
   type StoredRecord,
 } from '@revenant/storage';
-import { nodeKey, NODES_PREFIX, PROTECTED_KEY, type NodeRecord, type OwnerView, type ProtectedList } from '../core/records.ts';
+import {
+  nodeKey,
+  NODES_PREFIX,
+  PROTECTED_KEY,
+  type NodeRecord,
+  type OwnerView,
+  type ProtectedList,
+} from '../core/records.ts';
 import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../core/types.ts';
 
 export class StoreEdge {
@@ -70,16 +77,15 @@ export class StoreEdge {
   async #nodes(): Promise<string[] | undefined> {
     try {
       const nodes: string[] = [];
-      for await (const { key } of listAll(this.#store, NODES_PREFIX)) nodes.push(key.slice(NODES_PREFIX.length));
+      for await (const { key } of listAll(this.#store, NODES_PREFIX))
+        nodes.push(key.slice(NODES_PREFIX.length));
       return nodes;
     } catch {
       return undefined;
     }
   }
 
-  async #read<T>(
-    read: () => Promise<{ value: T; version: string } | undefined>,
-  ): Promise<ReadOutcome<T>> {
+  async #read<T>(read: () => Promise<{ value: T; version: string } | undefined>): Promise<ReadOutcome<T>> {
     try {
       const found = await this.#timed(read());
       if (found === 'late') return { result: 'failed' };

@@ -21,7 +21,9 @@ export const CHAIN_START = '0'.repeat(64);
 
 /** The digest of a step from the one before; `step` counts from 1. */
 export function chainDigest(before: string, step: number): string {
-  return createHash('sha256').update(`${before} ${String(step)}\n`).digest('hex');
+  return createHash('sha256')
+    .update(`${before} ${String(step)}\n`)
+    .digest('hex');
 }
 
 class ChainGuest implements Guest {
@@ -40,7 +42,9 @@ class ChainGuest implements Guest {
       return;
     }
     const ram = snapshot.spaces.find(({ name }) => name === 'ram');
-    ram?.indexes.forEach((page, i) => this.#ram.set(ram.bytes.subarray(i * PAGE, (i + 1) * PAGE), page * PAGE));
+    ram?.indexes.forEach((page, i) =>
+      this.#ram.set(ram.bytes.subarray(i * PAGE, (i + 1) * PAGE), page * PAGE),
+    );
     this.instructions = snapshot.instructions;
   }
 

@@ -20,7 +20,13 @@ import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
-import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker, type WorkerStart } from './vm-runtime.ts';
+import {
+  builtinRuntimes,
+  monotonicMs,
+  type FromWorker,
+  type ToWorker,
+  type WorkerStart,
+} from './vm-runtime.ts';
 
 /** Where the VM keeps its own facts in a checkpoint, beside its devices. */
 const VM_DEVICE = 'revenant.vm';
@@ -73,6 +79,7 @@ export class VmHost {
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
   #snapshots = 0;
+  #spare: Worker | undefined = newWorker(undefined);
 
   constructor(options: VmHostOptions) {
     this.#options = options;
@@ -123,6 +130,7 @@ export class VmHost {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
+    await this.#spare?.terminate();
     await this.#pool.close();
   }
 
@@ -135,7 +143,12 @@ export class VmHost {
     running.worker.postMessage(message);
   }
 
-  async #raise({ vmId, attempt, expectedEpoch, incarnation }: Extract<Effect, { type: 'raise' }>): Promise<void> {
+  async #raise({
+    vmId,
+    attempt,
+    expectedEpoch,
+    incarnation,
+  }: Extract<Effect, { type: 'raise' }>): Promise<void> {
     const { store, node, tell, log } = this.#options;
     try {
       const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes: { incarnation } });
@@ -153,7 +166,13 @@ export class VmHost {
     try {
       await this.#start(vm, epoch, paused);
     } catch (error) {
-      tell({ type: 'stopped', vmId: vm.id, epoch, kind: 'failed', reason: `did not start: ${messageOf(error)}` });
+      tell({
+        type: 'stopped',
+        vmId: vm.id,
+        epoch,
+        kind: 'failed',
+        reason: `did not start: ${messageOf(error)}`,
+      });
     }
   }
 
@@ -169,7 +188,8 @@ export class VmHost {
     const lease = new SharedArrayBuffer(8);
     const until = new Float64Array(lease);
     until[0] = this.#until;
-    const blobs = snapshot === undefined ? await this.#blobs(vm.spec.description) : new Map<string, Uint8Array>();
+    const blobs =
+      snapshot === undefined ? await this.#blobs(vm.spec.description) : new Map<string, Uint8Array>();
     const data: WorkerStart = {
       module,
       start: { description: vm.spec.description, snapshot, blobs, generation: randomBytes(16) },
@@ -177,7 +197,8 @@ export class VmHost {
       paused,
       sliceInstructions: SLICE_INSTRUCTIONS,
     };
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
+    const worker = this.#takeWorker(module);
+    worker.postMessage(data);
     const running: RunningVm = {
       vm,
       epoch,
@@ -206,6 +227,16 @@ export class VmHost {
     worker.on('message', (message: FromWorker) => this.#heard(running, message));
     worker.on('error', (error) => this.#ended(running, 'failed', messageOf(error)));
     worker.on('exit', () => this.#ended(running, 'failed', 'its worker ended'));
+  }
+
+  /** A worker that waits since before it was needed; another takes its place. */
+  #takeWorker(module: string): Worker {
+    const worker = this.#spare ?? newWorker(module);
+    worker.removeAllListeners();
+    this.#spare = newWorker(module);
+    // A spare that dies is no loss: the next start makes its own.
+    this.#spare.on('error', () => (this.#spare = undefined));
+    return worker;
   }
 
   /** The checkpoint to go on from, with all pages; undefined for a cold start. */
@@ -254,7 +285,12 @@ export class VmHost {
         running.lease[0] = this.#until;
         return tell({ type: 'started', vmId: vm.id, epoch });
       case 'first-slice':
-        return log({ event: 'vm-executes', vm: vm.id, node, reason: `first instructions under epoch ${String(epoch)}` });
+        return log({
+          event: 'vm-executes',
+          vm: vm.id,
+          node,
+          reason: `first instructions under epoch ${String(epoch)}`,
+        });
       case 'output':
         return output(vm.id, epoch, message.bytes);
       case 'progress':
@@ -291,7 +327,11 @@ export class VmHost {
       // A frozen or suspended node says nothing about its guests.
       if (!mayRun) running.aliveAt = now;
       if (now - running.aliveAt > this.#options.settings.guestHungMs) {
-        this.#ended(running, 'failed', `hung: no sign of life for ${String(this.#options.settings.guestHungMs)} ms`);
+        this.#ended(
+          running,
+          'failed',
+          `hung: no sign of life for ${String(this.#options.settings.guestHungMs)} ms`,
+        );
         continue;
       }
       if (running.busy || running.leaving || now < running.nextCheckpointAt || !mayRun) continue;
@@ -323,8 +363,7 @@ export class VmHost {
       return true;
     } catch (error) {
       if (isStorageError(error, 'FENCED')) this.#ended(running, 'fenced', messageOf(error));
-      else
-        this.#options.log({ event: 'checkpoint-failed', vm: running.vm.id, reason: messageOf(error) });
+      else this.#options.log({ event: 'checkpoint-failed', vm: running.vm.id, reason: messageOf(error) });
       return false;
     }
   }
@@ -361,7 +400,11 @@ export class VmHost {
     try {
       const key = `${vmId}@${String(epoch)}`;
       const current = await readOwner(store, vmId);
-      if (current?.record.epoch !== epoch || current.record.owner !== node || current.record.state !== 'owned') {
+      if (
+        current?.record.epoch !== epoch ||
+        current.record.owner !== node ||
+        current.record.state !== 'owned'
+      ) {
         tell({ type: 'released', vmId, epoch, result: 'fenced' });
         return;
       }
@@ -392,6 +435,10 @@ export class VmHost {
       tell({ type: 'tombstoned', vmId, done: false });
     }
   }
+}
+
+function newWorker(preload: string | undefined): Worker {
+  return new Worker(new URL('./worker.ts', import.meta.url), { workerData: preload });
 }
 
 export function messageOf(error: unknown): string {

@@ -1,17 +1,23 @@
 // The worker thread of one VM. See vm-runtime.ts for what it may do and when.
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { monotonicMs, type FromWorker, type Guest, type GuestFactory, type ToWorker, type WorkerStart } from './vm-runtime.ts';
+import {
+  monotonicMs,
+  type FromWorker,
+  type Guest,
+  type GuestFactory,
+  type ToWorker,
+  type WorkerStart,
+} from './vm-runtime.ts';
 
 const port = parentPort!;
-const { module, start, lease, paused: startPaused, sliceInstructions } = workerData as WorkerStart;
-const until = new Float64Array(lease);
 const PROGRESS_MS = 200;
 const IDLE_MS = 2;
 /** Output of slices whose lease ended meanwhile waits here; bounded by one slice, as no further slice runs. */
 const held: Uint8Array[] = [];
 const inbox: ToWorker[] = [];
-let paused = startPaused;
+let paused = false;
+let until: Float64Array = new Float64Array(1);
 
 function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
@@ -45,7 +51,28 @@ function letOut(guest: Guest): void {
   for (const bytes of held.splice(0)) tell({ type: 'output', bytes });
 }
 
-async function main(): Promise<void> {
+/** A worker is made before it is needed, and loads what it will most likely run. */
+const preload = workerData as string | undefined;
+if (preload !== undefined) import(preload).catch(() => undefined);
+port.once('message', (start: WorkerStart) => {
+  main(start).catch((error: unknown) => {
+    tell({
+      type: 'ended',
+      reason: 'failed',
+      message: error instanceof Error ? error.message : String(error),
+    });
+  });
+});
+
+async function main({
+  module,
+  start,
+  lease,
+  paused: startPaused,
+  sliceInstructions,
+}: WorkerStart): Promise<void> {
+  paused = startPaused;
+  until = new Float64Array(lease);
   const { createGuest } = (await import(module)) as { createGuest: GuestFactory };
   const guest = await createGuest(start);
   port.on('message', (message: ToWorker) => inbox.push(message));
@@ -75,7 +102,3 @@ async function main(): Promise<void> {
     else await nextTurn();
   }
 }
-
-main().catch((error: unknown) => {
-  tell({ type: 'ended', reason: 'failed', message: error instanceof Error ? error.message : String(error) });
-});

@@ -1,0 +1,317 @@
+// The programmatic side of the commands `vm …` and `cluster …`: speaks to any node that answers, finds the nodes through the
+// store when it is given one, and follows consoles through failovers.
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { unpack } from 'msgpackr';
+import { WebSocket } from 'ws';
+import { getRecord, listAll, openStore, type ObjectStore } from '@revenant/storage';
+import type { Command } from '../core/commands.ts';
+import { NODES_PREFIX, type NodeRecord, type NodeView, type ProtectedVm } from '../core/records.ts';
+import type { HostState } from '../core/types.ts';
+import { ClusterError, type ClusterErrorCode } from '../errors.ts';
+import { requestProof } from '../node/api.ts';
+import type { ClusterEvent } from '../node/event-log.ts';
+
+export interface ClientOptions {
+  /** Addresses (`HOST:PORT`) of nodes, tried in order. */
+  nodes?: string[];
+  /** URL of the store: its node records tell the addresses. */
+  store?: string;
+  token?: string;
+  /** How long a command is repeated while there is no master or no node answers. Default 30 s. */
+  patienceMs?: number;
+}
+
+export interface NodeStatus {
+  id: string;
+  state: HostState;
+  reason: string;
+  incarnation: number;
+  address: string | undefined;
+  view: NodeView | undefined;
+}
+
+export interface ClusterStatus {
+  version: number;
+  /** The node that answered. */
+  node: string;
+  term: number;
+  master: string | null;
+  nodes: NodeStatus[];
+  vms: ProtectedVm[];
+  maintenance: string[];
+}
+
+export interface ConsoleFollower {
+  /** Types bytes at the guest; false while it is on its way between nodes. */
+  write(bytes: Uint8Array): boolean;
+  close(): void;
+}
+
+const REQUEST_MS = 3000;
+const COMMAND_REQUEST_MS = 10_000;
+const RETRY_MS = 200;
+
+export class ClusterClient {
+  readonly #options: ClientOptions;
+  #addresses: string[];
+  #store: ObjectStore | undefined;
+
+  constructor(options: ClientOptions) {
+    if (options.nodes === undefined && options.store === undefined)
+      throw new ClusterError('BAD_REQUEST', 'neither a node nor a store was given', {
+        hint: '--node HOST:PORT or --store URL',
+      });
+    this.#options = options;
+    this.#addresses = [...(options.nodes ?? [])];
+  }
+
+  /** What the first node that answers knows; the master's own view when it answers. */
+  async status(): Promise<ClusterStatus> {
+    const first = (await this.#any('GET', '/v1/status')) as ClusterStatus;
+    const master = first.nodes.find(({ id }) => id === first.master);
+    if (first.master === first.node || master?.address === undefined) return first;
+    try {
+      return (await this.#request(master.address, 'GET', '/v1/status')) as ClusterStatus;
+    } catch {
+      return first;
+    }
+  }
+
+  /** Events from `sinceMs` (milliseconds since 1970) on, oldest first, at most `limit`, the newest of them. */
+  async events(options: { sinceMs?: number; limit?: number } = {}): Promise<ClusterEvent[]> {
+    const query = `since=${String(options.sinceMs ?? 0)}&limit=${String(options.limit ?? 1000)}`;
+    return ((await this.#any('GET', `/v1/events?${query}`)) as { events: ClusterEvent[] }).events;
+  }
+
+  /** The VM's entry in the protected list. Throws `NOT_FOUND`. */
+  async vm(vmId: string): Promise<ProtectedVm> {
+    const found = (await this.status()).vms.find(({ id }) => id === vmId);
+    if (found === undefined)
+      throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
+    return found;
+  }
+
+  /** Has a command carried out, once, however often it must be repeated. */
+  async command(command: Command): Promise<void> {
+    const body = Buffer.from(JSON.stringify({ id: randomUUID(), command }));
+    const until = performance.now() + (this.#options.patienceMs ?? 30_000);
+    for (;;) {
+      try {
+        await this.#any('POST', '/v1/commands', body);
+        return;
+      } catch (error) {
+        if (!(error instanceof ClusterError) || !error.retryable || performance.now() > until) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  /** Puts a kernel or an image into the store; gives the hash that a description names it by. */
+  async putBlob(bytes: Uint8Array): Promise<string> {
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    await this.#any('PUT', `/v1/blobs/${hash}`, bytes);
+    return hash;
+  }
+
+  /** Waits until a VM has one of these states. Throws `TIMEOUT`. */
+  async waitFor(vmId: string, statuses: readonly string[], timeoutMs = 60_000): Promise<ProtectedVm> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const vm = await this.vm(vmId).catch((error: unknown) => {
+        if (performance.now() > until) throw error;
+        return undefined;
+      });
+      if (vm !== undefined && statuses.includes(vm.status)) return vm;
+      if (performance.now() > until)
+        throw new ClusterError(
+          'TIMEOUT',
+          `${vmId} is ${vm?.status ?? 'unknown'}, not ${statuses.join(' or ')}`,
+        );
+      await sleep(RETRY_MS / 2);
+    }
+  }
+
+  /**
+   * Follows a VM's console from node to node. Output of an epoch older than one seen before is dropped: it was made by a
+   * node that had lost the VM. `heard` gets the epoch of each piece: after a failover a guest may repeat what it wrote since
+   * its last checkpoint.
+   */
+  console(vmId: string, heard: (bytes: Uint8Array, epoch: number) => void): ConsoleFollower {
+    const follower = new Follower(vmId, heard, () => this.#consoleUrl(vmId));
+    follower.begin();
+    return follower;
+  }
+
+  async #consoleUrl(vmId: string): Promise<string | undefined> {
+    const status = await this.status();
+    const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;
+    const holder = status.nodes.find(
+      ({ view }) => view?.powerOn.some((entry) => entry.vmId === vmId && entry.state !== 'leaving') === true,
+    );
+    const address = status.nodes.find(({ id }) => id === assigned)?.address ?? holder?.address;
+    if (address === undefined) return undefined;
+    const path = `/v1/vms/${vmId}/console`;
+    const proof = await this.#proof(address, 'GET', path, new Uint8Array(0));
+    return `ws://${address}${path}${proof === undefined ? '' : `?proof=${proof}`}`;
+  }
+
+  async close(): Promise<void> {
+    await this.#store?.close();
+  }
+
+  async #any(method: string, path: string, body: Uint8Array = new Uint8Array(0)): Promise<unknown> {
+    let last: unknown;
+    if (this.#addresses.length === 0) await this.#findNodes();
+    for (const address of [...this.#addresses]) {
+      try {
+        return await this.#request(address, method, path, body);
+      } catch (error) {
+        if (!(error instanceof ClusterError) || !error.retryable) throw error;
+        last = error;
+        // Whoever answers is asked first next time.
+        this.#addresses = [...this.#addresses.filter((other) => other !== address), address];
+      }
+    }
+    await this.#findNodes();
+    throw (
+      last ?? new ClusterError('UNREACHABLE', 'no node is known', { hint: 'start one: `revenant node …`' })
+    );
+  }
+
+  async #findNodes(): Promise<void> {
+    const { store, nodes } = this.#options;
+    if (store === undefined) return;
+    this.#store ??= await openStore(store, { probe: false });
+    const found = new Set(nodes);
+    for await (const { key } of listAll(this.#store, NODES_PREFIX)) {
+      const record = (await getRecord(this.#store, key))?.value as NodeRecord | undefined;
+      if (record?.state === 'active') found.add(record.view.address);
+    }
+    const known = this.#addresses.filter((address) => found.has(address));
+    this.#addresses = [...known, ...[...found].filter((address) => !known.includes(address))];
+  }
+
+  async #proof(address: string, method: string, path: string, body: Uint8Array): Promise<string | undefined> {
+    const { token } = this.#options;
+    if (token === undefined) return undefined;
+    const { challenge } = (await fetchJson(
+      `http://${address}/v1/challenge`,
+      { method: 'GET' },
+      REQUEST_MS,
+    )) as { challenge: string };
+    return `${challenge}.${requestProof(token, challenge, method, path, body)}`;
+  }
+
+  async #request(
+    address: string,
+    method: string,
+    path: string,
+    body: Uint8Array = new Uint8Array(0),
+  ): Promise<unknown> {
+    const proof = await this.#proof(address, method, path.split('?')[0]!, body);
+    const headers = proof === undefined ? {} : { authorization: `Revenant ${proof}` };
+    const timeoutMs = method === 'GET' ? REQUEST_MS : COMMAND_REQUEST_MS;
+    return fetchJson(
+      `http://${address}${path}`,
+      { method, headers, ...(body.length === 0 ? {} : { body: Buffer.from(body) }) },
+      timeoutMs,
+    );
+  }
+}
+
+async function fetchJson(url: string, options: RequestInit, timeoutMs: number): Promise<unknown> {
+  let response: Response;
+  let value: unknown;
+  try {
+    response = await fetch(url, { ...options, signal: AbortSignal.timeout(timeoutMs) });
+    value = await response.json();
+  } catch (error) {
+    throw new ClusterError('UNREACHABLE', `${new URL(url).host} does not answer`, { cause: error });
+  }
+  if (response.ok) return value;
+  const { error } = value as { error: { code: ClusterErrorCode; message: string; hint?: string } };
+  throw new ClusterError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
+}
+
+class Follower implements ConsoleFollower {
+  readonly #vmId: string;
+  readonly #heard: (bytes: Uint8Array, epoch: number) => void;
+  readonly #find: () => Promise<string | undefined>;
+  #socket: WebSocket | undefined;
+  #epoch = 0;
+  #bytes = 0;
+  #closed = false;
+  #url = '';
+
+  constructor(
+    vmId: string,
+    heard: (bytes: Uint8Array, epoch: number) => void,
+    find: () => Promise<string | undefined>,
+  ) {
+    this.#vmId = vmId;
+    this.#heard = heard;
+    this.#find = find;
+  }
+
+  begin(): void {
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        const url = await this.#find();
+        const bare = url?.split('?')[0];
+        if (url !== undefined && bare !== this.#url) {
+          this.#url = bare!;
+          this.#attach(url);
+        }
+      } catch {
+        // No node answers just now: the next look may find one.
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+
+  /** A new node's socket takes the place of the old one, which may be of a frozen process and never close. */
+  #attach(url: string): void {
+    this.#socket?.terminate();
+    const socket = new WebSocket(url, { handshakeTimeout: REQUEST_MS });
+    this.#socket = socket;
+    let skip = this.#bytes;
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      if (this.#socket === socket) this.#url = '';
+    });
+    socket.on('message', (data) => {
+      const { epoch, bytes } = unpack(data as Buffer) as { epoch: number; bytes: Uint8Array };
+      if (this.#closed || epoch < this.#epoch) return;
+      if (epoch > this.#epoch) {
+        this.#epoch = epoch;
+        this.#bytes = 0;
+        skip = 0;
+      }
+      // Attached again within one epoch: what is kept there was heard before.
+      const fresh = bytes.subarray(Math.min(skip, bytes.length));
+      skip -= bytes.length - fresh.length;
+      this.#bytes += fresh.length;
+      if (fresh.length > 0) this.#heard(fresh, epoch);
+    });
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(bytes);
+    return true;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket?.terminate();
+  }
+
+  get vmId(): string {
+    return this.#vmId;
+  }
+}

@@ -1,0 +1,65 @@
+// Node processes for drills: start, kill, freeze, thaw, cut off.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { ProfileName } from '../core/settings.ts';
+import { ClusterError } from '../errors.ts';
+
+const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));
+
+export interface ProcessOptions {
+  store: string;
+  name: string;
+  profile: ProfileName;
+  /** Where its log goes. */
+  logFile: string;
+}
+
+export class NodeProcess {
+  readonly name: string;
+  readonly pid: number;
+  readonly address: string;
+  readonly #child: ChildProcess;
+
+  private constructor(name: string, child: ChildProcess, address: string) {
+    this.name = name;
+    this.#child = child;
+    this.pid = child.pid!;
+    this.address = address;
+  }
+
+  /** Starts a node; resolves when it listens. */
+  static async start({ store, name, profile, logFile }: ProcessOptions): Promise<NodeProcess> {
+    const words = [MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
+    const line = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: child.stdout! }).once('line', resolve);
+      child.once('exit', (code) =>
+        reject(new ClusterError('RUNTIME', `node ${name} ended (${String(code)}); see ${logFile}`)),
+      );
+    });
+    return new NodeProcess(name, child, (JSON.parse(line) as { address: string }).address);
+  }
+
+  get ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  freeze(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** Drops its messages to and from these peers (`*`: all); none: whole again. */
+  async cut(peers: string[]): Promise<void> {
+    await fetch(`http://${this.address}/v1/drill`, { method: 'POST', body: JSON.stringify({ cut: peers }) });
+  }
+}
