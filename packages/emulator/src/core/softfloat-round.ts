@@ -57,7 +57,7 @@ export class Round {
    * Afterwards Soft.kind is finite, zero or infinity; a denormal result has bit 63 of Soft.high clear.
    */
   static toFormat(precision: i32, lowest: i32, highest: i32, wraps: bool): void {
-    let inexact = 0;
+    let inexact: i32;
     Soft.kind = Kind.finite;
     if (Soft.exponent < lowest) {
       const tiny = Soft.exponent < lowest - 1 || !Round.carries(precision);

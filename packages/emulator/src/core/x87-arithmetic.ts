@@ -183,7 +183,7 @@ export function x87CompareInteger(cpu: i32, value: i32, pops: i32): void {
 /** FCOMI, FCOMIP, FUCOMI, FUCOMIP: to ZF PF CF; OF SF AF become 0. */
 export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): void {
   let conditions = 0x45;
-  let refused = false;
+  let refused: bool;
   if (X87.isEmpty(cpu, 0) || X87.isEmpty(cpu, source)) {
     refused = !X87.underflow(cpu);
   } else {

@@ -151,9 +151,8 @@ export class X87 {
     const in64 = (load<i32>(cpu + Cpu_modeKey) & ModeKey_codeMask) == ModeKey_code64;
     const base = in64 ? 0 : load<i64>(cpu + Cpu_segments + Segment_cs * segmentBytes, SegmentField_base);
     let address = base + load<i64>(cpu + Cpu_fip);
-    let first = 0;
     for (let i = 0; i < 15; i++) {
-      first = readLinear8(cpu, address & load<i64>(cpu + Cpu_linearMask));
+      const first = readLinear8(cpu, address & load<i64>(cpu + Cpu_linearMask));
       address++;
       if ((first & 0xf8) == 0xd8) {
         const modrm = readLinear8(cpu, address & load<i64>(cpu + Cpu_linearMask));
