@@ -1,5 +1,5 @@
 /** The layers of docs/ARCHITECTURE.md as rules: who may import whom. */
-const production = '(\\.test\\.ts|\\.bench\\.ts|/testing/)';
+const production = '(\\.test\\.ts|\\.bench\\.ts|/testing/|/testing\\.ts$)';
 
 /** Folders of the emulator that run on Node only: the host side and the build steps. */
 const emulatorNodeSide = '^packages/emulator/src/(host-node/|build\\.ts$|build/|tools/)';
