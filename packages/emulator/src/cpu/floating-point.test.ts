@@ -186,4 +186,33 @@ describe('x87', () => {
       Array.from({ length: 16 }, (_, i) => i + 1),
     );
   });
+
+  test('XSAVE writes what EDX:EAX and XCR0 ask for, XRSTOR of an absent component initializes it', () => {
+    machine.flat(32);
+    machine.view.setBigInt64(machine.cpu + Cpu.cr4, 0x4_0600n, true);
+    machine.view.setBigInt64(machine.cpu + Cpu.xcr0, 3n, true);
+    machine.write(data, new Uint8Array(576));
+    machine.write(
+      data + 0x400,
+      Array.from({ length: 16 }, (_, i) => i + 1),
+    );
+    machine.set('rax', 3);
+    machine.set('rdx', 0);
+    // fninit; fldpi; movups xmm0,[esi+0x400]; xsave [esi]
+    run([0xdb, 0xe3, 0xd9, 0xeb, 0x0f, 0x10, 0x86, 0, 4, 0, 0, 0x0f, 0xae, 0x26], 4);
+    assert.deepEqual([...machine.read(data + 512, 8)], [3, 0, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(
+      [...machine.read(data + 160, 16)],
+      Array.from({ length: 16 }, (_, i) => i + 1),
+    );
+    // XSTATE_BV says that there is only x87 state: XMM0 becomes 0.
+    machine.write(data + 512, [1]);
+    // fninit; xrstor [esi]; fstp tbyte [esi+0x400]
+    run([0xdb, 0xe3, 0x0f, 0xae, 0x2e, 0xdb, 0xbe, 0, 4, 0, 0], 3);
+    assert.deepEqual(
+      [...machine.read(data + 0x400, 10)],
+      [0x35, 0xc2, 0x68, 0x21, 0xa2, 0xda, 0x0f, 0xc9, 0, 0x40],
+    );
+    assert.equal(machine.view.getBigUint64(machine.cpu + Cpu.xmm, true), 0n);
+  });
 });
