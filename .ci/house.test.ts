@@ -48,12 +48,7 @@ describe('house', () => {
       '.dependency-cruiser.cjs',
     ]));
   test('format: prettier would change nothing', () =>
-    mustPass('prettier/bin/prettier.cjs', [
-      '--check',
-      '--cache',
-      '--log-level=warn',
-      '.',
-    ]));
+    mustPass('prettier/bin/prettier.cjs', ['--check', '--cache', '--log-level=warn', '.']));
 
   test('the lock file names no registry', async () => {
     const lock = JSON.parse(await readFile(`${root}/package-lock.json`, 'utf8')) as {

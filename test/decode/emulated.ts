@@ -1,6 +1,6 @@
 /** Lengths that our decoder finds in a corpus. */
 import { ModeKey } from '../../packages/emulator/src/cpu/layout.ts';
-import { TestCpu } from '../../packages/emulator/src/cpu/testing.ts';
+import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import type { Mode } from '../native/case.ts';
 import { stride } from './corpus.ts';
 

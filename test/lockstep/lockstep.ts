@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
-import { TestCpu } from '../../packages/emulator/src/cpu/testing.ts';
+import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import { codeAddress, dataAddress, dataBytes, makeProgram, stackTop } from './programs.ts';
 import type { Program } from './programs.ts';
 

@@ -3,7 +3,7 @@
  * into a case's state, stepped once, and read back.
  */
 import { Cpu, Segment, SegmentField, segmentBytes } from '../../packages/emulator/src/cpu/layout.ts';
-import { TestCpu } from '../../packages/emulator/src/cpu/testing.ts';
+import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import {
   Batch,
   optionSequence,

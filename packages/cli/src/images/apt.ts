@@ -18,13 +18,18 @@ interface Finished {
 
 function run(command: string, args: readonly string[], cwd: string): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+    const child = spawn(command, args, {
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, LC_ALL: 'C' },
+    });
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     child.on('error', (error) => {
-      const hint = 'images are made from Debian packages, on Debian or Ubuntu; the image "builtin" needs none';
+      const hint =
+        'images are made from Debian packages, on Debian or Ubuntu; the image "builtin" needs none';
       reject(new CliError(ExitCode.unavailable, `can't run ${command}`, hint, error));
     });
     child.on('close', (status) => {
@@ -36,7 +41,10 @@ function run(command: string, args: readonly string[], cwd: string): Promise<Fin
 /** First line of an apt error worth showing. */
 function reason(result: Finished): string {
   const lines = result.stderr.split('\n').filter((line) => line.startsWith('E:') || line.startsWith('W:'));
-  return (lines[0] ?? result.stderr.trim().split('\n')[0] ?? `status ${result.status}`).replace(/^[EW]: /, '');
+  return (lines[0] ?? result.stderr.trim().split('\n')[0] ?? `status ${result.status}`).replace(
+    /^[EW]: /,
+    '',
+  );
 }
 
 export class PrivateApt {
@@ -78,7 +86,11 @@ export class PrivateApt {
     const result = await run('apt-cache', [...this.#options, 'depends', name], this.#folder);
     const match = /^\s*Depends: (linux-image-\d\S*)/m.exec(result.stdout);
     if (match === null) {
-      throw new CliError(ExitCode.unavailable, `apt knows no package ${name}`, 'the kernels come from Debian 12 or newer');
+      throw new CliError(
+        ExitCode.unavailable,
+        `apt knows no package ${name}`,
+        'the kernels come from Debian 12 or newer',
+      );
     }
     return match[1]!;
   }
@@ -89,7 +101,11 @@ export class PrivateApt {
     const result = await run('apt-get', [...this.#options, '-qq', 'download', name], folder);
     const added = (await readdir(folder)).find((entry) => entry.endsWith('.deb') && !before.has(entry));
     if (result.status !== 0 || added === undefined) {
-      throw new CliError(ExitCode.unavailable, `apt can't download ${name}: ${reason(result)}`, 'check the network and try again');
+      throw new CliError(
+        ExitCode.unavailable,
+        `apt can't download ${name}: ${reason(result)}`,
+        'check the network and try again',
+      );
     }
     return { path: join(folder, added), version: decodeURIComponent(added.split('_')[1] ?? '') };
   }
@@ -104,7 +120,14 @@ export async function readPackageFiles(deb: string, wanted: readonly RegExp[]): 
   const child = spawn('dpkg-deb', ['--fsys-tarfile', deb], { stdio: ['ignore', 'pipe', 'ignore'] });
   const failed = new Promise<never>((_resolve, reject) => {
     child.on('error', (error) => {
-      reject(new CliError(ExitCode.unavailable, "can't run dpkg-deb", 'install dpkg, or use the image "builtin"', error));
+      reject(
+        new CliError(
+          ExitCode.unavailable,
+          "can't run dpkg-deb",
+          'install dpkg, or use the image "builtin"',
+          error,
+        ),
+      );
     });
   });
   const isWanted = (path: string): boolean => wanted.some((pattern) => pattern.test(path));

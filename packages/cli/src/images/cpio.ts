@@ -14,7 +14,12 @@ export interface CpioEntry {
   device?: readonly [number, number];
 }
 
-export const FileType = { directory: 0o040000, character: 0o020000, regular: 0o100000, link: 0o120000 } as const;
+export const FileType = {
+  directory: 0o040000,
+  character: 0o020000,
+  regular: 0o100000,
+  link: 0o120000,
+} as const;
 
 const trailer = 'TRAILER!!!';
 

@@ -53,7 +53,8 @@ function sha256(bytes: Uint8Array): string {
 async function hashSources(recipe: Recipe): Promise<string> {
   const userland = await readUserland();
   const hash = createHash('sha256').update(`${manifestVersion}\n${JSON.stringify(recipe)}\n`);
-  for (const name of userlandSources) hash.update(`${name} ${userland[name].length}\n`).update(userland[name]);
+  for (const name of userlandSources)
+    hash.update(`${name} ${userland[name].length}\n`).update(userland[name]);
   return hash.digest('hex');
 }
 
@@ -71,7 +72,8 @@ export async function findImage(name: string): Promise<Image | undefined> {
   } catch {
     return undefined;
   }
-  if (manifest.version !== manifestVersion || manifest.sources !== (await hashSources(recipe))) return undefined;
+  if (manifest.version !== manifestVersion || manifest.sources !== (await hashSources(recipe)))
+    return undefined;
   for (const { file, sizeBytes } of [manifest.kernel, manifest.initrd, manifest.bzImage]) {
     const found = await stat(join(folder, file)).catch(() => undefined);
     if (found?.size !== sizeBytes) return undefined;
@@ -83,17 +85,29 @@ export async function findImage(name: string): Promise<Image | undefined> {
  * Reads one file of an image and checks its hash.
  * @throws CliError when the file is not what was made
  */
-export async function readImageFile(image: Image, which: 'kernel' | 'initrd' | 'bzImage'): Promise<Uint8Array> {
+export async function readImageFile(
+  image: Image,
+  which: 'kernel' | 'initrd' | 'bzImage',
+): Promise<Uint8Array> {
   const { file, sha256: expected } = image.manifest[which];
   const bytes = await readFile(join(image.folder, file));
   if (sha256(bytes) !== expected) {
     const hint = `revenant images fetch ${image.manifest.name} --again`;
-    throw new CliError(ExitCode.badInput, `${join(image.folder, file)} is damaged: its checksum differs`, hint);
+    throw new CliError(
+      ExitCode.badInput,
+      `${join(image.folder, file)} is damaged: its checksum differs`,
+      hint,
+    );
   }
   return bytes;
 }
 
-async function writeImage(name: string, recipe: Recipe, folder: string, progress: Progress): Promise<ImageManifest> {
+async function writeImage(
+  name: string,
+  recipe: Recipe,
+  folder: string,
+  progress: Progress,
+): Promise<ImageManifest> {
   const apt = new PrivateApt(join(cacheFolder(), 'apt', recipe.architecture), recipe.architecture);
   progress(`${name}: fetching package lists`);
   await apt.update();
@@ -143,7 +157,12 @@ export async function fetchImage(name: string, progress: Progress, again = false
     return { manifest, folder };
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(ExitCode.cannotWrite, `can't write the image: ${(error as Error).message}`, 'set REVENANT_CACHE to a folder with room', error);
+    throw new CliError(
+      ExitCode.cannotWrite,
+      `can't write the image: ${(error as Error).message}`,
+      'set REVENANT_CACHE to a folder with room',
+      error,
+    );
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

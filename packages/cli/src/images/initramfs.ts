@@ -8,7 +8,9 @@ import { characterDevice, directory, file, symbolicLink, writeCpio } from './cpi
 export const userlandSources = ['init', 'chain', 'profile'] as const;
 
 export async function readUserland(): Promise<Record<(typeof userlandSources)[number], Uint8Array>> {
-  const [init, chain, profile] = await Promise.all(userlandSources.map((name) => readFile(join(recipeFolder, 'linux', name))));
+  const [init, chain, profile] = await Promise.all(
+    userlandSources.map((name) => readFile(join(recipeFolder, 'linux', name))),
+  );
   return { init: init!, chain: chain!, profile: profile! };
 }
 

@@ -9,15 +9,28 @@ import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { lz4LegacyMagic, unpackLz4Legacy } from './lz4-legacy.ts';
 
 /** Offsets in the setup header. */
-const Setup = { sectors: 0x1f1, magic: 0x202, version: 0x206, payloadOffset: 0x248, payloadLength: 0x24c } as const;
+const Setup = {
+  sectors: 0x1f1,
+  magic: 0x202,
+  version: 0x206,
+  payloadOffset: 0x248,
+  payloadLength: 0x24c,
+} as const;
 const setupMagic = 0x5372_6448; // "HdrS"
 const sectorBytes = 512;
 
 function unpackXz(packed: Uint8Array): Uint8Array {
   // Linux appends the unpacked size, which xz would call garbage: one stream only.
-  const result = spawnSync('xz', ['--decompress', '--stdout', '--single-stream'], { input: packed, maxBuffer: 1 << 30 });
+  const result = spawnSync('xz', ['--decompress', '--stdout', '--single-stream'], {
+    input: packed,
+    maxBuffer: 1 << 30,
+  });
   if (result.error !== undefined) {
-    throw new CliError(ExitCode.unavailable, 'this kernel is packed with xz, and there is no command xz', 'install xz-utils');
+    throw new CliError(
+      ExitCode.unavailable,
+      'this kernel is packed with xz, and there is no command xz',
+      'install xz-utils',
+    );
   }
   if (result.status !== 0) throw new Error(result.stderr.toString().trim());
   return result.stdout;
@@ -42,10 +55,12 @@ export function extractKernelElf(bzImage: Uint8Array): Uint8Array {
   if (bzImage.length < 0x260 || view.getUint32(Setup.magic, true) !== setupMagic) {
     throw new CliError(ExitCode.badInput, 'not a Linux kernel: no HdrS at offset 0x202');
   }
-  if (view.getUint16(Setup.version, true) < 0x208) throw new CliError(ExitCode.badInput, 'kernel older than boot protocol 2.08');
+  if (view.getUint16(Setup.version, true) < 0x208)
+    throw new CliError(ExitCode.badInput, 'kernel older than boot protocol 2.08');
   const start = (view.getUint8(Setup.sectors) + 1) * sectorBytes + view.getUint32(Setup.payloadOffset, true);
   const end = start + view.getUint32(Setup.payloadLength, true);
-  if (end > bzImage.length || end - start < 8) throw new CliError(ExitCode.badInput, 'the kernel file is cut off');
+  if (end > bzImage.length || end - start < 8)
+    throw new CliError(ExitCode.badInput, 'the kernel file is cut off');
   const packed = bzImage.subarray(start, end);
   try {
     const elf = unpack(packed, view.getUint32(end - 4, true));

@@ -25,7 +25,8 @@ function unpackBlock(source: Uint8Array, out: Uint8Array, start: number): number
     const token = source[from++]!;
     let literals = token >> 4;
     if (literals === 15) literals = longer(literals);
-    if (from + literals > source.length || to + literals > out.length) throw new RangeError('LZ4 literals run over');
+    if (from + literals > source.length || to + literals > out.length)
+      throw new RangeError('LZ4 literals run over');
     out.set(source.subarray(from, from + literals), to);
     from += literals;
     to += literals;
@@ -35,7 +36,8 @@ function unpackBlock(source: Uint8Array, out: Uint8Array, start: number): number
     let length = token & 15;
     if (length === 15) length = longer(length);
     length += 4;
-    if (distance === 0 || distance > to - start || to + length > out.length) throw new RangeError('LZ4 match out of range');
+    if (distance === 0 || distance > to - start || to + length > out.length)
+      throw new RangeError('LZ4 match out of range');
     if (distance >= length) {
       out.copyWithin(to, to - distance, to - distance + length);
       to += length;
@@ -56,7 +58,11 @@ export function unpackLz4Legacy(frame: Uint8Array, unpackedBytes: number): Uint8
     const packed = view.getUint32(from, true);
     from += 4;
     if (packed > frame.length - from) throw new RangeError('LZ4 frame is cut off');
-    to = unpackBlock(frame.subarray(from, from + packed), out.subarray(0, Math.min(unpackedBytes, to + maxBlockBytes)), to);
+    to = unpackBlock(
+      frame.subarray(from, from + packed),
+      out.subarray(0, Math.min(unpackedBytes, to + maxBlockBytes)),
+      to,
+    );
     from += packed;
   }
   if (to !== unpackedBytes) throw new RangeError(`LZ4 frame unpacks to ${to} bytes, not ${unpackedBytes}`);

@@ -13,7 +13,7 @@ import {
   arithmeticFlags,
   segmentBytes,
 } from '../cpu/layout.ts';
-import { TestCpu } from '../cpu/testing.ts';
+import { TestCpu } from '../cpu/testing/test-cpu.ts';
 
 const area = 0x10_0000;
 const areaBytes = 0x4000;

@@ -76,15 +76,15 @@ export function divideSigned128(cpu: i32, divisor: i64): void {
 
 /** CRC-32C (reflected polynomial 82F63B78H) of the low `bytes` bytes of `value`, a nibble at a time. */
 const nibbles = memory.data<u32>([
-  0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6,
-  0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+  0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d, 0x82f63b78,
+  0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 ]);
 
 export function crc32c(cpu: i32, crc: i32, value: i64, bytes: i32): i32 {
   let c = <u32>crc;
   let v = <u64>value;
   for (let i = 0; i < bytes * 2; i++) {
-    c = (c >> 4) ^ load<u32>(nibbles + (((c ^ <u32>v) & 15) << 2));
+    c = (c >> 4) ^ load<u32>(nibbles + (((c ^ (<u32>v)) & 15) << 2));
     v >>= 4;
   }
   return <i32>c;

@@ -1,6 +1,6 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { TestCpu } from './testing.ts';
+import { TestCpu } from './testing/test-cpu.ts';
 
 const code = 0x10_0000;
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { cpuModels, cpuidEntries, installCpuModel, type CpuModelName } from './cpuid-models.ts';
 import { Cpu } from './layout.ts';
-import { TestCpu } from './testing.ts';
+import { TestCpu } from './testing/test-cpu.ts';
 
 const undefinedOpcode = 6;
 const generalProtection = 13;

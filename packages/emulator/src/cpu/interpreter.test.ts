@@ -1,7 +1,7 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Cpu, ExitReason, Flag } from './layout.ts';
-import { TestCpu } from './testing.ts';
+import { TestCpu } from './testing/test-cpu.ts';
 
 const code = 0x10_0000;
 const pageBytes = 4096;

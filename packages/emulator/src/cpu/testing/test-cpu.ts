@@ -1,10 +1,10 @@
 /** A processor with memory and no devices, for tests: set it up, run bytes, look at the result. */
-import { buildModules } from '../build.ts';
-import { createEngine } from '../engine/engine.ts';
-import type { EngineKind, WasmEngine } from '../engine/engine.ts';
-import { compileRegion, loadEngineModules } from '../host-node/modules.ts';
-import { MemoryMap } from '../machine/memory-map.ts';
-import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from './layout.ts';
+import { buildModules } from '../../build.ts';
+import { createEngine } from '../../engine/engine.ts';
+import type { EngineKind, WasmEngine } from '../../engine/engine.ts';
+import { compileRegion, loadEngineModules } from '../../host-node/modules.ts';
+import { MemoryMap } from '../../machine/memory-map.ts';
+import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from '../layout.ts';
 
 const names = [
   'rax',
