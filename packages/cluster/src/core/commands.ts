@@ -26,6 +26,7 @@ export const MAX_VMS = 1000;
 
 /** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
 export function applyCommand(list: ProtectedList, command: Command, hosts: readonly Host[]): ProtectedList {
+  checkCommand(command);
   switch (command.type) {
     case 'vm-create':
       return create(list, command);
@@ -49,6 +50,51 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
   }
 }
 
+const TYPES = new Set<string>([
+  'vm-create',
+  'vm-start',
+  'vm-stop',
+  'vm-pause',
+  'vm-resume',
+  'vm-delete',
+  'vm-migrate',
+  'drain',
+  'undrain',
+  'rebalance',
+] satisfies Command['type'][]);
+
+/** Commands come from outside. Throws `BAD_REQUEST` for one that has not the shape of its type. */
+export function checkCommand(command: Command): void {
+  const given = command as unknown as Record<string, unknown>;
+  const bad = (why: string): ClusterError => new ClusterError('BAD_REQUEST', why);
+  if (!TYPES.has(String(given['type']))) throw bad(`there is no command ${String(given['type'])}`);
+  const needsVm = command.type.startsWith('vm-');
+  if (needsVm && typeof given['vmId'] !== 'string') throw bad(`${command.type} needs a vmId`);
+  const needsNode = command.type === 'drain' || command.type === 'undrain';
+  if (needsNode && typeof given['node'] !== 'string') throw bad(`${command.type} needs a node`);
+  if (command.type === 'vm-migrate' && !['string', 'undefined'].includes(typeof given['to']))
+    throw bad('to is no node');
+  if (command.type === 'vm-create') checkSpec(given['spec'], bad);
+}
+
+function checkSpec(value: unknown, bad: (why: string) => ClusterError): void {
+  if (typeof value !== 'object' || value === null) throw bad('vm-create needs a spec');
+  const spec = value as Record<string, unknown>;
+  const number = (name: string): boolean => typeof spec[name] === 'number' && Number.isFinite(spec[name]);
+  if (typeof spec['runtime'] !== 'string') throw bad('spec.runtime must name a runtime');
+  if (!number('memoryMiB') || (spec['memoryMiB'] as number) <= 0)
+    throw bad('spec.memoryMiB must be above zero');
+  if (!number('priority')) throw bad('spec.priority must be a number');
+  if (spec['outputs'] !== 'async') throw bad('spec.outputs must be async');
+  if (
+    spec['checkpointMs'] !== undefined &&
+    !(number('checkpointMs') && (spec['checkpointMs'] as number) >= 10)
+  )
+    throw bad('spec.checkpointMs must be at least 10');
+  if (!['string', 'undefined'].includes(typeof spec['antiAffinity']))
+    throw bad('spec.antiAffinity must be a name');
+}
+
 function create(list: ProtectedList, command: Extract<Command, { type: 'vm-create' }>): ProtectedList {
   const { vmId, spec, start } = command;
   if (!NAME.test(vmId))
@@ -59,7 +105,6 @@ function create(list: ProtectedList, command: Extract<Command, { type: 'vm-creat
     throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
   if (Object.keys(list.vms).length >= MAX_VMS)
     throw new ClusterError('NO_CAPACITY', 'the protected list is full');
-  if (!(spec.memoryMiB > 0)) throw new ClusterError('BAD_REQUEST', 'memoryMiB must be above zero');
   const vm: ProtectedVm = {
     id: vmId,
     spec,

@@ -194,7 +194,7 @@ export class ClusterNode {
     this.links.close();
     await this.#api.close();
     await this.vms.close();
-    await this.events.flush();
+    await this.events.close();
     await this.store.close();
   }
 }

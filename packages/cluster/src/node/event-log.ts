@@ -21,6 +21,7 @@ export class EventLog {
   #waiting: ClusterEvent[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing = false;
+  #closed = false;
 
   constructor(store: ObjectStore, node: string) {
     this.#store = store;
@@ -32,11 +33,19 @@ export class EventLog {
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
     if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
-    this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
+    if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
     return event;
   }
 
+  /** Writes what waits, once, and stops. */
+  async close(): Promise<void> {
+    await this.flush();
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
   async flush(): Promise<void> {
+    clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#writing || this.#waiting.length === 0) return;
     this.#writing = true;
@@ -51,7 +60,8 @@ export class EventLog {
       this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
     } finally {
       this.#writing = false;
-      if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
+      if (this.#waiting.length > 0 && !this.#closed)
+        this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
     }
   }
 }

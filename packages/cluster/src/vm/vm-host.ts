@@ -30,6 +30,7 @@ import {
 
 /** Where the VM keeps its own facts in a checkpoint, beside its devices. */
 const VM_DEVICE = 'revenant.vm';
+const SPARE_AFTER_MS = 1500;
 const SLICE_INSTRUCTIONS = 1_000_000;
 export const BLOBS_PREFIX = 'cluster/blobs/';
 
@@ -80,9 +81,12 @@ export class VmHost {
   #until = -Infinity;
   #snapshots = 0;
   #spare: Worker | undefined = newWorker(undefined);
+  #spareTimer: NodeJS.Timeout | undefined;
 
   constructor(options: VmHostOptions) {
     this.#options = options;
+    // The thread that decodes pages is there before the first failover needs it.
+    void this.#pool.encode(new Uint8Array(4096), 4096).catch(() => undefined);
     this.#timer = setInterval(() => this.#tick(), Math.min(50, options.settings.checkpointMs / 4));
   }
 
@@ -130,6 +134,7 @@ export class VmHost {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
+    clearTimeout(this.#spareTimer);
     await this.#spare?.terminate();
     await this.#pool.close();
   }
@@ -233,9 +238,14 @@ export class VmHost {
   #takeWorker(module: string): Worker {
     const worker = this.#spare ?? newWorker(module);
     worker.removeAllListeners();
-    this.#spare = newWorker(module);
-    // A spare that dies is no loss: the next start makes its own.
-    this.#spare.on('error', () => (this.#spare = undefined));
+    this.#spare = undefined;
+    // Later, so that the two don't compete while a guest is waited for.
+    this.#spareTimer ??= setTimeout(() => {
+      this.#spareTimer = undefined;
+      this.#spare = newWorker(module);
+      // A spare that dies is no loss: the next start makes its own.
+      this.#spare.on('error', () => (this.#spare = undefined));
+    }, SPARE_AFTER_MS);
     return worker;
   }
 

@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { isClusterError } from '../errors.ts';
+import { step } from './agent.ts';
+import { applyCommand } from './commands.ts';
+import { plan, type HostSight, type PlanTimers } from './failover.ts';
+import { chooseHeartbeatStores, place, rebalance } from './placement.ts';
+import { mayTake } from './reconcile.ts';
+import { emptyList, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
+import { makeSettings } from './settings.ts';
+import { startAgent } from './state.ts';
+
+const settings = makeSettings();
+const spec: VmSpec = { runtime: 'chain', description: {}, memoryMiB: 100, priority: 0, outputs: 'async' };
+
+function host(id: string, change: Partial<HostSight> = {}): HostSight {
+  const view = {
+    seq: 1,
+    address: id,
+    isolated: false,
+    stores: 1,
+    capacity: { memoryMiB: 1000 },
+    pressure: 'none' as const,
+    powerOn: [],
+    reports: [],
+  };
+  return {
+    id,
+    incarnation: 1,
+    state: 'alive',
+    capacity: view.capacity,
+    pressure: 'none',
+    record: 'active',
+    view,
+    ...change,
+  };
+}
+
+function listOf(...vms: [string, Partial<VmSpec>][]): ProtectedList {
+  let list = emptyList();
+  for (const [vmId, change] of vms)
+    list = applyCommand(list, { type: 'vm-create', vmId, spec: { ...spec, ...change }, start: true }, []);
+  return list;
+}
+
+const timers = (): PlanTimers => ({ notBefore: new Map(), assignedAt: new Map(), runningSince: new Map() });
+const hostsOf = (...hosts: HostSight[]): Map<string, HostSight> =>
+  new Map(hosts.map((each) => [each.id, each]));
+const assignments = (list: ProtectedList): Record<string, string | undefined> =>
+  Object.fromEntries(Object.values(list.vms).map((vm) => [vm.id, vm.assignment?.node]));
+
+describe('placement', () => {
+  test('takes the node with most memory left, and keeps a group apart', () => {
+    const group = { antiAffinity: 'g', memoryMiB: 400 };
+    const list = listOf(['v1', group], ['v2', group], ['v3', group]);
+    const result = plan({ list, hosts: hostsOf(host('a'), host('b')), timers: timers(), now: 0, settings });
+    assert.deepEqual(assignments(result.list), { v1: 'a', v2: 'b', v3: undefined });
+    assert.match(result.list.vms['v3']!.reason, /2 with one of its group/);
+  });
+
+  test('passes over nodes that are dead, full, short of something or in maintenance', () => {
+    const hosts = [
+      host('a', { state: 'dead' }),
+      host('b', { capacity: { memoryMiB: 50 } }),
+      host('c', { pressure: 'disk' }),
+      host('d', { state: 'maintenance' }),
+    ];
+    const vm = listOf(['v1', {}]).vms['v1']!;
+    const result = place({ vm, hosts, vms: [vm], resumesPerNode: 4 });
+    assert.equal(result.host, undefined);
+    assert.match(
+      'reason' in result ? result.reason : '',
+      /1 dead, 1 without enough memory, 1 short of disk, 1 maintenance/,
+    );
+  });
+
+  test('rebalance moves until it no longer helps', () => {
+    const list = listOf(['v1', {}], ['v2', {}], ['v3', {}], ['v4', {}]);
+    const vms = Object.values(list.vms).map((vm) => ({
+      ...vm,
+      status: 'running' as const,
+      assignment: { node: 'a', incarnation: 1, attempt: 1 },
+    }));
+    const moves = rebalance([host('a'), host('b')], vms, 16);
+    assert.equal(moves.length, 2);
+    assert.ok(moves.every(({ to }) => to.id === 'b'));
+  });
+
+  test('heartbeat datastores: most reached first, then other devices and kinds', () => {
+    const stores = [
+      { url: 'file:/x', reachedBy: ['a', 'b', 'c'], device: 'disk1', kind: 'file' },
+      { url: 'file:/y', reachedBy: ['a', 'b', 'c'], device: 'disk1', kind: 'file' },
+      { url: 's3://z', reachedBy: ['a', 'b'], device: 'net', kind: 's3' },
+    ];
+    assert.deepEqual(
+      chooseHeartbeatStores(stores, 2).map(({ url }) => url),
+      ['file:/x', 's3://z'],
+    );
+  });
+});
+
+describe('failover', () => {
+  const running = (list: ProtectedList, node: string): ProtectedList => {
+    const vms = Object.values(list.vms).map((vm) => ({
+      ...vm,
+      status: 'running' as const,
+      attempt: 1,
+      assignment: { node, incarnation: 1, attempt: 1 },
+    }));
+    return { ...list, vms: Object.fromEntries(vms.map((vm) => [vm.id, vm])) };
+  };
+
+  test('VMs of a fenced host are restarted in order of priority, four at once per node', () => {
+    const names = ['v1', 'v2', 'v3', 'v4', 'v5', 'v6'];
+    const list = running(
+      listOf(...names.map((id, i): [string, Partial<VmSpec>] => [id, { priority: i }])),
+      'a',
+    );
+    const hosts = hostsOf(host('a', { record: 'fenced', state: 'dead' }), host('b'));
+    const result = plan({ list, hosts, timers: timers(), now: 0, settings });
+    const assigned = result.log.filter(({ event }) => event === 'vm-assigned').map(({ vm }) => vm);
+    assert.deepEqual(assigned, ['v6', 'v5', 'v4', 'v3']);
+  });
+
+  test('a partitioned host keeps its VMs', () => {
+    const list = running(listOf(['v1', {}]), 'a');
+    const hosts = hostsOf(host('a', { state: 'partitioned' }), host('b'));
+    const result = plan({ list, hosts, timers: timers(), now: 0, settings });
+    assert.equal(result.list.vms['v1']!.assignment?.node, 'a');
+  });
+
+  test('five tries with growing pauses, then failed', () => {
+    let list = listOf(['v1', {}]);
+    const own = timers();
+    let now = 0;
+    const pauses: number[] = [];
+    for (let i = 0; i < 40 && list.vms['v1']!.status !== 'failed'; i++, now += 500) {
+      const vm = list.vms['v1']!;
+      const reports = [{ vmId: 'v1', attempt: vm.attempt, kind: 'failed' as const, reason: 'broke' }];
+      const view = { ...host('a').view!, reports };
+      const hosts = hostsOf(host('a', { view }), host('b', { view }));
+      const result = plan({ list, hosts, timers: own, now, settings });
+      for (const entry of result.log)
+        if (entry.event === 'vm-failed') pauses.push(Number(entry.details?.['pauseMs']));
+      list = result.list;
+    }
+    assert.equal(list.vms['v1']!.status, 'failed');
+    assert.match(list.vms['v1']!.reason, /gave up after 5 tries/);
+    assert.deepEqual(pauses, [0, 2000, 4000, 8000]);
+  });
+
+  test('a VM that powered itself off, or was deleted, is not restarted', () => {
+    const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
+    const gone = applyCommand(list, { type: 'vm-delete', vmId: 'v2' }, []);
+    const reports = [{ vmId: 'v1', attempt: 1, kind: 'powered-off' as const, reason: 'off' }];
+    const first = plan({
+      list: gone,
+      hosts: hostsOf(host('a', { view: { ...host('a').view!, reports } })),
+      timers: timers(),
+      now: 0,
+      settings,
+    });
+    const hosts = hostsOf(host('a', { record: 'fenced', state: 'dead' }), host('b'));
+    const later = plan({ list: first.list, hosts, timers: timers(), now: 9e6, settings });
+    assert.deepEqual(
+      Object.values(later.list.vms).map(({ status }) => status),
+      ['stopping', 'stopping'],
+    );
+  });
+});
+
+describe('fencing', () => {
+  const owner = { state: 'owned', epoch: 3, node: 'a', incarnation: 2 } as const;
+  const record = (change: Partial<NodeRecord>): NodeRecord => ({
+    id: 'a',
+    incarnation: 2,
+    state: 'active',
+    counter: 9,
+    view: host('a').view!,
+    ...change,
+  });
+
+  test('a VM is taken only from an owner that gave it up, or whose session is over', () => {
+    assert.equal(mayTake(owner, record({})), false);
+    assert.equal(mayTake(owner, undefined), false);
+    assert.equal(mayTake(owner, record({ state: 'fenced' })), true);
+    assert.equal(mayTake(owner, record({ incarnation: 3 })), true);
+    assert.equal(mayTake({ ...owner, state: 'released' }, record({})), true);
+    assert.equal(mayTake({ ...owner, state: 'deleted' }, record({ state: 'fenced' })), false);
+  });
+
+  test('a node that starts again waits until the session before has stood still for deadMs', () => {
+    const state = startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1 } }, 0);
+    const found = { result: 'found', value: record({}), version: '7' } as const;
+    const read = (now: number): unknown[] =>
+      step(state, now, { type: 'record', purpose: { kind: 'join' }, outcome: found }, settings);
+    assert.deepEqual(read(0), []);
+    assert.deepEqual(read(settings.deadMs - 1), []);
+    const [put] = read(settings.deadMs) as { type: string; record: NodeRecord; expected: string }[];
+    assert.equal(put?.type, 'put-record');
+    assert.equal(put?.record.incarnation, 3);
+    assert.equal(put?.expected, '7');
+  });
+});
+
+test('settings under which a lease could outlive its fence are refused', () => {
+  assert.throws(
+    () => makeSettings('default', { leaseMs: 2990 }),
+    (error) => isClusterError(error, 'BAD_SETTINGS'),
+  );
+  assert.ok(makeSettings('fast').deadMs < 1000);
+});
+
+test('commands that do not fit are refused by name', () => {
+  const list = listOf(['v1', {}]);
+  const code = (run: () => unknown, wanted: string): void => {
+    assert.throws(run, (error) => isClusterError(error) && error.code === wanted);
+  };
+  code(() => applyCommand(list, { type: 'vm-create', vmId: 'v1', spec, start: true }, []), 'CONFLICT');
+  code(
+    () => applyCommand(list, { type: 'vm-create', vmId: '__proto__', spec, start: true }, []),
+    'BAD_REQUEST',
+  );
+  code(() => applyCommand(list, { type: 'vm-stop', vmId: 'constructor' }, []), 'NOT_FOUND');
+  code(() => applyCommand(list, { type: 'vm-migrate', vmId: 'v1' }, [host('a')]), 'CONFLICT');
+  code(() => applyCommand(list, { type: 'drain', node: 'zz' }, [host('a')]), 'NOT_FOUND');
+});

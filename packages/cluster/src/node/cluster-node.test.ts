@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocket } from 'ws';
+import { ClusterClient } from '../client/cluster-client.ts';
+import { makeSettings } from '../core/settings.ts';
+import { ChainChecker } from '../demo/chain-checker.ts';
+import { chainGuest } from '../demo/cluster-demo.ts';
+import { isClusterError } from '../errors.ts';
+import { ClusterNode } from './cluster-node.ts';
+
+const settings = makeSettings('fast');
+const folder = mkdtempSync(join(tmpdir(), 'revenant-cluster-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
+
+async function startNodes(store: string, names: string[], token?: string): Promise<Map<string, ClusterNode>> {
+  const nodes = new Map<string, ClusterNode>();
+  for (const name of names) {
+    const options = { name, store, listen: '127.0.0.1:0', settings, logLevel: 'silent', memoryMiB: 256 };
+    nodes.set(name, await ClusterNode.start({ ...options, ...(token === undefined ? {} : { token }) }));
+  }
+  return nodes;
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (await holds()) return;
+    await sleep(50);
+  }
+  assert.fail(`waited in vain for ${what}`);
+}
+
+test('a guest is moved live, survives the loss of its node, and stays off when powered off', async () => {
+  const nodes = await startNodes(`file:${folder}/failover`, ['a', 'b', 'c'], 'a token for this test');
+  const addresses = [...nodes.values()].map(({ address }) => address);
+  const client = new ClusterClient({ nodes: addresses, token: 'a token for this test' });
+  const checker = new ChainChecker(chainGuest.rule);
+  const follower = client.console('v1', (bytes, epoch) => checker.hear(bytes, epoch));
+  try {
+    await until('three nodes', async () => {
+      const known = await client.status().catch(() => undefined);
+      return (
+        known?.node === known?.master && known?.nodes.filter(({ state }) => state === 'alive').length === 3
+      );
+    });
+    await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
+    await until('first steps', () => checker.state.steps > 20);
+
+    await client.waitFor('v1', ['running']);
+    await client.command({ type: 'vm-migrate', vmId: 'v1' });
+    await until('the move', async () => {
+      const vm = await client.vm('v1');
+      return vm.status === 'running' && vm.attempt === 2;
+    });
+    const moved = checker.state.steps;
+    await until('steps after the move', () => checker.state.steps > moved + 20);
+    // Nothing is repeated by a live move.
+    assert.equal(checker.state.repeated, 0);
+
+    const holder = (await client.vm('v1')).assignment!.node;
+    await nodes.get(holder)!.close();
+    nodes.delete(holder);
+    await until('failover', async () => {
+      const vm = await client.vm('v1').catch(() => undefined);
+      return vm?.status === 'running' && vm.assignment?.node !== holder;
+    });
+    const resumed = checker.state.steps;
+    await until('steps after the failover', () => checker.state.steps > resumed + 20);
+    assert.equal(checker.state.fault, undefined);
+
+    await client.command({ type: 'vm-stop', vmId: 'v1' });
+    await client.waitFor('v1', ['stopped']);
+    const events = await client.events();
+    for (const wanted of [
+      'master-elected',
+      'vm-handing-over',
+      'host-dead',
+      'vm-lost',
+      'vm-executes',
+      'vm-stopped',
+    ])
+      assert.ok(
+        events.some(({ event }) => event === wanted),
+        `${wanted} is in the event log`,
+      );
+  } finally {
+    follower.close();
+    await client.close();
+    for (const node of nodes.values()) await node.close();
+  }
+});
+
+test('a guest that breaks is tried elsewhere, then given up in a clear state', async () => {
+  const nodes = await startNodes(`file:${folder}/retries`, ['a', 'b']);
+  const client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
+  try {
+    const breaks = { ...spec, description: { crashAt: 5 } };
+    await client.command({ type: 'vm-create', vmId: 'v1', spec: breaks, start: true });
+    const vm = await client.waitFor('v1', ['failed']);
+    assert.match(vm.reason, /gave up after 5 tries; the last: the chain guest broke at step 5/);
+    assert.deepEqual([...vm.avoid].sort(), ['a', 'b']);
+  } finally {
+    await client.close();
+    for (const node of nodes.values()) await node.close();
+  }
+});
+
+test('strangers are refused, and nothing else is disturbed', async () => {
+  const token = 'a token for this test';
+  const nodes = await startNodes(`file:${folder}/strangers`, ['a'], token);
+  const { address } = nodes.get('a')!;
+  const status = async (headers: Record<string, string>): Promise<number> =>
+    (await fetch(`http://${address}/v1/status`, { headers })).status;
+  const closes = (socket: WebSocket): Promise<void> =>
+    new Promise((resolve) => {
+      socket.on('error', () => undefined);
+      socket.on('close', () => resolve());
+    });
+  try {
+    assert.equal(await status({}), 401);
+    assert.equal(await status({ authorization: 'Revenant 00.00' }), 401);
+    await assert.rejects(
+      new ClusterClient({ nodes: [address], token: 'another token of length' }).status(),
+      (error) => isClusterError(error, 'UNAUTHORIZED'),
+    );
+    assert.equal(await status({ origin: 'http://evil.example' }), 401);
+
+    // A proof serves once.
+    const { challenge } = (await (await fetch(`http://${address}/v1/challenge`)).json()) as {
+      challenge: string;
+    };
+    const { requestProof } = await import('./api.ts');
+    const proof = requestProof(token, challenge, 'GET', '/v1/status', new Uint8Array(0));
+    assert.equal(await status({ authorization: `Revenant ${challenge}.${proof}` }), 200);
+    assert.equal(await status({ authorization: `Revenant ${challenge}.${proof}` }), 401);
+
+    // Links: a wrong hello, an oversized one, one from a web page, and one that says nothing at all.
+    const wrong = new WebSocket(`ws://${address}/v1/link`);
+    wrong.on('open', () => wrong.send(Buffer.alloc(60, 65)));
+    await closes(wrong);
+    const large = new WebSocket(`ws://${address}/v1/link`);
+    large.on('open', () => large.send(Buffer.alloc(5 << 20)));
+    await closes(large);
+    await closes(new WebSocket(`ws://${address}/v1/link`, { origin: 'http://evil.example' }));
+    await closes(new WebSocket(`ws://${address}/v1/link`));
+    const [host, port] = address.split(':');
+    const loris = connect(Number(port), host);
+    loris.on('error', () => undefined);
+    loris.write('GET /v1/status HTTP/1.1\r\nHost: x\r\n');
+
+    const client = new ClusterClient({ nodes: [address], token });
+    assert.equal((await client.status()).node, 'a');
+    loris.destroy();
+    await assert.rejects(
+      ClusterNode.start({ name: 'b', store: `file:${folder}/strangers`, listen: '0.0.0.0:0', settings }),
+      (error) => isClusterError(error, 'BAD_REQUEST'),
+    );
+    await assert.rejects(
+      client.command({ type: 'vm-create', vmId: 'v', spec: {} as typeof spec, start: true }),
+      (error) => isClusterError(error, 'BAD_REQUEST'),
+    );
+  } finally {
+    for (const node of nodes.values()) await node.close();
+  }
+});

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { pack } from 'msgpackr';
+import type { Message } from '../core/types.ts';
+import { isClusterError } from '../errors.ts';
+import { decodeMessage, FrameReader, FrameWriter, linkKey, MAX_FRAME_BYTES } from './frames.ts';
+
+const key = linkKey('a token of some length', Buffer.alloc(16, 1), Buffer.alloc(16, 2));
+const message: Message = { type: 'give-up', vmId: 'v', epoch: 3 };
+const refused = (run: () => unknown): void => {
+  assert.throws(run, (error) => isClusterError(error, 'PROTOCOL'));
+};
+
+test('what was written is read, in order', () => {
+  const writer = new FrameWriter(key);
+  const reader = new FrameReader(key);
+  for (let epoch = 0; epoch < 3; epoch++)
+    assert.deepEqual(reader.decode(writer.encode({ ...message, epoch })), { ...message, epoch });
+});
+
+test('a repeated, a skipped, a foreign and a flipped frame are refused', () => {
+  const first = new FrameWriter(key).encode(message);
+  const reader = new FrameReader(key);
+  reader.decode(first);
+  refused(() => reader.decode(first));
+  const writer = new FrameWriter(key);
+  writer.encode(message);
+  refused(() => new FrameReader(key).decode(writer.encode(message)));
+  const otherKey = linkKey('a token of some length', Buffer.alloc(16, 1), Buffer.alloc(16, 3));
+  refused(() => new FrameReader(otherKey).decode(first));
+  for (let bit = 0; bit < first.length * 8; bit++) {
+    const flipped = Buffer.from(first);
+    flipped[bit >> 3]! ^= 1 << (bit & 7);
+    refused(() => new FrameReader(key).decode(flipped));
+  }
+});
+
+test('an oversized frame is refused on both sides', () => {
+  refused(() => new FrameReader(key).decode(new Uint8Array(MAX_FRAME_BYTES + 1)));
+  refused(() => new FrameWriter(key).encode({ type: 'released', vmId: 'x'.repeat(MAX_FRAME_BYTES) }));
+});
+
+/** Decodes, or refuses with the one error that callers know. */
+function survives(bytes: Uint8Array): void {
+  try {
+    decodeMessage(bytes);
+  } catch (error) {
+    assert.ok(isClusterError(error, 'PROTOCOL'), String(error));
+  }
+}
+
+test('no bytes make the decoder fail otherwise', () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 256 }), survives), { numRuns: 20_000 });
+});
+
+test('no values make the decoder fail otherwise', () => {
+  const types = ['heartbeat', 'list', 'released', 'give-up', 'command', 'answer', 'other'];
+  const names = [
+    'view',
+    'list',
+    'vmId',
+    'epoch',
+    'hears',
+    'master',
+    'ping',
+    'counter',
+    'command',
+    'answer',
+    'id',
+  ];
+  const value = fc
+    .record({ type: fc.constantFrom(...types) })
+    .chain((head) =>
+      fc.dictionary(fc.constantFrom(...names), fc.jsonValue()).map((rest) => ({ ...rest, ...head })),
+    );
+  fc.assert(
+    fc.property(value, (made) => survives(pack(made))),
+    { numRuns: 5000 },
+  );
+});
