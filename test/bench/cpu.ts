@@ -1,6 +1,6 @@
 /** `npm run bench -- cpu`: the loops of images/bench on our emulator and on others, side by side in one run. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { arch, cpus, release, totalmem } from 'node:os';
+import { arch, cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchmarkNames, buildBenchImage, type BenchmarkName, type Bits } from './image.ts';
@@ -89,7 +89,7 @@ async function measure(options: Options): Promise<Report> {
   const processor = cpus()[0]?.model ?? arch();
   const report: Report = {
     date: new Date().toISOString().slice(0, 10),
-    machine: `${processor}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${release()}`,
+    machine: `${processor}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform}`,
     node: process.version,
     runs: options.runs,
     instructions: {},
