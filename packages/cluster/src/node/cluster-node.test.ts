@@ -72,6 +72,7 @@ test('a guest is moved live, survives the loss of its node, and stays off when p
     });
     const resumed = checker.state.steps;
     await until('steps after the failover', () => checker.state.steps > resumed + 20);
+    assert.ok(checker.finish(5000) > 40);
     assert.equal(checker.state.fault, undefined);
 
     await client.command({ type: 'vm-stop', vmId: 'v1' });

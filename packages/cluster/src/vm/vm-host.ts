@@ -182,7 +182,7 @@ export class VmHost {
   }
 
   async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
-    const { store, settings, runtimes } = this.#options;
+    const { store, runtimes } = this.#options;
     const key = `${vm.id}@${String(epoch)}`;
     const ownership = this.#owned.get(key);
     const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
