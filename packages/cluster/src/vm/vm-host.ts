@@ -31,7 +31,8 @@ import {
 /** Where the VM keeps its own facts in a checkpoint, beside its devices. */
 const VM_DEVICE = 'revenant.vm';
 const SPARE_AFTER_MS = 1500;
-const SLICE_INSTRUCTIONS = 1_000_000;
+/** Short, as a slice that began within the lease may end after it. */
+const SLICE_INSTRUCTIONS = 200_000;
 export const BLOBS_PREFIX = 'cluster/blobs/';
 
 export interface VmHostOptions {
