@@ -21,6 +21,13 @@ export const mutations: readonly Mutation[] = [
       'if (ownerNode !== undefined || owner.epoch > 0) return true;\n  if (ownerNode === undefined) return false;',
   },
   {
+    name: 'run-without-validation',
+    removes: 'after the epoch was raised the list is read again before the guest runs',
+    file: `${core}reconcile.ts`,
+    find: 'const vm = outcome.value.vms[local.vmId];\n  if (vm === undefined || !isOurs(context, vm)) {',
+    replace: 'const vm = state.list.vms[local.vmId];\n  if (vm === undefined || vm.assignment === null) {',
+  },
+  {
     name: 'fence-at-once',
     removes: 'a silent host is declared dead only after its heartbeat stood still for deadMs',
     file: `${core}membership.ts`,

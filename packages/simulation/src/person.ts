@@ -80,8 +80,11 @@ export class Person {
     const kind = random.integer(0, 9);
     if (kind <= 2) this.#change(vmId, 'stopped', { type: 'vm-stop', vmId });
     else if (kind <= 4) this.#change(vmId, 'running', { type: 'vm-start', vmId });
-    else if (kind <= 7) this.#change(vmId, undefined, { type: 'vm-migrate', vmId });
-    else if (kind === 8) this.#change(vmId, 'deleted', { type: 'vm-delete', vmId });
+    else if (kind <= 7) {
+      this.#change(vmId, undefined, { type: 'vm-migrate', vmId });
+      // A change of mind while the VM is between two nodes.
+      if (random.chance(0.5)) this.#world.scheduler.after(random.between(10, 400), () => this.#wish(vmId));
+    } else if (kind === 8) this.#change(vmId, 'deleted', { type: 'vm-delete', vmId });
     else this.ask({ type: random.chance(0.5) ? 'drain' : 'undrain', node: 'n1' });
   }
 

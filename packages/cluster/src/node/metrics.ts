@@ -5,18 +5,26 @@ import type { ClusterNode } from './cluster-node.ts';
 
 type Labels = Record<string, string>;
 
+type Put = (name: string, type: 'gauge' | 'counter', help: string, values: [Labels, number][]) => void;
+
+const one = (value: number): [Labels, number][] => [[{}, value]];
+
 export function metrics(node: ClusterNode): string {
-  const { agent, links, storeEdge, vms, options } = node;
-  const now = monotonicMs();
   const lines: string[] = [];
-  const put = (name: string, type: 'gauge' | 'counter', help: string, values: [Labels, number][]): void => {
+  const put: Put = (name, type, help, values) => {
     lines.push(`# HELP revenant_${name} ${help}`, `# TYPE revenant_${name} ${type}`);
     for (const [labels, value] of values) {
       const text = Object.entries(labels).map(([key, label]) => `${key}="${label.replace(/["\\\n]/g, '_')}"`);
       lines.push(`revenant_${name}${text.length === 0 ? '' : `{${text.join(',')}}`} ${String(value)}`);
     }
   };
-  const one = (value: number): [Labels, number][] => [[{}, value]];
+  const now = monotonicMs();
+  nodeMetrics(node, now, put);
+  vmMetrics(node, now, put);
+  return `${lines.join('\n')}\n`;
+}
+
+function nodeMetrics({ agent, links, storeEdge, options }: ClusterNode, now: number, put: Put): void {
   put(
     'master',
     'gauge',
@@ -63,6 +71,9 @@ export function metrics(node: ClusterNode): string {
   );
   put('store_failures_total', 'counter', 'Of these, failed.', one(storeEdge.figures.failures));
   put('store_seconds_total', 'counter', 'Time spent in them.', one(storeEdge.figures.seconds));
+}
+
+function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
   const figures = vms.figures;
   put(
     'vm_epoch',
@@ -102,5 +113,4 @@ export function metrics(node: ClusterNode): string {
     'Bytes stored by the last checkpoint.',
     figures.map((vm) => [{ vm: vm.vmId }, vm.lastStoredBytes]),
   );
-  return `${lines.join('\n')}\n`;
 }
