@@ -13,7 +13,7 @@ import { chainGuest } from '../demo/cluster-demo.ts';
 import { isClusterError } from '../errors.ts';
 import { ClusterNode } from './cluster-node.ts';
 
-const settings = makeSettings('fast');
+const settings = makeSettings('default');
 const folder = mkdtempSync(join(tmpdir(), 'revenant-cluster-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
