@@ -179,8 +179,9 @@ function timesB(exact: bool): void {
   Num.set(1, Soft.bSign, Soft.bExponent, Soft.bSignificand, 0);
   Num.multiply(0, 0, 1);
   finish(exact);
-  // Reported as inexact even when the logarithm is an integer.
+  // Reported as inexact even when the logarithm is an integer; and what is inexact and tiny underflows.
   Soft.flags |= Exception.precision;
+  if ((Soft.signExponent & 0x7fff) == 0 && Soft.significand != 0) Soft.flags |= Exception.underflow;
 }
 
 /** FPATAN: arctangent of ST(1) / ST(0) with the quadrant of the point (ST(0), ST(1)). Result in ST(1), pop. */

@@ -282,7 +282,12 @@ export class InterpreterBuilder extends InstructionBuilder {
       x.geS(o.offset, x.load('i64', 8, o.segment, SegmentField.limitMin)),
       x.leS(x.add(o.offset, o.bytes), x.load('i64', 8, o.segment, end)),
     );
-    this.if(x.eqz(inside), () => this.call('segmentFault', o.segmentOffset));
+    this.if(x.eqz(inside), () => {
+      // Misalignment is reported before the limit, as the processor does; only with SS does it make a difference.
+      if (o.bytes === 16 && this.row.options.aligned === true)
+        this.requireAlignment(x.add(o.offset, x.load('i64', 8, o.segment, SegmentField.base)));
+      this.call('segmentFault', o.segmentOffset);
+    });
   }
 
   stackPointer(delta: number): I64 {
