@@ -12,7 +12,14 @@ export type { CreateMachineOptions } from './machine/create.ts';
 export { Machine } from './machine/machine.ts';
 export type { MachineParts, RunOptions, RunReason, RunResult } from './machine/machine.ts';
 export { cpuModels, defaultDescription, describeMachine } from './machine/description.ts';
-export type { CpuModelName, MachineDescription } from './machine/description.ts';
+export type {
+  CpuModelName,
+  DiskDescription,
+  DiskRequest,
+  MachineDescription,
+  MachineRequest,
+} from './machine/description.ts';
+export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';
 export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';
 export { generationPort, type MachineBackends } from './machine/pc.ts';

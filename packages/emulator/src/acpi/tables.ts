@@ -14,6 +14,8 @@ export interface AcpiOptions {
   keyboard: boolean;
   vga: boolean;
   serialPorts: number;
+  /** INTA# of the cards on bus 0: device number and I/O APIC input, which is also the ISA interrupt. */
+  pciInterrupts?: readonly { device: number; input: number }[];
 }
 
 export interface AcpiTables {
@@ -69,7 +71,18 @@ function legacyDevice(options: {
   ]);
 }
 
-function differentiatedTable({ keyboard, serialPorts }: AcpiOptions): Uint8Array {
+/** 6.2.13: _PRT, with fixed inputs (no link devices). Level-triggered, active low, as PCI interrupts are. */
+function routingTable(interrupts: NonNullable<AcpiOptions['pciInterrupts']>): aml.Term[] {
+  if (interrupts.length === 0) return [];
+  const anyFunction = 0xffff;
+  const inta = 0;
+  const entries = interrupts.map(({ device, input }) =>
+    aml.packageOf([device * 0x1_0000 + anyFunction, inta, 0, input].map(aml.integer)),
+  );
+  return [aml.name('_PRT', aml.packageOf(entries))];
+}
+
+function differentiatedTable({ keyboard, serialPorts, pciInterrupts = [] }: AcpiOptions): Uint8Array {
   const isaDevices = [
     legacyDevice({ segment: 'RTC', id: 'PNP0B00', resources: [aml.ioPorts(0x70, 2), aml.isaInterrupt(8)] }),
     ...serialResources.slice(0, serialPorts).map(({ port, irq }, n) =>
@@ -103,6 +116,7 @@ function differentiatedTable({ keyboard, serialPorts }: AcpiOptions): Uint8Array
       aml.memoryWindow(0xa_0000, 0xb_ffff),
       aml.memoryWindow(0xe000_0000, 0xfebf_ffff),
     ]),
+    ...routingTable(pciInterrupts),
     aml.device('ISA', [aml.name('_ADR', aml.integer(0x1_0000)), ...isaDevices]),
   ]);
   const off = aml.packageOf([sleepTypeOff, sleepTypeOff, 0, 0].map(aml.integer));

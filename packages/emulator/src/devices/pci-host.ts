@@ -1,8 +1,10 @@
 /**
  * PCI configuration mechanism 1 with the two chips of the 440FX chipset: the host bridge (82441FX PMC, order number 290549) and the
- * ISA bridge (82371SB PIIX3, 290550). Also the reset control register 0xcf9 of the PIIX3.
+ * ISA bridge (82371SB PIIX3, 290550). Also the reset control register 0xcf9 of the PIIX3, and the window through which the host bridge
+ * passes memory accesses on to the functions of bus 0.
  */
-import { StatefulDevice, type AccessSize } from './device.ts';
+import { allOnes, StatefulDevice, type AccessSize } from './device.ts';
+import type { PciFunction } from './pci-function.ts';
 import { bytes, defineState, record, u32, u8, type Infer } from './schema.ts';
 
 const Port = { address: 0xcf8, resetControl: 0xcf9, data: 0xcfc } as const;
@@ -10,6 +12,12 @@ const enableBit = 0x8000_0000;
 const Header = { vendor: 0, command: 4, classRevision: 8, headerType: 0x0e, interruptLine: 0x3c } as const;
 export const pam0 = 0x59;
 export const pamCount = 7;
+/** PIRQRC[A:D], PIIX3 2.2.7: bit 7 off, bits 3-0 the ISA interrupt. */
+const pirqRoute = 0x60;
+const pirqCount = 4;
+const pirqOff = 0x80;
+/** Memory below the I/O APIC that is nobody else's. */
+export const pciWindow = { base: 0xe000_0000, length: 0x1ec0_0000 } as const;
 const resetCpu = 4;
 const resetHard = 2;
 
@@ -30,7 +38,7 @@ function configuration(options: {
   return space;
 }
 
-function powerOn(): State {
+function powerOn(routes: readonly number[]): State {
   const hostBridge = configuration({
     vendorDevice: 0x1237_8086,
     classRevision: 0x0600_0002,
@@ -47,7 +55,7 @@ function powerOn(): State {
   isaBridge[7] = 0x02;
   isaBridge[0x4c] = 0x4d;
   isaBridge[0x4e] = 0x03;
-  isaBridge.fill(0x80, 0x60, 0x64); // PIRQ routes: off
+  for (let n = 0; n < pirqCount; n++) isaBridge[pirqRoute + n] = routes[n] ?? pirqOff;
   return { address: 0, resetControl: 0, hostBridge, isaBridge };
 }
 
@@ -70,16 +78,48 @@ export interface PciHostOptions {
   /** Attributes of the areas from 0xc0000 to 0xfffff changed: the seven PAM bytes. */
   memoryAttributes: (pam: Uint8Array) => void;
   resetSystem: () => void;
+  /** Functions on bus 0 by device number (2 and up), function 0. */
+  functions?: ReadonlyMap<number, PciFunction>;
+  /** What firmware writes to PIRQRC[A:D]; without it they are off. */
+  pirqRoutes?: readonly number[];
+  /** A route changed: the ISA interrupts of PIRQ A to D, 0 for off. */
+  routesChanged?: (routes: readonly number[]) => void;
 }
 
 export class PciHost extends StatefulDevice<State> {
   readonly name = 'pci-host';
   readonly ports = [{ first: Port.address, last: Port.data + 3, width: 4 as const }];
+  readonly mmio = [{ ...pciWindow, width: 4 as const }];
   readonly #options: PciHostOptions;
 
   constructor(options: PciHostOptions) {
-    super(definition, powerOn);
+    super(definition, () => powerOn(options.pirqRoutes ?? []));
     this.#options = options;
+  }
+
+  /** The function that configuration accesses go to, if it is one of the cards. */
+  #function(): PciFunction | undefined {
+    const { address } = this.state;
+    const deviceAndFunction = (address >>> 8) & 0xffff;
+    if ((address & enableBit) === 0 || deviceAndFunction & 7) return undefined;
+    return this.#options.functions?.get(deviceAndFunction >> 3);
+  }
+
+  readMemory(offset: number, size: AccessSize): number {
+    for (const one of this.#options.functions?.values() ?? []) {
+      const at = one.claims(pciWindow.base + offset);
+      if (at !== undefined) return one.readBar(at, size);
+    }
+    return allOnes(size);
+  }
+
+  writeMemory(offset: number, size: AccessSize, value: number): void {
+    for (const one of this.#options.functions?.values() ?? []) {
+      const at = one.claims(pciWindow.base + offset);
+      if (at === undefined) continue;
+      one.writeBar(at, size, value);
+      return;
+    }
   }
 
   /** Bus 0, device 0 or 1, function 0; undefined where nothing is. */
@@ -101,9 +141,11 @@ export class PciHost extends StatefulDevice<State> {
       if (size === 4) return this.state.address;
       return port === Port.resetControl && size === 1 ? this.state.resetControl : 0xffff_ffff;
     }
+    const register = (this.state.address & 0xfc) + (port - Port.data);
+    const card = this.#function();
+    if (card !== undefined) return card.readConfiguration(register, size);
     const target = this.#space();
     if (target === undefined) return 0xffff_ffff;
-    const register = (this.state.address & 0xfc) + (port - Port.data);
     let value = 0;
     for (let n = 0; n < size; n++) value |= (target.space[register + n] ?? 0) << (n * 8);
     return value >>> 0;
@@ -117,6 +159,7 @@ export class PciHost extends StatefulDevice<State> {
   }
 
   #writeConfiguration(register: number, size: AccessSize, value: number): void {
+    this.#function()?.writeConfiguration(register, size, value);
     const target = this.#space();
     if (target === undefined) return;
     for (let n = 0; n < size; n++) {
@@ -126,6 +169,17 @@ export class PciHost extends StatefulDevice<State> {
     }
     if (target.space === this.state.hostBridge && register + size > pam0 && register < pam0 + pamCount)
       this.#publishAttributes();
+    if (
+      target.space === this.state.isaBridge &&
+      register < pirqRoute + pirqCount &&
+      register + size > pirqRoute
+    )
+      this.#publishRoutes();
+  }
+
+  #publishRoutes(): void {
+    const routes = this.state.isaBridge.subarray(pirqRoute, pirqRoute + pirqCount);
+    this.#options.routesChanged?.(Array.from(routes, (route) => (route & pirqOff ? 0 : route & 15)));
   }
 
   #publishAttributes(): void {
@@ -141,5 +195,6 @@ export class PciHost extends StatefulDevice<State> {
 
   protected override stateChanged(): void {
     this.#publishAttributes();
+    this.#publishRoutes();
   }
 }

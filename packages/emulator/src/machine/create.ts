@@ -1,7 +1,8 @@
 /** Makes a machine: memory, board, processor model, engine. */
 import { installCpuModel } from '../cpu/cpuid-models.ts';
 import { Region } from '../cpu/layout.ts';
-import { describeMachine, type MachineDescription } from './description.ts';
+import { describeMachine, type MachineRequest } from './description.ts';
+import { DiskSpace } from './disk-space.ts';
 import type { EngineFactory } from './engine-interface.ts';
 import { Machine, type MachineParts } from './machine.ts';
 import { MemoryMap } from './memory-map.ts';
@@ -9,7 +10,7 @@ import type { MachineSnapshot } from './snapshot.ts';
 
 export interface CreateMachineOptions {
   /** What is not given has the defaults of `defaultDescription`. */
-  description: Partial<MachineDescription>;
+  description: MachineRequest;
   backends?: MachineParts['backends'];
   /** For example `nodeEngine` of `@revenant/emulator/host-node`. */
   engine: EngineFactory;
@@ -28,7 +29,8 @@ export async function createMachine({
     vga: full.machine === 'pc',
   });
   installCpuModel(memory.view, Region.cpuBlocks, full.cpu.model, { apicId: 0, cpuCount: 1 });
-  const machine = new Machine({ description: full, memory, backends });
+  const disks = full.disks.map((disk) => new DiskSpace(disk, backends.disks?.[disk.name]));
+  const machine = new Machine({ description: full, memory, disks, backends });
   machine.attachEngine(await engine({ memory: memory.memory, host: machine.host() }));
   return machine;
 }
@@ -42,7 +44,7 @@ export async function restoreMachine(options: {
   const { snapshot, ...others } = options;
   const machine = await createMachine({
     ...others,
-    description: snapshot.description as Partial<MachineDescription>,
+    description: snapshot.description as MachineRequest,
   });
   machine.restore(snapshot);
   return machine;

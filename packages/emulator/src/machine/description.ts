@@ -5,6 +5,18 @@ import { maxRamBytes } from './memory-map.ts';
 export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2'] as const;
 export type CpuModelName = (typeof cpuModels)[number];
 
+export interface DiskDescription {
+  /** `disk0`, `disk1`, …: the space of a checkpoint. */
+  name: string;
+  /** Whole sectors of 512 bytes, up to 1 TiB. */
+  bytes: number;
+  readOnly: boolean;
+  /** The image below, by its contents; null = zeros. */
+  base: { sha256: string } | null;
+}
+/** How a disk is asked for: what is not given is `readOnly: false`, `base: null`. */
+export type DiskRequest = Pick<DiskDescription, 'name' | 'bytes'> & Partial<DiskDescription>;
+
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA text and DMA. `microvm`: the same without these four. */
   machine: 'pc' | 'microvm';
@@ -18,6 +30,8 @@ export interface MachineDescription {
   /** Port of the debug exit device, or null. */
   debugExitPort: number | null;
   debugConsolePorts: number[];
+  /** Virtio block devices, up to 8. Descriptions made before there were disks have none. */
+  disks: DiskDescription[];
   /** Virtual ns per instruction at power-on, 16.16 fixed point. */
   timeRate: number;
   /** Wall-clock time at power-on in ns since 1970, what the RTC shows. */
@@ -29,6 +43,9 @@ export interface MachineDescription {
 }
 
 const mebibyte = 2 ** 20;
+export const maxDisks = 8;
+/** 2^28 pages of 4 KiB, the most that a checkpoint's space has. */
+const maxDiskBytes = 2 ** 40;
 /** 4 ns: 250 million instructions a virtual second. */
 const defaultRate = 4 << 16;
 export const defaultDescription: MachineDescription = {
@@ -39,6 +56,7 @@ export const defaultDescription: MachineDescription = {
   serialPorts: 2,
   debugExitPort: null,
   debugConsolePorts: [0x402, 0xe9],
+  disks: [],
   timeRate: defaultRate,
   epochNs: 1_700_000_000_000_000_000n,
   randomSeed: 0x5eed_5eed_5eed_5eedn,
@@ -76,8 +94,28 @@ function checkMemory(memoryBytes: number): void {
   );
 }
 
+/** A description of which only what matters is given. */
+export type MachineRequest = Partial<Omit<MachineDescription, 'disks'>> & { disks?: readonly DiskRequest[] };
+
+function describeDisks(given: readonly DiskRequest[]): DiskDescription[] {
+  if (!Array.isArray(given) || given.length > maxDisks)
+    refuse('disks', `give a list of at most ${String(maxDisks)} disks`);
+  return given.map((disk: DiskRequest, n) => {
+    const { name, bytes, readOnly = false, base = null } = disk;
+    if (name !== `disk${String(n)}`)
+      refuse(`disk ${String(n)} is called ${String(name)}`, `call it disk${String(n)}`);
+    if (!Number.isInteger(bytes) || bytes <= 0 || bytes % 512 !== 0 || bytes > maxDiskBytes)
+      refuse(`${name} has ${String(bytes)} bytes`, 'give whole sectors of 512 bytes, up to 1 TiB');
+    if (typeof readOnly !== 'boolean')
+      refuse(`${name}: readOnly is ${String(readOnly)}`, 'use true or false');
+    if (base !== null && !/^[0-9a-f]{64}$/.test(base.sha256))
+      refuse(`${name}: its base is named ${String(base.sha256)}`, 'give a SHA-256 in hexadecimal');
+    return { name, bytes, readOnly, base: base === null ? null : { sha256: base.sha256 } };
+  });
+}
+
 /** Fills in defaults and checks everything; throws MachineError. Unknown fields are refused. */
-export function describeMachine(given: Partial<MachineDescription>): MachineDescription {
+export function describeMachine(given: MachineRequest): MachineDescription {
   if (typeof given !== 'object' || given === null) refuse('not an object', 'see MachineDescription');
   const unknownName = Object.keys(given).find((name) => !(name in defaultDescription));
   if (unknownName !== undefined)
@@ -111,6 +149,7 @@ export function describeMachine(given: Partial<MachineDescription>): MachineDesc
     ...all,
     cpu: { model: all.cpu.model },
     debugConsolePorts: [...all.debugConsolePorts],
+    disks: describeDisks(all.disks),
     epochNs: checkWide('epochNs', all.epochNs),
     randomSeed: checkWide('randomSeed', BigInt.asIntN(64, checkWideUnsigned(all.randomSeed))),
   };

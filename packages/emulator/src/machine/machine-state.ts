@@ -3,6 +3,7 @@ import { Machine as MachineField, Region, pageBytes } from '../cpu/layout.ts';
 import { i64 } from '../devices/schema.ts';
 import type { VirtualClock } from './clock.ts';
 import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
+import type { DiskSpace } from './disk-space.ts';
 import type { EngineCore } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 import { hashValue, toHex, type Hash } from './hash.ts';
@@ -21,6 +22,7 @@ export function seedRandom(map: MemoryMap, seed: bigint): void {
 
 export interface MachineStateParts {
   map: MemoryMap;
+  disks: readonly DiskSpace[];
   cpu: CpuBlock;
   clock: VirtualClock;
   board: Board;
@@ -82,12 +84,19 @@ export class MachineState {
         hash.update(map.bytes.subarray(at, at + pageBytes));
       }
     }
+    for (const disk of this.#parts.disks) {
+      hashValue(hash, disk.name);
+      for (const { page, bytes } of disk.differing()) {
+        hashValue(hash, page);
+        hash.update(bytes);
+      }
+    }
     return toHex(hash.digest());
   }
 
   /** Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
   restore(snapshot: MachineSnapshot, core: EngineCore): void {
-    const { map, cpu, clock, board } = this.#parts;
+    const { map, disks, cpu, clock, board } = this.#parts;
     checkShape(snapshot);
     const instructions = i64.copy(snapshot.instructions, 'instructions');
     const pages = map.spaces.map((space) => ({
@@ -97,10 +106,15 @@ export class MachineState {
         snapshot.spaces.find(({ name }) => name === space.name),
       ),
     }));
+    const contents = disks.map((disk) => ({
+      disk,
+      saved: disk.check(snapshot.spaces.find(({ name }) => name === disk.name)),
+    }));
     const cpuState = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
     const machine = snapshot.devices['machine'];
     const time = machineState.restore(machine?.state, machine?.version ?? 0);
     for (const { space, saved } of pages) restoreSpace(map, space, saved);
+    for (const { disk, saved } of contents) disk.restore(saved);
     cpu.setRetired(instructions);
     clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
     map.view.setBigInt64(randomState, time.random0, true);

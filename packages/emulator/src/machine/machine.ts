@@ -17,6 +17,7 @@ import { applyBootState } from './boot-state.ts';
 import { VirtualClock } from './clock.ts';
 import { CpuBlock, cpuStateSchema, type CpuState } from './cpu-state.ts';
 import type { MachineDescription } from './description.ts';
+import type { DiskSpace } from './disk-space.ts';
 import type { Engine, EngineHost } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 import { sha256, type HashFactory } from './hash.ts';
@@ -70,12 +71,14 @@ const maxSlice = 1n << 40n;
 export interface MachineParts {
   description: MachineDescription;
   memory: MemoryMap;
+  disks: readonly DiskSpace[];
   backends: MachineBackends & { hash?: HashFactory; input?: (entry: LoggedInput) => void };
 }
 
 export class Machine {
   readonly description: MachineDescription;
   readonly memory: MachineMemory;
+  readonly disks: readonly DiskSpace[];
   readonly #map: MemoryMap;
   readonly #clock: VirtualClock;
   readonly #board: Board;
@@ -92,7 +95,8 @@ export class Machine {
   #hasBase = false;
 
   /** Use createMachine. */
-  constructor({ description, memory, backends }: MachineParts) {
+  constructor({ description, memory, disks, backends }: MachineParts) {
+    this.disks = disks;
     this.description = description;
     this.#map = memory;
     this.#backends = backends;
@@ -101,8 +105,21 @@ export class Machine {
     this.#clock.armed = (atNs) => {
       this.#shortenSlice(atNs);
     };
-    this.#board = new Board({ description, clock: this.#clock, memory, backends, signals: this.#signals() });
-    this.#state = new MachineState({ map: memory, cpu: this.#cpu, clock: this.#clock, board: this.#board });
+    this.#board = new Board({
+      description,
+      clock: this.#clock,
+      memory,
+      disks,
+      backends,
+      signals: this.#signals(),
+    });
+    this.#state = new MachineState({
+      map: memory,
+      disks,
+      cpu: this.#cpu,
+      clock: this.#clock,
+      board: this.#board,
+    });
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
   }
 
@@ -535,7 +552,10 @@ export class Machine {
   snapshot(options: { full?: boolean } = {}): DescribedSnapshot {
     const full = options.full === true || !this.#hasBase;
     this.#clock.fireDue();
-    const spaces = this.#map.spaces.map((space) => saveSpace(this.#map, space, full));
+    const spaces = [
+      ...this.#map.spaces.map((space) => saveSpace(this.#map, space, full)),
+      ...this.disks.map((disk) => disk.save(full)),
+    ];
     this.input({ kind: 'flush' });
     this.#hasBase = true;
     return { description: this.description, ...this.#state.save(), spaces };

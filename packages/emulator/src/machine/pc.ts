@@ -9,20 +9,26 @@ import { FwCfg, FwCfgItem, littleEndian } from '../devices/fw-cfg.ts';
 import { I8042 } from '../devices/i8042.ts';
 import { IoApic } from '../devices/io-apic.ts';
 import { LocalApic, type ApicBus } from '../devices/lapic.ts';
-import { PciHost } from '../devices/pci-host.ts';
+import type { PciFirmware, PciFunction } from '../devices/pci-function.ts';
+import { PciHost, pciWindow } from '../devices/pci-host.ts';
 import { Pic8259A } from '../devices/pic-8259a.ts';
+import { PirqRouter } from '../devices/pirq-router.ts';
 import { Pit8254 } from '../devices/pit-8254.ts';
 import { RtcMc146818 } from '../devices/rtc-mc146818.ts';
 import { SystemControl } from '../devices/system-control.ts';
 import { Uart16550A } from '../devices/uart-16550a.ts';
 import { VgaText } from '../devices/vga-text.ts';
+import { VirtioBlk } from '../devices/virtio-blk.ts';
 import type { MachineDescription } from './description.ts';
+import type { DiskBacking, DiskSpace } from './disk-space.ts';
 import type { MemoryMap } from './memory-map.ts';
 
 /** Where the guest's output goes. All are optional; what nobody takes is dropped. */
 export interface MachineBackends {
   serial?: (port: number, byte: number) => void;
   debugConsole?: (port: number, byte: number) => void;
+  /** Where the base images of disks come from, by the disks' names. */
+  disks?: Readonly<Record<string, DiskBacking>>;
 }
 
 /** What the board asks of the processor and the machine. */
@@ -44,6 +50,7 @@ export interface BoardOptions {
   clock: Clock;
   memory: MemoryMap;
   backends: MachineBackends;
+  disks: readonly DiskSpace[];
   signals: BoardSignals;
 }
 
@@ -56,6 +63,11 @@ const serialPorts = [
 const Irq = { timer: 0, keyboard: 1, rtc: 8, sci: 9, mouse: 12, fpu: 13 } as const;
 /** ISA IRQ 0 is wired to input 2 of the I/O APIC (MP specification, and the MADT's override). */
 const ioApicTimerPin = 2;
+/** Device numbers 0 and 1 are the chipset's. */
+const firstCard = 2;
+const cardBarBytes = 0x4000;
+/** ISA interrupts of PIRQ A to D as firmware would set them: the two that no ISA device has. */
+const pirqRoutes = [10, 11, 10, 11] as const;
 const acpiBase = 0xf_0000;
 export const generationPort = 0x560;
 
@@ -69,6 +81,10 @@ function cmosBytes(memoryBytes: number): Record<number, number> {
     0x15: 640 & 0xff, 0x16: 640 >> 8, 0x17: above1M & 0xff, 0x18: above1M >> 8, 0x30: above1M & 0xff, 0x31: above1M >> 8,
     0x34: above16M & 0xff, 0x35: above16M >> 8, 0x3d: 0x12, 0x5f: 0,
   }; // prettier-ignore
+}
+
+function firmwareIrq(device: number): number {
+  return pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
 }
 
 export class Board {
@@ -85,6 +101,8 @@ export class Board {
   readonly keyboardController: I8042 | undefined;
   readonly vga: VgaText | undefined;
   readonly acpi: AcpiTables;
+  readonly #pirqs = new PirqRouter((irq, source) => this.#isaLine(irq, source));
+  readonly #cards = new Map<number, PciFunction>();
   readonly #sharedLines = new Map<number, { levels: Map<string, boolean> }>();
 
   constructor(options: BoardOptions) {
@@ -129,14 +147,7 @@ export class Board {
     this.pm = this.#add(
       new AcpiPm({ sci: this.#isaLine(Irq.sci, 'sci'), clock, powerOff: signals.powerOff }),
     );
-    this.#add(
-      new PciHost({
-        memoryAttributes: (pam) => {
-          if (memory.setShadow(pam)) signals.mapChanged();
-        },
-        resetSystem: signals.reset,
-      }),
-    );
+    this.#addPci(options);
     this.generation = this.#add(new GenerationDevice({ basePort: generationPort }));
     this.#addDebugPorts(options);
     if (isPc) this.#add(new Dma8237());
@@ -148,6 +159,7 @@ export class Board {
       keyboard: isPc,
       vga: isPc,
       serialPorts: description.serialPorts,
+      pciInterrupts: [...this.#cards.keys()].map((device) => ({ device, input: firmwareIrq(device) })),
     });
     this.#add(this.#makeFwCfg(description, memory));
     for (const device of this.devices) this.bus.attach(device);
@@ -195,6 +207,41 @@ export class Board {
         this.ioApic.endOfInterrupt(vector);
       },
     };
+  }
+
+  #addPci(options: BoardOptions): void {
+    const { description, memory, signals, disks } = options;
+    this.#add(
+      new PciHost({
+        memoryAttributes: (pam) => {
+          if (memory.setShadow(pam)) signals.mapChanged();
+        },
+        resetSystem: signals.reset,
+        functions: this.#cards,
+        ...(description.romBytes === 0 ? { pirqRoutes } : {}),
+        routesChanged: (routes) => {
+          this.#pirqs.setRoutes(routes);
+        },
+      }),
+    );
+    disks.forEach((disk, n) => {
+      this.#cards.set(firstCard + n, this.#addDisk(disk, firstCard + n, options));
+    });
+  }
+
+  #addDisk(disk: DiskSpace, device: number, { description, clock, memory }: BoardOptions): VirtioBlk {
+    const firmware: PciFirmware | undefined =
+      description.romBytes === 0
+        ? {
+            barAddress: pciWindow.base + (device - firstCard) * cardBarBytes,
+            interruptLine: firmwareIrq(device),
+          }
+        : undefined;
+    const name = `virtio-blk-${String(device - firstCard)}`;
+    const irq = this.#pirqs.line(device, name);
+    return this.#add(
+      new VirtioBlk({ name, identity: disk.name, backend: disk, memory, clock, irq, firmware }),
+    );
   }
 
   #addUarts({ description, clock, backends }: BoardOptions): Uart16550A[] {

@@ -8,7 +8,7 @@ export interface SpaceSnapshot {
   name: string;
   pageSize: number;
   pageCount: number;
-  /** True: pages that are not listed are zero. False: they are as in the snapshot before. */
+  /** True: pages that are not listed are zero, those of a disk as in its base image. False: they are as in the snapshot before. */
   full: boolean;
   /** Numbers of the listed pages, ascending. */
   indexes: Uint32Array;
@@ -75,7 +75,10 @@ export function checkShape(snapshot: MachineSnapshot): void {
 }
 
 /** Throws MachineError unless `saved` fits the space. */
-export function checkSpace(space: BackingSpace, saved: SpaceSnapshot | undefined): SpaceSnapshot {
+export function checkSpace(
+  space: { name: string; bytes: number },
+  saved: SpaceSnapshot | undefined,
+): SpaceSnapshot {
   if (saved === undefined) refuse(`space ${space.name} is missing`);
   const pageCount = space.bytes / pageBytes;
   if (saved.pageSize !== pageBytes || saved.pageCount !== pageCount)

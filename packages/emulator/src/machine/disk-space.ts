@@ -1,0 +1,170 @@
+/**
+ * A disk's contents, copy-on-write: pages that the guest wrote lie here, all others in the base image below, which never changes, or are
+ * zero. A disk is a space of the machine as RAM is: a snapshot lists its changed pages, cut at the same instruction.
+ */
+import type { BlockBackend } from '../devices/virtio-blk.ts';
+import { MachineError } from './errors.ts';
+import type { DiskDescription } from './description.ts';
+import { checkSpace, type SpaceSnapshot } from './snapshot.ts';
+
+export const diskPageBytes = 4096;
+
+/**
+ * Where a disk's base image comes from; the host provides it. Both answer at once, and alike for ever: the guest's time does not see how
+ * long a host takes. What they throw ends the run.
+ */
+export interface DiskBacking {
+  /** Page `page` of 4096 bytes, the last one filled up with zeros; undefined when it is zero. The bytes are not changed. */
+  readPage(page: number): Uint8Array | undefined;
+  /** When present, the guest's writes go here and nothing is kept: such a machine has no snapshots. */
+  writeThrough?: {
+    write(offset: number, data: Uint8Array): void;
+    flush(): void;
+  };
+}
+
+function isZero(page: Uint8Array): boolean {
+  return page.every((byte) => byte === 0);
+}
+
+export class DiskSpace implements BlockBackend {
+  readonly name: string;
+  readonly bytes: number;
+  readonly readOnly: boolean;
+  readonly pageCount: number;
+  readonly #hasBase: boolean;
+  readonly #backing: DiskBacking | undefined;
+  /** What differs, or may differ, from the base. */
+  readonly #pages = new Map<number, Uint8Array>();
+  /** Pages written since the last snapshot. */
+  readonly #dirty = new Set<number>();
+
+  /** Throws MachineError when the description names a base image and nothing provides it. */
+  constructor(description: DiskDescription, backing: DiskBacking | undefined) {
+    const { name, bytes, readOnly, base } = description;
+    if (base !== null && backing === undefined)
+      throw new MachineError(
+        'MACHINE_DISK_BASE_MISSING',
+        `${name} lies on a base image (SHA-256 ${base.sha256.slice(0, 16)}…) that is not given`,
+        'give the image that the disk was made from',
+      );
+    this.name = name;
+    this.bytes = bytes;
+    this.readOnly = readOnly;
+    this.pageCount = Math.ceil(bytes / diskPageBytes);
+    this.#hasBase = base !== null;
+    this.#backing = backing;
+  }
+
+  #basePage(page: number): Uint8Array | undefined {
+    return this.#backing?.readPage(page);
+  }
+
+  /** The page as the guest sees it; undefined when it is zero. Not to be changed. */
+  page(page: number): Uint8Array | undefined {
+    return this.#pages.get(page) ?? this.#basePage(page);
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    eachPage(offset, into.length, ({ page, at, from, size }) => {
+      const source = this.page(page);
+      if (source === undefined) into.fill(0, from, from + size);
+      else into.set(source.subarray(at, at + size), from);
+    });
+  }
+
+  write(offset: number, data: Uint8Array): void {
+    const { writeThrough } = this.#backing ?? {};
+    if (writeThrough !== undefined) {
+      writeThrough.write(offset, data);
+      return;
+    }
+    eachPage(offset, data.length, ({ page, at, from, size }) => {
+      this.#own(page, size).set(data.subarray(from, from + size), at);
+      this.#dirty.add(page);
+    });
+  }
+
+  /** The page as one's own, its old contents copied unless all of it is written. */
+  #own(page: number, written: number): Uint8Array {
+    const known = this.#pages.get(page);
+    if (known !== undefined) return known;
+    const own = new Uint8Array(diskPageBytes);
+    const base = written === diskPageBytes ? undefined : this.#basePage(page);
+    if (base !== undefined) own.set(base);
+    this.#pages.set(page, own);
+    return own;
+  }
+
+  flush(): void {
+    this.#backing?.writeThrough?.flush();
+  }
+
+  #refuseWriteThrough(): void {
+    if (this.#backing?.writeThrough === undefined) return;
+    throw new MachineError(
+      'MACHINE_DISK_WRITE_THROUGH',
+      `${this.name} writes to its file: the machine's state is not in one place`,
+      'open the disk without rw, so that its changes go into the snapshot',
+    );
+  }
+
+  /** Pages since the last snapshot, or (full) all that differ from the base. Throws MachineError for a disk that writes through. */
+  save(full: boolean): SpaceSnapshot {
+    this.#refuseWriteThrough();
+    const wanted = [...(full ? this.#pages.keys() : this.#dirty)]
+      .filter((page) => !full || this.#differs(page))
+      .sort((a, b) => a - b);
+    const bytes = new Uint8Array(wanted.length * diskPageBytes);
+    wanted.forEach((page, n) => {
+      bytes.set(this.#pages.get(page) ?? new Uint8Array(0), n * diskPageBytes);
+    });
+    this.#dirty.clear();
+    const { name, pageCount } = this;
+    return { name, pageSize: diskPageBytes, pageCount, full, indexes: Uint32Array.from(wanted), bytes };
+  }
+
+  #differs(page: number): boolean {
+    const own = this.#pages.get(page);
+    if (own === undefined) return false;
+    const base = this.#hasBase ? this.#basePage(page) : undefined;
+    if (base === undefined) return !isZero(own);
+    return own.some((byte, n) => byte !== base[n]);
+  }
+
+  /** Pages that differ from the base, ascending: what the disk is, however it came to be. */
+  *differing(): Generator<{ page: number; bytes: Uint8Array }> {
+    for (const page of [...this.#pages.keys()].sort((a, b) => a - b)) {
+      const bytes = this.#pages.get(page);
+      if (bytes !== undefined && this.#differs(page)) yield { page, bytes };
+    }
+  }
+
+  /** Throws MachineError unless `saved` is this disk, whole. */
+  check(saved: SpaceSnapshot | undefined): SpaceSnapshot {
+    return checkSpace({ name: this.name, bytes: this.pageCount * diskPageBytes }, saved);
+  }
+
+  /** Takes over checked contents: pages that are not listed are as in the base. */
+  restore({ indexes, bytes }: SpaceSnapshot): void {
+    this.#pages.clear();
+    this.#dirty.clear();
+    indexes.forEach((page, n) => {
+      this.#pages.set(page, bytes.slice(n * diskPageBytes, (n + 1) * diskPageBytes));
+    });
+  }
+}
+
+function eachPage(
+  offset: number,
+  length: number,
+  each: (piece: { page: number; at: number; from: number; size: number }) => void,
+): void {
+  for (let from = 0; from < length;) {
+    const page = Math.floor((offset + from) / diskPageBytes);
+    const at = offset + from - page * diskPageBytes;
+    const size = Math.min(length - from, diskPageBytes - at);
+    each({ page, at, from, size });
+    from += size;
+  }
+}
