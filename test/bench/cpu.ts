@@ -1,174 +1,220 @@
-/** `npm run bench -- cpu`: the loops of images/bench on our emulator and on others, side by side in one run. */
+/** `npm run bench -- cpu`: guest benchmarks on our two engines and on other emulators, side by side in one run. */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchmarkNames, buildBenchImage, type BenchmarkName, type Bits } from './image.ts';
-import { qemuMissing, runners, type Runner } from './runners.ts';
-import { geometricMean, measurements, median } from './timeline.ts';
+import { buildModules } from '@revenant/emulator/host-node';
+import { chart } from './chart.ts';
+import { emulators, whyMissing, type Emulator } from './emulators.ts';
+import { benchmarks, buildLinux, buildLoop, outputFolder, type Benchmark, type Bits } from './guests.ts';
+import { median, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
+import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
 import { UsageError } from './usage-error.ts';
 
-export const usage = `usage: npm run bench -- cpu [--against v86,qemu] [--bits 32,64] [--runs N] [--json FILE] [--write-docs]
+export const usage = `usage: npm run bench -- cpu [--against v86,qemu] [OPTIONS]
 
   --against LIST  other emulators to measure in the same run: v86, qemu
-  --bits LIST     guests: 32 (protected mode), 64 (long mode); default both
-  --runs N        runs of each emulator, in turn; the median counts (default 3)
-  --scale N       divide the lengths of the loops by N (default 1)
-  --json FILE     where the figures go (default build/bench/cpu.json)
-  --write-docs    put the tables into docs/BENCHMARKS.md
+  --only LIST     benchmarks: ${benchmarks.map(({ name }) => name).join(' ')}
+  --bits LIST     guests: 32, 64; default both
+  --engines LIST  ours: translator, interpreter; default both
+  --runs N        runs of each benchmark, emulators in turn; the median counts (default 3)
+  --pinned        bind each emulator with all of its threads to one processor
+  --scale N       divide the lengths of the benchmarks by N (default 1)
+  --quick         one short run: --runs 1 --scale 20
+  --out FOLDER    where cpu.json and cpu-32.svg, cpu-64.svg go (default build/bench)
+  --write-docs    put the tables into docs/BENCHMARKS.md, the charts beside it
 `;
 
 const root = join(import.meta.dirname, '../..');
 const timeoutMs = 300_000;
-
-interface Row {
-  emulator: string;
-  bits: Bits;
-  /** Median seconds of each benchmark. */
-  seconds: Record<BenchmarkName, number>;
-  checksums: Record<BenchmarkName, string>;
-}
-
-interface Report {
-  date: string;
-  machine: string;
-  node: string;
-  runs: number;
-  /** Instructions of each benchmark, counted by our emulator (they are the same on every processor). */
-  instructions: Partial<Record<Bits, Record<BenchmarkName, number>>>;
-  rows: Row[];
-}
+const quickDivisor = 20;
 
 interface Options {
-  families: ReadonlySet<string>;
-  bits: Bits[];
+  emulators: readonly Emulator[];
+  chosen: readonly Benchmark[];
+  bits: readonly Bits[];
   runs: number;
   divisor: number;
+  pinned: boolean;
+  folder: string;
+  writeDocs: boolean;
 }
 
-function parseOptions(argv: string[]): { options: Options; json: string; writeDocs: boolean } {
+/** Words of a comma-separated list, each of which must be known. */
+function list<T extends string>(option: string, text: string, known: readonly T[]): T[] {
+  return text
+    .split(',')
+    .filter((word) => word !== '')
+    .map((word) => {
+      const found = known.find((one) => one === word);
+      if (found === undefined) throw new UsageError(`--${option} knows ${known.join(', ')}, not "${word}"`);
+      return found;
+    });
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new UsageError(`--${option} is a whole number from 1`);
+  return value;
+}
+
+function parseOptions(argv: string[]): Options {
   const { values } = parseArgs({
     args: argv,
     options: {
       against: { type: 'string', default: '' },
+      only: { type: 'string', default: '' },
       bits: { type: 'string', default: '32,64' },
-      runs: { type: 'string', default: '3' },
-      scale: { type: 'string', default: '1' },
-      json: { type: 'string', default: join(root, 'build/bench/cpu.json') },
+      engines: { type: 'string', default: 'translator,interpreter' },
+      runs: { type: 'string' },
+      scale: { type: 'string' },
+      pinned: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      out: { type: 'string', default: outputFolder },
       'write-docs': { type: 'boolean', default: false },
     },
   });
-  const others = values.against.split(',').filter((name) => name !== '');
-  for (const name of others)
-    if (name !== 'v86' && name !== 'qemu')
-      throw new UsageError(`--against knows v86 and qemu, not "${name}"`);
-  const bits = values.bits.split(',').map(Number);
-  for (const value of bits)
-    if (value !== 32 && value !== 64) throw new UsageError('--bits is 32, 64 or 32,64');
-  const runs = Number(values.runs);
-  const divisor = Number(values.scale);
-  if (!Number.isInteger(runs) || runs < 1) throw new UsageError('--runs is a whole number from 1');
-  if (!Number.isInteger(divisor) || divisor < 1) throw new UsageError('--scale is a whole number from 1');
-  const missing = others.includes('qemu') ? qemuMissing() : undefined;
+  const others = list('against', values.against, ['v86', 'qemu']);
+  const engines = list('engines', values.engines, ['translator', 'interpreter']);
+  const ids = [...engines.map((one) => (one === 'translator' ? 'revenant' : one)), ...others];
+  const only = list(
+    'only',
+    values.only,
+    benchmarks.map(({ name }) => name),
+  );
+  const missing = others.map(whyMissing).find((why) => why !== undefined);
   if (missing !== undefined) throw new UsageError(missing);
-  const options = { families: new Set(['revenant', ...others]), bits: bits as Bits[], runs, divisor };
-  return { options, json: values.json, writeDocs: values['write-docs'] };
-}
-
-function summarise(runner: Runner, bits: Bits, runs: ReturnType<typeof measurements>[]): Row {
-  const seconds = {} as Record<BenchmarkName, number>;
-  const checksums = {} as Record<BenchmarkName, string>;
-  for (const [index, name] of benchmarkNames.entries()) {
-    seconds[name] = median(runs.map((run) => run[index]?.seconds ?? NaN));
-    checksums[name] = runs[0]?.[index]?.checksum ?? '';
-  }
-  return { emulator: runner.name, bits, seconds, checksums };
-}
-
-async function measure(options: Options): Promise<Report> {
-  const processor = cpus()[0]?.model ?? arch();
-  const report: Report = {
-    date: new Date().toISOString().slice(0, 10),
-    machine: `${processor}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform}`,
-    node: process.version,
-    runs: options.runs,
-    instructions: {},
-    rows: [],
+  if (values.pinned && !canPin()) throw new UsageError('--pinned needs taskset: apt-get install util-linux');
+  return {
+    emulators: emulators.filter(({ id }) => ids.includes(id)),
+    chosen: benchmarks.filter(({ name }) => only.length === 0 || only.includes(name)),
+    bits: list('bits', values.bits, ['32', '64']).map((one) => Number(one) as Bits),
+    runs: positive('runs', values.runs ?? (values.quick ? '1' : '3')),
+    divisor: positive('scale', values.scale ?? (values.quick ? String(quickDivisor) : '1')),
+    pinned: values.pinned,
+    folder: values.out,
+    writeDocs: values['write-docs'],
   };
-  for (const bits of options.bits) {
-    const image = buildBenchImage(bits, options.divisor);
-    const chosen = runners.filter(
-      (runner) => options.families.has(runner.family) && runner.bits.includes(bits),
-    );
-    const results = new Map<Runner, ReturnType<typeof measurements>[]>(chosen.map((runner) => [runner, []]));
-    for (let run = 0; run < options.runs; run++) {
-      for (const runner of chosen) {
-        process.stderr.write(`${bits}-bit, run ${run + 1} of ${options.runs}: ${runner.name}\n`);
-        const measured = measurements(await runner.run(image, timeoutMs));
-        results.get(runner)?.push(measured);
-        if (measured.every((one) => one.instructions !== undefined)) {
-          report.instructions[bits] = Object.fromEntries(
-            measured.map((one) => [one.name, Number(one.instructions)]),
-          ) as Record<BenchmarkName, number>;
-        }
-      }
+}
+
+function commit(): string {
+  const git = (...words: string[]): string =>
+    spawnSync('git', words, { cwd: root, encoding: 'utf8' }).stdout.trim();
+  const changed = git('status', '--porcelain', '--untracked-files=no', 'packages', 'images') !== '';
+  return git('rev-parse', '--short', 'HEAD') + (changed ? '+' : '');
+}
+
+/** All measurements of the runs so far. */
+class Collected {
+  readonly #seconds = new Map<string, number[]>();
+  readonly #digests = new Map<string, string>();
+  readonly troubles: string[] = [];
+
+  add(benchmark: string, bits: Bits, { id }: Emulator, { seconds, digest }: Measurement): void {
+    const key = `${benchmark} ${bits} ${id}`;
+    const all = this.#seconds.get(key) ?? [];
+    this.#seconds.set(key, [...all, seconds]);
+    this.#digests.set(key, digest);
+    process.stderr.write(`${benchmark.padEnd(10)} ${bits}-bit  ${id.padEnd(12)} ${seconds.toFixed(2)} s\n`);
+  }
+
+  failed(benchmark: string, bits: Bits, { id }: Emulator, run: GuestRun): void {
+    this.troubles.push(`${benchmark} ${bits}-bit ${id}: ${run.trouble ?? 'no figure'}`);
+    process.stderr.write(`${this.troubles.at(-1) ?? ''}\n`);
+  }
+
+  row(benchmark: string, bits: Bits): Row {
+    const row: Row = { benchmark, bits, seconds: {}, digests: {} };
+    for (const { id } of emulators) {
+      const all = this.#seconds.get(`${benchmark} ${bits} ${id}`);
+      if (all !== undefined) row.seconds[id] = median(all);
+      const digest = this.#digests.get(`${benchmark} ${bits} ${id}`);
+      if (digest !== undefined && digest !== '') row.digests[id] = digest;
     }
-    for (const [runner, runs] of results) report.rows.push(summarise(runner, bits, runs));
+    return row;
   }
-  return report;
 }
 
-/** Names of benchmarks in which an emulator's results differ from ours. */
-function wrongResults(report: Report): string[] {
-  const wrong: string[] = [];
-  for (const row of report.rows) {
-    const ours = report.rows.find((other) => other.bits === row.bits);
-    for (const name of benchmarkNames)
-      if (row.checksums[name] !== ours?.checksums[name])
-        wrong.push(`${row.emulator} ${row.bits}-bit ${name}`);
+async function runLoops(options: Options, bits: Bits, collected: Collected): Promise<void> {
+  for (const benchmark of options.chosen.filter(({ kind }) => kind === 'loops')) {
+    const guest = buildLoop(benchmark, bits, options.divisor);
+    for (const emulator of options.emulators.filter((one) => one.bits.includes(bits))) {
+      const run = await runGuest(emulator, guest, { timeoutMs, pinned: options.pinned });
+      const measurement = run.measurements.get(benchmark.name);
+      if (measurement === undefined) collected.failed(benchmark.name, bits, emulator, run);
+      else collected.add(benchmark.name, bits, emulator, measurement);
+    }
   }
-  return wrong;
 }
 
-function table(report: Report, bits: Bits): string {
-  const instructions = report.instructions[bits];
-  const rows = report.rows.filter((row) => row.bits === bits);
-  const speed = (row: Row, name: BenchmarkName): number =>
-    (instructions?.[name] ?? NaN) / row.seconds[name] / 1e6;
-  const lines = [
-    `| ${bits}-bit guest, million instructions a second | ${benchmarkNames.join(' | ')} | median | geometric mean |`,
-    `| --- |${' ---: |'.repeat(benchmarkNames.length + 2)}`,
-  ];
-  for (const row of rows) {
-    const speeds = benchmarkNames.map((name) => speed(row, name));
-    const cells = [...speeds, median(speeds), geometricMean(speeds)].map((value) => value.toFixed(0));
-    lines.push(`| ${row.emulator} | ${cells.join(' | ')} |`);
+async function runLinux(options: Options, bits: Bits, collected: Collected): Promise<void> {
+  const names = options.chosen.filter(({ kind }) => kind === 'linux').map(({ name }) => name);
+  const boot = options.chosen.some(({ kind }) => kind === 'boot');
+  if (names.length === 0 && !boot) return;
+  const guest = await buildLinux(names, bits, options.divisor);
+  for (const emulator of options.emulators.filter((one) => one.bits.includes(bits))) {
+    const run = await runGuest(emulator, guest, { timeoutMs, pinned: options.pinned });
+    if (boot && run.bootSeconds !== undefined)
+      collected.add('boot', bits, emulator, { seconds: run.bootSeconds, digest: '' });
+    else if (boot) collected.failed('boot', bits, emulator, run);
+    for (const name of names) {
+      const measurement = run.measurements.get(name);
+      if (measurement === undefined) collected.failed(name, bits, emulator, run);
+      else collected.add(name, bits, emulator, measurement);
+    }
   }
-  return lines.join('\n');
 }
 
-const docsStart = '<!-- bench cpu: begin -->';
-const docsEnd = '<!-- bench cpu: end -->';
+/** Runs everything that the options ask for. */
+async function measure(options: Options): Promise<Report> {
+  buildModules((line) => process.stderr.write(`${line}\n`));
+  const collected = new Collected();
+  for (const bits of options.bits)
+    for (let run = 0; run < options.runs; run++) {
+      await runLoops(options, bits, collected);
+      await runLinux(options, bits, collected);
+    }
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus()[0]?.model ?? arch()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform}`,
+    node: process.version,
+    commit: commit(),
+    runs: options.runs,
+    pinned: options.pinned,
+    divisor: options.divisor,
+    rows: options.bits.flatMap((bits) => options.chosen.map(({ name }) => collected.row(name, bits))),
+    troubles: collected.troubles,
+  };
+}
 
-function writeDocs(text: string): void {
+/** Replaces what stands between two marks of docs/BENCHMARKS.md. */
+function writeDocs(mark: string, text: string): void {
   const path = join(root, 'docs/BENCHMARKS.md');
+  const [first, last] = [`<!-- ${mark}: begin -->`, `<!-- ${mark}: end -->`];
   const old = readFileSync(path, 'utf8');
-  const start = old.indexOf(docsStart);
-  const end = old.indexOf(docsEnd);
-  if (start < 0 || end < start) throw new Error(`${path} lacks the lines ${docsStart} and ${docsEnd}`);
-  writeFileSync(path, `${old.slice(0, start + docsStart.length)}\n\n${text}\n${old.slice(end)}`);
+  const start = old.indexOf(first);
+  const end = old.indexOf(last);
+  if (start < 0 || end < start) throw new Error(`${path} lacks the lines ${first} and ${last}`);
+  writeFileSync(path, `${old.slice(0, start + first.length)}\n\n${text}\n${old.slice(end)}`);
 }
 
 export async function bench(argv: string[]): Promise<void> {
-  const { options, json, writeDocs: toDocs } = parseOptions(argv);
+  const options = parseOptions(argv);
   const report = await measure(options);
-  const tables = options.bits.map((bits) => table(report, bits)).join('\n\n');
-  const text = `${report.date}, ${report.machine}, Node ${report.node}, median of ${report.runs} runs.\n\n${tables}\n`;
+  const text = toMarkdown(report);
   process.stdout.write(text);
-  mkdirSync(dirname(json), { recursive: true });
-  writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
-  process.stderr.write(`figures: ${json}\n`);
-  if (toDocs) writeDocs(text);
+  mkdirSync(options.folder, { recursive: true });
+  const name = options.pinned ? 'cpu-pinned' : 'cpu';
+  writeFileSync(join(options.folder, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+  for (const bits of options.bits) {
+    const drawing = chart(report, bits);
+    if (drawing === undefined) continue;
+    writeFileSync(join(options.folder, `${name}-${bits}.svg`), drawing);
+    if (options.writeDocs) writeFileSync(join(root, 'docs', `bench-${name}-${bits}.svg`), drawing);
+  }
+  process.stderr.write(`figures and charts: ${options.folder}\n`);
+  if (options.writeDocs) writeDocs(`bench ${name.replace('-', ' ')}`, text);
   const wrong = wrongResults(report);
-  if (wrong.length > 0) throw new Error(`results differ from ours: ${wrong.join(', ')}`);
+  if (wrong.length > 0) throw new Error(`results differ from ours: ${wrong.join('; ')}`);
 }

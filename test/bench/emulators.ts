@@ -1,0 +1,72 @@
+/** The emulators that are compared: how each is started with a guest, its first serial port on standard output. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Bits, Guest } from './guests.ts';
+
+export interface Emulator {
+  /** Key in the JSON file. */
+  id: 'revenant' | 'interpreter' | 'v86' | 'qemu';
+  /** Heading in tables. */
+  name: string;
+  /** Name that `--against` takes; ours always run. */
+  family: 'revenant' | 'v86' | 'qemu';
+  bits: readonly Bits[];
+  command(guest: Guest): string[];
+}
+
+const commandLineTool = join(import.meta.dirname, '../../packages/cli/src/main.ts');
+
+function revenant(engine: 'translator' | 'interpreter'): Emulator['command'] {
+  return ({ kernel, initrd, commandLine, memoryMiB }) => [
+    ...[process.execPath, commandLineTool, 'run', '--kernel', kernel, '--memory', `${memoryMiB}M`],
+    ...(initrd === undefined ? [] : ['--initrd', initrd]),
+    ...(commandLine === undefined ? [] : ['--append', commandLine]),
+    ...['--engine', engine],
+  ];
+}
+
+function qemu({ kernel, initrd, commandLine, memoryMiB }: Guest): string[] {
+  return [
+    ...['qemu-system-x86_64', '-accel', 'tcg,thread=single', '-cpu', 'Nehalem', '-m', String(memoryMiB)],
+    ...['-nodefaults', '-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
+    ...['-kernel', kernel],
+    ...(initrd === undefined ? [] : ['-initrd', initrd]),
+    ...(commandLine === undefined ? [] : ['-append', commandLine]),
+  ];
+}
+
+function v86(guest: Guest): string[] {
+  return [process.execPath, join(import.meta.dirname, 'v86-guest.ts'), JSON.stringify(guest)];
+}
+
+export const emulators: readonly Emulator[] = [
+  {
+    id: 'revenant',
+    name: 'Revenant',
+    family: 'revenant',
+    bits: [32, 64],
+    command: revenant('translator'),
+  },
+  {
+    id: 'interpreter',
+    name: 'Revenant, interpreter',
+    family: 'revenant',
+    bits: [32, 64],
+    command: revenant('interpreter'),
+  },
+  { id: 'v86', name: 'v86', family: 'v86', bits: [32], command: v86 },
+  { id: 'qemu', name: 'QEMU TCG', family: 'qemu', bits: [32, 64], command: qemu },
+];
+
+/** Debian's SeaBIOS, which v86 needs to start a kernel. */
+export const firmware = ['/usr/share/seabios/bios.bin', '/usr/share/seabios/vgabios-stdvga.bin'] as const;
+
+/** Why an emulator family can't be measured here, with what to install; undefined when it can. */
+export function whyMissing(family: string): string | undefined {
+  if (family === 'qemu' && spawnSync('qemu-system-x86_64', ['--version'], { stdio: 'ignore' }).status !== 0)
+    return 'qemu-system-x86_64 is missing: apt-get install qemu-system-x86';
+  if (family === 'v86' && !firmware.every((path) => existsSync(path)))
+    return `v86 needs SeaBIOS (${firmware.join(', ')}): apt-get install seabios`;
+  return undefined;
+}
