@@ -21,6 +21,9 @@ What to run:
 The machine:
   --memory SIZE            for example 256M (default 128M)
   --cpu MODEL              486, pentium, pentium3, x86-64, x86-64-v2 (default)
+  --disk FILE[,ro|,rw]     a raw disk image as the next virtio disk (/dev/vda, …). The file is never changed: what the guest writes
+                           is kept beside it and goes into the checkpoint. ro: the guest can't write; rw: it writes to the file
+  --disk-size SIZE         an empty disk, behind those of --disk, for example 64M
   --serial stdio|none|file:FILE
   --debug-exit PORT        a write of V to the port ends the run with exit code 2V + 1 (as isa-debug-exit)
   --debug-console PORT=FILE  bytes written to the port go to the file (as isa-debugcon)
@@ -36,6 +39,7 @@ Examples:
   revenant run linux-cloud
   revenant run linux-amd64 --memory 256M --save linux.checkpoint
   revenant run --restore linux.checkpoint
+  revenant run linux-cloud --disk root.img --disk-size 64M
   revenant run --kernel kernel.elf --debug-exit 0xf4 --debug-console 0xe9=out.txt --serial none`,
   async run(words) {
     return new LiveRun(parseRunOptions(words)).run();

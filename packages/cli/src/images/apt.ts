@@ -113,10 +113,15 @@ export class PrivateApt {
 
 /**
  * Takes files out of a .deb.
- * @param wanted one pattern for each file
- * @returns their contents in the order of the patterns
+ * @param wanted their paths in the package
+ * @param enough how many there are at most; reading stops after as many
+ * @returns path → contents
  */
-export async function readPackageFiles(deb: string, wanted: readonly RegExp[]): Promise<Uint8Array[]> {
+export async function readMatchingFiles(
+  deb: string,
+  wanted: RegExp,
+  enough: number,
+): Promise<Map<string, Uint8Array>> {
   const child = spawn('dpkg-deb', ['--fsys-tarfile', deb], { stdio: ['ignore', 'pipe', 'ignore'] });
   const failed = new Promise<never>((_resolve, reject) => {
     child.on('error', (error) => {
@@ -130,9 +135,19 @@ export async function readPackageFiles(deb: string, wanted: readonly RegExp[]): 
       );
     });
   });
-  const isWanted = (path: string): boolean => wanted.some((pattern) => pattern.test(path));
-  const files = await Promise.race([readTarFiles(child.stdout, isWanted, wanted.length), failed]);
+  const found = await Promise.race([readTarFiles(child.stdout, (path) => wanted.test(path), enough), failed]);
   child.kill();
+  return found;
+}
+
+/**
+ * Takes files out of a .deb.
+ * @param wanted one pattern for each file
+ * @returns their contents in the order of the patterns
+ */
+export async function readPackageFiles(deb: string, wanted: readonly RegExp[]): Promise<Uint8Array[]> {
+  const any = new RegExp(wanted.map(({ source }) => `(?:${source})`).join('|'));
+  const files = await readMatchingFiles(deb, any, wanted.length);
   return wanted.map((pattern) => {
     const path = [...files.keys()].find((candidate) => pattern.test(candidate));
     if (path === undefined) throw new CliError(ExitCode.unavailable, `${deb} has no file ${pattern.source}`);

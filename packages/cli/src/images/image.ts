@@ -6,10 +6,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError, ExitCode } from '../errors.ts';
-import { PrivateApt, readPackageFiles } from './apt.ts';
+import { PrivateApt, readMatchingFiles, readPackageFiles } from './apt.ts';
 import { cacheFolder } from './cache.ts';
 import { makeInitramfs, readUserland, userlandSources } from './initramfs.ts';
-import { extractKernelElf } from './kernel-elf.ts';
+import { extractKernelElf, unpackXz } from './kernel-elf.ts';
 import { readRecipe, type Recipe } from './recipe.ts';
 
 const manifestVersion = 1;
@@ -102,6 +102,25 @@ export async function readImageFile(
   return bytes;
 }
 
+/** Modules out of a kernel's package by file name. Debian 12 ships them as they are, later ones packed with xz. */
+async function readModules(deb: string, names: readonly string[]): Promise<Map<string, Uint8Array>> {
+  const wanted = new RegExp(`^(usr/)?lib/modules/.*/(${names.join('|')})\\.ko(\\.xz)?$`);
+  const found = await readMatchingFiles(deb, wanted, names.length);
+  const modules = new Map<string, Uint8Array>();
+  for (const name of names) {
+    const entry = [...found].find(([path]) => new RegExp(`/${name}\\.ko(\\.xz)?$`).test(path));
+    if (entry === undefined)
+      throw new CliError(
+        ExitCode.unavailable,
+        `${deb} has no module ${name}`,
+        'the kernels come from Debian 12 or newer',
+      );
+    const [path, bytes] = entry;
+    modules.set(`${name}.ko`, path.endsWith('.xz') ? unpackXz(bytes) : bytes);
+  }
+  return modules;
+}
+
 async function writeImage(
   name: string,
   recipe: Recipe,
@@ -117,6 +136,7 @@ async function writeImage(
   const userlandDeb = await apt.download(recipe.userlandPackage, folder);
   progress(`${name}: unpacking the kernel`);
   const [bzImage] = await readPackageFiles(kernelDeb.path, [/^boot\/vmlinuz-/]);
+  const modules = await readModules(kernelDeb.path, recipe.modules);
   const [busybox] = await readPackageFiles(userlandDeb.path, [/^(usr\/)?bin\/busybox$/]);
   await Promise.all([rm(kernelDeb.path), rm(userlandDeb.path)]);
   const put = async (file: string, bytes: Uint8Array): Promise<ImageFile> => {
@@ -131,7 +151,7 @@ async function writeImage(
     packages: { [kernelPackage]: kernelDeb.version, [recipe.userlandPackage]: userlandDeb.version },
     kernel: await put('kernel.elf', extractKernelElf(bzImage!)),
     bzImage: await put('vmlinuz', bzImage!),
-    initrd: await put('initrd.cpio', await makeInitramfs(busybox!)),
+    initrd: await put('initrd.cpio', await makeInitramfs(busybox!, modules)),
     commandLine: recipe.commandLine,
     memoryMiB: recipe.memoryMiB,
   };

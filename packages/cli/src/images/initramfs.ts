@@ -5,28 +5,38 @@ import { recipeFolder } from './cache.ts';
 import { characterDevice, directory, file, symbolicLink, writeCpio } from './cpio.ts';
 
 /** Sources of the userland, in the order in which they enter the hash of an image. */
-export const userlandSources = ['init', 'chain', 'profile'] as const;
+export const userlandSources = ['init', 'chain', 'modprobe', 'profile'] as const;
 
 export async function readUserland(): Promise<Record<(typeof userlandSources)[number], Uint8Array>> {
-  const [init, chain, profile] = await Promise.all(
+  const [init, chain, modprobe, profile] = await Promise.all(
     userlandSources.map((name) => readFile(join(recipeFolder, 'linux', name))),
   );
-  return { init: init!, chain: chain!, profile: profile! };
+  return { init: init!, chain: chain!, modprobe: modprobe!, profile: profile! };
 }
 
 /**
  * @param busybox a static BusyBox for the guest's architecture
+ * @param modules kernel modules by file name, which lie in /lib/modules until something needs them
  * @returns an uncompressed newc archive: unpacking costs the guest more than reading it
  */
-export async function makeInitramfs(busybox: Uint8Array): Promise<Uint8Array> {
-  const { init, chain, profile } = await readUserland();
+export async function makeInitramfs(
+  busybox: Uint8Array,
+  modules: ReadonlyMap<string, Uint8Array>,
+): Promise<Uint8Array> {
+  const { init, chain, modprobe, profile } = await readUserland();
   return writeCpio([
-    ...['bin', 'dev', 'etc', 'proc', 'root', 'sys', 'tmp'].map(directory),
+    ...['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'root', 'sbin', 'sys', 'tmp'].map(
+      directory,
+    ),
     characterDevice('dev/console', 5, 1),
     characterDevice('dev/null', 1, 3),
     file('bin/busybox', busybox),
     symbolicLink('bin/sh', 'busybox'),
     file('bin/chain', chain),
+    file('sbin/modprobe', modprobe),
+    ...[...modules].map(([name, bytes]) => file(`lib/modules/${name}`, bytes, 0o644)),
+    // What mount tries when it is told no type, before what the kernel knows already.
+    file('etc/filesystems', Buffer.from('ext4\next3\next2\n*\n'), 0o644),
     file('etc/profile', profile, 0o644),
     file('etc/passwd', Buffer.from('root::0:0:root:/root:/bin/sh\n'), 0o644),
     file('etc/group', Buffer.from('root:x:0:\n'), 0o644),

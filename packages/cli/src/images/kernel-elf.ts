@@ -19,7 +19,8 @@ const Setup = {
 const setupMagic = 0x5372_6448; // "HdrS"
 const sectorBytes = 512;
 
-function unpackXz(packed: Uint8Array): Uint8Array {
+/** Unpacks one xz stream. Throws CliError (unavailable) where there is no command xz. */
+export function unpackXz(packed: Uint8Array): Uint8Array {
   // Linux appends the unpacked size, which xz would call garbage: one stream only.
   const result = spawnSync('xz', ['--decompress', '--stdout', '--single-stream'], {
     input: packed,
@@ -28,7 +29,7 @@ function unpackXz(packed: Uint8Array): Uint8Array {
   if (result.error !== undefined) {
     throw new CliError(
       ExitCode.unavailable,
-      'this kernel is packed with xz, and there is no command xz',
+      'the kernel is packed with xz, and there is no command xz',
       'install xz-utils',
     );
   }

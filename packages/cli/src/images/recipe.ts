@@ -11,6 +11,8 @@ export interface Recipe {
   /** Debian meta package of the kernel. */
   kernelPackage: string;
   userlandPackage: string;
+  /** Kernel modules that the guest may need, each after those that it depends on itself. */
+  modules: readonly string[];
   /** Words for the kernel; the person's own are added behind. */
   commandLine: string;
   /** Memory that the guest gets unless told otherwise. */

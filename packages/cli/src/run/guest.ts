@@ -1,8 +1,8 @@
 /** From the options of `revenant run` to a machine that is ready to go. */
 import { readFile } from 'node:fs/promises';
 import {
-  BootError, createMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
-  type BootPlan, type Machine, type MachineBackends, type MachineDescription,
+  BootError, createMachine, describeMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
+  type BootPlan, type Machine, type MachineBackends, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { readCheckpointFile, StorageError } from '@revenant/storage';
@@ -10,6 +10,7 @@ import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
 import { recipeNames } from '../images/recipe.ts';
+import { openDisks, reopenDisks, type OpenDisks } from './disks.ts';
 import type { RunOptions } from './options.ts';
 
 interface Source {
@@ -66,7 +67,8 @@ function describe(
   options: RunOptions,
   source: Source,
   rom: Uint8Array | undefined,
-): Partial<MachineDescription> {
+  { requests }: OpenDisks,
+): MachineRequest {
   const memoryBytes = options.memoryBytes ?? source.memoryBytes;
   return {
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
@@ -74,6 +76,7 @@ function describe(
     ...(options.debugExitPort === undefined ? {} : { debugExitPort: options.debugExitPort }),
     ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
     ...(rom === undefined ? {} : { romBytes: rom.length }),
+    ...(requests.length === 0 ? {} : { disks: requests }),
     epochNs: BigInt(Date.now()) * 1_000_000n,
   };
 }
@@ -108,17 +111,26 @@ async function prepare(
   backends: MachineBackends,
   say: (line: string) => void,
 ): Promise<ReadyGuest> {
-  const common = {
-    backends: { ...backends, hash: nodeHash },
-    engine: makeNodeEngine({ kind: options.engine }),
-  };
-  if (options.restore !== undefined)
-    return {
-      machine: await restoreMachine({ snapshot: await readCheckpointFile(options.restore), ...common }),
-    };
+  const engine = makeNodeEngine({ kind: options.engine });
+  const withDisks = (disks: OpenDisks): MachineBackends & { hash: typeof nodeHash } => ({
+    ...backends,
+    hash: nodeHash,
+    disks: disks.backings,
+  });
+  if (options.restore !== undefined) {
+    const snapshot = await readCheckpointFile(options.restore);
+    const { disks: described = [] } = snapshot.description as MachineRequest;
+    const disks = reopenDisks(options.disks ?? [], describeMachine({ disks: described }).disks);
+    return { machine: await restoreMachine({ snapshot, backends: withDisks(disks), engine }) };
+  }
   const source = await findSource(options, say);
   const rom = options.rom === undefined ? undefined : planRom(await readInput('rom', options.rom));
-  const machine = await createMachine({ description: describe(options, source, rom?.rom), ...common });
+  const disks = openDisks(options.disks ?? []);
+  const machine = await createMachine({
+    description: describe(options, source, rom?.rom, disks),
+    backends: withDisks(disks),
+    engine,
+  });
   const plan = rom ?? (await makePlan(options, source, machine));
   machine.boot(plan);
   return { machine, plan };

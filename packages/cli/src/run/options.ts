@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { cpuModels, type CpuModelName } from '@revenant/emulator';
 import { CliError, ExitCode } from '../errors.ts';
+import { parseDisk, type DiskOption } from './disks.ts';
 
 export interface RunOptions {
   image?: string;
@@ -17,6 +18,8 @@ export interface RunOptions {
   maxInstructions?: bigint;
   save?: string;
   restore?: string;
+  /** Files first, then empty disks. */
+  disks?: DiskOption[];
   debugExitPort?: number;
   debugConsole?: { port: number; path: string };
   engine: 'interpreter' | 'translator';
@@ -79,11 +82,25 @@ const strings = [
   'kernel', 'initrd', 'append', 'boot-sector', 'rom', 'memory', 'cpu', 'serial', 'max-instructions', 'save', 'restore', 'debug-exit', 'debug-console', 'engine',
 ] as const; // prettier-ignore
 
+/** A disk that writes to its file is in no checkpoint. */
+function checkDisks({ disks = [], save }: RunOptions): void {
+  if (save === undefined || !disks.some((disk) => 'mode' in disk && disk.mode === 'rw')) return;
+  throw usage(
+    '--save: a checkpoint would lack the disk that writes to its file',
+    'leave rw out: then the changes go into the checkpoint',
+  );
+}
+
 /** Parses the words behind `revenant run`; throws CliError (or parseArgs' own error) for what makes no sense. */
 export function parseRunOptions(words: string[]): RunOptions {
-  const options = Object.fromEntries(strings.map((name) => [name, { type: 'string' as const }]));
+  const options = {
+    ...Object.fromEntries(strings.map((name) => [name, { type: 'string' as const }])),
+    disk: { type: 'string' as const, multiple: true as const },
+    'disk-size': { type: 'string' as const, multiple: true as const },
+  };
   const { values, positionals } = parseArgs({ args: words, allowPositionals: true, options });
-  const text = (name: (typeof strings)[number]): string | undefined => values[name] as string | undefined;
+  const text = (name: (typeof strings)[number]): string | undefined =>
+    (values as Record<string, string | undefined>)[name];
   if (positionals.length > 1)
     throw usage(`'${positionals[1] ?? ''}' is one image too many`, 'name one image');
   const result: RunOptions = {
@@ -116,6 +133,12 @@ export function parseRunOptions(words: string[]): RunOptions {
     given('debug-exit', (port) => parsePort('debug-exit', port)),
   );
   set('debugConsole', given('debug-console', parseDebugConsole));
+  const disks = [
+    ...(values.disk ?? []).map(parseDisk),
+    ...(values['disk-size'] ?? []).map((size) => ({ emptyBytes: parseSize(size) })),
+  ];
+  if (disks.length > 0) result.disks = disks;
+  checkDisks(result);
   const sources = [result.image, result.kernel, result.bootSector, result.rom, result.restore].filter(
     (source) => source !== undefined,
   );
