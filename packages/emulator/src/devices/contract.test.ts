@@ -1,6 +1,6 @@
 import { AcpiPm } from './acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './debug-ports.ts';
-import type { Device } from './device.ts';
+import type { AccessSize, Device } from './device.ts';
 import { Dma8237 } from './dma-8237.ts';
 import { FwCfg } from './fw-cfg.ts';
 import { I8042 } from './i8042.ts';
@@ -12,8 +12,10 @@ import { Pit8254 } from './pit-8254.ts';
 import { RtcMc146818 } from './rtc-mc146818.ts';
 import { SystemControl } from './system-control.ts';
 import { FakeClock, FakeLine, deviceContract } from './testing/contract.ts';
+import { FakeDisk } from './testing/virtio-driver.ts';
 import { Uart16550A } from './uart-16550a.ts';
 import { VgaText } from './vga-text.ts';
+import { VirtioBlk } from './virtio-blk.ts';
 
 const nothing = (): void => undefined;
 const noBus: ApicBus = { send: () => true, sendShorthand: nothing, endOfInterrupt: nothing };
@@ -36,6 +38,45 @@ function localApic(clock: FakeClock): LocalApic {
   });
 }
 
+/** A card with its configuration space at ports and its BAR in memory, so that the suite reaches both. */
+function card(clock: FakeClock): Device {
+  const disk = new VirtioBlk({
+    name: 'virtio-blk-0',
+    identity: 'disk0',
+    backend: new FakeDisk(4096),
+    memory,
+    clock,
+    irq: new FakeLine(),
+  });
+  const inWord = (port: number, size: AccessSize): boolean => (port & 3) + size <= 4;
+  return {
+    name: disk.name,
+    version: disk.version,
+    ports: [{ first: 0x1000, last: 0x10ff, width: 4 }],
+    mmio: [
+      { base: 0xe000_0000, length: 0x40, width: 4 },
+      { base: 0xe000_1000, length: 4, width: 4 },
+      { base: 0xe000_2000, length: 0x40, width: 4 },
+      { base: 0xe000_3000, length: 4, width: 4 },
+    ],
+    readPort: (port, size) => (inWord(port, size) ? disk.readConfiguration(port & 0xff, size) : 0),
+    writePort: (port, size, value) => {
+      if (inWord(port, size)) disk.writeConfiguration(port & 0xff, size, value);
+    },
+    readMemory: (offset, size, { base }) => disk.readBar(base - 0xe000_0000 + offset, size),
+    writeMemory: (offset, size, value, { base }) => {
+      disk.writeBar(base - 0xe000_0000 + offset, size, value);
+    },
+    reset: () => {
+      disk.reset();
+    },
+    save: () => disk.save(),
+    restore: (state, version) => {
+      disk.restore(state, version);
+    },
+  };
+}
+
 const irq = (): FakeLine => new FakeLine();
 const devices: Record<string, (clock: FakeClock) => Device> = {
   'pic-8259a': () => new Pic8259A({ intr: irq() }),
@@ -54,6 +95,7 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   'pci-host': () => new PciHost({ memoryAttributes: nothing, resetSystem: nothing }),
   'dma-8237': () => new Dma8237(),
   'system-control': () => new SystemControl({ a20Changed: nothing, fpuIrq: irq(), resetSystem: nothing }),
+  'virtio-blk': (clock) => card(clock),
   'vga-text': (clock) => new VgaText({ clock }),
 };
 
