@@ -1,6 +1,6 @@
 /**
  * Runs random programs in both engines and compares everything at the same instruction counts.
- *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1]
+ *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--floating]
  */
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import { codeAddress, dataAddress, dataBytes, makeProgram, stackTop } from './programs.ts';
+import { makeFloatingProgram } from './floating-programs.ts';
 import type { Program } from './programs.ts';
 
 const names = [
@@ -44,6 +45,8 @@ function prepare(cpu: TestCpu, program: Program): void {
   });
   for (let i = 0; i < 16; i++)
     view.setBigUint64(cpu.cpu + Cpu.xmm + i * 16, program.registers[i] ?? 0n, true);
+  for (const [offset, bytes] of program.state ?? [])
+    new Uint8Array(view.buffer as ArrayBuffer).set(bytes, cpu.cpu + offset);
   cpu.flags = 2;
   cpu.set('rip', codeAddress);
 }
@@ -89,16 +92,17 @@ export interface LockstepDifference {
   bytes: string;
 }
 
-/** Compares programs `first` … `first + count - 1`; returns the differences. */
+/** Compares programs `first` … `first + count - 1` that `make` gives; returns the differences. */
 export async function compareEngines(
   first: number,
   count: number,
+  make: (seed: number) => Program = makeProgram,
 ): Promise<{ differences: LockstepDifference[]; regions: number }> {
   const interpreter = await TestCpu.create({ kind: 'interpreter' });
   const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 1 });
   const differences: LockstepDifference[] = [];
   for (let seed = first; seed < first + count; seed++) {
-    const program = makeProgram(seed);
+    const program = make(seed);
     const a = runTo(interpreter, program);
     const b = runTo(translator, program);
     const stop = a.findIndex((lines, i) => lines.join() !== b[i]?.join());
@@ -113,9 +117,18 @@ export async function compareEngines(
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { values } = parseArgs({
-    options: { programs: { type: 'string', default: '10000' }, seed: { type: 'string', default: '1' } },
+    options: {
+      programs: { type: 'string', default: '10000' },
+      seed: { type: 'string', default: '1' },
+      /** Programs of floating-point, SIMD and string instructions. */
+      floating: { type: 'boolean', default: false },
+    },
   });
-  const { differences, regions } = await compareEngines(Number(values.seed), Number(values.programs));
+  const { differences, regions } = await compareEngines(
+    Number(values.seed),
+    Number(values.programs),
+    values.floating ? makeFloatingProgram : makeProgram,
+  );
   for (const { seed, lines, bytes } of differences.slice(0, 20)) {
     console.log(`seed ${seed}  ${bytes}`);
     for (const [a, b] of lines) console.log(`  interpreter ${a}   translator ${b}`);

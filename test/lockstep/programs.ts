@@ -15,7 +15,8 @@ export const stackTop = 0x30_0000;
 
 const controlRows =
   /^(J|CALL|RET|LOOP|INT|IRET|SYSCALL|SYSENTER|SYSRET|SYSEXIT|HLT|UD|LEAVE|ENTER|BOUND|ICEBP)/;
-const rowsOf: Record<32 | 64, RowInfo[]> = { 32: usable(32), 64: usable(64) };
+/** Unprivileged rows without control transfers. */
+export const rowsOf: Record<32 | 64, RowInfo[]> = { 32: usable(32), 64: usable(64) };
 
 function usable(mode: Mode): RowInfo[] {
   return allRows().filter(
@@ -33,6 +34,8 @@ export interface Program {
   /** Initial general registers. */
   registers: bigint[];
   data: Uint8Array;
+  /** Further initial state: offsets in the vCPU block and the bytes there. */
+  state?: [number, Uint8Array][];
   /** Instruction counts at which the engines are compared, ascending. */
   stops: number[];
 }
@@ -81,6 +84,18 @@ export function makeProgram(seed: number): Program {
   const random = new Random(seed);
   const mode = random.chance(0.6) ? 64 : 32;
   const parts = body(random, mode);
+  const program = finishProgram(random, mode, parts);
+  const data = new Uint8Array(dataBytes);
+  for (let i = 0; i < dataBytes; i++) data[i] = random.u32();
+  return { ...program, registers: registers(random), data };
+}
+
+/** Fills in the targets of jumps and puts the loop around `parts`. */
+export function finishProgram(
+  random: Random,
+  mode: 32 | 64,
+  parts: number[][],
+): Pick<Program, 'mode' | 'bytes' | 'stops'> {
   const offsets: number[] = [];
   let at = 0;
   for (const part of parts) {
@@ -105,14 +120,6 @@ export function makeProgram(seed: number): Program {
     0xeb,
     0xfe,
   );
-  const data = new Uint8Array(dataBytes);
-  for (let i = 0; i < dataBytes; i++) data[i] = random.u32();
   const stops = Array.from({ length: 4 }, () => random.between(1, 400)).sort((a, b) => a - b);
-  return {
-    mode,
-    bytes: Uint8Array.from(bytes),
-    registers: registers(random),
-    data,
-    stops: [...new Set(stops)],
-  };
+  return { mode, bytes: Uint8Array.from(bytes), stops: [...new Set(stops)] };
 }

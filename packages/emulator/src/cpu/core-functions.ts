@@ -192,3 +192,33 @@ export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set([
   'multiplyHighSigned',
   'crc32c',
 ]);
+
+/**
+ * Functions that touch nothing of the vCPU block but the floating-point state (and, where `flagFunctions` says so, the status
+ * flags), and that raise no fault as long as all exceptions of their unit are masked. Stores take a probed address.
+ */
+const stateFunction =
+  /^(sse(?!Trap)|x87(?!Wait|NoWait|PendingError|StoreEnvironment|LoadEnvironment|Save|Restore))/;
+
+/** The unit whose exceptions must be masked when translated code calls `name` directly; undefined when it must not. */
+export function floatingPointUnit(name: CoreFunctionName): 'sse' | 'x87' | undefined {
+  if (!stateFunction.test(name)) return undefined;
+  return name.startsWith('sse') ? 'sse' : 'x87';
+}
+
+/** Those that write the status flags into the vCPU block. */
+export const flagFunctions: ReadonlySet<CoreFunctionName> = new Set([
+  'sseCompareFlags',
+  'sseCompareStrings',
+  'x87CompareFlags',
+]);
+
+/** What an instruction calls to raise the reason why it can't be executed now. */
+export const trapFunctions: ReadonlySet<CoreFunctionName> = new Set([
+  'raise',
+  'raiseError',
+  'sseTrap',
+  'mmxTrap',
+  'x87Wait',
+  'x87NoWait',
+]);

@@ -9,7 +9,7 @@ import * as x from '../wasm/expr.ts';
 import type { Expr, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
 import { InstructionBuilder } from '../cpu/builder.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
-import { pureFunctions } from '../cpu/core-functions.ts';
+import { flagFunctions, floatingPointUnit, pureFunctions, trapFunctions } from '../cpu/core-functions.ts';
 import type { CoreFunctionName } from '../cpu/core-functions.ts';
 import { Cpu, ModeKey, Segment, SegmentField, Tlb, segmentBytes } from '../cpu/layout.ts';
 import { Form, memoryOperandIndex } from '../cpu/table/row.ts';
@@ -351,12 +351,19 @@ export class TranslatorBuilder extends InstructionBuilder {
   // ---- calls ----
 
   override call(name: CoreFunctionName, ...args: x.Operand[]): void {
+    if (trapFunctions.has(name)) {
+      // The interpreter executes the instruction again and raises.
+      this.exits.bail();
+      return;
+    }
+    const unit = floatingPointUnit(name);
+    if (unit !== undefined) {
+      this.requireMasked(unit);
+      super.call(name, ...args);
+      this.afterStateFunction(name);
+      return;
+    }
     switch (name) {
-      case 'raise':
-      case 'raiseError':
-        // The interpreter executes the instruction again and raises.
-        this.exits.bail();
-        return;
       case 'checkNearTarget':
         this.checkNearTarget(x.coerce('i64', args[0] ?? 0));
         return;
@@ -373,7 +380,25 @@ export class TranslatorBuilder extends InstructionBuilder {
   }
 
   override callValue<T extends WasmType>(type: T, name: CoreFunctionName, ...args: x.Operand[]): Expr<T> {
-    return this.let(callExpr(type, this.coreFunction(name), this.state.cpu, ...args));
+    const unit = floatingPointUnit(name);
+    if (unit === undefined) return this.let(callExpr(type, this.coreFunction(name), this.state.cpu, ...args));
+    this.requireMasked(unit);
+    const result = super.callValue(type, name, ...args);
+    this.afterStateFunction(name);
+    return result;
+  }
+
+  /** Core functions of the unit raise nothing then; else the interpreter executes the instruction. */
+  private requireMasked(unit: 'sse' | 'x87'): void {
+    const masks = unit === 'sse' ? 0x1f80 : 0x3f;
+    const control = super.field('i32', unit === 'sse' ? Cpu.mxcsr : Cpu.fcw);
+    this.bailIf(x.ne(x.and(control, masks), masks));
+  }
+
+  private afterStateFunction(name: CoreFunctionName): void {
+    if (!flagFunctions.has(name)) return;
+    this.setFlagResult(x.load('i64', 8, this.state.cpu, Cpu.flagResult));
+    this.setFlagAux(x.load('i32', 4, this.state.cpu, Cpu.flagAux));
   }
 
   override coreFunction(name: CoreFunctionName): CoreFunctionRefs[CoreFunctionName] {

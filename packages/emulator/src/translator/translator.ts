@@ -2,17 +2,15 @@
  * Translates hot blocks: forms a region around a head record, compiles it, and puts it into the function table in place of
  * the head's counting handler. Everything is dropped together when the core drops its decoded code.
  */
-import type { FunctionRef, FunctionType } from '../wasm/code.ts';
+import type { FunctionType } from '../wasm/code.ts';
 import { ModuleWriter } from '../wasm/module.ts';
-import type { CoreFunctionRefs } from '../cpu/builder.ts';
-import { coreFunctions, pureFunctions } from '../cpu/core-functions.ts';
-import type { CoreFunctionName } from '../cpu/core-functions.ts';
 import { assignHandlers } from '../cpu/decode-tables.ts';
 import type { HandlerSlot } from '../cpu/decode-tables.ts';
 import { Block, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
 import type { Row } from '../cpu/table/row.ts';
 import { readBlock } from './decoded.ts';
 import type { DecodedBlock } from './decoded.ts';
+import { lazyImports } from './imports.ts';
 import { RegionEmitter, successors } from './region.ts';
 import type { RegionGraph } from './region.ts';
 import type { Edge } from './scopes.ts';
@@ -142,15 +140,13 @@ export class Translator {
     const writer = new ModuleWriter();
     writer.importSharedMemory('env', 'memory', { initial: 1, maximum: 65536 });
     writer.importTable('env', 'handlers', 1);
-    const functions: Partial<Record<CoreFunctionName, FunctionRef>> = {};
-    for (const name of ['linkJump', ...pureFunctions] as const)
-      functions[name] = writer.importFunction('core', name, coreFunctions[name]);
+    const functions = lazyImports(writer);
     const { ref, code } = writer.function(handlerType);
     const emitter = new RegionEmitter(
       {
         code,
         graph,
-        functions: functions as CoreFunctionRefs,
+        functions,
         handlerTypeIndex: writer.typeIndex(handlerType),
       },
       known,

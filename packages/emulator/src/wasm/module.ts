@@ -18,6 +18,7 @@ export class ModuleWriter {
   private readonly tags: number[] = [];
   private importedFunctions = 0;
   private importedTags = 0;
+  private ownIndexUsed = false;
   private ownTable: Limits | undefined;
   private readonly elements: { offset: number; functions: readonly FunctionRef[] }[] = [];
   private readonly data: { address: number; bytes: Uint8Array }[] = [];
@@ -40,9 +41,9 @@ export class ModuleWriter {
     this.imports.push(out);
   }
 
-  /** All imports of functions come before the first own function. */
+  /** An import may come behind own functions as long as none of their indices has been used. */
   importFunction(module: string, name: string, type: FunctionType): FunctionRef {
-    if (this.functions.length > 0) throw new Error('imports come first');
+    if (this.ownIndexUsed) throw new Error('imports come before the first use of an own function');
     const typeIndex = this.typeIndex(type);
     this.import(module, name, (out) => {
       out.u8(exportKind.function);
@@ -89,7 +90,18 @@ export class ModuleWriter {
   function(type: FunctionType): { ref: FunctionRef; code: Code } {
     const code = new Code(type.params);
     this.functions.push({ typeIndex: this.typeIndex(type), code });
-    return { ref: { index: this.importedFunctions + this.functions.length - 1, type }, code };
+    const number = this.functions.length - 1;
+    const indexOf = (): number => {
+      this.ownIndexUsed = true;
+      return this.importedFunctions + number;
+    };
+    const ref = {
+      type,
+      get index(): number {
+        return indexOf();
+      },
+    };
+    return { ref, code };
   }
 
   export(name: string, kind: keyof typeof exportKind, index: number): void {
