@@ -1,6 +1,6 @@
 /**
  * A machine state written by an earlier version of this program must stay readable. REVENANT_GOLDEN=write makes the file of the current
- * format; files of older formats are never made again.
+ * format (the one with a disk); files of older formats are never made again.
  */
 import { before, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -10,9 +10,13 @@ import { planBootSector } from '../boot/index.ts';
 import { buildModules } from '../build.ts';
 import { nodeEngine } from '../host-node/engine.ts';
 import { createMachine, restoreMachine } from './create.ts';
+import type { DiskRequest } from './description.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
-const file = join(import.meta.dirname, 'golden/state-1.json');
+const golden = (name: string): string => join(import.meta.dirname, 'golden', name);
+const file = golden('state-1.json');
+/** With a disk, which machines have had since format 1 was kept. */
+const diskFile = golden('state-2-disk.json');
 
 /** JSON with bigints and byte arrays. */
 function encode(value: unknown): string {
@@ -39,8 +43,11 @@ function decode(text: string): unknown {
 }
 
 /** All devices in states that differ from power-on: timers run, bytes wait, a key is down. */
-async function makeState(): Promise<MachineSnapshot> {
-  const machine = await createMachine({ description: { memoryBytes: 2 ** 20 }, engine: nodeEngine });
+async function makeState(disks: readonly DiskRequest[] = []): Promise<MachineSnapshot> {
+  const machine = await createMachine({
+    description: { memoryBytes: 2 ** 20, disks },
+    engine: nodeEngine,
+  });
   const sector = new Uint8Array(512);
   // 8259A and 8254 set up, mode 2 of counter 0, UART FIFO on, then count for ever
   sector.set([
@@ -53,6 +60,7 @@ async function makeState(): Promise<MachineSnapshot> {
   machine.input({ kind: 'serial', port: 0, bytes: new TextEncoder().encode('golden') });
   machine.input({ kind: 'key', code: 'KeyG', pressed: true });
   machine.run({ instructions: 300_000 });
+  machine.disks[0]?.write(5000, new TextEncoder().encode('golden disk'));
   return machine.snapshot({ full: true });
 }
 
@@ -61,7 +69,6 @@ before(() => {
 });
 
 test('a state of format 1 is read, and read again it is the same', async () => {
-  if (process.env['REVENANT_GOLDEN'] === 'write') writeFileSync(file, `${encode(await makeState())}\n`);
   const snapshot = decode(readFileSync(file, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   const again = machine.snapshot({ full: true });
@@ -73,4 +80,19 @@ test('a state of format 1 is read, and read again it is the same', async () => {
   );
   machine.run({ instructions: 1000 });
   assert.equal(machine.instructions, snapshot.instructions + 1000n);
+});
+
+test('a state with a disk is read, and read again it is the same', async () => {
+  const disks = [{ name: 'disk0', bytes: 3 * 4096 + 512 }];
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(diskFile, `${encode(await makeState(disks))}\n`);
+  const snapshot = decode(readFileSync(diskFile, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  assert.deepEqual(machine.description.disks, [{ ...disks[0], readOnly: false, base: null }]);
+  const text = new Uint8Array(11);
+  machine.disks[0]?.read(5000, text);
+  assert.equal(new TextDecoder().decode(text), 'golden disk');
+  const again = machine.snapshot({ full: true });
+  assert.deepEqual(again.devices, snapshot.devices);
+  assert.deepEqual(again.spaces.at(-1), snapshot.spaces.at(-1));
 });

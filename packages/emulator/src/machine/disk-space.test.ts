@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { buildModules } from '../build.ts';
+import { randomSource } from '../devices/testing/contract.ts';
+import { nodeEngine } from '../host-node/engine.ts';
+import { createMachine, restoreMachine } from './create.ts';
+import { describeMachine } from './description.ts';
+import { diskPageBytes, DiskSpace, type DiskBacking } from './disk-space.ts';
+import { MachineError } from './errors.ts';
+
+const sha256 = 'ab'.repeat(32);
+const pages = 16;
+const bytes = pages * diskPageBytes;
+
+/** Page n holds n in every byte; page 0 is zero. Reads are counted. */
+function numberedBase(): DiskBacking & { reads: number } {
+  return {
+    reads: 0,
+    readPage(page) {
+      this.reads++;
+      return page === 0 ? undefined : new Uint8Array(diskPageBytes).fill(page);
+    },
+  };
+}
+
+function onBase(backing = numberedBase()): DiskSpace {
+  return new DiskSpace({ name: 'disk0', bytes, readOnly: false, base: { sha256 } }, backing);
+}
+
+function empty(): DiskSpace {
+  return new DiskSpace({ name: 'disk0', bytes, readOnly: false, base: null }, undefined);
+}
+
+function contents(disk: DiskSpace): Uint8Array {
+  const all = new Uint8Array(disk.bytes);
+  disk.read(0, all);
+  return all;
+}
+
+describe('a disk, copy-on-write', () => {
+  test('random writes are read again, over a base and over zeros', () => {
+    for (const make of [onBase, empty])
+      for (let seed = 1; seed <= 20; seed++) {
+        const random = randomSource(seed);
+        const disk = make();
+        const model = contents(disk);
+        for (let n = 0; n < 40; n++) {
+          const offset = (random() % (bytes / 512)) * 512;
+          const length = Math.min((random() % 30) * 512, bytes - offset);
+          const data = Uint8Array.from({ length }, () => random() & 0xff);
+          disk.write(offset, data);
+          model.set(data, offset);
+        }
+        assert.deepEqual(contents(disk), model, `seed ${String(seed)}`);
+      }
+  });
+
+  test('a page that is written as a whole is not fetched from the base', () => {
+    const base = numberedBase();
+    const disk = onBase(base);
+    disk.write(diskPageBytes, new Uint8Array(2 * diskPageBytes));
+    assert.equal(base.reads, 0);
+    disk.write(5 * diskPageBytes, new Uint8Array(512));
+    assert.equal(base.reads, 1);
+  });
+
+  test('snapshots list what changed since the one before; a full one what differs from the base', () => {
+    const disk = onBase();
+    disk.write(3 * diskPageBytes, new Uint8Array(diskPageBytes)); // zeros over the base: a difference
+    disk.write(0, new Uint8Array(512)); // zeros over zeros: none
+    disk.write(7 * diskPageBytes, new Uint8Array(512).fill(7)); // what is there already: none
+    disk.write(9 * diskPageBytes + 512, new Uint8Array(512).fill(0xee));
+    assert.deepEqual([...disk.save(false).indexes], [0, 3, 7, 9]);
+    assert.deepEqual([...disk.save(false).indexes], []);
+    const full = disk.save(true);
+    assert.deepEqual([...full.indexes], [3, 9]);
+    const other = onBase();
+    other.restore(other.check(full));
+    assert.deepEqual(contents(other), contents(disk));
+    other.write(512, Uint8Array.of(1));
+    assert.deepEqual([...other.save(false).indexes], [0]);
+  });
+
+  test('a snapshot of another size, or of changes only, is refused', () => {
+    const disk = onBase();
+    const small = new DiskSpace({ name: 'disk0', bytes: 512, readOnly: false, base: null }, undefined);
+    for (const wrong of [undefined, small.save(true), disk.save(false)])
+      assert.throws(
+        () => disk.check(wrong),
+        (error) => error instanceof MachineError && error.code === 'MACHINE_SNAPSHOT_INVALID',
+      );
+  });
+
+  test('a disk that writes through keeps nothing and has no snapshot', () => {
+    const file = new Uint8Array(bytes);
+    const disk = new DiskSpace(
+      { name: 'disk0', bytes, readOnly: false, base: null },
+      {
+        readPage: (page) => file.slice(page * diskPageBytes, (page + 1) * diskPageBytes),
+        writeThrough: { write: (offset, data) => { file.set(data, offset); }, flush: () => undefined },
+      },
+    ); // prettier-ignore
+    disk.write(1024, Uint8Array.of(1, 2, 3));
+    assert.deepEqual([...file.subarray(1024, 1028)], [1, 2, 3, 0]);
+    assert.deepEqual(contents(disk), file);
+    assert.throws(
+      () => disk.save(true),
+      (error) => error instanceof MachineError && error.code === 'MACHINE_DISK_WRITE_THROUGH',
+    );
+  });
+});
+
+describe('a machine with disks', () => {
+  before(() => {
+    buildModules(() => undefined);
+  });
+  const description = {
+    memoryBytes: 2 ** 20,
+    disks: [
+      { name: 'disk0', bytes, base: { sha256 } },
+      { name: 'disk1', bytes: 512, readOnly: true },
+    ],
+  };
+
+  test('disks are spaces of the snapshot and part of the state hash', async () => {
+    const backends = { disks: { disk0: numberedBase() } };
+    const machine = await createMachine({ description, backends, engine: nodeEngine });
+    const before = machine.stateHash();
+    machine.disks[0]?.write(0, Uint8Array.of(1));
+    const after = machine.stateHash();
+    assert.notEqual(after, before);
+    const snapshot = machine.snapshot();
+    assert.deepEqual(snapshot.spaces.map(({ name, pageCount }) => [name, pageCount]).slice(-2), [['disk0', pages], ['disk1', 1]]); // prettier-ignore
+    const other = await restoreMachine({ snapshot, backends, engine: nodeEngine });
+    machine.input({ kind: 'flush' });
+    assert.equal(other.stateHash(), machine.stateHash());
+  });
+
+  test('a base image that nobody provides is an error of its own', async () => {
+    await assert.rejects(
+      createMachine({ description, engine: nodeEngine }),
+      (error) => error instanceof MachineError && error.code === 'MACHINE_DISK_BASE_MISSING',
+    );
+  });
+
+  test('descriptions of disks are checked', () => {
+    for (const disk of [
+      { name: 'disk1', bytes: 512 },
+      { name: 'disk0', bytes: 513 },
+      { name: 'disk0', bytes: 0 },
+      { name: 'disk0', bytes: 2 ** 41 },
+      { name: 'disk0', bytes: 512, base: { sha256: 'x' } },
+    ])
+      assert.throws(() => describeMachine({ disks: [disk] }), MachineError, JSON.stringify(disk));
+    assert.throws(() => describeMachine({ disks: Array.from({ length: 9 }, (_, n) => ({ name: `disk${String(n)}`, bytes: 512 })) }), MachineError); // prettier-ignore
+  });
+});
