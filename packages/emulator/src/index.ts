@@ -35,3 +35,5 @@ export type { TextScreen } from './devices/vga-text.ts';
 export { createEngine } from './engine/engine.ts';
 export type { EngineModules, WasmEngine } from './engine/engine.ts';
 export * from './boot/index.ts';
+export { disassemble, disassembleOne } from './disassembler/index.ts';
+export type { CodeMode, Disassembled } from './disassembler/index.ts';

@@ -34,7 +34,7 @@ function registerFile(spec: OperandSpec | undefined): number {
 }
 
 /** More specific candidates are tried first. */
-function specificity(r: Row): number {
+export function specificity(r: Row): number {
   const e = r.encoding;
   return (
     (e.modrm !== undefined ? 16 : 0) + (e.prefix === 'any' || e.prefix === 'none' ? 0 : 8) + (e.digit !== undefined ? 4 : 0) +
