@@ -55,6 +55,17 @@ test('a checkpoint file gives back the same snapshot', async () => {
   }
 });
 
+test('of a space on a base image the file holds what differs, zero pages too', async () => {
+  const snapshot = sample(3);
+  const [ram] = snapshot.spaces;
+  const disk = { ...ram!, name: 'disk0', onBase: true, bytes: ram!.bytes.slice().fill(0, 0, 4096) };
+  snapshot.spaces.push(disk);
+  const file = encode(snapshot);
+  assert.equal(Buffer.from(file).readUInt32LE(8), 2);
+  assert.equal(Buffer.from(encode(sample())).readUInt32LE(8), 1, 'others stay readable for older programs');
+  assert.deepEqual(await decodeCheckpointFile(file), snapshot);
+});
+
 test('zero pages are absent from the file', async () => {
   const snapshot = sample(2);
   snapshot.spaces[0]!.bytes.fill(0, 0, 4096);
@@ -116,7 +127,7 @@ test('a foreign or newer file is refused by name', async () => {
     refused('CHECKPOINT_FILE_FOREIGN'),
   );
   const newer = Buffer.from(encode(sample()));
-  newer.writeUInt32LE(2, 8);
+  newer.writeUInt32LE(3, 8);
   await assert.rejects(decodeCheckpointFile(newer), refused('CHECKPOINT_FILE_NEWER'));
 });
 

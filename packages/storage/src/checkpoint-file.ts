@@ -5,7 +5,8 @@
 //   PAGE  u32 space, u32 count, u32 indexes[count], u32 length + LZ4 of the pages; any number, ascending per space
 //   DONE  SHA-256 of every byte before this body               exactly one, last
 //
-// All integers are little-endian. Zero pages are absent. Invariants: a file is read whole or refused; nothing is
+// All integers are little-endian. Zero pages are absent, but for spaces on a base image (version 2), of which the file holds
+// what differs from the image. Invariants: a file is read whole or refused; nothing is
 // allocated from a length that was not bounded first; the checksum covers everything.
 import { createHash, type Hash } from 'node:crypto';
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
@@ -22,7 +23,8 @@ import {
   type SpaceSnapshot,
 } from './snapshot.ts';
 
-export const CHECKPOINT_FILE_VERSION = 1;
+/** 2 when a space lies on a base image, which version 1 does not know; else 1. */
+export const CHECKPOINT_FILE_VERSION = 2;
 /** In PNG's manner: a byte above 127, a name, a line-ending pair and an end-of-file mark that a bad transfer alters. */
 export const CHECKPOINT_FILE_MAGIC = new Uint8Array([0x89, 0x52, 0x56, 0x43, 0x4b, 0x0d, 0x0a, 0x1a]);
 const HEADER_BYTES = 16;
@@ -51,7 +53,7 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
     hash.update(bytes);
     return bytes;
   };
-  yield hashed(fileHeader());
+  yield hashed(fileHeader(snapshot.spaces.some(({ onBase }) => onBase === true) ? 2 : 1));
   yield hashed(block('STAT', encodeStateBody(snapshot, snapshot.spaces)));
   for (const [ordinal, space] of snapshot.spaces.entries()) {
     for (const body of pageBodies(ordinal, space)) yield hashed(block('PAGE', body));
@@ -62,7 +64,7 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
 
 /** The pieces of a file, for writers that do not have the whole machine in memory. The SHA-256 of all of them follows `done`. */
 export const CHECKPOINT_FILE_BLOCKS = {
-  header: fileHeader,
+  header: (): Uint8Array => fileHeader(1),
   state: (state: Omit<MachineSnapshot, 'spaces'>, spaces: readonly SpaceShape[]): Uint8Array =>
     block('STAT', encodeStateBody(state, spaces)),
   *pages(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
@@ -71,10 +73,10 @@ export const CHECKPOINT_FILE_BLOCKS = {
   done: (): Uint8Array => blockHeader('DONE', 32),
 };
 
-function fileHeader(): Uint8Array {
+function fileHeader(version: 1 | 2): Uint8Array {
   const header = Buffer.alloc(HEADER_BYTES);
   header.set(CHECKPOINT_FILE_MAGIC, 0);
-  header.writeUInt32LE(CHECKPOINT_FILE_VERSION, 8);
+  header.writeUInt32LE(version, 8);
   return header;
 }
 
@@ -213,7 +215,12 @@ function finish(decoder: Decoder, hash: Hash, body: Buffer, damaged: Damaged): M
   }
 }
 
-interface SpacePieces extends SpaceShape {
+/** A space as the file names it. */
+interface FileSpace extends SpaceShape {
+  onBase?: boolean;
+}
+
+interface SpacePieces extends FileSpace {
   pages: number;
   indexes: Uint32Array[];
   bytes: Uint8Array[];
@@ -260,7 +267,7 @@ class Decoder {
 }
 
 function joinPieces(space: SpacePieces): SpaceSnapshot {
-  const { name, pageSize, pageCount } = space;
+  const { name, pageSize, pageCount, onBase } = space;
   const indexes = new Uint32Array(space.pages);
   const bytes = new Uint8Array(space.pages * pageSize);
   let at = 0;
@@ -269,12 +276,14 @@ function joinPieces(space: SpacePieces): SpaceSnapshot {
     bytes.set(space.bytes[i]!, at * pageSize);
     at += piece.length;
   }
-  return { name, pageSize, pageCount, full: true, indexes, bytes };
+  return { name, pageSize, pageCount, full: true, ...(onBase === true ? { onBase } : {}), indexes, bytes };
 }
 
-function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonly SpaceShape[]): Uint8Array {
+function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonly FileSpace[]): Uint8Array {
   const { description, cpus, devices, instructions, virtualTimeNs } = state;
-  const spaces = shapes.map(({ name, pageSize, pageCount }) => ({ name, pageSize, pageCount }));
+  const spaces = shapes.map(({ name, pageSize, pageCount, onBase }) =>
+    onBase === true ? { name, pageSize, pageCount, onBase } : { name, pageSize, pageCount },
+  );
   const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces });
   if (encoded.length > MAX_STATE_BYTES)
     throw new StorageError(
@@ -284,12 +293,12 @@ function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonl
   return compressBlock(encoded);
 }
 
-function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; spaces: SpaceShape[] } {
+function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; spaces: FileSpace[] } {
   if (!isRecord(value)) throw new Error('its state is not a map');
   const { description, cpus, devices, spaces } = value;
   if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > MAX_SPACES)
     throw new Error('its state lacks a field');
-  const shapes = spaces as SpaceShape[];
+  const shapes = spaces as FileSpace[];
   for (const shape of shapes) checkSpaceShape(shape);
   const state = {
     description,
@@ -319,7 +328,7 @@ function* pageBodies(ordinal: number, space: SpaceSnapshot): Generator<Uint8Arra
     return Buffer.concat([head, compressBlock(raw)]);
   };
   for (let i = 0; i < space.indexes.length; i++) {
-    if (isZeroPage(page(i))) continue;
+    if (space.onBase !== true && isZeroPage(page(i))) continue;
     chosen.push(i);
     if (chosen.length === perBlock) yield flush();
   }

@@ -43,7 +43,10 @@ async function write(): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const guest = new Guest({ seed: 42, ramPages: 12, diskPages: 8 }).run(10);
-  await writeCheckpointFile(join(folder, 'machine.ckpt'), guest.truth());
+  const truth = guest.truth();
+  const [, disk] = truth.spaces;
+  if (disk !== undefined) disk.onBase = true;
+  await writeCheckpointFile(join(folder, 'machine.ckpt'), truth);
   const expected: Expected = { file: snapshotHash(guest.truth()), checkpoints: {} };
   const store = await FileStore.open(join(scratch, 'made'));
   const image = Buffer.alloc(8 * 512);
@@ -64,7 +67,8 @@ async function write(): Promise<void> {
     await saveWorkingSet(store, vm, { ram: new Uint32Array([3, 1, 2]) }, options);
   }
   await store.close();
-  await rm(join(scratch, 'made/.tmp'), { recursive: true });
+  for (const own of ['.tmp', '.reserve'])
+    await rm(join(scratch, 'made', own), { recursive: true, force: true });
   await cp(join(scratch, 'made'), join(folder, 'store'), { recursive: true });
   await writeFile(join(folder, 'expected.json'), `${JSON.stringify(expected, undefined, 2)}\n`);
 }
@@ -81,6 +85,8 @@ for (const version of await readdir(golden)) {
 
     test('the single file reads back', async () => {
       const path = join(folder, 'machine.ckpt');
+      const { spaces } = await readCheckpointFile(path);
+      assert.deepEqual(spaces.map(({ onBase }) => onBase), [undefined, version === 'v1' ? undefined : true]); // prettier-ignore
       assert.equal(snapshotHash(await readCheckpointFile(path)), expected.file);
       assert.equal(snapshotHash(await decodeCheckpointFile(await readFile(path))), expected.file);
     });

@@ -10,8 +10,10 @@ export interface SpaceSnapshot {
   pageSize: number;
   /** Size of the space in pages. */
   pageCount: number;
-  /** true: pages not listed are zero (or as in the space's base image); false: as in the snapshot before. */
+  /** true: pages not listed are zero (as in the base image, with `onBase`); false: as in the snapshot before. */
   full: boolean;
+  /** Of a full space: true: pages not listed are as in its base image, and a listed page may be zero; false or absent: they are zero. */
+  onBase?: boolean;
   /** Page numbers, strictly ascending. */
   indexes: Uint32Array;
   /** The listed pages, `indexes.length * pageSize` bytes in the order of `indexes`. Owned by the receiver. */

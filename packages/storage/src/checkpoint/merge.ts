@@ -30,5 +30,6 @@ function mergeSpaces(earlier: SpaceSnapshot, later: SpaceSnapshot): SpaceSnapsho
     if (fromKept) take(earlier, kept[k++]!, at);
     else take(later, l++, at);
   }
-  return { ...later, full: earlier.full, indexes, bytes };
+  const { full, onBase } = earlier;
+  return { ...later, full, ...(onBase === undefined ? {} : { onBase }), indexes, bytes };
 }

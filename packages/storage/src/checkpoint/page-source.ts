@@ -28,6 +28,19 @@ export class PageSource {
     return Uint32Array.from(pages);
   }
 
+  /** Numbers of the pages that are not as in the base image, ascending; some of them may be zero. Without a base: those not zero. */
+  differing(): Uint32Array {
+    const { packs, background } = this.map;
+    const pages: number[] = [];
+    for (let page = 0; page < packs.length; page++) if (packs[page] !== background) pages.push(page);
+    return Uint32Array.from(pages);
+  }
+
+  /** True when the space has a base image. */
+  get hasBase(): boolean {
+    return this.#base !== undefined;
+  }
+
   /**
    * Reads pages, in the order of `indexes`: `indexes.length * pageSize` bytes, each page checked.
    * @throws StorageError `CHECKPOINT_DAMAGED` by the name of the object; StoreError.

@@ -154,14 +154,24 @@ export class CheckpointReader {
     return this.source(space).read(indexes);
   }
 
-  /** Everything at once, every space `full: true`, zero pages absent. */
-  async readSnapshot(): Promise<MachineSnapshot> {
+  /**
+   * Everything at once, every space `full: true`, zero pages absent.
+   * @param options.onBase leaves pages of base images out: for who reads them where they are (`page-channel.ts`).
+   */
+  async readSnapshot(options: { onBase?: boolean } = {}): Promise<MachineSnapshot> {
     const spaces: SpaceSnapshot[] = [];
-    for (const shape of this.spaces) {
-      const indexes = this.present(shape.name);
-      spaces.push({ ...shape, full: true, indexes, bytes: await this.readPages(shape.name, indexes) });
-    }
+    for (const { name } of this.spaces) spaces.push(await this.readSpace(name, options));
     return { ...this.state, spaces };
+  }
+
+  /** One space of `readSnapshot`. */
+  async readSpace(name: string, { onBase = false }: { onBase?: boolean } = {}): Promise<SpaceSnapshot> {
+    const source = this.source(name);
+    const { pageSize, pageCount } = source.map.space;
+    const over = onBase && source.hasBase;
+    const indexes = over ? source.differing() : source.present();
+    const bytes = await source.read(indexes);
+    return { name, pageSize, pageCount, full: true, ...(over ? { onBase: true } : {}), indexes, bytes };
   }
 
   /** The pages that were touched first when this VM last ran; empty when none were recorded. */

@@ -139,6 +139,20 @@ describe('writing and reading checkpoints', () => {
     const reader = await openCheckpoint(store, 'vm1', { pool: inline });
     assert.deepEqual((await reader.readSnapshot()).spaces[1], guest.truth().spaces[1]);
     assert.equal(await reader.contentHash(), snapshotHash(guest.truth()));
+    const over = (await reader.readSnapshot({ onBase: true })).spaces[1]!;
+    assert.deepEqual([...over.indexes], [3, 9]);
+    assert.equal(over.onBase, true);
+    assert.deepEqual(over.bytes, new Uint8Array(1024).fill(5, 0, 512));
+  });
+
+  test('a space on a base image that the writer does not know is refused, and the reverse', async () => {
+    const snapshot = new Guest({ seed: 4, ramPages: 4 }).snapshot();
+    const writer = await open(new MemoryStore());
+    snapshot.spaces[1]!.onBase = true;
+    await assert.rejects(writer.write(snapshot), (error) => isStorageError(error, 'SNAPSHOT_INVALID'));
+    const other = await open(new MemoryStore(), { bases: { disk0: 'debian' } });
+    snapshot.spaces[1]!.onBase = false;
+    await assert.rejects(other.write(snapshot), (error) => isStorageError(error, 'SNAPSHOT_INVALID'));
   });
 
   test('a base image never changes under its name', async () => {

@@ -10,7 +10,7 @@ import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { systemHost, newNonce, type StorageHost } from '../host.ts';
 import { requireEpoch, type Ownership } from '../ownership.ts';
-import { checkSnapshot, type MachineSnapshot } from '../snapshot.ts';
+import { checkSnapshot, type MachineSnapshot, type SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
 import { buildMaps, loadChain } from './chain.ts';
@@ -224,9 +224,17 @@ export class CheckpointWriter {
     }
   }
 
-  #shape(space: { name: string; pageSize: number; pageCount: number }): MapSpace {
+  #shape(space: SpaceSnapshot): MapSpace {
     const { name, pageSize, pageCount } = space;
     const base = this.#options.bases?.[name] ?? this.#maps.get(name)?.space.base;
+    if (space.onBase !== undefined && space.onBase !== (base !== undefined))
+      throw new StorageError(
+        'SNAPSHOT_INVALID',
+        base === undefined
+          ? `space ${name} lies on a base image, and the writer knows none`
+          : `space ${name} does not lie on the base image ${base}`,
+        { hint: "give the writer the base image's name in `bases`" },
+      );
     return base === undefined ? { name, pageSize, pageCount } : { name, pageSize, pageCount, base };
   }
 
