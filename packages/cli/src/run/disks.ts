@@ -165,7 +165,7 @@ export function openDisks(options: readonly DiskOption[]): OpenDisks {
 }
 
 /**
- * Opens the images that the disks of a checkpoint lie on, in the order of the disks. Throws CliError when one is missing, or is not the
+ * Opens the images that disks of a checkpoint lie on, in the order of these disks. Throws CliError when one is missing, or is not the
  * image that the checkpoint was made with.
  */
 export function reopenDisks(

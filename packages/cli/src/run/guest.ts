@@ -120,7 +120,10 @@ async function prepare(
   if (options.restore !== undefined) {
     const snapshot = await readCheckpointFile(options.restore);
     const { disks: described = [] } = snapshot.description as MachineRequest;
-    const disks = reopenDisks(options.disks ?? [], describeMachine({ disks: described }).disks);
+    const onImages = describeMachine({ disks: described }).disks.filter(({ name }) =>
+      snapshot.spaces.some((space) => space.name === name && space.onBase === true),
+    );
+    const disks = reopenDisks(options.disks ?? [], onImages);
     return { machine: await restoreMachine({ snapshot, backends: withDisks(disks), engine }) };
   }
   const source = await findSource(options, say);

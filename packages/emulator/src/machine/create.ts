@@ -16,12 +16,14 @@ export interface CreateMachineOptions {
   engine: EngineFactory;
 }
 
-/** A machine at its power-on state. Throws MachineError for a description that can't be built. */
-export async function createMachine({
-  description,
-  backends = {},
-  engine,
-}: CreateMachineOptions): Promise<Machine> {
+/** A machine at its power-on state. Throws MachineError for a description that can't be built, or a disk's base image that is missing. */
+export async function createMachine(options: CreateMachineOptions): Promise<Machine> {
+  const machine = await buildMachine(options);
+  for (const disk of machine.disks) disk.requireBase();
+  return machine;
+}
+
+async function buildMachine({ description, backends = {}, engine }: CreateMachineOptions): Promise<Machine> {
   const full = describeMachine(description);
   const memory = new MemoryMap({
     ramBytes: full.memoryBytes,
@@ -42,7 +44,7 @@ export async function restoreMachine(options: {
   engine: EngineFactory;
 }): Promise<Machine> {
   const { snapshot, ...others } = options;
-  const machine = await createMachine({
+  const machine = await buildMachine({
     ...others,
     description: snapshot.description as MachineRequest,
   });

@@ -73,12 +73,31 @@ describe('a disk, copy-on-write', () => {
     assert.deepEqual([...disk.save(false).indexes], [0, 3, 7, 9]);
     assert.deepEqual([...disk.save(false).indexes], []);
     const full = disk.save(true);
-    assert.deepEqual([...full.indexes], [3, 9]);
+    assert.deepEqual([[...full.indexes], full.onBase], [[3, 9], true]);
     const other = onBase();
     other.restore(other.check(full));
     assert.deepEqual(contents(other), contents(disk));
     other.write(512, Uint8Array.of(1));
     assert.deepEqual([...other.save(false).indexes], [0]);
+  });
+
+  test('a snapshot that holds the whole disk needs no base image', () => {
+    const disk = onBase();
+    disk.write(3 * diskPageBytes, new Uint8Array(512));
+    const whole = new DiskSpace({ name: 'disk0', bytes, readOnly: false, base: null }, undefined);
+    whole.write(0, contents(disk));
+    const description = { name: 'disk0', bytes, readOnly: false, base: { sha256 } };
+    for (const backing of [undefined, numberedBase()]) {
+      const other = new DiskSpace(description, backing);
+      other.restore(other.check(whole.save(true)));
+      assert.deepEqual(contents(other), contents(disk));
+      assert.deepEqual([...other.contents()], [...disk.contents()]);
+      assert.equal(other.save(true).onBase, false);
+    }
+    assert.throws(
+      () => new DiskSpace(description, undefined).check(disk.save(true)),
+      (error) => error instanceof MachineError && error.code === 'MACHINE_DISK_BASE_MISSING',
+    );
   });
 
   test('a snapshot of another size, or of changes only, is refused', () => {

@@ -32,32 +32,38 @@ export class DiskSpace implements BlockBackend {
   readonly bytes: number;
   readonly readOnly: boolean;
   readonly pageCount: number;
-  readonly #hasBase: boolean;
+  readonly #base: DiskDescription['base'];
+  /** Nothing lies below: there is no base image, or the machine went on from a snapshot that holds the whole disk. */
+  #alone: boolean;
   readonly #backing: DiskBacking | undefined;
   /** What differs, or may differ, from the base. */
   readonly #pages = new Map<number, Uint8Array>();
   /** Pages written since the last snapshot. */
   readonly #dirty = new Set<number>();
 
-  /** Throws MachineError when the description names a base image and nothing provides it. */
   constructor(description: DiskDescription, backing: DiskBacking | undefined) {
     const { name, bytes, readOnly, base } = description;
-    if (base !== null && backing === undefined)
-      throw new MachineError(
-        'MACHINE_DISK_BASE_MISSING',
-        `${name} lies on a base image (SHA-256 ${base.sha256.slice(0, 16)}…) that is not given`,
-        'give the image that the disk was made from',
-      );
     this.name = name;
     this.bytes = bytes;
     this.readOnly = readOnly;
     this.pageCount = Math.ceil(bytes / diskPageBytes);
-    this.#hasBase = base !== null;
+    this.#base = base;
+    this.#alone = backing === undefined;
     this.#backing = backing;
   }
 
+  /** Throws MachineError when the description names a base image and nothing provides it. */
+  requireBase(): void {
+    if (this.#base === null || this.#backing !== undefined) return;
+    throw new MachineError(
+      'MACHINE_DISK_BASE_MISSING',
+      `${this.name} lies on a base image (SHA-256 ${this.#base.sha256.slice(0, 16)}…) that is not given`,
+      'give the image that the disk was made from',
+    );
+  }
+
   #basePage(page: number): Uint8Array | undefined {
-    return this.#backing?.readPage(page);
+    return this.#alone ? undefined : this.#backing?.readPage(page);
   }
 
   /** The page as the guest sees it; undefined when it is zero. Not to be changed. */
@@ -121,32 +127,55 @@ export class DiskSpace implements BlockBackend {
     });
     this.#dirty.clear();
     const { name, pageCount } = this;
-    return { name, pageSize: diskPageBytes, pageCount, full, indexes: Uint32Array.from(wanted), bytes };
+    const onBase = full && this.#base !== null ? { onBase: !this.#alone } : {};
+    return {
+      name,
+      pageSize: diskPageBytes,
+      pageCount,
+      full,
+      ...onBase,
+      indexes: Uint32Array.from(wanted),
+      bytes,
+    };
   }
 
   #differs(page: number): boolean {
     const own = this.#pages.get(page);
     if (own === undefined) return false;
-    const base = this.#hasBase ? this.#basePage(page) : undefined;
+    const base = this.#basePage(page);
     if (base === undefined) return !isZero(own);
     return own.some((byte, n) => byte !== base[n]);
   }
 
-  /** Pages that differ from the base, ascending: what the disk is, however it came to be. */
-  *differing(): Generator<{ page: number; bytes: Uint8Array }> {
-    for (const page of [...this.#pages.keys()].sort((a, b) => a - b)) {
-      const bytes = this.#pages.get(page);
-      if (bytes !== undefined && this.#differs(page)) yield { page, bytes };
+  /** Pages that are not zero, ascending: what the disk is, wherever its pages lie. Reads the whole base image. */
+  *contents(): Generator<{ page: number; bytes: Uint8Array }> {
+    const pages = this.#alone
+      ? [...this.#pages.keys()].sort((a, b) => a - b)
+      : Array.from({ length: this.pageCount }, (_, page) => page);
+    for (const page of pages) {
+      const bytes = this.page(page);
+      if (bytes !== undefined && !isZero(bytes)) yield { page, bytes };
     }
   }
 
-  /** Throws MachineError unless `saved` is this disk, whole. */
+  /** Throws MachineError unless `saved` is this disk, whole or on a base image that is there. */
   check(saved: SpaceSnapshot | undefined): SpaceSnapshot {
-    return checkSpace({ name: this.name, bytes: this.pageCount * diskPageBytes }, saved);
+    const checked = checkSpace({ name: this.name, bytes: this.pageCount * diskPageBytes }, saved);
+    if (checked.onBase === true) {
+      this.requireBase();
+      if (this.#base === null)
+        throw new MachineError(
+          'MACHINE_SNAPSHOT_INVALID',
+          `snapshot: space ${this.name} lies on a base image that its description does not name`,
+          'use an intact snapshot made for this machine',
+        );
+    }
+    return checked;
   }
 
-  /** Takes over checked contents: pages that are not listed are as in the base. */
-  restore({ indexes, bytes }: SpaceSnapshot): void {
+  /** Takes over checked contents. Without `onBase` they are all there is, and the base image is not needed any more. */
+  restore({ indexes, bytes, onBase = false }: SpaceSnapshot): void {
+    this.#alone = !onBase;
     this.#pages.clear();
     this.#dirty.clear();
     indexes.forEach((page, n) => {

@@ -86,7 +86,7 @@ export class MachineState {
     }
     for (const disk of this.#parts.disks) {
       hashValue(hash, disk.name);
-      for (const { page, bytes } of disk.differing()) {
+      for (const { page, bytes } of disk.contents()) {
         hashValue(hash, page);
         hash.update(bytes);
       }

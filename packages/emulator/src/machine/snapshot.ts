@@ -8,8 +8,10 @@ export interface SpaceSnapshot {
   name: string;
   pageSize: number;
   pageCount: number;
-  /** True: pages that are not listed are zero, those of a disk as in its base image. False: they are as in the snapshot before. */
+  /** True: pages that are not listed are zero (as in the base image, with `onBase`). False: they are as in the snapshot before. */
   full: boolean;
+  /** Of a full space, a disk: true: pages that are not listed are as in its base image; false or absent: they are zero. */
+  onBase?: boolean;
   /** Numbers of the listed pages, ascending. */
   indexes: Uint32Array;
   /** Their contents, one after the other; owned by whoever receives the snapshot. */
