@@ -3,6 +3,7 @@ import { Cpu_flagAux, Cpu_flagResult, Cpu_fsw } from './generated/layout';
 import { Extended, integerBit, quietBit } from './softfloat-80';
 import { Convert } from './softfloat-convert';
 import { Exception, Kind, Soft } from './softfloat-state';
+import { Quick } from './x87-quick';
 import { Status, X87 } from './x87-state';
 
 /** Operations as encoded in the reg field of D8, DC and DE. */
@@ -38,6 +39,10 @@ export function x87ArithmeticRegister(
   }
   const a = X87.st(cpu, destination);
   const b = X87.st(cpu, source);
+  if (Quick.compute(cpu, operation, a, load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8))) {
+    if (pops) X87.pop(cpu);
+    return;
+  }
   X87.enter(cpu);
   compute(operation, load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8));
   X87.complete(cpu, destination, pops);
@@ -56,6 +61,13 @@ export function x87ArithmeticSingle(cpu: i32, operation: i32, bits: i32): void {
     X87.underflowInto(cpu, 0, 0);
     return;
   }
+  const exponent = (bits >> 23) & 0xff;
+  if (<u32>(exponent - 1) < 0xfe) {
+    const a = X87.st(cpu, 0);
+    const sig = ((<u64>bits) << 40) | integerBit;
+    const se = ((bits >> 16) & 0x8000) | (exponent + 16256);
+    if (Quick.compute(cpu, operation, a, load<u64>(a), load<u16>(a, 8), sig, se)) return;
+  }
   X87.enter(cpu);
   Convert.fromSingle(bits, false);
   forgetDenormalBesideNan(cpu);
@@ -67,6 +79,13 @@ export function x87ArithmeticDouble(cpu: i32, operation: i32, bits: i64): void {
   if (X87.isEmpty(cpu, 0)) {
     X87.underflowInto(cpu, 0, 0);
     return;
+  }
+  const exponent = (<i32>(bits >> 52)) & 0x7ff;
+  if (<u32>(exponent - 1) < 0x7fe) {
+    const a = X87.st(cpu, 0);
+    const sig = ((<u64>bits) << 11) | integerBit;
+    const se = ((<i32>(bits >> 48)) & 0x8000) | (exponent + 15360);
+    if (Quick.compute(cpu, operation, a, load<u64>(a), load<u16>(a, 8), sig, se)) return;
   }
   X87.enter(cpu);
   Convert.fromDouble(bits, false);
@@ -122,6 +141,12 @@ export function x87CompareRegister(cpu: i32, source: i32, pops: i32, quiet: i32)
   }
   const a = X87.st(cpu, 0);
   const b = X87.st(cpu, source);
+  const quick = Quick.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8));
+  if (quick >= 0) {
+    setConditions(cpu, quick);
+    for (let i = 0; i < pops; i++) X87.pop(cpu);
+    return;
+  }
   X87.enter(cpu);
   const conditions = Extended.compare(
     load<u64>(a),
@@ -189,6 +214,12 @@ export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): v
   } else {
     const a = X87.st(cpu, 0);
     const b = X87.st(cpu, source);
+    const quick = Quick.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8));
+    if (quick >= 0) {
+      setZeroParityCarry(cpu, quick);
+      if (pops) X87.pop(cpu);
+      return;
+    }
     X87.enter(cpu);
     conditions = Extended.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), quiet != 0);
     refused = X87.refused();
