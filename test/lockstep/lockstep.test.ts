@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { compareEngines } from './lockstep.ts';
 
 test('both engines agree on random programs', async () => {
-  const { differences, regions } = await compareEngines(1, 1500);
+  const { differences, regions, sequences } = await compareEngines(1, 400);
   assert.deepEqual(differences, []);
+  assert.ok(sequences > 2000, `only ${sequences} sequences were executed`);
   assert.ok(regions > 500, `only ${regions} regions were translated`);
 });

@@ -1,138 +1,203 @@
 /**
  * Runs random programs in both engines and compares everything at the same instruction counts.
- *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--floating]
+ *
+ *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--jobs 1] [--list SEED]
+ *
+ * A program is a chain of eight random code sequences; --list shows the one of a seed. Exit code 1 when something differs.
  */
-import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
-import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
+import { Cpu, Flag } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
-import { codeAddress, dataAddress, dataBytes, makeProgram, stackTop } from './programs.ts';
-import { makeFloatingProgram } from './floating-programs.ts';
-import type { Program } from './programs.ts';
+import { comparedMemory, Place, setUp } from './memory-layout.ts';
+import { listing, makeProgram, sequencesPerProgram, type Program } from './programs.ts';
 
-const names = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-];
-const stackBytes = 0x2000;
+const names = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rip'.split(' ');
+/** Architectural fields of the vCPU block that are compared as they lie: [name, from, to]. */
+const fields = [
+  ['segments', Cpu.segments, Cpu.cr0],
+  ['control registers', Cpu.cr0, Cpu.gdtrBase],
+  ['debug registers', Cpu.dr, Cpu.modeKey],
+  ['pending event', Cpu.pendingVector, Cpu.exitRequest],
+  ['x87', Cpu.fpr, Cpu.mxcsr],
+  ['mxcsr and xmm', Cpu.mxcsr, Cpu.ymmHigh],
+] as const;
 
 function prepare(cpu: TestCpu, program: Program): void {
-  const { view, engine } = cpu;
-  engine.core.resetCpu(cpu.cpu);
-  cpu.flat(program.mode);
-  cpu.write(codeAddress, new Uint8Array(4096));
-  cpu.write(codeAddress, program.bytes);
-  cpu.write(dataAddress, program.data);
-  cpu.write(stackTop - stackBytes, new Uint8Array(stackBytes));
-  cpu.write(0x2f_fff0, [100, 0, 0, 0]);
-  program.registers.forEach((value, i) => {
-    cpu.set(names[i] as string, program.mode === 64 ? value : BigInt.asUintN(32, value));
-  });
-  for (let i = 0; i < 16; i++)
-    view.setBigUint64(cpu.cpu + Cpu.xmm + i * 16, program.registers[i] ?? 0n, true);
-  for (const [offset, bytes] of program.state ?? [])
-    new Uint8Array(view.buffer as ArrayBuffer).set(bytes, cpu.cpu + offset);
-  cpu.flags = 2;
-  cpu.set('rip', codeAddress);
-}
-
-/** Everything that a guest could see, as text. */
-function state(cpu: TestCpu, reason: number): string[] {
   const { view } = cpu;
-  const hash = createHash('sha256');
-  hash
-    .update(cpu.read(codeAddress, 4096))
-    .update(cpu.read(dataAddress - 4096, dataBytes + 8192))
-    .update(cpu.read(stackTop - stackBytes, 2 * stackBytes));
-  const block = new Uint8Array(view.buffer as ArrayBuffer, cpu.cpu, 0x1000);
-  return [
-    `reason ${reason}`,
-    `remaining ${cpu.remaining}`,
-    `pending ${cpu.pending}`,
-    `rip ${cpu.get('rip').toString(16)}`,
-    `eflags ${cpu.flags.toString(16)}`,
-    ...names.map((name) => `${name} ${cpu.get(name).toString(16)}`),
-    `x87 and sse ${createHash('sha256').update(block.slice(Cpu.fpr, Cpu.ymmHigh)).digest('hex').slice(0, 16)}`,
-    `memory ${hash.digest('hex').slice(0, 16)}`,
-  ];
+  setUp(cpu, program.mode);
+  const code = new Uint8Array(Place.codePages * 4096);
+  code.set(program.code, program.entry - Place.code);
+  cpu.write(Place.code, code);
+  cpu.write(Place.functions, program.functions);
+  cpu.write(Place.data, program.data);
+  cpu.write(Place.cells, new Uint8Array(4096));
+  cpu.write(Place.controlWords, program.controlWords);
+  cpu.write(Place.stackTop - Place.stackPages * 4096, new Uint8Array(Place.stackPages * 4096));
+  program.registers.forEach((value, i) => {
+    cpu.set(names[i] ?? '', value);
+  });
+  program.xmm.forEach((value, i) => {
+    view.setBigUint64(cpu.cpu + Cpu.xmm + i * 8, value, true);
+  });
+  cpu.flags = 2;
+  cpu.set('rip', program.entry);
 }
 
-function runTo(cpu: TestCpu, program: Program): string[][] {
-  prepare(cpu, program);
-  const result: string[][] = [];
-  let done = 0;
-  for (const stop of program.stops) {
-    const reason = cpu.run(stop - done);
-    done = stop;
-    result.push(state(cpu, reason));
-    if (reason !== 1) break;
+/** Sequences of the program that have begun. */
+function sequencesBegun(cpu: TestCpu, program: Program): number {
+  const next = new DataView(cpu.read(Place.nextCell, 4).slice().buffer).getUint32(0, true);
+  return Math.max(0, program.starts.indexOf(next));
+}
+
+function block(cpu: TestCpu, from: number, to: number): Buffer {
+  return Buffer.from(cpu.view.buffer as ArrayBuffer, cpu.cpu + from, to - from);
+}
+
+function memory(cpu: TestCpu, address: number, length: number): Buffer {
+  return Buffer.from(
+    cpu.map.bytes.buffer as ArrayBuffer,
+    cpu.map.bytes.byteOffset + cpu.map.backingBase + address,
+    length,
+  );
+}
+
+/** What differs, as [interpreter, translator]. */
+function difference(a: TestCpu, b: TestCpu, reasons: readonly [number, number]): [string, string][] {
+  const found: [string, string][] = [];
+  const put = (what: string, one: unknown, other: unknown): void => {
+    if (one !== other) found.push([`${what} ${String(one)}`, `${what} ${String(other)}`]);
+  };
+  put('reason', ...reasons);
+  put('remaining', a.remaining, b.remaining);
+  put('eflags', a.flags.toString(16), b.flags.toString(16));
+  for (const name of names) put(name, a.get(name).toString(16), b.get(name).toString(16));
+  for (const [name, from, to] of fields)
+    if (block(a, from, to).compare(block(b, from, to)) !== 0)
+      put(name, block(a, from, to).toString('hex'), block(b, from, to).toString('hex'));
+  for (const [address, length] of comparedMemory) {
+    const [one, other] = [memory(a, address, length), memory(b, address, length)];
+    if (one.compare(other) === 0) continue;
+    const at = one.findIndex((byte, i) => byte !== other[i]);
+    put(
+      `memory at ${(address + at).toString(16)}`,
+      one.subarray(at, at + 16).toString('hex'),
+      other.subarray(at, at + 16).toString('hex'),
+    );
   }
-  return result;
+  return found;
 }
 
 export interface LockstepDifference {
   seed: number;
-  /** Lines of the state that differ at the first stop with a difference: interpreter, translator. */
+  /** Instruction count at which the engines were stopped. */
+  stop: number;
+  /** Interpreter and translator. */
   lines: [string, string][];
-  bytes: string;
 }
 
-/** Compares programs `first` … `first + count - 1` that `make` gives; returns the differences. */
-export async function compareEngines(
-  first: number,
-  count: number,
-  make: (seed: number) => Program = makeProgram,
-): Promise<{ differences: LockstepDifference[]; regions: number }> {
+export interface LockstepResult {
+  programs: number;
+  /** Sequences that were begun by both engines. */
+  sequences: number;
+  /** Regions that were translated. */
+  regions: number;
+  differences: LockstepDifference[];
+}
+
+/** Compares the engines on the programs of seeds `first` … `first + count - 1`. */
+export async function compareEngines(first: number, count: number): Promise<LockstepResult> {
   const interpreter = await TestCpu.create({ kind: 'interpreter' });
-  const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 1 });
-  const differences: LockstepDifference[] = [];
+  const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 2 });
+  const result: LockstepResult = { programs: count, sequences: 0, regions: 0, differences: [] };
   for (let seed = first; seed < first + count; seed++) {
-    const program = make(seed);
-    const a = runTo(interpreter, program);
-    const b = runTo(translator, program);
-    const stop = a.findIndex((lines, i) => lines.join() !== b[i]?.join());
-    if (stop < 0) continue;
-    const lines = (a[stop] ?? []).flatMap((line, i): [string, string][] =>
-      line === b[stop]?.[i] ? [] : [[line, b[stop]?.[i] ?? '']],
-    );
-    differences.push({ seed, lines, bytes: Buffer.from(program.bytes).toString('hex') });
+    const program = makeProgram(seed);
+    prepare(interpreter, program);
+    prepare(translator, program);
+    let done = 0;
+    for (const stop of program.stops) {
+      const reasons = [interpreter.run(stop - done), translator.run(stop - done)] as const;
+      done = stop;
+      const lines = difference(interpreter, translator, reasons);
+      if (lines.length > 0) {
+        result.differences.push({ seed, stop, lines });
+        break;
+      }
+      if (reasons[0] !== 1) break;
+    }
+    result.sequences += sequencesBegun(interpreter, program);
   }
-  return { differences, regions: translator.engine.translator?.statistics.regions ?? 0 };
+  result.regions = translator.engine.translator?.statistics.regions ?? 0;
+  return result;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+/** Splits the seeds among processes of this script. */
+async function compareInProcesses(first: number, count: number, jobs: number): Promise<LockstepResult> {
+  const shares = Array.from({ length: jobs }, (_, i) => {
+    const from = first + Math.floor((count * i) / jobs);
+    return { from, count: first + Math.floor((count * (i + 1)) / jobs) - from };
+  });
+  const results = await Promise.all(
+    shares.map(
+      (share) =>
+        new Promise<LockstepResult>((resolve, reject) => {
+          const words = ['--programs', String(share.count), '--seed', String(share.from), '--json'];
+          const child = spawn(process.execPath, [import.meta.filename, ...words], {
+            stdio: ['ignore', 'pipe', 'inherit'],
+          });
+          let text = '';
+          child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+          child.on('error', reject);
+          child.on('close', (status) => {
+            if (text === '')
+              reject(new Error(`a process of seeds from ${share.from} ended with ${status ?? 'a signal'}`));
+            else resolve(JSON.parse(text) as LockstepResult);
+          });
+        }),
+    ),
+  );
+  return {
+    programs: count,
+    sequences: results.reduce((sum, one) => sum + one.sequences, 0),
+    regions: results.reduce((sum, one) => sum + one.regions, 0),
+    differences: results.flatMap(({ differences }) => differences),
+  };
+}
+
+async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       programs: { type: 'string', default: '10000' },
       seed: { type: 'string', default: '1' },
-      /** Programs of floating-point, SIMD and string instructions. */
-      floating: { type: 'boolean', default: false },
+      jobs: { type: 'string', default: '1' },
+      list: { type: 'string' },
+      json: { type: 'boolean', default: false },
     },
   });
-  const { differences, regions } = await compareEngines(
-    Number(values.seed),
-    Number(values.programs),
-    values.floating ? makeFloatingProgram : makeProgram,
-  );
-  for (const { seed, lines, bytes } of differences.slice(0, 20)) {
-    console.log(`seed ${seed}  ${bytes}`);
-    for (const [a, b] of lines) console.log(`  interpreter ${a}   translator ${b}`);
+  if (values.list !== undefined) {
+    console.log(listing(makeProgram(Number(values.list))));
+    return;
   }
-  console.log(`${values.programs} programs, ${regions} regions, ${differences.length} differences`);
-  process.exitCode = differences.length === 0 ? 0 : 1;
+  const compare =
+    values.jobs === '1'
+      ? compareEngines
+      : (first: number, count: number) => compareInProcesses(first, count, Number(values.jobs));
+  const began = performance.now();
+  const result = await compare(Number(values.seed), Number(values.programs));
+  process.exitCode = result.differences.length === 0 ? 0 : 1;
+  if (values.json) {
+    console.log(JSON.stringify(result));
+    return;
+  }
+  for (const { seed, stop, lines } of result.differences.slice(0, 20)) {
+    console.log(`seed ${seed}, after ${stop} instructions`);
+    for (const [a, b] of lines) console.log(`  interpreter ${a}\n  translator  ${b}`);
+  }
+  const seconds = ((performance.now() - began) / 1000).toFixed(0);
+  console.log(
+    `${result.programs} programs of ${sequencesPerProgram}, ${result.sequences} sequences executed, ${result.regions} regions, ${result.differences.length} differences, ${seconds} s`,
+  );
 }
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();

@@ -1,22 +1,24 @@
 /**
- * Random programs for the comparison of engines: a loop around random instructions of every row, with jumps, memory operands
- * that now and then leave memory, and stores into the program itself.
+ * Random programs for the comparison of engines. A program is a chain of sequences: a loop around random instructions of every row
+ * and of the snippets. An exception goes on with the next sequence.
  */
+import { disassembleOne } from '@revenant/emulator';
+import { decode } from '../../packages/emulator/src/disassembler/decode.ts';
 import type { Mode } from '../native/case.ts';
 import { whyExcluded } from '../native/generate.ts';
 import { Random } from '../native/random.ts';
-import { allRows, encode } from '../native/rows.ts';
-import type { RowInfo } from '../native/rows.ts';
+import { allRows, encode, type RowInfo } from '../native/rows.ts';
+import { Place, type ProgramMode } from './memory-layout.ts';
+import { Assembly, snippets } from './snippets.ts';
 
-export const codeAddress = 0x10_0000;
-export const dataAddress = 0x20_0000;
-export const dataBytes = 0x2000;
-export const stackTop = 0x30_0000;
+/** Sequences in each program. */
+export const sequencesPerProgram = 8;
+const functionCount = 8;
 
 const controlRows =
   /^(J|CALL|RET|LOOP|INT|IRET|SYSCALL|SYSENTER|SYSRET|SYSEXIT|HLT|UD|LEAVE|ENTER|BOUND|ICEBP)/;
-/** Unprivileged rows without control transfers. */
-export const rowsOf: Record<32 | 64, RowInfo[]> = { 32: usable(32), 64: usable(64) };
+const rowsOf: Record<ProgramMode, RowInfo[]> = { 32: usable(32), 64: usable(64) };
+const snippetWeight = snippets.reduce((sum, [weight]) => sum + weight, 0);
 
 function usable(mode: Mode): RowInfo[] {
   return allRows().filter(
@@ -29,97 +31,178 @@ function usable(mode: Mode): RowInfo[] {
 }
 
 export interface Program {
-  mode: 32 | 64;
-  bytes: Uint8Array;
-  /** Initial general registers. */
-  registers: bigint[];
+  mode: ProgramMode;
+  entry: number;
+  code: Uint8Array;
+  functions: Uint8Array;
   data: Uint8Array;
-  /** Further initial state: offsets in the vCPU block and the bytes there. */
-  state?: [number, Uint8Array][];
+  controlWords: Uint8Array;
+  registers: bigint[];
+  xmm: bigint[];
+  /** Where each sequence begins; one more behind the last: a loop without end. */
+  starts: number[];
   /** Instruction counts at which the engines are compared, ascending. */
   stops: number[];
 }
 
-function loopCounter(mode: 32 | 64): number[] {
-  // dec dword [0x2ffff0]: in memory, where no random register reaches it often.
-  return mode === 64 ? [0xff, 0x0c, 0x25, 0xf0, 0xff, 0x2f, 0x00] : [0xff, 0x0d, 0xf0, 0xff, 0x2f, 0x00];
+/** A memory operand that has a chance to hit memory: no index, no far displacement. Others now and then. */
+function likely(bytes: Uint8Array, mode: ProgramMode, random: Random): boolean {
+  const memory = decode(bytes, mode)?.memory;
+  if (memory === undefined) return true;
+  const near = memory.displacement < 0x200n && memory.displacement > -0x200n;
+  return (near && memory.base !== undefined && memory.index === undefined) || random.chance(0.03);
 }
 
-function body(random: Random, mode: 32 | 64): number[][] {
-  const rows = rowsOf[mode];
-  const parts: number[][] = [];
-  const count = random.between(2, 14);
-  for (let i = 0; i < count; i++) {
-    if (random.chance(0.15)) {
-      parts.push([0x70 | random.below(16), 0]); // Jcc, target filled in later
-      continue;
-    }
-    if (random.chance(0.02)) {
-      // mov byte [code + n], al: overwrites the program
-      const target = codeAddress + random.below(96);
-      const address = [target & 0xff, (target >> 8) & 0xff, (target >> 16) & 0xff, 0];
-      parts.push(mode === 64 ? [0x88, 0x04, 0x25, ...address] : [0x88, 0x05, ...address]);
-      continue;
-    }
-    const encoded = encode(random.pick(rows), mode, BigInt(codeAddress), random);
-    if (encoded !== undefined) parts.push([...encoded.bytes]);
+function randomInstruction(a: Assembly, random: Random): void {
+  const row = random.pick(rowsOf[a.mode]);
+  for (let tries = 0; tries < 8; tries++) {
+    const encoded = encode(row, a.mode, BigInt(a.here), random);
+    if (encoded === undefined || !likely(encoded.bytes, a.mode, random)) continue;
+    a.emit(...encoded.bytes);
+    return;
   }
-  return parts;
 }
 
-/** Random registers: mostly small numbers and addresses of the data area, so that memory operands hit it. */
-function registers(random: Random): bigint[] {
-  const values = Array.from({ length: 16 }, () => {
-    const kind = random.below(10);
-    if (kind < 5) return BigInt(dataAddress + random.below(dataBytes));
-    if (kind < 8) return BigInt(random.below(16));
-    return kind === 8 ? random.u64() : BigInt.asUintN(64, -BigInt(random.below(256)));
-  });
-  values[4] = BigInt(stackTop - 64 * random.below(16));
-  return values;
+function randomSnippet(a: Assembly, random: Random, functions: readonly number[]): void {
+  let at = random.below(snippetWeight);
+  for (const [weight, snippet] of snippets) {
+    at -= weight;
+    if (at >= 0) continue;
+    snippet(a, random, functions);
+    return;
+  }
+}
+
+/** Instructions, some of them jumped over. */
+function body(a: Assembly, random: Random, count: number, functions: readonly number[]): void {
+  const open: { until: number; close: () => void }[] = [];
+  for (let i = 0; i < count; i++) {
+    for (let n = open.length - 1; n >= 0; n--)
+      if ((open[n]?.until ?? 0) <= i) open.splice(n, 1).forEach(({ close }) => close());
+    const kind = random.u32() / 2 ** 32;
+    if (kind < 0.12) {
+      a.emit(0x0f, 0x80 | random.below(16));
+      open.push({ until: i + random.between(1, 4), close: a.forward(4) });
+    } else if (kind < 0.4 && functions.length > 0) randomSnippet(a, random, functions);
+    else randomInstruction(a, random);
+  }
+  open.forEach(({ close }) => close());
+}
+
+function address(random: Random): number {
+  const kind = random.below(16);
+  if (kind === 0) return Place.data + 4096 - random.below(16);
+  if (kind === 1) return Place.data + (Place.dataPages + 1) * 4096 - random.below(16);
+  if (kind < 8) return Place.data + 16 * random.between(32, 400);
+  return Place.data + random.between(512, Place.dataPages * 4096);
+}
+
+/** Functions that end in RET, on both pages at the same offsets; the last one lies across the two pages. */
+function makeFunctions(mode: ProgramMode, random: Random): { bytes: Uint8Array; starts: number[] } {
+  const bytes = new Uint8Array(2 * 4096).fill(0xc3);
+  const starts: number[] = [];
+  for (let i = 0; i < functionCount; i++) {
+    const offset = i === functionCount - 1 ? 4096 - random.between(1, 10) : i * 512 + random.below(64);
+    for (const page of offset < 4000 ? [0, 4096] : [0]) {
+      const a = new Assembly(mode, Place.functions + page + offset);
+      body(a, random, random.between(1, 4), []);
+      a.emit(0xc3);
+      bytes.set(a.bytes.slice(0, bytes.length - page - offset), page + offset);
+    }
+    starts.push(Place.functions + offset);
+  }
+  return { bytes, starts };
+}
+
+function sequence(
+  a: Assembly,
+  random: Random,
+  functions: readonly number[],
+): { fix: (next: number) => void } {
+  // mov [nextCell], next; patched when the next one is known
+  a.absolute([0xc7], 0, Place.nextCell);
+  const at = a.bytes.length;
+  a.emit(0, 0, 0, 0);
+  a.absolute([0xc7], 0, Place.counterCell);
+  a.emit(random.between(2, 12), 0, 0, 0);
+  for (const register of [0, 1, 2, 3, 5, 6, 7])
+    if (random.chance(0.5)) a.load(register, random.chance(0.7) ? address(random) : random.below(16));
+  const loop = a.here;
+  body(a, random, random.between(2, 12), functions);
+  a.absolute([0xff], 1, Place.counterCell); // dec
+  a.emit(0x0f, 0x85);
+  const back = loop - (a.here + 4);
+  a.emit(back & 0xff, (back >> 8) & 0xff, (back >> 16) & 0xff, (back >> 24) & 0xff);
+  return {
+    fix: (next) => {
+      for (let i = 0; i < 4; i++) a.bytes[at + i] = (next >> (8 * i)) & 0xff;
+    },
+  };
+}
+
+function controlWords(random: Random): Uint8Array {
+  const bytes = new Uint8Array(256);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < 32; i++) {
+    // Mostly masked; every rounding and precision, DAZ and FTZ.
+    const masks = random.chance(0.75) ? 0x3f : random.below(64);
+    view.setUint16(i * 8, masks | (random.below(16) << 8), true);
+    view.setUint32(
+      i * 8 + 4,
+      (masks << 7) |
+        (random.below(4) << 13) |
+        (random.chance(0.2) ? 0x40 : 0) |
+        (random.chance(0.2) ? 0x8000 : 0),
+      true,
+    );
+  }
+  return bytes;
 }
 
 /** The program of a seed. */
 export function makeProgram(seed: number): Program {
   const random = new Random(seed);
-  const mode = random.chance(0.6) ? 64 : 32;
-  const parts = body(random, mode);
-  const program = finishProgram(random, mode, parts);
-  const data = new Uint8Array(dataBytes);
-  for (let i = 0; i < dataBytes; i++) data[i] = random.u32();
-  return { ...program, registers: registers(random), data };
+  const mode: ProgramMode = random.chance(0.6) ? 64 : 32;
+  const functions = makeFunctions(mode, random);
+  const a = new Assembly(mode, Place.code + random.below(4096));
+  const starts: number[] = [];
+  let fix: ((next: number) => void) | undefined;
+  for (let i = 0; i < sequencesPerProgram; i++) {
+    fix?.(a.here);
+    starts.push(a.here);
+    ({ fix } = sequence(a, random, functions.starts));
+  }
+  fix?.(a.here);
+  starts.push(a.here);
+  a.emit(0xeb, 0xfe);
+  const values = Array.from({ length: 16 }, (): bigint => {
+    const kind = random.below(10);
+    if (kind < 6) return BigInt(address(random));
+    if (kind < 8) return BigInt(random.below(16));
+    return kind === 8 ? random.u64() : BigInt.asUintN(64, -BigInt(random.below(256)));
+  });
+  values[4] = BigInt(Place.stackTop - 64 - 8 * random.below(16));
+  const data = new Uint8Array((Place.dataPages + 1) * 4096);
+  for (let i = 0; i < data.length; i += 4) new DataView(data.buffer).setUint32(i, random.u32(), true);
+  return {
+    ...{ mode, entry: starts[0] ?? 0, code: Uint8Array.from(a.bytes), functions: functions.bytes, data },
+    ...{ controlWords: controlWords(random), starts },
+    registers: mode === 64 ? values : values.map((value) => BigInt.asUintN(32, value)),
+    xmm: Array.from({ length: 32 }, () => random.u64()),
+    stops: [...new Set([random.between(1, 400), random.between(200, 2000), 5000])].sort((x, y) => x - y),
+  };
 }
 
-/** Fills in the targets of jumps and puts the loop around `parts`. */
-export function finishProgram(
-  random: Random,
-  mode: 32 | 64,
-  parts: number[][],
-): Pick<Program, 'mode' | 'bytes' | 'stops'> {
-  const offsets: number[] = [];
-  let at = 0;
-  for (const part of parts) {
-    offsets.push(at);
-    at += part.length;
+/** The program's own code as text, for messages. */
+export function listing({ code, entry, mode, starts }: Program): string {
+  const lines: string[] = [];
+  for (let at = 0; at < code.length;) {
+    const one = disassembleOne(code.subarray(at), mode, BigInt(entry + at));
+    const mark = starts.includes(entry + at) ? '> ' : '  ';
+    lines.push(
+      `${mark}${(entry + at).toString(16)}  ${Buffer.from(one.bytes).toString('hex').padEnd(22)} ${one.text}`,
+    );
+    at += one.length;
   }
-  parts.forEach((part, i) => {
-    if (part.length !== 2 || ((part[0] as number) & 0xf0) !== 0x70 || part[1] !== 0) return;
-    const target = random.chance(0.8) ? random.between(i + 1, parts.length) : random.below(i + 1);
-    const distance = (offsets[target] ?? at) - ((offsets[i] as number) + 2);
-    part[1] = distance & 0xff;
-  });
-  const bytes = [...parts.flat(), ...loopCounter(mode)];
-  const back = -(bytes.length + 6);
-  bytes.push(
-    0x0f,
-    0x85,
-    back & 0xff,
-    (back >> 8) & 0xff,
-    (back >> 16) & 0xff,
-    (back >> 24) & 0xff,
-    0xeb,
-    0xfe,
-  );
-  const stops = Array.from({ length: 4 }, () => random.between(1, 400)).sort((a, b) => a - b);
-  return { mode, bytes: Uint8Array.from(bytes), stops: [...new Set(stops)] };
+  return lines.join('\n');
 }
