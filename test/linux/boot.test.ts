@@ -2,91 +2,12 @@
  * Debian's 64-bit and 32-bit kernels boot to a shell in 128 MiB, and what is typed there works. The images come from the cache or are made from
  * Debian's packages; without a network the tests are skipped and say so.
  */
-import { before, describe, test, type TestContext } from 'node:test';
+import { before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { createMachine, pcMemoryMap, planKernel, type Machine } from '@revenant/emulator';
-import { buildModules, nodeEngine } from '@revenant/emulator/host-node';
-import { fetchImage, readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
-
-const memoryBytes = 128 * 2 ** 20;
-const sliceInstructions = 2_000_000;
-const bootInstructions = 4_000_000_000n;
-const commandInstructions = 1_500_000_000n;
-
-/** A console on the first serial port. */
-class Shell {
-  readonly machine: Machine;
-  #unread = '';
-
-  constructor(machine: Machine) {
-    this.machine = machine;
-  }
-
-  received(byte: number): void {
-    this.#unread += String.fromCharCode(byte);
-  }
-
-  /** Runs until `pattern` has been printed; returns and forgets everything up to its end. */
-  waitFor(pattern: RegExp, instructions: bigint): string {
-    const end = this.machine.instructions + instructions;
-    for (;;) {
-      const found = pattern.exec(this.#unread);
-      if (found !== null) {
-        const upTo = found.index + found[0].length;
-        const seen = this.#unread.slice(0, upTo);
-        this.#unread = this.#unread.slice(upTo);
-        return seen;
-      }
-      const { reason } = this.machine.run({ instructions: sliceInstructions });
-      const tail = this.#unread.slice(-2000);
-      assert.ok(reason === 'limit', `the guest ended (${reason}):\n${tail}`);
-      assert.ok(this.machine.instructions < end, `${String(pattern)} did not appear:\n${tail}`);
-    }
-  }
-
-  /** Types a command; returns what it printed. */
-  type(command: string): string {
-    // The marker is put together by the shell, so that the echo of the line does not contain it.
-    const line = `${command}; echo "do""ne:$?"\n`;
-    this.machine.input({ kind: 'serial', port: 0, bytes: new TextEncoder().encode(line) });
-    const output = this.waitFor(/done:\d+\r?\n[^\n]*# /, commandInstructions);
-    assert.match(output, /done:0\r?\n/, `${command} failed:\n${output}`);
-    return output.slice(0, output.indexOf('done:')).replaceAll('\r', '');
-  }
-}
-
-async function boot(image: Image): Promise<Shell> {
-  const console: { shell?: Shell } = {};
-  const machine = await createMachine({
-    description: { memoryBytes },
-    engine: nodeEngine,
-    backends: {
-      serial: (port, byte) => {
-        if (port === 0) console.shell?.received(byte);
-      },
-    },
-  });
-  const kernel = await readImageFile(image, 'kernel');
-  const initrd = await readImageFile(image, 'initrd');
-  const { commandLine } = image.manifest;
-  const environment = { memoryMap: pcMemoryMap(memoryBytes), rsdpAddress: machine.rsdpAddress };
-  machine.boot(planKernel({ kernel, initrd, commandLine, longMode: true }, environment));
-  console.shell = new Shell(machine);
-  return console.shell;
-}
-
-async function imageOrSkip(context: TestContext, name: string): Promise<Image | undefined> {
-  try {
-    return await fetchImage(name, () => undefined);
-  } catch (error) {
-    context.skip(
-      `the image ${name} can't be made here: ${error instanceof Error ? error.message : String(error)}`,
-    );
-    return undefined;
-  }
-}
+import { buildModules } from '@revenant/emulator/host-node';
+import { boot, bootInstructions, imageOrSkip, type Shell } from './shell.ts';
 
 /** What `seq 1 n` prints. */
 const sequence = (n: number): string => Array.from({ length: n }, (_, i) => `${String(i + 1)}\n`).join('');

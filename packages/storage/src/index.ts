@@ -21,6 +21,7 @@ export * from './store/probe.ts';
 export * from './store/records.ts';
 
 export {
+  baseImageName,
   importBaseImage,
   openBaseImage,
   type BaseImageInfo,

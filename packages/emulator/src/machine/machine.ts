@@ -524,6 +524,11 @@ export class Machine {
     return this.#cpu.save();
   }
 
+  /** A device's state as a snapshot would have it; undefined when the machine has no such device. */
+  deviceState(name: string): unknown {
+    return this.#board.devices.find((device) => device.name === name)?.save();
+  }
+
   /** Changes registers, for debuggers; throws DeviceStateError for values that no processor can hold. */
   setRegisters(change: Partial<CpuState>): void {
     this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));

@@ -27,6 +27,12 @@ export interface BaseImageInfo {
   packBytes: number;
 }
 
+/** The name under which an image is stored that is known by its contents: the SHA-256 of the whole image, in hexadecimal. */
+export function baseImageName(contentHash: string): string {
+  // A name has at most 63 characters; 208 bits of the hash tell images apart as well.
+  return `sha256-${contentHash.slice(0, 52)}`;
+}
+
 export interface BaseImageOptions {
   key?: CheckpointKey | undefined;
   host?: StorageHost;
