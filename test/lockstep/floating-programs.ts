@@ -4,11 +4,9 @@
  */
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { Random } from '../native/random.ts';
-import { encode } from '../native/rows.ts';
 import type { RowInfo } from '../native/rows.ts';
 import { randomExtended, randomMemory, randomVector } from '../native/values.ts';
-import { codeAddress, dataAddress, dataBytes, finishProgram, rowsOf, stackTop } from './programs.ts';
-import type { Program } from './programs.ts';
+import { chainSequences, rowsOf, type Program } from './programs.ts';
 
 const floating = /^(F|P[A-Z]|.*(SS|SD|PS|PD)$|CVT|U?COMI|MOV(A|U|D|Q|H|L|NT|MSK)|LDMXCSR|STMXCSR|EMMS)/;
 const x87 = /^F/;
@@ -86,24 +84,8 @@ function state(random: Random): [number, Uint8Array][] {
 /** The program of a seed. */
 export function makeFloatingProgram(seed: number): Program {
   const random = new Random(seed);
-  const mode = random.chance(0.6) ? 64 : 32;
   const focus = random.pick<keyof Groups>(['x87', 'scalar', 'floating', 'strings', 'x87', 'scalar']);
-  const parts: number[][] = [];
-  for (let i = random.between(2, 12); i > 0; i--) {
-    const encoded = encode(pick(random, mode, focus), mode, BigInt(codeAddress), random);
-    if (encoded === undefined) continue;
-    const bytes = [...encoded.bytes];
-    // Half of the string instructions are repeated.
-    if (encoded.bytes.length === 1 && (bytes[0] ?? 0) >= 0xa4 && random.chance(0.6))
-      bytes.unshift(random.chance(0.8) ? 0xf3 : 0xf2);
-    parts.push(bytes);
-  }
-  const registers = Array.from({ length: 16 }, () =>
-    random.chance(0.8) ? BigInt(dataAddress + 16 * random.below(dataBytes / 16)) : random.u64(),
-  );
-  registers[1] = BigInt(random.chance(0.8) ? random.below(100) : random.below(dataBytes));
-  registers[4] = BigInt(stackTop - 64 * random.below(16));
-  const data = new Uint8Array(dataBytes);
-  randomMemory(random, data);
-  return { ...finishProgram(random, mode, parts), registers, data, state: state(random) };
+  const program = chainSequences(random, (source, mode) => pick(source, mode, focus));
+  randomMemory(random, program.data);
+  return { ...program, state: state(random) };
 }

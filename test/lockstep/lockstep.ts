@@ -1,16 +1,17 @@
 /**
  * Runs random programs in both engines and compares everything at the same instruction counts.
  *
- *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--jobs 1] [--list SEED]
+ *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--jobs 1] [--floating] [--list SEED]
  *
- * A program is a chain of eight random code sequences; --list shows the one of a seed. Exit code 1 when something differs.
+ * A program is a chain of eight random code sequences (--floating: mostly of the x87, SSE and strings); --list shows the one of a seed. Exit code 1 when something differs.
  */
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
-import { Cpu, Flag } from '../../packages/emulator/src/cpu/layout.ts';
+import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import { comparedMemory, Place, setUp } from './memory-layout.ts';
+import { makeFloatingProgram } from './floating-programs.ts';
 import { listing, makeProgram, sequencesPerProgram, type Program } from './programs.ts';
 
 const names = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rip'.split(' ');
@@ -38,9 +39,7 @@ function prepare(cpu: TestCpu, program: Program): void {
   program.registers.forEach((value, i) => {
     cpu.set(names[i] ?? '', value);
   });
-  program.xmm.forEach((value, i) => {
-    view.setBigUint64(cpu.cpu + Cpu.xmm + i * 8, value, true);
-  });
+  for (const [offset, bytes] of program.state) new Uint8Array(view.buffer).set(bytes, cpu.cpu + offset);
   cpu.flags = 2;
   cpu.set('rip', program.entry);
 }
@@ -107,12 +106,16 @@ export interface LockstepResult {
 }
 
 /** Compares the engines on the programs of seeds `first` … `first + count - 1`. */
-export async function compareEngines(first: number, count: number): Promise<LockstepResult> {
+export async function compareEngines(
+  first: number,
+  count: number,
+  make: (seed: number) => Program = makeProgram,
+): Promise<LockstepResult> {
   const interpreter = await TestCpu.create({ kind: 'interpreter' });
   const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 2 });
   const result: LockstepResult = { programs: count, sequences: 0, regions: 0, differences: [] };
   for (let seed = first; seed < first + count; seed++) {
-    const program = makeProgram(seed);
+    const program = make(seed);
     prepare(interpreter, program);
     prepare(translator, program);
     let done = 0;
@@ -133,7 +136,12 @@ export async function compareEngines(first: number, count: number): Promise<Lock
 }
 
 /** Splits the seeds among processes of this script. */
-async function compareInProcesses(first: number, count: number, jobs: number): Promise<LockstepResult> {
+async function compareInProcesses(
+  first: number,
+  count: number,
+  jobs: number,
+  options: readonly string[],
+): Promise<LockstepResult> {
   const shares = Array.from({ length: jobs }, (_, i) => {
     const from = first + Math.floor((count * i) / jobs);
     return { from, count: first + Math.floor((count * (i + 1)) / jobs) - from };
@@ -142,7 +150,14 @@ async function compareInProcesses(first: number, count: number, jobs: number): P
     shares.map(
       (share) =>
         new Promise<LockstepResult>((resolve, reject) => {
-          const words = ['--programs', String(share.count), '--seed', String(share.from), '--json'];
+          const words = [
+            '--programs',
+            String(share.count),
+            '--seed',
+            String(share.from),
+            '--json',
+            ...options,
+          ];
           const child = spawn(process.execPath, [import.meta.filename, ...words], {
             stdio: ['ignore', 'pipe', 'inherit'],
           });
@@ -171,20 +186,26 @@ async function main(): Promise<void> {
       programs: { type: 'string', default: '10000' },
       seed: { type: 'string', default: '1' },
       jobs: { type: 'string', default: '1' },
+      floating: { type: 'boolean', default: false },
       list: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
+  const make = values.floating ? makeFloatingProgram : makeProgram;
   if (values.list !== undefined) {
-    console.log(listing(makeProgram(Number(values.list))));
+    console.log(listing(make(Number(values.list))));
     return;
   }
-  const compare =
-    values.jobs === '1'
-      ? compareEngines
-      : (first: number, count: number) => compareInProcesses(first, count, Number(values.jobs));
+  const [first, count, jobs] = [values.seed, values.programs, values.jobs].map(Number) as [
+    number,
+    number,
+    number,
+  ];
   const began = performance.now();
-  const result = await compare(Number(values.seed), Number(values.programs));
+  const result =
+    jobs === 1
+      ? await compareEngines(first, count, make)
+      : await compareInProcesses(first, count, jobs, values.floating ? ['--floating'] : []);
   process.exitCode = result.differences.length === 0 ? 0 : 1;
   if (values.json) {
     console.log(JSON.stringify(result));

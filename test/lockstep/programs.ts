@@ -3,6 +3,7 @@
  * and of the snippets. An exception goes on with the next sequence.
  */
 import { disassembleOne } from '@revenant/emulator';
+import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { decode } from '../../packages/emulator/src/disassembler/decode.ts';
 import type { Mode } from '../native/case.ts';
 import { whyExcluded } from '../native/generate.ts';
@@ -17,7 +18,7 @@ const functionCount = 8;
 
 const controlRows =
   /^(J|CALL|RET|LOOP|INT|IRET|SYSCALL|SYSENTER|SYSRET|SYSEXIT|HLT|UD|LEAVE|ENTER|BOUND|ICEBP)/;
-const rowsOf: Record<ProgramMode, RowInfo[]> = { 32: usable(32), 64: usable(64) };
+export const rowsOf: Record<ProgramMode, RowInfo[]> = { 32: usable(32), 64: usable(64) };
 const snippetWeight = snippets.reduce((sum, [weight]) => sum + weight, 0);
 
 function usable(mode: Mode): RowInfo[] {
@@ -38,12 +39,17 @@ export interface Program {
   data: Uint8Array;
   controlWords: Uint8Array;
   registers: bigint[];
-  xmm: bigint[];
+  /** What else the vCPU block holds in the beginning: offsets and bytes. */
+  state: readonly (readonly [number, Uint8Array])[];
   /** Where each sequence begins; one more behind the last: a loop without end. */
   starts: number[];
   /** Instruction counts at which the engines are compared, ascending. */
   stops: number[];
 }
+
+/** Chooses the row of the next instruction. */
+export type PickRow = (random: Random, mode: ProgramMode) => RowInfo;
+const anyRow: PickRow = (random, mode) => random.pick(rowsOf[mode]);
 
 /** A memory operand that has a chance to hit memory: no index, no far displacement. Others now and then. */
 function likely(bytes: Uint8Array, mode: ProgramMode, random: Random): boolean {
@@ -53,8 +59,8 @@ function likely(bytes: Uint8Array, mode: ProgramMode, random: Random): boolean {
   return (near && memory.base !== undefined && memory.index === undefined) || random.chance(0.03);
 }
 
-function randomInstruction(a: Assembly, random: Random): void {
-  const row = random.pick(rowsOf[a.mode]);
+function randomInstruction(a: Assembly, random: Random, pick: PickRow): void {
+  const row = pick(random, a.mode);
   for (let tries = 0; tries < 8; tries++) {
     const encoded = encode(row, a.mode, BigInt(a.here), random);
     if (encoded === undefined || !likely(encoded.bytes, a.mode, random)) continue;
@@ -74,7 +80,7 @@ function randomSnippet(a: Assembly, random: Random, functions: readonly number[]
 }
 
 /** Instructions, some of them jumped over. */
-function body(a: Assembly, random: Random, count: number, functions: readonly number[]): void {
+function body(a: Assembly, random: Random, count: number, functions: readonly number[], pick: PickRow): void {
   const open: { until: number; close: () => void }[] = [];
   for (let i = 0; i < count; i++) {
     for (let n = open.length - 1; n >= 0; n--)
@@ -84,7 +90,7 @@ function body(a: Assembly, random: Random, count: number, functions: readonly nu
       a.emit(0x0f, 0x80 | random.below(16));
       open.push({ until: i + random.between(1, 4), close: a.forward(4) });
     } else if (kind < 0.4 && functions.length > 0) randomSnippet(a, random, functions);
-    else randomInstruction(a, random);
+    else randomInstruction(a, random, pick);
   }
   open.forEach(({ close }) => close());
 }
@@ -105,7 +111,7 @@ function makeFunctions(mode: ProgramMode, random: Random): { bytes: Uint8Array; 
     const offset = i === functionCount - 1 ? 4096 - random.between(1, 10) : i * 512 + random.below(64);
     for (const page of offset < 4000 ? [0, 4096] : [0]) {
       const a = new Assembly(mode, Place.functions + page + offset);
-      body(a, random, random.between(1, 4), []);
+      body(a, random, random.between(1, 4), [], anyRow);
       a.emit(0xc3);
       bytes.set(a.bytes.slice(0, bytes.length - page - offset), page + offset);
     }
@@ -118,6 +124,7 @@ function sequence(
   a: Assembly,
   random: Random,
   functions: readonly number[],
+  pick: PickRow,
 ): { fix: (next: number) => void } {
   // mov [nextCell], next; patched when the next one is known
   a.absolute([0xc7], 0, Place.nextCell);
@@ -128,7 +135,7 @@ function sequence(
   for (const register of [0, 1, 2, 3, 5, 6, 7])
     if (random.chance(0.5)) a.load(register, random.chance(0.7) ? address(random) : random.below(16));
   const loop = a.here;
-  body(a, random, random.between(2, 12), functions);
+  body(a, random, random.between(2, 12), functions, pick);
   a.absolute([0xff], 1, Place.counterCell); // dec
   a.emit(0x0f, 0x85);
   const back = loop - (a.here + 4);
@@ -161,7 +168,11 @@ function controlWords(random: Random): Uint8Array {
 
 /** The program of a seed. */
 export function makeProgram(seed: number): Program {
-  const random = new Random(seed);
+  return chainSequences(new Random(seed), anyRow);
+}
+
+/** A program of sequences whose instructions `pick` chooses. */
+export function chainSequences(random: Random, pick: PickRow): Program {
   const mode: ProgramMode = random.chance(0.6) ? 64 : 32;
   const functions = makeFunctions(mode, random);
   const a = new Assembly(mode, Place.code + random.below(4096));
@@ -170,7 +181,7 @@ export function makeProgram(seed: number): Program {
   for (let i = 0; i < sequencesPerProgram; i++) {
     fix?.(a.here);
     starts.push(a.here);
-    ({ fix } = sequence(a, random, functions.starts));
+    ({ fix } = sequence(a, random, functions.starts, pick));
   }
   fix?.(a.here);
   starts.push(a.here);
@@ -188,7 +199,7 @@ export function makeProgram(seed: number): Program {
     ...{ mode, entry: starts[0] ?? 0, code: Uint8Array.from(a.bytes), functions: functions.bytes, data },
     ...{ controlWords: controlWords(random), starts },
     registers: mode === 64 ? values : values.map((value) => BigInt.asUintN(32, value)),
-    xmm: Array.from({ length: 32 }, () => random.u64()),
+    state: [[Cpu.xmm, new Uint8Array(BigUint64Array.from({ length: 32 }, () => random.u64()).buffer)]],
     stops: [...new Set([random.between(1, 400), random.between(200, 2000), 5000])].sort((x, y) => x - y),
   };
 }

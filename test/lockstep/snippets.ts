@@ -1,5 +1,5 @@
 /** Pieces of random programs beyond single instructions: each is machine code for one mode, at a known address. */
-import { Random } from '../native/random.ts';
+import type { Random } from '../native/random.ts';
 import { aliasEntry, little, Place, type ProgramMode } from './memory-layout.ts';
 
 /** Machine code under construction. Absolute addresses fit into 31 bits. */
