@@ -27,6 +27,14 @@ export {
   type BaseImageInfo,
   type BaseImageOptions,
 } from './checkpoint/base-image.ts';
+export {
+  PageClient,
+  pageChannelMemory,
+  PageServer,
+  type PageChannelEnds,
+  type PageServerOptions,
+  type ServedPages,
+} from './checkpoint/page-channel.ts';
 export { snapshotHash } from './checkpoint/content-hash.ts';
 export { exportCheckpointFile, importCheckpointFile, type ExportProgress } from './checkpoint/export.ts';
 export type { Refusal } from './checkpoint/find.ts';
