@@ -6,7 +6,7 @@ import type { HashFactory } from '../machine/hash.ts';
 import { compileRegion, loadEngineModules } from './modules.ts';
 
 /** An engine factory with the modules that build.ts made. */
-export function makeNodeEngine(options: { kind?: EngineKind } = {}): EngineFactory {
+export function makeNodeEngine(options: { kind?: EngineKind; hotThreshold?: number } = {}): EngineFactory {
   return ({ memory, host }) =>
     createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });
 }
