@@ -239,6 +239,7 @@ class Follower implements ConsoleFollower {
   readonly #heard: (bytes: Uint8Array, epoch: number) => void;
   readonly #find: () => Promise<string | undefined>;
   #socket: WebSocket | undefined;
+  #leaving: WebSocket | undefined;
   #epoch = 0;
   #bytes = 0;
   #closed = false;
@@ -274,9 +275,14 @@ class Follower implements ConsoleFollower {
     }
   }
 
-  /** A new node's socket takes the place of the old one, which may be of a frozen process and never close. */
+  /**
+   * A new node's socket takes the place of the old one. While a guest is moved, its last words still come by the old one,
+   * which stays until the new one has spoken; it may also be of a frozen process and never close.
+   */
   #attach(url: string): void {
-    this.#socket?.terminate();
+    this.#leaving?.terminate();
+    const leaving = this.#socket;
+    this.#leaving = leaving;
     const socket = new WebSocket(url, { handshakeTimeout: REQUEST_MS });
     this.#socket = socket;
     let skip = this.#bytes;
@@ -291,6 +297,7 @@ class Follower implements ConsoleFollower {
         this.#epoch = epoch;
         this.#bytes = 0;
         skip = 0;
+        if (this.#socket === socket) leaving?.terminate();
       }
       // Attached again within one epoch: what is kept there was heard before.
       const fresh = bytes.subarray(Math.min(skip, bytes.length));
@@ -308,6 +315,7 @@ class Follower implements ConsoleFollower {
 
   close(): void {
     this.#closed = true;
+    this.#leaving?.terminate();
     this.#socket?.terminate();
   }
 
