@@ -5,6 +5,7 @@
 import { Cpu, ExitReason, Machine, Region } from '../cpu/layout.ts';
 import { instructionTable } from '../cpu/table/index.ts';
 import { Translator } from '../translator/translator.ts';
+import type { RegionInfo } from '../translator/observe.ts';
 
 /** Binaries made by build.ts. */
 export interface EngineModules {
@@ -57,6 +58,8 @@ export interface EngineOptions {
   hotThreshold?: number;
   /** See TranslatorOptions. */
   compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** See TranslatorOptions. */
+  onRegion?: (info: RegionInfo) => void;
 }
 
 export interface WasmEngine {
@@ -117,6 +120,7 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
         core: core.exports as never,
         rows: instructionTable,
         ...(options.compileRegion === undefined ? {} : { compileRegion: options.compileRegion }),
+        ...(options.onRegion === undefined ? {} : { onRegion: options.onRegion }),
       })
     : undefined;
   const run = (cpu: number): number => {

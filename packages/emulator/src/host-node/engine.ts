@@ -1,12 +1,14 @@
 /** The processor engine and the hash of a Node host, as backends for createMachine. */
 import { createHash } from 'node:crypto';
-import { createEngine, type EngineKind } from '../engine/engine.ts';
+import { createEngine, type EngineOptions } from '../engine/engine.ts';
 import type { EngineFactory } from '../machine/engine-interface.ts';
 import type { HashFactory } from '../machine/hash.ts';
 import { compileRegion, loadEngineModules } from './modules.ts';
 
 /** An engine factory with the modules that build.ts made. */
-export function makeNodeEngine(options: { kind?: EngineKind; hotThreshold?: number } = {}): EngineFactory {
+export function makeNodeEngine(
+  options: Pick<EngineOptions, 'kind' | 'hotThreshold' | 'onRegion'> = {},
+): EngineFactory {
   return ({ memory, host }) =>
     createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });
 }

@@ -11,6 +11,7 @@ import type { Row } from '../cpu/table/row.ts';
 import { readBlock } from './decoded.ts';
 import type { DecodedBlock } from './decoded.ts';
 import { lazyImports } from './imports.ts';
+import { describeRegion, type RegionInfo } from './observe.ts';
 import { RegionEmitter, successors } from './region.ts';
 import type { RegionGraph } from './region.ts';
 import type { Edge } from './scopes.ts';
@@ -34,6 +35,8 @@ export interface TranslatorOptions {
   rows: readonly Row[];
   /** How a host compiles regions: short compile time counts, hot ones are compiled again by the engine's optimizer. */
   compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Called for each region that was made; its function then has a name for profilers. */
+  onRegion?: (info: RegionInfo) => void;
 }
 
 export class Translator {
@@ -125,11 +128,15 @@ export class Translator {
     const { writer, emitter } = first.emitter.callouts > 0 ? this.emit(graph, first.emitter.used) : first;
     const bytes = writer.toBytes();
     this.modules++;
-    this.statistics.regions++;
     this.statistics.bytes += bytes.length;
     this.statistics.callouts += emitter.callouts;
     for (const block of graph.blocks) this.statistics.instructions += block.instructions.length;
-    const { memory, handlers, core, compileRegion = defaultCompile } = this.options;
+    const { memory, handlers, core, onRegion, compileRegion = defaultCompile } = this.options;
+    const name = this.regionName();
+    this.statistics.regions++;
+    onRegion?.(
+      describeRegion(this.view, graph.blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
+    );
     return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
   }
 
@@ -153,6 +160,12 @@ export class Translator {
     );
     emitter.emit();
     writer.export('region', 'function', ref.index);
+    if (this.options.onRegion !== undefined) writer.nameFunction(ref, this.regionName());
     return { writer, emitter };
+  }
+
+  /** Of the region that is being made. */
+  private regionName(): string {
+    return `region ${this.statistics.regions}`;
   }
 }

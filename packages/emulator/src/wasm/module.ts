@@ -21,6 +21,7 @@ export class ModuleWriter {
   private ownIndexUsed = false;
   private ownTable: Limits | undefined;
   private readonly elements: { offset: number; functions: readonly FunctionRef[] }[] = [];
+  private readonly names: { ref: FunctionRef; name: string }[] = [];
   private readonly data: { address: number; bytes: Uint8Array }[] = [];
 
   typeIndex(type: FunctionType): number {
@@ -117,6 +118,11 @@ export class ModuleWriter {
     this.elements.push({ offset, functions });
   }
 
+  /** What debuggers and profilers call the function. */
+  nameFunction(ref: FunctionRef, name: string): void {
+    this.names.push({ ref, name });
+  }
+
   dataSegment(address: number, bytes: Uint8Array): void {
     this.data.push({ address, bytes });
   }
@@ -187,6 +193,25 @@ export class ModuleWriter {
         body.raw(bytes);
       }
     });
+    if (this.names.length > 0) this.writeNames(out);
     return out.view().slice();
+  }
+
+  /** The custom section "name", function names only (core specification, appendix 7.4.1). */
+  private writeNames(out: Bytes): void {
+    const map = new Bytes();
+    map.u32(this.names.length);
+    for (const { ref, name } of this.names.toSorted((a, b) => a.ref.index - b.ref.index)) {
+      map.u32(ref.index);
+      map.name(name);
+    }
+    const body = new Bytes();
+    body.name('name');
+    body.u8(1);
+    body.u32(map.length);
+    body.append(map);
+    out.u8(0);
+    out.u32(body.length);
+    out.append(body);
   }
 }
