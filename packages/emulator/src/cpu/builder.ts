@@ -18,7 +18,7 @@
  */
 import type { Code, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
-import type { Expr, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
+import type { Expr, F32, F64, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
 import { callExpr } from '../wasm/code.ts';
 import type { FunctionRef } from '../wasm/code.ts';
 import type { CoreFunctionName } from './core-functions.ts';
@@ -89,6 +89,60 @@ export abstract class InstructionBuilder {
   abstract registerAddress(index: number): I32;
   /** Number of the register operand (segment, control, debug, x87 STi). */
   abstract registerNumber(index: number): I32;
+
+  // ---- XMM register operands ----
+
+  /** The whole register, whatever its width in the row. */
+  readVectorRegister(index: number): V128 {
+    return this.let(x.load('v128', 16, this.registerAddress(index)));
+  }
+
+  writeVectorRegister(index: number, value: V128): void {
+    this.code.store(16, this.registerAddress(index), value);
+  }
+
+  /** Lane `lane` of `bytes` bytes (4 as i32, 8 as i64). */
+  readLane(index: number, bytes: 4 | 8, lane: number): Int {
+    const at = this.registerAddress(index);
+    return this.let(
+      (bytes === 8 ? x.load('i64', 8, at, lane * 8) : x.load('i32', 4, at, lane * 4)) as Expr<'i32' | 'i64'>,
+    ) as Int;
+  }
+
+  /** Writes one lane, the others stay. */
+  writeLane(index: number, bytes: 4 | 8, lane: number, value: Int): void {
+    this.code.store(bytes, this.registerAddress(index), value, lane * bytes);
+  }
+
+  /** A register or memory operand of 4 or 8 bytes as a floating-point number. */
+  readFloat(index: number, bytes: 4 | 8): F32 | F64 {
+    const bits = this.read(index);
+    return this.let(
+      (bytes === 4 ? x.f32OfBits(bits as I32) : x.f64OfBits(bits as I64)) as Expr<'f32' | 'f64'>,
+    ) as F32 | F64;
+  }
+
+  /** Writes the low lane of a register operand. */
+  writeFloat(index: number, value: F32 | F64): void {
+    this.code.store(value.type === 'f32' ? 4 : 8, this.registerAddress(index), value);
+  }
+
+  /** XMM0, the implicit operand of a few instructions. */
+  readVector0(): V128 {
+    return this.field('v128', Cpu.xmm, 16);
+  }
+
+  writeVector0(value: V128): void {
+    this.setField(Cpu.xmm, value, 16);
+  }
+
+  /**
+   * Runs `trap`, which does not come back, when `condition` holds. `key` names a condition that stays false from one
+   * instruction to the next as long as nothing but translated code runs.
+   */
+  guard(_key: string, condition: () => I32, trap: () => void): void {
+    this.if(condition(), trap);
+  }
 
   // ---- memory by linear address ----
 

@@ -16,6 +16,7 @@ import { nestScopes } from './scopes.ts';
 import type { Edge, Scope } from './scopes.ts';
 import { NotTranslatable, TranslatorBuilder } from './translator-builder.ts';
 import type { RegionState } from './translator-builder.ts';
+import { StraightLine } from './straight-line.ts';
 
 export interface RegionGraph {
   /** In reverse postorder; the first is the entry. */
@@ -82,15 +83,18 @@ export class RegionEmitter {
 
   constructor(
     options: RegionOptions,
-    known: RegionState['used'] = { registers: 0, written: 0, flags: false },
+    known: RegionState['used'] = { registers: 0, written: 0, flags: false, vectors: 0, vectorsWritten: 0 },
   ) {
     const { code } = options;
     this.code = code;
     this.graph = options.graph;
     this.functions = options.functions;
     this.handlerTypeIndex = options.handlerTypeIndex;
+    const cpu = code.param('i32', 0);
     this.state = {
-      cpu: code.param('i32', 0),
+      cpu,
+      xmm: Array.from({ length: 16 }, () => code.local('v128')),
+      straight: new StraightLine(code, cpu),
       gpr: Array.from({ length: 16 }, () => code.local('i64')),
       flagResult: code.local('i64'),
       flagAux: code.local('i32'),
@@ -154,6 +158,10 @@ export class RegionEmitter {
       if ((state.used.registers & (1 << n)) !== 0)
         code.set(local, x.load('i64', 8, state.cpu, Cpu.gpr + n * 8));
     });
+    state.xmm.forEach((local, n) => {
+      if ((state.used.vectors & (1 << n)) !== 0)
+        code.set(local, x.load('v128', 16, state.cpu, Cpu.xmm + n * 16));
+    });
     if (!state.used.flags) return;
     code.set(state.flagResult, x.load('i64', 8, state.cpu, Cpu.flagResult));
     code.set(state.flagAux, x.load('i32', 4, state.cpu, Cpu.flagAux));
@@ -164,6 +172,9 @@ export class RegionEmitter {
     code.store(8, state.cpu, this.remaining, Cpu.remaining);
     state.gpr.forEach((local, n) => {
       if ((state.used.written & (1 << n)) !== 0) code.store(8, state.cpu, local, Cpu.gpr + n * 8);
+    });
+    state.xmm.forEach((local, n) => {
+      if ((state.used.vectorsWritten & (1 << n)) !== 0) code.store(16, state.cpu, local, Cpu.xmm + n * 16);
     });
     if (!state.used.flags) return;
     code.store(8, state.cpu, state.flagResult, Cpu.flagResult);
@@ -192,6 +203,7 @@ export class RegionEmitter {
 
   private emitBlock(block: DecodedBlock): void {
     const { code } = this;
+    this.state.straight.forget();
     code.set(this.remaining, x.sub(this.remaining, this.paidBy(block)));
     code.if(x.ltS(this.remaining, 0), () => {
       code.set(this.remaining, x.add(this.remaining, this.paidBy(block)));
@@ -250,6 +262,7 @@ export class RegionEmitter {
   private emitCallout(instruction: DecodedInstruction): void {
     const { code, state } = this;
     this.callouts++;
+    this.state.straight.forget();
     this.flush();
     code.store(4, state.cpu, x.i32(instruction.record), Cpu.calloutRecord);
     const slot = x.load('i32', 2, x.i32(instruction.record), Record.handler);

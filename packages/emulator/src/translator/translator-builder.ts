@@ -6,7 +6,7 @@
 import { callExpr } from '../wasm/code.ts';
 import type { Code, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
-import type { Expr, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
+import type { Expr, F32, F64, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
 import { InstructionBuilder } from '../cpu/builder.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
 import { flagFunctions, floatingPointUnit, pureFunctions, trapFunctions } from '../cpu/core-functions.ts';
@@ -15,6 +15,7 @@ import { Cpu, ModeKey, Segment, SegmentField, Tlb, segmentBytes } from '../cpu/l
 import { Form, memoryOperandIndex } from '../cpu/table/row.ts';
 import type { OperandSpec } from '../cpu/table/row.ts';
 import type { DecodedInstruction } from './decoded.ts';
+import type { StraightLine } from './straight-line.ts';
 
 /** Thrown while a semantic is emitted: this instruction must be executed by its interpreter handler. */
 export class NotTranslatable extends Error {
@@ -30,8 +31,10 @@ export interface RegionState {
   ripPage: Local<'i64'>;
   tlbRead: Local<'i32'>;
   tlbWrite: Local<'i32'>;
-  /** Notes that a general register is read or written (bit number). */
-  used: { registers: number; written: number; flags: boolean };
+  xmm: readonly Local<'v128'>[];
+  straight: StraightLine;
+  /** Notes that a general or XMM register is read or written (bit number). */
+  used: { registers: number; written: number; flags: boolean; vectors: number; vectorsWritten: number };
 }
 
 /** Where control can go from an instruction. */
@@ -45,6 +48,9 @@ export interface RegionExits {
 }
 
 const gprEnd = Cpu.gpr + 16 * 8;
+const xmmEnd = Cpu.xmm + 16 * 16;
+const xmmNumber = (offset: number): number | undefined =>
+  offset >= Cpu.xmm && offset < xmmEnd ? (offset - Cpu.xmm) >> 4 : undefined;
 
 export class TranslatorBuilder extends InstructionBuilder {
   readonly isMemory: boolean;
@@ -75,6 +81,7 @@ export class TranslatorBuilder extends InstructionBuilder {
     this.instruction = instruction;
     this.isMemory = instruction.form !== Form.register;
     this.memoryIndex = memoryOperandIndex(instruction.row);
+    state.straight.begin();
     if (instruction.form === Form.segmented) throw new NotTranslatable('segment limits');
   }
 
@@ -120,7 +127,7 @@ export class TranslatorBuilder extends InstructionBuilder {
       const value = this.readRegister(offset >> 3, width, (offset & 7) === 1);
       return this.code.variable((type === 'i64' ? this.unsigned64(value) : value) as unknown as Expr<T>);
     }
-    return super.field(type, offset, bytes);
+    return (this.state.straight.field(offset) as Expr<T> | undefined) ?? super.field(type, offset, bytes);
   }
 
   override setField(offset: number, value: Expr, bytes = value.type === 'i64' ? 8 : 4): void {
@@ -130,6 +137,70 @@ export class TranslatorBuilder extends InstructionBuilder {
       return;
     }
     super.setField(offset, value, bytes);
+    this.state.straight.stored(offset);
+  }
+
+  // ---- XMM registers ----
+
+  private vectorLocal(number: number, written: boolean): Local<'v128'> {
+    const { used } = this.state;
+    used.vectors |= 1 << number;
+    if (written) used.vectorsWritten |= 1 << number;
+    return this.state.xmm[number] as Local<'v128'>;
+  }
+
+  private vectorOperand(index: number, written: boolean): Local<'v128'> {
+    const number = xmmNumber(this.registerOffset(index));
+    if (number === undefined) throw new NotTranslatable('no XMM register');
+    return this.vectorLocal(number, written);
+  }
+
+  override readVectorRegister(index: number): V128 {
+    return this.code.variable(this.vectorOperand(index, false));
+  }
+
+  override writeVectorRegister(index: number, value: V128): void {
+    this.code.set(this.vectorOperand(index, true), value);
+  }
+
+  override readLane(index: number, bytes: 4 | 8, lane: number): Int {
+    const vector = this.vectorOperand(index, false);
+    return this.let(
+      (bytes === 8 ? x.simd('i64', 29, [vector], [lane]) : x.simd('i32', 27, [vector], [lane])) as Expr<
+        'i32' | 'i64'
+      >,
+    ) as Int;
+  }
+
+  override writeLane(index: number, bytes: 4 | 8, lane: number, value: Int): void {
+    const vector = this.vectorOperand(index, true);
+    this.code.set(vector, x.simd('v128', bytes === 8 ? 30 : 28, [vector, value], [lane]));
+  }
+
+  override readFloat(index: number, bytes: 4 | 8): F32 | F64 {
+    if (this.isMemoryOperand(index)) return super.readFloat(index, bytes);
+    const vector = this.vectorOperand(index, false);
+    return bytes === 8
+      ? this.let(x.simd<'f64'>('f64', 33, [vector], [0]))
+      : this.let(x.simd<'f32'>('f32', 31, [vector], [0]));
+  }
+
+  override writeFloat(index: number, value: F32 | F64): void {
+    const vector = this.vectorOperand(index, true);
+    this.code.set(vector, x.simd('v128', value.type === 'f64' ? 34 : 32, [vector, value], [0]));
+  }
+
+  override readVector0(): V128 {
+    return this.code.variable(this.vectorLocal(0, false));
+  }
+
+  override writeVector0(value: V128): void {
+    this.code.set(this.vectorLocal(0, true), value);
+  }
+
+  override guard(key: string, condition: () => I32, trap: () => void): void {
+    if (this.state.straight.hasPassed(key)) return;
+    super.guard(key, condition, trap);
   }
 
   private spec(index: number): OperandSpec {
@@ -154,7 +225,8 @@ export class TranslatorBuilder extends InstructionBuilder {
 
   registerAddress(index: number): I32 {
     const offset = this.registerOffset(index);
-    if (offset < gprEnd) throw new NotTranslatable('a general register by address');
+    if (offset < gprEnd || xmmNumber(offset) !== undefined)
+      throw new NotTranslatable('a register of the region by address');
     return x.add(this.state.cpu, offset);
   }
 
@@ -179,6 +251,7 @@ export class TranslatorBuilder extends InstructionBuilder {
     if (spec.place === 'fixed' && spec.text === '1') return x.i32(1);
     if (this.isMemoryOperand(index)) return this.loadLinear(this.operandAddress(bytes), bytes);
     const offset = this.registerOffset(index);
+    if (xmmNumber(offset) !== undefined) return this.lowLane(index, bytes);
     if (offset >= gprEnd)
       return this.let(
         bytes === 8
@@ -189,6 +262,13 @@ export class TranslatorBuilder extends InstructionBuilder {
     return this.code.variable(
       this.readRegister(offset >> 3, bytes, (offset & 7) === 1) as Expr<'i32' | 'i64'>,
     ) as Int;
+  }
+
+  private lowLane(index: number, bytes: number): Int {
+    if (bytes === 8 || bytes === 4) return this.readLane(index, bytes, 0);
+    // i16x8.extract_lane_u
+    if (bytes === 2) return this.let(x.simd('i32', 25, [this.vectorOperand(index, false)], [0]));
+    throw new NotTranslatable('a byte of an XMM register');
   }
 
   modify(index: number): Int {
@@ -211,11 +291,12 @@ export class TranslatorBuilder extends InstructionBuilder {
     }
     const offset = this.registerOffset(index);
     if (offset < gprEnd) this.writeRegister(offset >> 3, bytes, (offset & 7) === 1, value);
+    else if (xmmNumber(offset) !== undefined) this.writeLane(index, bytes === 8 ? 8 : 4, 0, value);
     else this.code.store(bytes, this.state.cpu, value, offset);
   }
 
   readVector(index: number): V128 {
-    if (!this.isMemoryOperand(index)) return this.let(x.load('v128', 16, this.registerAddress(index)));
+    if (!this.isMemoryOperand(index)) return this.readVectorRegister(index);
     const la = this.operandAddress(16);
     this.requireAlignment(la);
     return this.let(x.load('v128', 16, this.host(la, 16, this.state.tlbRead)));
@@ -223,7 +304,7 @@ export class TranslatorBuilder extends InstructionBuilder {
 
   writeVector(index: number, value: V128): void {
     if (!this.isMemoryOperand(index)) {
-      this.code.store(16, this.registerAddress(index), value);
+      this.writeVectorRegister(index, value);
       return;
     }
     const bound = this.let(value);
@@ -390,12 +471,17 @@ export class TranslatorBuilder extends InstructionBuilder {
 
   /** Core functions of the unit raise nothing then; else the interpreter executes the instruction. */
   private requireMasked(unit: 'sse' | 'x87'): void {
+    if (this.state.straight.hasPassed(`${unit} masked`)) return;
     const masks = unit === 'sse' ? 0x1f80 : 0x3f;
-    const control = super.field('i32', unit === 'sse' ? Cpu.mxcsr : Cpu.fcw);
+    const control = this.field('i32', unit === 'sse' ? Cpu.mxcsr : Cpu.fcw);
     this.bailIf(x.ne(x.and(control, masks), masks));
   }
 
   private afterStateFunction(name: CoreFunctionName): void {
+    const { straight } = this.state;
+    if (name.startsWith('sse')) straight.changed(Cpu.mxcsr);
+    else straight.changed(Cpu.fsw, Cpu.fcw);
+    if (name === 'x87LoadControl' || name === 'x87Initialize') straight.forgetChecks();
     if (!flagFunctions.has(name)) return;
     this.setFlagResult(x.load('i64', 8, this.state.cpu, Cpu.flagResult));
     this.setFlagAux(x.load('i32', 4, this.state.cpu, Cpu.flagAux));

@@ -77,7 +77,7 @@ export class Code {
 
   /** Evaluates `expr` now; the result can be used any number of times. Constants stay constants. */
   let<T extends WasmType>(expr: Expr<T>): Expr<T> {
-    if (expr.constant !== undefined || 'index' in expr) return expr;
+    if (expr.constant !== undefined || expr.vectorConstant !== undefined || 'index' in expr) return expr;
     const local = this.local(expr.type);
     this.set(local, expr);
     return local;
@@ -117,7 +117,17 @@ export class Code {
     emitCall(this.bytes, target, args);
   }
 
+  /** How many blocks, loops and arms of `if` are open. */
+  get nesting(): number {
+    return this.depth;
+  }
+
   if(condition: I32, then: () => void, otherwise?: () => void): void {
+    if (condition.constant !== undefined) {
+      if (condition.constant !== 0n) then();
+      else otherwise?.();
+      return;
+    }
     condition.emit(this.bytes);
     this.bytes.raw([0x04, emptyBlock]);
     this.depth++;

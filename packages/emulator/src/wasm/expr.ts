@@ -10,6 +10,8 @@ export type WasmType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 export interface Expr<T extends WasmType = WasmType> {
   readonly type: T;
   readonly constant?: bigint | undefined;
+  /** The 16 bytes of a v128 constant. */
+  readonly vectorConstant?: readonly number[] | undefined;
   emit(out: Bytes): void;
 }
 export type I32 = Expr<'i32'>;
@@ -130,9 +132,18 @@ function binary(name: string, opcodes: Opcodes, fold?: Fold, identity: Identity 
     return node(a.type, opcodeFor(a.type, opcodes, name), [a, b]);
   };
 }
-function compare(name: string, opcodes: Opcodes) {
-  return (a: Expr, operand: Operand): I32 =>
-    node('i32', opcodeFor(a.type, opcodes, name), [a, coerce(a.type, operand)]);
+type Predicate = (a: bigint, b: bigint) => boolean;
+/** `holds` folds constants, which it gets as unsigned numbers when `unsigned`. */
+function compare(name: string, opcodes: Opcodes, holds?: Predicate, unsigned = false) {
+  return (a: Expr, operand: Operand): I32 => {
+    const b = coerce(a.type, operand);
+    if (holds !== undefined && a.constant !== undefined && b.constant !== undefined) {
+      const bits = a.type === 'i32' ? 32 : 64;
+      const value = (n: bigint): bigint => (unsigned ? BigInt.asUintN(bits, n) : n);
+      return i32(holds(value(a.constant), value(b.constant)) ? 1 : 0);
+    }
+    return node('i32', opcodeFor(a.type, opcodes, name), [a, b]);
+  };
 }
 function unary(name: string, opcodes: Opcodes) {
   return <T extends WasmType>(a: Expr<T>): Expr<T> => node(a.type, opcodeFor(a.type, opcodes, name), [a]);
@@ -161,16 +172,16 @@ export const rotl = binary('rotl', [0x77, 0x89, 0, 0]);
 export const rotr = binary('rotr', [0x78, 0x8a, 0, 0]);
 export const min = binary('min', [0, 0, 0x96, 0xa4]);
 export const max = binary('max', [0, 0, 0x97, 0xa5]);
-export const eq = compare('eq', [0x46, 0x51, 0x5b, 0x61]);
-export const ne = compare('ne', [0x47, 0x52, 0x5c, 0x62]);
-export const ltS = compare('ltS', [0x48, 0x53, 0, 0]);
-export const ltU = compare('ltU', [0x49, 0x54, 0, 0]);
-export const gtS = compare('gtS', [0x4a, 0x55, 0, 0]);
-export const gtU = compare('gtU', [0x4b, 0x56, 0, 0]);
-export const leS = compare('leS', [0x4c, 0x57, 0, 0]);
-export const leU = compare('leU', [0x4d, 0x58, 0, 0]);
-export const geS = compare('geS', [0x4e, 0x59, 0, 0]);
-export const geU = compare('geU', [0x4f, 0x5a, 0, 0]);
+export const eq = compare('eq', [0x46, 0x51, 0x5b, 0x61], (a, b) => a === b);
+export const ne = compare('ne', [0x47, 0x52, 0x5c, 0x62], (a, b) => a !== b);
+export const ltS = compare('ltS', [0x48, 0x53, 0, 0], (a, b) => a < b);
+export const ltU = compare('ltU', [0x49, 0x54, 0, 0], (a, b) => a < b, true);
+export const gtS = compare('gtS', [0x4a, 0x55, 0, 0], (a, b) => a > b);
+export const gtU = compare('gtU', [0x4b, 0x56, 0, 0], (a, b) => a > b, true);
+export const leS = compare('leS', [0x4c, 0x57, 0, 0], (a, b) => a <= b);
+export const leU = compare('leU', [0x4d, 0x58, 0, 0], (a, b) => a <= b, true);
+export const geS = compare('geS', [0x4e, 0x59, 0, 0], (a, b) => a >= b);
+export const geU = compare('geU', [0x4f, 0x5a, 0, 0], (a, b) => a >= b, true);
 export const lt = compare('lt', [0, 0, 0x5d, 0x63]);
 export const gt = compare('gt', [0, 0, 0x5e, 0x64]);
 export const le = compare('le', [0, 0, 0x5f, 0x65]);
@@ -205,6 +216,7 @@ export const f64OfBits = (a: I64): F64 => node('f64', 0xbf, [a]);
 /** `condition ? a : b`, both evaluated. */
 export function select<T extends WasmType>(condition: I32, a: Expr<T>, operand: Operand): Expr<T> {
   const b = coerce(a.type, operand);
+  if (condition.constant !== undefined) return condition.constant === 0n ? b : a;
   return {
     type: a.type,
     emit(out) {
@@ -282,4 +294,7 @@ export function simd<T extends WasmType>(
 }
 
 /** A v128 constant from 16 bytes. */
-export const v128 = (bytes: readonly number[]): V128 => simd('v128', 12, [], bytes);
+export const v128 = (bytes: readonly number[]): V128 => ({
+  ...simd('v128', 12, [], bytes),
+  vectorConstant: bytes,
+});

@@ -25,14 +25,28 @@ export const binary = (opcode: number, a: V128, c: V128): V128 => x.simd('v128',
 /** i8x16.shuffle: bytes 0-15 are those of a, 16-31 those of c. */
 export const shuffle = (a: V128, c: V128, lanes: readonly number[]): V128 =>
   x.simd('v128', 13, [a, c], lanes);
-export const swizzle = (a: V128, indices: V128): V128 => x.simd('v128', 14, [a, indices]);
+/** Bytes of a by index; indices from 16 on give 0. Constant indices make a shuffle. */
+export const swizzle = (a: V128, indices: V128): V128 =>
+  indices.vectorConstant === undefined
+    ? x.simd('v128', 14, [a, indices])
+    : shuffle(
+        a,
+        zeroVector(),
+        indices.vectorConstant.map((i) => Math.min(i, 16)),
+      );
 export const splat8 = (a: I32): V128 => x.simd('v128', 15, [a]);
 export const splat32 = (a: I32): V128 => x.simd('v128', 17, [a]);
 export const splat64 = (a: I64): V128 => x.simd('v128', 18, [a]);
 export const lane32 = (a: V128, lane: number): I32 => x.simd('i32', 27, [a], [lane]);
 export const lane64 = (a: V128, lane: number): I64 => x.simd('i64', 29, [a], [lane]);
 export const withLane64 = (a: V128, value: I64, lane: number): V128 => x.simd('v128', 30, [a, value], [lane]);
-export const v64 = (low: I64, high: I64): V128 => withLane64(splat64(low), high, 1);
+export const v64 = (low: I64, high: I64): V128 => {
+  if (low.constant === undefined || high.constant === undefined) return withLane64(splat64(low), high, 1);
+  const bytes = new DataView(new ArrayBuffer(16));
+  bytes.setBigInt64(0, low.constant, true);
+  bytes.setBigInt64(8, high.constant, true);
+  return x.v128([...new Uint8Array(bytes.buffer)]);
+};
 /** A vector whose lanes of `bytes` bytes all hold `value`. */
 export function splatConstant(bytes: number, value: number | bigint): V128 {
   let rest = BigInt.asUintN(bytes * 8, BigInt(value));
@@ -44,7 +58,6 @@ export function splatConstant(bytes: number, value: number | bigint): V128 {
   return x.v128(Array.from({ length: 16 }, (_, i) => lane[i % bytes] ?? 0));
 }
 export const zeroVector = (): V128 => splatConstant(1, 0);
-export const iota = (): V128 => x.v128(Array.from({ length: 16 }, (_, i) => i));
 export const and = (a: V128, c: V128): V128 => binary(78, a, c);
 /** a & ~c */
 export const andNot = (a: V128, c: V128): V128 => binary(79, a, c);
@@ -53,19 +66,31 @@ export const xor = (a: V128, c: V128): V128 => binary(81, a, c);
 /** Bits of a where mask is 1, of c elsewhere. */
 export const bitSelect = (a: V128, c: V128, mask: V128): V128 => x.simd('v128', 82, [a, c, mask]);
 
+const missing = (b: InstructionBuilder, feature: number): I32 =>
+  x.eqz(x.and(x.wrap(b.field('i64', Cpu.features, 8)), x.i32(feature)));
+
 /** #UD and #NM of SSE, and the feature. */
 export function beginSse(b: InstructionBuilder, feature: number): void {
-  const trap = x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.sseUndefined | FpuTrap.simdNotAvailable);
-  const missing = x.eqz(x.and(x.wrap(b.field('i64', Cpu.features, 8)), x.i32(feature)));
-  b.if(x.or(trap, missing), () => b.call('sseTrap', x.i32(feature)));
+  const trapped = FpuTrap.sseUndefined | FpuTrap.simdNotAvailable;
+  b.guard(
+    `sse ${feature}`,
+    () => x.or(x.and(b.field('i32', Cpu.fpuTrap), trapped), missing(b, feature)),
+    () => b.call('sseTrap', x.i32(feature)),
+  );
 }
 
 /** #UD, #NM and a pending x87 exception (#MF). */
 export function beginMmx(b: InstructionBuilder, feature: number = CpuFeature.mmx): void {
-  const trap = x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.mmxUndefined | FpuTrap.simdNotAvailable);
-  const missing = x.eqz(x.and(x.wrap(b.field('i64', Cpu.features, 8)), x.i32(feature)));
-  const pending = x.and(b.field('i32', Cpu.fsw), 0x80);
-  b.if(x.or(x.or(trap, missing), pending), () => b.call('mmxTrap', x.i32(feature)));
+  const trapped = FpuTrap.mmxUndefined | FpuTrap.simdNotAvailable;
+  b.guard(
+    `mmx ${feature}`,
+    () => {
+      const trap = x.and(b.field('i32', Cpu.fpuTrap), trapped);
+      const pending = x.and(b.field('i32', Cpu.fsw), 0x80);
+      return x.or(x.or(trap, missing(b, feature)), pending);
+    },
+    () => b.call('mmxTrap', x.i32(feature)),
+  );
 }
 
 /** After the operands are read: TOP = 0 and all registers valid. SDM Vol. 1, 9.5.1. */
@@ -88,11 +113,10 @@ export function readLow(b: InstructionBuilder, index: number): V128 {
 }
 
 /** The whole XMM register of a register operand, whatever its width in the row. */
-export const readRegister = (b: InstructionBuilder, index: number): V128 =>
-  b.let(x.load('v128', 16, b.registerAddress(index)));
+export const readRegister = (b: InstructionBuilder, index: number): V128 => b.readVectorRegister(index);
 
 export const writeRegister = (b: InstructionBuilder, index: number, value: V128): void =>
-  b.code.store(16, b.registerAddress(index), value);
+  b.writeVectorRegister(index, value);
 
 /** The immediate byte as i32. */
 export const immediateByte = (b: InstructionBuilder): I32 => b.let(x.and(x.wrap(b.immediate()), 0xff));

@@ -16,6 +16,7 @@ import {
   unary,
   v64,
   writeMmx,
+  writeRegister,
 } from './simd-common.ts';
 import {
   allTrue,
@@ -50,18 +51,17 @@ const fromInteger =
   (b) => {
     beginSse(b, bytes === 4 ? sse : sse2);
     const source = b.let(b.read(1) as I64) as Int;
-    const target = b.let(b.registerAddress(0));
     if (bytes === 8 && b.size === 4) {
-      b.code.store(8, target, x.convertI32ToF64(source as I32));
+      b.writeFloat(0, x.convertI32ToF64(source as I32));
       return;
     }
     const wide = b.let(b.signed64(source, b.size));
     b.if(
       quietEnvironment(b),
-      () => b.code.store(bytes, target, bytes === 8 ? x.convertI64ToF64(wide) : x.convertI64ToF32(wide)),
+      () => b.writeFloat(0, bytes === 8 ? x.convertI64ToF64(wide) : x.convertI64ToF32(wide)),
       () => {
         const value = b.callValue('i64', 'sseFromInteger', wide, x.i32(bytes));
-        b.code.store(bytes, target, bytes === 8 ? value : x.wrap(value));
+        b.writeLane(0, bytes, 0, bytes === 8 ? value : x.wrap(value));
       },
     );
   };
@@ -122,7 +122,7 @@ const convertHalf =
   (b) => {
     beginSse(b, sse2);
     const source = b.let(v64(b.read(1) as I64, x.i64(0)));
-    b.code.store(16, b.registerAddress(0), convert(b, source, shortcut, call));
+    writeRegister(b, 0, convert(b, source, shortcut, call));
   };
 const convertScalar =
   (from: Bytes): Semantics =>
@@ -135,8 +135,8 @@ const convertScalar =
       }),
       0,
     );
-    if (from === 4) b.code.store(8, b.registerAddress(0), result);
-    else b.code.store(4, b.registerAddress(0), x.wrap(result));
+    if (from === 4) b.writeLane(0, 8, 0, result);
+    else b.writeLane(0, 4, 0, x.wrap(result));
   };
 
 const duplicateLow = (b: InstructionBuilder, a: V128): V128 => {
@@ -202,8 +202,8 @@ const fromMmx =
     if (!b.isMemory) enterMmx(b);
     b.call('sseFromIntegers', x.i32(bytes), x.i32(2));
     const result = fromScratch(b);
-    if (bytes === 4) b.code.store(8, b.registerAddress(0), lane64(result, 0));
-    else b.code.store(16, b.registerAddress(0), result);
+    if (bytes === 4) b.writeLane(0, 8, 0, lane64(result, 0));
+    else writeRegister(b, 0, result);
   };
 /** CVTPS2PI, CVTPD2PI and their truncating forms. */
 const toMmx =

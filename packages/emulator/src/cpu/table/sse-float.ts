@@ -4,13 +4,14 @@
  * NaN. Everything else goes through core/sse-float.ts. SDM Vol. 1, 11.5.
  */
 import * as x from '../../wasm/expr.ts';
-import type { I32, I64, Int, V128 } from '../../wasm/expr.ts';
+import type { Expr, F32, F64, I32, I64, Int, V128, WasmType } from '../../wasm/expr.ts';
+import type { Local } from '../../wasm/code.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import { Cpu, CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  and, beginSse, binary, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary, v64,
+  and, beginSse, binary, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary,
 } from './simd-common.ts'; // prettier-ignore
 
 const { sse, sse2, sse3, sse41, sse42 } = CpuFeature;
@@ -27,9 +28,9 @@ const toScratch = (b: InstructionBuilder, a: V128, c: V128): void => {
 };
 export const fromScratch = (b: InstructionBuilder): V128 => b.field('v128', scratchResult, 16);
 
-/** Nearest, all masked, no DAZ, PE set: flags can only stay as they are. */
-export const quietEnvironment = (b: InstructionBuilder): I32 =>
-  x.eq(x.and(b.field('i32', Cpu.mxcsr), 0x7fe0), 0x1fa0);
+/** Nearest, all masked, no DAZ, PE set: flags can only stay as they are. With `kept` also no FTZ: tiny results stay. */
+export const quietEnvironment = (b: InstructionBuilder, kept = false): I32 =>
+  x.eq(x.and(b.field('i32', Cpu.mxcsr), kept ? 0xffe0 : 0x7fe0), 0x1fa0);
 
 /** SIMD opcodes of the format. */
 export interface Format {
@@ -71,51 +72,115 @@ export function safeResult(b: InstructionBuilder, f: Format, r: V128): V128 {
 
 export const allTrue = (f: Format, a: V128): I32 => x.simd('i32', f.allTrue, [a]);
 
+/** Finite lanes of r. Sums and differences are exact when they are tiny, so nothing else can happen to them. */
+const finiteResult = (f: Format, r: V128): V128 =>
+  binary(f.lt, unary(f.abs, r), splatConstant(f.bytes, f.infinity));
+
 /** Operations of core's Operation with WebAssembly's opcodes for f32x4 and f64x2. */
 interface Arithmetic {
   name: string;
   digit: number;
   simd: readonly [number, number];
+  /** The same on two scalars; the square root and the extrema are treated apart. */
+  scalar?: <T extends WasmType>(a: Expr<T>, c: Expr<T>) => Expr<T>;
 }
 const operations: readonly Arithmetic[] = [
   { name: 'SQRT', digit: 1, simd: [227, 239] },
-  { name: 'ADD', digit: 8, simd: [228, 240] },
-  { name: 'MUL', digit: 9, simd: [230, 242] },
-  { name: 'SUB', digit: 12, simd: [229, 241] },
+  { name: 'ADD', digit: 8, simd: [228, 240], scalar: x.add },
+  { name: 'MUL', digit: 9, simd: [230, 242], scalar: x.mul },
+  { name: 'SUB', digit: 12, simd: [229, 241], scalar: x.sub },
   { name: 'MIN', digit: 13, simd: [234, 246] },
-  { name: 'DIV', digit: 14, simd: [231, 243] },
+  { name: 'DIV', digit: 14, simd: [231, 243], scalar: x.div },
   { name: 'MAX', digit: 15, simd: [235, 247] },
 ];
 
 /**
- * The result lanes of a op c. Scalar instructions pass vectors that repeat the scalar, so that one path serves both.
- * MIN and MAX are WebAssembly's pseudo-minimum with operands exchanged: the second operand unless the first is smaller.
+ * The result lanes of a op c. MIN and MAX are WebAssembly's pseudo-minimum with operands exchanged: the second operand
+ * unless the first is smaller.
  */
-function compute(
-  b: InstructionBuilder,
-  o: Arithmetic,
-  bytes: Bytes,
-  scalar: boolean,
-  a: V128,
-  c: V128,
-): V128 {
+function compute(b: InstructionBuilder, o: Arithmetic, bytes: Bytes, a: V128, c: V128): V128 {
   const f = formatOf(bytes);
   const opcode = o.simd[bytes === 4 ? 0 : 1];
-  const isRoot = o.digit === 1;
-  const isMinMax = o.digit === 13 || o.digit === 15;
   const result = b.variable(
-    isRoot ? unary(opcode, c) : isMinMax ? binary(opcode, c, a) : binary(opcode, a, c),
+    isRoot(o) ? unary(opcode, c) : isMinMax(o) ? binary(opcode, c, a) : binary(opcode, a, c),
   );
-  const operands = isRoot ? noDenormal(f, c) : and(noDenormal(f, a), noDenormal(f, c));
+  const operands = isRoot(o) ? noDenormal(f, c) : and(noDenormal(f, a), noDenormal(f, c));
   // MIN and MAX are exact: only NaN and denormals matter, and noDenormal is false for NaN.
-  const fine = isMinMax ? operands : and(operands, safeResult(b, f, result));
-  b.if(x.eqz(x.and(quietEnvironment(b), allTrue(f, fine))), () => {
+  const fine = isMinMax(o)
+    ? operands
+    : and(operands, isSum(o) ? finiteResult(f, result) : safeResult(b, f, result));
+  b.if(x.eqz(x.and(quietEnvironment(b, isSum(o)), allTrue(f, fine))), () => {
     toScratch(b, a, c);
-    b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(scalar ? 1 : 16 / bytes));
+    b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(16 / bytes));
     b.code.set(result, fromScratch(b));
   });
   return result;
 }
+
+const isRoot = (o: Arithmetic): boolean => o.digit === 1;
+const isMinMax = (o: Arithmetic): boolean => o.digit === 13 || o.digit === 15;
+const isSum = (o: Arithmetic): boolean => o.digit === 8 || o.digit === 12;
+
+/** Bits of a scalar, shifted left by one: the magnitude. */
+const magnitude = (bits: Int): Int => x.shl(bits as I64, 1);
+/** Zero, normal, infinite or NaN. */
+const notDenormal = (f: Format, bits: Int): I32 =>
+  x.geU(x.sub(magnitude(bits) as I64, 1), BigInt(f.smallest) * 2n - 1n);
+
+/** A scalar operand: its bits, and the number. */
+interface Scalar {
+  bits: Int;
+  value: Expr<'f32' | 'f64'>;
+}
+function scalarOperand(b: InstructionBuilder, index: number, bytes: Bytes): Scalar {
+  const value = b.readFloat(index, bytes) as Expr<'f32' | 'f64'>;
+  return { value, bits: b.let(bitsOf(value)) as Int };
+}
+const bitsOf = (value: Expr<'f32' | 'f64'>): Expr<'i32' | 'i64'> =>
+  value.type === 'f32' ? x.bitsOfF32(value as F32) : x.bitsOfF64(value as F64);
+
+/** Whether a scalar result is such that nothing but PE can have happened. */
+function scalarFine(
+  b: InstructionBuilder,
+  o: Arithmetic,
+  f: Format,
+  a: Scalar,
+  c: Scalar,
+  r: Expr<'f32' | 'f64'>,
+): I32 {
+  const operands = isRoot(o) ? notDenormal(f, c.bits) : x.and(notDenormal(f, a.bits), notDenormal(f, c.bits));
+  if (isMinMax(o)) return x.and(operands, x.or(x.le(a.value, c.value), x.gt(a.value, c.value)));
+  const size = magnitude(b.let(bitsOf(r)) as Int) as I64;
+  const inside = isSum(o)
+    ? x.ltU(size, f.infinity * 2n)
+    : x.ltU(x.sub(size, f.safe * 2n), (f.infinity - f.safe) * 2n);
+  return x.and(operands, inside);
+}
+
+/** ST op of scalars: the low lane of the destination. */
+const scalarArithmetic =
+  (o: Arithmetic, bytes: Bytes): Semantics =>
+  (b) => {
+    beginSse(b, bytes === 4 ? sse : sse2);
+    const f = formatOf(bytes);
+    const c = scalarOperand(b, 1, bytes);
+    const a = isRoot(o) ? c : scalarOperand(b, 0, bytes);
+    let quick: Expr<'f32' | 'f64'>;
+    if (isRoot(o)) quick = x.sqrt(c.value);
+    else if (o.scalar !== undefined) quick = o.scalar(a.value, c.value);
+    else {
+      const first = o.digit === 13 ? x.lt(a.value, c.value) : x.gt(a.value, c.value);
+      quick = x.select(first, a.value, c.value);
+    }
+    const result = b.variable(quick);
+    b.if(x.eqz(x.and(quietEnvironment(b, isSum(o)), scalarFine(b, o, f, a, c, result))), () => {
+      b.setField(Cpu.scratch, a.bits, bytes);
+      b.setField(scratchSource, c.bits, bytes);
+      b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(1));
+      b.code.set(result, b.field(result.type, scratchResult, bytes));
+    });
+    b.writeFloat(0, result as F32 | F64);
+  };
 
 const splat = (bytes: Bytes, value: Int): V128 => x.simd('v128', bytes === 4 ? 17 : 18, [value]);
 
@@ -125,8 +190,7 @@ export const readScalar = (b: InstructionBuilder, index: number, bytes: Bytes): 
 
 /** Stores the low lane of `value` into the destination, the rest stays. */
 function writeScalar(b: InstructionBuilder, bytes: Bytes, value: V128): void {
-  const low: Int = bytes === 4 ? x.simd('i32', 27, [value], [0]) : lane64(value, 0);
-  b.code.store(bytes, b.registerAddress(0), low);
+  b.writeLane(0, bytes, 0, bytes === 4 ? x.simd('i32', 27, [value], [0]) : lane64(value, 0));
 }
 
 const packedArithmetic =
@@ -134,16 +198,8 @@ const packedArithmetic =
   (b) => {
     beginSse(b, bytes === 4 ? sse : sse2);
     const c = b.readVector(1);
-    b.writeVector(0, compute(b, o, bytes, false, readRegister(b, 0), c));
+    b.writeVector(0, compute(b, o, bytes, readRegister(b, 0), c));
   };
-const scalarArithmetic =
-  (o: Arithmetic, bytes: Bytes): Semantics =>
-  (b) => {
-    beginSse(b, bytes === 4 ? sse : sse2);
-    const c = readScalar(b, 1, bytes);
-    writeScalar(b, bytes, compute(b, o, bytes, true, readScalar(b, 0, bytes), c));
-  };
-
 const hex = (digit: number): string => digit.toString(16).toUpperCase();
 const arithmetic = operations.flatMap((o) => {
   const opcode = `0F 5${hex(o.digit)}`;
@@ -176,7 +232,7 @@ const horizontal =
         even.map((i) => i + bytes),
       ),
     );
-    b.writeVector(0, compute(b, o, bytes, false, first, second));
+    b.writeVector(0, compute(b, o, bytes, first, second));
   };
 const alternating =
   (bytes: Bytes): Semantics =>
@@ -195,37 +251,54 @@ const compareFlags =
   (bytes: Bytes, signals: boolean): Semantics =>
   (b) => {
     beginSse(b, bytes === 4 ? sse : sse2);
-    const c = b.let(b.read(1) as I64);
-    const a = b.let(b.read(0) as I64);
-    const wide = (value: Int): I64 => b.unsigned64(value);
+    const c = scalarOperand(b, 1, bytes);
+    const a = scalarOperand(b, 0, bytes);
     const f = formatOf(bytes);
-    const both = v64(wide(pairLow(b, bytes, a, c)), wide(pairHigh(bytes, a, c)));
-    const bound = b.let(both);
-    const fine = allTrue(f, noDenormal(f, bound));
+    const carry = b.let(x.lt(a.value, c.value));
+    const zero = b.let(x.eq(a.value, c.value));
+    const ordered = x.or(x.or(carry, zero), x.gt(a.value, c.value));
+    const normal = x.and(notDenormal(f, a.bits), notDenormal(f, c.bits));
     b.if(
-      x.and(x.eqz(x.and(b.field('i32', Cpu.mxcsr), 0x40)), fine),
+      x.and(ordered, normal),
       () => {
-        const left = floatOf(bytes, a);
-        const right = floatOf(bytes, c);
-        const carry = b.let(x.lt(left, right));
-        const zero = b.let(x.eq(floatOf(bytes, a), floatOf(bytes, c)));
         b.flags.setZeroParityCarry(zero, x.i32(0), carry);
       },
-      () => b.call('sseCompareFlags', wide(a), wide(c), x.i32(bytes), x.i32(signals ? 1 : 0)),
+      () => {
+        const wide = (value: Int): I64 => b.unsigned64(value);
+        b.call('sseCompareFlags', wide(a.bits), wide(c.bits), x.i32(bytes), x.i32(signals ? 1 : 0));
+      },
     );
   };
-const floatOf = (bytes: Bytes, value: Int): x.Expr<'f32' | 'f64'> =>
-  bytes === 4 ? x.f32OfBits(value as I32) : x.f64OfBits(value as I64);
-/** Two doubles, or two pairs of the two singles, side by side. */
-const pairLow = (b: InstructionBuilder, bytes: Bytes, a: Int, c: Int): Int =>
-  bytes === 8 ? a : b.let(x.or(b.unsigned64(a), x.shl(b.unsigned64(c), 32)));
-const pairHigh = (bytes: Bytes, a: Int, c: Int): Int =>
-  bytes === 8 ? c : x.or(x.extendU(a as I32), x.shl(x.extendU(c as I32), 32));
+
+/** Comparisons of WebAssembly for the predicates equal, less, less or equal: f32x4, f64x2. */
+const predicates = [
+  [65, 71],
+  [67, 73],
+  [69, 75],
+] as const;
+
+/** CMPPS and so on where no operand is a NaN or denormal: then there is no flag to set. */
+function comparedLanes(b: InstructionBuilder, bytes: Bytes, a: V128, c: V128): Local<'v128'> {
+  const at = bytes === 4 ? 0 : 1;
+  const [equal, less, lessEqual] = predicates;
+  const imm = immediateByte(b);
+  const result = b.variable(binary(equal[at], a, c));
+  b.if(x.eq(x.and(imm, 3), 1), () => b.code.set(result, binary(less[at], a, c)));
+  b.if(x.eq(x.and(imm, 3), 2), () => b.code.set(result, binary(lessEqual[at], a, c)));
+  b.if(x.eq(x.and(imm, 3), 3), () => b.code.set(result, splatConstant(1, 0)));
+  b.if(x.and(imm, 4), () => b.code.set(result, unary(77, result)));
+  return result;
+}
 
 function predicateResult(b: InstructionBuilder, bytes: Bytes, lanes: number, a: V128, c: V128): V128 {
-  toScratch(b, a, c);
-  b.call('sseComparePredicate', immediateByte(b), x.i32(bytes), x.i32(lanes));
-  return fromScratch(b);
+  const f = formatOf(bytes);
+  const result = comparedLanes(b, bytes, a, c);
+  b.if(x.eqz(allTrue(f, and(noDenormal(f, a), noDenormal(f, c)))), () => {
+    toScratch(b, a, c);
+    b.call('sseComparePredicate', immediateByte(b), x.i32(bytes), x.i32(lanes));
+    b.code.set(result, fromScratch(b));
+  });
+  return result;
 }
 const comparePacked =
   (bytes: Bytes): Semantics =>
@@ -290,7 +363,7 @@ const compareStrings =
       b.setGpr(1, 4, b.callValue('i32', 'sseStringIndex', bits, control));
     } else {
       b.call('sseStringMask', bits, control);
-      b.setField(Cpu.xmm, fromScratch(b), 16);
+      b.writeVector0(fromScratch(b));
     }
   };
 const stringRows = (['PCMPESTRM', 'PCMPESTRI', 'PCMPISTRM', 'PCMPISTRI'] as const).map((name, n) =>

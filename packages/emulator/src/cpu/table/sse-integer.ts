@@ -2,12 +2,12 @@
 import * as x from '../../wasm/expr.ts';
 import type { I32, I64, V128 } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
-import { Cpu, CpuFeature } from '../layout.ts';
+import { CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  and, andNot, beginMmx, beginSse, binary, bitSelect, enterMmx, immediateByte, iota, lane64, op, or, readLow, readRegister, reversed,
-  shuffle, splat8, splatConstant, swizzle, unary, v64, writeMmx, xor, zeroVector,
+  and, andNot, beginMmx, beginSse, binary, bitSelect, enterMmx, immediateByte, lane64, op, or, readLow, readRegister, reversed,
+  shuffle, splat8, splatConstant, swizzle, unary, v64, writeMmx, writeRegister, xor, zeroVector,
 } from './simd-common.ts'; // prettier-ignore
 import type { Packed } from './simd-common.ts';
 
@@ -280,7 +280,7 @@ const shiftWide =
     beginSse(b, sse2);
     const count = b.let(immediate ? x.extendU(immediateByte(b)) : lane64(b.readVector(1), 0));
     const a = readRegister(b, 0);
-    b.code.store(16, b.registerAddress(0), shifted(b, shift, a, count));
+    writeRegister(b, 0, shifted(b, shift, a, count));
   };
 const shiftMmx =
   (shift: Shift, immediate: boolean): Semantics =>
@@ -309,6 +309,14 @@ const shiftRows = shifts.flatMap(([opcode, group, name, shift]) => [
   row(`NP 0F ${group}`, name, 'Nq,Ib', {}, shiftMmx(shift, true)),
 ]);
 
+const iotaBytes = Array.from({ length: 16 }, (_, i) => i);
+/** Indices plus (110) or minus (113) `count`; a constant when the count is one. */
+function movedIndices(opcode: number, indices: readonly number[], count: I32): V128 {
+  if (count.constant === undefined) return binary(opcode, x.v128(indices), splat8(count));
+  const change = opcode === 110 ? Number(count.constant) : -Number(count.constant);
+  return x.v128(indices.map((i) => (i + change) & 0xff));
+}
+
 /** PSRLDQ and PSLLDQ: indices outside of 0-15 yield 0. */
 const shiftBytes =
   (opcode: number): Semantics =>
@@ -317,15 +325,21 @@ const shiftBytes =
     const given = immediateByte(b);
     const count = x.select(x.gtU(given, 16), x.i32(16), given);
     const a = readRegister(b, 0);
-    b.code.store(16, b.registerAddress(0), swizzle(a, binary(opcode, iota(), splat8(count))));
+    writeRegister(b, 0, swizzle(a, movedIndices(opcode, iotaBytes, count)));
   };
+
+/** Bytes of a (0-15), c (16-31), or 0 (from 32 on). */
+const swizzle2 = (a: V128, c: V128, indices: readonly number[]): V128 =>
+  indices.every((i) => i < 32) ? shuffle(a, c, indices) : swizzle(c, x.v128(indices.map((i) => i - 16)));
 
 /** PALIGNR: bytes of destination:source from `count` on; `width` is 16 or 8. */
 function aligned(b: InstructionBuilder, a: V128, c: V128, width: number): V128 {
   const given = immediateByte(b);
   const count = x.select(x.gtU(given, 32), x.i32(32), given);
-  const indices = b.let(binary(110, iota(), splat8(count)));
+  const indices = b.let(movedIndices(110, iotaBytes, count));
+  const upper = indices.vectorConstant;
   if (width === 8) return swizzle(joined(c, a), indices);
+  if (upper !== undefined) return swizzle2(c, a, upper);
   return or(swizzle(c, indices), swizzle(a, binary(113, indices, splatConstant(1, 16))));
 }
 
@@ -389,6 +403,11 @@ const shuffleRows = [
     const c = b.readVector(1);
     const a = readRegister(b, 0);
     const imm = immediate64(b);
+    const chosen = v64(pair32(imm, 0), x.add(pair32(imm, 4), 0x1010_1010_1010_1010n)).vectorConstant;
+    if (chosen !== undefined) {
+      b.writeVector(0, shuffle(a, c, chosen));
+      return;
+    }
     const low = lane64(swizzle(a, v64(pair32(imm, 0), x.i64(0))), 0);
     const high = lane64(swizzle(c, v64(pair32(imm, 4), x.i64(0))), 0);
     b.writeVector(0, v64(low, high));
@@ -427,7 +446,7 @@ const blendVariable =
     beginSse(b, sse41);
     const c = b.readVector(1);
     const a = readRegister(b, 0);
-    const mask = x.simd('v128', shift, [b.field('v128', Cpu.xmm, 16), x.i32(bits - 1)]);
+    const mask = x.simd('v128', shift, [b.readVector0(), x.i32(bits - 1)]);
     b.writeVector(0, bitSelect(c, a, mask));
   };
 /** Blend by the bits of the immediate: lane i of `bytes` bytes from the source when bit i is set. */
@@ -458,7 +477,7 @@ const extend =
     beginSse(b, sse41);
     let value = readLow(b, 1);
     for (const step of steps) value = unary(signed ? step : step + 2, value);
-    b.code.store(16, b.registerAddress(0), value);
+    writeRegister(b, 0, value);
   };
 const extensionRows = extensions.flatMap(([digit, name, source, steps]) => [
   row(`66 0F 38 2${digit}`, `PMOVSX${name}`, `Vx,${source}`, {}, extend(steps, true)),

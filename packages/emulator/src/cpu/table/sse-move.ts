@@ -42,30 +42,25 @@ function vectorMoves(
 const storeOnly = (opcode: string, name: string, feature: number): RowDraft =>
   row(opcode, name, 'Mx,Vx', alignedOption, moveVector(feature));
 
-/** Address of the 64-bit half of an XMM register operand. */
-const half = (b: InstructionBuilder, index: number, upper: boolean): I32 =>
-  upper ? x.add(b.registerAddress(index), 8) : b.registerAddress(index);
-
 /** Load of 8 bytes into one half; the other stays. */
 const loadHalf =
   (feature: number, upper: boolean): Semantics =>
   (b) => {
     beginSse(b, feature);
-    const value = b.read(1);
-    b.code.store(8, half(b, 0, upper), value);
+    b.writeLane(0, 8, upper ? 1 : 0, b.read(1));
   };
 const storeHalf =
   (feature: number, upper: boolean): Semantics =>
   (b) => {
     beginSse(b, feature);
-    b.write(0, b.let(x.load('i64', 8, half(b, 1, upper))));
+    b.write(0, b.readLane(1, 8, upper ? 1 : 0));
   };
 /** MOVHLPS (upper to lower) and MOVLHPS (lower to upper). */
 const moveHalf =
   (fromUpper: boolean): Semantics =>
   (b) => {
     beginSse(b, sse);
-    b.code.store(8, half(b, 0, !fromUpper), b.let(x.load('i64', 8, half(b, 1, fromUpper))));
+    b.writeLane(0, 8, fromUpper ? 0 : 1, b.readLane(1, 8, fromUpper ? 1 : 0));
   };
 
 /** Scalar load from memory (the rest becomes 0) or from a register (the rest stays). */
@@ -74,8 +69,8 @@ const loadScalar =
   (b) => {
     beginSse(b, feature);
     const value = b.read(1);
-    if (b.isMemory) b.code.store(16, b.registerAddress(0), v64(b.unsigned64(value), x.i64(0)));
-    else b.code.store(bytes, b.registerAddress(0), value);
+    if (b.isMemory) b.writeVectorRegister(0, v64(b.unsigned64(value), x.i64(0)));
+    else b.writeLane(0, bytes, 0, value);
   };
 const storeScalar =
   (feature: number, bytes: 4 | 8): Semantics =>
@@ -83,7 +78,7 @@ const storeScalar =
     beginSse(b, feature);
     const value = b.read(1);
     if (b.isMemory) b.write(0, value);
-    else b.code.store(bytes, b.registerAddress(0), value);
+    else b.writeLane(0, bytes, 0, value);
   };
 
 /** A value into the low lane, the rest becomes 0. */
@@ -92,7 +87,7 @@ const loadZeroExtended =
   (b) => {
     beginSse(b, feature);
     const value = b.unsigned64(b.read(1));
-    b.code.store(16, b.registerAddress(0), v64(value, x.i64(0)));
+    b.writeVectorRegister(0, v64(value, x.i64(0)));
   };
 
 const lowOfRegister = (b: InstructionBuilder, index: number, bytes: number): Int =>
@@ -103,7 +98,7 @@ const lowOfRegister = (b: InstructionBuilder, index: number, bytes: number): Int
 /** MOVD and MOVQ to a general register or memory. */
 const storeLow: Semantics = (b) => {
   beginSse(b, sse2);
-  b.write(0, lowOfRegister(b, 1, b.size));
+  b.write(0, b.readLane(1, b.size === 8 ? 8 : 4, 0));
 };
 const loadMmx: Semantics = (b) => {
   beginMmx(b);
@@ -154,7 +149,7 @@ const moves: RowDraft[] = [
   duplicate('F3 0F 16', 'MOVSHDUP', [4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15]),
   row('F2 0F 12', 'MOVDDUP', 'Vx,Wq', {}, (b) => {
     beginSse(b, sse3);
-    b.code.store(16, b.registerAddress(0), splat64(b.read(1) as I64));
+    b.writeVectorRegister(0, splat64(b.read(1) as I64));
   }),
   row('66 0F 6E', 'MOVD', 'Vx,Ey', { sizes: [4, 8] }, loadZeroExtended(sse2)),
   row('66 0F 7E', 'MOVD', 'Ey,Vx', { sizes: [4, 8] }, storeLow),
@@ -165,7 +160,7 @@ const moves: RowDraft[] = [
     beginSse(b, sse2);
     const value = b.read(1) as I64;
     if (b.isMemory) b.write(0, value);
-    else b.code.store(16, b.registerAddress(0), v64(value, x.i64(0)));
+    else b.writeVectorRegister(0, v64(value, x.i64(0)));
   }),
   row('NP 0F 6F', 'MOVQ', 'Pq,Qq', {}, loadMmx),
   row('NP 0F 7F', 'MOVQ', 'Qq,Pq', {}, (b) => {
@@ -184,7 +179,7 @@ const moves: RowDraft[] = [
     beginMmx(b, sse2);
     const value = b.let(b.read(1) as I64);
     enterMmx(b);
-    b.code.store(16, b.registerAddress(0), v64(value, x.i64(0)));
+    b.writeVectorRegister(0, v64(value, x.i64(0)));
   }),
   row('F2 0F D6', 'MOVDQ2Q', 'Pq,Uq', {}, (b) => {
     beginMmx(b, sse2);
@@ -206,14 +201,37 @@ function laneAddress(b: InstructionBuilder, index: number, bytes: number, regist
   return b.let(x.add(b.registerAddress(index), x.mul(lane, bytes)));
 }
 
+/** i8x16, i16x8, i32x4 and i64x2 extract_lane (unsigned) and replace_lane. */
+const laneOpcodes = { 1: [22, 23], 2: [25, 26], 4: [27, 28], 8: [29, 30] } as const;
+
+/** The lane that the immediate chooses. */
+function chosenLane(b: InstructionBuilder, index: number, bytes: 1 | 2 | 4 | 8): Int {
+  const lane = b.immediate().constant;
+  const type = bytes === 8 ? 'i64' : 'i32';
+  const value =
+    lane === undefined
+      ? x.load(type, bytes, laneAddress(b, index, bytes, 16))
+      : x.simd(type, laneOpcodes[bytes][0], [b.readVectorRegister(index)], [Number(lane) & (16 / bytes - 1)]);
+  return b.let(value as I32) as Int;
+}
+function setChosenLane(b: InstructionBuilder, index: number, bytes: 1 | 2 | 4 | 8, value: Int): void {
+  const lane = b.immediate().constant;
+  if (lane === undefined) {
+    b.code.store(bytes, laneAddress(b, index, bytes, 16), value);
+    return;
+  }
+  const lanes = [Number(lane) & (16 / bytes - 1)];
+  b.writeVectorRegister(
+    index,
+    x.simd('v128', laneOpcodes[bytes][1], [b.readVectorRegister(index), value], lanes),
+  );
+}
+
 const extract =
   (bytes: 1 | 2 | 4 | 8): Semantics =>
   (b) => {
     beginSse(b, sse41);
-    const address = laneAddress(b, 1, bytes, 16);
-    const value = b.let(
-      (bytes === 8 ? x.load('i64', 8, address) : x.load('i32', bytes, address)) as I32,
-    ) as Int;
+    const value = chosenLane(b, 1, bytes);
     if (b.isMemory || bytes >= 4) b.write(0, value);
     else b.code.store(8, b.registerAddress(0), x.extendU(value as I32));
   };
@@ -221,13 +239,12 @@ const insert =
   (feature: number, bytes: 1 | 2 | 4 | 8): Semantics =>
   (b) => {
     beginSse(b, feature);
-    const value = b.read(1);
-    b.code.store(bytes, laneAddress(b, 0, bytes, 16), value);
+    setChosenLane(b, 0, bytes, b.read(1));
   };
 /** PEXTRW to a general register. */
 const extractWord: Semantics = (b) => {
   beginSse(b, sse2);
-  const value = b.let(x.load('i32', 2, laneAddress(b, 1, 2, 16)));
+  const value = chosenLane(b, 1, 2) as I32;
   b.write(0, b.size === 8 ? x.extendU(value) : value);
 };
 

@@ -12,13 +12,23 @@ import type { RowDraft, RowOptions, Semantics } from './row.ts';
 
 /** #NM and pending exceptions, for instructions that wait. */
 function wait(b: InstructionBuilder): void {
-  const trap = x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.x87NotAvailable);
-  b.if(x.or(trap, x.and(b.field('i32', Cpu.fsw), 0x80)), () => b.call('x87Wait'));
+  b.guard(
+    'x87 wait',
+    () => {
+      const trap = x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.x87NotAvailable);
+      return x.or(trap, x.and(b.field('i32', Cpu.fsw), 0x80));
+    },
+    () => b.call('x87Wait'),
+  );
 }
 
 /** #NM alone, for FN… instructions. */
 function noWait(b: InstructionBuilder): void {
-  b.if(x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.x87NotAvailable), () => b.call('x87NoWait'));
+  b.guard(
+    'x87 available',
+    () => x.and(b.field('i32', Cpu.fpuTrap), FpuTrap.x87NotAvailable),
+    () => b.call('x87NoWait'),
+  );
 }
 
 const selectorOf = (b: InstructionBuilder, segment: number): I32 =>
