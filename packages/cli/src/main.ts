@@ -6,6 +6,7 @@ import { CliError, ExitCode, exitCodeMeanings, messageOf } from './errors.ts';
 const commands: Record<string, () => Promise<{ command: Command }>> = {
   run: () => import('./commands/run.ts'),
   images: () => import('./commands/images.ts'),
+  debug: () => import('./commands/debug.ts'),
   demo: () => import('./commands/demo.ts'),
 };
 

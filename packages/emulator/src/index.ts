@@ -34,6 +34,7 @@ export { keyCodes } from './devices/ps2-keyboard.ts';
 export type { TextScreen } from './devices/vga-text.ts';
 export { createEngine } from './engine/engine.ts';
 export type { EngineModules, WasmEngine } from './engine/engine.ts';
+export type { RegionBlock, RegionInfo } from './translator/observe.ts';
 export * from './boot/index.ts';
 export { disassemble, disassembleOne } from './disassembler/index.ts';
 export type { CodeMode, Disassembled } from './disassembler/index.ts';

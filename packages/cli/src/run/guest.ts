@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import {
   BootError, createMachine, describeMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
-  type BootPlan, type Machine, type MachineBackends, type MachineRequest,
+  type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { readCheckpointFile, StorageError } from '@revenant/storage';
@@ -110,8 +110,8 @@ async function prepare(
   options: RunOptions,
   backends: MachineBackends,
   say: (line: string) => void,
+  engine: EngineFactory,
 ): Promise<ReadyGuest> {
-  const engine = makeNodeEngine({ kind: options.engine });
   const withDisks = (disks: OpenDisks): MachineBackends & { hash: typeof nodeHash } => ({
     ...backends,
     hash: nodeHash,
@@ -144,9 +144,10 @@ export async function readyGuest(
   options: RunOptions,
   backends: MachineBackends,
   say: (line: string) => void,
+  engine = makeNodeEngine({ kind: options.engine }),
 ): Promise<ReadyGuest> {
   try {
-    return await prepare(options, backends, say);
+    return await prepare(options, backends, say, engine);
   } catch (error) {
     if (error instanceof BootError || error instanceof MachineError || error instanceof StorageError)
       throw new CliError(ExitCode.badInput, error.message, error.hint, error);
