@@ -92,3 +92,27 @@ test('npm run bench -- cpu --quick measures our engines', (context) => {
     rmSync(folder, { recursive: true });
   }
 });
+
+test('npm run bench -- churn samples memory', (context) => {
+  if (spawnSync('gcc', ['--version']).status !== 0) {
+    context.skip('gcc is missing');
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'revenant-bench-'));
+  try {
+    const words = ['churn', '--minutes', '0.05', '--json', join(folder, 'churn.json')];
+    const run = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), ...words], {
+      encoding: 'utf8',
+    });
+    assert.match(run.stdout, /highest: \d+ MiB, \d+ modules/, run.stderr);
+    const { samples, peak } = JSON.parse(readFileSync(join(folder, 'churn.json'), 'utf8')) as {
+      samples: { compiled: number; rssMiB: number }[];
+      peak: { rssMiB: number };
+    };
+    assert.equal(samples.length, 60);
+    const last = samples.at(-1);
+    assert.ok(last !== undefined && last.compiled > 20 && last.rssMiB <= peak.rssMiB);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

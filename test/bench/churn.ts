@@ -1,0 +1,135 @@
+/** `npm run bench -- churn`: does the host's memory stay bounded while a guest writes code, runs it and writes over it without end? */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { createEngine, createMachine, pcMemoryMap, planKernel, type EngineFactory } from '@revenant/emulator';
+import { buildModules } from '@revenant/emulator/host-node';
+import { compileRegion, loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
+import { buildLoop, outputFolder, type Bits } from './guests.ts';
+import { UsageError } from './usage-error.ts';
+
+export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [--json FILE]
+
+  --minutes M   how long (default 1; fractions too)
+  --bits N      guest: 32 or 64
+  --json FILE   where the samples go (default build/bench/churn.json)
+
+Fails when the memory at the end exceeds that of the first third by more than a tenth.
+`;
+
+const sliceInstructions = 20_000_000;
+const samples = 60;
+const toleratedGrowth = 1.1;
+const MiB = 2 ** 20;
+
+interface Sample {
+  minutes: number;
+  /** Modules compiled since the start, and those that the host's garbage collector has not taken yet. */
+  compiled: number;
+  live: number;
+  rssMiB: number;
+  heapMiB: number;
+  externalMiB: number;
+}
+
+interface ChurnReport {
+  date: string;
+  node: string;
+  bits: Bits;
+  instructions: string;
+  samples: Sample[];
+  /** Highest of the whole run. */
+  peak: { rssMiB: number; live: number };
+}
+
+/** An engine whose modules are counted. */
+function countingEngine(): { engine: EngineFactory; counts: { compiled: number; live: number } } {
+  const counts = { compiled: 0, live: 0 };
+  const registry = new FinalizationRegistry(() => counts.live--);
+  const engine: EngineFactory = ({ memory, host }) =>
+    createEngine({
+      modules: loadEngineModules(),
+      memory,
+      host,
+      kind: 'translator',
+      compileRegion: (bytes) => {
+        const module = compileRegion(bytes);
+        counts.compiled++;
+        counts.live++;
+        registry.register(module, undefined);
+        return module;
+      },
+    });
+  return { engine, counts };
+}
+
+function line(values: readonly (string | number)[]): string {
+  return `${values.map((value, i) => String(value).padStart(i === 0 ? 8 : 12)).join('')}\n`;
+}
+
+async function churn(bits: Bits, minutes: number): Promise<ChurnReport> {
+  buildModules(() => undefined);
+  const guest = buildLoop({ name: 'churn', kind: 'loops', title: 'code churn', turns: 0xffff_ffff }, bits);
+  const { engine, counts } = countingEngine();
+  const machine = await createMachine({ description: { memoryBytes: guest.memoryMiB * MiB }, engine });
+  const request = { kernel: readFileSync(guest.kernel), commandLine: '', longMode: bits === 64 };
+  machine.boot(planKernel(request, { memoryMap: pcMemoryMap(guest.memoryMiB * MiB) }));
+  const began = performance.now();
+  const taken: Sample[] = [];
+  const peak = { rssMiB: 0, live: 0 };
+  process.stdout.write(line(['minutes', 'compiled', 'live', 'RSS MiB', 'heap MiB', 'ext. MiB']));
+  for (;;) {
+    const { reason } = machine.run({ instructions: sliceInstructions });
+    if (reason !== 'limit') throw new Error(`the guest ended: ${reason}`);
+    await nextTurn();
+    const { rss, heapUsed, external } = process.memoryUsage();
+    peak.rssMiB = Math.max(peak.rssMiB, Math.round(rss / MiB));
+    peak.live = Math.max(peak.live, counts.live);
+    const now = (performance.now() - began) / 60_000;
+    if (now < (minutes * (taken.length + 1)) / samples) continue;
+    const sample: Sample = {
+      minutes: Number(now.toFixed(2)),
+      ...counts,
+      rssMiB: Math.round(rss / MiB),
+      heapMiB: Math.round(heapUsed / MiB),
+      externalMiB: Math.round(external / MiB),
+    };
+    taken.push(sample);
+    process.stdout.write(line(Object.values(sample)));
+    if (taken.length >= samples) break;
+  }
+  const date = new Date().toISOString().slice(0, 10);
+  return {
+    date,
+    node: process.version,
+    bits,
+    instructions: String(machine.instructions),
+    samples: taken,
+    peak,
+  };
+}
+
+export async function bench(argv: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      minutes: { type: 'string', default: '1' },
+      bits: { type: 'string', default: '64' },
+      json: { type: 'string', default: join(outputFolder, 'churn.json') },
+    },
+  });
+  const minutes = Number(values.minutes);
+  if (!(minutes > 0)) throw new UsageError('--minutes is a number above 0');
+  if (values.bits !== '32' && values.bits !== '64') throw new UsageError('--bits is 32 or 64');
+  const report = await churn(Number(values.bits) as Bits, minutes);
+  mkdirSync(outputFolder, { recursive: true });
+  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  const third = report.samples.length / 3;
+  const highest = (part: readonly Sample[]): number => Math.max(...part.map(({ rssMiB }) => rssMiB));
+  const [first, last] = [highest(report.samples.slice(0, third)), highest(report.samples.slice(-third))];
+  process.stdout.write(
+    `highest: ${report.peak.rssMiB} MiB, ${report.peak.live} modules; RSS of the first third up to ${first} MiB, of the last up to ${last} MiB\n`,
+  );
+  if (last > first * toleratedGrowth) throw new Error('memory grows: see the samples above');
+}
