@@ -16,4 +16,5 @@ export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { readEvents, type ClusterEvent } from './node/event-log.ts';
 export { nodeOptions, runNode } from './node/main.ts';
 export * from './vm/vm-runtime.ts';
+export type { DiskSpec } from './vm/disks.ts';
 export type { BootDescription } from './vm/machine-guest.ts';

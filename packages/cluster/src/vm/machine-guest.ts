@@ -1,8 +1,16 @@
 // The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console.
-import { createMachine, pcMemoryMap, planKernel, restoreMachine, type Machine } from '@revenant/emulator';
+import {
+  createMachine,
+  pcMemoryMap,
+  planKernel,
+  restoreMachine,
+  type DiskBacking,
+  type Machine,
+} from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import type { MachineSnapshot } from '@revenant/storage';
+import { PageClient, type MachineSnapshot, type PageChannelEnds } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
+import type { DiskSpec } from './disks.ts';
 import type { Guest, GuestStart } from './vm-runtime.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
@@ -11,6 +19,7 @@ export interface BootDescription {
   kernel: string;
   initrd?: string;
   commandLine: string;
+  disks?: DiskSpec[];
 }
 
 class MachineGuest implements Guest {
@@ -58,10 +67,26 @@ class MachineGuest implements Guest {
   }
 }
 
-export async function createGuest({ description, snapshot, blobs }: GuestStart): Promise<Guest> {
+/** The base images of disks, each page fetched when the guest first reads it. */
+function backings(ends: PageChannelEnds | undefined): Record<string, DiskBacking> {
+  if (ends === undefined) return {};
+  const client = new PageClient(ends);
+  return Object.fromEntries(
+    Object.keys(ends.sources).map((name) => [name, { readPage: (page: number) => client.page(name, page) }]),
+  );
+}
+
+export async function createGuest({
+  description,
+  snapshot,
+  blobs,
+  disks = [],
+  bases,
+}: GuestStart): Promise<Guest> {
   const console: number[] = [];
   const backends = {
     hash: nodeHash,
+    disks: backings(bases),
     serial: (port: number, byte: number): void => {
       if (port === 0) console.push(byte);
     },
@@ -70,7 +95,18 @@ export async function createGuest({ description, snapshot, blobs }: GuestStart):
     return new MachineGuest(await restoreMachine({ snapshot, backends, engine: nodeEngine }), console);
   const boot = description as BootDescription;
   const { memoryBytes, commandLine } = boot;
-  const machine = await createMachine({ description: { memoryBytes }, backends, engine: nodeEngine });
+  const machine = await createMachine({
+    description: {
+      memoryBytes,
+      disks: (boot.disks ?? []).map((disk) => ({ ...disk, base: disk.base ?? null })),
+    },
+    backends,
+    engine: nodeEngine,
+  });
+  for (const disk of machine.disks) {
+    const saved = disks.find(({ name }) => name === disk.name);
+    if (saved !== undefined) disk.restore(disk.check(saved));
+  }
   const blob = (hash: string): Uint8Array => {
     const bytes = blobs.get(hash);
     if (bytes === undefined) throw new ClusterError('NOT_FOUND', `the store has no image ${hash}`);

@@ -1,6 +1,7 @@
 // All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
 // them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import {
   CheckpointReader,
@@ -15,11 +16,13 @@ import {
   type MachineSnapshot,
   type ObjectStore,
   type Ownership,
+  type SpaceSnapshot,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
+import { baseNames, hasDisks, readDisks, serveBases, type ServedBases } from './disks.ts';
 import {
   builtinRuntimes,
   monotonicMs,
@@ -30,6 +33,8 @@ import {
 
 /** Where the VM keeps its own facts in a checkpoint, beside its devices. */
 const VM_DEVICE = 'revenant.vm';
+/** Between tries to make a guest's last state durable. */
+const LAST_WRITE_PAUSE_MS = 200;
 const SPARE_AFTER_MS = 1500;
 /** Short, as a slice that began within the lease may end after it. */
 const SLICE_INSTRUCTIONS = 200_000;
@@ -62,6 +67,7 @@ interface RunningVm {
   worker: Worker;
   ownership: Ownership;
   writer: CheckpointWriter;
+  bases: ServedBases['server'] | undefined;
   lease: Float64Array;
   snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
   aliveAt: number;
@@ -189,28 +195,33 @@ export class VmHost {
     const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
-    const snapshot = await this.#read(vm, ownership);
-    const writer = await CheckpointWriter.open(store, ownership, { pool: this.#pool });
+    const { snapshot, disks } = await this.#read(vm, ownership);
+    const { description } = vm.spec;
+    const writer = await CheckpointWriter.open(store, ownership, {
+      pool: this.#pool,
+      bases: baseNames(description),
+    });
     const lease = new SharedArrayBuffer(8);
     const until = new Float64Array(lease);
     until[0] = this.#until;
-    const blobs =
-      snapshot === undefined ? await this.#blobs(vm.spec.description) : new Map<string, Uint8Array>();
+    const blobs = snapshot === undefined ? await this.#blobs(description) : new Map<string, Uint8Array>();
+    const bases = await this.#bases(vm);
     const data: WorkerStart = {
       module,
-      start: { description: vm.spec.description, snapshot, blobs, generation: randomBytes(16) },
+      start: { description, snapshot, blobs, generation: randomBytes(16), disks, bases: bases?.ends },
       lease,
       paused,
       sliceInstructions: SLICE_INSTRUCTIONS,
     };
     const worker = this.#takeWorker(module);
-    worker.postMessage(data);
+    worker.postMessage(data, bases === undefined ? [] : [bases.ends.port]);
     const running: RunningVm = {
       vm,
       epoch,
       worker,
       ownership,
       writer,
+      bases: bases?.server,
       lease: until,
       snapshots: new Map(),
       aliveAt: monotonicMs(),
@@ -250,13 +261,16 @@ export class VmHost {
     return worker;
   }
 
-  /** The checkpoint to go on from, with all pages; undefined for a cold start. */
-  async #read(vm: ProtectedVm, ownership: Ownership): Promise<MachineSnapshot | undefined> {
-    if (ownership.resumeFrom === null) return undefined;
+  /** The checkpoint to go on from, with all pages but those of base images. For a cold start no more of it than the disks. */
+  async #read(
+    vm: ProtectedVm,
+    ownership: Ownership,
+  ): Promise<{ snapshot?: MachineSnapshot; disks: SpaceSnapshot[] }> {
+    if (ownership.resumeFrom === null) return { disks: [] };
     const reader = await CheckpointReader.resume(this.#options.store, ownership, { pool: this.#pool });
     try {
       const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
-      if ((own?.boot ?? 0) < vm.boot) return undefined;
+      if ((own?.boot ?? 0) < vm.boot) return { disks: await readDisks(reader, vm.spec.description) };
       this.#options.log({
         event: 'vm-resuming',
         vm: vm.id,
@@ -268,10 +282,27 @@ export class VmHost {
           lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
         },
       });
-      return await reader.readSnapshot();
+      return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };
     } finally {
       await reader.close();
     }
+  }
+
+  async #bases(vm: ProtectedVm): Promise<ServedBases | undefined> {
+    const { store, log, node } = this.#options;
+    return serveBases(store, vm.spec.description, {
+      pool: this.#pool,
+      onStall: ({ kind, what, reason, forMs }) => {
+        const event = kind === 'stalled' ? 'disk-waits-for-store' : 'disk-goes-on';
+        log({
+          event,
+          vm: vm.id,
+          node,
+          reason: reason === '' ? what : `${what}: ${reason}`,
+          tookMs: Math.round(forMs),
+        });
+      },
+    });
   }
 
   async #blobs(description: unknown): Promise<Map<string, Uint8Array>> {
@@ -314,8 +345,21 @@ export class VmHost {
         return;
       }
       case 'ended':
-        return this.#ended(running, message.reason, message.message);
+        return void this.#lastWords(running, message);
     }
+  }
+
+  /** A guest that switched itself off: what it wrote to its disks before is made durable. */
+  async #lastWords(
+    running: RunningVm,
+    { reason, message, snapshot }: Extract<FromWorker, { type: 'ended' }>,
+  ): Promise<void> {
+    if (snapshot !== undefined && hasDisks(running.vm.spec.description)) {
+      running.leaving = true;
+      running.aliveAt = Infinity; // it has said its last
+      while (!running.over && !(await this.#write(running, snapshot, 0))) await pause(LAST_WRITE_PAUSE_MS);
+    }
+    this.#ended(running, reason, message);
   }
 
   #ended(running: RunningVm, kind: 'failed' | 'powered-off' | 'fenced', reason: string): void {
@@ -327,6 +371,7 @@ export class VmHost {
   async #end(running: RunningVm): Promise<void> {
     running.over = true;
     running.lease[0] = -Infinity;
+    running.bases?.close();
     if (this.#vms.get(running.vm.id) === running) this.#vms.delete(running.vm.id);
     await running.worker.terminate();
   }
@@ -336,7 +381,8 @@ export class VmHost {
     for (const running of this.#vms.values()) {
       const mayRun = now < this.#until;
       // A frozen or suspended node says nothing about its guests.
-      if (!mayRun) running.aliveAt = now;
+      // A guest that waits for a page of its disk lives.
+      if (!mayRun || running.bases?.waiting === true) running.aliveAt = now;
       if (now - running.aliveAt > this.#options.settings.guestHungMs) {
         this.#ended(
           running,
@@ -360,7 +406,10 @@ export class VmHost {
     });
     this.#post(running, { type: 'snapshot', id, suspend });
     const { snapshot, pauseMs } = await taken;
-    if (running.over) return false;
+    return !running.over && this.#write(running, snapshot, pauseMs);
+  }
+
+  async #write(running: RunningVm, snapshot: MachineSnapshot, pauseMs: number): Promise<boolean> {
     const own = { version: 1, state: { boot: running.vm.boot } };
     try {
       const written = await running.writer.write({
@@ -381,7 +430,17 @@ export class VmHost {
 
   async #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): Promise<void> {
     const running = this.#of({ vmId, epoch });
-    if (running !== undefined) await this.#end(running);
+    if (running !== undefined) {
+      // The plug is pulled, and what the guest wrote until then is on its disks.
+      if (mode === 'power-off' && hasDisks(running.vm.spec.description)) {
+        running.leaving = true;
+        await Promise.race([
+          this.#checkpoint(running, true),
+          pause(this.#options.settings.guestHungMs, false, { ref: false }),
+        ]);
+      }
+      await this.#end(running);
+    }
     if (mode === 'power-off') this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
   }
 

@@ -4,7 +4,7 @@
 // The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
-import type { MachineSnapshot } from '@revenant/storage';
+import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** A guest between two slices. */
 export interface Guest {
@@ -29,6 +29,10 @@ export interface GuestStart {
   blobs: ReadonlyMap<string, Uint8Array>;
   /** Differs for every start and resume: the guest's generation id. */
   generation: Uint8Array;
+  /** Of a cold start: its disks as the power-off before left them. */
+  disks?: readonly SpaceSnapshot[];
+  /** Where the base images of its disks are read from, by disk. */
+  bases?: PageChannelEnds | undefined;
 }
 
 /** What a runtime's module exports as `createGuest`. */
@@ -55,7 +59,8 @@ export type FromWorker =
   | { type: 'output'; bytes: Uint8Array }
   | { type: 'progress'; instructions: bigint; idle: boolean }
   | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
-  | { type: 'ended'; reason: 'powered-off' | 'failed'; message: string };
+  /** With a last snapshot when the guest switched itself off: what its disks hold must last. */
+  | { type: 'ended'; reason: 'powered-off' | 'failed'; message: string; snapshot?: MachineSnapshot };
 
 /** The clock that leases are measured by: monotonic, and one for all threads of a host. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;

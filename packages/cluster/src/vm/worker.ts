@@ -88,7 +88,8 @@ async function main({
       if (first) tell({ type: 'first-slice' });
       first = false;
       if (result === 'powered-off') {
-        tell({ type: 'ended', reason: 'powered-off', message: 'the guest powered itself off' });
+        const message = 'the guest powered itself off';
+        tell({ type: 'ended', reason: 'powered-off', message, snapshot: guest.snapshot() });
         return;
       }
       idle = result === 'idle';

@@ -1,0 +1,89 @@
+// Disks of a VM: what its description says of them, and the base images they lie on, read lazily from the store. The guest's thread
+// can't wait for promises, so pages go to it through a channel that this thread serves.
+import { MessageChannel } from 'node:worker_threads';
+import {
+  baseImageName,
+  openBaseImage,
+  pageChannelMemory,
+  PageServer,
+  type CheckpointReader,
+  type ObjectStore,
+  type PageChannelEnds,
+  type PagePool,
+  type PageServerOptions,
+  type ServedPages,
+  type SpaceSnapshot,
+} from '@revenant/storage';
+import { ClusterError } from '../errors.ts';
+
+/** One entry of `disks` in the description of a VM of runtime `machine`. */
+export interface DiskSpec {
+  /** `disk0`, `disk1`, … */
+  name: string;
+  bytes: number;
+  readOnly?: boolean;
+  /** The image below, which the store has under `baseImageName(sha256)`; without it the disk is empty. */
+  base?: { sha256: string } | null;
+}
+
+const pageSize = 4096;
+
+function disksOf(description: unknown): DiskSpec[] {
+  const { disks } = (description ?? {}) as { disks?: unknown };
+  return Array.isArray(disks) ? (disks as DiskSpec[]) : [];
+}
+
+export function hasDisks(description: unknown): boolean {
+  return disksOf(description).length > 0;
+}
+
+/** The disks that a checkpoint holds, pages of base images left out. */
+export async function readDisks(reader: CheckpointReader, description: unknown): Promise<SpaceSnapshot[]> {
+  const names = new Set(disksOf(description).map(({ name }) => name));
+  const held = reader.spaces.filter(({ name }) => names.has(name));
+  return Promise.all(held.map(({ name }) => reader.readSpace(name, { onBase: true })));
+}
+
+/** Names of base images by disk: what the checkpoint writer needs to know. */
+export function baseNames(description: unknown): Record<string, string> {
+  const names: Record<string, string> = {};
+  for (const { name, base } of disksOf(description))
+    if (base?.sha256 !== undefined) names[name] = baseImageName(base.sha256);
+  return names;
+}
+
+/** The base images of a running VM. */
+export interface ServedBases {
+  server: PageServer;
+  /** For the guest's thread; `ends.port` is to be transferred. */
+  ends: PageChannelEnds;
+}
+
+/**
+ * Opens the base images of a VM's disks; undefined when it has none.
+ * @throws StorageError `CHECKPOINT_DAMAGED` when one is missing; ClusterError when it is not the image it should be.
+ */
+export async function serveBases(
+  store: ObjectStore,
+  description: unknown,
+  options: { pool: PagePool; onStall: NonNullable<PageServerOptions['onStall']> },
+): Promise<ServedBases | undefined> {
+  const sources = new Map<string, ServedPages>();
+  const counts: Record<string, number> = {};
+  for (const { name, base } of disksOf(description)) {
+    if (base === undefined || base === null) continue;
+    const { info, pages } = await openBaseImage(store, baseImageName(base.sha256), { pool: options.pool });
+    if (info.contentHash !== base.sha256 || info.pageSize !== pageSize)
+      throw new ClusterError(
+        'RUNTIME',
+        `the base image ${info.name} is not the one that ${name} was made from`,
+      );
+    sources.set(name, pages);
+    counts[name] = info.pageCount;
+  }
+  if (sources.size === 0) return undefined;
+  const { port1, port2 } = new MessageChannel();
+  const memory = pageChannelMemory(pageSize);
+  const server = new PageServer({ port: port1, memory, sources, onStall: options.onStall });
+  return { server, ends: { memory, port: port2, pageSize, sources: counts } };
+}
