@@ -18,7 +18,7 @@ export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [-
 Fails when the memory at the end exceeds that of the first third by more than a tenth.
 `;
 
-const sliceInstructions = 20_000_000;
+const sliceInstructions = 5_000_000;
 const samples = 60;
 const toleratedGrowth = 1.1;
 const MiB = 2 ** 20;
@@ -87,7 +87,7 @@ async function churn(bits: Bits, minutes: number): Promise<ChurnReport> {
     peak.rssMiB = Math.max(peak.rssMiB, Math.round(rss / MiB));
     peak.live = Math.max(peak.live, counts.live);
     const now = (performance.now() - began) / 60_000;
-    if (now < (minutes * (taken.length + 1)) / samples) continue;
+    if (now < (minutes * (taken.length + 1)) / samples && now < minutes) continue;
     const sample: Sample = {
       minutes: Number(now.toFixed(2)),
       ...counts,
@@ -97,7 +97,7 @@ async function churn(bits: Bits, minutes: number): Promise<ChurnReport> {
     };
     taken.push(sample);
     process.stdout.write(line(Object.values(sample)));
-    if (taken.length >= samples) break;
+    if (now >= minutes) break;
   }
   const date = new Date().toISOString().slice(0, 10);
   return {
