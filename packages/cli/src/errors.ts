@@ -13,6 +13,8 @@ export const ExitCode = {
   guestDied: 10,
   instructionLimit: 12,
   internal: 14,
+  refused: 16,
+  unreachable: 18,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
@@ -25,6 +27,11 @@ export const exitCodeMeanings: readonly (readonly [number, string])[] = [
   [ExitCode.guestDied, 'the guest shut its processor down (triple fault)'],
   [ExitCode.instructionLimit, '--max-instructions was reached'],
   [ExitCode.internal, 'a fault of Revenant itself'],
+  [
+    ExitCode.refused,
+    'the cluster refuses: no such VM or node, no capacity, no valid token, or not in this state',
+  ],
+  [ExitCode.unreachable, 'no node answers, or the store does not'],
 ];
 
 export class CliError extends Error {

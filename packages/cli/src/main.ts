@@ -6,6 +6,9 @@ import { CliError, ExitCode, exitCodeMeanings, messageOf } from './errors.ts';
 const commands: Record<string, () => Promise<{ command: Command }>> = {
   run: () => import('./commands/run.ts'),
   images: () => import('./commands/images.ts'),
+  node: () => import('./commands/node.ts'),
+  vm: () => import('./commands/vm.ts'),
+  cluster: () => import('./commands/cluster.ts'),
   debug: () => import('./commands/debug.ts'),
   demo: () => import('./commands/demo.ts'),
 };
@@ -29,6 +32,8 @@ Examples:
   revenant run linux-cloud
   revenant run --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --memory 256M
   revenant images list
+  revenant node --store file:/srv/revenant --name a
+  revenant vm create web linux-cloud --store file:/srv/revenant
 
 Exit codes:
 ${codes.join('\n')}

@@ -21,7 +21,7 @@ interface Source {
 }
 
 /** Reads a file that the person named. */
-async function readInput(option: string, path: string): Promise<Uint8Array> {
+export async function readInput(option: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {
@@ -53,7 +53,10 @@ async function imageSource(name: string, say: (line: string) => void): Promise<S
   };
 }
 
-async function findSource(options: RunOptions, say: (line: string) => void): Promise<Source> {
+export async function findSource(
+  options: Pick<RunOptions, 'image' | 'kernel' | 'initrd' | 'append'>,
+  say: (line: string) => void,
+): Promise<Source> {
   const source: Source =
     options.image === undefined ? { commandLine: '' } : await imageSource(options.image, say);
   if (options.kernel !== undefined) source.kernel = await readInput('kernel', options.kernel);

@@ -1,0 +1,158 @@
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseSince } from './events.ts';
+
+const program = join(import.meta.dirname, '../main.ts');
+const token = 'a token for this test';
+let folder: string;
+const nodes: ChildProcess[] = [];
+
+interface Result {
+  code: number;
+  out: string;
+  error: string;
+}
+
+function revenant(...words: string[]): Promise<Result> {
+  const environment = {
+    ...process.env,
+    REVENANT_STORE: `file:${folder}/store`,
+    REVENANT_TOKEN_FILE: `${folder}/token`,
+  };
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [program, ...words],
+      { env: environment, timeout: 90_000 },
+      (error, out, stderr) => resolve({ code: error === null ? 0 : Number(error.code), out, error: stderr }),
+    );
+  });
+}
+
+async function ok(...words: string[]): Promise<string> {
+  const result = await revenant(...words);
+  assert.equal(result.code, 0, `${words.join(' ')}: ${result.error}`);
+  return result.out;
+}
+
+async function json(...words: string[]): Promise<Record<string, unknown>> {
+  return JSON.parse(await ok(...words, '--json')) as Record<string, unknown>;
+}
+
+async function startNode(name: string): Promise<void> {
+  const words = [
+    'node',
+    '--store',
+    `file:${folder}/store`,
+    '--name',
+    name,
+    '--token-file',
+    `${folder}/token`,
+  ];
+  const child = spawn(process.execPath, [program, ...words, '--log-level', 'error'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  nodes.push(child);
+  await new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'revenant-cli-'));
+  await writeFile(`${folder}/token`, `${token}\n`);
+  await Promise.all(['a', 'b'].map(startNode));
+});
+
+after(async () => {
+  for (const child of nodes) child.kill('SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+test(
+  'a VM is created, shown, moved, paused, stopped and deleted from the command line',
+  { timeout: 240_000 },
+  async () => {
+    const created = await json('vm', 'create', 'one', 'builtin', '--priority', '7');
+    assert.equal(created['status'], 'running');
+    assert.match(await ok('vm', 'list'), /^one +running +[ab] +16 MiB +7/m);
+    const first = await json('vm', 'show', 'one');
+    assert.equal(first['epoch'], 1);
+
+    await ok('vm', 'migrate', 'one');
+    const moved = await json('vm', 'show', 'one');
+    assert.notEqual(moved['holder'], first['holder']);
+    assert.equal(moved['epoch'], 2);
+
+    assert.match(await ok('vm', 'pause', 'one'), /one is paused/);
+    assert.match(await ok('vm', 'resume', 'one'), /one is running/);
+    const events = (await ok('vm', 'events', 'one', '--json')).trim().split('\n');
+    const names = events.map((line) => (JSON.parse(line) as { event: string }).event);
+    for (const expected of [
+      'command-vm-create',
+      'vm-executes',
+      'vm-suspended',
+      'command-vm-pause',
+      'vm-paused',
+    ])
+      assert.ok(names.includes(expected), `${expected} in ${names.join(' ')}`);
+
+    assert.match(await ok('vm', 'stop', 'one'), /one is stopped/);
+    await ok('vm', 'delete', 'one');
+    for (let tries = 0; (await ok('vm', 'list')) !== 'no VMs\n'; tries++) {
+      assert.ok(tries < 50, 'the VM is still in the list');
+      await sleep(200);
+    }
+  },
+);
+
+test('the console shows what the guest writes, and ends with the VM', { timeout: 120_000 }, async () => {
+  await ok('vm', 'create', 'two', 'builtin');
+  const attached = revenant('vm', 'console', 'two');
+  await sleep(3000);
+  await ok('vm', 'stop', 'two');
+  const { code, out, error } = await attached;
+  assert.equal(code, 0, error);
+  assert.match(out, /^step 1 [0-9a-f]{16}\r?$/m);
+  assert.match(error, /two is stopped: powered off by a person/);
+});
+
+test('the cluster is shown, and a node is drained', { timeout: 120_000 }, async () => {
+  assert.match(await ok('cluster', 'status'), /^2 of 2 nodes alive, master [ab]/);
+  await ok('cluster', 'drain', 'a');
+  assert.match(await ok('cluster', 'nodes'), /^a( \(master\))? +maintenance/m);
+  await ok('cluster', 'undrain', 'a');
+  assert.doesNotMatch(await ok('cluster', 'nodes'), /maintenance/);
+  assert.match(await ok('cluster', 'events', '--since', '10m'), /command-drain/);
+});
+
+test('what makes no sense gets one line, a hint and its exit code', { timeout: 120_000 }, async () => {
+  const cases: [string[], number, RegExp][] = [
+    [['vm', 'show', 'nobody'], 16, /there is no VM nobody/],
+    [['vm', 'fly'], 2, /vm can't 'fly'/],
+    [['vm', 'create', 'UPPER', 'builtin'], 2, /is no name for a VM/],
+    [['vm', 'create', 'three', 'windows'], 2, /there is no image 'windows'/],
+    [['cluster', 'drain', 'nowhere'], 16, /there is no node nowhere/],
+    [['cluster', 'status', '--token-file', `${folder}/none`], 4, /can't read/],
+    [['node', '--name', 'x'], 2, /a node needs --store and --name/],
+  ];
+  for (const [words, code, line] of cases) {
+    const result = await revenant(...words);
+    assert.equal(result.code, code, `${words.join(' ')}: ${result.error}`);
+    const lines = result.error.trim().split('\n');
+    assert.match(lines[0] ?? '', line);
+    assert.ok(lines.length <= 2, result.error);
+  }
+  await writeFile(`${folder}/wrong`, 'quite another token');
+  assert.equal((await revenant('vm', 'list', '--token-file', `${folder}/wrong`)).code, 16);
+});
+
+test('times are ages or dates', () => {
+  assert.equal(parseSince('10m', 1_000_000), 400_000);
+  assert.equal(parseSince('2026-01-31T12:00Z', 0), Date.UTC(2026, 0, 31, 12));
+  assert.throws(() => parseSince('soon', 0), /is no time/);
+});

@@ -1,0 +1,55 @@
+/** What commands print: tables for people, JSON for programs. */
+import type { ClusterEvent, ClusterStatus, ProtectedVm } from '@revenant/cluster';
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? String(item) : item), 2));
+}
+
+/** Columns as wide as their widest cell; the last one runs free. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, i) => (i === line.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+export function vmTable(vms: readonly ProtectedVm[]): string {
+  const rows = vms.map(({ id, status, desired, assignment, spec, reason }) => [
+    id,
+    status === desired || desired === 'running' ? status : `${status} (to be ${desired})`,
+    assignment?.node ?? '-',
+    `${spec.memoryMiB} MiB`,
+    String(spec.priority),
+    reason,
+  ]);
+  return table(['NAME', 'STATUS', 'NODE', 'MEMORY', 'PRIORITY', 'REASON'], rows);
+}
+
+export function nodeTable({ nodes, master, maintenance }: ClusterStatus): string {
+  const rows = nodes.map(({ id, state, reason, address, view }) => [
+    id === master ? `${id} (master)` : id,
+    maintenance.includes(id) ? 'maintenance' : state,
+    address ?? '-',
+    view === undefined ? '-' : `${view.capacity.memoryMiB} MiB`,
+    view === undefined ? '-' : view.powerOn.map(({ vmId }) => vmId).join(',') || 'none',
+    reason,
+  ]);
+  return table(['NODE', 'STATE', 'ADDRESS', 'MEMORY', 'VMS', 'REASON'], rows);
+}
+
+/** `2026-01-31 12:03:04.567  a  host-dead  c: no network heartbeat …` */
+export function eventLine({ atMs, by, event, vm, node, reason }: ClusterEvent): string {
+  const at = new Date(atMs).toISOString().replace('T', ' ').replace('Z', '');
+  const subject = [vm, node].filter((part) => part !== undefined).join(' on ');
+  return `${at}  ${by.padEnd(8)}  ${event.padEnd(18)}  ${subject === '' ? '' : `${subject}: `}${reason}`;
+}

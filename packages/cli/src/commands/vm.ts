@@ -1,0 +1,156 @@
+/** `revenant vm`: VMs of a cluster. */
+import { parseArgs } from 'node:util';
+import type { ClusterClient, ProtectedVm } from '@revenant/cluster';
+import type { Command } from '../command.ts';
+import { chosenStore, connectHelp, connectOptions, withCluster } from '../cluster/connect.ts';
+import { attachConsole } from '../cluster/console.ts';
+import { createHelp, createOptions, createVm } from '../cluster/create.ts';
+import { eventHelp, eventOptions, showEvents } from '../cluster/events.ts';
+import { print, printJson, vmTable } from '../cluster/output.ts';
+import { CliError, ExitCode } from '../errors.ts';
+
+const options = {
+  ...connectOptions,
+  ...createOptions,
+  ...eventOptions,
+  to: { type: 'string' },
+  'no-wait': { type: 'boolean', default: false },
+} as const;
+
+type Values = ReturnType<typeof parse>['values'];
+
+function parse(words: string[]) {
+  return parseArgs({ args: words, allowPositionals: true, options });
+}
+
+/** States in which what was asked for has come about. */
+const reached: Record<string, readonly string[]> = {
+  create: ['running', 'stopped'],
+  start: ['running'],
+  stop: ['stopped'],
+  pause: ['paused'],
+  resume: ['running'],
+  migrate: ['running', 'paused'],
+};
+
+async function show(client: ClusterClient, vmId: string, json: boolean): Promise<void> {
+  const { vms, nodes } = await client.status();
+  const vm = vms.find(({ id }) => id === vmId) ?? (await client.vm(vmId));
+  const holder = nodes.find(({ view }) => view?.powerOn.some((entry) => entry.vmId === vmId));
+  const entry = holder?.view?.powerOn.find((each) => each.vmId === vmId);
+  if (json) return printJson({ ...vm, holder: holder?.id ?? null, epoch: entry?.epoch ?? null });
+  const { spec } = vm;
+  const rows: [string, string][] = [
+    ['name', vm.id],
+    ['status', `${vm.status}: ${vm.reason}`],
+    ['wanted', vm.desired],
+    ['node', holder?.id ?? vm.assignment?.node ?? 'none'],
+    ['epoch', entry === undefined ? 'none' : String(entry.epoch)],
+    ['runtime', spec.runtime],
+    ['memory', `${spec.memoryMiB} MiB`],
+    ['priority', String(spec.priority)],
+    ['anti-affinity', spec.antiAffinity ?? 'none'],
+    [
+      'checkpoints',
+      spec.checkpointMs === undefined ? "at the cluster's interval" : `every ${spec.checkpointMs} ms`,
+    ],
+    ['outputs', spec.outputs],
+    ['failed tries', vm.tries === 0 ? '0' : `${vm.tries}, on ${vm.avoid.join(', ')}`],
+    ['description', JSON.stringify(spec.description)],
+  ];
+  print(rows.map(([name, value]) => `${name.padEnd(14)}${value}`).join('\n'));
+}
+
+async function list(client: ClusterClient, json: boolean): Promise<void> {
+  const vms = (await client.status()).vms.filter(({ status }) => status !== 'deleted');
+  if (json) printJson(vms);
+  else print(vms.length === 0 ? 'no VMs' : vmTable(vms));
+}
+
+/** Waits until the command has had its effect, and says what the VM is then. */
+async function settled(client: ClusterClient, verb: string, vmId: string, values: Values): Promise<void> {
+  let vm: ProtectedVm | undefined;
+  const states = reached[verb];
+  if (states !== undefined && !values['no-wait']) {
+    vm = await client.waitFor(vmId, [...states, 'failed']);
+    if (vm.status === 'failed') throw new CliError(ExitCode.refused, `${vmId} failed: ${vm.reason}`);
+  }
+  if (values.json) printJson(vm ?? { id: vmId, done: verb });
+  else if (vm === undefined) print(`${vmId}: ${verb} is on its way`);
+  else print(`${vmId} is ${vm.status}${vm.assignment === null ? '' : ` on ${vm.assignment.node}`}`);
+}
+
+const verbs: Record<
+  string,
+  (client: ClusterClient, vmId: string, values: Values, rest: readonly string[]) => Promise<void>
+> = {
+  async create(client, vmId, values, [image]) {
+    await createVm(client, vmId, image, values, chosenStore(values));
+    await settled(client, 'create', vmId, values);
+  },
+  show: (client, vmId, values) => show(client, vmId, values.json),
+  console: attachConsole,
+  async events(client, vmId, values) {
+    await showEvents(client, values, vmId);
+  },
+  async migrate(client, vmId, values) {
+    await client.command({
+      type: 'vm-migrate',
+      vmId,
+      ...(values.to === undefined ? {} : { to: values.to }),
+    });
+    await settled(client, 'migrate', vmId, values);
+  },
+};
+for (const verb of ['start', 'stop', 'pause', 'resume', 'delete'] as const)
+  verbs[verb] = async (client, vmId, values) => {
+    await client.command({ type: `vm-${verb}`, vmId });
+    await settled(client, verb, vmId, values);
+  };
+
+export const command: Command = {
+  summary: 'VMs of a cluster: create, list, start, stop, move, console, events',
+  help: `Usage: revenant vm create NAME IMAGE|--kernel FILE [OPTIONS]
+       revenant vm list [OPTIONS]
+       revenant vm show|start|stop|pause|resume|delete|console NAME [OPTIONS]
+       revenant vm migrate NAME [--to NODE] [OPTIONS]
+       revenant vm events NAME [--since TIME] [--limit N] [--follow] [OPTIONS]
+
+create    enters a VM into the protected list and starts it: from now on the cluster keeps it running
+stop      powers it off: it is not restarted, its disks stay
+pause     holds it, with its state; resume lets it go on
+delete    for good, with its checkpoints
+migrate   moves it while it runs, to --to NODE or where there is most room
+console   the terminal as its serial console; stays attached through failovers; Ctrl-] leaves
+
+Commands wait until they have had their effect; --no-wait: only until they are accepted.
+
+${createHelp}
+
+${eventHelp}
+${connectHelp}
+
+Examples:
+  revenant vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant
+  revenant vm console web --store file:/srv/revenant
+  revenant vm migrate web --to b --node 127.0.0.1:7001
+  revenant vm events web --since 1h --node 127.0.0.1:7001`,
+  async run(words) {
+    const { values, positionals } = parse(words);
+    const [verb = 'list', vmId, ...rest] = positionals;
+    if (verb !== 'list' && !Object.hasOwn(verbs, verb))
+      throw new CliError(
+        ExitCode.usage,
+        `vm can't '${verb}'`,
+        `choose from list, ${Object.keys(verbs).join(', ')}`,
+      );
+    if (verb !== 'list' && vmId === undefined)
+      throw new CliError(ExitCode.usage, "the VM's name is missing", `revenant vm ${verb} NAME`);
+    await withCluster(values, (client) =>
+      verb === 'list'
+        ? list(client, values.json)
+        : (verbs[verb] as (typeof verbs)[string])(client, vmId ?? '', values, rest),
+    );
+    return ExitCode.ok;
+  },
+};
