@@ -9,6 +9,7 @@ export {
   linkJump,
 } from './blocks';
 export { afterInstruction, beforeInstruction } from './debug';
+export { copyForward, fillForward } from './bulk';
 export { crc32c, divide128, divideSigned128, multiplyHigh, multiplyHighSigned } from './divide';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
 export { raise, raiseError, segmentFault } from './fault';

@@ -205,6 +205,14 @@ export abstract class InstructionBuilder {
   /** Address of the record for core functions that walk it (rows with `record`). */
   abstract record(): I32;
 
+  /** A string instruction: core runs it, with REP until it is done or interrupted. */
+  string(operation: 'movs' | 'cmps' | 'stos' | 'lods' | 'scas'): void {
+    const rip = this.let(this.currentRip());
+    this.if(x.eqz(callExpr('i32', this.coreFunction(operation), this.cpu, this.record())), () => {
+      this.jump(rip);
+    });
+  }
+
   // ---- helpers ----
 
   get type(): 'i32' | 'i64' {

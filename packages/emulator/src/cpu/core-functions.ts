@@ -38,6 +38,9 @@ export const coreFunctions = {
   stos: f(['i32'], 'i32'),
   lods: f(['i32'], 'i32'),
   scas: f(['i32'], 'i32'),
+  // bulk.ts, without the vCPU block
+  copyForward: { params: ['i32', 'i32', 'i32'] } as FunctionType,
+  fillForward: { params: ['i32', 'i32', 'i64'] } as FunctionType,
   // divide.ts
   multiplyHigh: f(['i64', 'i64'], 'i64'),
   multiplyHighSigned: f(['i64', 'i64'], 'i64'),

@@ -13,6 +13,8 @@ export interface DecodedInstruction {
   key: number;
   pageOffset: number;
   length: number;
+  /** RecordPrefix bits. */
+  prefixes: number;
   /** Offsets in the vCPU block, or numbers, as the record has them. */
   rm: number;
   reg: number;
@@ -81,6 +83,7 @@ function readInstruction(view: DataView, record: number, slot: HandlerSlot, key:
     key,
     pageOffset: u16(Record.pageOffset),
     length: view.getUint8(record + Record.length),
+    prefixes: view.getUint8(record + Record.prefixes),
     rm: u16(Record.rm),
     reg: u16(Record.reg),
     segment: u16(Record.segment),

@@ -91,7 +91,9 @@ export class RegionEmitter {
     this.functions = options.functions;
     this.handlerTypeIndex = options.handlerTypeIndex;
     const cpu = code.param('i32', 0);
+    this.remaining = code.local('i64');
     this.state = {
+      remaining: this.remaining,
       cpu,
       xmm: Array.from({ length: 16 }, () => code.local('v128')),
       straight: new StraightLine(code, cpu),
@@ -103,7 +105,6 @@ export class RegionEmitter {
       tlbWrite: code.local('i32'),
       used: { ...known },
     };
-    this.remaining = code.local('i64');
     this.exitRip = code.local('i64');
     this.exitRecord = code.local('i32');
     this.exitTaken = code.local('i32');
@@ -243,6 +244,9 @@ export class RegionEmitter {
           },
           indirect: (target) => {
             this.leaveTo(target);
+          },
+          callout: () => {
+            this.emitCallout(instruction);
           },
         },
       });

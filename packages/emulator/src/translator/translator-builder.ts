@@ -16,6 +16,8 @@ import { Form, memoryOperandIndex } from '../cpu/table/row.ts';
 import type { OperandSpec } from '../cpu/table/row.ts';
 import type { DecodedInstruction } from './decoded.ts';
 import type { StraightLine } from './straight-line.ts';
+import { emitString } from './string-code.ts';
+import type { StringOperation } from './string-code.ts';
 
 /** Thrown while a semantic is emitted: this instruction must be executed by its interpreter handler. */
 export class NotTranslatable extends Error {
@@ -28,6 +30,8 @@ export interface RegionState {
   gpr: readonly Local<'i64'>[];
   flagResult: Local<'i64'>;
   flagAux: Local<'i32'>;
+  /** The instruction budget that is left. */
+  remaining: Local<'i64'>;
   ripPage: Local<'i64'>;
   tlbRead: Local<'i32'>;
   tlbWrite: Local<'i32'>;
@@ -45,6 +49,8 @@ export interface RegionExits {
   relative(taken: boolean, target: I64): void;
   /** An offset in CS known only at run time. */
   indirect(target: I64): void;
+  /** Executes the instruction by its interpreter handler; code goes on behind it. */
+  callout(): void;
 }
 
 const gprEnd = Cpu.gpr + 16 * 8;
@@ -427,6 +433,48 @@ export class TranslatorBuilder extends InstructionBuilder {
   setFlagAux(value: I32): void {
     this.state.used.flags = true;
     this.code.set(this.state.flagAux, value);
+  }
+
+  override string(operation: StringOperation): void {
+    const { instruction, state, code } = this;
+    const usesSource = operation !== 'stos' && operation !== 'scas';
+    const firstBased = Cpu.segments + Segment.fs * segmentBytes;
+    const mask = instruction.addressMask;
+    if ((usesSource && instruction.segment >= firstBased) || (mask !== -1n && mask !== 0xffff_ffffn)) {
+      this.exits.callout();
+      return;
+    }
+    emitString(
+      {
+        code,
+        cpu: state.cpu,
+        functions: this.functions,
+        size: this.size,
+        prefixes: instruction.prefixes,
+        mask,
+        remaining: state.remaining,
+        tlbRead: state.tlbRead,
+        tlbWrite: state.tlbWrite,
+        gpr: (number, bytes) => this.gpr(number, bytes),
+        setGpr: (number, bytes, value) => {
+          this.setGpr(number, bytes, value);
+        },
+        load: (la, bytes) => this.loadLinear(la, bytes),
+        store: (la, value, bytes) => {
+          this.storeLinear(la, value, bytes);
+        },
+        compare: (a, c) => {
+          this.flags.sub(a, c, this.let(this.cut(x.sub(a as I32, c as I32), this.size) as I32));
+        },
+        pay: (iterations) => {
+          code.set(state.remaining, x.sub(state.remaining, iterations));
+        },
+        callout: () => {
+          this.exits.callout();
+        },
+      },
+      operation,
+    );
   }
 
   // ---- calls ----

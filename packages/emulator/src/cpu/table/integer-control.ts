@@ -1,9 +1,7 @@
 /** Near transfers, BOUND, NOP, string instructions, UD. Far transfers and interrupts are in system.ts. */
-import { callExpr } from '../../wasm/code.ts';
 import * as x from '../../wasm/expr.ts';
 import type { I64, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
-import type { CoreFunctionName } from '../core-functions.ts';
 import { Cpu, CpuFeature } from '../layout.ts';
 import { requireFeature } from './integer-move.ts';
 import { row } from './row.ts';
@@ -83,16 +81,6 @@ const loopIf =
   };
 const jumpIfNoCount: Semantics = jumpIf((b) => x.eqz(x.and(b.field('i64', Cpu.gpr + 8, 8), countMask(b))));
 
-/** A string instruction: core runs it, with REP until it is done or interrupted. */
-const string =
-  (name: CoreFunctionName): Semantics =>
-  (b) => {
-    const rip = b.let(b.currentRip());
-    b.if(x.eqz(callExpr('i32', b.coreFunction(name), b.cpu, b.record())), () => {
-      b.jump(rip);
-    });
-  };
-
 const bound: Semantics = (b) => {
   const index = b.signed(b.read(0), b.size);
   const bounded = b.let(index as x.I32);
@@ -158,8 +146,12 @@ const strings =
     ['MOVS', 0xa4, 'movs'], ['CMPS', 0xa6, 'cmps'], ['STOS', 0xaa, 'stos'], ['LODS', 0xac, 'lods'], ['SCAS', 0xae, 'scas'],
   ] as const) // prettier-ignore
     .flatMap(([name, opcode, fn]) => [
-      row(hex(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, string(fn)),
-      row(hex(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, string(fn)),
+      row(hex(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, (b) => {
+        b.string(fn);
+      }),
+      row(hex(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, (b) => {
+        b.string(fn);
+      }),
     ]);
 
 export const rows: RowDraft[] = [
