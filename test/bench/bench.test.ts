@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chart } from './chart.ts';
-import { geometricMean, median, table, timesAsFast, wrongResults, type Report } from './report.ts';
+import { geometricMean, median, summaries, table, timesAsFast, wrongResults, type Report } from './report.ts';
 import { markReader } from './run-guest.ts';
 
 const report: Report = {
@@ -34,6 +34,12 @@ test('ratios and means leave out what an emulator did not do', () => {
   assert.equal(geometricMean([1, 4]), 2);
   assert.equal(geometricMean([]), undefined);
   assert.equal(median([3, 1, 2]), 2);
+  assert.deepEqual(summaries(report)[0], {
+    bits: 32,
+    than: 'v86',
+    geometricMean: 2,
+    least: { benchmark: 'sieve', times: 2 },
+  });
   const lines = table(report, 32).split('\n');
   assert.match(
     lines.find((line) => line.startsWith('| crc')) ?? '',

@@ -5,7 +5,7 @@ import { geometricMean, present, rowsOf, type Report } from './report.ts';
 
 const barHeight = 11;
 const groupGap = 10;
-const left = 110;
+const left = 125;
 const plotWidth = 620;
 const top = 78;
 const colours: Record<Emulator['id'], string> = {

@@ -8,7 +8,7 @@ import { buildModules } from '@revenant/emulator/host-node';
 import { chart } from './chart.ts';
 import { emulators, whyMissing, type Emulator } from './emulators.ts';
 import { benchmarks, buildLinux, buildLoop, outputFolder, type Benchmark, type Bits } from './guests.ts';
-import { median, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
+import { median, summaries, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
 import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -206,7 +206,10 @@ export async function bench(argv: string[]): Promise<void> {
   process.stdout.write(text);
   mkdirSync(options.folder, { recursive: true });
   const name = options.pinned ? 'cpu-pinned' : 'cpu';
-  writeFileSync(join(options.folder, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(
+    join(options.folder, `${name}.json`),
+    `${JSON.stringify({ ...report, summaries: summaries(report) }, null, 2)}\n`,
+  );
   for (const bits of options.bits) {
     const drawing = chart(report, bits);
     if (drawing === undefined) continue;

@@ -67,6 +67,32 @@ export function wrongResults(report: Report): string[] {
   });
 }
 
+export interface Summary {
+  bits: Bits;
+  than: Emulator['id'];
+  /** How many times as fast as the other ours is: over all benchmarks that both have, and on the worst one. */
+  geometricMean: number;
+  least: { benchmark: string; times: number };
+}
+
+/** Our translator against each other one that has a figure. */
+export function summaries(report: Report): Summary[] {
+  return ([32, 64] as const).flatMap((bits) =>
+    emulators.flatMap(({ id }): Summary[] => {
+      if (id === 'revenant') return [];
+      const compared = rowsOf(report, bits)
+        .flatMap((row) => ({ benchmark: row.benchmark, times: timesAsFast(row, id) ?? NaN }))
+        .filter(({ times }) => !Number.isNaN(times))
+        .sort((a, b) => a.times - b.times);
+      const mean = geometricMean(compared.map(({ times }) => times));
+      const [least] = compared;
+      return mean === undefined || least === undefined
+        ? []
+        : [{ bits, than: id, geometricMean: mean, least }];
+    }),
+  );
+}
+
 /** `-` where a figure is absent. */
 function cell(value: number | undefined, digits = 2): string {
   return value === undefined ? '-' : value.toFixed(digits);
@@ -94,11 +120,9 @@ export function table(report: Report, bits: Bits): string {
       return `| ${row.benchmark} (${title}) | ${cells.join(' | ')} |`;
     }),
   ];
-  const means = others.map(({ id }) => geometricMean(rows.flatMap((row) => timesAsFast(row, id) ?? [])));
-  const least = others.map(({ id }) => {
-    const all = rows.flatMap((row) => timesAsFast(row, id) ?? []);
-    return all.length === 0 ? undefined : Math.min(...all);
-  });
+  const all = summaries(report).filter((one) => one.bits === bits);
+  const means = others.map(({ id }) => all.find(({ than }) => than === id)?.geometricMean);
+  const least = others.map(({ id }) => all.find(({ than }) => than === id)?.least.times);
   const summary = (label: string, values: (number | undefined)[]): string =>
     `| **${label}** | ${[...columns.map(() => ''), ...values.map((value) => `**${cell(value)}**`)].join(' | ')} |`;
   lines.push(summary('geometric mean', means), summary('least', least));
