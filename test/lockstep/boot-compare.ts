@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { createMachine, pcMemoryMap, planKernel, type Machine } from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { Random } from '../native/random.ts';
 import type { Guest } from '../bench/guests.ts';
 
 interface Side {
@@ -45,6 +46,8 @@ export interface BootOptions {
   /** Stop there; else when the guest switches the machine off. */
   instructions?: bigint;
   hotThreshold?: number;
+  /** Drops all code of the translator's machine after one of so many comparisons, at random. */
+  dropOneIn?: number;
   progress?: (line: string) => void;
 }
 
@@ -81,6 +84,7 @@ export async function compareBoot(guest: Guest, options: BootOptions): Promise<B
   const a = await start('interpreter', guest);
   const b = await start('translator', guest, options.hotThreshold);
   const result: BootComparison = { instructions: 0n, comparisons: 0, hashes: 0, end: 'limit', output: '' };
+  const random = new Random(1);
   let good = 0n;
   let nextHash = options.hashEvery;
   const finish = (what?: string): BootComparison => {
@@ -95,6 +99,7 @@ export async function compareBoot(guest: Guest, options: BootOptions): Promise<B
     if (ends[0] !== ends[1]) return finish(`the runs ended by ${String(ends[0])} and ${String(ends[1])}`);
     const cheap = cheapDifference(a, b);
     if (cheap !== undefined) return finish(cheap);
+    if (random.chance(1 / (options.dropOneIn ?? Infinity))) b.machine.engine.dropAllCode();
     const ended = ends[0] !== 'limit';
     if (ended || a.machine.instructions >= nextHash) {
       nextHash = a.machine.instructions + options.hashEvery;

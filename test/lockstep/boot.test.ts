@@ -23,6 +23,7 @@ test('both engines take the same path through the start of Linux', { timeout: 30
     hashEvery: 50_000_000n,
     instructions: 150_000_000n,
     hotThreshold: 500,
+    dropOneIn: 100,
   });
   assert.equal(result.difference, undefined);
   assert.equal(result.comparisons, 600);

@@ -1,10 +1,10 @@
 /**
  * Boots Debian's kernel with a workload (system calls, fork and exec, a shell script, sha256sum, gzip) on both engines and compares their state.
  *
- *   node test/lockstep/boot.ts [--bits 64] [--every 100000] [--hash-every 20000000] [--instructions N] [--threshold N] [--divisor 4]
+ *   node test/lockstep/boot.ts [--bits 64] [--every 100000] [--hash-every 20000000] [--instructions N] [--threshold N] [--drop N] [--divisor 4]
  *
  * Registers and output are compared every --every instructions, devices and all memory (by hash) every --hash-every. --threshold: entries of a
- * block before it is translated. Exit code 1 when something differs.
+ * block before it is translated. --drop: all translated code is dropped after one of so many comparisons, at random. Exit code 1 when something differs.
  */
 import { parseArgs } from 'node:util';
 import { buildModules } from '@revenant/emulator/host-node';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     'hash-every': { type: 'string', default: '20000000' },
     instructions: { type: 'string' },
     threshold: { type: 'string' },
+    drop: { type: 'string' },
     divisor: { type: 'string', default: '4' },
   },
 });
@@ -30,6 +31,7 @@ const result = await compareBoot(guest, {
   hashEvery: BigInt(values['hash-every']),
   ...(values.instructions === undefined ? {} : { instructions: BigInt(values.instructions) }),
   ...(values.threshold === undefined ? {} : { hotThreshold: Number(values.threshold) }),
+  ...(values.drop === undefined ? {} : { dropOneIn: Number(values.drop) }),
   progress: (line) => process.stderr.write(`${line}\n`),
 });
 const done = [...result.output.matchAll(/@@ end (\w+)/g)].map(([, name]) => name).join(', ');

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
+import { Random } from '../native/random.ts';
 import { comparedMemory, Place, setUp } from './memory-layout.ts';
 import { makeFloatingProgram } from './floating-programs.ts';
 import { listing, makeProgram, sequencesPerProgram, type Program } from './programs.ts';
@@ -118,6 +119,7 @@ export async function compareEngines(
     const program = make(seed);
     prepare(interpreter, program);
     prepare(translator, program);
+    const drops = new Random(seed).chance(0.05);
     let done = 0;
     for (const stop of program.stops) {
       const reasons = [interpreter.run(stop - done), translator.run(stop - done)] as const;
@@ -128,6 +130,7 @@ export async function compareEngines(
         break;
       }
       if (reasons[0] !== 1) break;
+      if (drops) translator.engine.dropAllCode();
     }
     result.sequences += sequencesBegun(interpreter, program);
   }
