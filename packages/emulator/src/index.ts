@@ -19,6 +19,7 @@ export type {
   MachineDescription,
   MachineRequest,
 } from './machine/description.ts';
+export type { AbsentPages } from './machine/absent-pages.ts';
 export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';
 export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';

@@ -6,6 +6,9 @@ export declare function mmioWrite(addressLow: i32, addressHigh: i32, size: i32, 
 /** Tells the machine of a CpuEvent (cpu/layout.ts). */
 export declare function cpuEvent(cpu: i32, what: i32): void;
 
+/** Puts the contents of a missing guest-physical page there, and clears its flag in the physical map. */
+export declare function pageIn(page: i32): void;
+
 /** What `cpuEvent` tells; the values of CpuEvent in cpu/layout.ts. */
 export class CpuEvent {
   static readonly apicBase: i32 = 1;

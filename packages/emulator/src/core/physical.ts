@@ -8,21 +8,27 @@ import {
   Machine_codeMap,
   Machine_dirtyBitmap,
   PhysicalPage_addressMask,
+  PhysicalPage_missing,
   PhysicalPage_readOnly,
   Region_machine,
   Region_physicalMap,
 } from './generated/layout';
 import { invalidateCode } from './blocks';
+import { pageIn } from './host';
 
 /** Physical address after the A20 gate. */
 export function gateA20(physical: i64): i64 {
   return physical & (0xffff_ffff_0000_0000 | (load<u32>(Region_machine, Machine_a20Mask) as i64));
 }
 
-/** Region.physicalMap's entry of a gated physical address: 0 where nothing is backed by memory. */
+/** Region.physicalMap's entry of a gated physical address: 0 where nothing is backed by memory. The page's contents are there. */
 export function pageEntry(physical: i64): u32 {
   if ((physical as u64) >> 32 != 0) return 0;
-  return load<u32>(Region_physicalMap + (((physical as u32) >> 12) << 2));
+  const page = (physical as u32) >> 12;
+  const entry = load<u32>(Region_physicalMap + (page << 2));
+  if ((entry & PhysicalPage_missing) == 0) return entry;
+  pageIn(page);
+  return load<u32>(Region_physicalMap + (page << 2));
 }
 
 export function backingIndex(page: u32): u32 {

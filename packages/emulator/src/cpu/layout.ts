@@ -65,6 +65,8 @@ export const PhysicalPage = {
   present: 1,
   /** Writes are dropped by the core (ROM). */
   readOnly: 2,
+  /** Its contents have not come yet (a machine that goes on before all of its memory is there): the host puts them there first. */
+  missing: 4,
   addressMask: 0xffff_f000,
 } as const;
 

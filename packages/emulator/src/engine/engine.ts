@@ -21,6 +21,8 @@ export interface EngineHostFunctions {
   mmioRead(addressLow: number, addressHigh: number, size: number): number;
   mmioWrite(addressLow: number, addressHigh: number, size: number, value: number): void;
   cpuEvent(cpu: number, what: number): void;
+  /** Needed by who marks pages as missing in the physical map. */
+  pageIn?(page: number): void;
 }
 
 /** Exports of core.wasm, by name; parameters as in core/. i64 is bigint. */
@@ -99,6 +101,9 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
       },
       cpuEvent: (cpu: number, what: number) => {
         host.cpuEvent(cpu, what);
+      },
+      pageIn: (page: number) => {
+        host.pageIn?.(page);
       },
     },
   });

@@ -1,4 +1,5 @@
 /** Makes a machine: memory, board, processor model, engine. */
+import type { AbsentPages } from './absent-pages.ts';
 import { installCpuModel } from '../cpu/cpuid-models.ts';
 import { Region } from '../cpu/layout.ts';
 import { describeMachine, type MachineRequest } from './description.ts';
@@ -40,14 +41,16 @@ async function buildMachine({ description, backends = {}, engine }: CreateMachin
 /** A machine that goes on where the snapshot was taken. Throws MachineError or DeviceStateError for one that can't be used. */
 export async function restoreMachine(options: {
   snapshot: MachineSnapshot;
+  /** Pages of RAM that the snapshot leaves out; see Machine.restore. */
+  absent?: AbsentPages | undefined;
   backends?: MachineParts['backends'];
   engine: EngineFactory;
 }): Promise<Machine> {
-  const { snapshot, ...others } = options;
+  const { snapshot, absent, ...others } = options;
   const machine = await buildMachine({
     ...others,
     description: snapshot.description as MachineRequest,
   });
-  machine.restore(snapshot);
+  machine.restore(snapshot, absent);
   return machine;
 }

@@ -10,6 +10,7 @@ export interface EngineHost {
   mmioRead(addressLow: number, addressHigh: number, size: AccessSize): number;
   mmioWrite(addressLow: number, addressHigh: number, size: AccessSize, value: number): void;
   cpuEvent(cpu: number, what: number): void;
+  pageIn(page: number): void;
 }
 
 /** Exports of core.wasm that the machine calls. */

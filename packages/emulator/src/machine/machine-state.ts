@@ -3,6 +3,7 @@ import { Machine as MachineField, Region, pageBytes } from '../cpu/layout.ts';
 import { i64 } from '../devices/schema.ts';
 import type { VirtualClock } from './clock.ts';
 import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
+import type { AbsentPages } from './absent-pages.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { EngineCore } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
@@ -76,6 +77,7 @@ export class MachineState {
       cpus: [cpu.save()],
       devices: this.#deviceStates(),
     });
+    map.absent.pageInAll();
     for (const space of map.spaces) {
       hashValue(hash, space.name);
       for (let at = space.address; at < space.address + space.bytes; at += pageBytes) {
@@ -94,8 +96,11 @@ export class MachineState {
     return toHex(hash.digest());
   }
 
-  /** Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
-  restore(snapshot: MachineSnapshot, core: EngineCore): void {
+  /** `fresh`: all pages that are not zero are dirty. Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
+  restore(
+    snapshot: MachineSnapshot,
+    { core, fresh, absent }: { core: EngineCore; fresh: boolean; absent: AbsentPages | undefined },
+  ): void {
     const { map, disks, cpu, clock, board } = this.#parts;
     checkShape(snapshot);
     const instructions = i64.copy(snapshot.instructions, 'instructions');
@@ -113,7 +118,9 @@ export class MachineState {
     const cpuState = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
     const machine = snapshot.devices['machine'];
     const time = machineState.restore(machine?.state, machine?.version ?? 0);
-    for (const { space, saved } of pages) restoreSpace(map, space, saved);
+    map.absent.clear();
+    for (const { space, saved } of pages) restoreSpace(map, space, saved, fresh);
+    if (absent !== undefined) map.absent.set(absent);
     for (const { disk, saved } of contents) disk.restore(saved);
     cpu.setRetired(instructions);
     clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });

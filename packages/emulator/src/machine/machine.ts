@@ -23,6 +23,7 @@ import { MachineError } from './errors.ts';
 import { sha256, type HashFactory } from './hash.ts';
 import { MachineState, seedRandom } from './machine-state.ts';
 import { checkInput, type LoggedInput, type MachineInput } from './inputs.ts';
+import type { AbsentPages } from './absent-pages.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import { Board, type BoardSignals, type MachineBackends } from './pc.ts';
@@ -156,6 +157,9 @@ export class Machine {
       },
       cpuEvent: (_cpu, what) => {
         this.#cpuEvent(what);
+      },
+      pageIn: (page) => {
+        this.#map.absent.pageIn(page);
       },
     };
   }
@@ -548,6 +552,16 @@ export class Machine {
 
   // --- snapshots ---
 
+  /** Pages of RAM that have not come yet. */
+  get absentPages(): number {
+    return this.#map.absent.count;
+  }
+
+  /** Puts pages of RAM there that are still absent; others are left as they are. Only between runs. */
+  deliver(indexes: Uint32Array, bytes: Uint8Array): void {
+    this.#map.absent.deliver(indexes, bytes);
+  }
+
   /** SHA-256, as hex, over everything a guest could ever notice. Equal states hash alike whatever engine or host ran them. */
   stateHash(): string {
     return this.#state.hash((this.#backends.hash ?? sha256)());
@@ -569,9 +583,10 @@ export class Machine {
   /**
    * Takes over a full snapshot of a machine with the same description. Throws MachineError or DeviceStateError, the machine
    * then being unusable.
+   * @param absent pages of RAM that the snapshot leaves out: fetched when they are first touched, unless delivered before
    */
-  restore(snapshot: MachineSnapshot): void {
-    this.#state.restore(snapshot, this.engine.core);
+  restore(snapshot: MachineSnapshot, absent?: AbsentPages): void {
+    this.#state.restore(snapshot, { core: this.engine.core, fresh: !this.#hasBase, absent });
     this.engine.dropAllCode();
     this.engine.core.beginDirtyInterval();
     this.#hasBase = true;

@@ -5,6 +5,7 @@
  * at 0xb8000 is video RAM; the areas from 0xc0000 to 0xfffff are RAM or ROM as the PAM registers of the host bridge say.
  */
 import { Machine, PhysicalPage, Region, Tlb, maxCpus, pageBytes } from '../cpu/layout.ts';
+import { AbsentRam } from './absent-pages.ts';
 import { vgaTextBase, vgaTextBytes } from '../devices/vga-text.ts';
 import type { GuestMemory } from '../devices/device.ts';
 
@@ -37,6 +38,7 @@ function roundUp(value: number, unit: number): number {
 }
 
 export class MemoryMap implements GuestMemory {
+  readonly absent: AbsentRam;
   readonly memory: WebAssembly.Memory;
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -78,6 +80,12 @@ export class MemoryMap implements GuestMemory {
     this.spaces = this.#layOutSpaces(vramBytes);
     this.#writeMachineBlock({ codeMap, blockHeads, blockHash, recordPool });
     this.#mapAll();
+    this.absent = new AbsentRam({
+      map: this.#map,
+      bytes: this.bytes,
+      ramBase: this.backingBase,
+      ramBytes: sizes.ramBytes,
+    });
   }
 
   #layOutSpaces(vramBytes: number): BackingSpace[] {
@@ -191,6 +199,7 @@ export class MemoryMap implements GuestMemory {
   #backing(physical: number, write: boolean): number {
     const entry = this.#map[Math.floor(physical / pageBytes)] ?? 0;
     const offset = physical & (pageBytes - 1);
+    if (entry & PhysicalPage.missing) this.absent.pageIn(Math.floor(physical / pageBytes));
     if (entry & PhysicalPage.present)
       return write && entry & PhysicalPage.readOnly ? 0 : ((entry & PhysicalPage.addressMask) >>> 0) + offset;
     const page = physical - offset;

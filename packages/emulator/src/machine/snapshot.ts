@@ -38,10 +38,8 @@ const wordsPerPage = pageBytes / 4;
 export function saveSpace(memory: MemoryMap, space: BackingSpace, full: boolean): SpaceSnapshot {
   const pageCount = space.bytes / pageBytes;
   const firstPage = (space.address - memory.backingBase) / pageBytes;
-  const wanted: number[] = [];
-  for (let page = 0; page < pageCount; page++)
-    if (full ? !isZeroPage(memory, space.address + page * pageBytes) : isDirty(memory, firstPage + page))
-      wanted.push(page);
+  if (full) memory.absent.pageInAll();
+  const wanted = full ? nonZeroPages(memory, space) : dirtyPages(memory, firstPage, pageCount);
   const bytes = new Uint8Array(wanted.length * pageBytes);
   wanted.forEach((page, n) => {
     const at = space.address + page * pageBytes;
@@ -50,8 +48,24 @@ export function saveSpace(memory: MemoryMap, space: BackingSpace, full: boolean)
   return { name: space.name, pageSize: pageBytes, pageCount, full, indexes: Uint32Array.from(wanted), bytes };
 }
 
-function isDirty(memory: MemoryMap, page: number): boolean {
-  return ((memory.bytes[memory.dirtyBitmapAddress + (page >> 3)] ?? 0) & (1 << (page & 7))) !== 0;
+function nonZeroPages(memory: MemoryMap, space: BackingSpace): number[] {
+  const pages: number[] = [];
+  for (let page = 0; page < space.bytes / pageBytes; page++)
+    if (!isZeroPage(memory, space.address + page * pageBytes)) pages.push(page);
+  return pages;
+}
+
+/** Numbers, from `first` on, of the dirty pages. Goes by words, as a large machine has few dirty pages among many. */
+function dirtyPages(memory: MemoryMap, first: number, count: number): number[] {
+  const words = new Uint32Array(memory.memory.buffer, memory.dirtyBitmapAddress);
+  const pages: number[] = [];
+  for (let word = first >> 5; word << 5 < first + count; word++) {
+    for (let bits = words[word] ?? 0; bits !== 0; bits &= bits - 1) {
+      const page = (word << 5) + 31 - Math.clz32(bits & -bits);
+      if (page >= first && page < first + count) pages.push(page - first);
+    }
+  }
+  return pages;
 }
 
 export function isZeroPage(memory: MemoryMap, address: number): boolean {
@@ -100,9 +114,20 @@ export function checkSpace(
   return saved;
 }
 
-/** Replaces a space's contents. */
-export function restoreSpace(memory: MemoryMap, space: BackingSpace, saved: SpaceSnapshot): void {
-  memory.bytes.fill(0, space.address, space.address + space.bytes);
+/** Replaces a space's contents. `fresh`: only dirty pages are not zero, so that the many others need not be touched. */
+export function restoreSpace(
+  memory: MemoryMap,
+  space: BackingSpace,
+  saved: SpaceSnapshot,
+  fresh: boolean,
+): void {
+  if (fresh) {
+    const firstPage = (space.address - memory.backingBase) / pageBytes;
+    for (const page of dirtyPages(memory, firstPage, space.bytes / pageBytes)) {
+      const at = space.address + page * pageBytes;
+      memory.bytes.fill(0, at, at + pageBytes);
+    }
+  } else memory.bytes.fill(0, space.address, space.address + space.bytes);
   saved.indexes.forEach((page, n) => {
     memory.bytes.set(
       saved.bytes.subarray(n * pageBytes, (n + 1) * pageBytes),
