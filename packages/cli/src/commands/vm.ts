@@ -93,6 +93,21 @@ const verbs: Record<
   async events(client, vmId, values) {
     await showEvents(client, values, vmId);
   },
+  async 'send-key'(client, vmId, values, combinations) {
+    if (combinations.length === 0)
+      throw new CliError(
+        ExitCode.usage,
+        'no key was named',
+        'revenant vm send-key NAME ControlLeft+KeyC Enter',
+      );
+    for (const combination of combinations) await client.press(vmId, combination.split('+'));
+    if (values.json) printJson({ id: vmId, keys: combinations });
+  },
+  async screenshot(client, vmId, values) {
+    const lines = await client.screen(vmId);
+    if (values.json) printJson(lines);
+    else print(lines.join('\n'));
+  },
   async migrate(client, vmId, values) {
     await client.command({
       type: 'vm-migrate',
@@ -114,6 +129,8 @@ export const command: Command = {
        revenant vm list [OPTIONS]
        revenant vm show|start|stop|pause|resume|delete|console NAME [OPTIONS]
        revenant vm migrate NAME [--to NODE] [OPTIONS]
+       revenant vm send-key NAME KEY[+KEY]… [OPTIONS]
+       revenant vm screenshot NAME [OPTIONS]
        revenant vm events NAME [--since TIME] [--limit N] [--follow] [OPTIONS]
 
 create    enters a VM into the protected list and starts it: from now on the cluster keeps it running
@@ -121,6 +138,8 @@ stop      powers it off: it is not restarted, its disks stay
 pause     holds it, with its state; resume lets it go on
 delete    for good, with its checkpoints
 migrate   moves it while it runs, to --to NODE or where there is most room
+send-key  presses keys of its keyboard, named as in KeyboardEvent.code: KeyA, Enter, ControlLeft+AltLeft+Delete
+screenshot  its text screen, as text
 console   the terminal as its serial console; stays attached through failovers; Ctrl-] leaves
 
 Commands wait until they have had their effect; --no-wait: only until they are accepted.

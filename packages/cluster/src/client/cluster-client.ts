@@ -143,6 +143,27 @@ export class ClusterClient {
     return follower;
   }
 
+  /** Lines of a VM's text screen. Throws `CONFLICT` when it has none. */
+  async screen(vmId: string): Promise<string[]> {
+    const path = `/v1/vms/${vmId}/screen`;
+    return ((await this.#request(await this.#holder(vmId), 'GET', path)) as { lines: string[] }).lines;
+  }
+
+  /** Presses keys together, by DOM `code`. Throws `BAD_REQUEST` for one that no keyboard has. */
+  async press(vmId: string, keys: readonly string[]): Promise<void> {
+    const body = Buffer.from(JSON.stringify({ keys }));
+    await this.#request(await this.#holder(vmId), 'POST', `/v1/vms/${vmId}/keys`, body);
+  }
+
+  /** Address of the node that runs a VM. */
+  async #holder(vmId: string): Promise<string> {
+    const { assignment, status } = await this.vm(vmId);
+    const node = (await this.status()).nodes.find(({ id }) => id === assignment?.node);
+    if (node?.address === undefined)
+      throw new ClusterError('CONFLICT', `${vmId} is ${status}: no node runs it`);
+    return node.address;
+  }
+
   async #consoleUrl(vmId: string): Promise<string | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;

@@ -206,6 +206,8 @@ async function route(
   const asked = `${request.method ?? ''} ${url.pathname}`;
   const blob = /^PUT \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked)?.[1];
   if (blob !== undefined) return putBlob(node, blob, body, response);
+  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys)$/.exec(asked);
+  if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, body, response);
   switch (asked) {
     case 'GET /v1/status':
       return json(response, 200, status(node));
@@ -225,7 +227,7 @@ async function route(
         throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
           hint: 'start the node with --drills',
         });
-      const { cut } = JSON.parse(Buffer.from(body).toString('utf8')) as { cut: string[] };
+      const { cut } = parseBody(body) as { cut: string[] };
       node.links.cut.clear();
       for (const peer of cut) node.links.cut.add(peer);
       return json(response, 200, { cut });
@@ -237,6 +239,32 @@ async function route(
     default:
       throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   }
+}
+
+/** What only the node that runs a VM can answer. */
+async function askGuest(
+  node: ClusterNode,
+  vmId: string,
+  asked: string,
+  body: Uint8Array,
+  response: ServerResponse,
+): Promise<void> {
+  if (!node.vms.figures.some((running) => running.vmId === vmId))
+    throw new ClusterError('NOT_FOUND', `${vmId} does not run on ${node.options.name}`);
+  if (asked === 'GET screen') {
+    const lines = await node.vms.screen(vmId);
+    if (lines === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
+    return json(response, 200, { lines });
+  }
+  if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
+  const { keys } = parseBody(body) as { keys?: unknown };
+  if (!Array.isArray(keys) || keys.length > 16 || !keys.every((key) => typeof key === 'string'))
+    throw new ClusterError('BAD_REQUEST', 'keys must be up to 16 names of keys');
+  if ((await node.vms.press(vmId, keys)) !== true)
+    throw new ClusterError('BAD_REQUEST', `no such keys on ${vmId}: ${keys.join(' ')}`, {
+      hint: 'names as in KeyboardEvent.code: KeyA, Digit1, Enter, ControlLeft, F2',
+    });
+  json(response, 200, { keys });
 }
 
 async function putBlob(
@@ -251,14 +279,16 @@ async function putBlob(
   json(response, 200, { hash });
 }
 
-function parseCommand(body: Uint8Array): { id: string; command: Command } {
-  let value: unknown;
+function parseBody(body: Uint8Array): unknown {
   try {
-    value = JSON.parse(Buffer.from(body).toString('utf8'));
+    return (JSON.parse(Buffer.from(body).toString('utf8')) as unknown) ?? {};
   } catch (error) {
     throw new ClusterError('BAD_REQUEST', 'the body is no JSON', { cause: error });
   }
-  const { id, command } = (value ?? {}) as { id?: unknown; command?: { type?: unknown } };
+}
+
+function parseCommand(body: Uint8Array): { id: string; command: Command } {
+  const { id, command } = parseBody(body) as { id?: unknown; command?: { type?: unknown } };
   if (typeof id !== 'string' || id.length === 0 || id.length > 64 || typeof command?.type !== 'string')
     throw new ClusterError('BAD_REQUEST', 'a command needs an id of 1 to 64 characters and a type');
   return { id, command: command as Command };

@@ -95,6 +95,14 @@ class ChainGuest implements Guest {
     this.#output += Buffer.from(bytes).toString('latin1');
   }
 
+  press(): boolean {
+    return false;
+  }
+
+  screen(): undefined {
+    return undefined;
+  }
+
   drainOutput(): Uint8Array {
     const output = Buffer.from(this.#output, 'latin1');
     this.#output = '';

@@ -1,17 +1,24 @@
 // The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console.
 import {
   createMachine,
+  type AbsentPages,
+  keyCodes,
   pcMemoryMap,
   planKernel,
   restoreMachine,
+  screenLines,
   type DiskBacking,
+  type HashFactory,
   type Machine,
+  type MachineBackends,
+  type RunResult,
 } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { PageClient, type MachineSnapshot, type PageChannelEnds } from '@revenant/storage';
+import { PageClient, type MachineSnapshot } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';
-import type { Guest, GuestStart } from './vm-runtime.ts';
+import type { Blobs, Guest, GuestStart } from './vm-runtime.ts';
+import { WallPace } from './wall-pace.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -25,6 +32,7 @@ export interface BootDescription {
 class MachineGuest implements Guest {
   readonly #machine: Machine;
   readonly #console: number[];
+  readonly #pace = new WallPace();
 
   constructor(machine: Machine, console: number[]) {
     this.#machine = machine;
@@ -35,8 +43,12 @@ class MachineGuest implements Guest {
     return this.#machine.instructions;
   }
 
-  run(instructions: number): 'limit' | 'idle' | 'powered-off' {
-    const { reason } = this.#machine.run({ instructions });
+  run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' {
+    const end = this.instructions + BigInt(instructions);
+    let { reason, nextEventNs } = this.#paced(instructions);
+    // Events that are due by the wall clock come one after the other.
+    while (reason === 'idle' && this.instructions < end && this.#isDue(nextEventNs))
+      ({ reason, nextEventNs } = this.#paced(Number(end - this.instructions)));
     switch (reason) {
       case 'limit':
       case 'paused':
@@ -47,19 +59,49 @@ class MachineGuest implements Guest {
       case 'powerOff':
       case 'debugExit':
         return 'powered-off';
-      case 'halted':
       case 'reset':
+        return 'reset';
+      case 'halted':
       case 'shutdown':
         throw new ClusterError('RUNTIME', `the guest ended: ${reason}`);
     }
+  }
+
+  #isDue(eventNs: bigint | undefined): boolean {
+    return eventNs !== undefined && eventNs <= this.#pace.due(this.#machine.timeNs);
+  }
+
+  #paced(instructions: number): RunResult {
+    this.#machine.passTime(this.#pace.due(this.#machine.timeNs));
+    return this.#machine.run({ instructions, idle: 'wait' });
   }
 
   snapshot(): MachineSnapshot {
     return this.#machine.snapshot();
   }
 
+  deliver(indexes: Uint32Array, bytes: Uint8Array): void {
+    this.#machine.deliver(indexes, bytes);
+  }
+
   input(bytes: Uint8Array): void {
     this.#machine.input({ kind: 'serial', port: 0, bytes });
+  }
+
+  boot(description: unknown, blobs: Blobs): void {
+    bootMachine(this.#machine, description as BootDescription, blobs);
+  }
+
+  press(codes: readonly string[]): boolean {
+    if (!codes.every((code) => keyCodes.includes(code))) return false;
+    for (const code of codes) this.#machine.input({ kind: 'key', code, pressed: true });
+    for (const code of [...codes].reverse()) this.#machine.input({ kind: 'key', code, pressed: false });
+    return true;
+  }
+
+  screen(): string[] | undefined {
+    const screen = this.#machine.screen();
+    return screen === undefined ? undefined : screenLines(screen);
   }
 
   drainOutput(): Uint8Array {
@@ -68,33 +110,51 @@ class MachineGuest implements Guest {
 }
 
 /** The base images of disks, each page fetched when the guest first reads it. */
-function backings(ends: PageChannelEnds | undefined): Record<string, DiskBacking> {
-  if (ends === undefined) return {};
-  const client = new PageClient(ends);
+function backings(client: PageClient | undefined, names: readonly string[]): Record<string, DiskBacking> {
+  if (client === undefined) return {};
   return Object.fromEntries(
-    Object.keys(ends.sources).map((name) => [name, { readPage: (page: number) => client.page(name, page) }]),
+    names.map((name) => [name, { readPage: (page: number) => client.page(name, page) }]),
   );
 }
 
-export async function createGuest({
-  description,
-  snapshot,
-  blobs,
-  disks = [],
-  bases,
-}: GuestStart): Promise<Guest> {
+/** Pages of RAM that come when the guest touches them. */
+function absentPages({ absentRam }: GuestStart, client: PageClient | undefined): AbsentPages | undefined {
+  if (absentRam === undefined || client === undefined) return undefined;
+  return { indexes: absentRam, read: (page) => client.page('ram', page) ?? new Uint8Array(4096) };
+}
+
+/** The guest of one start or resume. It can tell resumes apart by its generation id, and finds the right time in its RTC. */
+export async function createGuest(start: GuestStart): Promise<Guest> {
   const console: number[] = [];
+  const client = start.pages === undefined ? undefined : new PageClient(start.pages);
   const backends = {
     hash: nodeHash,
-    disks: backings(bases),
+    disks: backings(client, Object.keys(start.pages?.sources ?? {})),
     serial: (port: number, byte: number): void => {
       if (port === 0) console.push(byte);
     },
   };
-  if (snapshot !== undefined)
-    return new MachineGuest(await restoreMachine({ snapshot, backends, engine: nodeEngine }), console);
+  const { snapshot } = start;
+  const machine =
+    snapshot === undefined
+      ? await coldStart(start, backends)
+      : await restoreMachine({
+          snapshot,
+          absent: absentPages(start, client),
+          backends,
+          engine: nodeEngine,
+        });
+  machine.input({ kind: 'generation', generation: Buffer.from(start.generation).readBigInt64LE() });
+  machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
+  return new MachineGuest(machine, console);
+}
+
+async function coldStart(
+  { description, blobs, disks = [] }: GuestStart,
+  backends: MachineBackends & { hash: HashFactory },
+): Promise<Machine> {
   const boot = description as BootDescription;
-  const { memoryBytes, commandLine } = boot;
+  const { memoryBytes } = boot;
   const machine = await createMachine({
     description: {
       memoryBytes,
@@ -107,6 +167,12 @@ export async function createGuest({
     const saved = disks.find(({ name }) => name === disk.name);
     if (saved !== undefined) disk.restore(disk.check(saved));
   }
+  bootMachine(machine, boot, blobs);
+  return machine;
+}
+
+/** Puts kernel and command line into the memory of a machine that was just made or reset. */
+function bootMachine(machine: Machine, boot: BootDescription, blobs: Blobs): void {
   const blob = (hash: string): Uint8Array => {
     const bytes = blobs.get(hash);
     if (bytes === undefined) throw new ClusterError('NOT_FOUND', `the store has no image ${hash}`);
@@ -117,11 +183,13 @@ export async function createGuest({
     {
       kernel: blob(boot.kernel),
       ...(boot.initrd === undefined ? {} : { initrd: blob(boot.initrd) }),
-      commandLine,
+      commandLine: boot.commandLine,
       longMode: true,
     },
-    { memoryMap: pcMemoryMap(memoryBytes), ...(rsdpAddress === undefined ? {} : { rsdpAddress }) },
+    {
+      memoryMap: pcMemoryMap(machine.description.memoryBytes),
+      ...(rsdpAddress === undefined ? {} : { rsdpAddress }),
+    },
   );
   machine.boot(plan);
-  return new MachineGuest(machine, console);
 }

@@ -22,7 +22,8 @@ import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
-import { baseNames, hasDisks, readDisks, serveBases, type ServedBases } from './disks.ts';
+import { baseNames, hasDisks, readDisks, servePages, type ServedVm } from './disks.ts';
+import { LazyRam } from './lazy-ram.ts';
 import {
   builtinRuntimes,
   monotonicMs,
@@ -35,6 +36,8 @@ import {
 const VM_DEVICE = 'revenant.vm';
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
+/** Whose guests may start before all of their memory is there. */
+const LAZY_RUNTIME = 'machine';
 const SPARE_AFTER_MS = 1500;
 /** Short, as a slice that began within the lease may end after it. */
 const SLICE_INSTRUCTIONS = 200_000;
@@ -67,9 +70,13 @@ interface RunningVm {
   worker: Worker;
   ownership: Ownership;
   writer: CheckpointWriter;
-  bases: ServedBases['server'] | undefined;
+  pages: ServedVm['server'] | undefined;
+  lazy: LazyRam | undefined;
+  delivered: () => void;
   lease: Float64Array;
   snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
+  /** Who waits for an answer of the worker; told `undefined` when it ends. */
+  questions: Map<number, (value: unknown) => void>;
   aliveAt: number;
   paused: boolean;
   over: boolean;
@@ -87,6 +94,7 @@ export class VmHost {
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
   #snapshots = 0;
+  #questions = 0;
   #spare: Worker | undefined = newWorker(undefined);
   #spareTimer: NodeJS.Timeout | undefined;
 
@@ -107,6 +115,26 @@ export class VmHost {
     if (running === undefined) return false;
     this.#post(running, { type: 'input', bytes });
     return true;
+  }
+
+  /** Presses keys, by DOM `code`, together. Undefined when the VM does not run here; false when it knows no such key. */
+  press(vmId: string, codes: string[]): Promise<unknown> {
+    return this.#ask(vmId, (id) => ({ type: 'press', id, codes }));
+  }
+
+  /** Lines of a VM's text screen. Undefined when it does not run here or has none. */
+  screen(vmId: string): Promise<unknown> {
+    return this.#ask(vmId, (id) => ({ type: 'screen', id }));
+  }
+
+  #ask(vmId: string, question: (id: number) => ToWorker): Promise<unknown> {
+    const running = this.#vms.get(vmId);
+    if (running === undefined) return Promise.resolve(undefined);
+    const id = ++this.#questions;
+    return new Promise((resolve) => {
+      running.questions.set(id, resolve);
+      this.#post(running, question(id));
+    });
   }
 
   do(effect: Effect): void {
@@ -195,7 +223,7 @@ export class VmHost {
     const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
-    const { snapshot, disks } = await this.#read(vm, ownership);
+    const { snapshot, disks, lazy } = await this.#read(vm, ownership);
     const { description } = vm.spec;
     const writer = await CheckpointWriter.open(store, ownership, {
       pool: this.#pool,
@@ -205,25 +233,36 @@ export class VmHost {
     const until = new Float64Array(lease);
     until[0] = this.#until;
     const blobs = snapshot === undefined ? await this.#blobs(description) : new Map<string, Uint8Array>();
-    const bases = await this.#bases(vm);
+    const pages = await this.#servePages(vm, lazy);
     const data: WorkerStart = {
       module,
-      start: { description, snapshot, blobs, generation: randomBytes(16), disks, bases: bases?.ends },
+      start: {
+        description,
+        snapshot,
+        blobs,
+        generation: randomBytes(16),
+        disks,
+        pages: pages?.ends,
+        absentRam: lazy?.absent,
+      },
       lease,
       paused,
       sliceInstructions: SLICE_INSTRUCTIONS,
     };
     const worker = this.#takeWorker(module);
-    worker.postMessage(data, bases === undefined ? [] : [bases.ends.port]);
+    worker.postMessage(data, pages === undefined ? [] : [pages.ends.port]);
     const running: RunningVm = {
       vm,
       epoch,
       worker,
       ownership,
       writer,
-      bases: bases?.server,
+      pages: pages?.server,
+      lazy,
+      delivered: () => undefined,
       lease: until,
       snapshots: new Map(),
+      questions: new Map(),
       aliveAt: monotonicMs(),
       paused,
       over: false,
@@ -265,9 +304,10 @@ export class VmHost {
   async #read(
     vm: ProtectedVm,
     ownership: Ownership,
-  ): Promise<{ snapshot?: MachineSnapshot; disks: SpaceSnapshot[] }> {
+  ): Promise<{ snapshot?: MachineSnapshot; disks: SpaceSnapshot[]; lazy?: LazyRam | undefined }> {
     if (ownership.resumeFrom === null) return { disks: [] };
     const reader = await CheckpointReader.resume(this.#options.store, ownership, { pool: this.#pool });
+    let lazy: LazyRam | undefined;
     try {
       const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
       if ((own?.boot ?? 0) < vm.boot) return { disks: await readDisks(reader, vm.spec.description) };
@@ -282,18 +322,21 @@ export class VmHost {
           lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
         },
       });
+      if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
+      if (lazy !== undefined) return { snapshot: lazy.snapshot, disks: [], lazy };
       return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };
     } finally {
-      await reader.close();
+      if (lazy === undefined) await reader.close();
     }
   }
 
-  async #bases(vm: ProtectedVm): Promise<ServedBases | undefined> {
+  async #servePages(vm: ProtectedVm, lazy: LazyRam | undefined): Promise<ServedVm | undefined> {
     const { store, log, node } = this.#options;
-    return serveBases(store, vm.spec.description, {
+    return servePages(store, vm.spec.description, {
       pool: this.#pool,
+      ram: lazy,
       onStall: ({ kind, what, reason, forMs }) => {
-        const event = kind === 'stalled' ? 'disk-waits-for-store' : 'disk-goes-on';
+        const event = kind === 'stalled' ? 'guest-waits-for-store' : 'guest-goes-on';
         log({
           event,
           vm: vm.id,
@@ -303,6 +346,33 @@ export class VmHost {
         });
       },
     });
+  }
+
+  /** After a lazy resume: the pages that nobody asked for. */
+  async #bringRest(running: RunningVm, lazy: LazyRam): Promise<void> {
+    const { store, log, node } = this.#options;
+    const began = monotonicMs();
+    try {
+      const whole = await lazy.runBackground(
+        ({ indexes, bytes }) =>
+          new Promise((resolve) => {
+            running.delivered = resolve;
+            this.#post(running, { type: 'deliver', indexes, bytes });
+          }),
+      );
+      if (!whole || running.over) return;
+      log({
+        event: 'vm-resident',
+        vm: running.vm.id,
+        node,
+        reason: `its last ${String(lazy.absent.length)} pages of memory are in`,
+        tookMs: Math.round(monotonicMs() - began),
+      });
+    } catch (error) {
+      this.#ended(running, 'failed', messageOf(error));
+    } finally {
+      await lazy.finish(store, running.vm.id);
+    }
   }
 
   async #blobs(description: unknown): Promise<Map<string, Uint8Array>> {
@@ -325,6 +395,7 @@ export class VmHost {
       case 'started':
         running.busy = false;
         running.lease[0] = this.#until;
+        if (running.lazy !== undefined) void this.#bringRest(running, running.lazy);
         return tell({ type: 'started', vmId: vm.id, epoch });
       case 'first-slice':
         return log({
@@ -333,6 +404,8 @@ export class VmHost {
           node,
           reason: `first instructions under epoch ${String(epoch)}`,
         });
+      case 'delivered':
+        return running.delivered();
       case 'output':
         return output(vm.id, epoch, message.bytes);
       case 'progress':
@@ -344,8 +417,28 @@ export class VmHost {
         waiting?.(message);
         return;
       }
+      case 'answer': {
+        const waiting = running.questions.get(message.id);
+        running.questions.delete(message.id);
+        waiting?.(message.value);
+        return;
+      }
+      case 'reset':
+        return void this.#bootAgain(running);
       case 'ended':
         return void this.#lastWords(running, message);
+    }
+  }
+
+  /** A guest that reset its machine starts from its kernel again; its store of images may take a while. */
+  async #bootAgain(running: RunningVm): Promise<void> {
+    const { vm } = running;
+    this.#options.log({ event: 'vm-reset', vm: vm.id, node: this.#options.node, reason: 'by the guest' });
+    try {
+      const { description } = vm.spec;
+      this.#post(running, { type: 'boot', description, blobs: await this.#blobs(description) });
+    } catch (error) {
+      this.#ended(running, 'failed', `did not start again: ${messageOf(error)}`);
     }
   }
 
@@ -370,8 +463,11 @@ export class VmHost {
 
   async #end(running: RunningVm): Promise<void> {
     running.over = true;
+    for (const waiting of running.questions.values()) waiting(undefined);
     running.lease[0] = -Infinity;
-    running.bases?.close();
+    running.pages?.close();
+    running.lazy?.stop();
+    running.delivered();
     if (this.#vms.get(running.vm.id) === running) this.#vms.delete(running.vm.id);
     await running.worker.terminate();
   }
@@ -381,8 +477,8 @@ export class VmHost {
     for (const running of this.#vms.values()) {
       const mayRun = now < this.#until;
       // A frozen or suspended node says nothing about its guests.
-      // A guest that waits for a page of its disk lives.
-      if (!mayRun || running.bases?.waiting === true) running.aliveAt = now;
+      // A guest that waits for a page lives.
+      if (!mayRun || running.pages?.waiting === true) running.aliveAt = now;
       if (now - running.aliveAt > this.#options.settings.guestHungMs) {
         this.#ended(
           running,

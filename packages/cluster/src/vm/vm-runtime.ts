@@ -6,16 +6,27 @@
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
+/** Kernels and images by the SHA-256 of their bytes. */
+export type Blobs = ReadonlyMap<string, Uint8Array>;
+
 /** A guest between two slices. */
 export interface Guest {
   /** Retired instructions. */
   readonly instructions: bigint;
   /** Executes up to `instructions`. `idle`: it waits for input or for virtual time, which the host paces. */
-  run(instructions: number): 'limit' | 'idle' | 'powered-off';
+  run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset';
+  /** After `reset`: starts it again, as at first, from what its description names. Absent in guests that never reset. */
+  boot?(description: unknown, blobs: Blobs): void;
   /** All that it is, with the pages changed since the last snapshot (all of them the first time). */
   snapshot(): MachineSnapshot;
+  /** Pages of RAM that had been left out; those that it has already stay as they are. */
+  deliver?(indexes: Uint32Array, bytes: Uint8Array): void;
   /** Bytes for its console. */
   input(bytes: Uint8Array): void;
+  /** Keys of its keyboard, by DOM `code`, pressed together and released in reverse. False when there is no such key, or no keyboard. */
+  press(codes: readonly string[]): boolean;
+  /** Lines of its text screen; undefined without one. */
+  screen(): string[] | undefined;
   /** What it wrote to its console since the last call. */
   drainOutput(): Uint8Array;
 }
@@ -26,13 +37,15 @@ export interface GuestStart {
   /** To resume from; undefined: a cold start. */
   snapshot: MachineSnapshot | undefined;
   /** What the description names by hash (kernels, images), for a cold start. */
-  blobs: ReadonlyMap<string, Uint8Array>;
+  blobs: Blobs;
   /** Differs for every start and resume: the guest's generation id. */
   generation: Uint8Array;
   /** Of a cold start: its disks as the power-off before left them. */
   disks?: readonly SpaceSnapshot[];
-  /** Where the base images of its disks are read from, by disk. */
-  bases?: PageChannelEnds | undefined;
+  /** Where the base images of its disks are read from, by disk, and pages of `ram`. */
+  pages?: PageChannelEnds | undefined;
+  /** Pages of RAM that the snapshot leaves out. */
+  absentRam?: Uint32Array | undefined;
 }
 
 /** What a runtime's module exports as `createGuest`. */
@@ -51,14 +64,24 @@ export interface WorkerStart {
 export type ToWorker =
   | { type: 'pause'; paused: boolean }
   | { type: 'snapshot'; id: number; suspend: boolean }
-  | { type: 'input'; bytes: Uint8Array };
+  | { type: 'input'; bytes: Uint8Array }
+  | { type: 'deliver'; indexes: Uint32Array; bytes: Uint8Array }
+  | { type: 'press'; id: number; codes: string[] }
+  | { type: 'screen'; id: number }
+  /** The answer to `reset`. */
+  | { type: 'boot'; description: unknown; blobs: Blobs };
 
 export type FromWorker =
   | { type: 'started'; instructions: bigint }
   | { type: 'first-slice' }
   | { type: 'output'; bytes: Uint8Array }
   | { type: 'progress'; instructions: bigint; idle: boolean }
+  | { type: 'delivered' }
   | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
+  /** Answer to `press` (a boolean) or `screen` (lines, or undefined without a screen). */
+  | { type: 'answer'; id: number; value: boolean | string[] | undefined }
+  /** The guest reset its machine, and waits for `boot`. */
+  | { type: 'reset' }
   /** With a last snapshot when the guest switched itself off: what its disks hold must last. */
   | { type: 'ended'; reason: 'powered-off' | 'failed'; message: string; snapshot?: MachineSnapshot };
 

@@ -17,6 +17,8 @@ const IDLE_MS = 2;
 const held: Uint8Array[] = [];
 const inbox: ToWorker[] = [];
 let paused = false;
+/** Between a reset and its `boot`, when the machine is no state to go on from. */
+let resetting = false;
 let until: Float64Array = new Float64Array(1);
 
 function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
@@ -31,6 +33,20 @@ function serve(guest: Guest, message: ToWorker): void {
     case 'input':
       guest.input(message.bytes);
       return;
+    case 'press':
+      tell({ type: 'answer', id: message.id, value: guest.press(message.codes) });
+      return;
+    case 'screen':
+      tell({ type: 'answer', id: message.id, value: guest.screen() });
+      return;
+    case 'boot':
+      guest.boot?.(message.description, message.blobs);
+      resetting = false;
+      return;
+    case 'deliver':
+      guest.deliver?.(message.indexes, message.bytes);
+      tell({ type: 'delivered' });
+      return;
     case 'snapshot': {
       if (message.suspend) paused = true;
       const before = monotonicMs();
@@ -42,7 +58,13 @@ function serve(guest: Guest, message: ToWorker): void {
   }
 }
 
-const mayRun = (): boolean => !paused && monotonicMs() < until[0]!;
+const mayRun = (): boolean => !paused && !resetting && monotonicMs() < until[0]!;
+
+/** All that waits; while the machine is reset, only what boots it. */
+function nextMessages(): ToWorker[] {
+  const boot = resetting ? inbox.findIndex(({ type }) => type === 'boot') : 0;
+  return resetting ? (boot < 0 ? [] : inbox.splice(boot, 1)) : inbox.splice(0);
+}
 
 function letOut(guest: Guest): void {
   const output = guest.drainOutput();
@@ -80,7 +102,7 @@ async function main({
   let first = true;
   let toldAt = 0;
   for (;;) {
-    for (const message of inbox.splice(0)) serve(guest, message);
+    for (const message of nextMessages()) serve(guest, message);
     let idle = true;
     if (mayRun()) {
       const result = guest.run(sliceInstructions);
@@ -92,14 +114,18 @@ async function main({
         tell({ type: 'ended', reason: 'powered-off', message, snapshot: guest.snapshot() });
         return;
       }
-      idle = result === 'idle';
+      if (result === 'reset') {
+        resetting = true;
+        tell({ type: 'reset' });
+      }
+      idle = result !== 'limit';
     } else letOut(guest);
     const now = monotonicMs();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
       tell({ type: 'progress', instructions: guest.instructions, idle });
     }
-    if (idle && inbox.length === 0) await pause(IDLE_MS);
+    if (idle && (resetting || inbox.length === 0)) await pause(IDLE_MS);
     else await nextTurn();
   }
 }
