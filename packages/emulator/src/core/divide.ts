@@ -1,8 +1,5 @@
 /** 128-bit products and quotients, and CRC-32C: what WebAssembly has no instruction for. */
-import { Cpu_gpr, Vector_de } from './generated/layout';
-import { raise } from './fault';
-
-const rdxOffset: i32 = Cpu_gpr + 16;
+import { Wide } from './softfloat-wide';
 
 /** Upper half of the unsigned product. */
 export function multiplyHigh(cpu: i32, a: i64, b: i64): i64 {
@@ -21,57 +18,36 @@ export function multiplyHighSigned(cpu: i32, a: i64, b: i64): i64 {
   return multiplyHigh(cpu, a, b) - ((a >> 63) & b) - ((b >> 63) & a);
 }
 
-/** Remainder of the last `divideWide`. */
-let remainder: u64 = 0;
-
-/** high:low / divisor for high < divisor, so that the quotient fits: bit by bit. */
-function divideWide(high: u64, low: u64, divisor: u64): u64 {
-  if (high == 0) {
-    remainder = low % divisor;
-    return low / divisor;
-  }
-  let rest = high;
-  let quotient: u64 = 0;
-  for (let i = 63; i >= 0; i--) {
-    const carry = rest >> 63;
-    rest = (rest << 1) | ((low >> i) & 1);
-    quotient <<= 1;
-    if (carry != 0 || rest >= divisor) {
-      rest -= divisor;
-      quotient |= 1;
-    }
-  }
-  remainder = rest;
-  return quotient;
+/** Quotient of high:low / divisor; high < divisor, so that it fits. */
+export function quotient128(cpu: i32, high: i64, low: i64, divisor: i64): i64 {
+  const shift = clz(<u64>divisor);
+  const upper = shift == 0 ? <u64>high : ((<u64>high) << shift) | ((<u64>low) >> (64 - shift));
+  return <i64>Wide.divide(upper, (<u64>low) << shift, (<u64>divisor) << shift);
 }
 
-/** DIV r/m64: RDX:RAX / divisor; #DE. */
-export function divide128(cpu: i32, divisor: i64): void {
-  const high = load<u64>(cpu + rdxOffset);
-  const low = load<u64>(cpu + Cpu_gpr);
-  // Also true for a divisor of 0.
-  if (high >= <u64>divisor) raise(cpu, Vector_de);
-  store<u64>(cpu + Cpu_gpr, divideWide(high, low, <u64>divisor));
-  store<u64>(cpu + rdxOffset, remainder);
+function magnitudeHigh(high: i64, low: i64): u64 {
+  return high < 0 ? ~(<u64>high) + u64(low == 0) : <u64>high;
 }
 
-/** IDIV r/m64: the quotient is cut towards zero, the remainder has the dividend's sign; #DE. */
-export function divideSigned128(cpu: i32, divisor: i64): void {
-  let high = load<u64>(cpu + rdxOffset);
-  let low = load<u64>(cpu + Cpu_gpr);
-  const negativeDividend = <i64>high < 0;
-  if (negativeDividend) {
-    low = 0 - low;
-    high = ~high + (low == 0 ? 1 : 0);
-  }
-  const magnitude = divisor < 0 ? 0 - <u64>divisor : <u64>divisor;
-  if (high >= magnitude) raise(cpu, Vector_de);
-  const quotient = divideWide(high, low, magnitude);
-  const negative = negativeDividend != divisor < 0;
-  const limit: u64 = negative ? 0x8000_0000_0000_0000 : 0x7fff_ffff_ffff_ffff;
-  if (quotient > limit) raise(cpu, Vector_de);
-  store<u64>(cpu + Cpu_gpr, negative ? 0 - quotient : quotient);
-  store<u64>(cpu + rdxOffset, negativeDividend ? 0 - remainder : remainder);
+function magnitude(value: i64): u64 {
+  return value < 0 ? 0 - <u64>value : <u64>value;
+}
+
+/** 1 when the signed quotient of high:low / divisor exists and fits, else 0. */
+export function fitsSigned128(cpu: i32, high: i64, low: i64, divisor: i64): i32 {
+  const upper = magnitudeHigh(high, low);
+  if (upper >= magnitude(divisor)) return 0;
+  const lower = high < 0 ? 0 - low : low;
+  const quotient = <u64>quotient128(cpu, upper, lower, magnitude(divisor));
+  const limit: u64 = high < 0 != divisor < 0 ? 0x8000_0000_0000_0000 : 0x7fff_ffff_ffff_ffff;
+  return i32(quotient <= limit);
+}
+
+/** Signed quotient of high:low / divisor, cut towards zero; it fits. */
+export function quotientSigned128(cpu: i32, high: i64, low: i64, divisor: i64): i64 {
+  const lower = high < 0 ? 0 - low : low;
+  const quotient = quotient128(cpu, magnitudeHigh(high, low), lower, magnitude(divisor));
+  return high < 0 != divisor < 0 ? 0 - quotient : quotient;
 }
 
 /** CRC-32C (reflected polynomial 82F63B78H) of the low `bytes` bytes of `value`, a nibble at a time. */

@@ -10,7 +10,14 @@ export {
 } from './blocks';
 export { afterInstruction, beforeInstruction } from './debug';
 export { copyForward, fillForward } from './bulk';
-export { crc32c, divide128, divideSigned128, multiplyHigh, multiplyHighSigned } from './divide';
+export {
+  crc32c,
+  fitsSigned128,
+  multiplyHigh,
+  multiplyHighSigned,
+  quotient128,
+  quotientSigned128,
+} from './divide';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
 export { raise, raiseError, segmentFault } from './fault';
 export { checkFlatAddress, checkNearTarget } from './near';

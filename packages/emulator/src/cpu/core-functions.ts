@@ -44,8 +44,9 @@ export const coreFunctions = {
   // divide.ts
   multiplyHigh: f(['i64', 'i64'], 'i64'),
   multiplyHighSigned: f(['i64', 'i64'], 'i64'),
-  divide128: f(['i64']),
-  divideSigned128: f(['i64']),
+  quotient128: f(['i64', 'i64', 'i64'], 'i64'),
+  fitsSigned128: f(['i64', 'i64', 'i64'], 'i32'),
+  quotientSigned128: f(['i64', 'i64', 'i64'], 'i64'),
   crc32c: f(['i32', 'i64', 'i32'], 'i32'),
   // near.ts: accesses through segments without base and limit
   checkFlatAddress: f(['i64', 'i32', 'i32']),
@@ -193,6 +194,9 @@ export type CoreFunctionName = keyof typeof coreFunctions;
 export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set([
   'multiplyHigh',
   'multiplyHighSigned',
+  'quotient128',
+  'fitsSigned128',
+  'quotientSigned128',
   'crc32c',
 ]);
 

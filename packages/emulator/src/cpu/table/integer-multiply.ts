@@ -91,11 +91,49 @@ function writeQuotient(b: InstructionBuilder, quotient: I64, remainder: I64): vo
   b.setGpr(rdx, b.size, b.narrow(remainder, b.size));
 }
 
+/** RDX:RAX by a bound 64-bit divisor. A dividend of 64 bits, the usual one, needs one division. */
+function divideWide(b: InstructionBuilder, divisor: I64, signed: boolean): void {
+  const low = b.gpr(rax, 8) as I64;
+  const high = b.gpr(rdx, 8) as I64;
+  const quotient = b.variable(x.i64(0));
+  const set = (value: I64): void => {
+    b.code.set(quotient, value);
+  };
+  if (signed) {
+    // 0 and -1, where the quotient may not exist, take the general path.
+    const usual = x.and(x.eq(high, x.shrS(low, 63)), x.gtU(x.add(divisor, 1), 1));
+    b.if(
+      usual,
+      () => {
+        set(x.divS(low, divisor));
+      },
+      () => {
+        b.if(x.eqz(b.callValue('i32', 'fitsSigned128', high, low, divisor)), () => b.raise('de'));
+        set(b.callValue('i64', 'quotientSigned128', high, low, divisor));
+      },
+    );
+  } else {
+    // Also true for a divisor of 0.
+    b.if(x.geU(high, divisor), () => b.raise('de'));
+    b.if(
+      x.eqz(high),
+      () => {
+        set(x.divU(low, divisor));
+      },
+      () => {
+        set(b.callValue('i64', 'quotient128', high, low, divisor));
+      },
+    );
+  }
+  b.setGpr(rax, 8, quotient);
+  b.setGpr(rdx, 8, x.sub(low, x.mul(quotient, divisor)));
+}
+
 /** #DE for a divisor of 0 and for a quotient that does not fit; the flags stay (undefined in the manual). */
 const divideUnsigned: Semantics = (b) => {
   const source = b.read(0);
   if (b.size === 8) {
-    b.call('divide128', source);
+    divideWide(b, source as I64, false);
     return;
   }
   const divisor = b.let(x.extendU(source as I32));
@@ -109,7 +147,7 @@ const divideUnsigned: Semantics = (b) => {
 const divideSigned: Semantics = (b) => {
   const source = b.read(0);
   if (b.size === 8) {
-    b.call('divideSigned128', source);
+    divideWide(b, source as I64, true);
     return;
   }
   const divisor = b.let(b.signed64(source, b.size));
