@@ -45,10 +45,8 @@ function prepare(cpu: TestCpu, program: Program): void {
   cpu.set('rip', program.entry);
 }
 
-/** Sequences of the program that have begun. */
-function sequencesBegun(cpu: TestCpu, program: Program): number {
-  const next = new DataView(cpu.read(Place.nextCell, 4).slice().buffer).getUint32(0, true);
-  return Math.max(0, program.starts.indexOf(next));
+function cell(cpu: TestCpu, address: number): number {
+  return memory(cpu, address, 4).readUInt32LE();
 }
 
 function block(cpu: TestCpu, from: number, to: number): Buffer {
@@ -99,8 +97,10 @@ export interface LockstepDifference {
 
 export interface LockstepResult {
   programs: number;
-  /** Sequences that were begun by both engines. */
+  /** Sequences that both engines came through. */
   sequences: number;
+  /** Exceptions delivered, of all kinds. */
+  exceptions: number;
   /** Regions that were translated. */
   regions: number;
   differences: LockstepDifference[];
@@ -113,8 +113,14 @@ export async function compareEngines(
   make: (seed: number) => Program = makeProgram,
 ): Promise<LockstepResult> {
   const interpreter = await TestCpu.create({ kind: 'interpreter' });
-  const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 2 });
-  const result: LockstepResult = { programs: count, sequences: 0, regions: 0, differences: [] };
+  const translator = await TestCpu.create({ kind: 'translator', hotThreshold: 4 });
+  const result: LockstepResult = {
+    programs: count,
+    sequences: 0,
+    exceptions: 0,
+    regions: 0,
+    differences: [],
+  };
   for (let seed = first; seed < first + count; seed++) {
     const program = make(seed);
     prepare(interpreter, program);
@@ -132,7 +138,8 @@ export async function compareEngines(
       if (reasons[0] !== 1) break;
       if (drops) translator.engine.dropAllCode();
     }
-    result.sequences += sequencesBegun(interpreter, program);
+    result.sequences += cell(interpreter, Place.sequenceCell);
+    result.exceptions += cell(interpreter, Place.exceptionCell);
   }
   result.regions = translator.engine.translator?.statistics.regions ?? 0;
   return result;
@@ -178,6 +185,7 @@ async function compareInProcesses(
   return {
     programs: count,
     sequences: results.reduce((sum, one) => sum + one.sequences, 0),
+    exceptions: results.reduce((sum, one) => sum + one.exceptions, 0),
     regions: results.reduce((sum, one) => sum + one.regions, 0),
     differences: results.flatMap(({ differences }) => differences),
   };
@@ -220,7 +228,7 @@ async function main(): Promise<void> {
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   console.log(
-    `${result.programs} programs of ${sequencesPerProgram}, ${result.sequences} sequences executed, ${result.regions} regions, ${result.differences.length} differences, ${seconds} s`,
+    `${result.programs} programs of ${sequencesPerProgram}, ${result.sequences} sequences executed, ${result.exceptions} exceptions, ${result.regions} regions, ${result.differences.length} differences, ${seconds} s`,
   );
 }
 

@@ -11,10 +11,13 @@ const gdtAddress = 0xa000;
 const handlerAddress = 0xb000;
 
 export const Place = {
-  /** Cells of the program: where the next sequence begins, a loop counter. */
+  /** Cells of the program: where an exception goes on, a loop counter, the number of the sequence (that many are done). */
   cells: 0xc000,
-  nextCell: 0xc000,
+  resumeCell: 0xc000,
   counterCell: 0xc008,
+  sequenceCell: 0xc00c,
+  /** Exceptions delivered. */
+  exceptionCell: 0xc010,
   /** Values for FLDCW and LDMXCSR. */
   controlWords: 0xc100,
   code: 0x10_0000,
@@ -94,15 +97,16 @@ function descriptorTables(mode: ProgramMode): { gdt: Uint8Array; idt: Uint8Array
   return { gdt: new Uint8Array(gdt.buffer), idt };
 }
 
-/** Every exception: clean segments, x87 and stack, on to the next sequence. */
+/** Every exception: clean segments, x87 and stack, on to the end of the loop's turn. */
 function handler(mode: ProgramMode): number[] {
   const stack = Place.stackTop - 64;
   const wide = mode === 64 ? [0x48] : [];
   const absolute = mode === 64 ? [0x24, 0x25] : [0x25];
   return [
     ...[0xb8, 16, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0x8e, 0xe0, 0x8e, 0xe8],
+    ...[0xff, mode === 64 ? 0x04 : 0x05, ...(mode === 64 ? [0x25] : []), ...little(Place.exceptionCell)],
     ...[0xdb, 0xe2, ...wide, 0xc7, 0xc4, ...little(stack)],
-    ...[0xff, ...absolute, ...little(Place.nextCell)],
+    ...[0xff, ...absolute, ...little(Place.resumeCell)],
   ];
 }
 

@@ -1,6 +1,6 @@
 /**
  * Random programs for the comparison of engines. A program is a chain of sequences: a loop around random instructions of every row
- * and of the snippets. An exception goes on with the next sequence.
+ * and of the snippets. An exception ends one turn of the loop.
  */
 import { disassembleOne } from '@revenant/emulator';
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
@@ -9,7 +9,7 @@ import type { Mode } from '../native/case.ts';
 import { whyExcluded } from '../native/generate.ts';
 import { Random } from '../native/random.ts';
 import { allRows, encode, type RowInfo } from '../native/rows.ts';
-import { Place, type ProgramMode } from './memory-layout.ts';
+import { little, Place, type ProgramMode } from './memory-layout.ts';
 import { Assembly, snippets } from './snippets.ts';
 
 /** Sequences in each program. */
@@ -41,7 +41,7 @@ export interface Program {
   registers: bigint[];
   /** What else the vCPU block holds in the beginning: offsets and bytes. */
   state: readonly (readonly [number, Uint8Array])[];
-  /** Where each sequence begins; one more behind the last: a loop without end. */
+  /** Where each sequence begins. */
   starts: number[];
   /** Instruction counts at which the engines are compared, ascending. */
   stops: number[];
@@ -120,31 +120,36 @@ function makeFunctions(mode: ProgramMode, random: Random): { bytes: Uint8Array; 
   return { bytes, starts };
 }
 
+/** Loads some registers with addresses and small numbers. */
+function loads(a: Assembly, random: Random): void {
+  for (const register of [0, 1, 2, 3, 5, 6, 7])
+    if (random.chance(0.5)) a.load(register, random.chance(0.7) ? address(random) : random.below(16));
+}
+
 function sequence(
   a: Assembly,
   random: Random,
+  number: number,
   functions: readonly number[],
   pick: PickRow,
-): { fix: (next: number) => void } {
-  // mov [nextCell], next; patched when the next one is known
-  a.absolute([0xc7], 0, Place.nextCell);
-  const at = a.bytes.length;
+): void {
+  a.absolute([0xc6], 0, Place.sequenceCell);
+  a.emit(number);
+  // mov [resumeCell], tail: an exception ends this turn of the loop
+  a.absolute([0xc7], 0, Place.resumeCell);
+  const resume = a.bytes.length;
   a.emit(0, 0, 0, 0);
   a.absolute([0xc7], 0, Place.counterCell);
   a.emit(random.between(2, 12), 0, 0, 0);
-  for (const register of [0, 1, 2, 3, 5, 6, 7])
-    if (random.chance(0.5)) a.load(register, random.chance(0.7) ? address(random) : random.below(16));
+  const loadsInside = random.chance(0.6);
+  if (!loadsInside) loads(a, random);
   const loop = a.here;
+  if (loadsInside) loads(a, random);
   body(a, random, random.between(2, 12), functions, pick);
+  little(a.here).forEach((byte, i) => (a.bytes[resume + i] = byte));
   a.absolute([0xff], 1, Place.counterCell); // dec
   a.emit(0x0f, 0x85);
-  const back = loop - (a.here + 4);
-  a.emit(back & 0xff, (back >> 8) & 0xff, (back >> 16) & 0xff, (back >> 24) & 0xff);
-  return {
-    fix: (next) => {
-      for (let i = 0; i < 4; i++) a.bytes[at + i] = (next >> (8 * i)) & 0xff;
-    },
-  };
+  a.emit(...little(loop - (a.here + 4)));
 }
 
 function controlWords(random: Random): Uint8Array {
@@ -177,14 +182,12 @@ export function chainSequences(random: Random, pick: PickRow): Program {
   const functions = makeFunctions(mode, random);
   const a = new Assembly(mode, Place.code + random.below(4096));
   const starts: number[] = [];
-  let fix: ((next: number) => void) | undefined;
   for (let i = 0; i < sequencesPerProgram; i++) {
-    fix?.(a.here);
     starts.push(a.here);
-    ({ fix } = sequence(a, random, functions.starts, pick));
+    sequence(a, random, i, functions.starts, pick);
   }
-  fix?.(a.here);
-  starts.push(a.here);
+  a.absolute([0xc6], 0, Place.sequenceCell);
+  a.emit(sequencesPerProgram);
   a.emit(0xeb, 0xfe);
   const values = Array.from({ length: 16 }, (): bigint => {
     const kind = random.below(10);
