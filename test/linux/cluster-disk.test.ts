@@ -20,6 +20,7 @@ class Node {
   readonly host: VmHost;
   readonly store: ObjectStore;
   readonly events: Event[] = [];
+  readonly log: string[] = [];
   output = '';
   #attempt = 0;
 
@@ -30,7 +31,7 @@ class Node {
       store,
       settings: makeSettings('default', { checkpointMs: 300 }),
       tell: (event) => this.events.push(event),
-      log: () => undefined,
+      log: ({ event }) => this.log.push(event),
       output: (_vm, _epoch, bytes) => (this.output += Buffer.from(bytes).toString('latin1')),
     });
     this.host.do({ type: 'grant', until: Infinity });
@@ -108,6 +109,7 @@ test('a VM keeps its disk over a take-over and a power-off', { timeout: 300_000 
     // Node b takes over; what a still has is fenced.
     const second = await b.run(vm(0), first);
     await b.waitFor('it runs', () => b.events.some(({ type }) => type === 'started'));
+    await b.waitFor('the rest of its memory comes', () => b.log.includes('vm-resident'));
     b.type(
       'echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs=512 skip=10 count=2 2>/dev/null | tr -d "\\0" | tr "\\n" "/"',
     );

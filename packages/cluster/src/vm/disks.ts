@@ -1,5 +1,5 @@
 // Disks of a VM: what its description says of them, and the base images they lie on, read lazily from the store. The guest's thread
-// can't wait for promises, so pages go to it through a channel that this thread serves.
+// can't wait for promises, so these pages, and those of RAM that come late, go to it through a channel that this thread serves.
 import { MessageChannel } from 'node:worker_threads';
 import {
   baseImageName,
@@ -52,24 +52,32 @@ export function baseNames(description: unknown): Record<string, string> {
   return names;
 }
 
-/** The base images of a running VM. */
-export interface ServedBases {
+/** Pages that a running VM may ask for: of base images, and of RAM that has not come yet. */
+export interface ServedVm {
   server: PageServer;
   /** For the guest's thread; `ends.port` is to be transferred. */
   ends: PageChannelEnds;
 }
 
 /**
- * Opens the base images of a VM's disks; undefined when it has none.
+ * Opens the base images of a VM's disks, and serves them and `ram`; undefined when there is nothing to serve.
  * @throws StorageError `CHECKPOINT_DAMAGED` when one is missing; ClusterError when it is not the image it should be.
  */
-export async function serveBases(
+export async function servePages(
   store: ObjectStore,
   description: unknown,
-  options: { pool: PagePool; onStall: NonNullable<PageServerOptions['onStall']> },
-): Promise<ServedBases | undefined> {
+  options: {
+    pool: PagePool;
+    onStall: NonNullable<PageServerOptions['onStall']>;
+    ram?: (ServedPages & { pageCount: number }) | undefined;
+  },
+): Promise<ServedVm | undefined> {
   const sources = new Map<string, ServedPages>();
   const counts: Record<string, number> = {};
+  if (options.ram !== undefined) {
+    sources.set('ram', options.ram);
+    counts['ram'] = options.ram.pageCount;
+  }
   for (const { name, base } of disksOf(description)) {
     if (base === undefined || base === null) continue;
     const { info, pages } = await openBaseImage(store, baseImageName(base.sha256), { pool: options.pool });

@@ -144,7 +144,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
           backends,
           engine: nodeEngine,
         });
-  machine.input({ kind: 'generation', generation: Buffer.from(start.generation).readBigInt64LE() });
+  machine.input({ kind: 'generation', generation: Buffer.from(start.generation).readBigUInt64LE() });
   machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
   return new MachineGuest(machine, console);
 }

@@ -1,0 +1,109 @@
+// Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
+// came are asked for (page channel); the rest follows in the background. What was asked for is the next resume's working set.
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  isStoreError,
+  saveWorkingSet,
+  type CheckpointReader,
+  type MachineSnapshot,
+  type ObjectStore,
+  type ServedPages,
+} from '@revenant/storage';
+
+const SPACE = 'ram';
+/** Below 1 MiB pages are not absent. */
+const FIRST_LAZY_PAGE = 256;
+/** Of the recorded working set, at most so many pages are waited for: 32 MiB. */
+const WORKING_SET_PAGES = 8192;
+const BACKGROUND_PAGES = 512;
+const RETRY_MS = 200;
+
+export interface PageDelivery {
+  indexes: Uint32Array;
+  bytes: Uint8Array;
+}
+
+export class LazyRam implements ServedPages {
+  /** All of the checkpoint but pages of RAM that come later. */
+  readonly snapshot: MachineSnapshot;
+  /** Pages of RAM that come later, ascending. */
+  readonly absent: Uint32Array;
+  readonly pageCount: number;
+  readonly #reader: CheckpointReader;
+  readonly #touched = new Set<number>();
+  #stopped = false;
+
+  private constructor(parts: { reader: CheckpointReader; snapshot: MachineSnapshot; absent: Uint32Array }) {
+    this.#reader = parts.reader;
+    this.snapshot = parts.snapshot;
+    this.absent = parts.absent;
+    this.pageCount = parts.reader.source(SPACE).map.space.pageCount;
+  }
+
+  /** Reads what the guest needs at once. The reader is closed by `finish` or `stop`. Undefined for a checkpoint without RAM. */
+  static async open(reader: CheckpointReader): Promise<LazyRam | undefined> {
+    if (!reader.spaces.some(({ name }) => name === SPACE)) return undefined;
+    const set = (await reader.workingSet())[SPACE]?.subarray(0, WORKING_SET_PAGES) ?? new Uint32Array(0);
+    const wanted = new Set(set);
+    const present = reader.present(SPACE);
+    const atOnce = (page: number): boolean => page < FIRST_LAZY_PAGE || wanted.has(page);
+    const spaces = await Promise.all(
+      reader.spaces.map(async ({ name, pageSize, pageCount }) => {
+        if (name !== SPACE) return reader.readSpace(name, { onBase: true });
+        const indexes = present.filter(atOnce);
+        return {
+          name,
+          pageSize,
+          pageCount,
+          full: true,
+          indexes,
+          bytes: await reader.readPages(name, indexes),
+        };
+      }),
+    );
+    const lazy = new LazyRam({
+      reader,
+      snapshot: { ...reader.state, spaces },
+      absent: present.filter((page) => !atOnce(page)),
+    });
+    for (const page of set) lazy.#touched.add(page);
+    return lazy;
+  }
+
+  /** Pages that the guest waits for, and their neighbours. */
+  async read(indexes: Uint32Array): Promise<Uint8Array> {
+    for (const page of indexes) this.#touched.add(page);
+    return this.#reader.readPages(SPACE, indexes);
+  }
+
+  /**
+   * Brings everything else in, a few pages at a time: `deliver` resolves when they are in the machine. Tries on while the store
+   * fails. False when it was stopped before.
+   * @throws StorageError `CHECKPOINT_DAMAGED`
+   */
+  async runBackground(deliver: (pages: PageDelivery) => Promise<void>): Promise<boolean> {
+    for (let at = 0; at < this.absent.length && !this.#stopped;) {
+      const indexes = this.absent.slice(at, at + BACKGROUND_PAGES);
+      try {
+        const bytes = await this.#reader.readPages(SPACE, indexes);
+        if (!this.#stopped) await deliver({ indexes, bytes });
+        at += indexes.length;
+      } catch (error) {
+        if (!isStoreError(error) || !error.retryable) throw error;
+        await pause(RETRY_MS);
+      }
+    }
+    return !this.#stopped;
+  }
+
+  /** After the background: records the working set. Advice only, so a store that fails now is no harm. */
+  async finish(store: ObjectStore, vmId: string): Promise<void> {
+    const set = Uint32Array.from([...this.#touched].slice(0, WORKING_SET_PAGES));
+    await saveWorkingSet(store, vmId, { [SPACE]: set }).catch(() => undefined);
+    await this.#reader.close();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+}
