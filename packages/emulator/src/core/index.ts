@@ -158,6 +158,8 @@ export {
   x87LoadSingle,
   x87MoveTop,
   x87Remainder,
+  x87RoundDouble,
+  x87RoundSingle,
   x87StoreBcd,
   x87StoreDouble,
   x87StoreExtended,

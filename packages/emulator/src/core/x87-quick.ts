@@ -151,6 +151,27 @@ export class Quick {
     return Quick.divide(cpu, target, bSig, bSe, aSig, aSe);
   }
 
+  /** No result of `narrow`: a NaN, which it never gives. */
+  static readonly none: i64 = -1;
+
+  /** A normal number rounded to a normal single (24, 127) or double (53, 1023), with PE and C1; else `none`. */
+  // @ts-ignore: decorator
+  @inline
+  static narrow(cpu: i32, significand: u64, signExponent: i32, precision: i32, range: i32): i64 {
+    const exponent = (signExponent & 0x7fff) - bias + range;
+    // One below the highest, so that a carry still fits.
+    if (<u32>(exponent - 1) >= <u32>(2 * range - 1) || <i64>significand >= 0 || !Quick.isUsual(cpu))
+      return Quick.none;
+    const tail = significand << precision;
+    const kept = significand >> (64 - precision);
+    const rounds = (u64(tail > top) | (u64(tail == top) & kept)) & 1;
+    Quick.setStatus(cpu, tail, rounds);
+    // The integer bit of `kept`, or its carry, adds to the exponent.
+    const magnitude = ((<u64>(exponent - 1)) << (precision - 1)) + kept + rounds;
+    const sign = (<u64>(signExponent >> 15)) << (precision == 24 ? 31 : 63);
+    return <i64>(sign | magnitude);
+  }
+
   /** Comparison of normal numbers as Extended.compare gives it; -1 when one is not normal. */
   static compare(aSig: u64, aSe: i32, bSig: u64, bSe: i32): i32 {
     if (!Quick.isNormal(aSig, aSe) || !Quick.isNormal(bSig, bSe)) return -1;

@@ -8,6 +8,7 @@ import { Extended, integerBit } from './softfloat-80';
 import { Convert } from './softfloat-convert';
 import { Exception, Kind, Rounding, Soft } from './softfloat-state';
 import { Wide } from './softfloat-wide';
+import { Quick } from './x87-quick';
 import { Status, X87 } from './x87-state';
 
 /** FLD ST(index). */
@@ -115,6 +116,36 @@ export function x87StoreDouble(cpu: i32, address: i64, pops: i32): void {
   }
   writeLinear64(cpu, address, bits);
   if (pops) X87.pop(cpu);
+}
+
+/** ST(0) as FST m32 stores it while all exceptions are masked, with its flags; it is not popped. */
+export function x87RoundSingle(cpu: i32): i32 {
+  if (X87.isEmpty(cpu, 0)) {
+    X87.underflow(cpu);
+    return 0xffc0_0000;
+  }
+  const source = X87.st(cpu, 0);
+  const quick = Quick.narrow(cpu, load<u64>(source), load<u16>(source, 8), 24, 127);
+  if (quick != Quick.none) return <i32>quick;
+  X87.enter(cpu);
+  const bits = Convert.toSingle(load<u64>(source), load<u16>(source, 8));
+  X87.leave(cpu);
+  return bits;
+}
+
+/** ST(0) as FST m64 stores it. */
+export function x87RoundDouble(cpu: i32): i64 {
+  if (X87.isEmpty(cpu, 0)) {
+    X87.underflow(cpu);
+    return 0xfff8_0000_0000_0000;
+  }
+  const source = X87.st(cpu, 0);
+  const quick = Quick.narrow(cpu, load<u64>(source), load<u16>(source, 8), 53, 1023);
+  if (quick != Quick.none) return quick;
+  X87.enter(cpu);
+  const bits = Convert.toDouble(load<u64>(source), load<u16>(source, 8));
+  X87.leave(cpu);
+  return bits;
 }
 
 /** Flags of a store to memory; an unmasked invalid, overflow or underflow stores nothing. */

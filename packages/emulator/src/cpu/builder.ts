@@ -144,6 +144,11 @@ export abstract class InstructionBuilder {
     this.if(condition(), trap);
   }
 
+  /** Whether all x87 exceptions are masked. */
+  x87Masked(): I32 {
+    return x.eq(x.and(this.field('i32', Cpu.fcw), 0x3f), 0x3f);
+  }
+
   // ---- memory by linear address ----
 
   abstract loadLinear(la: I64, bytes: number, through?: AccessThrough): Int;

@@ -165,6 +165,8 @@ export const coreFunctions = {
   x87LoadBcd: f(['i64', 'i32']),
   x87StoreRegister: f(['i32', 'i32']),
   x87StoreWithoutCheck: f(['i32']),
+  x87RoundSingle: f([], 'i32'),
+  x87RoundDouble: f([], 'i64'),
   x87StoreSingle: f(['i64', 'i32']),
   x87StoreDouble: f(['i64', 'i32']),
   x87StoreExtended: f(['i64']),

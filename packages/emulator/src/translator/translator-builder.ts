@@ -525,6 +525,11 @@ export class TranslatorBuilder extends InstructionBuilder {
     this.bailIf(x.ne(x.and(control, masks), masks));
   }
 
+  override x87Masked(): I32 {
+    this.requireMasked('x87');
+    return x.i32(1);
+  }
+
   private afterStateFunction(name: CoreFunctionName): void {
     const { straight } = this.state;
     if (name.startsWith('sse')) straight.changed(Cpu.mxcsr);

@@ -76,6 +76,143 @@ function memoryValue(b: InstructionBuilder, signed: boolean): I32 | I64 {
     I32 | I64;
 }
 
+// ---- the register stack ----
+
+const topOne = 0x800;
+const topMask = 0x3800;
+const c1 = 0x200;
+
+/** Address of ST(index) when the status word is `fsw`. */
+const stackSlot = (b: InstructionBuilder, fsw: I32, index: I32): I32 =>
+  x.add(b.cpu, x.add(x.and(x.add(x.shrU(fsw, 7), x.shl(index, 4)), 0x70), Cpu.fpr));
+/** Address of its tag byte: 0 full, 1 empty. */
+const tagSlot = (b: InstructionBuilder, fsw: I32, index: I32): I32 =>
+  x.add(b.cpu, x.add(x.and(x.add(x.shrU(fsw, 11), index), 7), Cpu.ftags));
+const tagOf = (b: InstructionBuilder, fsw: I32, index: I32): I32 => x.load('i32', 1, tagSlot(b, fsw, index));
+const withTop = (fsw: I32, change: number): I32 =>
+  x.or(x.and(fsw, ~(topMask | c1)), x.and(x.add(fsw, change * topOne), topMask));
+const statusWord = (b: InstructionBuilder): I32 => b.let(b.field('i32', Cpu.fsw));
+
+/** New ST(0) in a register that is free; C1 = 0. */
+function pushStack(b: InstructionBuilder, fsw: I32, significand: I64, signExponent: I32): void {
+  const target = b.let(stackSlot(b, fsw, x.i32(7)));
+  b.code.store(8, target, significand);
+  b.code.store(8, target, x.extendU(signExponent), 8);
+  b.code.store(1, tagSlot(b, fsw, x.i32(7)), x.i32(0));
+  b.setField(Cpu.fsw, withTop(fsw, -1));
+}
+
+/** Frees ST(0). C1 stays. */
+function popStack(b: InstructionBuilder): void {
+  const fsw = statusWord(b);
+  b.code.store(1, tagSlot(b, fsw, x.i32(0)), x.i32(1));
+  b.setField(Cpu.fsw, x.or(x.and(fsw, ~topMask), x.and(x.add(fsw, topOne), topMask)));
+}
+
+const loadRegister: Semantics = waiting((b) => {
+  pointers(b);
+  const index = b.let(b.registerNumber(0));
+  const fsw = statusWord(b);
+  b.if(
+    x.or(tagOf(b, fsw, index), x.eqz(tagOf(b, fsw, x.i32(7)))),
+    () => b.call('x87LoadRegister', index),
+    () => {
+      const source = b.let(stackSlot(b, fsw, index));
+      pushStack(b, fsw, b.let(x.load('i64', 8, source)), b.let(x.load('i32', 2, source, 8)));
+    },
+  );
+});
+
+const exchange: Semantics = waiting((b) => {
+  pointers(b);
+  const index = b.let(b.registerNumber(0));
+  const fsw = statusWord(b);
+  b.if(
+    x.or(tagOf(b, fsw, x.i32(0)), tagOf(b, fsw, index)),
+    () => b.call('x87Exchange', index),
+    () => {
+      const first = b.let(stackSlot(b, fsw, x.i32(0)));
+      const second = b.let(stackSlot(b, fsw, index));
+      const value = b.let(x.load('v128', 16, first));
+      b.code.store(16, first, b.let(x.load('v128', 16, second)));
+      b.code.store(16, second, value);
+      b.setField(Cpu.fsw, x.and(fsw, ~c1));
+    },
+  );
+});
+
+const storeRegister = (pops: 0 | 1): Semantics =>
+  waiting((b) => {
+    pointers(b);
+    const index = b.let(b.registerNumber(0));
+    const fsw = statusWord(b);
+    b.if(
+      tagOf(b, fsw, x.i32(0)),
+      () => b.call('x87StoreRegister', index, x.i32(pops)),
+      () => {
+        b.code.store(16, stackSlot(b, fsw, index), b.let(x.load('v128', 16, stackSlot(b, fsw, x.i32(0)))));
+        b.code.store(1, tagSlot(b, fsw, index), x.i32(0));
+        b.setField(Cpu.fsw, x.and(fsw, ~c1));
+        if (pops) popStack(b);
+      },
+    );
+  });
+
+/** FABS (mask 0x7fff, flip 0) and FCHS (mask 0xffff, flip 0x8000). */
+const changeSign = (mask: number, flip: number): Semantics =>
+  waiting((b) => {
+    pointers(b);
+    const fsw = statusWord(b);
+    b.if(
+      tagOf(b, fsw, x.i32(0)),
+      () => b.call('x87Sign', x.i32(mask), x.i32(flip)),
+      () => {
+        const at = b.let(stackSlot(b, fsw, x.i32(0)));
+        b.code.store(2, at, x.xor(x.and(x.load('i32', 2, at, 8), mask), flip), 8);
+        b.setField(Cpu.fsw, x.and(fsw, ~c1));
+      },
+    );
+  });
+
+/** FLD m32 and m64: a normal number needs no more than room. */
+const loadFloat = (bytes: 4 | 8): Semantics =>
+  waiting((b) => {
+    const bits = b.let(memoryValue(b, false) as I64);
+    pointers(b);
+    const fsw = statusWord(b);
+    const wide = b.let(b.unsigned64(bits));
+    const [fraction, exponentMask, bias] = bytes === 8 ? [52, 0x7ff, 15360] : [23, 0xff, 16256];
+    const exponent = b.let(x.and(x.wrap(x.shrU(wide, fraction)), exponentMask));
+    const special = x.geU(x.sub(exponent, 1), exponentMask - 1);
+    b.if(
+      x.or(special, x.eqz(tagOf(b, fsw, x.i32(7)))),
+      () => b.call(bytes === 8 ? 'x87LoadDouble' : 'x87LoadSingle', bits),
+      () => {
+        const significand = x.or(x.shl(wide, 63 - fraction), 1n << 63n);
+        const sign = x.and(x.wrap(x.shrU(wide, bytes * 8 - 16)), 0x8000);
+        pushStack(b, fsw, b.let(significand), b.let(x.or(sign, x.add(exponent, bias))));
+      },
+    );
+  });
+
+/** FST(P) m32 and m64: with all exceptions masked the value is always stored. */
+const storeFloat = (bytes: 4 | 8, pops: 0 | 1): Semantics =>
+  waiting((b) => {
+    const la = b.let(b.linearAddress(bytes, 'write'));
+    b.probeWrite(la, bytes, 'operand');
+    pointers(b);
+    b.if(
+      b.x87Masked(),
+      () => {
+        const value =
+          bytes === 8 ? b.callValue('i64', 'x87RoundDouble') : b.callValue('i32', 'x87RoundSingle');
+        b.storeLinear(la, value as I64, bytes, 'operand');
+        if (pops) popStack(b);
+      },
+      () => b.call(bytes === 8 ? 'x87StoreDouble' : 'x87StoreSingle', la, x.i32(pops)),
+    );
+  });
+
 interface Source {
   opcode: string;
   operand: string;
@@ -168,12 +305,6 @@ const comparisons: RowDraft[] = [
 
 // ---- loads and stores ----
 
-const loadMemory = (name: CoreFunctionName): Semantics =>
-  waiting((b) => {
-    const value = memoryValue(b, true);
-    pointers(b);
-    b.call(name, value);
-  });
 const loadInteger: Semantics = waiting((b) => {
   const value = memoryValue(b, true);
   pointers(b);
@@ -202,17 +333,17 @@ const storeInteger = (bytes: number, pops: number, truncates: number): Semantics
   storeMemory('x87StoreInteger', bytes, pops, truncates);
 
 const transfers: RowDraft[] = [
-  row('D9 /0', 'FLD', 'Md', {}, loadMemory('x87LoadSingle')),
-  row('DD /0', 'FLD', 'Mq', {}, loadMemory('x87LoadDouble')),
+  row('D9 /0', 'FLD', 'Md', {}, loadFloat(4)),
+  row('DD /0', 'FLD', 'Mq', {}, loadFloat(8)),
   row('DB /5', 'FLD', 'Mt', {}, loadTen('x87LoadExtended')),
   row('DF /4', 'FBLD', 'Mt', {}, loadTen('x87LoadBcd')),
   row('DF /0', 'FILD', 'Mw', {}, loadInteger),
   row('DB /0', 'FILD', 'Md', {}, loadInteger),
   row('DF /5', 'FILD', 'Mq', {}, loadInteger),
-  row('D9 /2', 'FST', 'Md', {}, storeMemory('x87StoreSingle', 0)),
-  row('D9 /3', 'FSTP', 'Md', {}, storeMemory('x87StoreSingle', 1)),
-  row('DD /2', 'FST', 'Mq', {}, storeMemory('x87StoreDouble', 0)),
-  row('DD /3', 'FSTP', 'Mq', {}, storeMemory('x87StoreDouble', 1)),
+  row('D9 /2', 'FST', 'Md', {}, storeFloat(4, 0)),
+  row('D9 /3', 'FSTP', 'Md', {}, storeFloat(4, 1)),
+  row('DD /2', 'FST', 'Mq', {}, storeFloat(8, 0)),
+  row('DD /3', 'FSTP', 'Mq', {}, storeFloat(8, 1)),
   row('DB /7', 'FSTP', 'Mt', {}, storeMemory('x87StoreExtended')),
   row('DF /6', 'FBSTP', 'Mt', {}, storeMemory('x87StoreBcd')),
   row('DF /2', 'FIST', 'Mw', {}, storeInteger(2, 0, 0)),
@@ -223,15 +354,15 @@ const transfers: RowDraft[] = [
   row('DF /1', 'FISTTP', 'Mw', {}, storeInteger(2, 1, 1)),
   row('DB /1', 'FISTTP', 'Md', {}, storeInteger(4, 1, 1)),
   row('DD /1', 'FISTTP', 'Mq', {}, storeInteger(8, 1, 1)),
-  row('D9 /0', 'FLD', 'STi', {}, withRegister('x87LoadRegister')),
-  row('DD /2', 'FST', 'STi', {}, withRegister('x87StoreRegister', 0)),
-  row('DD /3', 'FSTP', 'STi', {}, withRegister('x87StoreRegister', 1)),
+  row('D9 /0', 'FLD', 'STi', {}, loadRegister),
+  row('DD /2', 'FST', 'STi', {}, storeRegister(0)),
+  row('DD /3', 'FSTP', 'STi', {}, storeRegister(1)),
   row('D9 /3', 'FSTPNCE', 'STi', {}, withRegister('x87StoreWithoutCheck')),
-  row('DF /2', 'FSTP', 'STi', {}, withRegister('x87StoreRegister', 1)), // alias FSTP8
-  row('DF /3', 'FSTP', 'STi', {}, withRegister('x87StoreRegister', 1)), // alias FSTP9
-  row('D9 /1', 'FXCH', 'STi', {}, withRegister('x87Exchange')),
-  row('DD /1', 'FXCH', 'STi', {}, withRegister('x87Exchange')), // alias FXCH4
-  row('DF /1', 'FXCH', 'STi', {}, withRegister('x87Exchange')), // alias FXCH7
+  row('DF /2', 'FSTP', 'STi', {}, storeRegister(1)), // alias FSTP8
+  row('DF /3', 'FSTP', 'STi', {}, storeRegister(1)), // alias FSTP9
+  row('D9 /1', 'FXCH', 'STi', {}, exchange),
+  row('DD /1', 'FXCH', 'STi', {}, exchange), // alias FXCH4
+  row('DF /1', 'FXCH', 'STi', {}, exchange), // alias FXCH7
   ...['FLD1', 'FLDL2T', 'FLDL2E', 'FLDPI', 'FLDLG2', 'FLDLN2', 'FLDZ'].map((name, n) =>
     row(`D9 E${(8 + n).toString(16).toUpperCase()}`, name, '', {}, plain('x87LoadConstant', n)),
   ),
@@ -249,8 +380,6 @@ const transfers: RowDraft[] = [
 // ---- one operand, control, environment ----
 
 const single: readonly (readonly [string, string, CoreFunctionName, ...number[]])[] = [
-  ['D9 E0', 'FCHS', 'x87Sign', 0xffff, 0x8000],
-  ['D9 E1', 'FABS', 'x87Sign', 0x7fff, 0],
   ['D9 F0', 'F2XM1', 'x87PowerMinusOne'],
   ['D9 F1', 'FYL2X', 'x87Logarithm', 0],
   ['D9 F2', 'FPTAN', 'x87Tangent'],
@@ -293,6 +422,8 @@ const image = (
 const nothing: Body = () => undefined;
 
 const controls: RowDraft[] = [
+  row('D9 E0', 'FCHS', '', {}, changeSign(0xffff, 0x8000)),
+  row('D9 E1', 'FABS', '', {}, changeSign(0x7fff, 0)),
   ...single.map(([opcode, name, core, ...args]) => row(opcode, name, '', {}, plain(core, ...args))),
   row('DD /0', 'FFREE', 'STi', {}, withRegister('x87Free', 0)),
   row('DF /0', 'FFREEP', 'STi', {}, withRegister('x87Free', 1)),
