@@ -1,6 +1,6 @@
 /** `npm run bench -- cpu`: guest benchmarks on our two engines and on other emulators, side by side in one run. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,6 +11,7 @@ import { benchmarks, buildLinux, buildLoop, outputFolder, type Benchmark, type B
 import { median, summaries, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
 import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
 import { UsageError } from './usage-error.ts';
+import { writeDocs } from './write-docs.ts';
 
 export const usage = `usage: npm run bench -- cpu [--against v86,qemu] [OPTIONS]
 
@@ -186,17 +187,6 @@ async function measure(options: Options): Promise<Report> {
     rows: options.bits.flatMap((bits) => options.chosen.map(({ name }) => collected.row(name, bits))),
     troubles: collected.troubles,
   };
-}
-
-/** Replaces what stands between two marks of docs/BENCHMARKS.md. */
-function writeDocs(mark: string, text: string): void {
-  const path = join(root, 'docs/BENCHMARKS.md');
-  const [first, last] = [`<!-- ${mark}: begin -->`, `<!-- ${mark}: end -->`];
-  const old = readFileSync(path, 'utf8');
-  const start = old.indexOf(first);
-  const end = old.indexOf(last);
-  if (start < 0 || end < start) throw new Error(`${path} lacks the lines ${first} and ${last}`);
-  writeFileSync(path, `${old.slice(0, start + first.length)}\n\n${text}\n${old.slice(end)}`);
 }
 
 export async function bench(argv: string[]): Promise<void> {

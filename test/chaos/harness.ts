@@ -1,0 +1,111 @@
+/** A cluster of real node processes on one host, its VMs' chains watched from outside: for the chaos run and the failover benchmark. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ChainChecker, ClusterClient, NodeProcess,
+  type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
+} from '@revenant/cluster'; // prettier-ignore
+
+export interface WatchedVm {
+  id: string;
+  checker: ChainChecker;
+  follower: ConsoleFollower;
+  /** Newest epoch that was heard. */
+  epoch: number;
+}
+
+export interface ClusterOptions {
+  store: string;
+  /** For logs. */
+  folder: string;
+  profile: ProfileName;
+  nodes: readonly string[];
+}
+
+export class TestCluster {
+  readonly options: ClusterOptions;
+  readonly client: ClusterClient;
+  readonly nodes = new Map<string, NodeProcess>();
+  readonly vms: WatchedVm[] = [];
+
+  constructor(options: ClusterOptions) {
+    this.options = options;
+    this.client = new ClusterClient({ store: options.store, patienceMs: 60_000 });
+    mkdirSync(options.folder, { recursive: true });
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.options.nodes.map((name) => this.startNode(name)));
+    await this.untilAlive(this.options.nodes.length);
+  }
+
+  async startNode(name: string): Promise<void> {
+    const { store, folder, profile } = this.options;
+    const logFile = join(folder, `${name}.log`);
+    this.nodes.set(name, await NodeProcess.start({ store, name, profile, logFile }));
+  }
+
+  async createVm(id: string, spec: VmSpec, rule: ChainRule): Promise<WatchedVm> {
+    await this.client.command({ type: 'vm-create', vmId: id, spec, start: true });
+    const checker = new ChainChecker(rule);
+    const follower = this.client.console(id, (bytes, epoch) => {
+      vm.epoch = Math.max(vm.epoch, epoch);
+      checker.hear(bytes, epoch);
+    });
+    const vm: WatchedVm = { id, checker, follower, epoch: 0 };
+    this.vms.push(vm);
+    return vm;
+  }
+
+  /** Waits until `holds`. Throws after `timeoutMs`. */
+  async until(
+    what: string,
+    holds: () => boolean | Promise<boolean>,
+    timeoutMs = 60_000,
+    pollMs = 20,
+  ): Promise<void> {
+    const end = performance.now() + timeoutMs;
+    while (!(await holds())) {
+      if (performance.now() > end) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+      await sleep(pollMs);
+    }
+  }
+
+  async untilAlive(count: number): Promise<void> {
+    await this.until(`${count} nodes alive and a master`, async () => {
+      const status = await this.client.status().catch(() => undefined);
+      if (status === undefined || status.master !== status.node) return false;
+      return status.nodes.filter(({ state }) => state === 'alive').length >= count;
+    });
+  }
+
+  async holder(vm: WatchedVm): Promise<ProtectedVm & { assignment: NonNullable<ProtectedVm['assignment']> }> {
+    const { assignment, ...found } = await this.client.waitFor(vm.id, ['running']);
+    if (assignment === null) throw new Error(`${vm.id} runs nowhere`);
+    return { ...found, assignment };
+  }
+
+  /** Waits for the first event of a name and a VM at `sinceMs` (since 1970) or later. */
+  async event(name: string, vm: WatchedVm, sinceMs: number): Promise<ClusterEvent> {
+    let found: ClusterEvent | undefined;
+    await this.until(
+      `${name} of ${vm.id}`,
+      async () => {
+        const events = await this.client.events({ sinceMs }).catch(() => []);
+        found = events.find((each) => each.event === name && each.vm === vm.id);
+        return found !== undefined;
+      },
+      60_000,
+      100,
+    );
+    return found as unknown as ClusterEvent;
+  }
+
+  async end(): Promise<void> {
+    for (const { follower } of this.vms) follower.close();
+    for (const node of this.nodes.values()) node.kill();
+    await this.until('the nodes to end', () => [...this.nodes.values()].every(({ ended }) => ended), 10_000);
+    await this.client.close();
+  }
+}
