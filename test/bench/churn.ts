@@ -8,12 +8,14 @@ import { buildModules } from '@revenant/emulator/host-node';
 import { compileRegion, loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { buildLoop, outputFolder, type Bits } from './guests.ts';
 import { UsageError } from './usage-error.ts';
+import { writeDocs } from './write-docs.ts';
 
-export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [--json FILE]
+export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [--json FILE] [--write-docs]
 
   --minutes M   how long (default 1; fractions too)
   --bits N      guest: 32 or 64
   --json FILE   where the samples go (default build/bench/churn.json)
+  --write-docs  put a table into docs/BENCHMARKS.md
 
 Fails when the memory at the end exceeds that of the first third by more than a tenth.
 `;
@@ -110,6 +112,21 @@ async function churn(bits: Bits, minutes: number): Promise<ChurnReport> {
   };
 }
 
+/** A table of every sixth sample, as Markdown. */
+function toMarkdown({ date, node, bits, samples: all, peak }: ChurnReport): string {
+  const rows = all
+    .filter((_, i) => i % 6 === 5 || i === all.length - 1)
+    .map((sample) => `| ${Object.values(sample).join(' | ')} |`);
+  return [
+    `${date}, Node ${node}, ${bits}-bit guest with 64 MiB; highest of all: ${peak.rssMiB} MiB and ${peak.live} live modules.`,
+    '',
+    '| minutes | modules compiled | live | RSS, MiB | heap, MiB | external, MiB |',
+    '| ---: | ---: | ---: | ---: | ---: | ---: |',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
 export async function bench(argv: string[]): Promise<void> {
   const { values } = parseArgs({
     args: argv,
@@ -117,6 +134,7 @@ export async function bench(argv: string[]): Promise<void> {
       minutes: { type: 'string', default: '1' },
       bits: { type: 'string', default: '64' },
       json: { type: 'string', default: join(outputFolder, 'churn.json') },
+      'write-docs': { type: 'boolean', default: false },
     },
   });
   const minutes = Number(values.minutes);
@@ -125,6 +143,7 @@ export async function bench(argv: string[]): Promise<void> {
   const report = await churn(Number(values.bits) as Bits, minutes);
   mkdirSync(outputFolder, { recursive: true });
   writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (values['write-docs']) writeDocs('bench churn', toMarkdown(report));
   const third = report.samples.length / 3;
   const highest = (part: readonly Sample[]): number => Math.max(...part.map(({ rssMiB }) => rssMiB));
   const [first, last] = [highest(report.samples.slice(0, third)), highest(report.samples.slice(-third))];
