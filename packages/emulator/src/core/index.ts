@@ -118,7 +118,7 @@ export {
   sseToInteger,
   sseToIntegers,
 } from './sse-float';
-export { loadMxcsr, maskedMove, mmxTrap, sseTrap } from './sse-state';
+export { maskedMove, mmxTrap, sseTrap } from './sse-state';
 export {
   sseCompareStrings,
   sseHorizontalMinimum,

@@ -11,12 +11,11 @@ import {
   Vector_ud,
   Vector_xm,
 } from './generated/layout';
-import { raise, raiseError } from './fault';
+import { raise } from './fault';
 import { probeWrite, writeLinear8 } from './memory';
 import { Exception, Soft } from './softfloat-state';
 import { x87PendingError } from './x87-state';
 
-const vectorGeneralProtection: i32 = 13;
 /** Bits that can be set: flags, DAZ, masks, rounding, FTZ (MXCSR_MASK of FXSAVE). */
 export const mxcsrMask: i32 = 0xffff;
 const cr4OsXmmExceptions: i64 = 0x400;
@@ -59,12 +58,6 @@ export function mmxTrap(cpu: i32, feature: i32): void {
   if ((load<i32>(cpu + Cpu_features) & feature) == 0 || trap & FpuTrap_mmxUndefined) raise(cpu, Vector_ud);
   if (trap & FpuTrap_simdNotAvailable) raise(cpu, Vector_nm);
   x87PendingError(cpu);
-}
-
-/** LDMXCSR: a reserved bit is #GP(0). */
-export function loadMxcsr(cpu: i32, value: i32): void {
-  if (value & ~mxcsrMask) raiseError(cpu, vectorGeneralProtection, 0);
-  store<i32>(cpu + Cpu_mxcsr, value);
 }
 
 /** MASKMOVQ, MASKMOVDQU: `value` and `mask` are addresses of `bytes` bytes. */

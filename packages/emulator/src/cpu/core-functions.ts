@@ -109,7 +109,6 @@ export const coreFunctions = {
   // sse-state.ts, fxsave.ts: traps take a CpuFeature bit
   sseTrap: f(['i32']),
   mmxTrap: f(['i32']),
-  loadMxcsr: f(['i32']),
   maskedMove: f(['i64', 'i32', 'i32', 'i32']),
   fxsave: f(['i64', 'i32']),
   fxrstor: f(['i64', 'i32']),

@@ -144,6 +144,7 @@ export class TranslatorBuilder extends InstructionBuilder {
     }
     super.setField(offset, value, bytes);
     this.state.straight.stored(offset);
+    if (offset === Cpu.mxcsr || offset === Cpu.fcw) this.state.straight.forgetChecks();
   }
 
   // ---- XMM registers ----

@@ -110,11 +110,28 @@ function compute(b: InstructionBuilder, o: Arithmetic, bytes: Bytes, a: V128, c:
     ? operands
     : and(operands, isSum(o) ? finiteResult(f, result) : safeResult(b, f, result));
   b.if(x.eqz(x.and(quietEnvironment(b, isSum(o)), allTrue(f, fine))), () => {
-    toScratch(b, a, c);
-    b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(16 / bytes));
-    b.code.set(result, fromScratch(b));
+    const exactly = (): void => {
+      toScratch(b, a, c);
+      b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(16 / bytes));
+      b.code.set(result, fromScratch(b));
+    };
+    if (isSum(o) || isMinMax(o)) {
+      exactly();
+      return;
+    }
+    const zeros = and(zeroLanes(f, result), zeroCause(o, zeroLanes(f, a), zeroLanes(f, c), or));
+    const again = isRoot(o) ? noDenormal(f, c) : and(noDenormal(f, a), noDenormal(f, c));
+    const harmless = and(again, or(safeResult(b, f, result), zeros));
+    b.if(x.eqz(x.and(quietEnvironment(b), allTrue(f, harmless))), exactly);
   });
   return result;
+}
+
+const zeroLanes = (f: Format, a: V128): V128 => binary(f.eq, a, splatConstant(f.bytes, 0));
+/** Whether a result of 0 is exact, from a and c being 0: a factor, the dividend, the radicand. */
+function zeroCause<T>(o: Arithmetic, a: T, c: T, either: (a: T, c: T) => T): T {
+  if (isRoot(o)) return c;
+  return o.digit === 14 ? a : either(a, c);
 }
 
 const isRoot = (o: Arithmetic): boolean => o.digit === 1;
@@ -157,7 +174,7 @@ function scalarFine(
   return x.and(operands, inside);
 }
 
-/** ST op of scalars: the low lane of the destination. */
+/** The low lane of the destination. */
 const scalarArithmetic =
   (o: Arithmetic, bytes: Bytes): Semantics =>
   (b) => {
@@ -174,10 +191,20 @@ const scalarArithmetic =
     }
     const result = b.variable(quick);
     b.if(x.eqz(x.and(quietEnvironment(b, isSum(o)), scalarFine(b, o, f, a, c, result))), () => {
-      b.setField(Cpu.scratch, a.bits, bytes);
-      b.setField(scratchSource, c.bits, bytes);
-      b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(1));
-      b.code.set(result, b.field(result.type, scratchResult, bytes));
+      const exactly = (): void => {
+        b.setField(Cpu.scratch, a.bits, bytes);
+        b.setField(scratchSource, c.bits, bytes);
+        b.call('sseArithmetic', x.i32(o.digit), x.i32(bytes), x.i32(1));
+        b.code.set(result, b.field(result.type, scratchResult, bytes));
+      };
+      if (isSum(o) || isMinMax(o)) {
+        exactly();
+        return;
+      }
+      const cause = zeroCause(o, x.eq(a.value, 0), x.eq(c.value, 0), (first, second) => x.or(first, second));
+      const again = isRoot(o) ? x.i32(1) : x.and(notDenormal(f, a.bits), notDenormal(f, c.bits));
+      const harmless = x.and(x.and(x.eq(result, 0), cause), again);
+      b.if(x.eqz(x.and(quietEnvironment(b), harmless)), exactly);
     });
     b.writeFloat(0, result as F32 | F64);
   };

@@ -317,7 +317,10 @@ const state: RowDraft[] = [
   }),
   row('NP 0F AE /2 mem', 'LDMXCSR', 'Md', {}, (b) => {
     beginSse(b, sse);
-    b.call('loadMxcsr', b.read(0));
+    const value = b.let(b.read(0) as I32);
+    // Bits that can be set: flags, DAZ, masks, rounding, FTZ (MXCSR_MASK of FXSAVE).
+    b.if(x.and(value, ~0xffff), () => b.raiseError('gp', 0));
+    b.setField(Cpu.mxcsr, value);
   }),
   row('NP 0F AE /3 mem', 'STMXCSR', 'Md', {}, (b) => {
     beginSse(b, sse);
