@@ -8,6 +8,7 @@ const commands: Record<string, () => Promise<{ command: Command }>> = {
   images: () => import('./commands/images.ts'),
   node: () => import('./commands/node.ts'),
   vm: () => import('./commands/vm.ts'),
+  checkpoint: () => import('./commands/checkpoint.ts'),
   cluster: () => import('./commands/cluster.ts'),
   debug: () => import('./commands/debug.ts'),
   demo: () => import('./commands/demo.ts'),
@@ -57,7 +58,8 @@ async function execute(words: string[]): Promise<number> {
   }
   const { command } = await load();
   if (rest.includes('--help') || rest.includes('-h')) {
-    process.stdout.write(`${command.help.trimEnd()}\n`);
+    const help = command.helpFor?.(rest[0] ?? '') ?? command.help;
+    process.stdout.write(`${help.trimEnd()}\n`);
     return ExitCode.ok;
   }
   return command.run(rest);
