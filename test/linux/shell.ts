@@ -12,7 +12,7 @@ import {
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { fetchImage, readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
 
-const memoryBytes = 128 * 2 ** 20;
+const defaultMemoryBytes = 128 * 2 ** 20;
 const sliceInstructions = 2_000_000;
 export const bootInstructions = 4_000_000_000n;
 const commandInstructions = 1_500_000_000n;
@@ -61,15 +61,20 @@ export class Shell {
 
 export async function boot(
   image: Image,
-  disks: { requests?: readonly DiskRequest[]; backings?: Record<string, DiskBacking> } = {},
+  options: {
+    requests?: readonly DiskRequest[];
+    backings?: Record<string, DiskBacking>;
+    memoryBytes?: number;
+  } = {},
 ): Promise<Shell> {
+  const { memoryBytes = defaultMemoryBytes } = options;
   const console: { shell?: Shell } = {};
   const machine = await createMachine({
-    description: { memoryBytes, disks: disks.requests ?? [] },
+    description: { memoryBytes, disks: options.requests ?? [] },
     engine: nodeEngine,
     backends: {
       hash: nodeHash,
-      disks: disks.backings ?? {},
+      disks: options.backings ?? {},
       serial: (port, byte) => {
         if (port === 0) console.shell?.received(byte);
       },
