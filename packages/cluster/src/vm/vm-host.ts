@@ -95,7 +95,7 @@ export class VmHost {
   #until = -Infinity;
   #snapshots = 0;
   #questions = 0;
-  #spare: Worker | undefined = newWorker(undefined);
+  #spare: Worker | undefined = newWorker(builtinRuntimes['machine']);
   #spareTimer: NodeJS.Timeout | undefined;
 
   constructor(options: VmHostOptions) {

@@ -48,7 +48,7 @@ export interface GuestStart {
   absentRam?: Uint32Array | undefined;
 }
 
-/** What a runtime's module exports as `createGuest`. */
+/** What a runtime's module exports as `createGuest`; it may export `prepare` too, called before a guest is needed. */
 export type GuestFactory = (start: GuestStart) => Promise<Guest>;
 
 export interface WorkerStart {

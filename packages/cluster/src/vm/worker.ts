@@ -75,7 +75,10 @@ function letOut(guest: Guest): void {
 
 /** A worker is made before it is needed, and loads what it will most likely run. */
 const preload = workerData as string | undefined;
-if (preload !== undefined) import(preload).catch(() => undefined);
+if (preload !== undefined)
+  (import(preload) as Promise<{ prepare?: () => Promise<void> }>)
+    .then(({ prepare }) => prepare?.())
+    .catch(() => undefined);
 port.once('message', (start: WorkerStart) => {
   main(start).catch((error: unknown) => {
     tell({
