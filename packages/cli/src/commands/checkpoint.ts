@@ -2,14 +2,18 @@
 import type { Command } from '../command.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { Context, type CheckpointCommand } from '../checkpoint/context.ts';
+import { command as diff } from '../checkpoint/diff.ts';
 import { command as list } from '../checkpoint/list.ts';
+import { disassembleCommand, memoryCommand } from '../checkpoint/memory.ts';
+import { command as registers } from '../checkpoint/registers.ts';
+import { command as search } from '../checkpoint/search.ts';
 import { command as show } from '../checkpoint/show.ts';
 import { asCliError } from '../checkpoint/target.ts';
 import { exportCommand, gcCommand, importCommand } from '../checkpoint/transfer.ts';
 import { command as verify } from '../checkpoint/verify.ts';
 
 const commands: Record<string, CheckpointCommand> = {
-  list, show, verify, export: exportCommand, import: importCommand, gc: gcCommand,
+  list, show, diff, verify, registers, memory: memoryCommand, disassemble: disassembleCommand, search, export: exportCommand, import: importCommand, gc: gcCommand,
 }; // prettier-ignore
 
 const naming = `CHECKPOINT is VM, VM@latest, VM@SEQUENCE or VM@EPOCH-SEQUENCE of the store that --store URL (or REVENANT_STORE) names,
