@@ -63,6 +63,16 @@ export function bytes(length: number): Schema<Uint8Array> {
   };
 }
 
+/** At most `max` bytes. */
+export function bytesUpTo(max: number): Schema<Uint8Array> {
+  return {
+    copy(value, path) {
+      if (!(value instanceof Uint8Array) || value.length > max) refuse(path, `at most ${String(max)} bytes`);
+      return Uint8Array.from(value);
+    },
+  };
+}
+
 /** At most `max` items. */
 export function list<T>(item: Schema<T>, max: number): Schema<T[]> {
   return {

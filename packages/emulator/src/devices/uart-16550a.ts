@@ -4,9 +4,25 @@
  * Transmission takes no time: a byte goes to the backend when it is written and LSR always shows an empty transmitter; only the
  * THR-empty interrupt comes a little later, so that a driver that loops while an interrupt is pending gets out. Received bytes
  * wait in a backlog until the FIFO has room: there are no overruns.
+ *
+ * The last 64 KiB that were sent are part of the state, so that a checkpoint can show its console. The guest can't see them, and
+ * they outlast a reset.
  */
 import { StatefulDevice, type AccessSize, type Clock, type Line, type Timer } from './device.ts';
-import { bool, defineState, i64, integer, list, nullable, record, u16, u8, type Infer } from './schema.ts';
+import {
+  bool,
+  bytesUpTo,
+  defineState,
+  i64,
+  integer,
+  list,
+  nullable,
+  record,
+  u16,
+  u8,
+  type Infer,
+} from './schema.ts';
+import { SerialLog } from './serial-log.ts';
 
 const Register = { data: 0, ier: 1, iirFcr: 2, lcr: 3, mcr: 4, lsr: 5, msr: 6, scratch: 7 } as const;
 const Ier = { received: 1, thrEmpty: 2, lineStatus: 4, modemStatus: 8 } as const;
@@ -31,6 +47,7 @@ const thrEmptyDelayNs = 2_000n;
 const timeoutDelayNs = 40_000n;
 /** Bytes of the backlog beyond which input is refused. */
 export const uartBacklogLimit = 0x1_0000;
+export const uartLogLimit = 0x1_0000;
 
 const schema = record({
   ier: u8,
@@ -47,14 +64,21 @@ const schema = record({
   backlog: list(u8, uartBacklogLimit),
   thrEmptyAtNs: nullable(i64),
   timeoutAtNs: nullable(i64),
+  log: bytesUpTo(uartLogLimit),
 });
 type State = Infer<typeof schema>;
-const definition = defineState<State>({ name: 'uart-16550a', version: 1, schema });
+const definition = defineState<State>({
+  name: 'uart-16550a',
+  version: 2,
+  schema,
+  // Version 1 had no log.
+  migrations: { 1: (old) => ({ ...(old as object), log: new Uint8Array(0) }) },
+});
 
 function powerOn(): State {
   return {
     ier: 0, fifoEnabled: false, trigger: 0, lcr: 0, mcr: 0, msr: connected, scratch: 0, divisor: 12, thrEmptyPending: false,
-    timeoutPending: false, fifo: [], backlog: [], thrEmptyAtNs: null, timeoutAtNs: null,
+    timeoutPending: false, fifo: [], backlog: [], thrEmptyAtNs: null, timeoutAtNs: null, log: new Uint8Array(0),
   }; // prettier-ignore
 }
 
@@ -75,6 +99,7 @@ export class Uart16550A extends StatefulDevice<State> {
   readonly #irq: Line;
   readonly #clock: Clock;
   readonly #transmit: (byte: number) => void;
+  readonly #log = new SerialLog(uartLogLimit);
   readonly #thrTimer: Timer;
   readonly #timeoutTimer: Timer;
 
@@ -231,7 +256,10 @@ export class Uart16550A extends StatefulDevice<State> {
     if (state.mcr & Mcr.loopback) {
       if (state.fifo.length < (state.fifoEnabled ? fifoBytes : 1)) state.fifo.push(value);
       this.#restartTimeout();
-    } else this.#transmit(value);
+    } else {
+      this.#log.push(value);
+      this.#transmit(value);
+    }
     state.thrEmptyPending = false;
     state.thrEmptyAtNs = this.#clock.now() + thrEmptyDelayNs;
     this.#armTimers();
@@ -268,6 +296,16 @@ export class Uart16550A extends StatefulDevice<State> {
     // TERI: only the trailing edge of the ring indicator counts.
     if (changed & 0x40 && !(lines & 0x40)) delta |= 4;
     this.state.msr = lines | (msr & 15) | delta;
+  }
+
+  override save(): State {
+    this.state.log = this.#log.contents();
+    return super.save();
+  }
+
+  override restore(state: unknown, version: number): void {
+    super.restore(state, version);
+    this.#log.load(this.state.log);
   }
 
   protected override stateChanged(): void {

@@ -18,6 +18,19 @@ const file = golden('state-1.json');
 /** With a disk, which machines have had since format 1 was kept. */
 const diskFile = golden('state-2-disk.json');
 
+/** With a log of what the serial port sent, which its state has had since its version 2. */
+const logFile = golden('state-3-log.json');
+
+/** Serial ports as version 2 of their state has them. */
+function withLogs(devices: MachineSnapshot['devices']): MachineSnapshot['devices'] {
+  return Object.fromEntries(
+    Object.entries(devices).map(([name, device]) => {
+      if (!name.startsWith('uart-') || device.version !== 1) return [name, device];
+      return [name, { version: 2, state: { ...(device.state as object), log: new Uint8Array(0) } }];
+    }),
+  );
+}
+
 /** JSON with bigints and byte arrays. */
 function encode(value: unknown): string {
   return JSON.stringify(
@@ -43,14 +56,15 @@ function decode(text: string): unknown {
 }
 
 /** All devices in states that differ from power-on: timers run, bytes wait, a key is down. */
-async function makeState(disks: readonly DiskRequest[] = []): Promise<MachineSnapshot> {
+async function makeState(disks: readonly DiskRequest[]): Promise<MachineSnapshot> {
   const machine = await createMachine({
     description: { memoryBytes: 2 ** 20, disks },
     engine: nodeEngine,
   });
   const sector = new Uint8Array(512);
-  // 8259A and 8254 set up, mode 2 of counter 0, UART FIFO on, then count for ever
+  // "Hi" to the serial port, 8259A and 8254 set up, mode 2 of counter 0, UART FIFO on, then count for ever
   sector.set([
+    0xba, 0xf8, 0x03, 0xb0, 0x48, 0xee, 0xb0, 0x69, 0xee,
     0xfa, 0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43, 0xb0, 0xa9,
     0xe6, 0x40, 0xb0, 0x04, 0xe6, 0x40, 0xba, 0xfa, 0x03, 0xb0, 0x81, 0xee, 0x40, 0xeb, 0xfd,
   ]); // prettier-ignore
@@ -72,7 +86,7 @@ test('a state of format 1 is read, and read again it is the same', async () => {
   const snapshot = decode(readFileSync(file, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   const again = machine.snapshot({ full: true });
-  assert.deepEqual(again.devices, snapshot.devices);
+  assert.deepEqual(again.devices, withLogs(snapshot.devices));
   assert.deepEqual(again.cpus, snapshot.cpus);
   assert.deepEqual(
     [again.instructions, again.virtualTimeNs],
@@ -84,8 +98,6 @@ test('a state of format 1 is read, and read again it is the same', async () => {
 
 test('a state with a disk is read, and read again it is the same', async () => {
   const disks = [{ name: 'disk0', bytes: 3 * 4096 + 512 }];
-  if (process.env['REVENANT_GOLDEN'] === 'write')
-    writeFileSync(diskFile, `${encode(await makeState(disks))}\n`);
   const snapshot = decode(readFileSync(diskFile, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   assert.deepEqual(machine.description.disks, [{ ...disks[0], readOnly: false, base: null }]);
@@ -93,6 +105,17 @@ test('a state with a disk is read, and read again it is the same', async () => {
   machine.disks[0]?.read(5000, text);
   assert.equal(new TextDecoder().decode(text), 'golden disk');
   const again = machine.snapshot({ full: true });
-  assert.deepEqual(again.devices, snapshot.devices);
+  assert.deepEqual(again.devices, withLogs(snapshot.devices));
   assert.deepEqual(again.spaces.at(-1), snapshot.spaces.at(-1));
+});
+
+test('a state with a serial log is read, and read again it is the same', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(logFile, `${encode(await makeState([{ name: 'disk0', bytes: 3 * 4096 + 512 }]))}\n`);
+  const snapshot = decode(readFileSync(logFile, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  const again = machine.snapshot({ full: true });
+  assert.deepEqual(again.devices, snapshot.devices);
+  const uart = again.devices['uart-16550a-0']?.state as { log: Uint8Array };
+  assert.equal(new TextDecoder().decode(uart.log), 'Hi');
 });
