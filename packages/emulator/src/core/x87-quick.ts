@@ -30,7 +30,7 @@ export class Quick {
   }
 
   /** Sets PE when `tail` is not 0, and C1 when the magnitude was rounded up. */
-  // @ts-ignore: decorator
+  // @ts-expect-error: AssemblyScript allows decorators of methods
   @inline
   static setStatus(cpu: i32, tail: u64, up: u64): void {
     const status = load<i32>(cpu, Cpu_fsw) & ~Status.c1;
@@ -38,7 +38,7 @@ export class Quick {
   }
 
   /** Rounds high:low (bit 63 of high set) to nearest and stores it; `sign` is bit 15. */
-  // @ts-ignore: decorator
+  // @ts-expect-error: AssemblyScript allows decorators of methods
   @inline
   static finish(cpu: i32, target: i32, sign: i32, exponent: i32, high: u64, low: u64): bool {
     const up = u64(low > top) | (u64(low == top) & high);
@@ -155,7 +155,7 @@ export class Quick {
   static readonly none: i64 = -1;
 
   /** A normal number rounded to a normal single (24, 127) or double (53, 1023), with PE and C1; else `none`. */
-  // @ts-ignore: decorator
+  // @ts-expect-error: AssemblyScript allows decorators of methods
   @inline
   static narrow(cpu: i32, significand: u64, signExponent: i32, precision: i32, range: i32): i64 {
     const exponent = (signExponent & 0x7fff) - bias + range;

@@ -14,8 +14,9 @@ import { Cpu, ModeKey, Record, recordBytes } from '../cpu/layout.ts';
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
 import { nestScopes } from './scopes.ts';
 import type { Edge, Scope } from './scopes.ts';
-import { NotTranslatable, TranslatorBuilder } from './translator-builder.ts';
-import type { RegionState } from './translator-builder.ts';
+import { NotTranslatable } from './region-state.ts';
+import type { RegionState } from './region-state.ts';
+import { TranslatorBuilder } from './translator-builder.ts';
 import { StraightLine } from './straight-line.ts';
 
 export interface RegionGraph {

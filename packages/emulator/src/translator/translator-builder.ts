@@ -6,61 +6,25 @@
 import { callExpr } from '../wasm/code.ts';
 import type { Code, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
-import type { Expr, F32, F64, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
-import { InstructionBuilder } from '../cpu/builder.ts';
+import type { Expr, I32, I64, Int, V128, WasmType } from '../wasm/expr.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
-import { flagFunctions, floatingPointUnit, pureFunctions, trapFunctions } from '../cpu/core-functions.ts';
+import { floatingPointUnit, pureFunctions, trapFunctions } from '../cpu/core-functions.ts';
 import type { CoreFunctionName } from '../cpu/core-functions.ts';
 import { Cpu, ModeKey, Segment, SegmentField, Tlb, segmentBytes } from '../cpu/layout.ts';
 import { Form, memoryOperandIndex } from '../cpu/table/row.ts';
 import type { OperandSpec } from '../cpu/table/row.ts';
 import type { DecodedInstruction } from './decoded.ts';
-import type { StraightLine } from './straight-line.ts';
+import { FloatingBuilder, xmmNumber } from './floating-builder.ts';
+import { NotTranslatable } from './region-state.ts';
+import type { RegionExits, RegionState } from './region-state.ts';
 import { emitString } from './string-code.ts';
 import type { StringOperation } from './string-code.ts';
 
-/** Thrown while a semantic is emitted: this instruction must be executed by its interpreter handler. */
-export class NotTranslatable extends Error {
-  override readonly name = 'NotTranslatable';
-}
-
-/** Locals of a region that stand for the state of the processor. */
-export interface RegionState {
-  cpu: Local<'i32'>;
-  gpr: readonly Local<'i64'>[];
-  flagResult: Local<'i64'>;
-  flagAux: Local<'i32'>;
-  /** The instruction budget that is left. */
-  remaining: Local<'i64'>;
-  ripPage: Local<'i64'>;
-  tlbRead: Local<'i32'>;
-  tlbWrite: Local<'i32'>;
-  xmm: readonly Local<'v128'>[];
-  straight: StraightLine;
-  /** Notes that a general or XMM register is read or written (bit number). */
-  used: { registers: number; written: number; flags: boolean; vectors: number; vectorsWritten: number };
-}
-
-/** Where control can go from an instruction. */
-export interface RegionExits {
-  /** Leaves the region before this instruction; the interpreter goes on with its record. */
-  bail(): void;
-  /** The relative operand's target, or the instruction behind. */
-  relative(taken: boolean, target: I64): void;
-  /** An offset in CS known only at run time. */
-  indirect(target: I64): void;
-  /** Executes the instruction by its interpreter handler; code goes on behind it. */
-  callout(): void;
-}
-
 const gprEnd = Cpu.gpr + 16 * 8;
-const xmmEnd = Cpu.xmm + 16 * 16;
-const xmmNumber = (offset: number): number | undefined =>
-  offset >= Cpu.xmm && offset < xmmEnd ? (offset - Cpu.xmm) >> 4 : undefined;
 
-export class TranslatorBuilder extends InstructionBuilder {
+export class TranslatorBuilder extends FloatingBuilder {
   readonly isMemory: boolean;
-  private readonly state: RegionState;
+  protected readonly state: RegionState;
   private readonly exits: RegionExits;
   private readonly instruction: DecodedInstruction;
   private readonly memoryIndex: number;
@@ -147,81 +111,18 @@ export class TranslatorBuilder extends InstructionBuilder {
     if (offset === Cpu.mxcsr || offset === Cpu.fcw) this.state.straight.forgetChecks();
   }
 
-  // ---- XMM registers ----
-
-  private vectorLocal(number: number, written: boolean): Local<'v128'> {
-    const { used } = this.state;
-    used.vectors |= 1 << number;
-    if (written) used.vectorsWritten |= 1 << number;
-    return this.state.xmm[number] as Local<'v128'>;
-  }
-
-  private vectorOperand(index: number, written: boolean): Local<'v128'> {
-    const number = xmmNumber(this.registerOffset(index));
-    if (number === undefined) throw new NotTranslatable('no XMM register');
-    return this.vectorLocal(number, written);
-  }
-
-  override readVectorRegister(index: number): V128 {
-    return this.code.variable(this.vectorOperand(index, false));
-  }
-
-  override writeVectorRegister(index: number, value: V128): void {
-    this.code.set(this.vectorOperand(index, true), value);
-  }
-
-  override readLane(index: number, bytes: 4 | 8, lane: number): Int {
-    const vector = this.vectorOperand(index, false);
-    return this.let(
-      (bytes === 8 ? x.simd('i64', 29, [vector], [lane]) : x.simd('i32', 27, [vector], [lane])) as Expr<
-        'i32' | 'i64'
-      >,
-    ) as Int;
-  }
-
-  override writeLane(index: number, bytes: 4 | 8, lane: number, value: Int): void {
-    const vector = this.vectorOperand(index, true);
-    this.code.set(vector, x.simd('v128', bytes === 8 ? 30 : 28, [vector, value], [lane]));
-  }
-
-  override readFloat(index: number, bytes: 4 | 8): F32 | F64 {
-    if (this.isMemoryOperand(index)) return super.readFloat(index, bytes);
-    const vector = this.vectorOperand(index, false);
-    return bytes === 8
-      ? this.let(x.simd<'f64'>('f64', 33, [vector], [0]))
-      : this.let(x.simd<'f32'>('f32', 31, [vector], [0]));
-  }
-
-  override writeFloat(index: number, value: F32 | F64): void {
-    const vector = this.vectorOperand(index, true);
-    this.code.set(vector, x.simd('v128', value.type === 'f64' ? 34 : 32, [vector, value], [0]));
-  }
-
-  override readVector0(): V128 {
-    return this.code.variable(this.vectorLocal(0, false));
-  }
-
-  override writeVector0(value: V128): void {
-    this.code.set(this.vectorLocal(0, true), value);
-  }
-
-  override guard(key: string, condition: () => I32, trap: () => void): void {
-    if (this.state.straight.hasPassed(key)) return;
-    super.guard(key, condition, trap);
-  }
-
   private spec(index: number): OperandSpec {
     const spec = this.row.operands[index];
     if (spec === undefined) throw new Error(`${this.row.mnemonic} has no operand ${index}`);
     return spec;
   }
 
-  private isMemoryOperand(index: number): boolean {
+  protected isMemoryOperand(index: number): boolean {
     return this.isMemory && index === this.memoryIndex;
   }
 
   /** Offset of a register operand's storage in the vCPU block. */
-  private registerOffset(index: number): number {
+  protected registerOffset(index: number): number {
     const spec = this.spec(index);
     if (spec.place === 'fixed') {
       const number = spec.fixed ?? 0;
@@ -394,7 +295,7 @@ export class TranslatorBuilder extends InstructionBuilder {
     return this.let(x.add(x.load('i32', 4, entry, Tlb.addend), x.wrap(la)));
   }
 
-  private bailIf(condition: I32): void {
+  protected bailIf(condition: I32): void {
     this.code.if(condition, () => {
       this.exits.bail();
     });
@@ -516,29 +417,6 @@ export class TranslatorBuilder extends InstructionBuilder {
     const result = super.callValue(type, name, ...args);
     this.afterStateFunction(name);
     return result;
-  }
-
-  /** Core functions of the unit raise nothing then; else the interpreter executes the instruction. */
-  private requireMasked(unit: 'sse' | 'x87'): void {
-    if (this.state.straight.hasPassed(`${unit} masked`)) return;
-    const masks = unit === 'sse' ? 0x1f80 : 0x3f;
-    const control = this.field('i32', unit === 'sse' ? Cpu.mxcsr : Cpu.fcw);
-    this.bailIf(x.ne(x.and(control, masks), masks));
-  }
-
-  override x87Masked(): I32 {
-    this.requireMasked('x87');
-    return x.i32(1);
-  }
-
-  private afterStateFunction(name: CoreFunctionName): void {
-    const { straight } = this.state;
-    if (name.startsWith('sse')) straight.changed(Cpu.mxcsr);
-    else straight.changed(Cpu.fsw, Cpu.fcw);
-    if (name === 'x87LoadControl' || name === 'x87Initialize') straight.forgetChecks();
-    if (!flagFunctions.has(name)) return;
-    this.setFlagResult(x.load('i64', 8, this.state.cpu, Cpu.flagResult));
-    this.setFlagAux(x.load('i32', 4, this.state.cpu, Cpu.flagAux));
   }
 
   override coreFunction(name: CoreFunctionName): CoreFunctionRefs[CoreFunctionName] {

@@ -2,7 +2,7 @@
 import * as x from '../../wasm/expr.ts';
 import type { Expr, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
-import { row } from './row.ts';
+import { hexOpcode, row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 
 type Both = Expr<'i32' | 'i64'>;
@@ -64,8 +64,6 @@ const comparing =
     operation(b, a, b.read(1)).flags();
   };
 
-const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
-
 /** The eight operations of the classic pattern, by ModRM.reg of 80-83 and by the high bits of 00-3D. */
 const groups: readonly [string, Semantics, boolean][] = [
   ['ADD', writing(add), true],
@@ -82,12 +80,12 @@ const classic = groups.flatMap(([name, semantics, lock], n): RowDraft[] => {
   const base = n * 8;
   const lockable = lock ? { lock: true } : {};
   return [
-    row(hex(base), name, 'Eb,Gb', lockable, semantics),
-    row(hex(base + 1), name, 'Ev,Gv', lockable, semantics),
-    row(hex(base + 2), name, 'Gb,Eb', {}, semantics),
-    row(hex(base + 3), name, 'Gv,Ev', {}, semantics),
-    row(hex(base + 4), name, 'AL,Ib', {}, semantics),
-    row(hex(base + 5), name, 'rAX,Iz', {}, semantics),
+    row(hexOpcode(base), name, 'Eb,Gb', lockable, semantics),
+    row(hexOpcode(base + 1), name, 'Ev,Gv', lockable, semantics),
+    row(hexOpcode(base + 2), name, 'Gb,Eb', {}, semantics),
+    row(hexOpcode(base + 3), name, 'Gv,Ev', {}, semantics),
+    row(hexOpcode(base + 4), name, 'AL,Ib', {}, semantics),
+    row(hexOpcode(base + 5), name, 'rAX,Iz', {}, semantics),
     row(`80 /${n}`, name, 'Eb,Ib', lockable, semantics),
     row(`81 /${n}`, name, 'Ev,Iz', lockable, semantics),
     row(`82 /${n}`, name, 'Eb,Ib', { ...lockable, no64: true }, semantics),

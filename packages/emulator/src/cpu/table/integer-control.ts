@@ -4,7 +4,7 @@ import type { I64, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import { Cpu, CpuFeature } from '../layout.ts';
 import { requireFeature } from './integer-move.ts';
-import { row } from './row.ts';
+import { conditionNames, hexOpcode, row } from './row.ts';
 import type { RowDraft, RowOptions, Semantics } from './row.ts';
 
 const near: RowOptions = { force64: true, sizes: [2, 4, 8], end: 'branch' };
@@ -104,36 +104,16 @@ const undefinedInstruction: Semantics = (b) => {
   b.raise('ud');
 };
 
-const conditions = [
-  'O',
-  'NO',
-  'B',
-  'NB',
-  'Z',
-  'NZ',
-  'BE',
-  'NBE',
-  'S',
-  'NS',
-  'P',
-  'NP',
-  'L',
-  'NL',
-  'LE',
-  'NLE',
-];
-const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
-
-const conditionalJumps = conditions.flatMap((name, code) => [
+const conditionalJumps = conditionNames.flatMap((name, code) => [
   row(
-    hex(0x70 + code),
+    hexOpcode(0x70 + code),
     `J${name}`,
     'Jb',
     near,
     jumpIf((b) => b.flags.condition(code)),
   ),
   row(
-    `0F ${hex(0x80 + code)}`,
+    `0F ${hexOpcode(0x80 + code)}`,
     `J${name}`,
     'Jz',
     near,
@@ -146,10 +126,10 @@ const strings =
     ['MOVS', 0xa4, 'movs'], ['CMPS', 0xa6, 'cmps'], ['STOS', 0xaa, 'stos'], ['LODS', 0xac, 'lods'], ['SCAS', 0xae, 'scas'],
   ] as const) // prettier-ignore
     .flatMap(([name, opcode, fn]) => [
-      row(hex(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, (b) => {
+      row(hexOpcode(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, (b) => {
         b.string(fn);
       }),
-      row(hex(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, (b) => {
+      row(hexOpcode(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, (b) => {
         b.string(fn);
       }),
     ]);
@@ -195,7 +175,7 @@ export const rows: RowDraft[] = [
   row('62 mem', 'BOUND', 'Gv,Ma', { no64: true, sizes: [2, 4] }, bound),
   row('0F 1F', 'NOP', 'Ev', {}, hint),
   ...[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map((opcode) =>
-    row(`0F ${hex(opcode)}`, 'NOP', 'Ev', {}, hint),
+    row(`0F ${hexOpcode(opcode)}`, 'NOP', 'Ev', {}, hint),
   ),
   row('0F 0D', 'PREFETCHW', 'Ev', {}, prefetchForWrite),
   row('0F 0B', 'UD2', '', { end: 'branch' }, undefinedInstruction),

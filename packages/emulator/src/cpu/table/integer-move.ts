@@ -4,7 +4,7 @@ import * as x from '../../wasm/expr.ts';
 import type { Expr, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import { Cpu, CpuFeature, ModeKey } from '../layout.ts';
-import { row } from './row.ts';
+import { conditionNames, hexOpcode, row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 
 type Both = Expr<'i32' | 'i64'>;
@@ -101,35 +101,15 @@ export function requireFeature(b: InstructionBuilder, ...features: number[]): vo
   });
 }
 
-const conditions = [
-  'O',
-  'NO',
-  'B',
-  'NB',
-  'Z',
-  'NZ',
-  'BE',
-  'NBE',
-  'S',
-  'NS',
-  'P',
-  'NP',
-  'L',
-  'NL',
-  'LE',
-  'NLE',
-];
-const hex = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
-
-const conditional = conditions.flatMap((name, code) => [
-  row(`0F ${hex(0x40 + code)}`, `CMOV${name}`, 'Gv,Ev', {}, (b) => {
+const conditional = conditionNames.flatMap((name, code) => [
+  row(`0F ${hexOpcode(0x40 + code)}`, `CMOV${name}`, 'Gv,Ev', {}, (b) => {
     requireFeature(b, CpuFeature.cmov);
     const source = b.read(1);
     // A 32-bit destination is zero-extended even when the condition is false.
     const old = b.read(0);
     b.write(0, x.select(b.flags.condition(code), source as Both, old) as Int);
   }),
-  row(`0F ${hex(0x90 + code)}`, `SET${name}`, 'Eb', {}, (b) => {
+  row(`0F ${hexOpcode(0x90 + code)}`, `SET${name}`, 'Eb', {}, (b) => {
     b.write(0, b.flags.condition(code));
   }),
 ]);

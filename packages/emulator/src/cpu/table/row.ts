@@ -130,6 +130,14 @@ function parseOperand(text: string): OperandSpec {
   return { text, place: place[0], file: place[1], bytes, ...(text === 'Ibs' ? { signExtended: true } : {}) };
 }
 
+/** An opcode byte in the notation. */
+export const hexOpcode = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
+
+/** Conditions of Jcc, SETcc and CMOVcc by their code. SDM Vol. 2, appendix B.1.4.7. */
+export const conditionNames = [
+  'O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE',
+] as const; // prettier-ignore
+
 const hexByte = /^[0-9A-F]{2}$/;
 
 function parseOpcode(text: string): Encoding {
