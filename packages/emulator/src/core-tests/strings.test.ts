@@ -160,61 +160,64 @@ function limitEs(cpu: TestCpu, c: Case): void {
   cpu.engine.core.updateMode(cpu.cpu);
 }
 
-describe('string instructions', () => {
-  let cpu: TestCpu;
-  before(async () => {
-    cpu = await TestCpu.create();
-  });
+for (const kind of ['interpreter', 'translator'] as const)
+  describe(`string instructions, ${kind}`, () => {
+    let cpu: TestCpu;
+    before(async () => {
+      cpu = await TestCpu.create({ kind, hotThreshold: 1 });
+    });
 
-  function check(seed: number): void {
-    const next = generator(seed);
-    const c = makeCase(next);
-    const message = `seed ${seed}: ${JSON.stringify(c, (_, value: unknown) => (typeof value === 'bigint' ? value.toString(16) : value))}`;
-    const memory = Uint8Array.from({ length: areaBytes }, () => (next(3) === 0 ? next(256) : 1));
-    cpu.flat(c.bits);
-    if (c.bits === 32) limitEs(cpu, c);
-    cpu.write(area, memory);
-    cpu.write(code, assemble(c));
-    cpu.set('rip', code);
-    cpu.flags = 2 | (c.backward ? Flag.df : 0);
-    for (const [name, value] of [['rcx', c.count], ['rsi', c.rsi], ['rdi', c.rdi], ['rax', c.rax]] as const) cpu.set(name, value); // prettier-ignore
-    cpu.view.setInt32(cpu.cpu + Cpu.pendingVector, -1, true);
-    cpu.view.setInt32(cpu.cpu + Cpu.halted, 0, true);
-    const expected = model(c, memory);
+    function check(seed: number): void {
+      const next = generator(seed);
+      const c = makeCase(next);
+      const message = `seed ${seed}: ${JSON.stringify(c, (_, value: unknown) => (typeof value === 'bigint' ? value.toString(16) : value))}`;
+      const memory = Uint8Array.from({ length: areaBytes }, () => (next(3) === 0 ? next(256) : 1));
+      cpu.flat(c.bits);
+      if (c.bits === 32) limitEs(cpu, c);
+      cpu.write(area, memory);
+      cpu.write(code, assemble(c));
+      cpu.set('rip', code);
+      cpu.flags = 2 | (c.backward ? Flag.df : 0);
+      for (const [name, value] of [['rcx', c.count], ['rsi', c.rsi], ['rdi', c.rdi], ['rax', c.rax]] as const) cpu.set(name, value); // prettier-ignore
+      cpu.view.setInt32(cpu.cpu + Cpu.pendingVector, -1, true);
+      cpu.view.setInt32(cpu.cpu + Cpu.halted, 0, true);
+      const expected = model(c, memory);
 
-    // In pieces: the sum of what was retired is what one run would retire.
-    let retired = 0;
-    for (let piece = 0; piece < 2000 && cpu.get('rip') === BigInt(code) && cpu.pending < 0; piece++) {
-      const budget = 1 + next(next(3) === 0 ? 3 : 200);
-      cpu.view.setBigInt64(cpu.cpu + Cpu.deadline, BigInt(budget), true);
-      cpu.view.setBigInt64(cpu.cpu + Cpu.remaining, BigInt(budget), true);
-      if (expected.faulted && retired + budget > expected.iterations) {
-        // An undelivered fault is what is looked at: single iterations up to it, then one step.
-        while (retired < expected.iterations) {
-          assert.equal(cpu.run(1), ExitReason.deadline, message);
-          retired++;
+      // In pieces: the sum of what was retired is what one run would retire.
+      let retired = 0;
+      for (let piece = 0; piece < 2000 && cpu.get('rip') === BigInt(code) && cpu.pending < 0; piece++) {
+        const budget = 1 + next(next(3) === 0 ? 3 : 200);
+        cpu.view.setBigInt64(cpu.cpu + Cpu.deadline, BigInt(budget), true);
+        cpu.view.setBigInt64(cpu.cpu + Cpu.remaining, BigInt(budget), true);
+        if (expected.faulted && retired + budget > expected.iterations) {
+          // An undelivered fault is what is looked at: single iterations up to it, then one step.
+          while (retired < expected.iterations) {
+            assert.equal(cpu.run(1), ExitReason.deadline, message);
+            retired++;
+          }
+          assert.equal(cpu.step(), 1, message);
+          break;
         }
-        assert.equal(cpu.step(), 1, message);
-        break;
+        const reason = cpu.run(budget);
+        retired += budget - Number(cpu.remaining);
+        if (reason === ExitReason.halt) break;
+        assert.equal(reason, ExitReason.deadline, message);
       }
-      const reason = cpu.run(budget);
-      retired += budget - Number(cpu.remaining);
-      if (reason === ExitReason.halt) break;
-      assert.equal(reason, ExitReason.deadline, message);
+      if (expected.faulted) assert.equal(cpu.pending, gpVector, message);
+      else {
+        const halted = cpu.view.getInt32(cpu.cpu + Cpu.halted, true);
+        if (halted === 0) assert.equal(cpu.get('rip'), BigInt(code + assemble(c).length - 1), message);
+        assert.equal(retired - halted, Math.max(1, expected.iterations), message);
+      }
+      for (const [name, value] of [['rsi', expected.rsi], ['rdi', expected.rdi], ['rax', expected.rax]] as const) assert.equal(cpu.get(name), value, `${name}, ${message}`); // prettier-ignore
+      assert.equal(cpu.get('rcx'), c.prefix === 0 ? c.count : expected.rcx, message);
+      if (expected.flags !== undefined) assert.equal(cpu.flags & arithmeticFlags, expected.flags, message);
+      assert.deepEqual(cpu.read(area, areaBytes), expected.memory, message);
     }
-    if (expected.faulted) assert.equal(cpu.pending, gpVector, message);
-    else {
-      const halted = cpu.view.getInt32(cpu.cpu + Cpu.halted, true);
-      if (halted === 0) assert.equal(cpu.get('rip'), BigInt(code + assemble(c).length - 1), message);
-      assert.equal(retired - halted, Math.max(1, expected.iterations), message);
-    }
-    for (const [name, value] of [['rsi', expected.rsi], ['rdi', expected.rdi], ['rax', expected.rax]] as const) assert.equal(cpu.get(name), value, `${name}, ${message}`); // prettier-ignore
-    assert.equal(cpu.get('rcx'), c.prefix === 0 ? c.count : expected.rcx, message);
-    if (expected.flags !== undefined) assert.equal(cpu.flags & arithmeticFlags, expected.flags, message);
-    assert.deepEqual(cpu.read(area, areaBytes), expected.memory, message);
-  }
 
-  test('do what the pseudo-code does, in any pieces', () => {
-    for (let seed = 1; seed <= 1500; seed++) check(seed);
+    test('do what the pseudo-code does, in any pieces', () => {
+      for (let seed = 1; seed <= 1500; seed++) check(seed);
+      const regions = cpu.engine.translator?.statistics.regions ?? 0;
+      assert.ok(kind === 'interpreter' || regions > 200, `only ${regions} regions were translated`);
+    });
   });
-});
