@@ -31,6 +31,7 @@ import {
   Machine_blockHash,
   Machine_blockHashMask,
   Machine_blockHeads,
+  Machine_codeChanges,
   Machine_codeGeneration,
   Machine_codeMap,
   Machine_hotThreshold,
@@ -202,6 +203,7 @@ function unhash(block: u32): void {
 
 /** Drops the blocks that overlap bytes [offset, offset + size) of a backing page; SDM Vol. 3A 11.6, self-modifying code. */
 export function invalidateCode(index: u32, offset: u32, size: u32): void {
+  store<u32>(Region_machine, machine(Machine_codeChanges) + 1, Machine_codeChanges);
   let link = machine(Machine_blockHeads) + (index << 2);
   let map: u64 = 0;
   let block = load<u32>(link);

@@ -100,6 +100,8 @@ export const Machine = {
   codeGeneration: 88, // u32
   /** Entries of a block until it is translated; 0 = never (blocks are then entered behind their head record). */
   hotThreshold: 92, // u32
+  /** Stores that overlapped decoded code so far. */
+  codeChanges: 96, // u32
 } as const;
 
 /** One segment register's hidden part, `segmentBytes` each, in the order of Segment. */

@@ -10,7 +10,7 @@ import type { Code, Label, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
 import type { I64 } from '../wasm/expr.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
-import { Cpu, ModeKey, Record, recordBytes } from '../cpu/layout.ts';
+import { Cpu, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
 import { nestScopes } from './scopes.ts';
 import type { Edge, Scope } from './scopes.ts';
@@ -73,6 +73,7 @@ export class RegionEmitter {
   private readonly exitRecord: Local<'i32'>;
   private readonly exitTaken: Local<'i32'>;
   private readonly scratch: Local<'i32'>;
+  private readonly codeChanges: Local<'i32'>;
   private readonly open: { scope: Scope; label: Label }[] = [];
   private readonly nodeAt = new Map<number, number>();
   private bailLabel: Label | undefined;
@@ -110,6 +111,7 @@ export class RegionEmitter {
     this.exitRecord = code.local('i32');
     this.exitTaken = code.local('i32');
     this.scratch = code.local('i32');
+    this.codeChanges = code.local('i32');
     this.graph.blocks.forEach((block, i) => this.nodeAt.set(block.pageOffset, i));
   }
 
@@ -270,13 +272,17 @@ export class RegionEmitter {
     this.state.straight.forget();
     this.flush();
     code.store(4, state.cpu, x.i32(instruction.record), Cpu.calloutRecord);
+    const changes = x.load('i32', 4, x.i32(Region.machine), Machine.codeChanges);
+    code.set(this.codeChanges, changes);
     const slot = x.load('i32', 2, x.i32(instruction.record), Record.handler);
     code.set(
       this.scratch,
       callIndirect('i32', this.handlerTypeIndex, slot, state.cpu, x.i32(instruction.record)),
     );
     code.store(4, state.cpu, x.i32(0), Cpu.calloutRecord);
-    code.if(x.ne(this.scratch, instruction.record + recordBytes), () => {
+    // It may have gone elsewhere, or have stored into the code of this very region.
+    const elsewhere = x.ne(this.scratch, instruction.record + recordBytes);
+    code.if(x.or(elsewhere, x.ne(this.codeChanges, changes)), () => {
       code.return(this.scratch);
     });
     this.reload();
