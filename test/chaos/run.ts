@@ -1,0 +1,163 @@
+/** The chaos run: node processes under random faults, with chains that show any lost, wrong or doubled step. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chainGuest, type ProfileName, type VmSpec } from '@revenant/cluster';
+import { seeded, strike, type Fault, type SmallDisk } from './faults.ts';
+import { TestCluster } from './harness.ts';
+import { violations, type Window } from './verdict.ts';
+
+export interface ChaosOptions {
+  store: string;
+  folder: string;
+  seed: number;
+  minutes: number;
+  profile: ProfileName;
+  nodes: number;
+  vms: number;
+  disk?: SmallDisk;
+  say: (line: string) => void;
+}
+
+export interface ChaosResult {
+  faults: number;
+  failovers: number;
+  steps: number;
+  repeated: number;
+  /** Empty: all held. */
+  violations: string[];
+}
+
+const spec: VmSpec = {
+  runtime: 'chain',
+  description: { stepMs: 20 },
+  memoryMiB: 16,
+  priority: 1,
+  outputs: 'async',
+};
+/** After the last fault is healed every VM must run again within so long. */
+const recoveryMs = 60_000;
+
+class Chaos {
+  readonly #options: ChaosOptions;
+  readonly #cluster: TestCluster;
+  readonly #random: () => number;
+  readonly #open = new Set<{ fault: Fault; healAt: number; from: number; alone: boolean }>();
+  readonly #calm: Window[] = [];
+  #faults = 0;
+  #lastHealed = 0;
+
+  constructor(options: ChaosOptions) {
+    this.#options = options;
+    this.#random = seeded(options.seed);
+    const nodes = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`);
+    const { store, folder, profile } = options;
+    this.#cluster = new TestCluster({ store, folder, profile, nodes });
+  }
+
+  async run(): Promise<ChaosResult> {
+    const cluster = this.#cluster;
+    const beganMs = Date.now();
+    try {
+      await cluster.start();
+      for (let n = 1; n <= this.#options.vms; n++)
+        await cluster.createVm(`vm${n}`, { ...spec, priority: n }, chainGuest.rule);
+      await this.#untilAllCompute('the first steps');
+      const end = performance.now() + this.#options.minutes * 60_000;
+      while (performance.now() < end && this.#fault() === undefined) {
+        await this.#round();
+        await sleep(200 + this.#random() * 1500);
+      }
+      await this.#healAll();
+      const found = await this.#settle();
+      const events = await cluster.client.events({ sinceMs: beganMs, limit: 1_000_000 });
+      return this.#result(
+        [...found, ...violations(events, this.#calm)],
+        events.filter(({ event }) => event === 'vm-lost').length,
+      );
+    } finally {
+      await this.#healAll().catch(() => undefined);
+      await cluster.end();
+    }
+  }
+
+  #result(found: string[], failovers: number): ChaosResult {
+    const states = this.#cluster.vms.map(({ checker }) => {
+      checker.finish(5000);
+      return checker.state;
+    });
+    const faults = this.#cluster.vms.flatMap(({ id, checker: { state } }) =>
+      state.fault === undefined ? [] : [`${id}: ${state.fault}`],
+    );
+    return {
+      faults: this.#faults,
+      failovers,
+      steps: states.reduce((sum, { steps }) => sum + steps, 0),
+      repeated: states.reduce((sum, { repeated }) => sum + repeated, 0),
+      violations: [...faults, ...found],
+    };
+  }
+
+  #fault(): string | undefined {
+    return this.#cluster.vms.find(({ checker }) => checker.state.fault !== undefined)?.checker.state.fault;
+  }
+
+  /** Heals what has lasted long enough, and begins another fault while fewer than two last. */
+  async #round(): Promise<void> {
+    for (const open of [...this.#open]) if (performance.now() >= open.healAt) await this.#heal(open);
+    if (this.#open.size >= 2) return;
+    const struck = new Set([...this.#open].flatMap(({ fault }) => fault.node ?? []));
+    const from = Date.now();
+    const quiet = this.#open.size === 0 && from - this.#lastHealed > 10_000;
+    const fault = await strike({
+      cluster: this.#cluster,
+      random: this.#random,
+      disk: this.#options.disk,
+      struck,
+    });
+    if (fault === undefined) return;
+    this.#faults++;
+    for (const open of this.#open) open.alone = false;
+    this.#options.say(`${fault.title}, for ${Math.round(fault.lastsMs)} ms`);
+    this.#open.add({ fault, healAt: performance.now() + fault.lastsMs, from, alone: quiet });
+  }
+
+  async #heal(open: { fault: Fault; healAt: number; from: number; alone: boolean }): Promise<void> {
+    this.#open.delete(open);
+    const { fault, from, alone } = open;
+    if (fault.harmless === true && alone && fault.node !== undefined)
+      this.#calm.push({ node: fault.node, fromMs: from, toMs: Date.now() });
+    this.#lastHealed = Date.now();
+    await fault.heal();
+  }
+
+  async #healAll(): Promise<void> {
+    for (const open of [...this.#open]) await this.#heal(open);
+  }
+
+  async #untilAllCompute(what: string): Promise<void> {
+    const before = new Map(this.#cluster.vms.map(({ id, checker }) => [id, checker.state.steps]));
+    await this.#cluster.until(
+      what,
+      () =>
+        this.#cluster.vms.every(({ id, checker }) => checker.state.steps >= (before.get(id) ?? 0) + 20) ||
+        this.#fault() !== undefined,
+      recoveryMs,
+      100,
+    );
+  }
+
+  /** With all faults healed, all nodes are alive and all VMs compute again. */
+  async #settle(): Promise<string[]> {
+    try {
+      await this.#cluster.untilAlive(this.#options.nodes);
+      await this.#untilAllCompute('every VM to compute again');
+      return [];
+    } catch (error) {
+      return [error instanceof Error ? error.message : String(error)];
+    }
+  }
+}
+
+/** Runs it to its end. Throws when the cluster can't even start. */
+export function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  return new Chaos(options).run();
+}

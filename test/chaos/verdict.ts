@@ -1,0 +1,29 @@
+/** Checks of a chaos run that need the whole event log: who ran what under which epoch. */
+import type { ClusterEvent } from '@revenant/cluster';
+
+export interface Window {
+  node: string;
+  fromMs: number;
+  toMs: number;
+}
+
+/** What the events say that must never be. `calm`: a node was cut off from other nodes only, and nothing else happened meanwhile. */
+export function violations(events: readonly ClusterEvent[], calm: readonly Window[]): string[] {
+  const found: string[] = [];
+  const owners = new Map<string, string>();
+  for (const { event, vm = '', node = '', reason } of events) {
+    if (event !== 'vm-executes') continue;
+    const epoch = Number(/epoch (\d+)/.exec(reason)?.[1]);
+    const key = `${vm} epoch ${epoch}`;
+    const owner = owners.get(key);
+    if (owner !== undefined) found.push(`${key} ran on ${owner} and on ${node}`);
+    owners.set(key, node);
+  }
+  for (const { node, fromMs, toMs } of calm)
+    for (const event of events)
+      if (event.event === 'vm-lost' && event.node === node && event.atMs >= fromMs && event.atMs <= toMs)
+        found.push(
+          `${event.vm ?? ''} was taken from ${node}, which was only cut off from other nodes: ${event.reason}`,
+        );
+  return found;
+}
