@@ -5,9 +5,11 @@ import { restoreMachine, type Machine, type MachineSnapshot } from '@revenant/em
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { PageClient, type PageChannelEnds } from '@revenant/storage';
 import { findImage } from '../../packages/cli/src/images/image.ts';
+import { prepare } from '../../packages/cluster/src/vm/machine-guest.ts';
 import { boot, bootInstructions, type Shell } from '../linux/shell.ts';
 
 export type ToGuest =
+  | { type: 'prepare' }
   | { type: 'boot'; image: string; memoryBytes: number }
   | { type: 'command'; line: string }
   | { type: 'phase'; intervalMs: number | undefined; durationMs: number }
@@ -18,6 +20,8 @@ export type ToGuest =
 export interface Phase {
   instructions: number;
   elapsedMs: number;
+  /** Processor time of the guest's thread. */
+  threadMs: number;
   /** Of each checkpoint: how long the guest stood still, and pages listed. */
   pausesMs: number[];
   pages: number[];
@@ -58,8 +62,8 @@ function takeSnapshot(from: Machine, phase: Phase): void {
 async function runPhase(intervalMs: number | undefined, durationMs: number): Promise<Phase> {
   const running = shell?.machine;
   if (running === undefined) throw new Error('no guest');
-  const phase: Phase = { instructions: 0, elapsedMs: 0, pausesMs: [], pages: [] };
-  const [began, from] = [performance.now(), running.instructions];
+  const phase: Phase = { instructions: 0, elapsedMs: 0, threadMs: 0, pausesMs: [], pages: [] };
+  const [began, from, cpu] = [performance.now(), running.instructions, process.threadCpuUsage()];
   let due = intervalMs === undefined ? Infinity : began + intervalMs;
   for (let now = began; now < began + durationMs; now = performance.now()) {
     if (now >= due && !writing) {
@@ -74,12 +78,17 @@ async function runPhase(intervalMs: number | undefined, durationMs: number): Pro
     } else await nextTurn();
   }
   phase.elapsedMs = performance.now() - began;
+  const { user, system } = process.threadCpuUsage(cpu);
+  phase.threadMs = (user + system) / 1000;
   phase.instructions = Number(running.instructions - from);
   return phase;
 }
 
 async function serve(message: ToGuest): Promise<void> {
   switch (message.type) {
+    case 'prepare':
+      await prepare();
+      return tell({ type: 'done' });
     case 'boot': {
       const image = await findImage(message.image);
       if (image === undefined) throw new Error(`no image ${message.image}`);

@@ -12,9 +12,10 @@ const fixed = (value: number, digits = 1): string => (Number.isFinite(value) ? v
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
 function costRow(cost: Cost): string {
-  const { load, pausesMs, pages, bytes, speeds } = cost;
+  const { load, pausesMs, pages, bytes } = cost;
   // An idle guest has no speed.
-  const slower = load === 'idle' ? '–' : `${fixed((1 - median(speeds)) * 100)} %`;
+  const slower = (speeds: readonly number[]): string =>
+    load === 'idle' ? '–' : `${fixed((1 - median(speeds)) * 100)} %`;
   return row([
     String(cost.memoryMiB),
     load,
@@ -24,7 +25,8 @@ function costRow(cost: Cost): string {
     fixed(percentile(pausesMs, 0.99), 2),
     fixed(median(pages), 0),
     fixed(median(bytes) / 1024, 0),
-    slower,
+    slower(cost.threadSpeeds),
+    slower(cost.wallSpeeds),
     fixed(cost.rawBytes / 2 ** 20 / (cost.writeMs / 1000), 0),
   ]);
 }
@@ -53,10 +55,11 @@ export function reportTables({ commit, host, costs, restores, v86 }: CheckpointR
       'p99',
       'pages',
       'KiB stored',
-      'slower by',
+      'slower by (its thread)',
+      '(by the wall)',
       'MiB/s',
     ]),
-    row([...Array<string>(2).fill('---'), ...Array<string>(8).fill('--:')]),
+    row([...Array<string>(2).fill('---'), ...Array<string>(9).fill('--:')]),
     ...costs.map(costRow),
     '',
     row(['MiB', 'pages not zero', 'first instruction after ms', 'all pages after ms']),

@@ -19,8 +19,9 @@ export interface Cost {
   /** Of all writes: pages' bytes, and how long they took. */
   rawBytes: number;
   writeMs: number;
-  /** Instructions a ms with checkpoints, as part of those without just before. */
-  speeds: number[];
+  /** Instructions a ms of the thread's processor time, and of the wall clock, as part of those without checkpoints just before. */
+  threadSpeeds: number[];
+  wallSpeeds: number[];
 }
 
 export interface Restore {
@@ -129,7 +130,7 @@ export class GuestThread {
   }
 
   newCost(load: string, intervalMs: number): Cost {
-    return { memoryMiB: this.#memoryMiB, load, intervalMs, pausesMs: [], pages: [], bytes: [], rawBytes: 0, writeMs: 0, speeds: [] }; // prettier-ignore
+    return { memoryMiB: this.#memoryMiB, load, intervalMs, pausesMs: [], pages: [], bytes: [], rawBytes: 0, writeMs: 0, threadSpeeds: [], wallSpeeds: [] }; // prettier-ignore
   }
 
   async measure(cost: Cost, alone: Phase, durationMs: number): Promise<void> {
@@ -140,7 +141,9 @@ export class GuestThread {
     this.#cost = undefined;
     cost.pausesMs.push(...phase.pausesMs);
     cost.pages.push(...phase.pages);
-    cost.speeds.push(phase.instructions / phase.elapsedMs / (alone.instructions / alone.elapsedMs));
+    const { instructions, elapsedMs, threadMs } = phase;
+    cost.threadSpeeds.push(instructions / threadMs / (alone.instructions / alone.threadMs));
+    cost.wallSpeeds.push(instructions / elapsedMs / (alone.instructions / alone.elapsedMs));
   }
 
   line({ memoryMiB, load, intervalMs, pausesMs, pages }: Cost): string {
@@ -151,8 +154,9 @@ export class GuestThread {
   /** Goes on from the newest checkpoint in another thread, which waits since before, as a node's spare does. */
   async restore(): Promise<Restore> {
     const worker = newWorker();
-    await new Promise((resolve) => worker.once('online', resolve));
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const prepared = next(worker, 'done');
+    worker.postMessage({ type: 'prepare' } satisfies ToGuest);
+    await prepared;
     const began = performance.now();
     const reader = await openCheckpoint(this.#store, vm, { pool: this.#pool });
     const lazy = await LazyRam.open(reader);
