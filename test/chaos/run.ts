@@ -1,6 +1,7 @@
 /** The chaos run: node processes under random faults, with chains that show any lost, wrong or doubled step. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chainGuest, type ProfileName, type VmSpec } from '@revenant/cluster';
+import { chainGuest, readEvents, type ClusterEvent, type ProfileName, type VmSpec } from '@revenant/cluster';
+import { openStore } from '@revenant/storage';
 import { seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
 import { violations, type Window } from './verdict.ts';
@@ -68,7 +69,7 @@ class Chaos {
       }
       await this.#healAll();
       const found = await this.#settle();
-      const events = await cluster.client.events({ sinceMs: beganMs, limit: 1_000_000 });
+      const events = await this.#events(beganMs);
       return this.#result(
         [...found, ...violations(events, this.#calm)],
         events.filter(({ event }) => event === 'vm-lost').length,
@@ -143,6 +144,16 @@ class Chaos {
       recoveryMs,
       100,
     );
+  }
+
+  /** From the store: whichever node is master, and whether one answers. */
+  async #events(sinceMs: number): Promise<ClusterEvent[]> {
+    const store = await openStore(this.#options.store, { probe: false });
+    try {
+      return await readEvents(store, { sinceMs, limit: 1_000_000 });
+    } finally {
+      await store.close();
+    }
   }
 
   /** With all faults healed, all nodes are alive and all VMs compute again. */
