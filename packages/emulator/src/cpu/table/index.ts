@@ -13,6 +13,7 @@ import { rows as sseConvertRows } from './sse-convert.ts';
 import { rows as sseFloatRows } from './sse-float.ts';
 import { rows as sseIntegerRows } from './sse-integer.ts';
 import { rows as sseMoveRows } from './sse-move.ts';
+import { rows as sseShuffleRows } from './sse-shuffle.ts';
 import { rows as x87Rows } from './x87.ts';
 import type { Row, RowDraft } from './row.ts';
 
@@ -29,6 +30,7 @@ const drafts: readonly RowDraft[] = [
   ...miscRows,
   ...sseMoveRows,
   ...sseIntegerRows,
+  ...sseShuffleRows,
   ...sseFloatRows,
   ...sseConvertRows,
   ...x87Rows,

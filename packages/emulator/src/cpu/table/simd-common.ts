@@ -118,5 +118,9 @@ export const readRegister = (b: InstructionBuilder, index: number): V128 => b.re
 export const writeRegister = (b: InstructionBuilder, index: number, value: V128): void =>
   b.writeVectorRegister(index, value);
 
+/** Low halves of a and c as one vector: what narrowing and pairwise operations of MMX work on. */
+export const joined = (a: V128, c: V128): V128 =>
+  shuffle(a, c, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
+
 /** The immediate byte as i32. */
 export const immediateByte = (b: InstructionBuilder): I32 => b.let(x.and(x.wrap(b.immediate()), 0xff));
