@@ -9,7 +9,8 @@ import { makeSettings, type Event, type ProtectedVm } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { baseImageName, importBaseImage, MemoryStore, PagePool, type ObjectStore } from '@revenant/storage';
 import { readImageFile } from '../../packages/cli/src/images/image.ts';
-import { BLOBS_PREFIX, VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
+import { BLOBS_PREFIX } from '../../packages/cluster/src/vm/resume.ts';
+import { VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
 import { imageOrSkip } from './shell.ts';
 
 const diskBytes = 4 * 2 ** 20;

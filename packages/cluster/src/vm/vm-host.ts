@@ -2,9 +2,8 @@
 // them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import {
-  CheckpointReader,
   CheckpointWriter,
   deleteVm,
   formatId,
@@ -16,14 +15,16 @@ import {
   type MachineSnapshot,
   type ObjectStore,
   type Ownership,
-  type SpaceSnapshot,
+  type StallEvent,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
-import { baseNames, hasDisks, readDisks, servePages, type ServedVm } from './disks.ts';
-import { LazyRam } from './lazy-ram.ts';
+import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
+import type { LazyRam } from './lazy-ram.ts';
+import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
+import { SpareWorker } from './spare-worker.ts';
 import {
   builtinRuntimes,
   monotonicMs,
@@ -32,16 +33,10 @@ import {
   type WorkerStart,
 } from './vm-runtime.ts';
 
-/** Where the VM keeps its own facts in a checkpoint, beside its devices. */
-const VM_DEVICE = 'revenant.vm';
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
-/** Whose guests may start before all of their memory is there. */
-const LAZY_RUNTIME = 'machine';
-const SPARE_AFTER_MS = 1500;
 /** Short, as a slice that began within the lease may end after it. */
 const SLICE_INSTRUCTIONS = 200_000;
-export const BLOBS_PREFIX = 'cluster/blobs/';
 
 export interface VmHostOptions {
   node: string;
@@ -95,8 +90,7 @@ export class VmHost {
   #until = -Infinity;
   #snapshots = 0;
   #questions = 0;
-  #spare: Worker | undefined = newWorker(builtinRuntimes['machine']);
-  #spareTimer: NodeJS.Timeout | undefined;
+  readonly #spare = new SpareWorker(builtinRuntimes['machine']);
 
   constructor(options: VmHostOptions) {
     this.#options = options;
@@ -169,8 +163,7 @@ export class VmHost {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
-    clearTimeout(this.#spareTimer);
-    await this.#spare?.terminate();
+    await this.#spare.close();
     await this.#pool.close();
   }
 
@@ -223,7 +216,12 @@ export class VmHost {
     const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
-    const { snapshot, disks, lazy } = await this.#read(vm, ownership);
+    const { snapshot, disks, lazy } = await readResumePoint({
+      ...this.#options,
+      pool: this.#pool,
+      vm,
+      ownership,
+    });
     const { description } = vm.spec;
     const writer = await CheckpointWriter.open(store, ownership, {
       pool: this.#pool,
@@ -232,8 +230,15 @@ export class VmHost {
     const lease = new SharedArrayBuffer(8);
     const until = new Float64Array(lease);
     until[0] = this.#until;
-    const blobs = snapshot === undefined ? await this.#blobs(description) : new Map<string, Uint8Array>();
-    const pages = await this.#servePages(vm, lazy);
+    const blobs =
+      snapshot === undefined
+        ? await readBlobs(this.#options.store, description)
+        : new Map<string, Uint8Array>();
+    const pages = await servePages(store, description, {
+      pool: this.#pool,
+      ram: lazy,
+      onStall: this.#tellStall(vm.id),
+    });
     const data: WorkerStart = {
       module,
       start: {
@@ -249,7 +254,7 @@ export class VmHost {
       paused,
       sliceInstructions: SLICE_INSTRUCTIONS,
     };
-    const worker = this.#takeWorker(module);
+    const worker = this.#spare.take(module);
     worker.postMessage(data, pages === undefined ? [] : [pages.ends.port]);
     const running: RunningVm = {
       vm,
@@ -269,15 +274,7 @@ export class VmHost {
       leaving: false,
       busy: true,
       nextCheckpointAt: 0,
-      figures: {
-        vmId: vm.id,
-        epoch,
-        instructions: snapshot?.instructions ?? 0n,
-        checkpoints: 0,
-        lastCheckpointAt: 0,
-        lastPauseMs: 0,
-        lastStoredBytes: 0,
-      },
+      figures: newFigures(vm.id, epoch, snapshot?.instructions ?? 0n),
     };
     this.#vms.set(vm.id, running);
     worker.on('message', (message: FromWorker) => this.#heard(running, message));
@@ -285,67 +282,18 @@ export class VmHost {
     worker.on('exit', () => this.#ended(running, 'failed', 'its worker ended'));
   }
 
-  /** A worker that waits since before it was needed; another takes its place. */
-  #takeWorker(module: string): Worker {
-    const worker = this.#spare ?? newWorker(module);
-    worker.removeAllListeners();
-    this.#spare = undefined;
-    // Later, so that the two don't compete while a guest is waited for.
-    this.#spareTimer ??= setTimeout(() => {
-      this.#spareTimer = undefined;
-      this.#spare = newWorker(module);
-      // A spare that dies is no loss: the next start makes its own.
-      this.#spare.on('error', () => (this.#spare = undefined));
-    }, SPARE_AFTER_MS);
-    return worker;
-  }
-
-  /** The checkpoint to go on from, with all pages but those of base images. For a cold start no more of it than the disks. */
-  async #read(
-    vm: ProtectedVm,
-    ownership: Ownership,
-  ): Promise<{ snapshot?: MachineSnapshot; disks: SpaceSnapshot[]; lazy?: LazyRam | undefined }> {
-    if (ownership.resumeFrom === null) return { disks: [] };
-    const reader = await CheckpointReader.resume(this.#options.store, ownership, { pool: this.#pool });
-    let lazy: LazyRam | undefined;
-    try {
-      const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
-      if ((own?.boot ?? 0) < vm.boot) return { disks: await readDisks(reader, vm.spec.description) };
-      this.#options.log({
-        event: 'vm-resuming',
-        vm: vm.id,
-        node: this.#options.node,
-        reason: `from checkpoint ${formatId(reader.id)}`,
-        details: {
-          instructions: Number(reader.head.instructions),
-          // By two hosts' wall clocks: for people, no rule rests on it.
-          lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
-        },
+  #tellStall(vmId: string): (event: StallEvent) => void {
+    const { log, node } = this.#options;
+    return ({ kind, what, reason, forMs }) => {
+      const event = kind === 'stalled' ? 'guest-waits-for-store' : 'guest-goes-on';
+      log({
+        event,
+        vm: vmId,
+        node,
+        reason: [what, reason].filter((part) => part !== '').join(': '),
+        tookMs: Math.round(forMs),
       });
-      if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
-      if (lazy !== undefined) return { snapshot: lazy.snapshot, disks: [], lazy };
-      return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };
-    } finally {
-      if (lazy === undefined) await reader.close();
-    }
-  }
-
-  async #servePages(vm: ProtectedVm, lazy: LazyRam | undefined): Promise<ServedVm | undefined> {
-    const { store, log, node } = this.#options;
-    return servePages(store, vm.spec.description, {
-      pool: this.#pool,
-      ram: lazy,
-      onStall: ({ kind, what, reason, forMs }) => {
-        const event = kind === 'stalled' ? 'guest-waits-for-store' : 'guest-goes-on';
-        log({
-          event,
-          vm: vm.id,
-          node,
-          reason: reason === '' ? what : `${what}: ${reason}`,
-          tookMs: Math.round(forMs),
-        });
-      },
-    });
+    };
   }
 
   /** After a lazy resume: the pages that nobody asked for. */
@@ -373,17 +321,6 @@ export class VmHost {
     } finally {
       await lazy.finish(store, running.vm.id);
     }
-  }
-
-  async #blobs(description: unknown): Promise<Map<string, Uint8Array>> {
-    const blobs = new Map<string, Uint8Array>();
-    if (typeof description !== 'object' || description === null) return blobs;
-    for (const value of Object.values(description)) {
-      if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) continue;
-      const object = await this.#options.store.get(BLOBS_PREFIX + value);
-      if (object !== undefined) blobs.set(value, object.body);
-    }
-    return blobs;
   }
 
   #heard(running: RunningVm, message: FromWorker): void {
@@ -436,7 +373,11 @@ export class VmHost {
     this.#options.log({ event: 'vm-reset', vm: vm.id, node: this.#options.node, reason: 'by the guest' });
     try {
       const { description } = vm.spec;
-      this.#post(running, { type: 'boot', description, blobs: await this.#blobs(description) });
+      this.#post(running, {
+        type: 'boot',
+        description,
+        blobs: await readBlobs(this.#options.store, description),
+      });
     } catch (error) {
       this.#ended(running, 'failed', `did not start again: ${messageOf(error)}`);
     }
@@ -603,8 +544,16 @@ export class VmHost {
   }
 }
 
-function newWorker(preload: string | undefined): Worker {
-  return new Worker(new URL('./worker.ts', import.meta.url), { workerData: preload });
+function newFigures(vmId: string, epoch: number, instructions: bigint): VmFigures {
+  return {
+    vmId,
+    epoch,
+    instructions,
+    checkpoints: 0,
+    lastCheckpointAt: 0,
+    lastPauseMs: 0,
+    lastStoredBytes: 0,
+  };
 }
 
 export function messageOf(error: unknown): string {

@@ -1,0 +1,77 @@
+// What a VM starts from: the checkpoint that its owner resumes from, or for a cold start its disks and the images that its description
+// names by hash.
+import {
+  CheckpointReader,
+  formatId,
+  type MachineSnapshot,
+  type ObjectStore,
+  type Ownership,
+  type PagePool,
+  type SpaceSnapshot,
+} from '@revenant/storage';
+import type { ProtectedVm } from '../core/records.ts';
+import type { LogEntry } from '../core/types.ts';
+import { readDisks } from './disks.ts';
+import { LazyRam } from './lazy-ram.ts';
+
+/** Where the VM keeps its own facts in a checkpoint, beside its devices. */
+export const VM_DEVICE = 'revenant.vm';
+export const BLOBS_PREFIX = 'cluster/blobs/';
+/** Whose guests may start before all of their memory is there. */
+const LAZY_RUNTIME = 'machine';
+
+export interface ResumePoint {
+  /** Absent for a cold start. */
+  snapshot?: MachineSnapshot;
+  /** Of a cold start: its disks as the power-off before left them. */
+  disks: SpaceSnapshot[];
+  /** Brings the pages that the snapshot leaves out. */
+  lazy?: LazyRam | undefined;
+}
+
+/** The checkpoint to go on from, without pages of base images and those that come later. For a cold start no more of it than the disks. */
+export async function readResumePoint(options: {
+  store: ObjectStore;
+  pool: PagePool;
+  node: string;
+  log: (entry: LogEntry) => void;
+  vm: ProtectedVm;
+  ownership: Ownership;
+}): Promise<ResumePoint> {
+  const { store, pool, node, log, vm, ownership } = options;
+  if (ownership.resumeFrom === null) return { disks: [] };
+  const reader = await CheckpointReader.resume(store, ownership, { pool });
+  let lazy: LazyRam | undefined;
+  try {
+    const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
+    if ((own?.boot ?? 0) < vm.boot) return { disks: await readDisks(reader, vm.spec.description) };
+    log({
+      event: 'vm-resuming',
+      vm: vm.id,
+      node: node,
+      reason: `from checkpoint ${formatId(reader.id)}`,
+      details: {
+        instructions: Number(reader.head.instructions),
+        // By two hosts' wall clocks: for people, no rule rests on it.
+        lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
+      },
+    });
+    if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
+    if (lazy !== undefined) return { snapshot: lazy.snapshot, disks: [], lazy };
+    return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };
+  } finally {
+    if (lazy === undefined) await reader.close();
+  }
+}
+
+/** Kernels and images that a description names by the SHA-256 of their bytes. */
+export async function readBlobs(store: ObjectStore, description: unknown): Promise<Map<string, Uint8Array>> {
+  const blobs = new Map<string, Uint8Array>();
+  if (typeof description !== 'object' || description === null) return blobs;
+  for (const value of Object.values(description)) {
+    if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) continue;
+    const object = await store.get(BLOBS_PREFIX + value);
+    if (object !== undefined) blobs.set(value, object.body);
+  }
+  return blobs;
+}
