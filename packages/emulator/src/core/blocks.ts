@@ -325,6 +325,28 @@ export function findInstruction(cpu: i32): u32 {
 }
 
 /**
+ * Record to go on with at Cpu.rip when its page is in the TLB and its block is decoded, paid for; else 0: the run loop finds it.
+ * Never faults. Like a link, it goes on without the checks between blocks: nothing that asks for one ends in a near jump.
+ */
+export function followJump(cpu: i32): u32 {
+  const key = load<i32>(cpu, Cpu_modeKey);
+  if ((key & (ModeKey_flat | ModeKey_code64)) == 0) return 0;
+  const la = linearRip(cpu, key);
+  const entry = load<u32>(cpu, Cpu_tlbExecute) + (((la as u32) >> 12) & (Tlb_entries - 1)) * Tlb_entryBytes;
+  if ((load<u64>(entry, Tlb_tag) ^ (la as u64)) >= 4096) return 0;
+  return enterPaid(cpu, findCached(load<u32>(entry, Tlb_addend) + (la as u32), key));
+}
+
+/** The entry record, its block paid for; 0 when there is none or the budget ends before. */
+function enterPaid(cpu: i32, target: u32): u32 {
+  if (target == 0) return 0;
+  const left = load<i64>(cpu, Cpu_remaining) - load<u8>(target, Record_toEnd);
+  if (left < 0) return 0;
+  store<i64>(cpu, left, Cpu_remaining);
+  return target;
+}
+
+/**
  * Record to go on with after a direct jump (taken 1) or at the end of a block (taken 0), RIP being set: linked when it lies on the same page.
  * 0: the run loop goes on at RIP. Never faults.
  */
@@ -333,17 +355,15 @@ export function linkJump(cpu: i32, rec: u32, taken: i32): u32 {
   if ((key & (ModeKey_flat | ModeKey_code64)) == 0 || rec - (cpu as u32) < <u32>cpuBlockBytes) return 0;
   const rip = load<i64>(cpu, Cpu_rip) & load<i64>(cpu, Cpu_ripMask);
   const offset = rip - load<i64>(cpu, Cpu_ripPage);
-  if ((offset as u64) >= 4096 || load<u16>(rec, Record_handler) == SpecialHandler_stale) return 0;
+  if ((offset as u64) >= 4096) return followJump(cpu);
+  if (load<u16>(rec, Record_handler) == SpecialHandler_stale) return 0;
   const host = (load<u32>(load<u32>(rec, Record_block), Block_host) & ~pageMask) + (offset as u32);
   let target = findCached(host, key);
   if (target == 0) target = build(host, key);
   if (target == 0) return 0;
   if (taken != 0) store<u32>(rec, target, Record_link);
   else store<u32>(rec, target, Record_fallLink);
-  const left = load<i64>(cpu, Cpu_remaining) - load<u8>(target, Record_toEnd);
-  if (left < 0) return 0;
-  store<i64>(cpu, left, Cpu_remaining);
-  return target;
+  return enterPaid(cpu, target);
 }
 
 /** First instruction's record of the block at a linear-memory address, decoded when needed; 0 when there is none. For the translator. */

@@ -6,6 +6,7 @@ export {
   findBlock,
   findInstruction,
   invalidateCode,
+  followJump,
   linkJump,
 } from './blocks';
 export { afterInstruction, beforeInstruction } from './debug';

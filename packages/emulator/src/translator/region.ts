@@ -1,5 +1,5 @@
 /**
- * A region: hot blocks of one page that jump to each other, translated into one WebAssembly function with the signature of
+ * A region: hot blocks of one page that jump to, call and return to each other, translated into one WebAssembly function with the signature of
  * an interpreter handler, (vCPU block, record) → next record or 0. It is entered from the head record of its first block.
  *
  * Always: on leaving, the vCPU block holds the state exactly as the interpreter would have it at that record; the
@@ -49,6 +49,12 @@ export function successors(block: DecodedBlock): number[] {
   const target = jumpOffset(last);
   if (target !== undefined) result.push(target);
   return result;
+}
+
+/** True when the block ends in a near return, which is translated. */
+export function isReturn(block: DecodedBlock): boolean {
+  const last = block.instructions.at(-1);
+  return last?.row.mnemonic === 'RET' && last.row.options.end === 'branch';
 }
 
 function jumpsRelative(instruction: DecodedInstruction): boolean {
@@ -130,7 +136,7 @@ export class RegionEmitter {
     code.close();
     code.store(8, this.state.cpu, this.exitRip, Cpu.rip);
     this.flush();
-    code.return(x.i32(0));
+    code.return(callExpr('i32', this.functions.followJump, this.state.cpu));
     code.close();
     this.flush();
     code.return(this.exitRecord);
@@ -246,7 +252,7 @@ export class RegionEmitter {
             this.follow(instruction.record, taken, offset, target);
           },
           indirect: (target) => {
-            this.leaveTo(target);
+            this.leaveIndirectly(target);
           },
           callout: () => {
             this.emitCallout(instruction);
@@ -297,6 +303,21 @@ export class RegionEmitter {
   private leaveTo(rip: I64): void {
     this.code.set(this.exitRip, this.cut(rip));
     this.code.br(this.indirectLabel as Label);
+  }
+
+  /** A return that goes behind a call of this region stays inside of it; anything else leaves. */
+  private leaveIndirectly(target: I64): void {
+    const { code } = this;
+    code.set(this.exitRip, this.cut(target));
+    for (const { from, to } of this.graph.edges) {
+      const scope = from === this.node ? this.scopeFor(to) : undefined;
+      if (scope === undefined) continue;
+      const site = this.cut(x.add(this.state.ripPage, (this.graph.blocks[to] as DecodedBlock).pageOffset));
+      code.if(x.eq(this.exitRip, site), () => {
+        code.br(scope.label);
+      });
+    }
+    code.br(this.indirectLabel as Label);
   }
 
   private cut(rip: I64): I64 {

@@ -10,11 +10,11 @@ import { Block, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/lay
 import type { Row } from '../cpu/table/row.ts';
 import { readBlock } from './decoded.ts';
 import type { DecodedBlock } from './decoded.ts';
+import { connect, returnSite } from './graph.ts';
 import { lazyImports } from './imports.ts';
 import { describeRegion, type RegionInfo } from './observe.ts';
 import { RegionEmitter, successors } from './region.ts';
 import type { RegionGraph } from './region.ts';
-import type { Edge } from './scopes.ts';
 
 /** Bounds of one region. */
 const maxBlocks = 48;
@@ -85,7 +85,7 @@ export class Translator {
     this.nextSlot = this.firstSlot;
   }
 
-  /** Blocks that can be reached from `first` by jumps inside of its page, in reverse postorder. */
+  /** Blocks that can be reached from `first` by jumps, calls and returns inside of its page. */
   private formRegion(first: number): RegionGraph | undefined {
     const header = this.view.getUint32(first + Record.block, true);
     const key = this.view.getInt32(header + Block.key, true);
@@ -96,30 +96,20 @@ export class Translator {
     const page = this.view.getUint32(header + Block.host, true) & ~4095;
     const found = new Map<number, DecodedBlock>();
     let instructions = 0;
-    const postorder: DecodedBlock[] = [];
     const visit = (record: number): void => {
       const block = readBlock(this.view, record, this.slots);
       if (block === undefined || found.has(block.pageOffset)) return;
       found.set(block.pageOffset, block);
       instructions += block.instructions.length;
-      for (const offset of successors(block)) {
+      const site = returnSite(block);
+      for (const offset of site === undefined ? successors(block) : [...successors(block), site]) {
         if (found.has(offset) || found.size >= maxBlocks || instructions >= maxInstructions) continue;
         const next = this.options.core.blockAt((page + offset) >>> 0, key);
         if (next !== 0) visit(next);
       }
-      postorder.push(block);
     };
     visit(first);
-    if (postorder.length === 0) return undefined;
-    const blocks = postorder.reverse();
-    const index = new Map(blocks.map((block, i) => [block.pageOffset, i]));
-    const edges = blocks.flatMap((block, from) =>
-      successors(block).flatMap((offset): Edge[] => {
-        const to = index.get(offset);
-        return to === undefined ? [] : [{ from, to }];
-      }),
-    );
-    return { blocks, edges };
+    return connect(found, this.view.getUint16(first + Record.pageOffset, true));
   }
 
   private compile(graph: RegionGraph): WebAssembly.Instance {
