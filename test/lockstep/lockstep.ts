@@ -138,8 +138,12 @@ export async function compareEngines(
       if (reasons[0] !== 1) break;
       if (drops) translator.engine.dropAllCode();
     }
-    result.sequences += cell(interpreter, Place.sequenceCell);
-    result.exceptions += cell(interpreter, Place.exceptionCell);
+    // A program can write over its own cells; then they count for nothing.
+    const [sequences, exceptions] = [Place.sequenceCell, Place.exceptionCell].map((at) =>
+      cell(interpreter, at),
+    ) as [number, number];
+    if (sequences <= sequencesPerProgram) result.sequences += sequences;
+    if (exceptions <= done) result.exceptions += exceptions;
   }
   result.regions = translator.engine.translator?.statistics.regions ?? 0;
   return result;
