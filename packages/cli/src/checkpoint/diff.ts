@@ -6,9 +6,10 @@ import { countText, guestTimeText } from './list.ts';
 import { valueText } from './show.ts';
 
 /** Wide integers are addresses and register contents: in hexadecimal. */
-function side(value: unknown): string {
+function side(path: string, value: unknown): string {
   if (value === undefined) return '(none)';
-  const text = typeof value === 'bigint' ? hex(value) : valueText(value);
+  const register = typeof value === 'number' && path.startsWith('cpus.');
+  const text = typeof value === 'bigint' || register ? hex(value) : valueText(value);
   return text.length > 48 ? `${text.slice(0, 47)}…` : text;
 }
 
@@ -24,7 +25,10 @@ function bytesDiffering({ before, after }: FieldDiff): string | undefined {
 }
 
 function fieldLine(diff: FieldDiff): string[] {
-  return [diff.path, bytesDiffering(diff) ?? `${side(diff.before)} → ${side(diff.after)}`];
+  return [
+    diff.path,
+    bytesDiffering(diff) ?? `${side(diff.path, diff.before)} → ${side(diff.path, diff.after)}`,
+  ];
 }
 
 const label = (reader: CheckpointReader): string => `${reader.vmId}@${formatId(reader.id)}`;

@@ -24,9 +24,18 @@ export function countText(count: bigint | number): string {
   return String(count).replaceAll(/\B(?=(\d{3})+$)/g, ',');
 }
 
+interface StoreRow {
+  vm: string;
+  state: string;
+  owner: string | null;
+  checkpoints: number;
+  newest: string | null;
+  createdAtMs: number | null;
+}
+
 async function listStore(context: Context, store: ObjectStore): Promise<void> {
   const key = await context.opener.key();
-  const rows = [];
+  const rows: StoreRow[] = [];
   for (const vmId of await listVms(store)) {
     const owner = (await readOwner(store, vmId))?.record;
     const checkpoints = await listCheckpoints(store, vmId, { key });

@@ -47,7 +47,7 @@ Examples:
     }); // prettier-ignore
     progress.done();
     const memory = new GuestMemory(reader);
-    const rows = [];
+    const rows: { space: string; address: string; context: string }[] = [];
     for (const match of found) {
       const { pageSize, pageCount } = reader.source(match.space).map.space;
       const room = pageSize * pageCount - match.offset;

@@ -5,7 +5,9 @@ import { Context, type CheckpointCommand } from '../checkpoint/context.ts';
 import { command as diff } from '../checkpoint/diff.ts';
 import { command as list } from '../checkpoint/list.ts';
 import { disassembleCommand, memoryCommand } from '../checkpoint/memory.ts';
+import { command as pages } from '../checkpoint/pages.ts';
 import { command as registers } from '../checkpoint/registers.ts';
+import { consoleCommand, screenCommand } from '../checkpoint/screen.ts';
 import { command as search } from '../checkpoint/search.ts';
 import { command as show } from '../checkpoint/show.ts';
 import { asCliError } from '../checkpoint/target.ts';
@@ -13,7 +15,7 @@ import { exportCommand, gcCommand, importCommand } from '../checkpoint/transfer.
 import { command as verify } from '../checkpoint/verify.ts';
 
 const commands: Record<string, CheckpointCommand> = {
-  list, show, diff, verify, registers, memory: memoryCommand, disassemble: disassembleCommand, search, export: exportCommand, import: importCommand, gc: gcCommand,
+  list, show, diff, verify, registers, memory: memoryCommand, disassemble: disassembleCommand, pages, screen: screenCommand, console: consoleCommand, search, export: exportCommand, import: importCommand, gc: gcCommand,
 }; // prettier-ignore
 
 const naming = `CHECKPOINT is VM, VM@latest, VM@SEQUENCE or VM@EPOCH-SEQUENCE of the store that --store URL (or REVENANT_STORE) names,
