@@ -13,8 +13,8 @@ import {
 const SPACE = 'ram';
 /** Below 1 MiB pages are not absent. */
 const FIRST_LAZY_PAGE = 256;
-/** Of the recorded working set, at most so many pages are waited for: 32 MiB. */
-const WORKING_SET_PAGES = 8192;
+/** Of the recorded working set, at most so many pages are waited for: 8 MiB. */
+const WORKING_SET_PAGES = 2048;
 const BACKGROUND_PAGES = 512;
 const RETRY_MS = 200;
 
@@ -30,7 +30,9 @@ export class LazyRam implements ServedPages {
   readonly absent: Uint32Array;
   readonly pageCount: number;
   readonly #reader: CheckpointReader;
-  readonly #touched = new Set<number>();
+  /** Pages that the guest asked for, then the working set that it started with: what it asks for no more falls out at the end. */
+  readonly #asked = new Set<number>();
+  #before: Iterable<number> = [];
   #stopped = false;
 
   private constructor(parts: { reader: CheckpointReader; snapshot: MachineSnapshot; absent: Uint32Array }) {
@@ -66,13 +68,13 @@ export class LazyRam implements ServedPages {
       snapshot: { ...reader.state, spaces },
       absent: present.filter((page) => !atOnce(page)),
     });
-    for (const page of set) lazy.#touched.add(page);
+    lazy.#before = set;
     return lazy;
   }
 
   /** Pages that the guest waits for, and their neighbours. */
   async read(indexes: Uint32Array): Promise<Uint8Array> {
-    for (const page of indexes) this.#touched.add(page);
+    for (const page of indexes) this.#asked.add(page);
     return this.#reader.readPages(SPACE, indexes);
   }
 
@@ -98,7 +100,8 @@ export class LazyRam implements ServedPages {
 
   /** After the background: records the working set. Advice only, so a store that fails now is no harm. */
   async finish(store: ObjectStore, vmId: string): Promise<void> {
-    const set = Uint32Array.from([...this.#touched].slice(0, WORKING_SET_PAGES));
+    const pages = new Set([...this.#asked, ...this.#before]);
+    const set = Uint32Array.from([...pages].slice(0, WORKING_SET_PAGES));
     await saveWorkingSet(store, vmId, { [SPACE]: set }).catch(() => undefined);
     await this.#reader.close();
   }
