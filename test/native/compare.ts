@@ -1,25 +1,8 @@
 /** Two states after the same instruction: what differs, in words, apart from what the manual leaves undefined. */
+import { gprNames } from '../../packages/emulator/src/cpu/registers.ts';
 import { type Case, Place, vectorDone } from './case.ts';
 import type { Undefined } from './undefined.ts';
 
-const names64 = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-];
 const arithmeticAndSystem = 0x24_4fd5 & ~0x1_0000;
 
 const hex = (value: bigint | number): string => value.toString(16);
@@ -49,7 +32,7 @@ function compareRegisters(
     const e = expected.gpr(i) & mask;
     const g = got.gpr(i) & mask;
     if (e !== g && !undefinedParts.destination)
-      out.push({ what: names64[i] as string, expected: hex(e), got: hex(g) });
+      out.push({ what: gprNames[i] as string, expected: hex(e), got: hex(g) });
   }
   const ripMask = before.mode === 64 ? ~0n : 0xffff_ffffn;
   if ((expected.rip & ripMask) !== (got.rip & ripMask))

@@ -1,4 +1,5 @@
 /** The comparison itself: rows → cases → processor and emulator → differences, minimised. */
+import { gprNames } from '../../packages/emulator/src/cpu/registers.ts';
 import { Formatter, FormatterSyntax } from 'iced-x86';
 import { Batch, type Case, caseBytes, vectorDone } from './case.ts';
 import { differences, type Difference } from './compare.ts';
@@ -148,24 +149,6 @@ export function minimise(failure: Failure, native: Executor, emulated: Executor)
 }
 
 const formatter = new Formatter(FormatterSyntax.Intel);
-const gprNames = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-];
 
 /** One line: mode, bytes, disassembly, how to repeat it, what it needed, what differs. */
 export function describeFailure(failure: Failure, seed: number): string {

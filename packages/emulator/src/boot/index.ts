@@ -15,12 +15,10 @@ export type {
   BootEnvironment,
   BootPlan,
   BootSegment,
-  GprName,
   MemoryRange,
   PhysicalWrite,
   SegmentName,
 } from './plan.ts';
-export { gprNames } from './plan.ts';
 
 export interface BootRequest {
   kernel: Uint8Array;

@@ -2,6 +2,7 @@
  * What a loader hands to the machine: bytes to place in guest-physical memory and the state in which the boot
  * processor starts. Loaders are pure: bytes in, plan out.
  */
+import type { GprName } from '../cpu/registers.ts';
 import { BootError } from './errors.ts';
 
 export interface PhysicalWrite {
@@ -26,10 +27,6 @@ export interface BootSegment {
   attributes: number;
 }
 
-export const gprNames = [
-  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
-] as const; // prettier-ignore
-export type GprName = (typeof gprNames)[number];
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs';
 
 /** Differences from the power-on state of the processor. */

@@ -1,7 +1,8 @@
 /** Puts a boot plan's processor state (boot/plan.ts) into a vCPU block. */
 import { Cpu } from '../cpu/layout.ts';
 import type { BootCpuState, BootSegment } from '../boot/plan.ts';
-import { gprNames, type CpuBlock, type SegmentName, type SegmentState } from './cpu-state.ts';
+import { gprNames } from '../cpu/registers.ts';
+import { type CpuBlock, type SegmentName, type SegmentState } from './cpu-state.ts';
 
 const Attribute = { writable: 2, expandDown: 4, code: 8, big: 0x4000 } as const;
 

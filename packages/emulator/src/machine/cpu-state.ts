@@ -2,14 +2,11 @@
  * The state of a processor by field name, as it goes into checkpoints and hashes: everything a program could ever notice, and nothing
  * an engine keeps for itself (TLBs, decoded code, lazy flags, cached mode).
  */
+import { gprNames, type GprName } from '../cpu/registers.ts';
 import { Cpu, Segment, SegmentField, segmentBytes } from '../cpu/layout.ts';
 import { flagsToLazy, lazyToFlags } from '../cpu/flags.ts';
 import { bytes, i64, integer, record, u16, u32, type Infer, type Schema } from '../devices/schema.ts';
 
-export const gprNames = [
-  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
-] as const; // prettier-ignore
-export type GprName = (typeof gprNames)[number];
 export type SegmentName = keyof typeof Segment;
 export const segmentNames = Object.keys(Segment) as SegmentName[];
 

@@ -1,29 +1,11 @@
 /** A processor with memory and no devices, for tests: set it up, run bytes, look at the result. */
+import { gprNames } from '../registers.ts';
 import { buildModules } from '../../build.ts';
 import { createEngine } from '../../engine/engine.ts';
 import type { EngineKind, WasmEngine } from '../../engine/engine.ts';
 import { compileRegion, loadEngineModules } from '../../host-node/modules.ts';
 import { MemoryMap } from '../../machine/memory-map.ts';
 import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from '../layout.ts';
-
-const names = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-];
 
 export interface PortAccess {
   port: number;
@@ -135,7 +117,7 @@ export class TestCpu {
 
   private offset(register: string): number {
     if (register === 'rip') return Cpu.rip;
-    const n = names.indexOf(register);
+    const n = (gprNames as readonly string[]).indexOf(register);
     if (n < 0) throw new Error(`no register ${register}`);
     return Cpu.gpr + n * 8;
   }
