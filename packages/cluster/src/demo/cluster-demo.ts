@@ -227,9 +227,17 @@ class Demo {
     const { say, keep } = this.#options;
     await this.#client.close();
     if (keep === true) {
-      say(`the cluster goes on; store ${this.#store}`);
-      for (const { name, address, pid } of this.nodes.values())
-        say(`  ${name}: http://${address}/v1/status (pid ${String(pid)})`);
+      const nodes = [...this.nodes.values()];
+      for (const node of nodes) node.release();
+      say('');
+      say(
+        `the cluster goes on; nodes: ${nodes.map(({ name, address }) => `${name} at ${address}`).join(', ')}`,
+      );
+      say(`  export REVENANT_STORE=${this.#store}`);
+      say('  npx revenant cluster status');
+      say(`  npx revenant vm console ${VM}`);
+      say(`  npx revenant checkpoint show ${VM}`);
+      say(`  kill ${nodes.map(({ pid }) => String(pid)).join(' ')}          # ends it`);
       return;
     }
     for (const node of this.nodes.values()) node.kill();

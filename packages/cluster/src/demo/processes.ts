@@ -50,6 +50,12 @@ export class NodeProcess {
     this.#child.kill('SIGKILL');
   }
 
+  /** Lets it outlive this process. */
+  release(): void {
+    this.#child.stdout?.destroy();
+    this.#child.unref();
+  }
+
   freeze(): void {
     this.#child.kill('SIGSTOP');
   }
