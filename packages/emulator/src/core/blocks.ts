@@ -13,7 +13,9 @@ import {
 } from './decode';
 import { generalProtection } from './fault';
 import {
+  Block_changes,
   Block_codeBytes,
+  Block_entered,
   Block_hashNext,
   Block_host,
   Block_key,
@@ -214,6 +216,7 @@ export function invalidateCode(index: u32, offset: u32, size: u32): void {
     if (from < offset + size && offset < from + codeBytes) {
       store<u32>(link, next);
       unhash(block);
+      change(block);
       const records = load<i32>(block, Block_records);
       for (let i = 1; i <= records; i++)
         store<u16>(block + i * recordBytes, SpecialHandler_stale as u16, Record_handler);
@@ -229,8 +232,15 @@ export function invalidateCode(index: u32, offset: u32, size: u32): void {
     block = load<u32>(machine(Machine_blockHeads) + (index << 2));
     block != 0;
     block = load<u32>(block, Block_pageNext)
-  )
+  ) {
     resetHead(block);
+    change(block);
+  }
+}
+
+/** Regions of other pages look at this when they enter the page. */
+function change(block: u32): void {
+  store<u32>(block, load<u32>(block, Block_changes) + 1, Block_changes);
 }
 
 /** The instruction at `la`, one that lies on two pages or on a device, alone in the scratch record. */
@@ -301,7 +311,15 @@ export function findBlock(cpu: i32): u32 {
     !insideLimit(cpu, load<u32>(load<u32>(rec, Record_block), Block_codeBytes) as i64)
   )
     return checkedGather(cpu, la, key);
+  countEntry(rec);
   return rec;
+}
+
+/** Control comes from another page or through a register or the stack: a good place to enter translated code. */
+function countEntry(entry: u32): void {
+  if (machine(Machine_hotThreshold) == 0) return;
+  const block = load<u32>(entry, Record_block);
+  store<u32>(block, load<u32>(block, Block_entered) + 1, Block_entered);
 }
 
 function checkedGather(cpu: i32, la: i64, key: i32): u32 {
@@ -334,7 +352,9 @@ export function followJump(cpu: i32): u32 {
   const la = linearRip(cpu, key);
   const entry = load<u32>(cpu, Cpu_tlbExecute) + (((la as u32) >> 12) & (Tlb_entries - 1)) * Tlb_entryBytes;
   if ((load<u64>(entry, Tlb_tag) ^ (la as u64)) >= 4096) return 0;
-  return enterPaid(cpu, findCached(load<u32>(entry, Tlb_addend) + (la as u32), key));
+  const target = findCached(load<u32>(entry, Tlb_addend) + (la as u32), key);
+  if (target != 0) countEntry(target);
+  return enterPaid(cpu, target);
 }
 
 /** The entry record, its block paid for; 0 when there is none or the budget ends before. */
@@ -361,15 +381,23 @@ export function linkJump(cpu: i32, rec: u32, taken: i32): u32 {
   let target = findCached(host, key);
   if (target == 0) target = build(host, key);
   if (target == 0) return 0;
+  if (offset > (load<u16>(rec, Record_pageOffset) as i64)) target = withoutCount(target);
   if (taken != 0) store<u32>(rec, target, Record_link);
   else store<u32>(rec, target, Record_fallLink);
   return enterPaid(cpu, target);
 }
 
-/** First instruction's record of the block at a linear-memory address, decoded when needed; 0 when there is none. For the translator. */
+/**
+ * The first instruction of a block that is entered at its head record, unless it has been translated. A jump forward need not count: every cycle has a
+ * jump back, or a call or return that is found by followJump.
+ */
+function withoutCount(entry: u32): u32 {
+  return load<u16>(entry, Record_handler) == SpecialHandler_head ? entry + recordBytes : entry;
+}
+
+/** First instruction's record of the decoded block at a linear-memory address; 0 when there is none. For the translator. */
 export function blockAt(host: u32, key: i32): u32 {
-  let entry = findCached(host, key);
-  if (entry == 0) entry = build(host, key);
+  const entry = findCached(host, key);
   return entry == 0 ? 0 : load<u32>(entry, Record_block) + 2 * recordBytes;
 }
 

@@ -426,7 +426,7 @@ export class InterpreterBuilder extends InstructionBuilder {
   }
 
   /** On to the record at `next`; with `or-leave`, 0 leaves. */
-  private goOn(next: I32, zero?: 'or-leave'): void {
+  goOn(next: I32, zero?: 'or-leave'): void {
     if (this.inline === undefined) {
       this.code.return(next);
       return;

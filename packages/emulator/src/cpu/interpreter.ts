@@ -117,6 +117,12 @@ function inlineSlots(slots: readonly HandlerSlot[], functions: CoreFunctionRefs)
       new InterpreterBuilder({ code, row: noRow, size: 4, form: 0, functions, inline }).jumpRelative(false);
     },
   });
+  hot.push({
+    slot: SpecialHandler.head,
+    emit: (code, inline) => {
+      emitHead(new InterpreterBuilder({ code, row: noRow, size: 4, form: 0, functions, inline }));
+    },
+  });
   return hot;
 }
 
@@ -130,6 +136,28 @@ function decodeTableBytes(rows: readonly Row[], bases: ReadonlyMap<number, numbe
 /** Stands for the row of the special handlers. */
 const noRow: Row = { ...row('90', 'special', '', { end: 'branch' }, () => undefined), id: -1 };
 
+/** RIP and the budget as they were before the block at this record was entered. */
+function giveBack(b: InterpreterBuilder): void {
+  b.setField(
+    Cpu.remaining,
+    x.add(x.load('i64', 8, b.cpu, Cpu.remaining), x.load('i64', 1, b.record(), Record.toEnd)),
+  );
+  b.setField(Cpu.rip, b.currentRip());
+}
+
+/** Counts an entry; the last one asks for a translation. */
+function emitHead(b: InterpreterBuilder): void {
+  const left = b.let(x.sub(x.load('i64', 8, b.record(), Record.displacement), 1));
+  b.code.store(8, b.record(), left, Record.displacement);
+  b.if(x.eqz(left), () => {
+    giveBack(b);
+    b.setField(Cpu.hotBlock, b.record());
+    b.setField(Cpu.exitRequest, x.i32(ExitReason.translate));
+    b.leave();
+  });
+  b.goOn(x.add(b.record(), recordBytes));
+}
+
 function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): FunctionRef[] {
   const make = (emit: (b: InterpreterBuilder) => void): FunctionRef => {
     const { ref, code } = writer.function(handlerType);
@@ -137,13 +165,6 @@ function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): Func
     emit(b);
     code.unreachable();
     return ref;
-  };
-  const giveBack = (b: InterpreterBuilder): void => {
-    b.setField(
-      Cpu.remaining,
-      x.add(x.load('i64', 8, b.cpu, Cpu.remaining), x.load('i64', 1, b.record(), Record.toEnd)),
-    );
-    b.setField(Cpu.rip, b.currentRip());
   };
   const handlers: Record<keyof typeof SpecialHandler, ((b: InterpreterBuilder) => void) | undefined> = {
     stale: (b) => {
@@ -167,17 +188,7 @@ function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): Func
       b.setField(Cpu.stepMode, x.or(x.load('i32', 4, b.cpu, Cpu.stepMode), StepMode.once));
       b.leave();
     },
-    head: (b) => {
-      const left = b.let(x.sub(x.load('i64', 8, b.record(), Record.displacement), 1));
-      b.code.store(8, b.record(), left, Record.displacement);
-      b.if(x.eqz(left), () => {
-        giveBack(b);
-        b.setField(Cpu.hotBlock, b.record());
-        b.setField(Cpu.exitRequest, x.i32(ExitReason.translate));
-        b.leave();
-      });
-      b.code.return(x.add(b.record(), recordBytes));
-    },
+    head: emitHead,
     count: undefined,
   };
   const refs: FunctionRef[] = [];

@@ -565,6 +565,10 @@ export const Block = {
   pageNext: 12, // u32
   records: 16, // u32: number of records, head and terminator included
   codeBytes: 20, // u32
+  /** While code is translated: how often it was entered from elsewhere than its own page's direct jumps. */
+  entered: 24, // u32
+  /** Counts changes of its page's code. */
+  changes: 28, // u32
 } as const;
 
 /** Cpu.faultVector of an access to a device from the middle of a block: nothing happened, execute the instruction alone. */

@@ -34,7 +34,8 @@ export interface DecodedBlock {
   /** First record of an instruction. */
   first: number;
   pageOffset: number;
-  /** Offset behind the last instruction, 4096 at most. */
+  /** Bytes from the beginning of the region's first page in linear address space to the block, and behind its last instruction. */
+  place: number;
   end: number;
   instructions: DecodedInstruction[];
   /** Instructions behind the last one that has a row. */
@@ -43,11 +44,12 @@ export interface DecodedBlock {
   fallsThrough: boolean;
 }
 
-/** Reads the block whose first instruction record is at `first`; undefined when a record has no row (undefined instruction, stale). */
+/** Reads the block whose first instruction record is at `first`, `page` pages behind the region's first; undefined when a record has no row (undefined instruction, stale). */
 export function readBlock(
   view: DataView,
   first: number,
   slots: ReadonlyMap<number, HandlerSlot>,
+  page: number,
 ): DecodedBlock | undefined {
   const header = view.getUint32(first + Record.block, true);
   const key = view.getInt32(header + Block.key, true);
@@ -66,7 +68,8 @@ export function readBlock(
     header,
     first,
     pageOffset: view.getUint16(first + Record.pageOffset, true),
-    end: last.pageOffset + last.length,
+    place: page * 4096 + view.getUint16(first + Record.pageOffset, true),
+    end: page * 4096 + last.pageOffset + last.length,
     instructions,
     untranslated: count - instructions.length,
     fallsThrough: complete && last.row.options.end === undefined,

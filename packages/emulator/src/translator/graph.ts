@@ -1,47 +1,83 @@
 /**
- * The control-flow graph of a region: jumps inside of the page, calls of functions there, and the returns of these functions
- * to the places behind their calls. A return is an edge only for the calls that can reach it; translated code compares the
- * address on the stack with these places and leaves the region when it is another.
+ * The control-flow graph of a region: jumps, calls of functions in it, and the returns of these functions to the places behind
+ * their calls. A return is an edge only for the calls that can reach it; translated code compares the address on the stack with
+ * these places and leaves the region when it is another.
  */
-import type { DecodedBlock } from './decoded.ts';
-import { isReturn, jumpOffset, successors } from './region.ts';
-import type { RegionGraph } from './region.ts';
+import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
+import type { Edge } from './structure.ts';
 
+export interface RegionGraph {
+  blocks: readonly DecodedBlock[];
+  edges: readonly Edge[];
+  /** Numbers of the blocks at which the region is entered. */
+  entries: readonly number[];
+}
+
+/** Blocks by their place. */
 type Blocks = ReadonlyMap<number, DecodedBlock>;
 
 /** Places behind calls that one return is compared with; a return that may go to more leaves the region beyond. */
 const maxReturnSites = 6;
 
-/** Offset behind a call whose target lies on the same page. */
-export function returnSite(block: DecodedBlock): number | undefined {
-  const last = block.instructions.at(-1);
-  const isCall = last?.row.mnemonic === 'CALL' && jumpOffset(last) !== undefined;
-  return isCall && block.end < 4096 ? block.end : undefined;
+function jumpsRelative(instruction: DecodedInstruction): boolean {
+  return instruction.row.operands.some((o) => o.place === 'relative');
 }
 
-/** Offsets of the blocks of the function at `entry` that end in RET; calls inside of it are stepped over. */
+/** Place that a block's relative jump reaches; undefined without one, and when it cuts RIP to 16 bits. */
+export function jumpPlace(block: DecodedBlock): number | undefined {
+  const last = block.instructions.at(-1);
+  if (last === undefined || last.size === 2 || !jumpsRelative(last)) return undefined;
+  return block.end + Number(last.immediate);
+}
+
+function endsIn(block: DecodedBlock, mnemonic: string): boolean {
+  const last = block.instructions.at(-1);
+  return last?.row.mnemonic === mnemonic && last.row.options.end === 'branch';
+}
+
+/** Places at which control can go on, but for returns. */
+export function successors(block: DecodedBlock): number[] {
+  const last = block.instructions.at(-1);
+  if (last === undefined) return [];
+  const isConditional =
+    last.row.options.end === 'branch' &&
+    jumpsRelative(last) &&
+    !endsIn(block, 'CALL') &&
+    !endsIn(block, 'JMP');
+  const target = jumpPlace(block);
+  return [
+    ...(block.fallsThrough || isConditional ? [block.end] : []),
+    ...(target === undefined ? [] : [target]),
+  ];
+}
+
+/** Place behind a relative call. */
+export function returnSite(block: DecodedBlock): number | undefined {
+  return endsIn(block, 'CALL') && jumpPlace(block) !== undefined ? block.end : undefined;
+}
+
+/** Places of the blocks of the function at `entry` that end in a near RET; calls inside of it are stepped over. */
 function returnsOf(entry: number, blocks: Blocks): number[] {
   const seen = new Set<number>();
   const open = [entry];
   const returns: number[] = [];
-  for (let offset = open.pop(); offset !== undefined; offset = open.pop()) {
-    const block = blocks.get(offset);
-    if (block === undefined || seen.has(offset)) continue;
-    seen.add(offset);
-    if (isReturn(block)) returns.push(offset);
+  for (let place = open.pop(); place !== undefined; place = open.pop()) {
+    const block = blocks.get(place);
+    if (block === undefined || seen.has(place)) continue;
+    seen.add(place);
+    if (endsIn(block, 'RET')) returns.push(place);
     const site = returnSite(block);
     open.push(...(site === undefined ? successors(block) : [site]));
   }
   return returns;
 }
 
-/** Offset of a block that ends in RET → offsets behind the calls it may return to. */
+/** Place of a block that ends in RET → places behind the calls it may return to. */
 function returnTargets(blocks: Blocks): Map<number, number[]> {
   const targets = new Map<number, number[]>();
   for (const block of blocks.values()) {
     const site = returnSite(block);
-    const last = block.instructions.at(-1);
-    const entry = last === undefined ? undefined : jumpOffset(last);
+    const entry = jumpPlace(block);
     if (site === undefined || entry === undefined || !blocks.has(site)) continue;
     for (const from of returnsOf(entry, blocks)) {
       const sites = targets.get(from) ?? [];
@@ -51,31 +87,28 @@ function returnTargets(blocks: Blocks): Map<number, number[]> {
   return targets;
 }
 
-/** What can be reached from the block at `entry`, in reverse postorder; undefined when there is no such block. */
-export function connect(blocks: Blocks, entry: number): RegionGraph | undefined {
+/** The graph of what can be reached from the blocks at `entries`, which exist. */
+export function connect(blocks: Blocks, entries: readonly number[]): RegionGraph {
   const returns = returnTargets(blocks);
   const targetsOf = (block: DecodedBlock): number[] => [
     ...successors(block),
-    ...(returns.get(block.pageOffset) ?? []),
+    ...(returns.get(block.place) ?? []),
   ];
-  const seen = new Set<number>();
-  const postorder: DecodedBlock[] = [];
-  const visit = (offset: number): void => {
-    const block = blocks.get(offset);
-    if (block === undefined || seen.has(offset)) return;
-    seen.add(offset);
-    for (const next of targetsOf(block)) visit(next);
-    postorder.push(block);
-  };
-  visit(entry);
-  if (postorder.length === 0) return undefined;
-  const ordered = postorder.reverse();
-  const index = new Map(ordered.map((block, i) => [block.pageOffset, i]));
+  const reached = new Map<number, DecodedBlock>();
+  const open = [...entries];
+  for (let place = open.pop(); place !== undefined; place = open.pop()) {
+    const block = blocks.get(place);
+    if (block === undefined || reached.has(place)) continue;
+    reached.set(place, block);
+    open.push(...targetsOf(block));
+  }
+  const ordered = [...reached.values()].sort((a, b) => a.place - b.place);
+  const numbers = new Map(ordered.map((block, i) => [block.place, i]));
   const edges = ordered.flatMap((block, from) =>
-    targetsOf(block).flatMap((offset) => {
-      const to = index.get(offset);
+    targetsOf(block).flatMap((place) => {
+      const to = numbers.get(place);
       return to === undefined ? [] : [{ from, to }];
     }),
   );
-  return { blocks: ordered, edges };
+  return { blocks: ordered, edges, entries: entries.map((place) => numbers.get(place) as number) };
 }

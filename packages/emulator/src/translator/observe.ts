@@ -13,11 +13,11 @@ export interface RegionBlock {
 export interface RegionInfo {
   /** Name of its WebAssembly function; no other region of the translator has it. */
   name: string;
-  /** RIP of the entry. */
+  /** RIP of the first entry. */
   rip: bigint;
   /** Size of the code. */
   mode: 16 | 32 | 64;
-  /** In the order in which they were laid out; the first is the entry. */
+  /** The first entry and the blocks behind it, then those before it. */
   blocks: RegionBlock[];
   /** Bytes of its WebAssembly. */
   wasmBytes: number;
@@ -37,7 +37,7 @@ export function describeRegion(
   const code = view.getInt32(header + Block.key, true) & ModeKey.codeMask;
   const described = blocks.map((block): RegionBlock => ({
     rip: BigInt.asUintN(64, ripPage + BigInt(view.getUint16(block.first + Record.pageOffset, true))),
-    bytes: new Uint8Array(view.buffer, hostPage + block.pageOffset, block.end - block.pageOffset).slice(),
+    bytes: new Uint8Array(view.buffer, hostPage + block.pageOffset, block.end - block.place).slice(),
     instructions: block.instructions.length,
   }));
   return {

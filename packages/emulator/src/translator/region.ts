@@ -1,6 +1,7 @@
 /**
- * A region: hot blocks of one page that jump to, call and return to each other, translated into one WebAssembly function with the signature of
- * an interpreter handler, (vCPU block, record) → next record or 0. It is entered from the head record of its first block.
+ * A region: hot blocks that jump to, call and return to each other, translated into one WebAssembly function with the signature of
+ * an interpreter handler, (vCPU block, record) → next record or 0. It is entered from the head records of its entries, which
+ * hold the number of their block.
  *
  * Always: on leaving, the vCPU block holds the state exactly as the interpreter would have it at that record; the
  * budget (Cpu.remaining) has been paid up to the end of the block in which the region is left.
@@ -12,54 +13,14 @@ import type { I64 } from '../wasm/expr.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
 import { Cpu, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
-import { nestScopes } from './scopes.ts';
-import type { Edge, Scope } from './scopes.ts';
+import { jumpPlace } from './graph.ts';
+import type { RegionGraph } from './graph.ts';
+import { Structure } from './structure.ts';
+import type { Item, Scope } from './structure.ts';
 import { NotTranslatable } from './region-state.ts';
 import type { RegionState } from './region-state.ts';
 import { TranslatorBuilder } from './translator-builder.ts';
 import { StraightLine } from './straight-line.ts';
-
-export interface RegionGraph {
-  /** In reverse postorder; the first is the entry. */
-  blocks: readonly DecodedBlock[];
-  edges: readonly Edge[];
-}
-
-/** Offset in the page that a relative jump reaches, or undefined when it leaves the page or cuts RIP to 16 bits. */
-export function jumpOffset(instruction: DecodedInstruction): number | undefined {
-  if (instruction.size === 2 || !instruction.row.operands.some((o) => o.place === 'relative'))
-    return undefined;
-  const target = instruction.pageOffset + instruction.length + Number(instruction.immediate);
-  return target >= 0 && target < 4096 ? target : undefined;
-}
-
-/** Offsets at which control can go on inside of the page. */
-export function successors(block: DecodedBlock): number[] {
-  const last = block.instructions.at(-1);
-  if (last === undefined) return [];
-  const result: number[] = [];
-  const isCall = last.row.mnemonic === 'CALL';
-  const isJump = last.row.mnemonic === 'JMP';
-  if (
-    (block.fallsThrough ||
-      (last.row.options.end === 'branch' && !isCall && !isJump && jumpsRelative(last))) &&
-    block.end < 4096
-  )
-    result.push(block.end);
-  const target = jumpOffset(last);
-  if (target !== undefined) result.push(target);
-  return result;
-}
-
-/** True when the block ends in a near return, which is translated. */
-export function isReturn(block: DecodedBlock): boolean {
-  const last = block.instructions.at(-1);
-  return last?.row.mnemonic === 'RET' && last.row.options.end === 'branch';
-}
-
-function jumpsRelative(instruction: DecodedInstruction): boolean {
-  return instruction.row.operands.some((o) => o.place === 'relative');
-}
 
 interface RegionOptions {
   code: Code;
@@ -77,15 +38,17 @@ export class RegionEmitter {
   private readonly remaining: Local<'i64'>;
   private readonly exitRip: Local<'i64'>;
   private readonly exitRecord: Local<'i32'>;
-  private readonly exitTaken: Local<'i32'>;
+  private readonly target: Local<'i32'>;
   private readonly scratch: Local<'i32'>;
   private readonly codeChanges: Local<'i32'>;
+  private readonly structure: Structure;
   private readonly open: { scope: Scope; label: Label }[] = [];
   private readonly nodeAt = new Map<number, number>();
   private bailLabel: Label | undefined;
-  private linkLabel: Label | undefined;
-  private indirectLabel: Label | undefined;
-  private node = 0;
+  private leaveLabel: Label | undefined;
+  /** What is being emitted: its place in the layout, and the block when it is one. */
+  private item = 0;
+  private block: DecodedBlock | undefined;
   /** Instructions executed through their interpreter handler. */
   callouts = 0;
 
@@ -115,10 +78,12 @@ export class RegionEmitter {
     };
     this.exitRip = code.local('i64');
     this.exitRecord = code.local('i32');
-    this.exitTaken = code.local('i32');
+    this.target = code.local('i32');
     this.scratch = code.local('i32');
     this.codeChanges = code.local('i32');
-    this.graph.blocks.forEach((block, i) => this.nodeAt.set(block.pageOffset, i));
+    const { blocks, edges, entries } = this.graph;
+    this.structure = new Structure(blocks.length, edges, entries);
+    blocks.forEach((block, i) => this.nodeAt.set(block.place, i));
   }
 
   get used(): RegionState['used'] {
@@ -128,10 +93,9 @@ export class RegionEmitter {
   /** Emits the whole function body. */
   emit(): void {
     const { code } = this;
-    this.linkLabel = code.open('block');
     this.bailLabel = code.open('block');
-    this.indirectLabel = code.open('block');
-    this.emitNodes();
+    this.leaveLabel = code.open('block');
+    this.emitItems();
     code.unreachable();
     code.close();
     code.store(8, this.state.cpu, this.exitRip, Cpu.rip);
@@ -140,10 +104,6 @@ export class RegionEmitter {
     code.close();
     this.flush();
     code.return(this.exitRecord);
-    code.close();
-    code.store(8, this.state.cpu, this.exitRip, Cpu.rip);
-    this.flush();
-    code.return(callExpr('i32', this.functions.linkJump, this.state.cpu, this.exitRecord, this.exitTaken));
     code.unreachable();
     code.prologue(() => {
       this.emitPrologue();
@@ -152,13 +112,14 @@ export class RegionEmitter {
 
   private emitPrologue(): void {
     const { code, state } = this;
+    const head = code.param('i32', 1);
     code.set(state.ripPage, x.load('i64', 8, state.cpu, Cpu.ripPage));
     code.set(state.tlbRead, x.load('i32', 4, state.cpu, Cpu.tlbRead));
     code.set(state.tlbWrite, x.load('i32', 4, state.cpu, Cpu.tlbWrite));
-    // Whoever entered has paid for the first block, which pays again.
     this.reload();
-    const [first] = this.graph.blocks;
-    if (first !== undefined) code.set(this.remaining, x.add(this.remaining, this.paidBy(first)));
+    // Whoever entered has paid for the block, which pays again.
+    code.set(this.remaining, x.add(this.remaining, x.load('i64', 1, head, Record.toEnd)));
+    if (this.graph.entries.length > 1) code.set(this.target, x.load('i32', 4, head, Record.displacement));
   }
 
   private reload(): void {
@@ -191,19 +152,37 @@ export class RegionEmitter {
     code.store(4, state.cpu, state.flagAux, Cpu.flagAux);
   }
 
-  private emitNodes(): void {
-    const scopes = nestScopes(this.graph.edges);
+  private emitItems(): void {
+    const { items, scopes } = this.structure;
     let next = 0;
-    this.graph.blocks.forEach((block, i) => {
+    items.forEach((item, i) => {
       while (this.open.at(-1)?.scope.end === i) this.closeScope();
       for (; scopes[next]?.start === i; next++) {
         const scope = scopes[next] as Scope;
         this.open.push({ scope, label: this.code.open(scope.kind) });
       }
-      this.node = i;
-      this.emitBlock(block);
+      this.item = i;
+      this.emitItem(item);
     });
     while (this.open.length > 0) this.closeScope();
+  }
+
+  private emitItem(item: Item): void {
+    if ('node' in item) {
+      this.emitBlock(this.graph.blocks[item.node] as DecodedBlock);
+      return;
+    }
+    const [first, second] = item.targets as [number, number];
+    if (item.targets.length === 2) {
+      this.code.brIf(this.route(second).label, x.eq(this.target, second));
+      this.code.br(this.route(first).label);
+      return;
+    }
+    const base = Math.min(...item.targets);
+    const labels = Array.from({ length: Math.max(...item.targets) - base + 1 }, (_, i) =>
+      item.targets.includes(base + i) ? this.route(base + i).label : this.route(first).label,
+    );
+    this.code.brTable(x.sub(this.target, base), labels, this.route(first).label);
   }
 
   private closeScope(): void {
@@ -213,6 +192,7 @@ export class RegionEmitter {
 
   private emitBlock(block: DecodedBlock): void {
     const { code } = this;
+    this.block = block;
     this.state.straight.forget();
     code.set(this.remaining, x.sub(this.remaining, this.paidBy(block)));
     code.if(x.ltS(this.remaining, 0), () => {
@@ -223,8 +203,7 @@ export class RegionEmitter {
       if (!this.emitInstruction(instruction)) return;
     }
     const last = block.instructions.at(-1) as DecodedInstruction;
-    if (block.fallsThrough)
-      this.follow(last.record + recordBytes, false, block.end, x.add(this.state.ripPage, block.end));
+    if (block.fallsThrough) this.follow(block.end, x.add(this.state.ripPage, last.pageOffset + last.length));
     else if (last.row.options.end !== 'branch') this.bail(last.record + recordBytes);
   }
 
@@ -235,6 +214,14 @@ export class RegionEmitter {
 
   /** Emits one instruction; false when control does not come behind it. */
   private emitInstruction(instruction: DecodedInstruction): boolean {
+    let goesOn = false;
+    this.code.sharingLocals(() => {
+      goesOn = this.emitWithLocals(instruction);
+    });
+    return goesOn;
+  }
+
+  private emitWithLocals(instruction: DecodedInstruction): boolean {
     const { code } = this;
     const { end } = instruction.row.options;
     const error = code.attempt(() => {
@@ -248,8 +235,8 @@ export class RegionEmitter {
             this.bail(instruction.record);
           },
           relative: (taken, target) => {
-            const offset = taken ? jumpOffset(instruction) : instruction.pageOffset + instruction.length;
-            this.follow(instruction.record, taken, offset, target);
+            const block = this.block as DecodedBlock;
+            this.follow(taken ? jumpPlace(block) : block.end, target);
           },
           indirect: (target) => {
             this.leaveIndirectly(target);
@@ -299,25 +286,26 @@ export class RegionEmitter {
     this.code.br(this.bailLabel as Label);
   }
 
-  /** Leaves for the run loop, which goes on at `rip`. */
+  /** Goes on at `rip` outside of the region. */
   private leaveTo(rip: I64): void {
     this.code.set(this.exitRip, this.cut(rip));
-    this.code.br(this.indirectLabel as Label);
+    this.code.br(this.leaveLabel as Label);
   }
 
   /** A return that goes behind a call of this region stays inside of it; anything else leaves. */
   private leaveIndirectly(target: I64): void {
     const { code } = this;
+    const item = this.structure.items[this.item];
+    const node = item !== undefined && 'node' in item ? item.node : -1;
     code.set(this.exitRip, this.cut(target));
     for (const { from, to } of this.graph.edges) {
-      const scope = from === this.node ? this.scopeFor(to) : undefined;
-      if (scope === undefined) continue;
-      const site = this.cut(x.add(this.state.ripPage, (this.graph.blocks[to] as DecodedBlock).pageOffset));
-      code.if(x.eq(this.exitRip, site), () => {
-        code.br(scope.label);
+      if (from !== node) continue;
+      const { pageOffset } = this.graph.blocks[to] as DecodedBlock;
+      code.if(x.eq(this.exitRip, this.cut(x.add(this.state.ripPage, pageOffset))), () => {
+        this.goTo(to);
       });
     }
-    code.br(this.indirectLabel as Label);
+    code.br(this.leaveLabel as Label);
   }
 
   private cut(rip: I64): I64 {
@@ -325,22 +313,28 @@ export class RegionEmitter {
     return (key & ModeKey.codeMask) === ModeKey.code64 ? rip : x.and(rip, 0xffff_ffffn);
   }
 
-  /** Goes on at an offset of the page: inside of the region where there is a scope for it, else through a link. */
-  private follow(record: number, taken: boolean, offset: number | undefined, rip: I64): void {
-    const target = offset === undefined ? undefined : this.nodeAt.get(offset);
-    const scope = target === undefined ? undefined : this.scopeFor(target);
-    if (scope !== undefined) {
-      this.code.br(scope.label);
-      return;
-    }
-    this.code.set(this.exitRip, this.cut(rip));
-    this.code.set(this.exitRecord, record);
-    this.code.set(this.exitTaken, taken ? 1 : 0);
-    this.code.br(this.linkLabel as Label);
+  /** Goes on at a place of the region, or outside of it at `rip`. */
+  private follow(place: number | undefined, rip: I64): void {
+    const node = place === undefined ? undefined : this.nodeAt.get(place);
+    if (node === undefined) this.leaveTo(rip);
+    else this.goTo(node);
   }
 
-  private scopeFor(target: number): { scope: Scope; label: Label } | undefined {
-    const kind = target <= this.node ? 'loop' : 'block';
-    return this.open.find(({ scope }) => scope.kind === kind && scope.target === target);
+  private goTo(node: number): void {
+    const { label, dispatched } = this.route(node);
+    if (dispatched) this.code.set(this.target, node);
+    this.code.br(label);
+  }
+
+  /** Where the present item branches to reach a node. */
+  private route(node: number): { label: Label; dispatched: boolean } {
+    const { item, dispatched } = this.structure.route(this.item, node);
+    const found = this.open.find(({ scope }) =>
+      item > this.item
+        ? scope.kind === 'block' && scope.end === item
+        : scope.kind === 'loop' && scope.start === item,
+    );
+    if (found === undefined) throw new Error(`no scope leads from item ${this.item} to ${item}`);
+    return { label: found.label, dispatched };
   }
 }

@@ -24,7 +24,7 @@ const cacheable: ReadonlyMap<number, readonly ['i32' | 'i64', number]> = new Map
 export class StraightLine {
   private readonly code: Code;
   private readonly cpu: Local<'i32'>;
-  private readonly locals = new Map<number, Local<'i32' | 'i64'>>();
+  private readonly locals: ReadonlyMap<number, Local<'i32' | 'i64'>>;
   private readonly valid = new Set<number>();
   private readonly passed = new Set<string>();
   private depth = 0;
@@ -32,6 +32,7 @@ export class StraightLine {
   constructor(code: Code, cpu: Local<'i32'>) {
     this.code = code;
     this.cpu = cpu;
+    this.locals = new Map([...cacheable].map(([offset, [type]]) => [offset, code.local(type)]));
   }
 
   /** Control may come from elsewhere, or anything may have changed. */
@@ -54,7 +55,7 @@ export class StraightLine {
     const spec = cacheable.get(offset);
     if (spec === undefined) return undefined;
     if (!this.valid.has(offset) && !this.isUnconditional) return undefined;
-    const local = this.localFor(offset, spec[0]);
+    const local = this.locals.get(offset) as Local<'i32' | 'i64'>;
     if (!this.valid.has(offset)) {
       this.load(offset);
       this.valid.add(offset);
@@ -63,15 +64,9 @@ export class StraightLine {
     return this.code.variable(local);
   }
 
-  private localFor(offset: number, type: 'i32' | 'i64'): Local<'i32' | 'i64'> {
-    const found = this.locals.get(offset) ?? this.code.local(type);
-    this.locals.set(offset, found);
-    return found;
-  }
-
   private load(offset: number): void {
     const [type, bytes] = cacheable.get(offset) ?? ['i32', 4];
-    this.code.set(this.localFor(offset, type), x.load(type, bytes, this.cpu, offset));
+    this.code.set(this.locals.get(offset) as Local<'i32' | 'i64'>, x.load(type, bytes, this.cpu, offset));
   }
 
   /** The field has just been stored. */

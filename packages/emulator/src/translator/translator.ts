@@ -1,24 +1,24 @@
 /**
- * Translates hot blocks: forms a region around a head record, compiles it, and puts it into the function table in place of
- * the head's counting handler. Everything is dropped together when the core drops its decoded code.
+ * Translates hot blocks. What is hot in one page, in one mode, becomes one region with several entries, made again when another entry
+ * of it proves hot; its function stands in the function table in place of the entries' counting handlers. Code
+ * that changes resets these handlers; everything is dropped together when the core drops its decoded code.
  */
 import type { FunctionType } from '../wasm/code.ts';
 import { ModuleWriter } from '../wasm/module.ts';
 import { assignHandlers } from '../cpu/decode-tables.ts';
 import type { HandlerSlot } from '../cpu/decode-tables.ts';
-import { Block, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
+import { Block, Machine, ModeKey, Record, Region, SpecialHandler, recordBytes } from '../cpu/layout.ts';
 import type { Row } from '../cpu/table/row.ts';
-import { readBlock } from './decoded.ts';
-import type { DecodedBlock } from './decoded.ts';
-import { connect, returnSite } from './graph.ts';
+import { Collector, maxInstructions } from './collector.ts';
+import type { RegionGraph } from './graph.ts';
 import { lazyImports } from './imports.ts';
 import { describeRegion, type RegionInfo } from './observe.ts';
-import { RegionEmitter, successors } from './region.ts';
-import type { RegionGraph } from './region.ts';
+import { RegionEmitter } from './region.ts';
 
-/** Bounds of one region. */
-const maxBlocks = 48;
-const maxInstructions = 600;
+/** So many regions are made of one page before its next entries have to be twice as hot, and then twice again. */
+const eagerRegions = 4;
+/** Part of the entries that make a block hot at which it becomes an entry of a region that is made anyway. */
+const warmPart = 16;
 /** Live modules; beyond, all code is dropped and starts cold (docs: ARCHITECTURE, translated code). */
 const maxModules = 4000;
 const maxSlots = 0xfff0;
@@ -27,11 +27,14 @@ const handlerType: FunctionType = { params: ['i32', 'i32'], result: 'i32' };
 
 const defaultCompile = (bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module => new WebAssembly.Module(bytes);
 
+/** What the translator needs of the core. */
+type Core = WebAssembly.Exports & { blockAt(host: number, key: number): number; dropAllCode(): void };
+
 export interface TranslatorOptions {
   memory: WebAssembly.Memory;
   /** The interpreter's function table. */
   handlers: WebAssembly.Table;
-  core: WebAssembly.Exports & { blockAt(host: number, key: number): number; dropAllCode(): void };
+  core: Core;
   rows: readonly Row[];
   /** How a host compiles regions: short compile time counts, hot ones are compiled again by the engine's optimizer. */
   compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
@@ -39,10 +42,28 @@ export interface TranslatorOptions {
   onRegion?: (info: RegionInfo) => void;
 }
 
+/** A live region. */
+interface LiveRegion {
+  /** Of its function. */
+  slot: number;
+  /** First records of its blocks. */
+  blocks: ReadonlySet<number>;
+  instructions: number;
+  /** Head records of its entries. */
+  heads: readonly number[];
+}
+
+/** What has been translated of a page in one mode. */
+interface TranslatedPage {
+  made: number;
+  regions: LiveRegion[];
+}
+
 export class Translator {
   private readonly options: TranslatorOptions;
   private readonly view: DataView;
   private readonly slots = new Map<number, HandlerSlot>();
+  private readonly pages = new Map<number, TranslatedPage>();
   private readonly firstSlot: number;
   private nextSlot: number;
   private generation: number;
@@ -63,16 +84,40 @@ export class Translator {
     return this.view.getUint32(Region.machine + Machine.codeGeneration, true);
   }
 
-  /** Translates the region that starts at a head record; leaves it to the interpreter when nothing can be translated. */
+  /** Translates what a head record begins; leaves it to the interpreter when nothing can be translated, or not yet. */
   translate(head: number): void {
     this.makeRoom();
-    const graph = this.formRegion(head + recordBytes);
-    if (graph === undefined) return;
-    const instance = this.compile(graph);
-    const slot = this.nextSlot++;
-    if (slot >= this.options.handlers.length) this.options.handlers.grow(256);
-    this.options.handlers.set(slot, instance.exports['region']);
-    this.view.setUint16(head + Record.handler, slot, true);
+    const header = this.view.getUint32(head + Record.block, true);
+    const host = this.view.getUint32(header + Block.host, true);
+    const key = this.view.getInt32(header + Block.key, true);
+    if (host === 0 || !isTranslatable(key)) return;
+    const page = this.pageOf(host & ~4095, key);
+    if (this.hasToWait(head, page)) return;
+    const first = head + recordBytes;
+    const others = page.regions.filter((region) => !region.blocks.has(first));
+    const before = page.regions.find((region) => region.blocks.has(first));
+    const collect = (old: readonly LiveRegion[], apart: readonly LiveRegion[]): Collector => {
+      const excluded = new Set(apart.flatMap((region) => [...region.blocks]));
+      const collector = new Collector(this.options.core, this.view, this.slots, excluded);
+      for (const entry of [...old.flatMap((region) => region.heads), head])
+        collector.add(entry + recordBytes);
+      return collector;
+    };
+    const old = before === undefined ? [] : [before];
+    let collector = collect(old, []);
+    // A region that this one runs into becomes a part of it, or stays apart when they would be too large together.
+    const met = others.filter((other) => collector.meets(other.blocks));
+    if (met.length > 0) {
+      let { instructions } = collector;
+      const apart: LiveRegion[] = [];
+      for (const other of met) {
+        const fits = instructions + other.instructions <= maxInstructions;
+        if (fits) instructions += other.instructions;
+        (fits ? old : apart).push(other);
+      }
+      collector = collect(old, apart);
+    }
+    this.replace(page, old, collector);
   }
 
   private makeRoom(): void {
@@ -80,36 +125,60 @@ export class Translator {
     if (this.generation === this.codeGeneration()) return;
     this.generation = this.codeGeneration();
     this.modules = 0;
+    this.pages.clear();
     // The functions go with the modules: nothing names their slots any more.
     for (let slot = this.firstSlot; slot < this.nextSlot; slot++) this.options.handlers.set(slot, null);
     this.nextSlot = this.firstSlot;
   }
 
-  /** Blocks that can be reached from `first` by jumps, calls and returns inside of its page. */
-  private formRegion(first: number): RegionGraph | undefined {
-    const header = this.view.getUint32(first + Record.block, true);
-    const key = this.view.getInt32(header + Block.key, true);
-    const translatableMode =
-      (key & ModeKey.codeMask) === ModeKey.code64 ||
-      ((key & ModeKey.flat) !== 0 && (key & ModeKey.codeMask) === ModeKey.code32);
-    if (!translatableMode || this.view.getUint32(header + Block.host, true) === 0) return undefined;
-    const page = this.view.getUint32(header + Block.host, true) & ~4095;
-    const found = new Map<number, DecodedBlock>();
-    let instructions = 0;
-    const visit = (record: number): void => {
-      const block = readBlock(this.view, record, this.slots);
-      if (block === undefined || found.has(block.pageOffset)) return;
-      found.set(block.pageOffset, block);
-      instructions += block.instructions.length;
-      const site = returnSite(block);
-      for (const offset of site === undefined ? successors(block) : [...successors(block), site]) {
-        if (found.has(offset) || found.size >= maxBlocks || instructions >= maxInstructions) continue;
-        const next = this.options.core.blockAt((page + offset) >>> 0, key);
-        if (next !== 0) visit(next);
-      }
-    };
-    visit(first);
-    return connect(found, this.view.getUint16(first + Record.pageOffset, true));
+  /** The page's record, with those of its regions that can still be entered. */
+  private pageOf(host: number, key: number): TranslatedPage {
+    const id = host + (key >>> 0) * 2 ** 32;
+    const page = this.pages.get(id) ?? { made: 0, regions: [] };
+    this.pages.set(id, page);
+    page.regions = page.regions.filter(({ heads, slot }) =>
+      heads.some((head) => this.view.getUint16(head + Record.handler, true) === slot),
+    );
+    return page;
+  }
+
+  /** Pages that are translated again and again (changing code, ever new entries) have to be hotter each time. */
+  private hasToWait(head: number, page: TranslatedPage): boolean {
+    const stage = Math.min(10, Math.max(0, page.made - eagerRegions));
+    if (this.view.getUint8(head + Record.prefixes) >= stage) return false;
+    this.view.setUint8(head + Record.prefixes, stage);
+    this.count(head, this.threshold << stage);
+    return true;
+  }
+
+  private get threshold(): number {
+    return this.view.getUint32(Region.machine + Machine.hotThreshold, true);
+  }
+
+  /** Makes the head record count so many entries from now on. */
+  private count(head: number, entries: number): void {
+    this.view.setUint16(head + Record.handler, SpecialHandler.head, true);
+    this.view.setBigInt64(head + Record.displacement, BigInt(entries), true);
+  }
+
+  private replace(page: TranslatedPage, old: readonly LiveRegion[], collector: Collector): void {
+    const graph = collector.graph(Math.ceil(this.threshold / warmPart));
+    if (graph === undefined) return;
+    const slot = old[0]?.slot ?? this.nextSlot++;
+    if (slot >= this.options.handlers.length) this.options.handlers.grow(256);
+    this.options.handlers.set(slot, this.compile(graph).exports['region']);
+    for (const head of old.flatMap((region) => region.heads)) this.count(head, this.threshold);
+    const heads = graph.entries.map((node) => {
+      const head = (graph.blocks[node]?.first ?? 0) - recordBytes;
+      this.view.setUint16(head + Record.handler, slot, true);
+      this.view.setBigInt64(head + Record.displacement, BigInt(node), true);
+      return head;
+    });
+    page.made++;
+    page.regions = page.regions.filter((region) => !old.includes(region));
+    const { blocks } = graph;
+    const instructions = blocks.reduce((sum, block) => sum + block.instructions.length, 0);
+    page.regions.push({ slot, heads, instructions, blocks: new Set(blocks.map((block) => block.first)) });
   }
 
   private compile(graph: RegionGraph): WebAssembly.Instance {
@@ -124,9 +193,13 @@ export class Translator {
     const { memory, handlers, core, onRegion, compileRegion = defaultCompile } = this.options;
     const name = this.regionName();
     this.statistics.regions++;
-    onRegion?.(
-      describeRegion(this.view, graph.blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
-    );
+    if (onRegion !== undefined) {
+      const entry = graph.entries[0] ?? 0;
+      const blocks = [...graph.blocks.slice(entry), ...graph.blocks.slice(0, entry)];
+      onRegion(
+        describeRegion(this.view, blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
+      );
+    }
     return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
   }
 
@@ -158,4 +231,9 @@ export class Translator {
   private regionName(): string {
     return `region ${this.statistics.regions}`;
   }
+}
+
+function isTranslatable(key: number): boolean {
+  const code = key & ModeKey.codeMask;
+  return code === ModeKey.code64 || ((key & ModeKey.flat) !== 0 && code === ModeKey.code32);
 }

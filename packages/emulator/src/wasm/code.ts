@@ -71,8 +71,11 @@ export class Code {
     if (this.pools !== undefined) throw new Error('sharingLocals does not nest');
     for (const pool of Object.values(this.sharedLocals)) pool.used = 0;
     this.pools = this.sharedLocals;
-    body();
-    this.pools = undefined;
+    try {
+      body();
+    } finally {
+      this.pools = undefined;
+    }
   }
 
   /** Evaluates `expr` now; the result can be used any number of times. Constants stay constants. */
