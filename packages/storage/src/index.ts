@@ -41,6 +41,7 @@ export type { Refusal } from './checkpoint/find.ts';
 export { LazyRestore, type LazyRestoreOptions, type PageDelivery } from './checkpoint/lazy-restore.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
+export { CheckpointPace, type PaceChange } from './checkpoint/pace.ts';
 export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';
 export { CheckpointReader, openCheckpoint, type OpenOptions, type ReadOptions } from './checkpoint/reader.ts';
 export type { StallEvent } from './checkpoint/retrier.ts';

@@ -84,6 +84,9 @@ export class CheckpointWriter {
   #pending: Pending | undefined;
   #fullNext = false;
   #fenced: StorageError | undefined;
+  /** Bytes of pages of snapshots whose turn has not come. */
+  #queuedBytes = 0;
+  #underWay: MachineSnapshot | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
   private constructor(parts: WriterParts, options: WriterOptions) {
@@ -132,6 +135,14 @@ export class CheckpointWriter {
   }
 
   /**
+   * Bytes of guest pages held for checkpoints that are not durable: for a caller that awaits each `write`, never more than its spaces
+   * have (twice that while a failed checkpoint waits to be joined with the next).
+   */
+  get heldBytes(): number {
+    return this.#queuedBytes + pageBytesOf(this.#underWay ?? this.#carry);
+  }
+
+  /**
    * Writes one checkpoint. Takes the snapshot over: its bytes must not change until the promise settles. Calls are
    * served one after another; a caller that awaits each one stretches its interval when the store is slow.
    * @throws StorageError `FENCED`: stop the VM, another owns it. StoreError: the store failed for too long; the pages are
@@ -139,7 +150,12 @@ export class CheckpointWriter {
    */
   async write(snapshot: MachineSnapshot): Promise<WrittenCheckpoint> {
     checkSnapshot(snapshot);
-    const turn = this.#queue.then(() => this.#write(snapshot));
+    const bytes = pageBytesOf(snapshot);
+    this.#queuedBytes += bytes;
+    const turn = this.#queue.then(() => {
+      this.#queuedBytes -= bytes;
+      return this.#write(snapshot);
+    });
     this.#queue = turn.catch(() => undefined);
     return turn;
   }
@@ -155,6 +171,7 @@ export class CheckpointWriter {
     // Kept until this or a later checkpoint holds it.
     const whole = this.#carry === undefined ? snapshot : mergeSnapshots(this.#carry, snapshot);
     this.#carry = whole;
+    this.#underWay = whole;
     try {
       this.#retrier.begin();
       await this.#settle();
@@ -167,6 +184,8 @@ export class CheckpointWriter {
         this.#carry = undefined;
       }
       throw error;
+    } finally {
+      this.#underWay = undefined;
     }
   }
 
@@ -345,4 +364,8 @@ export class CheckpointWriter {
       throw new StorageError('FENCED', `${pending.key}: another writer of this epoch was first`);
     }
   }
+}
+
+function pageBytesOf(snapshot: MachineSnapshot | undefined): number {
+  return snapshot?.spaces.reduce((sum, { bytes }) => sum + bytes.length, 0) ?? 0;
 }
