@@ -108,6 +108,18 @@ function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
     figures.map((vm) => [{ vm: vm.vmId }, vm.lastPauseMs / 1000]),
   );
   put(
+    'vm_checkpoint_interval_seconds',
+    'gauge',
+    'Interval at which checkpoints become durable; longer than asked for while the store is slow.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.checkpointIntervalMs / 1000]),
+  );
+  put(
+    'vm_checkpoint_held_bytes',
+    'gauge',
+    'Guest pages that wait in memory to become durable.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.heldBytes]),
+  );
+  put(
     'vm_checkpoint_bytes',
     'gauge',
     'Bytes stored by the last checkpoint.',

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import {
+  CheckpointPace,
   CheckpointWriter,
   deleteVm,
   formatId,
@@ -25,6 +26,7 @@ import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
+import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import {
   builtinRuntimes,
   monotonicMs,
@@ -49,16 +51,6 @@ export interface VmHostOptions {
   runtimes?: Record<string, string>;
 }
 
-export interface VmFigures {
-  vmId: string;
-  epoch: number;
-  instructions: bigint;
-  checkpoints: number;
-  lastCheckpointAt: number;
-  lastPauseMs: number;
-  lastStoredBytes: number;
-}
-
 interface RunningVm {
   vm: ProtectedVm;
   epoch: number;
@@ -76,8 +68,9 @@ interface RunningVm {
   paused: boolean;
   over: boolean;
   leaving: boolean;
-  busy: boolean;
-  nextCheckpointAt: number;
+  /** False until its guest is there. */
+  ready: boolean;
+  pace: CheckpointPace;
   figures: VmFigures;
 }
 
@@ -100,7 +93,12 @@ export class VmHost {
   }
 
   get figures(): VmFigures[] {
-    return [...this.#vms.values()].map(({ figures }) => figures);
+    const now = monotonicMs();
+    return [...this.#vms.values()].map(({ figures, pace, writer }) => ({
+      ...figures,
+      checkpointIntervalMs: pace.intervalMs(now),
+      heldBytes: writer.heldBytes,
+    }));
   }
 
   /** Bytes typed at a VM's console. False when it does not run here. */
@@ -211,8 +209,7 @@ export class VmHost {
 
   async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
     const { store, runtimes } = this.#options;
-    const key = `${vm.id}@${String(epoch)}`;
-    const ownership = this.#owned.get(key);
+    const ownership = this.#owned.get(`${vm.id}@${String(epoch)}`);
     const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
@@ -231,9 +228,7 @@ export class VmHost {
     const until = new Float64Array(lease);
     until[0] = this.#until;
     const blobs =
-      snapshot === undefined
-        ? await readBlobs(this.#options.store, description)
-        : new Map<string, Uint8Array>();
+      snapshot === undefined ? await readBlobs(store, description) : new Map<string, Uint8Array>();
     const pages = await servePages(store, description, {
       pool: this.#pool,
       ram: lazy,
@@ -272,8 +267,8 @@ export class VmHost {
       paused,
       over: false,
       leaving: false,
-      busy: true,
-      nextCheckpointAt: 0,
+      ready: false,
+      pace: new CheckpointPace(vm.spec.checkpointMs ?? this.#options.settings.checkpointMs, 0),
       figures: newFigures(vm.id, epoch, snapshot?.instructions ?? 0n),
     };
     this.#vms.set(vm.id, running);
@@ -330,7 +325,7 @@ export class VmHost {
     running.aliveAt = monotonicMs();
     switch (message.type) {
       case 'started':
-        running.busy = false;
+        running.ready = true;
         running.lease[0] = this.#until;
         if (running.lazy !== undefined) void this.#bringRest(running, running.lazy);
         return tell({ type: 'started', vmId: vm.id, epoch });
@@ -428,10 +423,13 @@ export class VmHost {
         );
         continue;
       }
-      if (running.busy || running.leaving || now < running.nextCheckpointAt || !mayRun) continue;
-      running.nextCheckpointAt = now + (running.vm.spec.checkpointMs ?? this.#options.settings.checkpointMs);
-      running.busy = true;
-      void this.#checkpoint(running, false).finally(() => (running.busy = false));
+      if (running.ready && !running.leaving && mayRun && running.pace.isDue(now)) {
+        running.pace.begin(now);
+        void this.#checkpoint(running, false).then((durable) => running.pace.end(monotonicMs(), durable));
+      }
+      const news = running.pace.news(now);
+      if (news !== undefined)
+        this.#options.log({ vm: running.vm.id, node: this.#options.node, ...paceEntry(news) });
     }
   }
 
@@ -542,18 +540,6 @@ export class VmHost {
       tell({ type: 'tombstoned', vmId, done: false });
     }
   }
-}
-
-function newFigures(vmId: string, epoch: number, instructions: bigint): VmFigures {
-  return {
-    vmId,
-    epoch,
-    instructions,
-    checkpoints: 0,
-    lastCheckpointAt: 0,
-    lastPauseMs: 0,
-    lastStoredBytes: 0,
-  };
 }
 
 export function messageOf(error: unknown): string {

@@ -1,0 +1,44 @@
+// What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log.
+import type { PaceChange } from '@revenant/storage';
+import type { LogEntry } from '../core/types.ts';
+
+export interface VmFigures {
+  vmId: string;
+  epoch: number;
+  instructions: bigint;
+  checkpoints: number;
+  lastCheckpointAt: number;
+  lastPauseMs: number;
+  lastStoredBytes: number;
+  /** At which checkpoints become durable now. Longer than wanted while the store is slow. */
+  checkpointIntervalMs: number;
+  /** Bytes of guest pages that wait to become durable. */
+  heldBytes: number;
+}
+
+export function newFigures(vmId: string, epoch: number, instructions: bigint): VmFigures {
+  return {
+    vmId,
+    epoch,
+    instructions,
+    checkpoints: 0,
+    lastCheckpointAt: 0,
+    lastPauseMs: 0,
+    lastStoredBytes: 0,
+    checkpointIntervalMs: 0,
+    heldBytes: 0,
+  };
+}
+
+/** For the log: the store is too slow for the interval asked for, or fast enough again. */
+export function paceEntry({ kind, intervalMs, wantedMs }: PaceChange): LogEntry {
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  const tookMs = Math.round(intervalMs);
+  if (kind === 'on-time')
+    return { event: 'checkpoints-on-time', reason: `one every ${seconds(wantedMs)} again`, tookMs };
+  return {
+    event: 'checkpoints-stretched',
+    reason: `the store is slow: one every ${seconds(intervalMs)} instead of every ${seconds(wantedMs)}`,
+    tookMs,
+  };
+}
