@@ -1,7 +1,7 @@
 /** The guest's thread of `bench checkpoint`: boots Linux, runs loads, takes snapshots on time; or goes on from a checkpoint. */
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
-import { restoreMachine, type Machine, type MachineSnapshot } from '@revenant/emulator';
+import { PageBuffers, restoreMachine, type Machine, type MachineSnapshot } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { PageClient, type PageChannelEnds } from '@revenant/storage';
 import { findImage } from '../../packages/cli/src/images/image.ts';
@@ -13,7 +13,7 @@ export type ToGuest =
   | { type: 'boot'; image: string; memoryBytes: number }
   | { type: 'command'; line: string }
   | { type: 'phase'; intervalMs: number | undefined; durationMs: number }
-  | { type: 'written' }
+  | { type: 'written'; buffers: SharedArrayBuffer[] }
   | { type: 'restore'; snapshot: MachineSnapshot; absent: Uint32Array; pages: PageChannelEnds }
   | { type: 'deliver'; indexes: Uint32Array; bytes: Uint8Array };
 
@@ -43,18 +43,19 @@ const tell = (message: FromGuest, transfer: ArrayBuffer[] = []): void => {
   port.postMessage(message, transfer);
 };
 let shell: Shell | undefined;
+const buffers = new PageBuffers();
 let machine: Machine | undefined;
 let writing = false;
 
 function takeSnapshot(from: Machine, phase: Phase): void {
   const before = performance.now();
-  const snapshot = from.snapshot();
+  const snapshot = from.snapshot({ buffers });
   phase.pausesMs.push(performance.now() - before);
   phase.pages.push(snapshot.spaces.reduce((sum, { indexes }) => sum + indexes.length, 0));
   writing = true;
   tell(
     { type: 'snapshot', snapshot },
-    snapshot.spaces.map(({ bytes }) => bytes.buffer as ArrayBuffer),
+    snapshot.spaces.map(({ bytes }) => bytes.buffer).filter((buffer) => buffer instanceof ArrayBuffer),
   );
 }
 
@@ -103,6 +104,7 @@ async function serve(message: ToGuest): Promise<void> {
     case 'phase':
       return tell({ type: 'phase', phase: await runPhase(message.intervalMs, message.durationMs) });
     case 'written':
+      for (const buffer of message.buffers) buffers.giveBack(buffer);
       writing = false;
       return;
     case 'restore': {

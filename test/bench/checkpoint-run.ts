@@ -19,7 +19,7 @@ export interface Cost {
   /** Of all writes: pages' bytes, and how long they took. */
   rawBytes: number;
   writeMs: number;
-  /** Instructions a ms of the thread's processor time, and of the wall clock, as part of those without checkpoints just before. */
+  /** Instructions a ms of the thread's processor time, and of the wall clock, as part of those without checkpoints just before and after. */
   threadSpeeds: number[];
   wallSpeeds: number[];
 }
@@ -120,7 +120,10 @@ export class GuestThread {
       this.#cost.rawBytes += written.counts.rawBytes;
       this.#cost.writeMs += performance.now() - began;
     }
-    this.#worker.postMessage({ type: 'written' } satisfies ToGuest);
+    const buffers = snapshot.spaces
+      .map(({ bytes }) => bytes.buffer)
+      .filter((buffer) => buffer instanceof SharedArrayBuffer);
+    this.#worker.postMessage({ type: 'written', buffers } satisfies ToGuest);
     return written;
   }
 
@@ -133,7 +136,8 @@ export class GuestThread {
     return { memoryMiB: this.#memoryMiB, load, intervalMs, pausesMs: [], pages: [], bytes: [], rawBytes: 0, writeMs: 0, threadSpeeds: [], wallSpeeds: [] }; // prettier-ignore
   }
 
-  async measure(cost: Cost, alone: Phase, durationMs: number): Promise<void> {
+  /** Takes checkpoints for a while; what they cost goes into `cost`, but for the speeds. */
+  async measure(cost: Cost, durationMs: number): Promise<Phase> {
     // What changed while no checkpoints were taken belongs to none.
     await this.phase(1, 50);
     this.#cost = cost;
@@ -141,9 +145,7 @@ export class GuestThread {
     this.#cost = undefined;
     cost.pausesMs.push(...phase.pausesMs);
     cost.pages.push(...phase.pages);
-    const { instructions, elapsedMs, threadMs } = phase;
-    cost.threadSpeeds.push(instructions / threadMs / (alone.instructions / alone.threadMs));
-    cost.wallSpeeds.push(instructions / elapsedMs / (alone.instructions / alone.elapsedMs));
+    return phase;
   }
 
   line({ memoryMiB, load, intervalMs, pausesMs, pages }: Cost): string {
@@ -198,4 +200,14 @@ export class GuestThread {
     await this.#pool.close();
     await this.#store.close();
   }
+}
+
+/** How fast the guest was in a phase with checkpoints, beside the phases without around it. */
+export function addSpeeds(cost: Cost, phase: Phase, alone: readonly Phase[]): void {
+  const total = (of: (each: Phase) => number): number => alone.reduce((sum, each) => sum + of(each), 0);
+  const instructions = total((each) => each.instructions);
+  const perThreadMs = instructions / total((each) => each.threadMs);
+  const perMs = instructions / total((each) => each.elapsedMs);
+  cost.threadSpeeds.push(phase.instructions / phase.threadMs / perThreadMs);
+  cost.wallSpeeds.push(phase.instructions / phase.elapsedMs / perMs);
 }

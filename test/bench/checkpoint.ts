@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildModules } from '@revenant/emulator/host-node';
 import { fetchImage } from '../../packages/cli/src/images/image.ts';
-import { GuestThread, type Cost, type Restore } from './checkpoint-run.ts';
+import type { Phase } from './checkpoint-guest.ts';
+import { addSpeeds, GuestThread, type Cost, type Restore } from './checkpoint-run.ts';
 import { reportTables } from './checkpoint-report.ts';
 import { outputFolder } from './guests.ts';
 import { UsageError } from './usage-error.ts';
@@ -17,7 +18,7 @@ export const usage = `usage: npm run bench -- checkpoint [OPTIONS]
   --memory LIST   MiB of the guests (default 256,2048)
   --loads LIST    idle, compile, memory; default all
   --intervals LIST  ms between checkpoints (default 1000,100)
-  --rounds N      of each: without, and with each interval, in turn (default 3)
+  --rounds N      of each: without, with each interval, and without again, in turn (default 3)
   --seconds N     length of one of these (default 5)
   --quick         --rounds 1 --seconds 2 --memory 256
   --out FOLDER    where checkpoint.json goes (default build/bench)
@@ -110,9 +111,14 @@ async function measureMemory(options: Options, memoryMiB: number, report: Checkp
         );
       await guest.phase(undefined, warmUpMs);
       const costs = options.intervalsMs.map((intervalMs) => guest.newCost(load, intervalMs));
+      let before = await guest.phase(undefined, options.phaseMs);
       for (let round = 0; round < options.rounds; round++) {
-        const alone = await guest.phase(undefined, options.phaseMs);
-        for (const cost of costs) await guest.measure(cost, alone, options.phaseMs);
+        const phases: [Cost, Phase][] = [];
+        for (const cost of costs) phases.push([cost, await guest.measure(cost, options.phaseMs)]);
+        // What changes from phase to phase by itself changes the mean of the two around them likewise.
+        const after = await guest.phase(undefined, options.phaseMs);
+        for (const [cost, phase] of phases) addSpeeds(cost, phase, [before, after]);
+        before = after;
       }
       report.costs.push(...costs);
       for (const cost of costs) process.stderr.write(`${guest.line(cost)}\n`);

@@ -25,6 +25,7 @@ export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';
 export { generationPort, type MachineBackends } from './machine/pc.ts';
 export type { LoggedInput, MachineInput } from './machine/inputs.ts';
+export { PageBuffers } from './machine/page-buffers.ts';
 export type { DescribedSnapshot, MachineSnapshot, SpaceSnapshot } from './machine/snapshot.ts';
 export { gprNames } from './cpu/registers.ts';
 export type { CpuState, SegmentState } from './machine/cpu-state.ts';

@@ -3,6 +3,7 @@ import {
   createMachine,
   type AbsentPages,
   keyCodes,
+  PageBuffers,
   pcMemoryMap,
   planBootSector,
   planKernel,
@@ -34,6 +35,7 @@ class MachineGuest implements Guest {
   readonly #machine: Machine;
   readonly #console: number[];
   readonly #pace = new WallPace();
+  readonly #buffers = new PageBuffers();
 
   constructor(machine: Machine, console: number[]) {
     this.#machine = machine;
@@ -78,7 +80,11 @@ class MachineGuest implements Guest {
   }
 
   snapshot(): MachineSnapshot {
-    return this.#machine.snapshot();
+    return this.#machine.snapshot({ buffers: this.#buffers });
+  }
+
+  giveBack(buffers: readonly SharedArrayBuffer[]): void {
+    for (const buffer of buffers) this.#buffers.giveBack(buffer);
   }
 
   deliver(indexes: Uint32Array, bytes: Uint8Array): void {

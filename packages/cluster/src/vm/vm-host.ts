@@ -455,6 +455,9 @@ export class VmHost {
       running.figures.lastCheckpointAt = monotonicMs();
       running.figures.lastPauseMs = pauseMs;
       running.figures.lastStoredBytes = written.counts.packBytes;
+      const shared = snapshot.spaces.map(({ bytes }) => bytes.buffer);
+      const buffers = shared.filter((buffer) => buffer instanceof SharedArrayBuffer);
+      if (buffers.length > 0 && !running.over) this.#post(running, { type: 'give-back', buffers });
       return true;
     } catch (error) {
       if (isStorageError(error, 'FENCED')) this.#ended(running, 'fenced', messageOf(error));

@@ -19,6 +19,8 @@ export interface Guest {
   boot?(description: unknown, blobs: Blobs): void;
   /** All that it is, with the pages changed since the last snapshot (all of them the first time). */
   snapshot(): MachineSnapshot;
+  /** Shared memory of a snapshot's pages that nobody needs any more. */
+  giveBack?(buffers: readonly SharedArrayBuffer[]): void;
   /** Pages of RAM that had been left out; those that it has already stay as they are. */
   deliver?(indexes: Uint32Array, bytes: Uint8Array): void;
   /** Bytes for its console. */
@@ -64,6 +66,8 @@ export interface WorkerStart {
 export type ToWorker =
   | { type: 'pause'; paused: boolean }
   | { type: 'snapshot'; id: number; suspend: boolean }
+  /** Memory of a snapshot's pages, which are durable now. */
+  | { type: 'give-back'; buffers: SharedArrayBuffer[] }
   | { type: 'input'; bytes: Uint8Array }
   | { type: 'deliver'; indexes: Uint32Array; bytes: Uint8Array }
   | { type: 'press'; id: number; codes: string[] }

@@ -43,6 +43,9 @@ function serve(guest: Guest, message: ToWorker): void {
       guest.boot?.(message.description, message.blobs);
       resetting = false;
       return;
+    case 'give-back':
+      guest.giveBack?.(message.buffers);
+      return;
     case 'deliver':
       guest.deliver?.(message.indexes, message.bytes);
       tell({ type: 'delivered' });
@@ -52,8 +55,10 @@ function serve(guest: Guest, message: ToWorker): void {
       const before = monotonicMs();
       const snapshot = guest.snapshot();
       const pauseMs = monotonicMs() - before;
-      const buffers = new Set(snapshot.spaces.map(({ bytes }) => bytes.buffer as ArrayBuffer));
-      tell({ type: 'snapshot', id: message.id, snapshot, pauseMs }, [...buffers]);
+      const buffers = new Set(snapshot.spaces.map(({ bytes }) => bytes.buffer));
+      const own = [...buffers].filter((buffer) => buffer instanceof ArrayBuffer);
+      tell({ type: 'snapshot', id: message.id, snapshot, pauseMs }, own);
+      return;
     }
   }
 }

@@ -7,6 +7,7 @@ import { createMachine, restoreMachine } from './create.ts';
 import type { MachineDescription } from './description.ts';
 import type { LoggedInput } from './inputs.ts';
 import type { Machine, MachineParts } from './machine.ts';
+import { PageBuffers } from './page-buffers.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
 /**
@@ -204,6 +205,26 @@ describe('determinism', () => {
 });
 
 describe('snapshots', () => {
+  test('changed pages come in a caller’s buffers as they do without, whatever was in these before', async () => {
+    const [machine, twin] = [await started(), await started()];
+    const buffers = new PageBuffers();
+    buffers.giveBack(new SharedArrayBuffer(1 << 20));
+    for (const each of [machine, twin]) each.snapshot();
+    for (let n = 1; n <= 3; n++) {
+      for (const each of [machine, twin]) {
+        each.run({ untilNs: BigInt(n) * 5_500_000n });
+        // Neighbours, and one far from them.
+        for (const page of [9, 10, 11, 40 + n]) each.memory.writePhysical(page << 12, Uint8Array.of(n, page));
+      }
+      const snapshot = machine.snapshot({ buffers });
+      assert.deepEqual(copyOf(snapshot), copyOf(twin.snapshot()));
+      const ram = snapshot.spaces.find(({ name }) => name === 'ram');
+      assert.ok(ram && [9, 10, 11, 40 + n].every((page) => ram.indexes.includes(page)));
+      new Uint8Array(ram.bytes.buffer).fill(0xa5);
+      for (const { bytes } of snapshot.spaces) buffers.giveBack(bytes.buffer);
+    }
+  });
+
   test('after the first, only changed pages are listed', async () => {
     const machine = await started();
     machine.run({ instructions: 10_000 });

@@ -26,6 +26,7 @@ import { checkInput, type LoggedInput, type MachineInput } from './inputs.ts';
 import type { AbsentPages } from './absent-pages.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
+import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type MachineBackends } from './pc.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
@@ -567,12 +568,16 @@ export class Machine {
     return this.#state.hash((this.#backends.hash ?? sha256)());
   }
 
-  /** The state now; pages since the last snapshot (all of them the first time, or with `full`). Only between runs. */
-  snapshot(options: { full?: boolean } = {}): DescribedSnapshot {
+  /**
+   * The state now; pages since the last snapshot (all of them the first time, or with `full`). Only between runs.
+   * @param options.buffers where the changed pages of memory go; give their buffers back to it when they are done with
+   */
+  snapshot(options: { full?: boolean; buffers?: PageBuffers } = {}): DescribedSnapshot {
+    const { buffers } = options;
     const full = options.full === true || !this.#hasBase;
     this.#clock.fireDue();
     const spaces = [
-      ...this.#map.spaces.map((space) => saveSpace(this.#map, space, full)),
+      ...this.#map.spaces.map((space) => saveSpace(this.#map, space, { full, buffers })),
       ...this.disks.map((disk) => disk.save(full)),
     ];
     this.input({ kind: 'flush' });

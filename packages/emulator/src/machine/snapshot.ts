@@ -3,6 +3,7 @@ import { pageBytes } from '../cpu/layout.ts';
 import { MachineError } from './errors.ts';
 import type { MachineDescription } from './description.ts';
 import type { BackingSpace, MemoryMap } from './memory-map.ts';
+import type { PageBuffers } from './page-buffers.ts';
 
 export interface SpaceSnapshot {
   name: string;
@@ -34,18 +35,30 @@ export interface DescribedSnapshot extends MachineSnapshot {
 
 const wordsPerPage = pageBytes / 4;
 
-/** Copies a space's dirty pages, or (full) all that are not zero. */
-export function saveSpace(memory: MemoryMap, space: BackingSpace, full: boolean): SpaceSnapshot {
+/** Copies a space's dirty pages, into `buffers` if given, or (full) all that are not zero, into memory of their own. */
+export function saveSpace(
+  memory: MemoryMap,
+  space: BackingSpace,
+  { full, buffers }: { full: boolean; buffers?: PageBuffers | undefined },
+): SpaceSnapshot {
   const pageCount = space.bytes / pageBytes;
   const firstPage = (space.address - memory.backingBase) / pageBytes;
   if (full) memory.absent.pageInAll();
-  const wanted = full ? nonZeroPages(memory, space) : dirtyPages(memory, firstPage, pageCount);
-  const bytes = new Uint8Array(wanted.length * pageBytes);
-  wanted.forEach((page, n) => {
-    const at = space.address + page * pageBytes;
-    bytes.set(memory.bytes.subarray(at, at + pageBytes), n * pageBytes);
-  });
-  return { name: space.name, pageSize: pageBytes, pageCount, full, indexes: Uint32Array.from(wanted), bytes };
+  const indexes = full
+    ? Uint32Array.from(nonZeroPages(memory, space))
+    : dirtyPages(memory, firstPage, pageCount);
+  const size = indexes.length * pageBytes;
+  const bytes = full || buffers === undefined ? new Uint8Array(size) : buffers.take(size);
+  // Neighbours together: the guest stands still, and each view is garbage.
+  for (let from = 0; from < indexes.length;) {
+    const first = indexes[from] ?? 0;
+    let count = 1;
+    while (indexes[from + count] === first + count) count++;
+    const at = space.address + first * pageBytes;
+    bytes.set(memory.bytes.subarray(at, at + count * pageBytes), from * pageBytes);
+    from += count;
+  }
+  return { name: space.name, pageSize: pageBytes, pageCount, full, indexes, bytes };
 }
 
 function nonZeroPages(memory: MemoryMap, space: BackingSpace): number[] {
@@ -56,16 +69,21 @@ function nonZeroPages(memory: MemoryMap, space: BackingSpace): number[] {
 }
 
 /** Numbers, from `first` on, of the dirty pages. Goes by words, as a large machine has few dirty pages among many. */
-function dirtyPages(memory: MemoryMap, first: number, count: number): number[] {
+function dirtyPages(memory: MemoryMap, first: number, count: number): Uint32Array {
   const words = new Uint32Array(memory.memory.buffer, memory.dirtyBitmapAddress);
-  const pages: number[] = [];
-  for (let word = first >> 5; word << 5 < first + count; word++) {
+  const end = first + count;
+  let bound = 0;
+  for (let word = first >> 5; word << 5 < end; word++)
+    for (let bits = words[word] ?? 0; bits !== 0; bits &= bits - 1) bound++;
+  const pages = new Uint32Array(bound);
+  let found = 0;
+  for (let word = first >> 5; found < bound && word << 5 < end; word++) {
     for (let bits = words[word] ?? 0; bits !== 0; bits &= bits - 1) {
       const page = (word << 5) + 31 - Math.clz32(bits & -bits);
-      if (page >= first && page < first + count) pages.push(page - first);
+      if (page >= first && page < end) pages[found++] = page - first;
     }
   }
-  return pages;
+  return pages.subarray(0, found);
 }
 
 export function isZeroPage(memory: MemoryMap, address: number): boolean {
