@@ -122,13 +122,17 @@ export async function readCheckpointFile(path: string): Promise<MachineSnapshot>
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    return await decode(path, (length) => readExactly(file, length), size);
+    return await decodeBlocks(
+      { name: path, read: (length) => readExactly(file, length), size },
+      new Decoder(),
+    );
   } finally {
     await file.close();
   }
 }
 
-async function readExactly(file: FileHandle, length: number): Promise<Buffer> {
+/** Up to `length` bytes from where the file stands; fewer at its end. */
+export async function readExactly(file: FileHandle, length: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
   while (at < length) {
@@ -148,12 +152,30 @@ export async function decodeCheckpointFile(bytes: Uint8Array, name = 'checkpoint
     at += piece.length;
     return Promise.resolve(piece);
   };
-  return decode(name, read, bytes.length);
+  return decodeBlocks({ name, read, size: bytes.length }, new Decoder());
 }
 
-type Read = (length: number) => Promise<Buffer>;
+/** A file's bytes, one after the other. */
+export interface FileBytes {
+  /** For messages. */
+  name: string;
+  read: (length: number) => Promise<Buffer>;
+  size: number;
+}
 
-async function decode(name: string, read: Read, sizeBytes: number): Promise<MachineSnapshot> {
+/** Takes the blocks between header and checksum. What it throws means damage. */
+export interface BlockTaker {
+  /** @param at where the body is in the file */
+  take(tag: string, body: Buffer, at: number): void;
+  /** Called once the checksum has been found right. */
+  result(): MachineSnapshot;
+}
+
+/** Reads a file to its end, and checks it. */
+export async function decodeBlocks(
+  { name, read, size }: FileBytes,
+  taker: BlockTaker,
+): Promise<MachineSnapshot> {
   const damaged = (why: string, cause?: unknown): StorageError =>
     new StorageError('CHECKPOINT_FILE_DAMAGED', `${name}: damaged checkpoint: ${why}`, {
       cause,
@@ -163,8 +185,7 @@ async function decode(name: string, read: Read, sizeBytes: number): Promise<Mach
   const header = await read(HEADER_BYTES);
   checkHeader(name, header, damaged);
   hash.update(header);
-  let left = sizeBytes - header.length;
-  const decoder = new Decoder();
+  let left = size - header.length;
   for (;;) {
     const head = await read(BLOCK_HEADER_BYTES);
     if (head.length < BLOCK_HEADER_BYTES) throw damaged('it ends early');
@@ -177,11 +198,11 @@ async function decode(name: string, read: Read, sizeBytes: number): Promise<Mach
     if (body.length < length) throw damaged('it ends early');
     if (tag === 'DONE') {
       if (left !== 0) throw damaged('bytes follow its end');
-      return finish(decoder, hash, body, damaged);
+      return finish(taker, hash, body, damaged);
     }
     hash.update(body);
     try {
-      decoder.take(tag, body);
+      taker.take(tag, body, size - left - length);
     } catch (cause) {
       throw damaged(cause instanceof Error ? cause.message : 'a block does not decode', cause);
     }
@@ -204,10 +225,10 @@ function checkHeader(name: string, header: Buffer, damaged: Damaged): void {
   if (version === 0 || header.readUInt32LE(12) !== 0) throw damaged('its header is inconsistent');
 }
 
-function finish(decoder: Decoder, hash: Hash, body: Buffer, damaged: Damaged): MachineSnapshot {
+function finish(taker: BlockTaker, hash: Hash, body: Buffer, damaged: Damaged): MachineSnapshot {
   if (!hash.digest().equals(body)) throw damaged('its checksum does not match');
   try {
-    const snapshot = decoder.result();
+    const snapshot = taker.result();
     checkSnapshot(snapshot);
     return snapshot;
   } catch (cause) {
@@ -216,18 +237,18 @@ function finish(decoder: Decoder, hash: Hash, body: Buffer, damaged: Damaged): M
 }
 
 /** A space as the file names it. */
-interface FileSpace extends SpaceShape {
+export interface FileSpace extends SpaceShape {
   onBase?: boolean;
 }
 
-interface SpacePieces extends FileSpace {
+export interface SpacePieces extends FileSpace {
   pages: number;
   indexes: Uint32Array[];
   bytes: Uint8Array[];
 }
 
 /** Collects the blocks of one file. */
-class Decoder {
+class Decoder implements BlockTaker {
   #state: Omit<MachineSnapshot, 'spaces'> | undefined;
   #spaces: SpacePieces[] = [];
 
@@ -239,25 +260,17 @@ class Decoder {
 
   #takeState(body: Buffer): void {
     if (this.#state !== undefined) throw new Error('two STAT blocks');
-    const length = body.length >= 4 ? body.readUInt32LE(0) : 0;
-    if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
-    const { state, spaces } = parseState(decodeState(decompressBlock(body, length)));
+    const { state, spaces } = decodeStateBody(body);
     this.#state = state;
     this.#spaces = spaces.map((shape) => ({ ...shape, pages: 0, indexes: [], bytes: [] }));
   }
 
   #takePages(body: Buffer): void {
-    const space = body.length >= 8 ? this.#spaces[body.readUInt32LE(0)] : undefined;
-    if (space === undefined) throw new Error('a page block of an unknown space');
-    const count = body.readUInt32LE(4);
-    const pagesAt = 8 + count * 4;
-    if (count * space.pageSize > MAX_BLOCK_BYTES || pagesAt > body.length)
-      throw new Error('a page block has an impossible size');
-    const indexes = new Uint32Array(count);
-    for (let i = 0; i < count; i++) indexes[i] = body.readUInt32LE(8 + i * 4);
-    space.bytes.push(decompressBlock(body.subarray(pagesAt), count * space.pageSize));
+    const { ordinal, indexes, pages } = pageBlock(body, this.#spaces);
+    const space = this.#spaces[ordinal]!;
+    space.bytes.push(decompressBlock(pages, indexes.length * space.pageSize));
     space.indexes.push(indexes);
-    space.pages += count;
+    space.pages += indexes.length;
   }
 
   result(): MachineSnapshot {
@@ -266,7 +279,34 @@ class Decoder {
   }
 }
 
-function joinPieces(space: SpacePieces): SpaceSnapshot {
+/** What the body of a STAT block holds. Throws for one that no writer makes. */
+export function decodeStateBody(body: Buffer): {
+  state: Omit<MachineSnapshot, 'spaces'>;
+  spaces: FileSpace[];
+} {
+  const length = body.length >= 4 ? body.readUInt32LE(0) : 0;
+  if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
+  return parseState(decodeState(decompressBlock(body, length)));
+}
+
+/** The body of a PAGE block: which pages of which space, and their compressed contents. Throws for one that no writer makes. */
+export function pageBlock(
+  body: Buffer,
+  spaces: readonly SpaceShape[],
+): { ordinal: number; indexes: Uint32Array; pages: Buffer } {
+  const ordinal = body.length >= 8 ? body.readUInt32LE(0) : -1;
+  const space = spaces[ordinal];
+  if (space === undefined) throw new Error('a page block of an unknown space');
+  const count = body.readUInt32LE(4);
+  const pagesAt = 8 + count * 4;
+  if (count * space.pageSize > MAX_BLOCK_BYTES || pagesAt > body.length)
+    throw new Error('a page block has an impossible size');
+  const indexes = new Uint32Array(count);
+  for (let i = 0; i < count; i++) indexes[i] = body.readUInt32LE(8 + i * 4);
+  return { ordinal, indexes, pages: body.subarray(pagesAt) };
+}
+
+export function joinPieces(space: SpacePieces): SpaceSnapshot {
   const { name, pageSize, pageCount, onBase } = space;
   const indexes = new Uint32Array(space.pages);
   const bytes = new Uint8Array(space.pages * pageSize);

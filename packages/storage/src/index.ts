@@ -7,6 +7,7 @@ export {
   readCheckpointFile,
   writeCheckpointFile,
 } from './checkpoint-file.ts';
+export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
 export * from './errors.ts';
 export * from './host.ts';
