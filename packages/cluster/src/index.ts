@@ -16,5 +16,6 @@ export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { readEvents, type ClusterEvent } from './node/event-log.ts';
 export { nodeOptions, runNode } from './node/main.ts';
 export * from './vm/vm-runtime.ts';
-export type { DiskSpec } from './vm/disks.ts';
+export { servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';
+export { LazyRam } from './vm/lazy-ram.ts';
 export type { BootDescription } from './vm/machine-guest.ts';

@@ -7,7 +7,7 @@ export const command: Command = {
   summary: 'run one guest here, with the terminal as its console',
   help: `Usage: revenant run IMAGE [OPTIONS]
        revenant run --kernel FILE [--initrd FILE] [--append TEXT] [OPTIONS]
-       revenant run --boot-sector FILE | --rom FILE | --restore FILE [OPTIONS]
+       revenant run --boot-sector FILE | --rom FILE | --restore CHECKPOINT [--store URL] [OPTIONS]
 
 What to run:
   IMAGE                    an image by name (revenant images lists them); it is made first if it is not in the cache
@@ -16,7 +16,10 @@ What to run:
   --append TEXT            its command line (added to the image's own)
   --boot-sector FILE       a raw boot sector, started at 0000:7C00
   --rom FILE               firmware that ends at 4 GiB
-  --restore FILE           go on from a checkpoint file
+  --restore CHECKPOINT     go on from a checkpoint: a file, or VM, VM@SEQUENCE or VM@EPOCH-SEQUENCE of a store. The guest runs at once;
+                           its memory comes as it is touched, and in the background, so the checkpoint must stay until that is done.
+                           The cluster's VM is left as it is: this is a copy of it
+  --store URL              where --restore VM is (or REVENANT_STORE), for example file:/srv/revenant
 
 The machine:
   --memory SIZE            for example 256M (default 128M)
@@ -39,6 +42,7 @@ Examples:
   revenant run linux-cloud
   revenant run linux-amd64 --memory 256M --save linux.checkpoint
   revenant run --restore linux.checkpoint
+  revenant run --restore vm1@12 --store file:/srv/revenant
   revenant run linux-cloud --disk root.img --disk-size 64M
   revenant run --kernel kernel.elf --debug-exit 0xf4 --debug-console 0xe9=out.txt --serial none`,
   async run(words) {

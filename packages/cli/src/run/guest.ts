@@ -1,17 +1,18 @@
 /** From the options of `revenant run` to a machine that is ready to go. */
 import { readFile } from 'node:fs/promises';
 import {
-  BootError, createMachine, describeMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
+  BootError, createMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
   type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { readCheckpointFile, StorageError } from '@revenant/storage';
+import { asCliError } from '../checkpoint/target.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
 import { recipeNames } from '../images/recipe.ts';
-import { openDisks, reopenDisks, type OpenDisks } from './disks.ts';
+import { openDisks, type OpenDisks } from './disks.ts';
 import type { RunOptions } from './options.ts';
+import { openRestore, type Restoring } from './restore.ts';
 
 interface Source {
   kernel?: Uint8Array;
@@ -107,6 +108,8 @@ export interface ReadyGuest {
   machine: Machine;
   /** Absent after --restore. */
   plan?: BootPlan;
+  /** After --restore: brings the pages of memory that come later. */
+  restoring?: Restoring;
 }
 
 async function prepare(
@@ -115,26 +118,34 @@ async function prepare(
   say: (line: string) => void,
   engine: EngineFactory,
 ): Promise<ReadyGuest> {
-  const withDisks = (disks: OpenDisks): MachineBackends & { hash: typeof nodeHash } => ({
+  const withDisks = (disks: OpenDisks['backings']): MachineBackends & { hash: typeof nodeHash } => ({
     ...backends,
     hash: nodeHash,
-    disks: disks.backings,
+    disks,
   });
   if (options.restore !== undefined) {
-    const snapshot = await readCheckpointFile(options.restore);
-    const { disks: described = [] } = snapshot.description as MachineRequest;
-    const onImages = describeMachine({ disks: described }).disks.filter(({ name }) =>
-      snapshot.spaces.some((space) => space.name === name && space.onBase === true),
-    );
-    const disks = reopenDisks(options.disks ?? [], onImages);
-    return { machine: await restoreMachine({ snapshot, backends: withDisks(disks), engine }) };
+    const { restore, store, disks } = options;
+    const restoring = await openRestore({ restore, store, disks });
+    const { snapshot, absent } = restoring;
+    try {
+      const machine = await restoreMachine({
+        snapshot,
+        absent,
+        backends: withDisks(restoring.disks),
+        engine,
+      });
+      return { machine, restoring };
+    } catch (error) {
+      await restoring.close();
+      throw error;
+    }
   }
   const source = await findSource(options, say);
   const rom = options.rom === undefined ? undefined : planRom(await readInput('rom', options.rom));
   const disks = openDisks(options.disks ?? []);
   const machine = await createMachine({
     description: describe(options, source, rom?.rom, disks),
-    backends: withDisks(disks),
+    backends: withDisks(disks.backings),
     engine,
   });
   const plan = rom ?? (await makePlan(options, source, machine));
@@ -152,8 +163,8 @@ export async function readyGuest(
   try {
     return await prepare(options, backends, say, engine);
   } catch (error) {
-    if (error instanceof BootError || error instanceof MachineError || error instanceof StorageError)
+    if (error instanceof BootError || error instanceof MachineError)
       throw new CliError(ExitCode.badInput, error.message, error.hint, error);
-    throw error;
+    throw asCliError(error);
   }
 }

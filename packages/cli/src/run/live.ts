@@ -3,6 +3,7 @@ import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { RunResult } from '@revenant/emulator';
 import { writeCheckpointFile } from '@revenant/storage';
+import { asCliError } from '../checkpoint/target.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { readyGuest, type ReadyGuest } from './guest.ts';
 import type { RunOptions } from './options.ts';
@@ -14,6 +15,8 @@ const sliceInstructions = 3_000_000;
 const silenceMs = 5000;
 /** In a halt, the longest sleep before input is looked at again. */
 const maxSleepMs = 20;
+/** Between two slices, so much time goes into pages of memory that nobody asked for yet. */
+const deliverMs = 5;
 
 /** A file opened at once, so that a bad path is known before the guest runs. */
 class OutputFile {
@@ -77,8 +80,12 @@ export class LiveRun {
       const code = await this.#loop(guest);
       if (save !== undefined) await this.#save(guest, save);
       return code;
+    } catch (error) {
+      // A page that the guest needs can't be had any more.
+      throw asCliError(error);
     } finally {
       terminal?.close();
+      await guest.restoring?.close();
       serialFile?.close();
       debugFile?.close();
     }
@@ -133,11 +140,22 @@ export class LiveRun {
     this.#printed = true;
   }
 
+  #deliver({ machine, restoring }: ReadyGuest): void {
+    if (restoring === undefined || machine.absentPages === 0) return;
+    const began = performance.now();
+    while (performance.now() - began < deliverMs) {
+      const pages = restoring.next();
+      if (pages === undefined) return;
+      machine.deliver(pages.indexes, pages.bytes);
+    }
+  }
+
   async #loop(guest: ReadyGuest): Promise<number> {
     const { machine } = guest;
     const { maxInstructions } = this.#options;
     const limit = maxInstructions === undefined ? undefined : machine.instructions + maxInstructions;
     while (!this.#left) {
+      this.#deliver(guest);
       for (const bytes of this.#pendingInput.splice(0)) machine.input({ kind: 'serial', port: 0, bytes });
       const budget =
         limit === undefined

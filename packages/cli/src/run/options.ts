@@ -17,7 +17,10 @@ export interface RunOptions {
   serial: { kind: 'stdio' | 'none' } | { kind: 'file'; path: string };
   maxInstructions?: bigint;
   save?: string;
+  /** A checkpoint file, or `VM[@SEQUENCE]` in `store`. */
   restore?: string;
+  /** URL. */
+  store?: string;
   /** Files first, then empty disks. */
   disks?: DiskOption[];
   debugExitPort?: number;
@@ -79,7 +82,7 @@ function oneOf<T extends string>(option: string, names: readonly T[], text: stri
 }
 
 const strings = [
-  'kernel', 'initrd', 'append', 'boot-sector', 'rom', 'memory', 'cpu', 'serial', 'max-instructions', 'save', 'restore', 'debug-exit', 'debug-console', 'engine',
+  'kernel', 'initrd', 'append', 'boot-sector', 'rom', 'memory', 'cpu', 'serial', 'max-instructions', 'save', 'restore', 'store', 'debug-exit', 'debug-console', 'engine',
 ] as const; // prettier-ignore
 
 /** A disk that writes to its file is in no checkpoint. */
@@ -122,6 +125,7 @@ export function parseRunOptions(words: string[]): RunOptions {
   set('rom', text('rom'));
   set('save', text('save'));
   set('restore', text('restore'));
+  set('store', text('store'));
   set('memoryBytes', given('memory', parseSize));
   set(
     'cpu',
@@ -139,6 +143,11 @@ export function parseRunOptions(words: string[]): RunOptions {
   ];
   if (disks.length > 0) result.disks = disks;
   checkDisks(result);
+  if (result.store !== undefined && result.restore === undefined)
+    throw usage(
+      '--store: nothing is restored from it',
+      'name a checkpoint with --restore VM or --restore VM@SEQUENCE',
+    );
   const sources = [result.image, result.kernel, result.bootSector, result.rom, result.restore].filter(
     (source) => source !== undefined,
   );
