@@ -12,12 +12,14 @@ import {
   PhysicalPage_readOnly,
   Region_cpuBlocks,
   Region_machine,
+  Region_tlbFills,
   Region_tlbs,
   Tlb_addend,
   Tlb_bytesPerCpu,
   Tlb_empty,
   Tlb_entries,
   Tlb_entryBytes,
+  Tlb_fillBytesPerCpu,
   Tlb_globalBit,
   Tlb_invalidTag,
   Tlb_largeBit,
@@ -87,12 +89,28 @@ export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
   if ((translation & Walk_global) != 0) frame |= Tlb_globalBit;
   if ((translation & Walk_large) != 0) {
     frame |= Tlb_largeBit;
-    store<i64>(cpu, load<i64>(cpu, Cpu_tlbLargeFilter) | ((<i64>1) << ((la >> 22) & 63)), Cpu_tlbLargeFilter);
+    store<i64>(cpu, load<i64>(cpu, Cpu_tlbLargeFilter) | ((<i64>1) << ((la >> 30) & 63)), Cpu_tlbLargeFilter);
   }
   store<i64>(entry, la & ~0xfff);
   store<i32>(entry, (host as i32) - ((la & ~0xfff) as i32), Tlb_addend);
   store<i32>(entry, frame, Tlb_physicalPage);
+  if ((translation & Walk_global) == 0) noteFill(cpu, entry);
   return physical | offset;
+}
+
+/** The entries that have been filled since the last flush, but for global ones: a count, and addresses as far as there is room. */
+function fills(cpu: i32): i32 {
+  return Region_tlbFills + load<i32>(cpu, Cpu_cpuIndex) * Tlb_fillBytesPerCpu;
+}
+
+const maxFills: i32 = Tlb_fillBytesPerCpu / 4 - 1;
+
+function noteFill(cpu: i32, entry: i32): void {
+  const list = fills(cpu);
+  const count = load<i32>(list);
+  if (count > maxFills) return;
+  store<i32>(list, count + 1);
+  if (count < maxFills) store<i32>(list + 4 + (count << 2), entry);
 }
 
 /** Empties every table of a vCPU; with `keepGlobal`, only translations that are not global. */
@@ -103,11 +121,22 @@ function empty(cpu: i32, keepGlobal: bool): void {
     invalidate(entry);
   }
   if (!keepGlobal) store<i64>(cpu, 0, Cpu_tlbLargeFilter);
+  store<i32>(fills(cpu), 0);
 }
 
 /** Forgets all translations that are not global (a write of CR3). */
 export function flushTlb(cpu: i32): void {
-  empty(cpu, true);
+  const list = fills(cpu);
+  const count = load<i32>(list);
+  if (count > maxFills) {
+    empty(cpu, true);
+    return;
+  }
+  for (let i = 0; i < count; i++) {
+    const entry = load<i32>(list + 4 + (i << 2));
+    if ((load<i32>(entry, Tlb_physicalPage) & Tlb_globalBit) == 0) invalidate(entry);
+  }
+  store<i32>(list, 0);
 }
 
 /** Forgets all translations. */
@@ -121,9 +150,8 @@ export function invalidateTranslation(cpu: i32, la: i64): void {
     const entry = tlbEntry(cpu, table, la);
     if (load<i64>(entry) == (la & ~0xfff)) invalidate(entry);
   }
-  // A 4 MiB region is the unit of the filter; a 1 GiB page sets bits of several regions, so compare 1 GiB regions.
-  const filter = load<i64>(cpu, Cpu_tlbLargeFilter);
-  if (filter == 0) return;
+  // The largest pages have 1 GiB, which is the unit of the filter.
+  if (((load<i64>(cpu, Cpu_tlbLargeFilter) >> ((la >> 30) & 63)) & 1) == 0) return;
   const end = tlbTable(cpu, Tlb_tables);
   for (let entry = tlbTable(cpu, 0); entry < end; entry += Tlb_entryBytes) {
     if ((load<i32>(entry, Tlb_physicalPage) & Tlb_largeBit) == 0) continue;

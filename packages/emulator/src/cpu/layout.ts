@@ -20,6 +20,8 @@ export const Region = {
   cpuBlocks: 0x8_0000,
   /** Six TLBs per vCPU (see Tlb), `tlbBytesPerCpu` each vCPU. */
   tlbs: 0xa_0000,
+  /** Entries of these that have been filled since their last flush, `Tlb.fillBytesPerCpu` each vCPU: u32 count, addresses. */
+  tlbFills: 0x1c_0000,
   /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
   physicalMap: 0x20_0000,
   /** First byte of the arrays sized by the machine: see Machine fields that point to them. */
@@ -52,6 +54,7 @@ export const Tlb = {
   smapWrite: 8,
   tables: 9,
   bytesPerCpu: 9 * 1024 * 16,
+  fillBytesPerCpu: 0x1000,
   /** Bits of physicalPage beside the frame number: the translation is global; it comes from a large page. */
   globalBit: 0x8000_0000,
   largeBit: 0x4000_0000,

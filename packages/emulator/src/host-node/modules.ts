@@ -25,12 +25,10 @@ export function loadEngineModules(): EngineModules {
 
 /** Compiles a translated region with the baseline compiler, at once: V8 compiles it again when it proves hot. */
 export function compileRegion(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  setFlagsFromString('--liftoff');
-  setFlagsFromString('--no-wasm-lazy-compilation');
+  setFlagsFromString('--liftoff --no-wasm-lazy-compilation');
   try {
     return new WebAssembly.Module(bytes);
   } finally {
-    setFlagsFromString('--no-liftoff');
-    setFlagsFromString('--wasm-lazy-compilation');
+    setFlagsFromString('--no-liftoff --wasm-lazy-compilation');
   }
 }

@@ -5,17 +5,29 @@ import type { CoreFunctionRefs } from '../cpu/builder.ts';
 import { coreFunctions } from '../cpu/core-functions.ts';
 import type { CoreFunctionName } from '../cpu/core-functions.ts';
 
-export function lazyImports(writer: ModuleWriter): CoreFunctionRefs {
-  const imported = new Map<CoreFunctionName, FunctionRef>();
-  const refs = {} as CoreFunctionRefs;
-  for (const name of Object.keys(coreFunctions) as CoreFunctionName[]) {
-    Object.defineProperty(refs, name, {
-      get: () => {
-        const ref = imported.get(name) ?? writer.importFunction('core', name, coreFunctions[name]);
-        imported.set(name, ref);
-        return ref;
-      },
-    });
+class LazyImports {
+  private readonly writer: ModuleWriter;
+  private readonly imported = new Map<CoreFunctionName, FunctionRef>();
+
+  constructor(writer: ModuleWriter) {
+    this.writer = writer;
   }
-  return refs;
+
+  import(name: CoreFunctionName): FunctionRef {
+    const ref = this.imported.get(name) ?? this.writer.importFunction('core', name, coreFunctions[name]);
+    this.imported.set(name, ref);
+    return ref;
+  }
+}
+
+for (const name of Object.keys(coreFunctions) as CoreFunctionName[]) {
+  Object.defineProperty(LazyImports.prototype, name, {
+    get(this: LazyImports) {
+      return this.import(name);
+    },
+  });
+}
+
+export function lazyImports(writer: ModuleWriter): CoreFunctionRefs {
+  return new LazyImports(writer) as unknown as CoreFunctionRefs;
 }

@@ -1,11 +1,13 @@
+const encoder = new TextEncoder();
+
 /** A growing byte buffer with the encodings of the WebAssembly binary format (LEB128, vectors, names). */
 export class Bytes {
-  private data = new Uint8Array(256);
+  private data = new Uint8Array(64);
   length = 0;
 
   private reserve(count: number): void {
     if (this.length + count <= this.data.length) return;
-    const larger = new Uint8Array(Math.max(this.data.length * 2, this.length + count));
+    const larger = new Uint8Array(Math.max(this.data.length * 4, this.length + count));
     larger.set(this.data.subarray(0, this.length));
     this.data = larger;
   }
@@ -17,7 +19,8 @@ export class Bytes {
 
   raw(bytes: ArrayLike<number>): void {
     this.reserve(bytes.length);
-    this.data.set(bytes, this.length);
+    if (bytes.length < 8) for (let i = 0; i < bytes.length; i++) this.data[this.length + i] = bytes[i] ?? 0;
+    else this.data.set(bytes, this.length);
     this.length += bytes.length;
   }
 
@@ -66,7 +69,7 @@ export class Bytes {
   }
 
   name(text: string): void {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encoder.encode(text);
     this.u32(bytes.length);
     this.raw(bytes);
   }
