@@ -28,3 +28,32 @@ for (const kind of ['interpreter', 'translator'] as const)
     assert.equal(cpu.get('rcx'), 0n);
     assert.equal(cpu.get('rbx'), 26n * 2n + 25n * 1n);
   });
+
+/**
+ *   mov ecx, 60; xor ebx, ebx; mov esp, 0x20_0000
+ *   again: call other
+ *          dec ecx; cmp ecx, 20; jne on
+ *          mov byte [other + 2], 5
+ *   on:    test ecx, ecx; jnz again
+ *   jmp $
+ *   other, on the next page: add ebx, 1; ret
+ */
+const caller = [
+  ...[0xb9, 60, 0, 0, 0, 0x31, 0xdb, 0xbc, 0, 0, 0x20, 0],
+  ...[0xe8, 0xef, 0x0f, 0, 0, 0x49, 0x83, 0xf9, 20, 0x75, 0x07],
+  ...[0xc6, 0x05, 0x02, 0x10, 0x10, 0x00, 5, 0x85, 0xc9, 0x75, 0xe9, 0xeb, 0xfe],
+];
+const other = [0x83, 0xc3, 0x01, 0xc3];
+
+for (const kind of ['interpreter', 'translator'] as const)
+  test(`the ${kind} sees a store into a function of another page that it calls`, async () => {
+    const cpu = await TestCpu.create({ kind, hotThreshold: 8 });
+    cpu.flat(32);
+    cpu.write(codeAddress, caller);
+    cpu.write(codeAddress + 0x1000, other);
+    cpu.flags = 2;
+    cpu.set('rip', codeAddress);
+    cpu.run(1000);
+    assert.equal(cpu.get('rcx'), 0n);
+    assert.equal(cpu.get('rbx'), 40n * 1n + 20n * 5n);
+  });

@@ -132,7 +132,7 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
     for (;;) {
       const reason = runModule(cpu);
       if (reason !== ExitReason.translate) return reason;
-      translator?.translate(view.getUint32(cpu + Cpu.hotBlock, true));
+      translator?.translate(cpu, view.getUint32(cpu + Cpu.hotBlock, true));
     }
   };
   return {

@@ -1,56 +1,104 @@
-/** Gathers the blocks of a region: those that have been decoded, so executed, and can be reached from its entries. */
+/**
+ * Gathers the blocks of a region: those that have been decoded, so executed, and can be reached from its entries, which lie in one page;
+ * of other pages, where control often comes from elsewhere.
+ */
 import type { HandlerSlot } from '../cpu/decode-tables.ts';
-import { Block, Record } from '../cpu/layout.ts';
+import { Block, Cpu, ModeKey, Record, Tlb } from '../cpu/layout.ts';
 import { readBlock } from './decoded.ts';
 import type { DecodedBlock } from './decoded.ts';
-import { connect, returnSite, successors } from './graph.ts';
+import { connect, pageOf, returnSite, successors } from './graph.ts';
 import type { RegionGraph } from './graph.ts';
 
-/** Bound of one region. */
+/** Bound of the instructions of one region. */
 export const maxInstructions = 600;
+/** Of those, outside of the page of its entries. */
+const maxOutside = 200;
+
+interface CollectorOptions {
+  core: { blockAt(host: number, key: number): number };
+  view: DataView;
+  slots: ReadonlyMap<number, HandlerSlot>;
+  /** First records of blocks that belong to other regions of the page. */
+  excluded: ReadonlySet<number>;
+  /** The vCPU that is at an entry: pages are where its TLB says. */
+  cpu: number;
+  /** Entries from elsewhere that make a block worth an entry, or worth being reached from another page. */
+  warm: number;
+}
 
 export class Collector {
-  private readonly core: { blockAt(host: number, key: number): number };
-  private readonly view: DataView;
-  private readonly slots: ReadonlyMap<number, HandlerSlot>;
+  private readonly options: CollectorOptions;
   private readonly blocks = new Map<number, DecodedBlock>();
   private readonly entries: number[] = [];
-  private readonly excluded: ReadonlySet<number>;
+  /** Places in other pages that the page goes on to. */
+  private readonly outside: number[] = [];
+  /** Places that a block of the same page goes on to. */
+  private readonly reachedInside = new Set<number>();
+  private key = 0;
+  /** In the page of the entries. */
   instructions = 0;
+  private instructionsOutside = 0;
 
-  constructor(
-    core: { blockAt(host: number, key: number): number },
-    view: DataView,
-    slots: ReadonlyMap<number, HandlerSlot>,
-    excluded: ReadonlySet<number>,
-  ) {
-    this.core = core;
-    this.view = view;
-    this.slots = slots;
-    this.excluded = excluded;
+  constructor(options: CollectorOptions) {
+    this.options = options;
   }
 
-  /** Adds an entry, given by its first record, and what can be reached from it. False when there is no room for it. */
-  add(entry: number): boolean {
-    const header = this.view.getUint32(entry + Record.block, true);
-    const page = this.view.getUint32(header + Block.host, true) & ~4095;
-    const key = this.view.getInt32(header + Block.key, true);
-    const place = this.view.getUint16(entry + Record.pageOffset, true);
+  /** Adds an entry, given by its first record, and what can be reached from it in its page, as far as there is room. */
+  add(entry: number): void {
+    const { view } = this.options;
+    this.key = view.getInt32(view.getUint32(entry + Record.block, true) + Block.key, true);
+    const place = view.getUint16(entry + Record.pageOffset, true);
     const open = [place];
     for (let at = open.shift(); at !== undefined; at = open.shift()) {
-      if (at < 0 || at >= 4096 || this.blocks.has(at)) continue;
-      const record = this.core.blockAt((page + at) >>> 0, key);
-      const block =
-        record === 0 || this.excluded.has(record) ? undefined : readBlock(this.view, record, this.slots, 0);
-      if (block === undefined || this.instructions + block.instructions.length > maxInstructions) continue;
-      this.blocks.set(at, block);
-      this.instructions += block.instructions.length;
-      const site = returnSite(block);
-      open.push(...successors(block), ...(site === undefined ? [] : [site]));
+      if (pageOf(at) !== 0) this.outside.push(at);
+      else open.push(...this.take(at, 0));
     }
-    if (!this.blocks.has(place)) return false;
-    if (!this.entries.includes(place)) this.entries.push(place);
+    if (this.blocks.has(place) && !this.entries.includes(place)) this.entries.push(place);
+  }
+
+  /** Adds what the page calls and jumps to in others. */
+  addCalled(): void {
+    const { outside: open } = this;
+    for (let at = open.shift(); at !== undefined; at = open.shift())
+      open.push(...this.take(at, this.options.warm));
+  }
+
+  /** Takes the block at a place, entered so often from elsewhere at least, into the region; the places behind it. */
+  private take(place: number, warm: number): number[] {
+    const { core, view, slots, excluded } = this.options;
+    const page = pageOf(place);
+    const hostPage = this.blocks.has(place) ? 0 : this.hostOf(page);
+    const record = hostPage === 0 ? 0 : core.blockAt(hostPage + (place & 4095), this.key);
+    if (record === 0 || excluded.has(record)) return [];
+    const block = readBlock(view, record, slots, page);
+    if (block === undefined || !this.hasRoom(page, block.instructions.length)) return [];
+    const isReachedFromItsPage = warm === 0 || this.reachedInside.has(place);
+    if (!isReachedFromItsPage && view.getUint32(block.header + Block.entered, true) < warm) return [];
+    this.blocks.set(place, block);
+    const site = returnSite(block);
+    const next = [...successors(block), ...(site === undefined ? [] : [site])];
+    for (const at of next) if (pageOf(at) === page) this.reachedInside.add(at);
+    return next;
+  }
+
+  private hasRoom(page: number, count: number): boolean {
+    if (this.instructions + this.instructionsOutside + count > maxInstructions) return false;
+    if (page === 0) this.instructions += count;
+    else if (this.instructionsOutside + count > maxOutside) return false;
+    else this.instructionsOutside += count;
     return true;
+  }
+
+  /** Address in linear memory of a page, 0 when the TLB does not know it. */
+  private hostOf(page: number): number {
+    const { view, cpu } = this.options;
+    const wide = (this.key & ModeKey.codeMask) === ModeKey.code64;
+    const here = view.getBigUint64(cpu + Cpu.ripPage, true);
+    const la = BigInt.asUintN(wide ? 64 : 32, here + BigInt(page) * 4096n);
+    const index = Number((la >> 12n) & BigInt(Tlb.entries - 1));
+    const entry = view.getUint32(cpu + Cpu.tlbExecute, true) + index * Tlb.entryBytes;
+    if (view.getBigUint64(entry + Tlb.tag, true) !== la) return 0;
+    return (view.getUint32(entry + Tlb.addend, true) + Number(BigInt.asUintN(32, la))) >>> 0;
   }
 
   /** Whether one of its blocks, given by their first records, has been reached. */
@@ -58,11 +106,12 @@ export class Collector {
     return [...this.blocks.values()].some(({ first }) => records.has(first));
   }
 
-  /** The region; blocks that have been entered from elsewhere so many times become entries too. Undefined without any block. */
-  graph(warm: number): RegionGraph | undefined {
+  /** The region; blocks that have been entered often enough from elsewhere become entries too. Undefined without any block. */
+  graph(): RegionGraph | undefined {
     if (this.entries.length === 0) return undefined;
+    const { view, warm } = this.options;
     for (const { place, header } of this.blocks.values()) {
-      const isWarm = this.view.getUint32(header + Block.entered, true) >= warm;
+      const isWarm = pageOf(place) === 0 && view.getUint32(header + Block.entered, true) >= warm;
       if (isWarm && !this.entries.includes(place)) this.entries.push(place);
     }
     return connect(this.blocks, this.entries);

@@ -31,6 +31,9 @@ export interface DecodedInstruction {
 export interface DecodedBlock {
   /** Address of the block's header. */
   header: number;
+  /** Address of its page in linear memory, and Block.changes when it was read. */
+  hostPage: number;
+  changes: number;
   /** First record of an instruction. */
   first: number;
   pageOffset: number;
@@ -66,6 +69,8 @@ export function readBlock(
   const complete = instructions.length === count;
   return {
     header,
+    hostPage: view.getUint32(header + Block.host, true) & ~4095,
+    changes: view.getUint32(header + Block.changes, true),
     first,
     pageOffset: view.getUint16(first + Record.pageOffset, true),
     place: page * 4096 + view.getUint16(first + Record.pageOffset, true),

@@ -9,7 +9,7 @@ import { InstructionBuilder } from '../cpu/builder.ts';
 import { flagFunctions } from '../cpu/core-functions.ts';
 import type { CoreFunctionName } from '../cpu/core-functions.ts';
 import { Cpu } from '../cpu/layout.ts';
-import { NotTranslatable } from './region-state.ts';
+import { notTranslatable } from './region-state.ts';
 import type { RegionState } from './region-state.ts';
 
 const xmmEnd = Cpu.xmm + 16 * 16;
@@ -38,7 +38,7 @@ export abstract class FloatingBuilder extends InstructionBuilder {
 
   protected vectorOperand(index: number, written: boolean): Local<'v128'> {
     const number = xmmNumber(this.registerOffset(index));
-    if (number === undefined) throw new NotTranslatable('no XMM register');
+    if (number === undefined) throw notTranslatable('no XMM register');
     return this.vectorLocal(number, written);
   }
 

@@ -19,6 +19,11 @@ type Blocks = ReadonlyMap<number, DecodedBlock>;
 /** Places behind calls that one return is compared with; a return that may go to more leaves the region beyond. */
 const maxReturnSites = 6;
 
+/** Number of the page of a place. */
+export function pageOf(place: number): number {
+  return Math.floor(place / 4096);
+}
+
 function jumpsRelative(instruction: DecodedInstruction): boolean {
   return instruction.row.operands.some((o) => o.place === 'relative');
 }

@@ -8,6 +8,15 @@ export class NotTranslatable extends Error {
   override readonly name = 'NotTranslatable';
 }
 
+const reasons = new Map<string, NotTranslatable>();
+
+/** The one error of each reason: it is caught at once, and a stack trace would cost more than the translation. */
+export function notTranslatable(reason: string): NotTranslatable {
+  const error = reasons.get(reason) ?? new NotTranslatable(reason);
+  reasons.set(reason, error);
+  return error;
+}
+
 /** Locals of a region that stand for the state of the processor. */
 export interface RegionState {
   cpu: Local<'i32'>;

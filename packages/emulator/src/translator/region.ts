@@ -11,9 +11,9 @@ import type { Code, Label, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
 import type { I64 } from '../wasm/expr.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
-import { Cpu, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
+import { Block, Cpu, Machine, ModeKey, Record, Region, Tlb, recordBytes } from '../cpu/layout.ts';
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
-import { jumpPlace } from './graph.ts';
+import { jumpPlace, pageOf } from './graph.ts';
 import type { RegionGraph } from './graph.ts';
 import { Structure } from './structure.ts';
 import type { Item, Scope } from './structure.ts';
@@ -52,10 +52,7 @@ export class RegionEmitter {
   /** Instructions executed through their interpreter handler. */
   callouts = 0;
 
-  constructor(
-    options: RegionOptions,
-    known: RegionState['used'] = { registers: 0, written: 0, flags: false, vectors: 0, vectorsWritten: 0 },
-  ) {
+  constructor(options: RegionOptions) {
     const { code } = options;
     this.code = code;
     this.graph = options.graph;
@@ -74,7 +71,7 @@ export class RegionEmitter {
       ripPage: code.local('i64'),
       tlbRead: code.local('i32'),
       tlbWrite: code.local('i32'),
-      used: { ...known },
+      used: { registers: 0, written: 0, flags: false, vectors: 0, vectorsWritten: 0 },
     };
     this.exitRip = code.local('i64');
     this.exitRecord = code.local('i32');
@@ -86,13 +83,12 @@ export class RegionEmitter {
     blocks.forEach((block, i) => this.nodeAt.set(block.place, i));
   }
 
-  get used(): RegionState['used'] {
-    return this.state.used;
-  }
-
   /** Emits the whole function body. */
   emit(): void {
     const { code } = this;
+    code.later(() => {
+      this.emitPrologue();
+    });
     this.bailLabel = code.open('block');
     this.leaveLabel = code.open('block');
     this.emitItems();
@@ -105,9 +101,6 @@ export class RegionEmitter {
     this.flush();
     code.return(this.exitRecord);
     code.unreachable();
-    code.prologue(() => {
-      this.emitPrologue();
-    });
   }
 
   private emitPrologue(): void {
@@ -116,13 +109,27 @@ export class RegionEmitter {
     code.set(state.ripPage, x.load('i64', 8, state.cpu, Cpu.ripPage));
     code.set(state.tlbRead, x.load('i32', 4, state.cpu, Cpu.tlbRead));
     code.set(state.tlbWrite, x.load('i32', 4, state.cpu, Cpu.tlbWrite));
-    this.reload();
+    this.reloadUsed();
     // Whoever entered has paid for the block, which pays again.
     code.set(this.remaining, x.add(this.remaining, x.load('i64', 1, head, Record.toEnd)));
     if (this.graph.entries.length > 1) code.set(this.target, x.load('i32', 4, head, Record.displacement));
   }
 
+  /** Takes over what the region uses, which is known when all of it has been emitted. */
   private reload(): void {
+    this.code.later(() => {
+      this.reloadUsed();
+    });
+  }
+
+  /** Puts what the region has changed where the interpreter looks for it. */
+  private flush(): void {
+    this.code.later(() => {
+      this.flushUsed();
+    });
+  }
+
+  private reloadUsed(): void {
     const { code, state } = this;
     code.set(this.remaining, x.load('i64', 8, state.cpu, Cpu.remaining));
     state.gpr.forEach((local, n) => {
@@ -138,7 +145,7 @@ export class RegionEmitter {
     code.set(state.flagAux, x.load('i32', 4, state.cpu, Cpu.flagAux));
   }
 
-  private flush(): void {
+  private flushUsed(): void {
     const { code, state } = this;
     code.store(8, state.cpu, this.remaining, Cpu.remaining);
     state.gpr.forEach((local, n) => {
@@ -295,13 +302,13 @@ export class RegionEmitter {
   /** A return that goes behind a call of this region stays inside of it; anything else leaves. */
   private leaveIndirectly(target: I64): void {
     const { code } = this;
-    const item = this.structure.items[this.item];
-    const node = item !== undefined && 'node' in item ? item.node : -1;
+    const { place } = this.block as DecodedBlock;
+    const node = this.nodeAt.get(place);
     code.set(this.exitRip, this.cut(target));
     for (const { from, to } of this.graph.edges) {
       if (from !== node) continue;
-      const { pageOffset } = this.graph.blocks[to] as DecodedBlock;
-      code.if(x.eq(this.exitRip, this.cut(x.add(this.state.ripPage, pageOffset))), () => {
+      const site = (this.graph.blocks[to] as DecodedBlock).place - pageOf(place) * 4096;
+      code.if(x.eq(this.exitRip, this.cut(x.add(this.state.ripPage, site))), () => {
         this.goTo(to);
       });
     }
@@ -322,8 +329,28 @@ export class RegionEmitter {
 
   private goTo(node: number): void {
     const { label, dispatched } = this.route(node);
+    const target = this.graph.blocks[node] as DecodedBlock;
+    if (this.block !== undefined && pageOf(target.place) !== pageOf(this.block.place))
+      this.enterPage(target, pageOf(target.place) - pageOf(this.block.place));
     if (dispatched) this.code.set(this.target, node);
     this.code.br(label);
+  }
+
+  /** Goes over to a page so many pages ahead; leaves when it is not mapped as it was, or its code has changed. */
+  private enterPage(target: DecodedBlock, ahead: number): void {
+    const { code, state } = this;
+    const page = code.let(this.cut(x.add(state.ripPage, ahead * 4096)));
+    const index = x.and(x.shrU(x.wrap(page), 8), (Tlb.entries - 1) * Tlb.entryBytes);
+    const entry = code.let(x.add(x.load('i32', 4, state.cpu, Cpu.tlbExecute), index));
+    const misses = x.geU(x.xor(x.load('i64', 8, entry, Tlb.tag), page), x.i64(4096));
+    const host = x.add(x.load('i32', 4, entry, Tlb.addend), x.wrap(page));
+    const changes = x.load('i32', 4, x.i32(target.header), Block.changes);
+    const elsewhere = x.or(x.ne(host, target.hostPage | 0), x.ne(changes, target.changes | 0));
+    code.if(x.or(misses, elsewhere), () => {
+      this.leaveTo(x.add(page, target.pageOffset));
+    });
+    code.set(state.ripPage, page);
+    code.store(8, state.cpu, page, Cpu.ripPage);
   }
 
   /** Where the present item branches to reach a node. */

@@ -15,7 +15,7 @@ import { Form, memoryOperandIndex } from '../cpu/table/row.ts';
 import type { OperandSpec } from '../cpu/table/row.ts';
 import type { DecodedInstruction } from './decoded.ts';
 import { FloatingBuilder, xmmNumber } from './floating-builder.ts';
-import { NotTranslatable } from './region-state.ts';
+import { notTranslatable } from './region-state.ts';
 import type { RegionExits, RegionState } from './region-state.ts';
 import { emitString } from './string-code.ts';
 import type { StringOperation } from './string-code.ts';
@@ -52,7 +52,7 @@ export class TranslatorBuilder extends FloatingBuilder {
     this.isMemory = instruction.form !== Form.register;
     this.memoryIndex = memoryOperandIndex(instruction.row);
     state.straight.begin();
-    if (instruction.form === Form.segmented) throw new NotTranslatable('segment limits');
+    if (instruction.form === Form.segmented) throw notTranslatable('segment limits');
   }
 
   // ---- registers ----
@@ -134,7 +134,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   registerAddress(index: number): I32 {
     const offset = this.registerOffset(index);
     if (offset < gprEnd || xmmNumber(offset) !== undefined)
-      throw new NotTranslatable('a register of the region by address');
+      throw notTranslatable('a register of the region by address');
     return x.add(this.state.cpu, offset);
   }
 
@@ -176,7 +176,7 @@ export class TranslatorBuilder extends FloatingBuilder {
     if (bytes === 8 || bytes === 4) return this.readLane(index, bytes, 0);
     // i16x8.extract_lane_u
     if (bytes === 2) return this.let(x.simd('i32', 25, [this.vectorOperand(index, false)], [0]));
-    throw new NotTranslatable('a byte of an XMM register');
+    throw notTranslatable('a byte of an XMM register');
   }
 
   modify(index: number): Int {
@@ -259,7 +259,7 @@ export class TranslatorBuilder extends FloatingBuilder {
 
   implicitAddress(offset: I64, _bytes: number, _access: 'read' | 'write'): I64 {
     const firstBased = Cpu.segments + Segment.fs * segmentBytes;
-    if (this.instruction.segment >= firstBased) throw new NotTranslatable('implicit FS or GS operand');
+    if (this.instruction.segment >= firstBased) throw notTranslatable('implicit FS or GS operand');
     return this.code.variable(x.and(offset, this.addressMask()));
   }
 
@@ -406,7 +406,7 @@ export class TranslatorBuilder extends FloatingBuilder {
         );
         return;
       default:
-        throw new NotTranslatable(name);
+        throw notTranslatable(name);
     }
   }
 
@@ -420,7 +420,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   }
 
   override coreFunction(name: CoreFunctionName): CoreFunctionRefs[CoreFunctionName] {
-    if (!pureFunctions.has(name)) throw new NotTranslatable(name);
+    if (!pureFunctions.has(name)) throw notTranslatable(name);
     return super.coreFunction(name);
   }
 
@@ -434,7 +434,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   // ---- control flow ----
 
   record(): I32 {
-    throw new NotTranslatable('works on its record');
+    throw notTranslatable('works on its record');
   }
 
   private cutRip(value: I64): I64 {
@@ -455,7 +455,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   }
 
   leave(): void {
-    throw new NotTranslatable('sets RIP itself');
+    throw notTranslatable('sets RIP itself');
   }
 
   jumpRelative(taken: boolean, change?: () => void): void {

@@ -10,14 +10,15 @@ import type { HandlerSlot } from '../cpu/decode-tables.ts';
 import { Block, Machine, ModeKey, Record, Region, SpecialHandler, recordBytes } from '../cpu/layout.ts';
 import type { Row } from '../cpu/table/row.ts';
 import { Collector, maxInstructions } from './collector.ts';
+import { pageOf } from './graph.ts';
 import type { RegionGraph } from './graph.ts';
 import { lazyImports } from './imports.ts';
 import { describeRegion, type RegionInfo } from './observe.ts';
 import { RegionEmitter } from './region.ts';
 
-/** So many regions are made of one page before its next entries have to be twice as hot, and then twice again. */
-const eagerRegions = 4;
-/** Part of the entries that make a block hot at which it becomes an entry of a region that is made anyway. */
+/** Each time that a page is translated, the next entry of it has to be twice as hot; so often at most. */
+const maxDoublings = 10;
+/** Part of the entries that make a block hot at which it becomes an entry of a region that is made anyway, or belongs to its callers' too. */
 const warmPart = 16;
 /** Live modules; beyond, all code is dropped and starts cold (docs: ARCHITECTURE, translated code). */
 const maxModules = 4000;
@@ -46,7 +47,7 @@ export interface TranslatorOptions {
 interface LiveRegion {
   /** Of its function. */
   slot: number;
-  /** First records of its blocks. */
+  /** First records of its blocks in its entries' page, and how many instructions these have. */
   blocks: ReadonlySet<number>;
   instructions: number;
   /** Head records of its entries. */
@@ -84,12 +85,14 @@ export class Translator {
     return this.view.getUint32(Region.machine + Machine.codeGeneration, true);
   }
 
-  /** Translates what a head record begins; leaves it to the interpreter when nothing can be translated, or not yet. */
-  translate(head: number): void {
+  /** Translates what the head record begins that a vCPU has come to; leaves it to the interpreter when nothing can be translated, or not yet. */
+  translate(cpu: number, head: number): void {
     this.makeRoom();
-    const header = this.view.getUint32(head + Record.block, true);
-    const host = this.view.getUint32(header + Block.host, true);
-    const key = this.view.getInt32(header + Block.key, true);
+    const { view } = this;
+    const header = view.getUint32(head + Record.block, true);
+    const host = view.getUint32(header + Block.host, true);
+    const key = view.getInt32(header + Block.key, true);
+    const warm = Math.ceil(this.threshold / warmPart);
     if (host === 0 || !isTranslatable(key)) return;
     const page = this.pageOf(host & ~4095, key);
     if (this.hasToWait(head, page)) return;
@@ -98,9 +101,17 @@ export class Translator {
     const before = page.regions.find((region) => region.blocks.has(first));
     const collect = (old: readonly LiveRegion[], apart: readonly LiveRegion[]): Collector => {
       const excluded = new Set(apart.flatMap((region) => [...region.blocks]));
-      const collector = new Collector(this.options.core, this.view, this.slots, excluded);
+      const collector = new Collector({
+        core: this.options.core,
+        view,
+        slots: this.slots,
+        excluded,
+        cpu,
+        warm,
+      });
       for (const entry of [...old.flatMap((region) => region.heads), head])
         collector.add(entry + recordBytes);
+      collector.addCalled();
       return collector;
     };
     const old = before === undefined ? [] : [before];
@@ -144,7 +155,7 @@ export class Translator {
 
   /** Pages that are translated again and again (changing code, ever new entries) have to be hotter each time. */
   private hasToWait(head: number, page: TranslatedPage): boolean {
-    const stage = Math.min(10, Math.max(0, page.made - eagerRegions));
+    const stage = Math.min(maxDoublings, page.made);
     if (this.view.getUint8(head + Record.prefixes) >= stage) return false;
     this.view.setUint8(head + Record.prefixes, stage);
     this.count(head, this.threshold << stage);
@@ -162,7 +173,7 @@ export class Translator {
   }
 
   private replace(page: TranslatedPage, old: readonly LiveRegion[], collector: Collector): void {
-    const graph = collector.graph(Math.ceil(this.threshold / warmPart));
+    const graph = collector.graph();
     if (graph === undefined) return;
     const slot = old[0]?.slot ?? this.nextSlot++;
     if (slot >= this.options.handlers.length) this.options.handlers.grow(256);
@@ -176,15 +187,13 @@ export class Translator {
     });
     page.made++;
     page.regions = page.regions.filter((region) => !old.includes(region));
-    const { blocks } = graph;
+    const blocks = graph.blocks.filter((block) => pageOf(block.place) === 0);
     const instructions = blocks.reduce((sum, block) => sum + block.instructions.length, 0);
     page.regions.push({ slot, heads, instructions, blocks: new Set(blocks.map((block) => block.first)) });
   }
 
   private compile(graph: RegionGraph): WebAssembly.Instance {
-    const first = this.emit(graph);
-    // Instructions that are executed by their handlers flush and reload what the whole region uses, known after one pass.
-    const { writer, emitter } = first.emitter.callouts > 0 ? this.emit(graph, first.emitter.used) : first;
+    const { writer, emitter } = this.emit(graph);
     const bytes = writer.toBytes();
     this.modules++;
     this.statistics.bytes += bytes.length;
@@ -203,24 +212,18 @@ export class Translator {
     return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
   }
 
-  private emit(
-    graph: RegionGraph,
-    known?: RegionEmitter['used'],
-  ): { writer: ModuleWriter; emitter: RegionEmitter } {
+  private emit(graph: RegionGraph): { writer: ModuleWriter; emitter: RegionEmitter } {
     const writer = new ModuleWriter();
     writer.importSharedMemory('env', 'memory', { initial: 1, maximum: 65536 });
     writer.importTable('env', 'handlers', 1);
     const functions = lazyImports(writer);
     const { ref, code } = writer.function(handlerType);
-    const emitter = new RegionEmitter(
-      {
-        code,
-        graph,
-        functions,
-        handlerTypeIndex: writer.typeIndex(handlerType),
-      },
-      known,
-    );
+    const emitter = new RegionEmitter({
+      code,
+      graph,
+      functions,
+      handlerTypeIndex: writer.typeIndex(handlerType),
+    });
     emitter.emit();
     writer.export('region', 'function', ref.index);
     if (this.options.onRegion !== undefined) writer.nameFunction(ref, this.regionName());

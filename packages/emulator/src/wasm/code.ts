@@ -1,6 +1,6 @@
 /** Body of one function: statements are emitted as they are called; control flow is structured. */
 import { Bytes } from './bytes.ts';
-import { coerce, storeOpcode } from './expr.ts';
+import { coerce, emitStore } from './expr.ts';
 import type { Expr, I32, Operand, WasmType } from './expr.ts';
 
 export const typeCode = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
@@ -31,7 +31,7 @@ type LocalPools = Record<WasmType, { locals: number[]; used: number }>;
 
 export class Code {
   bytes = new Bytes();
-  private prologueBytes: Bytes | undefined;
+  private readonly holes: { at: number; emit: () => void }[] = [];
   private readonly localTypes: WasmType[] = [];
   private readonly paramCount: number;
   private depth = 0;
@@ -69,7 +69,8 @@ export class Code {
   /** Locals made in `body` may be those of an earlier `body`: a function of many independent parts needs few. */
   sharingLocals(body: () => void): void {
     if (this.pools !== undefined) throw new Error('sharingLocals does not nest');
-    for (const pool of Object.values(this.sharedLocals)) pool.used = 0;
+    const { i32, i64, f32, f64, v128 } = this.sharedLocals;
+    i32.used = i64.used = f32.used = f64.used = v128.used = 0;
     this.pools = this.sharedLocals;
     try {
       body();
@@ -103,9 +104,7 @@ export class Code {
   store(bytes: number, address: I32, value: Expr, offset = 0): void {
     address.emit(this.bytes);
     value.emit(this.bytes);
-    this.bytes.raw(storeOpcode(value.type, bytes));
-    this.bytes.u8(0);
-    this.bytes.u32(offset);
+    emitStore(this.bytes, value.type, bytes, offset);
   }
 
   /** Evaluates for its effects. */
@@ -132,7 +131,8 @@ export class Code {
       return;
     }
     condition.emit(this.bytes);
-    this.bytes.raw([0x04, emptyBlock]);
+    this.bytes.u8(0x04);
+    this.bytes.u8(emptyBlock);
     this.depth++;
     then();
     if (otherwise !== undefined) {
@@ -173,25 +173,23 @@ export class Code {
     this.bytes.u8(0x0b);
   }
 
-  /** Emits code that runs before everything else; called once, when the rest is known. */
-  prologue(emit: () => void): void {
-    const body = this.bytes;
-    this.bytes = new Bytes();
-    emit();
-    this.prologueBytes = this.bytes;
-    this.bytes = body;
+  /** What `emit` emits when the rest of the function is known stands here. It opens no label of its own that is still needed. */
+  later(emit: () => void): void {
+    this.holes.push({ at: this.bytes.length, emit });
   }
 
   /** Runs `emit`; when it throws, everything it emitted is taken back and the error is returned. */
   attempt(emit: () => void): unknown {
     const { depth } = this;
     const { length } = this.bytes;
+    const holes = this.holes.length;
     try {
       emit();
       return undefined;
     } catch (error) {
       this.depth = depth;
       this.bytes.length = length;
+      this.holes.length = holes;
       return error;
     }
   }
@@ -241,8 +239,25 @@ export class Code {
     this.bytes.u8(0x00);
   }
 
+  /** The code, with what was to be emitted later in its places. */
+  private whole(): Bytes {
+    const body = this.bytes;
+    const out = new Bytes();
+    let from = 0;
+    for (const { at, emit } of this.holes) {
+      out.raw(body.view().subarray(from, at));
+      from = at;
+      this.bytes = out;
+      emit();
+    }
+    this.bytes = body;
+    out.raw(body.view().subarray(from));
+    return out;
+  }
+
   /** Locals, code and end, as the code section wants them. */
   finish(): Bytes {
+    const code = this.whole();
     const out = new Bytes();
     const runs: [WasmType, number][] = [];
     for (const type of this.localTypes) {
@@ -255,22 +270,30 @@ export class Code {
       out.u32(count);
       out.u8(typeCode[type]);
     }
-    if (this.prologueBytes !== undefined) out.append(this.prologueBytes);
-    out.append(this.bytes);
+    out.append(code);
     out.u8(0x0b);
     return out;
   }
 }
 
+class LocalExpr<T extends WasmType> implements Local<T> {
+  readonly type: T;
+  readonly constant = undefined;
+  readonly index: number;
+
+  constructor(type: T, index: number) {
+    this.type = type;
+    this.index = index;
+  }
+
+  emit(out: Bytes): void {
+    out.u8(0x20);
+    out.u32(this.index);
+  }
+}
+
 function localAt<T extends WasmType>(type: T, index: number): Local<T> {
-  return {
-    type,
-    index,
-    emit(out) {
-      out.u8(0x20);
-      out.u32(index);
-    },
-  };
+  return new LocalExpr(type, index);
 }
 
 function emitCall(out: Bytes, target: FunctionRef, args: readonly Operand[]): void {

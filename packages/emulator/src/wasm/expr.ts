@@ -23,28 +23,106 @@ export type Int = I32 | I64;
 /** An expression or a literal for it. */
 export type Operand = Expr | number | bigint;
 
+/** Translated code is made while the guest waits: values are objects of few classes, so that emitting them is fast. */
+class ConstantI32 implements I32 {
+  readonly type = 'i32';
+  readonly constant: bigint;
+  private readonly value: number;
+
+  constructor(value: number) {
+    this.value = value;
+    this.constant = BigInt(value);
+  }
+
+  emit(out: Bytes): void {
+    out.u8(0x41);
+    out.s32(this.value);
+  }
+}
+
+class ConstantI64 implements I64 {
+  readonly type = 'i64';
+  readonly constant: bigint;
+
+  constructor(value: bigint) {
+    this.constant = value;
+  }
+
+  emit(out: Bytes): void {
+    out.u8(0x42);
+    out.s64(this.constant);
+  }
+}
+
+class Unary<T extends WasmType> implements Expr<T> {
+  readonly type: T;
+  readonly constant = undefined;
+  private readonly opcode: number;
+  private readonly a: Expr;
+
+  constructor(type: T, opcode: number, a: Expr) {
+    this.type = type;
+    this.opcode = opcode;
+    this.a = a;
+  }
+
+  emit(out: Bytes): void {
+    this.a.emit(out);
+    out.u8(this.opcode);
+  }
+}
+
+class Binary<T extends WasmType> implements Expr<T> {
+  readonly type: T;
+  readonly constant = undefined;
+  private readonly opcode: number;
+  private readonly a: Expr;
+  private readonly b: Expr;
+
+  constructor(type: T, opcode: number, a: Expr, b: Expr) {
+    this.type = type;
+    this.opcode = opcode;
+    this.a = a;
+    this.b = b;
+  }
+
+  emit(out: Bytes): void {
+    this.a.emit(out);
+    this.b.emit(out);
+    out.u8(this.opcode);
+  }
+}
+
+class Load<T extends WasmType> implements Expr<T> {
+  readonly type: T;
+  readonly constant = undefined;
+  /** 0: v128.load, which has two bytes. */
+  private readonly opcode: number;
+  private readonly address: I32;
+  private readonly offset: number;
+
+  constructor(type: T, opcode: number, address: I32, offset: number) {
+    this.type = type;
+    this.opcode = opcode;
+    this.address = address;
+    this.offset = offset;
+  }
+
+  emit(out: Bytes): void {
+    this.address.emit(out);
+    if (this.opcode === 0) out.u8(0xfd);
+    out.u8(this.opcode);
+    out.u8(0); // alignment hint: none
+    out.u32(this.offset);
+  }
+}
+
 export function i32(value: number | bigint): I32 {
-  const number = Number(BigInt.asIntN(32, BigInt(value)));
-  return {
-    type: 'i32',
-    constant: BigInt(number),
-    emit(out) {
-      out.u8(0x41);
-      out.s32(number);
-    },
-  };
+  return new ConstantI32(typeof value === 'number' ? value | 0 : Number(BigInt.asIntN(32, value)));
 }
 
 export function i64(value: number | bigint): I64 {
-  const number = BigInt.asIntN(64, BigInt(value));
-  return {
-    type: 'i64',
-    constant: number,
-    emit(out) {
-      out.u8(0x42);
-      out.s64(number);
-    },
-  };
+  return new ConstantI64(BigInt.asIntN(64, BigInt(value)));
 }
 
 export function f64(value: number): F64 {
@@ -86,16 +164,6 @@ export function coerce<T extends WasmType>(type: T, operand: Operand): Expr<T> {
   return operand as Expr<T>;
 }
 
-function node<T extends WasmType>(type: T, opcode: number, args: readonly Expr[]): Expr<T> {
-  return {
-    type,
-    emit(out) {
-      for (const arg of args) arg.emit(out);
-      out.u8(opcode);
-    },
-  };
-}
-
 /** [i32, i64, f32, f64] opcodes; 0 where there is none. */
 type Opcodes = readonly [number, number, number, number];
 function opcodeFor(type: WasmType, opcodes: Opcodes, name: string): number {
@@ -129,7 +197,7 @@ function binary(name: string, opcodes: Opcodes, fold?: Fold, identity: Identity 
           ) as unknown as Expr<T>;
       }
     }
-    return node(a.type, opcodeFor(a.type, opcodes, name), [a, b]);
+    return new Binary(a.type, opcodeFor(a.type, opcodes, name), a, b);
   };
 }
 type Predicate = (a: bigint, b: bigint) => boolean;
@@ -142,11 +210,11 @@ function compare(name: string, opcodes: Opcodes, holds?: Predicate, unsigned = f
       const value = (n: bigint): bigint => (unsigned ? BigInt.asUintN(bits, n) : n);
       return i32(holds(value(a.constant), value(b.constant)) ? 1 : 0);
     }
-    return node('i32', opcodeFor(a.type, opcodes, name), [a, b]);
+    return new Binary('i32', opcodeFor(a.type, opcodes, name), a, b);
   };
 }
 function unary(name: string, opcodes: Opcodes) {
-  return <T extends WasmType>(a: Expr<T>): Expr<T> => node(a.type, opcodeFor(a.type, opcodes, name), [a]);
+  return <T extends WasmType>(a: Expr<T>): Expr<T> => new Unary(a.type, opcodeFor(a.type, opcodes, name), a);
 }
 
 export const add = binary('add', [0x6a, 0x7c, 0x92, 0xa0], (a, b) => a + b, { right: 0n });
@@ -186,7 +254,7 @@ export const lt = compare('lt', [0, 0, 0x5d, 0x63]);
 export const gt = compare('gt', [0, 0, 0x5e, 0x64]);
 export const le = compare('le', [0, 0, 0x5f, 0x65]);
 export const ge = compare('ge', [0, 0, 0x60, 0x66]);
-export const eqz = (a: Int): I32 => node('i32', opcodeFor(a.type, [0x45, 0x50, 0, 0], 'eqz'), [a]);
+export const eqz = (a: Int): I32 => new Unary('i32', opcodeFor(a.type, [0x45, 0x50, 0, 0], 'eqz'), a);
 export const clz = unary('clz', [0x67, 0x79, 0, 0]);
 export const ctz = unary('ctz', [0x68, 0x7a, 0, 0]);
 export const popcnt = unary('popcnt', [0x69, 0x7b, 0, 0]);
@@ -198,20 +266,21 @@ export const extend8S = unary('extend8S', [0xc0, 0xc2, 0, 0]);
 export const extend16S = unary('extend16S', [0xc1, 0xc3, 0, 0]);
 export const extend32S = unary('extend32S', [0, 0xc4, 0, 0]);
 
-export const wrap = (a: I64): I32 => (a.constant !== undefined ? i32(a.constant) : node('i32', 0xa7, [a]));
-export const extendS = (a: I32): I64 => (a.constant !== undefined ? i64(a.constant) : node('i64', 0xac, [a]));
+export const wrap = (a: I64): I32 => (a.constant !== undefined ? i32(a.constant) : new Unary('i32', 0xa7, a));
+export const extendS = (a: I32): I64 =>
+  a.constant !== undefined ? i64(a.constant) : new Unary('i64', 0xac, a);
 export const extendU = (a: I32): I64 =>
-  a.constant !== undefined ? i64(BigInt.asUintN(32, a.constant)) : node('i64', 0xad, [a]);
-export const convertI32ToF32 = (a: I32): F32 => node('f32', 0xb2, [a]);
-export const convertI64ToF32 = (a: I64): F32 => node('f32', 0xb4, [a]);
-export const convertI32ToF64 = (a: I32): F64 => node('f64', 0xb7, [a]);
-export const convertI64ToF64 = (a: I64): F64 => node('f64', 0xb9, [a]);
-export const demote = (a: F64): F32 => node('f32', 0xb6, [a]);
-export const promote = (a: F32): F64 => node('f64', 0xbb, [a]);
-export const bitsOfF32 = (a: F32): I32 => node('i32', 0xbc, [a]);
-export const bitsOfF64 = (a: F64): I64 => node('i64', 0xbd, [a]);
-export const f32OfBits = (a: I32): F32 => node('f32', 0xbe, [a]);
-export const f64OfBits = (a: I64): F64 => node('f64', 0xbf, [a]);
+  a.constant !== undefined ? i64(BigInt.asUintN(32, a.constant)) : new Unary('i64', 0xad, a);
+export const convertI32ToF32 = (a: I32): F32 => new Unary('f32', 0xb2, a);
+export const convertI64ToF32 = (a: I64): F32 => new Unary('f32', 0xb4, a);
+export const convertI32ToF64 = (a: I32): F64 => new Unary('f64', 0xb7, a);
+export const convertI64ToF64 = (a: I64): F64 => new Unary('f64', 0xb9, a);
+export const demote = (a: F64): F32 => new Unary('f32', 0xb6, a);
+export const promote = (a: F32): F64 => new Unary('f64', 0xbb, a);
+export const bitsOfF32 = (a: F32): I32 => new Unary('i32', 0xbc, a);
+export const bitsOfF64 = (a: F64): I64 => new Unary('i64', 0xbd, a);
+export const f32OfBits = (a: I32): F32 => new Unary('f32', 0xbe, a);
+export const f64OfBits = (a: I64): F64 => new Unary('f64', 0xbf, a);
 
 /** `condition ? a : b`, both evaluated. */
 export function select<T extends WasmType>(condition: I32, a: Expr<T>, operand: Operand): Expr<T> {
@@ -229,50 +298,53 @@ export function select<T extends WasmType>(condition: I32, a: Expr<T>, operand: 
   };
 }
 
+type AccessOpcodes = Readonly<Record<WasmType, Readonly<Record<number, number>>>>;
+const loadOpcodes: AccessOpcodes = {
+  i32: { 1: 0x2d, 2: 0x2f, 4: 0x28 },
+  i64: { 1: 0x31, 2: 0x33, 4: 0x35, 8: 0x29 },
+  f32: { 4: 0x2a },
+  f64: { 8: 0x2b },
+  v128: { 16: 0 },
+};
+const signedLoadOpcodes: AccessOpcodes = {
+  i32: { 1: 0x2c, 2: 0x2e, 4: 0x28 },
+  i64: { 1: 0x30, 2: 0x32, 4: 0x34, 8: 0x29 },
+  f32: {},
+  f64: {},
+  v128: {},
+};
+/** v128.store is 0xfd 11. */
+const storeOpcodes: AccessOpcodes = {
+  i32: { 1: 0x3a, 2: 0x3b, 4: 0x36 },
+  i64: { 1: 0x3c, 2: 0x3d, 4: 0x3e, 8: 0x37 },
+  f32: { 4: 0x38 },
+  f64: { 8: 0x39 },
+  v128: { 16: 11 },
+};
+
+function accessOpcode(what: string, opcodes: AccessOpcodes, type: WasmType, bytes: number): number {
+  const opcode = opcodes[type][bytes];
+  if (opcode === undefined) throw new Error(`no ${what} of ${bytes} bytes for ${type}`);
+  return opcode;
+}
+
 /** Loads of `bytes` bytes at `address + offset`, zero-extended into `type`. */
 export function load<T extends WasmType>(type: T, bytes: number, address: I32, offset = 0): Expr<T> {
-  const opcodes: Record<string, number> = {
-    i32_1: 0x2d, i32_2: 0x2f, i32_4: 0x28, i64_1: 0x31, i64_2: 0x33, i64_4: 0x35, i64_8: 0x29, f32_4: 0x2a, f64_8: 0x2b,
-  }; // prettier-ignore
-  return loadWith(type, opcodes[`${type}_${bytes}`], address, offset);
+  return new Load(type, accessOpcode('load', loadOpcodes, type, bytes), address, offset);
 }
 
 /** As `load`, sign-extended. */
 export function loadS<T extends 'i32' | 'i64'>(type: T, bytes: number, address: I32, offset = 0): Expr<T> {
-  const opcodes: Record<string, number> = {
-    i32_1: 0x2c, i32_2: 0x2e, i32_4: 0x28, i64_1: 0x30, i64_2: 0x32, i64_4: 0x34, i64_8: 0x29,
-  }; // prettier-ignore
-  return loadWith(type, opcodes[`${type}_${bytes}`], address, offset);
+  return new Load(type, accessOpcode('signed load', signedLoadOpcodes, type, bytes), address, offset);
 }
 
-function loadWith<T extends WasmType>(
-  type: T,
-  opcode: number | undefined,
-  address: I32,
-  offset: number,
-): Expr<T> {
-  if (opcode === undefined && type !== 'v128') throw new Error(`no such load for ${type}`);
-  return {
-    type,
-    emit(out) {
-      address.emit(out);
-      if (opcode === undefined) out.raw([0xfd, 0]);
-      else out.u8(opcode);
-      out.u8(0); // alignment hint: none
-      out.u32(offset);
-    },
-  };
-}
-
-/** Opcode that stores `bytes` bytes of a value of `type`. */
-export function storeOpcode(type: WasmType, bytes: number): readonly number[] {
-  const opcodes: Record<string, readonly number[]> = {
-    i32_1: [0x3a], i32_2: [0x3b], i32_4: [0x36], i64_1: [0x3c], i64_2: [0x3d], i64_4: [0x3e], i64_8: [0x37],
-    f32_4: [0x38], f64_8: [0x39], v128_16: [0xfd, 11],
-  }; // prettier-ignore
-  const opcode = opcodes[`${type}_${bytes}`];
-  if (opcode === undefined) throw new Error(`no store of ${bytes} bytes for ${type}`);
-  return opcode;
+/** Emits the instruction that stores `bytes` bytes of a value of `type`, both operands being on the stack. */
+export function emitStore(out: Bytes, type: WasmType, bytes: number, offset: number): void {
+  const opcode = accessOpcode('store', storeOpcodes, type, bytes);
+  if (type === 'v128') out.u8(0xfd);
+  out.u8(opcode);
+  out.u8(0); // alignment hint: none
+  out.u32(offset);
 }
 
 /** A SIMD instruction by its opcode (WebAssembly 2.0, 5.4.8), operands on the stack, then an optional lane. */
