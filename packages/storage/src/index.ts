@@ -49,7 +49,12 @@ export type { StallEvent } from './checkpoint/retrier.ts';
 export { readWorkingSet, saveWorkingSet, type WorkingSet } from './checkpoint/working-set.ts';
 export { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './checkpoint/writer.ts';
 
-export { collectGarbage, type CollectOptions, type CollectReport } from './checkpoint/collect.ts';
+export {
+  collectGarbage,
+  type CollectOptions,
+  type CollectReport,
+  type KnownManifest,
+} from './checkpoint/collect.ts';
 export { DEFAULT_RETENTION, parseRetention, type RetentionPolicy } from './checkpoint/retention.ts';
 export { FaultyStore, type Fault, type FaultPlan, type StoreOperation } from './store/faulty-store.ts';
 export { PatientStore } from './store/patient-store.ts';

@@ -11,7 +11,7 @@ import { isStorageError, isStoreError } from '../errors.ts';
 import { isVisible, raiseEpoch, readOwner, type Ownership } from '../ownership.ts';
 import { FaultyStore, type Fault, type FaultPlan } from '../store/faulty-store.ts';
 import { MemoryStore } from '../store/memory-store.ts';
-import { collectGarbage } from './collect.ts';
+import { collectGarbage, type KnownManifest } from './collect.ts';
 import { snapshotHash } from './content-hash.ts';
 import { listManifests } from './find.ts';
 import { compareIds, formatId, manifestKey, type CheckpointId } from './keys.ts';
@@ -162,12 +162,16 @@ class Run {
   }
 
   async collect(rounds: number): Promise<void> {
+    // As a node that collects again and again; the others beside it are news to it.
+    const remembered = new Map<string, KnownManifest>();
     for (let i = 0; i < rounds; i++) {
       await this.host.sleep(Math.floor(this.host.uniform() * 300));
       const policy = { keepLast: 1 + Math.floor(this.host.uniform() * 3), rules: [] };
-      await collectGarbage(this.faulty, VM, { host: this.host, policy }).catch((error: unknown) => {
-        if (!isStoreError(error) && !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
-      });
+      await collectGarbage(this.faulty, VM, { host: this.host, policy, remembered }).catch(
+        (error: unknown) => {
+          if (!isStoreError(error) && !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
+        },
+      );
     }
   }
 

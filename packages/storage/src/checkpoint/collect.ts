@@ -52,6 +52,11 @@ export interface CollectOptions {
   host?: StorageHost;
   /** Say what would be removed, and remove nothing. */
   dryRun?: boolean;
+  /**
+   * What collections of this VM have learnt of its manifests, which never change: give the same map each time, empty at first, and only
+   * new ones are read.
+   */
+  remembered?: Map<string, KnownManifest>;
 }
 
 export interface CollectReport {
@@ -73,8 +78,8 @@ interface Survey {
   notes: CondemnedNote[];
 }
 
-/** What is known of one readable manifest. */
-interface Known {
+/** What a collector knows of one readable manifest. */
+export interface KnownManifest {
   id: CheckpointId;
   parent: CheckpointId | null;
   full: boolean;
@@ -109,7 +114,7 @@ export async function collectGarbage(
     manifests: await listManifests(store, vmId),
     notes: await readCondemned(store, vmId),
   };
-  const found = await readManifests(store, survey, options.key);
+  const found = await readManifests(store, survey, options);
   if (found === undefined) return { ...report, skipped: 'another collector is at work' };
   const { known, damaged } = found;
   report.damaged = damaged;
@@ -135,19 +140,24 @@ export async function collectGarbage(
 async function readManifests(
   store: ObjectStore,
   survey: Survey,
-  key: CheckpointKey | undefined,
-): Promise<{ known: Known[]; damaged: Refusal[] } | undefined> {
+  { key, remembered }: CollectOptions,
+): Promise<{ known: KnownManifest[]; damaged: Refusal[] } | undefined> {
   const { vmId, lineage } = survey.owner;
-  const known = new Map<string, Known>();
+  const known = new Map<string, KnownManifest>();
   const damaged: Refusal[] = [];
-  for (const id of survey.manifests.filter((each) => isVisible(lineage, each))) {
-    const found = await readKnown(store, vmId, id, key);
+  const counting = survey.manifests.filter((each) => isVisible(lineage, each));
+  for (const id of counting) {
+    // The newest is looked at whatever is remembered: our argument rests on it.
+    const before = id === counting.at(-1) ? undefined : remembered?.get(formatId(id));
+    const found = before ?? (await readKnown(store, vmId, id, key));
     // Gone since the list: another collector is faster. What it took may have been the newest, on which our argument
     // rests (step 3); later checkpoints may share its packs. Leave the work to that collector.
     if (found === undefined) return undefined;
     if (typeof found === 'string') damaged.push({ id, reason: found });
     else known.set(formatId(id), found);
   }
+  remembered?.clear();
+  for (const [id, each] of known) remembered?.set(id, each);
   // A checkpoint committed since the packs were listed names packs that were not there then.
   const complete = [...known.values()].every(({ packs }) => packs.every((name) => survey.packs.has(name)));
   const packs = complete ? survey.packs : await listPacks(store, vmId);
@@ -181,7 +191,7 @@ async function readKnown(
   vmId: string,
   id: CheckpointId,
   key: CheckpointKey | undefined,
-): Promise<Known | string | undefined> {
+): Promise<KnownManifest | string | undefined> {
   try {
     const manifest = await readManifest(store, vmId, id, key);
     if (manifest === undefined) return undefined;
@@ -201,8 +211,8 @@ async function readKnown(
 }
 
 function brokenReason(
-  each: Known,
-  known: Map<string, Known>,
+  each: KnownManifest,
+  known: Map<string, KnownManifest>,
   packs: Map<string, number>,
 ): string | undefined {
   if (!each.full && (each.parent === null || !known.has(formatId(each.parent)))) return 'its chain is broken';
@@ -211,7 +221,7 @@ function brokenReason(
 }
 
 /** The chosen ones and what their maps continue. */
-function withChains(known: Known[], chosen: CheckpointId[]): CheckpointId[] {
+function withChains(known: KnownManifest[], chosen: CheckpointId[]): CheckpointId[] {
   const byId = new Map(known.map((each) => [formatId(each.id), each]));
   const kept = new Map<string, CheckpointId>();
   for (const id of chosen) {
@@ -235,7 +245,7 @@ function condemn(survey: Survey, kept: CheckpointId[], newest: CheckpointId | un
   });
 }
 
-function unreached(survey: Survey, known: Known[], kept: CheckpointId[]): string[] {
+function unreached(survey: Survey, known: KnownManifest[], kept: CheckpointId[]): string[] {
   const keeping = new Set(kept.map(formatId));
   const reached = new Set(known.filter(({ id }) => keeping.has(formatId(id))).flatMap(({ packs }) => packs));
   const { epoch } = survey.owner;

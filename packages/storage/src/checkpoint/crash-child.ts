@@ -11,6 +11,7 @@ import {
   PagePool,
   raiseEpoch,
   snapshotHash,
+  type KnownManifest,
   type ObjectStore,
 } from '../index.ts';
 import { Guest, seededRandom } from '../../test-support/guest.ts';
@@ -38,9 +39,10 @@ async function write(store: ObjectStore, seed: number): Promise<never> {
 
 async function collect(store: ObjectStore, seed: number): Promise<never> {
   const random = seededRandom(seed);
+  const remembered = new Map<string, KnownManifest>();
   for (;;) {
     const policy = { keepLast: 1 + Math.floor(random() * 4), rules: [] };
-    const report = await collectGarbage(store, VM, { policy });
+    const report = await collectGarbage(store, VM, { policy, remembered });
     writeSync(1, `collected ${String(report.removed.length)} ${String(report.removedPacks)}\n`);
   }
 }

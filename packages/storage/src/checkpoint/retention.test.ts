@@ -3,9 +3,11 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Guest } from '../../test-support/guest.ts';
 import { isStorageError } from '../errors.ts';
+import { systemHost } from '../host.ts';
 import { raiseEpoch } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
-import { collectGarbage } from './collect.ts';
+import { FaultyStore } from '../store/faulty-store.ts';
+import { collectGarbage, type KnownManifest } from './collect.ts';
 import { listManifests, listPacks } from './find.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
@@ -85,6 +87,34 @@ describe('retention', () => {
     const again = await collectGarbage(store, 'vm', { policy });
     assert.deepEqual([again.removed, again.removedPacks], [[], 0]);
     await openCheckpoint(store, 'vm', { pool, verify: true });
+  });
+
+  test('a collector that remembers reads only what is new, and does what a forgetful one does', async () => {
+    let reads = 0;
+    const inner = new MemoryStore();
+    const store = new FaultyStore(
+      inner,
+      (operation, key) => {
+        if (operation === 'get' && key.includes('/manifests/')) reads++;
+        return undefined;
+      },
+      { host: systemHost, random: () => 0 },
+    );
+    const writer = await CheckpointWriter.open(inner, await raiseEpoch(inner, 'vm', { owner: 'a' }), {
+      pool,
+    });
+    const guest = new Guest({ seed: 8 });
+    const remembered = new Map<string, KnownManifest>();
+    const policy = { keepLast: 5, rules: [] };
+    for (let round = 0; round < 4; round++) {
+      for (let i = 0; i < 6; i++) await writer.write(guest.run(10).snapshot());
+      const forgetful = await collectGarbage(inner, 'vm', { policy, dryRun: true });
+      reads = 0;
+      assert.deepEqual(await collectGarbage(store, 'vm', { policy, remembered }), forgetful);
+      assert.ok(reads <= 7, `${String(reads)} manifests were read`);
+      assert.ok(remembered.size <= 30);
+    }
+    await openCheckpoint(inner, 'vm', { pool, verify: true });
   });
 
   test('a VM that nobody owned is left alone', async () => {
