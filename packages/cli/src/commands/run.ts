@@ -30,7 +30,7 @@ The machine:
   --serial stdio|none|file:FILE
   --debug-exit PORT        a write of V to the port ends the run with exit code 2V + 1 (as isa-debug-exit)
   --debug-console PORT=FILE  bytes written to the port go to the file (as isa-debugcon)
-  --engine interpreter|translator
+  --engine translator|interpreter  the first is the default; both reach the same states
 
 The run:
   --max-instructions N     stop after N instructions (exit code 12); idle time is skipped

@@ -108,7 +108,7 @@ export function parseRunOptions(words: string[]): RunOptions {
     throw usage(`'${positionals[1] ?? ''}' is one image too many`, 'name one image');
   const result: RunOptions = {
     serial: parseSerial(text('serial') ?? 'stdio'),
-    engine: oneOf('engine', ['interpreter', 'translator'], text('engine') ?? 'interpreter'),
+    engine: oneOf('engine', ['interpreter', 'translator'], text('engine') ?? 'translator'),
   };
   const set = <K extends keyof RunOptions>(key: K, value: RunOptions[K] | undefined): void => {
     if (value !== undefined) result[key] = value;

@@ -55,7 +55,7 @@ export interface EngineOptions {
   /** Laid out, with its machine block filled. */
   memory: WebAssembly.Memory;
   host: EngineHostFunctions;
-  /** Default: interpreter. */
+  /** Default: translator. */
   kind?: EngineKind;
   hotThreshold?: number;
   /** See TranslatorOptions. */
@@ -115,7 +115,7 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
   const exports = core.exports as unknown as CoreExports;
   const { run: runModule, step, handlers } = interpreter.exports as unknown as InterpreterExports;
   const view = new DataView(memory.buffer);
-  const translating = options.kind === 'translator';
+  const translating = options.kind !== 'interpreter';
   const threshold = translating ? (options.hotThreshold ?? defaultHotThreshold) : 0;
   view.setUint32(Region.machine + Machine.hotThreshold, threshold, true);
   const translator = translating

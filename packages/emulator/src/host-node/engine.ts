@@ -13,8 +13,8 @@ export function makeNodeEngine(
     createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });
 }
 
-/** The engine to use: the interpreter, until the translator agrees with it over whole boots. */
-export const nodeEngine: EngineFactory = makeNodeEngine({ kind: 'interpreter' });
+/** The engine to use: the translator, which interprets what is not hot. */
+export const nodeEngine: EngineFactory = makeNodeEngine();
 
 /** SHA-256 by the host's library. */
 export const nodeHash: HashFactory = () => {

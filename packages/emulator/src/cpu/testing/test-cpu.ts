@@ -49,6 +49,7 @@ export class TestCpu {
       compileRegion,
       memory: map.memory,
       host,
+      kind: 'interpreter',
       ...engineOptions,
     });
     map.view.setUint32(Region.machine + Machine.timeRate, 0x1_0000, true);
