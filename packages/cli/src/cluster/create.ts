@@ -1,7 +1,7 @@
 /** `revenant vm create`: from an image or files to a VM of the cluster. */
 import { createReadStream } from 'node:fs';
 import type { BootDescription, ClusterClient, VmSpec } from '@revenant/cluster';
-import { baseImageName, importBaseImage, openStore } from '@revenant/storage';
+import { baseImageName, importBaseImage, keyFromEnvironment, openStore } from '@revenant/storage';
 import { CliError, ExitCode } from '../errors.ts';
 import { openDisks, parseDisk, type DiskOption } from '../run/disks.ts';
 import { findSource } from '../run/guest.ts';
@@ -73,6 +73,7 @@ async function putDisks(
   if (storeUrl === undefined || files.length === 0) return open.requests;
   const store = await openStore(storeUrl);
   try {
+    const key = await keyFromEnvironment();
     for (const [i, { path }] of files.entries()) {
       const sha256 = open.requests[i]?.base?.sha256;
       if (sha256 !== undefined)
@@ -80,6 +81,7 @@ async function putDisks(
           store,
           baseImageName(sha256),
           createReadStream(path, { highWaterMark: 1 << 20 }),
+          { key },
         );
     }
   } finally {

@@ -17,9 +17,15 @@ Prints one line of JSON when it listens: {"node", "address", "pid"}; its log goe
   --listen HOST:PORT       where other nodes and clients reach it (default 127.0.0.1:0, any free port)
   --token-file FILE        a secret of 16 characters or more, the same for all nodes; needed to listen beyond loopback
   --profile default|fast   how quickly failures are detected and taken over
+  --retention RULES        which checkpoints of its VMs are kept, as revenant checkpoint gc takes them
+                           (default "last 10, 1 per 1m for 1h, 1 per 1h for 1d")
   --memory-mib N           what its VMs may take together
   --log-level LEVEL        debug, info, warn, error (default info)
   --drills                 allow the network to be cut by request, for drills
+
+REVENANT_KEY or REVENANT_KEY_FILE gives the key (32 bytes, as hexadecimal digits or base64) under which memory and disks of VMs are
+stored: the same on every node. Then whoever can read the store learns nothing of them but sizes and times; kernels and initrds of
+images are stored as they are.
 
 Examples:
   revenant node --store file:/srv/revenant --name a --listen 127.0.0.1:7001

@@ -5,7 +5,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { LazyRam, servePages } from '@revenant/cluster';
 import {
-  PagePool, type CheckpointReader, type MachineSnapshot, type ObjectStore, type PageChannelEnds, type StallEvent,
+  PagePool, type CheckpointKey, type CheckpointReader, type MachineSnapshot, type ObjectStore, type PageChannelEnds, type StallEvent,
 } from '@revenant/storage'; // prettier-ignore
 import { asCliError } from '../checkpoint/target.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
@@ -23,7 +23,7 @@ export interface ToStoreThread {
 export interface RestoreService {
   /** To the thread that runs the guest. */
   port: Pick<MessagePort, 'postMessage' | 'on'>;
-  open: () => Promise<{ store: ObjectStore; reader: CheckpointReader }>;
+  open: () => Promise<{ store: ObjectStore; reader: CheckpointReader; key?: CheckpointKey | undefined }>;
   /** Must reach the person at once: the other thread, which has the streams, may be asleep. */
   say: (line: string) => void;
 }
@@ -47,13 +47,14 @@ async function serve(
   { port, open, say }: RestoreService,
   tell: (message: FromStoreThread, moved?: MessagePort[]) => void,
 ): Promise<void> {
-  const { store, reader } = await open();
+  const { store, reader, key } = await open();
   const lazy = await LazyRam.open(reader);
   if (lazy === undefined)
     throw new CliError(ExitCode.badInput, `${reader.vmId} is no machine`, 'name a VM that has RAM');
   const { snapshot, absent } = lazy;
   const served = await servePages(store, snapshot.description, {
     pool: new PagePool(),
+    key,
     ram: lazy,
     onStall: stallTeller(say),
   });

@@ -19,7 +19,11 @@ const lineEnd = isatty(stderr) ? '\r\n' : '\n';
 const opener = new Opener(url);
 await serveRestore({
   port: parentPort!,
-  open: async () => ({ reader: await opener.checkpoint(target), store: await opener.store() }),
+  open: async () => ({
+    reader: await opener.checkpoint(target),
+    store: await opener.store(),
+    key: await opener.key(),
+  }),
   say: (line) => {
     writeSync(stderr, `revenant: ${line}${lineEnd}`);
   },

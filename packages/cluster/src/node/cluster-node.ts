@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { freemem, totalmem } from 'node:os';
 import pino from 'pino';
-import { openStore, type ObjectStore } from '@revenant/storage';
+import { openStore, type CheckpointKey, type ObjectStore, type RetentionPolicy } from '@revenant/storage';
 import { step } from '../core/agent.ts';
 import type { Command } from '../core/commands.ts';
 import type { CommandAnswer } from '../core/records.ts';
@@ -30,6 +30,10 @@ export interface NodeOptions {
   /** Allows the fault drills of /v1/drill. */
   drills?: boolean;
   runtimes?: Record<string, string>;
+  /** Encrypts what is stored of guests; the same on every node. */
+  key?: CheckpointKey | undefined;
+  /** Which checkpoints of running VMs are kept. */
+  retention?: RetentionPolicy | undefined;
 }
 
 const COMMAND_MS = 8000;
@@ -81,6 +85,8 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
       output: (vmId, epoch, bytes) => this.consoles.put(vmId, epoch, bytes),
+      key: options.key,
+      retention: options.retention,
       ...(options.runtimes === undefined ? {} : { runtimes: options.runtimes }),
     });
   }

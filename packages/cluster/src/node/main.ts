@@ -1,6 +1,7 @@
 /** A node process: `node packages/cluster/src/node/main.ts --store URL --name N [--listen ADDR] [--profile fast] …` */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { isStorageError, keyFromEnvironment, parseRetention, type RetentionPolicy } from '@revenant/storage';
 import { makeSettings, type ProfileName } from '../core/settings.ts';
 import { ClusterError } from '../errors.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
@@ -17,6 +18,7 @@ export function nodeOptions(words: string[]): NodeOptions {
       'token-file': { type: 'string' },
       'memory-mib': { type: 'string' },
       'log-level': { type: 'string', default: 'info' },
+      retention: { type: 'string' },
       drills: { type: 'boolean', default: false },
     },
   });
@@ -43,12 +45,22 @@ export function nodeOptions(words: string[]): NodeOptions {
     drills: values.drills,
     ...(token === undefined ? {} : { token }),
     ...(memory === undefined ? {} : { memoryMiB: Number(memory) }),
+    ...(values.retention === undefined ? {} : { retention: retentionPolicy(values.retention) }),
   };
 }
 
-/** Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. */
+function retentionPolicy(text: string): RetentionPolicy {
+  try {
+    return parseRetention(text);
+  } catch (error) {
+    if (!isStorageError(error)) throw error;
+    throw new ClusterError('BAD_REQUEST', `--retention: ${error.message}`, { hint: error.hint ?? '' });
+  }
+}
+
+/** Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. The key of checkpoints is the environment's. */
 export async function runNode(options: NodeOptions): Promise<void> {
-  const node = await ClusterNode.start(options);
+  const node = await ClusterNode.start({ key: await keyFromEnvironment(), ...options });
   process.stdout.write(
     `${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`,
   );

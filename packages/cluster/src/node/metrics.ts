@@ -120,6 +120,18 @@ function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
     figures.map((vm) => [{ vm: vm.vmId }, vm.heldBytes]),
   );
   put(
+    'vm_checkpoints_removed_total',
+    'counter',
+    'Checkpoints that the retention policy did not keep.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.removedCheckpoints]),
+  );
+  put(
+    'vm_checkpoint_removed_bytes_total',
+    'counter',
+    'Bytes of packs removed with them.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.removedBytes]),
+  );
+  put(
     'vm_checkpoint_bytes',
     'gauge',
     'Bytes stored by the last checkpoint.',

@@ -6,6 +6,7 @@ import {
   openBaseImage,
   pageChannelMemory,
   PageServer,
+  type CheckpointKey,
   type CheckpointReader,
   type ObjectStore,
   type PageChannelEnds,
@@ -68,6 +69,7 @@ export async function servePages(
   description: unknown,
   options: {
     pool: PagePool;
+    key?: CheckpointKey | undefined;
     onStall: NonNullable<PageServerOptions['onStall']>;
     ram?: (ServedPages & { pageCount: number }) | undefined;
   },
@@ -80,7 +82,8 @@ export async function servePages(
   }
   for (const { name, base } of disksOf(description)) {
     if (base === undefined || base === null) continue;
-    const { info, pages } = await openBaseImage(store, baseImageName(base.sha256), { pool: options.pool });
+    const { pool, key } = options;
+    const { info, pages } = await openBaseImage(store, baseImageName(base.sha256), { pool, key });
     if (info.contentHash !== base.sha256 || info.pageSize !== pageSize)
       throw new ClusterError(
         'RUNTIME',

@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   isStoreError,
   saveWorkingSet,
+  type CheckpointKey,
   type CheckpointReader,
   type MachineSnapshot,
   type ObjectStore,
@@ -99,10 +100,10 @@ export class LazyRam implements ServedPages {
   }
 
   /** After the background: records the working set. Advice only, so a store that fails now is no harm. */
-  async finish(store: ObjectStore, vmId: string): Promise<void> {
+  async finish(store: ObjectStore, vmId: string, key?: CheckpointKey): Promise<void> {
     const pages = new Set([...this.#asked, ...this.#before]);
     const set = Uint32Array.from([...pages].slice(0, WORKING_SET_PAGES));
-    await saveWorkingSet(store, vmId, { [SPACE]: set }).catch(() => undefined);
+    await saveWorkingSet(store, vmId, { [SPACE]: set }, { key }).catch(() => undefined);
     await this.#reader.close();
   }
 

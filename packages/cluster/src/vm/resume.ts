@@ -3,6 +3,7 @@
 import {
   CheckpointReader,
   formatId,
+  type CheckpointKey,
   type MachineSnapshot,
   type ObjectStore,
   type Ownership,
@@ -33,14 +34,15 @@ export interface ResumePoint {
 export async function readResumePoint(options: {
   store: ObjectStore;
   pool: PagePool;
+  key?: CheckpointKey | undefined;
   node: string;
   log: (entry: LogEntry) => void;
   vm: ProtectedVm;
   ownership: Ownership;
 }): Promise<ResumePoint> {
-  const { store, pool, node, log, vm, ownership } = options;
+  const { store, pool, key, node, log, vm, ownership } = options;
   if (ownership.resumeFrom === null) return { disks: [] };
-  const reader = await CheckpointReader.resume(store, ownership, { pool });
+  const reader = await CheckpointReader.resume(store, ownership, { pool, key });
   let lazy: LazyRam | undefined;
   try {
     const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;

@@ -14,6 +14,9 @@ export interface VmFigures {
   checkpointIntervalMs: number;
   /** Bytes of guest pages that wait to become durable. */
   heldBytes: number;
+  /** Removed by the retention policy since it runs here. */
+  removedCheckpoints: number;
+  removedBytes: number;
 }
 
 export function newFigures(vmId: string, epoch: number, instructions: bigint): VmFigures {
@@ -27,6 +30,8 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     lastStoredBytes: 0,
     checkpointIntervalMs: 0,
     heldBytes: 0,
+    removedCheckpoints: 0,
+    removedBytes: 0,
   };
 }
 

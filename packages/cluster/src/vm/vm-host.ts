@@ -6,16 +6,17 @@ import type { Worker } from 'node:worker_threads';
 import {
   CheckpointPace,
   CheckpointWriter,
+  DEFAULT_RETENTION,
   deleteVm,
   formatId,
   isStorageError,
   raiseEpoch,
-  readOwner,
-  releaseOwnership,
   PagePool,
+  type CheckpointKey,
   type MachineSnapshot,
   type ObjectStore,
   type Ownership,
+  type RetentionPolicy,
   type StallEvent,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
@@ -23,7 +24,9 @@ import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
 import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
+import { Housekeeping, removeDeleted } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
+import { releaseEpoch } from './release.ts';
 import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
@@ -39,6 +42,7 @@ import {
 const LAST_WRITE_PAUSE_MS = 200;
 /** Short, as a slice that began within the lease may end after it. */
 const SLICE_INSTRUCTIONS = 200_000;
+const COLLECT_MS = 60_000;
 
 export interface VmHostOptions {
   node: string;
@@ -49,6 +53,12 @@ export interface VmHostOptions {
   output: (vmId: string, epoch: number, bytes: Uint8Array) => void;
   /** Further runtimes: name → URL of a module that exports `createGuest`. */
   runtimes?: Record<string, string>;
+  /** Encrypts what is stored of guests' memory and disks. The same on every node. */
+  key?: CheckpointKey | undefined;
+  /** Which checkpoints of running VMs are kept. Default: `DEFAULT_RETENTION`. */
+  retention?: RetentionPolicy | undefined;
+  /** How often the others are removed, in milliseconds. Default one minute. */
+  collectMs?: number;
 }
 
 interface RunningVm {
@@ -71,6 +81,7 @@ interface RunningVm {
   /** False until its guest is there. */
   ready: boolean;
   pace: CheckpointPace;
+  housekeeping: Housekeeping;
   figures: VmFigures;
 }
 
@@ -94,11 +105,30 @@ export class VmHost {
 
   get figures(): VmFigures[] {
     const now = monotonicMs();
-    return [...this.#vms.values()].map(({ figures, pace, writer }) => ({
+    return [...this.#vms.values()].map(({ figures, pace, writer, housekeeping }) => ({
       ...figures,
       checkpointIntervalMs: pace.intervalMs(now),
       heldBytes: writer.heldBytes,
+      removedCheckpoints: housekeeping.removed.checkpoints,
+      removedBytes: housekeeping.removed.bytes,
     }));
+  }
+
+  #housekeeping(ownership: Ownership): Housekeeping {
+    const { store, node, log, key, retention = DEFAULT_RETENTION, collectMs = COLLECT_MS } = this.#options;
+    return new Housekeeping(
+      {
+        store,
+        ownership,
+        key,
+        policy: retention,
+        everyMs: collectMs,
+        log: (entry) => {
+          log({ node, ...entry });
+        },
+      },
+      monotonicMs(),
+    );
   }
 
   /** Bytes typed at a VM's console. False when it does not run here. */
@@ -180,9 +210,10 @@ export class VmHost {
     expectedEpoch,
     incarnation,
   }: Extract<Effect, { type: 'raise' }>): Promise<void> {
-    const { store, node, tell, log } = this.#options;
+    const { store, node, tell, log, key } = this.#options;
     try {
-      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes: { incarnation } });
+      const notes = { incarnation };
+      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
       this.#owned.set(`${vmId}@${String(ownership.epoch)}`, ownership);
       for (const refusal of ownership.refused)
         log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
@@ -207,12 +238,18 @@ export class VmHost {
     }
   }
 
-  async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
-    const { store, runtimes } = this.#options;
+  /** What a start needs and may not have. Throws ClusterError. */
+  #startOf(vm: ProtectedVm, epoch: number): { ownership: Ownership; module: string } {
     const ownership = this.#owned.get(`${vm.id}@${String(epoch)}`);
-    const module = { ...builtinRuntimes, ...runtimes }[vm.spec.runtime];
+    const module = { ...builtinRuntimes, ...this.#options.runtimes }[vm.spec.runtime];
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
+    return { ownership, module };
+  }
+
+  async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
+    const { store, key } = this.#options;
+    const { ownership, module } = this.#startOf(vm, epoch);
     const { snapshot, disks, lazy } = await readResumePoint({
       ...this.#options,
       pool: this.#pool,
@@ -222,6 +259,7 @@ export class VmHost {
     const { description } = vm.spec;
     const writer = await CheckpointWriter.open(store, ownership, {
       pool: this.#pool,
+      key,
       bases: baseNames(description),
     });
     const lease = new SharedArrayBuffer(8);
@@ -231,6 +269,7 @@ export class VmHost {
       snapshot === undefined ? await readBlobs(store, description) : new Map<string, Uint8Array>();
     const pages = await servePages(store, description, {
       pool: this.#pool,
+      key,
       ram: lazy,
       onStall: this.#tellStall(vm.id),
     });
@@ -269,6 +308,7 @@ export class VmHost {
       leaving: false,
       ready: false,
       pace: new CheckpointPace(vm.spec.checkpointMs ?? this.#options.settings.checkpointMs, 0),
+      housekeeping: this.#housekeeping(ownership),
       figures: newFigures(vm.id, epoch, snapshot?.instructions ?? 0n),
     };
     this.#vms.set(vm.id, running);
@@ -293,7 +333,7 @@ export class VmHost {
 
   /** After a lazy resume: the pages that nobody asked for. */
   async #bringRest(running: RunningVm, lazy: LazyRam): Promise<void> {
-    const { store, log, node } = this.#options;
+    const { store, log, node, key } = this.#options;
     const began = monotonicMs();
     try {
       const whole = await lazy.runBackground(
@@ -304,6 +344,7 @@ export class VmHost {
           }),
       );
       if (!whole || running.over) return;
+      running.housekeeping.resident();
       log({
         event: 'vm-resident',
         vm: running.vm.id,
@@ -314,7 +355,7 @@ export class VmHost {
     } catch (error) {
       this.#ended(running, 'failed', messageOf(error));
     } finally {
-      await lazy.finish(store, running.vm.id);
+      await lazy.finish(store, running.vm.id, key);
     }
   }
 
@@ -327,7 +368,8 @@ export class VmHost {
       case 'started':
         running.ready = true;
         running.lease[0] = this.#until;
-        if (running.lazy !== undefined) void this.#bringRest(running, running.lazy);
+        if (running.lazy === undefined) running.housekeeping.resident();
+        else void this.#bringRest(running, running.lazy);
         return tell({ type: 'started', vmId: vm.id, epoch });
       case 'first-slice':
         return log({
@@ -427,6 +469,7 @@ export class VmHost {
         running.pace.begin(now);
         void this.#checkpoint(running, false).then((durable) => running.pace.end(monotonicMs(), durable));
       }
+      if (running.ready && mayRun) running.housekeeping.look(now);
       const news = running.pace.news(now);
       if (news !== undefined)
         this.#options.log({ vm: running.vm.id, node: this.#options.node, ...paceEntry(news) });
@@ -505,32 +548,10 @@ export class VmHost {
 
   async #release(vmId: string, epoch: number): Promise<void> {
     const { store, tell, node } = this.#options;
-    try {
-      const key = `${vmId}@${String(epoch)}`;
-      const current = await readOwner(store, vmId);
-      if (
-        current?.record.epoch !== epoch ||
-        current.record.owner !== node ||
-        current.record.state !== 'owned'
-      ) {
-        tell({ type: 'released', vmId, epoch, result: 'fenced' });
-        return;
-      }
-      const ownership = this.#owned.get(key) ?? {
-        vmId,
-        epoch,
-        owner: node,
-        resumeFrom: null,
-        chain: [],
-        refused: [],
-        stored: current,
-      };
-      await releaseOwnership(store, ownership);
-      this.#owned.delete(key);
-      tell({ type: 'released', vmId, epoch, result: 'done' });
-    } catch (error) {
-      tell({ type: 'released', vmId, epoch, result: isStorageError(error, 'FENCED') ? 'fenced' : 'failed' });
-    }
+    const key = `${vmId}@${String(epoch)}`;
+    const result = await releaseEpoch(store, { vmId, epoch, node, known: this.#owned.get(key) });
+    if (result === 'done') this.#owned.delete(key);
+    tell({ type: 'released', vmId, epoch, result });
   }
 
   async #tombstone(vmId: string): Promise<void> {
@@ -538,6 +559,7 @@ export class VmHost {
     try {
       await deleteVm(store, vmId, { owner: node });
       tell({ type: 'tombstoned', vmId, done: true });
+      await removeDeleted(store, vmId);
     } catch (error) {
       log({ event: 'vm-not-deleted', vm: vmId, reason: messageOf(error) });
       tell({ type: 'tombstoned', vmId, done: false });

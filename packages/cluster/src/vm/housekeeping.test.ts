@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  CheckpointKey,
+  type CheckpointReader,
+  isStorageError,
+  listAll,
+  listCheckpoints,
+  MemoryStore,
+  openCheckpoint,
+  PagePool,
+  readOwner,
+  type ObjectStore,
+} from '@revenant/storage';
+import type { ProtectedVm } from '../core/records.ts';
+import { makeSettings } from '../core/settings.ts';
+import type { Event, LogEntry } from '../core/types.ts';
+import { VmHost, type VmHostOptions } from './vm-host.ts';
+import { monotonicMs } from './vm-runtime.ts';
+
+const vm: ProtectedVm = {
+  id: 'v1',
+  spec: { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, checkpointMs: 50, outputs: 'async' },
+  desired: 'running',
+  boot: 1,
+  status: 'stopped',
+  reason: '',
+  assignment: null,
+  attempt: 1,
+  tries: 0,
+  avoid: [],
+  moving: false,
+};
+const pool = new PagePool({ threads: 0 });
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (await holds()) return;
+    await sleep(50);
+  }
+  assert.fail(`waited in vain for ${what}`);
+}
+
+interface Home {
+  host: VmHost;
+  events: Event[];
+  log: LogEntry[];
+}
+
+/** A node's VMs, with `v1` running under `epoch`. */
+async function runOn(store: ObjectStore, epoch: number, options: Partial<VmHostOptions>): Promise<Home> {
+  const [events, log]: [Event[], LogEntry[]] = [[], []];
+  const host = new VmHost({
+    node: 'a',
+    store,
+    settings: makeSettings('default'),
+    tell: (event) => events.push(event),
+    log: (entry) => log.push(entry),
+    output: () => undefined,
+    ...options,
+  });
+  const leaseEnd = monotonicMs() + 600_000;
+  host.do({ type: 'grant', until: leaseEnd });
+  host.do({ type: 'raise', vmId: 'v1', attempt: 1, expectedEpoch: epoch - 1, incarnation: 1 });
+  await until('the epoch', () => events.some(({ type }) => type === 'raised'));
+  host.do({ type: 'run', vm, epoch, paused: false, until: leaseEnd });
+  await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
+  return { host, events, log };
+}
+
+test('a running VM keeps what the retention policy says, its resume point is let go, and a deleted one leaves nothing', async () => {
+  const store = new MemoryStore();
+  const options = { retention: { keepLast: 3, rules: [] }, collectMs: 200 };
+  const first = await runOn(store, 1, options);
+  await until('many checkpoints', () => (first.host.figures[0]?.checkpoints ?? 0) > 10);
+  await first.host.close();
+
+  const { host, events, log } = await runOn(store, 2, options);
+  try {
+    const resumed = (await readOwner(store, 'v1'))?.record.lineage.at(-1)?.from;
+    assert.ok(resumed, 'it went on from a checkpoint');
+    await until('the resume point to be let go', async () => {
+      const owner = await readOwner(store, 'v1');
+      return owner?.record.pinned === null;
+    });
+    // A chain is at most 32 long, and three are kept; a round takes a moment.
+    await until('more checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 70);
+    await until('its collection', () => (host.figures[0]?.removedCheckpoints ?? 0) > 20);
+    assert.ok((await listCheckpoints(store, 'v1')).length < 70);
+    const reader = await openCheckpoint(store, 'v1', { pool, verify: true });
+    assert.ok(reader.head.instructions > 0n);
+    assert.deepEqual(
+      log.filter(({ event }) => event === 'checkpoints-not-collected'),
+      [],
+    );
+    host.do({ type: 'stop', vmId: 'v1', epoch: 2, mode: 'discard' });
+    host.do({ type: 'tombstone', vmId: 'v1' });
+    await until('the tombstone', () => events.some(({ type }) => type === 'tombstoned'));
+    await until('its objects to go', async () => {
+      const left = [];
+      for await (const { key } of listAll(store, 'vms/v1/')) left.push(key);
+      return left.length === 1;
+    });
+    assert.equal((await readOwner(store, 'v1'))?.record.state, 'deleted');
+  } finally {
+    await host.close();
+  }
+});
+
+test('with a key the store shows nothing of a guest, a takeover needs the key, and goes on with it', async () => {
+  const store = new MemoryStore();
+  const key = new CheckpointKey(new Uint8Array(32).fill(3));
+  const first = await runOn(store, 1, { key });
+  await first.host.close();
+  await assert.rejects(openCheckpoint(store, 'v1', { pool }), (error) => isStorageError(error, 'KEY_NEEDED'));
+
+  const without: Event[] = [];
+  const stranger = new VmHost({
+    node: 'b',
+    store,
+    settings: makeSettings('default'),
+    tell: (event) => without.push(event),
+    log: () => undefined,
+    output: () => undefined,
+  });
+  stranger.do({ type: 'raise', vmId: 'v1', attempt: 1, expectedEpoch: 1, incarnation: 1 });
+  await until('the refusal', () => without.length > 0);
+  assert.equal(without[0]?.type, 'not-raised');
+  await stranger.close();
+
+  const epoch = ((await readOwner(store, 'v1'))?.record.epoch ?? 0) + 1;
+  const { host } = await runOn(store, epoch, { key });
+  const reader: CheckpointReader = await openCheckpoint(store, 'v1', { pool, key });
+  assert.equal(reader.id.epoch, epoch);
+  await host.close();
+});

@@ -1,0 +1,88 @@
+// Keeps a VM's place in the store small: the node that runs it removes, now and then, the checkpoints that the retention policy does not
+// keep. While pages of the resume point are still missing, that is pinned in the owner record; it is let go when the last one is in.
+import {
+  collectGarbage,
+  isStorageError,
+  isStoreError,
+  unpinResumePoint,
+  type CheckpointKey,
+  type KnownManifest,
+  type ObjectStore,
+  type Ownership,
+  type RetentionPolicy,
+} from '@revenant/storage';
+import type { LogEntry } from '../core/types.ts';
+
+export interface HousekeepingOptions {
+  store: ObjectStore;
+  ownership: Ownership;
+  key: CheckpointKey | undefined;
+  policy: RetentionPolicy;
+  /** Between two collections. */
+  everyMs: number;
+  log: (entry: LogEntry) => void;
+}
+
+export class Housekeeping {
+  /** What was removed so far. */
+  readonly removed = { checkpoints: 0, bytes: 0 };
+  readonly #options: HousekeepingOptions;
+  readonly #remembered = new Map<string, KnownManifest>();
+  #pinned: boolean;
+  #resident = false;
+  #nextAt: number;
+  #busy = false;
+  #failing = false;
+
+  constructor(options: HousekeepingOptions, now: number) {
+    this.#options = options;
+    this.#pinned = options.ownership.resumeFrom !== null;
+    this.#nextAt = now + options.everyMs;
+  }
+
+  /** Every page of the resume point is in the machine. */
+  resident(): void {
+    this.#resident = true;
+  }
+
+  /** To be asked now and then; works in the background when it is time. */
+  look(now: number): void {
+    if (this.#busy || now < this.#nextAt) return;
+    this.#nextAt = now + this.#options.everyMs;
+    this.#busy = true;
+    void this.#work().finally(() => (this.#busy = false));
+  }
+
+  async #work(): Promise<void> {
+    const { store, ownership, key, policy } = this.#options;
+    try {
+      if (this.#pinned && this.#resident) {
+        await unpinResumePoint(store, ownership);
+        this.#pinned = false;
+      }
+      const { vmId } = ownership;
+      const report = await collectGarbage(store, vmId, { policy, key, remembered: this.#remembered });
+      this.removed.checkpoints += report.removed.length;
+      this.removed.bytes += report.removedBytes;
+      this.#failing = false;
+    } catch (error) {
+      // Nothing depends on it: the next round tries again. An owner that was fenced learns so from its next checkpoint.
+      if (!isStoreError(error) && !isStorageError(error)) throw error;
+      if (!this.#failing && !isStorageError(error, 'FENCED')) this.#tell(error.message);
+      this.#failing = true;
+    }
+  }
+
+  #tell(reason: string): void {
+    this.#options.log({ event: 'checkpoints-not-collected', vm: this.#options.ownership.vmId, reason });
+  }
+}
+
+/** After a VM was deleted: its objects go, but for its tombstone. What remains of a failure goes with `revenant checkpoint gc`. */
+export async function removeDeleted(store: ObjectStore, vmId: string): Promise<void> {
+  try {
+    await collectGarbage(store, vmId);
+  } catch (error) {
+    if (!isStoreError(error) && !isStorageError(error)) throw error;
+  }
+}
