@@ -16,7 +16,7 @@ import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node
 import { CheckpointWriter, openStore, raiseEpoch, writeCheckpointFile } from '@revenant/storage';
 import { CliError } from '../errors.ts';
 import { builtinGuest } from '../images/builtin.ts';
-import type { FailingStoreData } from './restore-child.ts';
+import type { FailingStoreData } from '../../test-support/failing-store-thread.ts';
 import { openRestore, restoreFromThread, storeOf, type Restoring } from './restore.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-restore-'));
@@ -111,7 +111,9 @@ describe('going on from a checkpoint before all of its memory is there', () => {
   test('waits while the store fails, says so once, and goes on to the same state', async () => {
     const saidPath = join(folder, 'said');
     const workerData: FailingStoreData = { url, vmId: 'vm1', saidPath, failsForMs: 900 };
-    const thread = new Worker(new URL('./restore-child.ts', import.meta.url), { workerData });
+    const thread = new Worker(new URL('../../test-support/failing-store-thread.ts', import.meta.url), {
+      workerData,
+    });
     const restoring = await restoreFromThread(thread);
     try {
       startedEarly(restoring);
@@ -140,7 +142,8 @@ describe('going on from a checkpoint before all of its memory is there', () => {
   });
 
   test('a path with a slash is a file, any other name is a VM once a store is named', () => {
-    assert.equal(storeOf({ restore: './vm1', store: url }), undefined);
+    assert.equal(storeOf({ restore: './vm1' }), undefined);
+    assert.throws(() => storeOf({ restore: './vm1', store: url }), CliError);
     assert.equal(storeOf({ restore: 'vm1', store: url }), url);
     assert.equal(storeOf({ restore: 'vm1' }), process.env['REVENANT_STORE']);
   });

@@ -43,9 +43,16 @@ export interface RestoreOptions {
   disks?: readonly DiskOption[] | undefined;
 }
 
-/** The store that `--restore` means, or undefined when it means a file. */
+/** The store that `--restore` means, or undefined when it means a file. Throws CliError when it could be neither. */
 export function storeOf({ restore, store }: RestoreOptions): string | undefined {
-  if (restore.includes('/')) return undefined;
+  const isPath = restore.includes('/');
+  if (isPath && store !== undefined)
+    throw new CliError(
+      ExitCode.usage,
+      `--restore: '${restore}' is a path, and no VM of the store`,
+      'leave --store out, or name a VM, for example --restore vm1@12',
+    );
+  if (isPath) return undefined;
   if (store !== undefined) return store;
   return existsSync(restore) ? undefined : process.env['REVENANT_STORE'];
 }
