@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CheckpointKey,
+  FaultyStore,
   type CheckpointReader,
   isStorageError,
   listAll,
@@ -10,12 +11,15 @@ import {
   MemoryStore,
   openCheckpoint,
   PagePool,
+  raiseEpoch,
   readOwner,
+  systemHost,
   type ObjectStore,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
 import { makeSettings } from '../core/settings.ts';
 import type { Event, LogEntry } from '../core/types.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { VmHost, type VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
@@ -134,4 +138,41 @@ test('with a key the store shows nothing of a guest, a takeover needs the key, a
   const reader: CheckpointReader = await openCheckpoint(store, 'v1', { pool, key });
   assert.equal(reader.id.epoch, epoch);
   await host.close();
+});
+
+test('a full store is collected at once, and not again and again', async () => {
+  const store = new MemoryStore();
+  const ownership = await raiseEpoch(store, 'v1', { owner: 'a' });
+  let lists = 0;
+  const counted = new FaultyStore(
+    store,
+    (operation, key) => {
+      if (operation === 'list' && key.includes('/packs/')) lists++;
+      return undefined;
+    },
+    { host: systemHost, random: () => 0 },
+  );
+  const policy = { keepLast: 1, rules: [] };
+  const options = {
+    store: counted,
+    ownership,
+    key: undefined,
+    policy,
+    everyMs: 60_000,
+    log: () => undefined,
+  };
+  const housekeeping = new Housekeeping(options, 0);
+  const lookAt = async (now: number): Promise<number> => {
+    housekeeping.look(now);
+    await sleep(20);
+    return lists;
+  };
+  assert.equal(await lookAt(1000), 0);
+  housekeeping.hurry(1500);
+  assert.equal(await lookAt(1500), 1);
+  housekeeping.hurry(2000);
+  assert.equal(await lookAt(2000), 1);
+  assert.equal(await lookAt(6500), 2);
+  assert.equal(await lookAt(20_000), 2);
+  assert.equal(await lookAt(66_500), 3);
 });

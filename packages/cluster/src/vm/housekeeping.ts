@@ -2,6 +2,7 @@
 // keep. While pages of the resume point are still missing, that is pinned in the owner record; it is let go when the last one is in.
 import {
   collectGarbage,
+  DEFAULT_RETENTION,
   isStorageError,
   isStoreError,
   unpinResumePoint,
@@ -12,6 +13,10 @@ import {
   type RetentionPolicy,
 } from '@revenant/storage';
 import type { LogEntry } from '../core/types.ts';
+
+const COLLECT_MS = 60_000;
+/** A store that stays full is not looked through more often. */
+const HURRY_MS = 5000;
 
 export interface HousekeepingOptions {
   store: ObjectStore;
@@ -31,6 +36,7 @@ export class Housekeeping {
   #pinned: boolean;
   #resident = false;
   #nextAt: number;
+  #beganAt = -Infinity;
   #busy = false;
   #failing = false;
 
@@ -45,10 +51,16 @@ export class Housekeeping {
     this.#resident = true;
   }
 
+  /** The store is full: what may go is to go at once. */
+  hurry(now: number): void {
+    this.#nextAt = Math.min(this.#nextAt, Math.max(now, this.#beganAt + HURRY_MS));
+  }
+
   /** To be asked now and then; works in the background when it is time. */
   look(now: number): void {
     if (this.#busy || now < this.#nextAt) return;
     this.#nextAt = now + this.#options.everyMs;
+    this.#beganAt = now;
     this.#busy = true;
     void this.#work().finally(() => (this.#busy = false));
   }
@@ -76,6 +88,24 @@ export class Housekeeping {
   #tell(reason: string): void {
     this.#options.log({ event: 'checkpoints-not-collected', vm: this.#options.ownership.vmId, reason });
   }
+}
+
+/** That of a VM which starts on this node. */
+export function housekeepingFor(
+  host: {
+    node: string;
+    store: ObjectStore;
+    log: (entry: LogEntry) => void;
+    key?: CheckpointKey | undefined;
+    retention?: RetentionPolicy | undefined;
+    collectMs?: number;
+  },
+  ownership: Ownership,
+  now: number,
+): Housekeeping {
+  const { node, store, key, retention: policy = DEFAULT_RETENTION, collectMs: everyMs = COLLECT_MS } = host;
+  const log = (entry: LogEntry): void => host.log({ node, ...entry });
+  return new Housekeeping({ store, ownership, key, policy, everyMs, log }, now);
 }
 
 /** After a VM was deleted: its objects go, but for its tombstone. What remains of a failure goes with `revenant checkpoint gc`. */

@@ -6,10 +6,10 @@ import type { Worker } from 'node:worker_threads';
 import {
   CheckpointPace,
   CheckpointWriter,
-  DEFAULT_RETENTION,
   deleteVm,
   formatId,
   isStorageError,
+  isStoreError,
   raiseEpoch,
   PagePool,
   type CheckpointKey,
@@ -24,7 +24,7 @@ import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
 import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
-import { Housekeeping, removeDeleted } from './housekeeping.ts';
+import { housekeepingFor, removeDeleted, type Housekeeping } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { releaseEpoch } from './release.ts';
 import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
@@ -42,7 +42,6 @@ import {
 const LAST_WRITE_PAUSE_MS = 200;
 /** Short, as a slice that began within the lease may end after it. */
 const SLICE_INSTRUCTIONS = 200_000;
-const COLLECT_MS = 60_000;
 
 export interface VmHostOptions {
   node: string;
@@ -112,23 +111,6 @@ export class VmHost {
       removedCheckpoints: housekeeping.removed.checkpoints,
       removedBytes: housekeeping.removed.bytes,
     }));
-  }
-
-  #housekeeping(ownership: Ownership): Housekeeping {
-    const { store, node, log, key, retention = DEFAULT_RETENTION, collectMs = COLLECT_MS } = this.#options;
-    return new Housekeeping(
-      {
-        store,
-        ownership,
-        key,
-        policy: retention,
-        everyMs: collectMs,
-        log: (entry) => {
-          log({ node, ...entry });
-        },
-      },
-      monotonicMs(),
-    );
   }
 
   /** Bytes typed at a VM's console. False when it does not run here. */
@@ -308,7 +290,7 @@ export class VmHost {
       leaving: false,
       ready: false,
       pace: new CheckpointPace(vm.spec.checkpointMs ?? this.#options.settings.checkpointMs, 0),
-      housekeeping: this.#housekeeping(ownership),
+      housekeeping: housekeepingFor(this.#options, ownership, monotonicMs()),
       figures: newFigures(vm.id, epoch, snapshot?.instructions ?? 0n),
     };
     this.#vms.set(vm.id, running);
@@ -504,7 +486,10 @@ export class VmHost {
       return true;
     } catch (error) {
       if (isStorageError(error, 'FENCED')) this.#ended(running, 'fenced', messageOf(error));
-      else this.#options.log({ event: 'checkpoint-failed', vm: running.vm.id, reason: messageOf(error) });
+      else {
+        if (isStoreError(error, 'FULL')) running.housekeeping.hurry(monotonicMs());
+        this.#options.log({ event: 'checkpoint-failed', vm: running.vm.id, reason: messageOf(error) });
+      }
       return false;
     }
   }
