@@ -1,0 +1,124 @@
+/**
+ * Finds the Linux kernel in a guest's RAM: its banner and its symbols by their shape, then its own page tables by symbol. Nothing is
+ * assumed of where it lies (KASLR), nor of what ran at that instant: the processor may have stood in user mode with page tables that
+ * leave the kernel out (page-table isolation).
+ */
+import { searchPages, type CheckpointReader } from '@revenant/storage';
+import { CliError, ExitCode } from '../../errors.ts';
+import { cpuOf, GuestMemory } from '../guest-memory.ts';
+import { cText, KernelMemory, type ByteSource, type PointerBytes } from './kernel-memory.ts';
+import { readKallsyms, tokenPattern, type SymbolTable } from './kallsyms.ts';
+
+const eferLongMode = 1n << 10n;
+const cr4Pae = 1n << 5n;
+const pageBytes = 4096n;
+const mostBannerBytes = 512;
+const mostPlaces = 200;
+const bannerStart = Buffer.from('Linux version ', 'latin1');
+/** linux_banner of init/version.c: release, (builder), (compiler), #build. */
+const bannerShape = /^Linux version (\d+\.\d+\S*) \(.+\) \(.+\) #\d+.*\n/;
+
+export interface Kernel {
+  banner: string;
+  release: string;
+  architecture: 'amd64' | 'i386';
+  /** Undefined when the kernel holds none, or none were recognised. */
+  symbols: { table: SymbolTable; memory: KernelMemory } | undefined;
+}
+
+interface Banner {
+  address: bigint;
+  text: string;
+  release: string;
+}
+
+/** RAM by physical address, many pages at a time. */
+function ramOf(reader: CheckpointReader): ByteSource {
+  const { pageSize, pageCount } = reader.source('ram').map.space;
+  const end = BigInt(pageSize) * BigInt(pageCount);
+  return {
+    async read(address, length) {
+      const last = address + BigInt(length) < end ? address + BigInt(length) : end;
+      if (address < 0n || last <= address) return new Uint8Array();
+      const first = Number(address / BigInt(pageSize));
+      const pages = Uint32Array.from(
+        { length: Math.ceil(Number(last) / pageSize) - first },
+        (_, n) => first + n,
+      );
+      const bytes = await reader.readPages('ram', pages);
+      return bytes.subarray(Number(address) - first * pageSize, Number(last) - first * pageSize);
+    },
+  };
+}
+
+/** Throws a CliError when there is no Linux. */
+export async function locateKernel(
+  reader: CheckpointReader,
+  onProgress?: (progress: { donePages: number; totalPages: number }) => void,
+): Promise<Kernel> {
+  const cpu = cpuOf(reader);
+  const pointerBytes: PointerBytes = cpu.efer & eferLongMode ? 8 : 4;
+  const found = await searchPages(reader, [bannerStart, tokenPattern], { space: 'ram', limit: mostPlaces, ...(onProgress && { onProgress }) }); // prettier-ignore
+  const ram = ramOf(reader);
+  const banners: Banner[] = [];
+  const tokens: bigint[] = [];
+  for (const { offset } of found) {
+    const address = BigInt(offset);
+    const text = cText(await ram.read(address, mostBannerBytes));
+    const release = bannerShape.exec(text)?.[1];
+    if (release !== undefined) banners.push({ address, text: text.slice(0, text.indexOf('\n')), release });
+    else if (!text.startsWith('Linux')) tokens.push(address);
+  }
+  const newest = banners[0];
+  if (newest === undefined)
+    throw new CliError(ExitCode.badInput, 'no Linux kernel is in memory', `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`); // prettier-ignore
+  const architecture = pointerBytes === 8 ? 'amd64' : 'i386';
+  for (const place of tokens) {
+    const kernel = await readTables(reader, ram, { place, pointerBytes, banners });
+    if (kernel === undefined) continue;
+    const { banner, ...symbols } = kernel;
+    return { banner: banner.text, release: banner.release, architecture, symbols };
+  }
+  return { banner: newest.text, release: newest.release, architecture, symbols: undefined };
+}
+
+/** Symbols that agree with a banner and with page tables of the kernel. */
+async function readTables(
+  reader: CheckpointReader,
+  ram: ByteSource,
+  { place, pointerBytes, banners }: { place: bigint; pointerBytes: PointerBytes; banners: readonly Banner[] },
+): Promise<{ banner: Banner; table: SymbolTable; memory: KernelMemory } | undefined> {
+  const sameInPage = (linear: bigint, { address }: Banner): boolean => (linear - address) % pageBytes === 0n;
+  const table = await readKallsyms(ram, place, pointerBytes, (linear) =>
+    banners.some((banner) => sameInPage(linear, banner)),
+  );
+  const linear = table?.addresses.get('linux_banner');
+  const directory = table?.addresses.get(pointerBytes === 8 ? 'init_top_pgt' : 'swapper_pg_dir');
+  if (table === undefined || linear === undefined || directory === undefined) return undefined;
+  for (const banner of banners.filter((one) => sameInPage(linear, one))) {
+    // The image is contiguous in both kinds of addresses.
+    const root = directory - linear + banner.address;
+    if (root < 0n) continue;
+    const guest = await guestWithTables(reader, ram, root);
+    if ((await guest.translate(linear))?.physical === banner.address)
+      return { banner, table, memory: new KernelMemory(guest, pointerBytes) };
+  }
+  return undefined;
+}
+
+/** The guest's memory through the page tables at a physical address; in PAE paging the four top entries are there (SDM Vol. 3A 4.4.1). */
+async function guestWithTables(
+  reader: CheckpointReader,
+  ram: ByteSource,
+  root: bigint,
+): Promise<GuestMemory> {
+  const cpu = cpuOf(reader);
+  const tables = { ...cpu, cr3: root };
+  if (!(cpu.efer & eferLongMode) && cpu.cr4 & cr4Pae) {
+    const bytes = await ram.read(root, 32);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const entry = (n: number): bigint => (bytes.length === 32 ? view.getBigUint64(n * 8, true) : 0n);
+    Object.assign(tables, { pdpte0: entry(0), pdpte1: entry(1), pdpte2: entry(2), pdpte3: entry(3) });
+  }
+  return new GuestMemory(reader, tables);
+}
