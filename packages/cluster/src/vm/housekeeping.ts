@@ -15,6 +15,7 @@ import {
 import type { LogEntry } from '../core/types.ts';
 
 const COLLECT_MS = 60_000;
+const FIRST_PART = 6;
 /** A store that stays full is not looked through more often. */
 const HURRY_MS = 5000;
 
@@ -43,7 +44,8 @@ export class Housekeeping {
   constructor(options: HousekeepingOptions, now: number) {
     this.#options = options;
     this.#pinned = options.ownership.resumeFrom !== null;
-    this.#nextAt = now + options.everyMs;
+    // Sooner at first: a VM that is moved often would never be looked after.
+    this.#nextAt = now + options.everyMs / FIRST_PART;
   }
 
   /** Every page of the resume point is in the machine. */
