@@ -7,7 +7,7 @@
  * Each begins at a multiple of the pointer's size. A name is its length (ULEB128 of at most 2 bytes) and so many tokens; the first
  * character that they stand for is the type (`T`, `d`, …), the rest the name.
  */
-import { KernelDataError, type ByteSource, type PointerBytes } from './kernel-memory.ts';
+import type { ByteSource, PointerBytes } from './kernel-memory.ts';
 
 const tokens = 256;
 const digitToken = 0x30;
@@ -58,51 +58,30 @@ interface Names {
 }
 
 /**
- * Reads the symbols whose tokens hold `tokenPattern` at the physical address `digitsAt`.
- * @param isBanner whether linux_banner may be at a linear address; tells which of the possible layouts is right
- * @returns undefined when there are no such tables
+ * Reads the symbols whose tokens hold `tokenPattern` at the physical address `digitsAt`, in each way that the tables can be laid out:
+ * whether the addresses make sense, the caller must tell. Yields nothing when there are no such tables.
  */
-export async function readKallsyms(
+export async function* readKallsyms(
   physical: ByteSource,
   digitsAt: bigint,
   pointerBytes: PointerBytes,
-  isBanner: (address: bigint) => boolean,
-): Promise<SymbolTable | undefined> {
+): AsyncGenerator<SymbolTable, void> {
   const before = digitsAt < BigInt(bytesBefore) ? digitsAt : BigInt(bytesBefore);
-  // Holes of memory before the kernel leave nothing to read there: take what lies behind the last of them.
-  const head = await readUpTo(physical, digitsAt, Number(before));
+  const head = await physical.read(digitsAt - before, Number(before));
+  if (head.length < Number(before)) return;
   const tail = await physical.read(digitsAt, bytesBehind);
-  const bytes = new Uint8Array(head.length + tail.length);
-  bytes.set(head);
-  bytes.set(tail, head.length);
-  const window: Window = {
-    bytes,
-    view: new DataView(bytes.buffer),
-    pointerBytes,
-    start: digitsAt - BigInt(head.length),
-  };
+  const bytes = Buffer.concat([head, tail]);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const window: Window = { bytes, view, pointerBytes, start: digitsAt - before };
   const found = findTokens(window, head.length);
-  if (found === undefined) return undefined;
-  const names = findNames(window, found.tableAt);
-  if (names === undefined) return undefined;
+  const names = found && findNames(window, found.tableAt);
+  if (names === undefined) return;
   const texts = [...expandNames(window, names, found.texts)];
   for (const offsetsAndBase of placesOfOffsets(window, names, found.end))
     for (const absolutePercpu of [true, false]) {
       const addresses = addressesOf(window, texts, { ...offsetsAndBase, absolutePercpu });
-      const banner = addresses?.get('linux_banner');
-      if (addresses !== undefined && banner !== undefined && isBanner(banner))
-        return { addresses, count: names.count };
+      if (addresses !== undefined) yield { addresses, count: names.count };
     }
-  return undefined;
-}
-
-/** Up to `length` bytes that end at an address. */
-async function readUpTo(source: ByteSource, end: bigint, length: number): Promise<Uint8Array> {
-  for (let wanted = length; wanted >= 4096; wanted = Math.floor(wanted / 2)) {
-    const bytes = await source.read(end - BigInt(wanted), wanted);
-    if (bytes.length === wanted) return bytes;
-  }
-  return new Uint8Array();
 }
 
 /** The next multiple of the pointer's size. */
@@ -236,11 +215,4 @@ function addressesOf(
     if (!addresses.has(name)) addresses.set(name, BigInt.asUintN(pointerBytes * 8, address));
   });
   return addresses;
-}
-
-/** The address of a symbol that must be there. */
-export function symbol({ addresses }: SymbolTable, name: string): bigint {
-  const address = addresses.get(name);
-  if (address === undefined) throw new KernelDataError(`the kernel has no symbol ${name}`);
-  return address;
 }

@@ -14,6 +14,8 @@ const cr4Pae = 1n << 5n;
 const pageBytes = 4096n;
 const mostBannerBytes = 512;
 const mostPlaces = 200;
+/** Code and data of Linux are smaller. */
+const imageBytes = 96 << 20;
 const bannerStart = Buffer.from('Linux version ', 'latin1');
 /** linux_banner of init/version.c: release, (builder), (compiler), #build. */
 const bannerShape = /^Linux version (\d+\.\d+\S*) \(.+\) \(.+\) #\d+.*\n/;
@@ -22,8 +24,22 @@ export interface Kernel {
   banner: string;
   release: string;
   architecture: 'amd64' | 'i386';
-  /** Undefined when the kernel holds none, or none were recognised. */
-  symbols: { table: SymbolTable; memory: KernelMemory } | undefined;
+  /** Undefined when the kernel holds no symbols, or none were recognised. */
+  inside: KernelInside | undefined;
+}
+
+export interface KernelInside {
+  symbols: SymbolTable;
+  memory: KernelMemory;
+  /** Code and data of the kernel. */
+  image: KernelImage;
+}
+
+/** Memory from the beginning of the kernel's code on; its data lie within. */
+export interface KernelImage {
+  /** Linear address of the first byte. */
+  address: bigint;
+  bytes: Uint8Array;
 }
 
 interface Banner {
@@ -73,35 +89,51 @@ export async function locateKernel(
   if (newest === undefined)
     throw new CliError(ExitCode.badInput, 'no Linux kernel is in memory', `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`); // prettier-ignore
   const architecture = pointerBytes === 8 ? 'amd64' : 'i386';
-  for (const place of tokens) {
-    const kernel = await readTables(reader, ram, { place, pointerBytes, banners });
-    if (kernel === undefined) continue;
-    const { banner, ...symbols } = kernel;
-    return { banner: banner.text, release: banner.release, architecture, symbols };
-  }
-  return { banner: newest.text, release: newest.release, architecture, symbols: undefined };
+  for (const place of tokens)
+    for await (const symbols of readKallsyms(ram, place, pointerBytes)) {
+      const match = await matchBanner(reader, { ram, symbols, banners, pointerBytes });
+      if (match === undefined) continue;
+      const { banner, inside } = match;
+      return { banner: banner.text, release: banner.release, architecture, inside };
+    }
+  return { banner: newest.text, release: newest.release, architecture, inside: undefined };
 }
 
-/** Symbols that agree with a banner and with page tables of the kernel. */
-async function readTables(
+interface Candidate {
+  ram: ByteSource;
+  symbols: SymbolTable;
+  banners: readonly Banner[];
+  pointerBytes: PointerBytes;
+}
+
+/**
+ * Symbols that agree with a banner and with page tables. The image is contiguous in linear and in physical addresses, so one symbol whose
+ * place is known gives all; kernels without KALLSYMS_ALL have functions only.
+ */
+async function matchBanner(
   reader: CheckpointReader,
-  ram: ByteSource,
-  { place, pointerBytes, banners }: { place: bigint; pointerBytes: PointerBytes; banners: readonly Banner[] },
-): Promise<{ banner: Banner; table: SymbolTable; memory: KernelMemory } | undefined> {
-  const sameInPage = (linear: bigint, { address }: Banner): boolean => (linear - address) % pageBytes === 0n;
-  const table = await readKallsyms(ram, place, pointerBytes, (linear) =>
-    banners.some((banner) => sameInPage(linear, banner)),
-  );
-  const linear = table?.addresses.get('linux_banner');
-  const directory = table?.addresses.get(pointerBytes === 8 ? 'init_top_pgt' : 'swapper_pg_dir');
-  if (table === undefined || linear === undefined || directory === undefined) return undefined;
-  for (const banner of banners.filter((one) => sameInPage(linear, one))) {
-    // The image is contiguous in both kinds of addresses.
-    const root = directory - linear + banner.address;
-    if (root < 0n) continue;
-    const guest = await guestWithTables(reader, ram, root);
-    if ((await guest.translate(linear))?.physical === banner.address)
-      return { banner, table, memory: new KernelMemory(guest, pointerBytes) };
+  { ram, symbols, banners, pointerBytes }: Candidate,
+): Promise<{ banner: Banner; inside: KernelInside } | undefined> {
+  const { addresses } = symbols;
+  const text = addresses.get('_stext') ?? addresses.get('_text');
+  const linear = addresses.get('linux_banner');
+  const directory = addresses.get(pointerBytes === 8 ? 'init_top_pgt' : 'swapper_pg_dir');
+  if (text === undefined) return undefined;
+  const { cr3 } = cpuOf(reader);
+  for (const banner of banners) {
+    const own = linear !== undefined && directory !== undefined ? [directory - linear + banner.address] : [];
+    // Page-table isolation keeps the user's tables in the page behind the kernel's.
+    for (const root of [...own, cr3, cr3 & ~pageBytes]) {
+      if (root < 0n) continue;
+      const guest = await guestWithTables(reader, ram, root);
+      const physical = (await guest.translate(text))?.physical;
+      if (physical === undefined) continue;
+      const bannerLinear = text - physical + banner.address;
+      if ((linear ?? bannerLinear) !== bannerLinear) continue;
+      if ((await guest.translate(bannerLinear))?.physical !== banner.address) continue;
+      const image = { address: text, bytes: await ram.read(physical, imageBytes) };
+      return { banner, inside: { symbols, memory: new KernelMemory(guest, pointerBytes), image } };
+    }
   }
   return undefined;
 }
