@@ -3,6 +3,7 @@ import type { Command } from '../command.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { Context, type CheckpointCommand } from '../checkpoint/context.ts';
 import { command as diff } from '../checkpoint/diff.ts';
+import { linuxCommand } from '../checkpoint/linux/command.ts';
 import { command as list } from '../checkpoint/list.ts';
 import { disassembleCommand, memoryCommand } from '../checkpoint/memory.ts';
 import { command as pages } from '../checkpoint/pages.ts';
@@ -15,7 +16,7 @@ import { exportCommand, gcCommand, importCommand } from '../checkpoint/transfer.
 import { command as verify } from '../checkpoint/verify.ts';
 
 const commands: Record<string, CheckpointCommand> = {
-  list, show, diff, verify, registers, memory: memoryCommand, disassemble: disassembleCommand, pages, screen: screenCommand, console: consoleCommand, search, export: exportCommand, import: importCommand, gc: gcCommand,
+  list, show, diff, verify, registers, memory: memoryCommand, disassemble: disassembleCommand, pages, screen: screenCommand, console: consoleCommand, linux: linuxCommand, search, export: exportCommand, import: importCommand, gc: gcCommand,
 }; // prettier-ignore
 
 const naming = `CHECKPOINT is VM, VM@latest, VM@SEQUENCE or VM@EPOCH-SEQUENCE of the store that --store URL (or REVENANT_STORE) names,

@@ -74,7 +74,8 @@ export async function* readKallsyms(
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const window: Window = { bytes, view, pointerBytes, start: digitsAt - before };
   const found = findTokens(window, head.length);
-  const names = found && findNames(window, found.tableAt);
+  if (found === undefined) return;
+  const names = findNames(window, found.tableAt);
   if (names === undefined) return;
   const texts = [...expandNames(window, names, found.texts)];
   for (const offsetsAndBase of placesOfOffsets(window, names, found.end))

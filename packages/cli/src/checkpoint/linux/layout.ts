@@ -74,11 +74,7 @@ async function ring(memory: KernelMemory, first: bigint, offset: number): Promis
     for (let comm = first; comms.length < mostTasks;) {
       if (seen.has(comm)) return comm === first ? comms : [];
       seen.add(comm);
-      if (
-        !isName(new Uint8Array((await memory.view(comm, commBytes)).buffer, 0, commBytes)) &&
-        comm !== first
-      )
-        return [];
+      if (!isName(await commAt(memory, comm))) return [];
       comms.push(comm);
       const node = comm + BigInt(offset);
       const next = await memory.pointer(node);
@@ -178,8 +174,12 @@ async function stateAt(memory: KernelMemory, comms: readonly bigint[], stack: nu
   return nearest - 4;
 }
 
+async function commAt(memory: KernelMemory, comm: bigint): Promise<Uint8Array> {
+  const view = await memory.view(comm, commBytes);
+  return new Uint8Array(view.buffer, view.byteOffset, commBytes);
+}
+
 /** The name at an address of `comm`. */
 export async function nameOf(memory: KernelMemory, comm: bigint): Promise<string> {
-  const view = await memory.view(comm, commBytes);
-  return cText(new Uint8Array(view.buffer, view.byteOffset, commBytes));
+  return cText(await commAt(memory, comm));
 }

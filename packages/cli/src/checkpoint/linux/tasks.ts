@@ -5,8 +5,13 @@ import type { KernelMemory } from './kernel-memory.ts';
 
 const kthreadd = 2;
 
-/** Bits of task_struct.__state and exit_state (include/linux/sched.h), in the order in which they are asked for. */
-const State = { interruptible: 1, uninterruptible: 2, stopped: 4, traced: 8, dead: 0x10, zombie: 0x20, parked: 0x40, noLoad: 0x400 } as const; // prettier-ignore
+/**
+ * Letters of the bits of task_struct.__state and exit_state, from the lowest on (include/linux/sched.h): interruptible, uninterruptible, stopped,
+ * traced, dead, zombie, parked. The highest that is set counts; tasks that are new or being woken have none of them and are about to run.
+ */
+const stateLetters = 'SDTtXZP';
+/** TASK_IDLE: uninterruptible, and not counted as load. */
+const idle = 0x402;
 
 export interface Process {
   pid: number;
@@ -64,15 +69,8 @@ async function distanceToComm(
 
 /** The letter of ps (proc(5), /proc/PID/stat). */
 export function stateLetter(state: number | undefined, exitState = 0): string {
-  if (exitState & State.zombie) return 'Z';
-  if (exitState & State.dead) return 'X';
-  if (state === undefined) return '?';
-  const has = (bits: number): boolean => (state & bits) === bits;
-  if (has(State.uninterruptible | State.noLoad)) return 'I';
-  if (has(State.interruptible)) return 'S';
-  if (has(State.uninterruptible)) return 'D';
-  if (has(State.stopped)) return 'T';
-  if (has(State.traced)) return 't';
-  if (has(State.parked)) return 'P';
-  return state === 0 ? 'R' : '?';
+  const reported = ((state ?? 0) | exitState) & 0x7f;
+  if (reported === 0) return state === undefined ? '?' : 'R';
+  if (state !== undefined && (state & idle) === idle) return 'I';
+  return stateLetters[31 - Math.clz32(reported)] ?? '?';
 }
