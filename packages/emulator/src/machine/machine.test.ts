@@ -205,6 +205,27 @@ describe('determinism', () => {
 });
 
 describe('snapshots', () => {
+  test('the first lists all that is not zero, as a full one later does', async () => {
+    const machine = await started(ticking, { description: { memoryBytes: 2 ** 24 } });
+    machine.run({ untilNs: 5_500_000n });
+    machine.memory.writePhysical(0xab_cdef, Uint8Array.of(1));
+    machine.memory.writePhysical(0xcd_0000, Uint8Array.of(1));
+    machine.memory.writePhysical(0xcd_0000, Uint8Array.of(0));
+    const first = machine.snapshot();
+    const ram = first.spaces.find(({ name }) => name === 'ram');
+    assert.ok(ram?.indexes.includes(0xabc) && !ram.indexes.includes(0xcd0));
+    assert.deepEqual(first.spaces, machine.snapshot({ full: true }).spaces);
+
+    // A replayed cut takes the marks back, without a snapshot of its own.
+    const twin = await started(ticking, { description: { memoryBytes: 2 ** 24 } });
+    twin.memory.writePhysical(0xab_cdef, Uint8Array.of(1));
+    twin.replay([{ instructions: 100n, timeNs: 0n, input: { kind: 'flush' } }]);
+    twin.run({ untilNs: 5_500_000n });
+    const whole = twin.snapshot();
+    assert.deepEqual(whole.spaces, twin.snapshot({ full: true }).spaces);
+    assert.ok(whole.spaces.find(({ name }) => name === 'ram')?.indexes.includes(0xabc));
+  });
+
   test('changed pages come in a caller’s buffers as they do without, whatever was in these before', async () => {
     const [machine, twin] = [await started(), await started()];
     const buffers = new PageBuffers();

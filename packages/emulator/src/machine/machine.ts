@@ -95,6 +95,8 @@ export class Machine {
   readonly #breakpoints = new Set<bigint>();
   #replay: LoggedInput[] = [];
   #hasBase = false;
+  /** No dirty mark was ever taken back: all pages that are not zero have theirs. */
+  #allMarked = true;
 
   /** Use createMachine. */
   constructor({ description, memory, disks, backends }: MachineParts) {
@@ -343,6 +345,7 @@ export class Machine {
         return;
       case 'flush':
         this.engine.core.flushTlbAll(this.#cpu.address);
+        this.#allMarked = false;
         this.engine.core.beginDirtyInterval();
     }
   }
@@ -577,7 +580,9 @@ export class Machine {
     const full = options.full === true || !this.#hasBase;
     this.#clock.fireDue();
     const spaces = [
-      ...this.#map.spaces.map((space) => saveSpace(this.#map, space, { full, buffers })),
+      ...this.#map.spaces.map((space) =>
+        saveSpace(this.#map, space, { full, fresh: this.#allMarked, buffers }),
+      ),
       ...this.disks.map((disk) => disk.save(full)),
     ];
     this.input({ kind: 'flush' });
@@ -591,8 +596,9 @@ export class Machine {
    * @param absent pages of RAM that the snapshot leaves out: fetched when they are first touched, unless delivered before
    */
   restore(snapshot: MachineSnapshot, absent?: AbsentPages): void {
-    this.#state.restore(snapshot, { core: this.engine.core, fresh: !this.#hasBase, absent });
+    this.#state.restore(snapshot, { core: this.engine.core, fresh: this.#allMarked, absent });
     this.engine.dropAllCode();
+    this.#allMarked = false;
     this.engine.core.beginDirtyInterval();
     this.#hasBase = true;
     this.#outcome = undefined;

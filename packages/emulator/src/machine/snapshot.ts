@@ -35,18 +35,20 @@ export interface DescribedSnapshot extends MachineSnapshot {
 
 const wordsPerPage = pageBytes / 4;
 
-/** Copies a space's dirty pages, into `buffers` if given, or (full) all that are not zero, into memory of their own. */
+/**
+ * Copies a space's dirty pages, into `buffers` if given, or (full) all that are not zero, into memory of their own.
+ * `fresh`: all pages that are not zero are dirty, so that the others need not be looked at.
+ */
 export function saveSpace(
   memory: MemoryMap,
   space: BackingSpace,
-  { full, buffers }: { full: boolean; buffers?: PageBuffers | undefined },
+  { full, fresh, buffers }: { full: boolean; fresh: boolean; buffers?: PageBuffers | undefined },
 ): SpaceSnapshot {
   const pageCount = space.bytes / pageBytes;
   const firstPage = (space.address - memory.backingBase) / pageBytes;
   if (full) memory.absent.pageInAll();
-  const indexes = full
-    ? Uint32Array.from(nonZeroPages(memory, space))
-    : dirtyPages(memory, firstPage, pageCount);
+  const dirty = (): Uint32Array => dirtyPages(memory, firstPage, pageCount);
+  const indexes = full ? nonZeroPages(memory, space, fresh ? dirty() : undefined) : dirty();
   const size = indexes.length * pageBytes;
   const bytes = full || buffers === undefined ? new Uint8Array(size) : buffers.take(size);
   // Neighbours together: the guest stands still, and each view is garbage.
@@ -61,11 +63,13 @@ export function saveSpace(
   return { name: space.name, pageSize: pageBytes, pageCount, full, indexes, bytes };
 }
 
-function nonZeroPages(memory: MemoryMap, space: BackingSpace): number[] {
+/** Among `candidates`, or all pages of the space. */
+function nonZeroPages(memory: MemoryMap, space: BackingSpace, candidates?: Uint32Array): Uint32Array {
+  const holds = (page: number): boolean => !isZeroPage(memory, space.address + page * pageBytes);
+  if (candidates !== undefined) return candidates.filter(holds);
   const pages: number[] = [];
-  for (let page = 0; page < space.bytes / pageBytes; page++)
-    if (!isZeroPage(memory, space.address + page * pageBytes)) pages.push(page);
-  return pages;
+  for (let page = 0; page < space.bytes / pageBytes; page++) if (holds(page)) pages.push(page);
+  return Uint32Array.from(pages);
 }
 
 /** Numbers, from `first` on, of the dirty pages. Goes by words, as a large machine has few dirty pages among many. */
