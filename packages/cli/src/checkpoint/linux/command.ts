@@ -38,7 +38,7 @@ async function commandLineOf(
     const line = await part(inside, async ({ memory }) =>
       memory.text(await memory.pointer(symbol), mostCommandLine),
     );
-    if ('value' in line) return line.value.trimEnd();
+    if ('value' in line && line.value !== '') return line.value.trimEnd();
   }
   return log?.map(({ text }) => commandLineInLog.exec(text)?.[1]).find((line) => line !== undefined);
 }
