@@ -3,7 +3,7 @@
  * of other pages, where control often comes from elsewhere.
  */
 import type { HandlerSlot } from '../cpu/decode-tables.ts';
-import { Block, Cpu, ModeKey, Record, Tlb } from '../cpu/layout.ts';
+import { Block, Cpu, Machine, ModeKey, Record, Region, Tlb, recordBytes } from '../cpu/layout.ts';
 import { readBlock } from './decoded.ts';
 import type { DecodedBlock } from './decoded.ts';
 import { connect, pageOf, returnSite, successors } from './graph.ts';
@@ -56,6 +56,23 @@ export class Collector {
     if (this.blocks.has(place) && !this.entries.includes(place)) this.entries.push(place);
   }
 
+  /** Adds the blocks of the page that have been entered often enough from elsewhere: targets of indirect jumps, functions. */
+  addWarm(hostPage: number): void {
+    const { view, warm, excluded } = this.options;
+    const machine = (field: number): number => view.getUint32(Region.machine + field, true);
+    const found: { first: number; heat: number }[] = [];
+    const index = (hostPage - machine(Machine.backingBase)) >>> 12;
+    let header = view.getUint32(machine(Machine.blockHeads) + index * 4, true);
+    for (; header !== 0; header = view.getUint32(header + Block.pageNext, true)) {
+      const heat = view.getUint32(header + Block.entered, true);
+      const first = header + 2 * recordBytes;
+      const isOurs = view.getInt32(header + Block.key, true) === this.key && !excluded.has(first);
+      if (heat >= warm && isOurs) found.push({ first, heat });
+    }
+    found.sort((a, b) => b.heat - a.heat);
+    for (const { first } of found) this.add(first);
+  }
+
   /** Adds what the page calls and jumps to in others. */
   addCalled(): void {
     const { outside: open } = this;
@@ -106,14 +123,14 @@ export class Collector {
     return [...this.blocks.values()].some(({ first }) => records.has(first));
   }
 
-  /** The region; blocks that have been entered often enough from elsewhere become entries too. Undefined without any block. */
+  /** The region; undefined without any block. */
   graph(): RegionGraph | undefined {
     if (this.entries.length === 0) return undefined;
-    const { view, warm } = this.options;
-    for (const { place, header } of this.blocks.values()) {
-      const isWarm = pageOf(place) === 0 && view.getUint32(header + Block.entered, true) >= warm;
-      if (isWarm && !this.entries.includes(place)) this.entries.push(place);
-    }
+    const { view } = this.options;
+    // The hottest first: indirect jumps try them in this order.
+    const heat = (place: number): number =>
+      view.getUint32((this.blocks.get(place)?.header ?? 0) + Block.entered, true);
+    this.entries.sort((a, b) => heat(b) - heat(a));
     return connect(this.blocks, this.entries);
   }
 }

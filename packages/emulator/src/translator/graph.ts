@@ -1,6 +1,6 @@
 /**
  * The control-flow graph of a region: jumps, calls of functions in it, and the returns of these functions to the places behind
- * their calls. A return is an edge only for the calls that can reach it; translated code compares the address on the stack with
+ * their calls; an indirect jump may go to any entry. A return is an edge only for the calls that can reach it; translated code compares the address on the stack with
  * these places and leaves the region when it is another.
  */
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
@@ -16,6 +16,8 @@ export interface RegionGraph {
 /** Blocks by their place. */
 type Blocks = ReadonlyMap<number, DecodedBlock>;
 
+/** Entries that an indirect jump or call is compared with. */
+const maxIndirectTargets = 12;
 /** Places behind calls that one return is compared with; a return that may go to more leaves the region beyond. */
 const maxReturnSites = 6;
 
@@ -56,9 +58,15 @@ export function successors(block: DecodedBlock): number[] {
   ];
 }
 
-/** Place behind a relative call. */
+/** Place behind a call. */
 export function returnSite(block: DecodedBlock): number | undefined {
-  return endsIn(block, 'CALL') && jumpPlace(block) !== undefined ? block.end : undefined;
+  return endsIn(block, 'CALL') ? block.end : undefined;
+}
+
+/** Whether the block ends in a near jump or call through a register or memory. */
+function goesIndirectly(block: DecodedBlock): boolean {
+  const last = block.instructions.at(-1);
+  return (endsIn(block, 'JMP') || endsIn(block, 'CALL')) && last !== undefined && !jumpsRelative(last);
 }
 
 /** Places of the blocks of the function at `entry` that end in a near RET; calls inside of it are stepped over. */
@@ -77,16 +85,21 @@ function returnsOf(entry: number, blocks: Blocks): number[] {
   return returns;
 }
 
-/** Place of a block that ends in RET → places behind the calls it may return to. */
-function returnTargets(blocks: Blocks): Map<number, number[]> {
+/** Place of a block that ends in RET → places behind the calls it may return to; `indirect` are those an indirect call may reach. */
+function returnTargets(blocks: Blocks, indirect: readonly number[]): Map<number, number[]> {
   const targets = new Map<number, number[]>();
-  for (const block of blocks.values()) {
-    const site = returnSite(block);
+  const called = (block: DecodedBlock): readonly number[] => {
     const entry = jumpPlace(block);
-    if (site === undefined || entry === undefined || !blocks.has(site)) continue;
-    for (const from of returnsOf(entry, blocks)) {
+    return entry === undefined ? indirect : [entry];
+  };
+  const calls = [...blocks.values()].filter((block) => blocks.has(returnSite(block) ?? NaN));
+  // What is known for certain comes first.
+  calls.sort((a, b) => called(a).length - called(b).length);
+  for (const block of calls) {
+    for (const from of called(block).flatMap((entry) => returnsOf(entry, blocks))) {
       const sites = targets.get(from) ?? [];
-      if (sites.length < maxReturnSites) targets.set(from, [...sites, site]);
+      if (sites.length < maxReturnSites && !sites.includes(block.end))
+        targets.set(from, [...sites, block.end]);
     }
   }
   return targets;
@@ -94,10 +107,11 @@ function returnTargets(blocks: Blocks): Map<number, number[]> {
 
 /** The graph of what can be reached from the blocks at `entries`, which exist. */
 export function connect(blocks: Blocks, entries: readonly number[]): RegionGraph {
-  const returns = returnTargets(blocks);
-  const targetsOf = (block: DecodedBlock): number[] => [
+  const indirect = entries.slice(0, maxIndirectTargets);
+  const returns = returnTargets(blocks, indirect);
+  const targetsOf = (block: DecodedBlock): readonly number[] => [
     ...successors(block),
-    ...(returns.get(block.place) ?? []),
+    ...(goesIndirectly(block) ? indirect : (returns.get(block.place) ?? [])),
   ];
   const reached = new Map<number, DecodedBlock>();
   const open = [...entries];

@@ -9,7 +9,7 @@
 import { callExpr, callIndirect } from '../wasm/code.ts';
 import type { Code, Label, Local } from '../wasm/code.ts';
 import * as x from '../wasm/expr.ts';
-import type { I64 } from '../wasm/expr.ts';
+import type { I32, I64 } from '../wasm/expr.ts';
 import type { CoreFunctionRefs } from '../cpu/builder.ts';
 import { Block, Cpu, Machine, ModeKey, Record, Region, Tlb, recordBytes } from '../cpu/layout.ts';
 import type { DecodedBlock, DecodedInstruction } from './decoded.ts';
@@ -27,6 +27,8 @@ interface RegionOptions {
   graph: RegionGraph;
   functions: CoreFunctionRefs;
   handlerTypeIndex: number;
+  /** Of the function in the handlers' table. */
+  slot: number;
 }
 
 export class RegionEmitter {
@@ -34,6 +36,7 @@ export class RegionEmitter {
   private readonly graph: RegionGraph;
   private readonly functions: CoreFunctionRefs;
   private readonly handlerTypeIndex: number;
+  private readonly slot: number;
   private readonly state: RegionState;
   private readonly remaining: Local<'i64'>;
   private readonly exitRip: Local<'i64'>;
@@ -58,6 +61,7 @@ export class RegionEmitter {
     this.graph = options.graph;
     this.functions = options.functions;
     this.handlerTypeIndex = options.handlerTypeIndex;
+    this.slot = options.slot;
     const cpu = code.param('i32', 0);
     this.remaining = code.local('i64');
     this.state = {
@@ -90,17 +94,43 @@ export class RegionEmitter {
       this.emitPrologue();
     });
     this.bailLabel = code.open('block');
+    const again = code.open('loop');
     this.leaveLabel = code.open('block');
     this.emitItems();
     code.unreachable();
     code.close();
-    code.store(8, this.state.cpu, this.exitRip, Cpu.rip);
-    this.flush();
-    code.return(callExpr('i32', this.functions.followJump, this.state.cpu));
+    this.emitLeaving(again);
+    code.close();
+    code.unreachable();
     code.close();
     this.flush();
     code.return(this.exitRecord);
     code.unreachable();
+  }
+
+  /** On to the block at `exitRip`: round again when it is an entry of this very region, else out. */
+  private emitLeaving(again: Label): void {
+    const { code, state } = this;
+    code.store(8, state.cpu, this.exitRip, Cpu.rip);
+    code.store(8, state.cpu, this.remaining, Cpu.remaining);
+    code.set(this.exitRecord, callExpr('i32', this.functions.followJump, state.cpu));
+    code.set(this.remaining, x.load('i64', 8, state.cpu, Cpu.remaining));
+    code.if(this.exitRecord, () => {
+      code.if(x.eq(x.load('i32', 2, this.exitRecord, Record.handler), this.slot), () => {
+        code.set(state.ripPage, x.load('i64', 8, state.cpu, Cpu.ripPage));
+        this.takeEntry(this.exitRecord);
+        code.br(again);
+      });
+    });
+    this.flush();
+    code.return(this.exitRecord);
+  }
+
+  /** The block that is entered by its head; whoever paid for it did so before it pays again. */
+  private takeEntry(head: I32): void {
+    const { code } = this;
+    code.set(this.remaining, x.add(this.remaining, x.load('i64', 1, head, Record.toEnd)));
+    if (this.graph.entries.length > 1) code.set(this.target, x.load('i32', 4, head, Record.displacement));
   }
 
   private emitPrologue(): void {
@@ -110,9 +140,7 @@ export class RegionEmitter {
     code.set(state.tlbRead, x.load('i32', 4, state.cpu, Cpu.tlbRead));
     code.set(state.tlbWrite, x.load('i32', 4, state.cpu, Cpu.tlbWrite));
     this.reloadUsed();
-    // Whoever entered has paid for the block, which pays again.
-    code.set(this.remaining, x.add(this.remaining, x.load('i64', 1, head, Record.toEnd)));
-    if (this.graph.entries.length > 1) code.set(this.target, x.load('i32', 4, head, Record.displacement));
+    this.takeEntry(head);
   }
 
   /** Takes over what the region uses, which is known when all of it has been emitted. */

@@ -111,6 +111,7 @@ export class Translator {
       });
       for (const entry of [...old.flatMap((region) => region.heads), head])
         collector.add(entry + recordBytes);
+      collector.addWarm(host & ~4095);
       collector.addCalled();
       return collector;
     };
@@ -177,7 +178,7 @@ export class Translator {
     if (graph === undefined) return;
     const slot = old[0]?.slot ?? this.nextSlot++;
     if (slot >= this.options.handlers.length) this.options.handlers.grow(256);
-    this.options.handlers.set(slot, this.compile(graph).exports['region']);
+    this.options.handlers.set(slot, this.compile(graph, slot).exports['region']);
     for (const head of old.flatMap((region) => region.heads)) this.count(head, this.threshold);
     const heads = graph.entries.map((node) => {
       const head = (graph.blocks[node]?.first ?? 0) - recordBytes;
@@ -192,8 +193,8 @@ export class Translator {
     page.regions.push({ slot, heads, instructions, blocks: new Set(blocks.map((block) => block.first)) });
   }
 
-  private compile(graph: RegionGraph): WebAssembly.Instance {
-    const { writer, emitter } = this.emit(graph);
+  private compile(graph: RegionGraph, slot: number): WebAssembly.Instance {
+    const { writer, emitter } = this.emit(graph, slot);
     const bytes = writer.toBytes();
     this.modules++;
     this.statistics.bytes += bytes.length;
@@ -212,7 +213,7 @@ export class Translator {
     return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
   }
 
-  private emit(graph: RegionGraph): { writer: ModuleWriter; emitter: RegionEmitter } {
+  private emit(graph: RegionGraph, slot: number): { writer: ModuleWriter; emitter: RegionEmitter } {
     const writer = new ModuleWriter();
     writer.importSharedMemory('env', 'memory', { initial: 1, maximum: 65536 });
     writer.importTable('env', 'handlers', 1);
@@ -223,6 +224,7 @@ export class Translator {
       graph,
       functions,
       handlerTypeIndex: writer.typeIndex(handlerType),
+      slot,
     });
     emitter.emit();
     writer.export('region', 'function', ref.index);
