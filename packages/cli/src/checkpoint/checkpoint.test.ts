@@ -122,6 +122,7 @@ test('damaged and missing checkpoints, and words that make no sense, get one lin
     [['verify', damaged], 4],
     [['fly', file], 2],
     [['memory', file, 'here'], 2],
+    [['linux', file], 4],
     [['show', 'vm9', '--store', `file:${folder}/store`], 4],
   ];
   for (const [words, expected] of cases) {

@@ -44,8 +44,7 @@ Examples:
     const space = context.text('space');
     const found = await searchPages(reader, wanted, {
       limit, onProgress: progress.update, ...(space === undefined ? {} : { space }),
-    }); // prettier-ignore
-    progress.done();
+    }).finally(() => progress.done()); // prettier-ignore
     const memory = new GuestMemory(reader);
     const rows: { space: string; address: string; context: string }[] = [];
     for (const match of found) {
