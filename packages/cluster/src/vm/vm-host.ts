@@ -68,6 +68,8 @@ interface RunningVm {
   writer: CheckpointWriter;
   pages: ServedVm['server'] | undefined;
   lazy: LazyRam | undefined;
+  /** Its remaining pages are on their way. */
+  bringing: boolean;
   delivered: () => void;
   lease: Float64Array;
   snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
@@ -280,6 +282,7 @@ export class VmHost {
       writer,
       pages: pages?.server,
       lazy,
+      bringing: false,
       delivered: () => undefined,
       lease: until,
       snapshots: new Map(),
@@ -313,8 +316,15 @@ export class VmHost {
     };
   }
 
-  /** After a lazy resume: the pages that nobody asked for. */
-  async #bringRest(running: RunningVm, lazy: LazyRam): Promise<void> {
+  /** After a lazy resume, once: the pages that nobody asked for. */
+  #bringRest(running: RunningVm): void {
+    const { lazy, bringing } = running;
+    if (lazy === undefined || bringing) return;
+    running.bringing = true;
+    void this.#bring(running, lazy);
+  }
+
+  async #bring(running: RunningVm, lazy: LazyRam): Promise<void> {
     const { store, log, node, key } = this.#options;
     const began = monotonicMs();
     try {
@@ -351,9 +361,11 @@ export class VmHost {
         running.ready = true;
         running.lease[0] = this.#until;
         if (running.lazy === undefined) running.housekeeping.resident();
-        else void this.#bringRest(running, running.lazy);
+        else if (running.paused) this.#bringRest(running);
         return tell({ type: 'started', vmId: vm.id, epoch });
       case 'first-slice':
+        // Not before: what the guest asks for comes first.
+        this.#bringRest(running);
         return log({
           event: 'vm-executes',
           vm: vm.id,
@@ -520,7 +532,8 @@ export class VmHost {
     // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
     while (!running.over && !(await this.#checkpoint(running, true)));
     if (running.over) return;
-    await this.#end(running);
+    // The guest has stopped; its thread may take its time to end.
+    void this.#end(running);
     this.#options.log({
       event: 'vm-suspended',
       vm: vmId,

@@ -13,6 +13,8 @@ import {
 const port = parentPort!;
 const PROGRESS_MS = 200;
 const IDLE_MS = 2;
+/** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
+const FIRST_SLICE = 10_000;
 /** Output of slices whose lease ended meanwhile waits here; bounded by one slice, as no further slice runs. */
 const held: Uint8Array[] = [];
 const inbox: ToWorker[] = [];
@@ -113,7 +115,7 @@ async function main({
     for (const message of nextMessages()) serve(guest, message);
     let idle = true;
     if (mayRun()) {
-      const result = guest.run(sliceInstructions);
+      const result = guest.run(first ? FIRST_SLICE : sliceInstructions);
       letOut(guest);
       if (first) tell({ type: 'first-slice' });
       first = false;
