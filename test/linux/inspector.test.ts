@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildModules } from '@revenant/emulator/host-node';
-import type { CpuState } from '@revenant/emulator';
+import { createMachine, pcMemoryMap, planKernel, type CpuState } from '@revenant/emulator';
+import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { writeCheckpointFile } from '@revenant/storage';
 import {
   locateKernel,
@@ -18,7 +18,8 @@ import {
 import { logLine, readLog } from '../../packages/cli/src/checkpoint/linux/log.ts';
 import { readProcesses } from '../../packages/cli/src/checkpoint/linux/tasks.ts';
 import { Opener } from '../../packages/cli/src/checkpoint/target.ts';
-import { boot, bootInstructions, imageOrSkip, type Shell } from './shell.ts';
+import { readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
+import { boot, bootInstructions, imageOrSkip, Shell } from './shell.ts';
 
 let folder: string;
 before(async () => {
@@ -52,6 +53,23 @@ async function look(
   } finally {
     await opener.close();
   }
+}
+
+/** Boots the kernel as Debian packs it, which chooses its place when it unpacks itself; the image has it unpacked. */
+async function bootPacked(image: Image): Promise<Shell> {
+  const memoryBytes = 128 * 2 ** 20;
+  const console: { shell?: Shell } = {};
+  const machine = await createMachine({
+    description: { memoryBytes },
+    engine: nodeEngine,
+    backends: { hash: nodeHash, serial: (port, byte) => port === 0 && console.shell?.received(byte) },
+  });
+  const [kernel, initrd] = [await readImageFile(image, 'bzImage'), await readImageFile(image, 'initrd')];
+  const environment = { memoryMap: pcMemoryMap(memoryBytes), rsdpAddress: machine.rsdpAddress };
+  const { commandLine } = image.manifest;
+  machine.boot(planKernel({ kernel, initrd, commandLine, longMode: true }, environment));
+  console.shell = new Shell(machine);
+  return console.shell;
 }
 
 const lines = (text: string): string[] => text.split('\n').filter((line) => line.trim() !== '');
@@ -121,4 +139,16 @@ describe('checkpoint linux', { timeout: 900_000 }, () => {
       const image = await imageOrSkip(context, name);
       if (image !== undefined) await checkGuest(await boot(image), name, architecture);
     });
+
+  test('finds a kernel that was moved at its start (KASLR)', async (context) => {
+    const image = await imageOrSkip(context, 'linux-cloud');
+    if (image === undefined) return;
+    const shell = await bootPacked(image);
+    shell.waitFor(/# /, bootInstructions);
+    await look(shell, async (_kernel, inside) => {
+      assert.notEqual(inside.image.address, 0xffff_ffff_8100_0000n);
+      assert.match((await readLog(inside))[0]?.text ?? '', /^Linux version /);
+      assert.equal((await readProcesses(inside)).processes[0]?.name, 'init');
+    });
+  });
 });
