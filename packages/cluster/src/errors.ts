@@ -38,3 +38,7 @@ export class ClusterError extends Error {
 export function isClusterError(error: unknown, code?: ClusterErrorCode): error is ClusterError {
   return error instanceof ClusterError && (code === undefined || error.code === code);
 }
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

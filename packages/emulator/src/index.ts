@@ -35,7 +35,7 @@ export { DeviceStateError } from './devices/schema.ts';
 export { GenerationPort } from './devices/debug-ports.ts';
 export { keyCodes } from './devices/ps2-keyboard.ts';
 export type { TextScreen } from './devices/vga-text.ts';
-export { savedScreen, type SavedScreen } from './devices/saved-screen.ts';
+export { savedScreen } from './devices/saved-screen.ts';
 export { character437, screenLines } from './devices/screen-text.ts';
 export { createEngine } from './engine/engine.ts';
 export type { EngineModules, WasmEngine } from './engine/engine.ts';

@@ -1,5 +1,5 @@
 /** `checkpoint screen` and `checkpoint console`: what a person at the machine would have seen. */
-import { DeviceStateError, savedScreen, screenLines, type SavedScreen } from '@revenant/emulator';
+import { DeviceStateError, savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
 import type { CheckpointReader } from '@revenant/storage';
 import { CliError, ExitCode } from '../errors.ts';
 import type { CheckpointCommand } from './context.ts';
@@ -10,7 +10,7 @@ import { encodePng } from './png.ts';
 /** Lines of the character cell that the cursor covers. */
 const cursorTop = 13;
 
-async function readScreen(reader: CheckpointReader): Promise<SavedScreen> {
+async function readScreen(reader: CheckpointReader): Promise<TextScreen> {
   const device = reader.state.devices['vga-text'];
   if (device === undefined || !reader.spaces.some(({ name }) => name === 'vram'))
     throw new CliError(
@@ -33,7 +33,7 @@ async function readScreen(reader: CheckpointReader): Promise<SavedScreen> {
 }
 
 /** The screen as a picture, 8x16 pixels a character; what blinks is shown. */
-export function screenPng(screen: SavedScreen): Buffer {
+export function screenPng(screen: TextScreen): Buffer {
   const { columns, rows, cells, cursor, colours, blinks } = screen;
   const width = columns * glyphWidth;
   const pixels = new Uint8Array(width * rows * glyphHeight);

@@ -1,7 +1,7 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -114,6 +114,12 @@ test('the console shows what the guest writes, and ends with the VM', { timeout:
   await ok('vm', 'create', 'two', 'builtin');
   const attached = revenant('vm', 'console', 'two');
   await sleep(3000);
+  const picture = join(folder, 'two.png');
+  await ok('vm', 'screenshot', 'two', '--png', picture);
+  // PNG (RFC 2083): signature, then IHDR with width and height.
+  const png = await readFile(picture);
+  assert.deepEqual([...png.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
+  assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [80 * 8, 25 * 16]);
   await ok('vm', 'stop', 'two');
   const { code, out, error } = await attached;
   assert.equal(code, 0, error);

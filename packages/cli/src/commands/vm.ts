@@ -1,6 +1,8 @@
 /** `revenant vm`: VMs of a cluster. */
 import { parseArgs } from 'node:util';
 import type { ClusterClient, ProtectedVm } from '@revenant/cluster';
+import { writeOutput } from '../checkpoint/pages.ts';
+import { screenPng } from '../checkpoint/screen.ts';
 import type { Command } from '../command.ts';
 import { chosenStore, connectHelp, connectOptions, withCluster } from '../cluster/connect.ts';
 import { attachConsole } from '../cluster/console.ts';
@@ -14,6 +16,7 @@ const options = {
   ...createOptions,
   ...eventOptions,
   to: { type: 'string' },
+  png: { type: 'string' },
   'no-wait': { type: 'boolean', default: false },
 } as const;
 
@@ -104,9 +107,10 @@ const verbs: Record<
     if (values.json) printJson({ id: vmId, keys: combinations });
   },
   async screenshot(client, vmId, values) {
-    const lines = await client.screen(vmId);
-    if (values.json) printJson(lines);
-    else print(lines.join('\n'));
+    const screen = await client.screen(vmId);
+    if (values.png !== undefined) writeOutput(values.png, screenPng(screen));
+    if (values.json) printJson(screen.lines);
+    else if (values.png === undefined) print(screen.lines.join('\n'));
   },
   async migrate(client, vmId, values) {
     await client.command({
@@ -130,7 +134,7 @@ export const command: Command = {
        revenant vm show|start|stop|pause|resume|delete|console NAME [OPTIONS]
        revenant vm migrate NAME [--to NODE] [OPTIONS]
        revenant vm send-key NAME KEY[+KEY]… [OPTIONS]
-       revenant vm screenshot NAME [OPTIONS]
+       revenant vm screenshot NAME [--png FILE] [OPTIONS]
        revenant vm events NAME [--since TIME] [--limit N] [--follow] [OPTIONS]
 
 create    enters a VM into the protected list and starts it: from now on the cluster keeps it running
@@ -139,7 +143,7 @@ pause     holds it, with its state; resume lets it go on
 delete    for good, with its checkpoints
 migrate   moves it while it runs, to --to NODE or where there is most room
 send-key  presses keys of its keyboard, named as in KeyboardEvent.code: KeyA, Enter, ControlLeft+AltLeft+Delete
-screenshot  its text screen, as text
+screenshot  its text screen, as text, or with --png as a picture
 console   the terminal as its serial console; stays attached through failovers; Ctrl-] leaves
 
 Commands wait until they have had their effect; --no-wait: only until they are accepted.

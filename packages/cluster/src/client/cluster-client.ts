@@ -4,6 +4,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from 'msgpackr';
 import { WebSocket } from 'ws';
+import type { TextScreen } from '@revenant/emulator';
 import { getRecord, listAll, openStore, type ObjectStore } from '@revenant/storage';
 import type { Command } from '../core/commands.ts';
 import { NODES_PREFIX, type NodeRecord, type NodeView, type ProtectedVm } from '../core/records.ts';
@@ -143,10 +144,12 @@ export class ClusterClient {
     return follower;
   }
 
-  /** Lines of a VM's text screen. Throws `CONFLICT` when it has none. */
-  async screen(vmId: string): Promise<string[]> {
+  /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */
+  async screen(vmId: string): Promise<TextScreen & { lines: string[] }> {
     const path = `/v1/vms/${vmId}/screen`;
-    return ((await this.#request(await this.#holder(vmId), 'GET', path)) as { lines: string[] }).lines;
+    const answer = await this.#request(await this.#holder(vmId), 'GET', path);
+    const screen = answer as TextScreen & { cells: number[]; lines: string[] };
+    return { ...screen, cells: Uint16Array.from(screen.cells) };
   }
 
   /** Presses keys together, by DOM `code`. Throws `BAD_REQUEST` for one that no keyboard has. */

@@ -6,10 +6,10 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { screenLines, type TextScreen } from '@revenant/emulator';
 import type { Command } from '../core/commands.ts';
-import { ClusterError, isClusterError, type ClusterErrorCode } from '../errors.ts';
+import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { BLOBS_PREFIX } from '../vm/resume.ts';
-import { messageOf } from '../vm/vm-host.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { readEvents } from './event-log.ts';
 import { mac, MAX_FRAME_BYTES, sameMac } from './frames.ts';
@@ -253,9 +253,9 @@ async function askGuest(
   if (!node.vms.figures.some((running) => running.vmId === vmId))
     throw new ClusterError('NOT_FOUND', `${vmId} does not run on ${node.options.name}`);
   if (asked === 'GET screen') {
-    const lines = await node.vms.screen(vmId);
-    if (lines === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
-    return json(response, 200, { lines });
+    const screen = (await node.vms.screen(vmId)) as TextScreen | undefined;
+    if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
+    return json(response, 200, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }
   if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   const { keys } = parseBody(body) as { keys?: unknown };

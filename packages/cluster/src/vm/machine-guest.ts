@@ -8,12 +8,12 @@ import {
   planBootSector,
   planKernel,
   restoreMachine,
-  screenLines,
   type DiskBacking,
   type HashFactory,
   type Machine,
   type MachineBackends,
   type RunResult,
+  type TextScreen,
 } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { PageClient, type MachineSnapshot } from '@revenant/storage';
@@ -106,9 +106,8 @@ class MachineGuest implements Guest {
     return true;
   }
 
-  screen(): string[] | undefined {
-    const screen = this.#machine.screen();
-    return screen === undefined ? undefined : screenLines(screen);
+  screen(): TextScreen | undefined {
+    return this.#machine.screen();
   }
 
   drainOutput(): Uint8Array {

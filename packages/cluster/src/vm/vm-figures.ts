@@ -1,5 +1,5 @@
 // What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log.
-import type { PaceChange } from '@revenant/storage';
+import type { PaceChange, StallEvent } from '@revenant/storage';
 import type { LogEntry } from '../core/types.ts';
 
 export interface VmFigures {
@@ -45,5 +45,14 @@ export function paceEntry({ kind, intervalMs, wantedMs }: PaceChange): LogEntry 
     event: 'checkpoints-stretched',
     reason: `the store is slow: one every ${seconds(intervalMs)} instead of every ${seconds(wantedMs)}`,
     tookMs,
+  };
+}
+
+/** For the log: a guest waits for pages of its memory or disks, or goes on. */
+export function stallEntry({ kind, what, reason, forMs }: StallEvent): LogEntry {
+  return {
+    event: kind === 'stalled' ? 'guest-waits-for-store' : 'guest-goes-on',
+    reason: [what, reason].filter((part) => part !== '').join(': '),
+    tookMs: Math.round(forMs),
   };
 }

@@ -22,14 +22,14 @@ import {
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
-import { ClusterError } from '../errors.ts';
+import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
 import { housekeepingFor, removeDeleted, type Housekeeping } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { releaseEpoch } from './release.ts';
 import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
-import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
+import { newFigures, paceEntry, stallEntry, type VmFigures } from './vm-figures.ts';
 import {
   builtinRuntimes,
   monotonicMs,
@@ -128,7 +128,7 @@ export class VmHost {
     return this.#ask(vmId, (id) => ({ type: 'press', id, codes }));
   }
 
-  /** Lines of a VM's text screen. Undefined when it does not run here or has none. */
+  /** A VM's text screen (TextScreen). Undefined when it does not run here or has none. */
   screen(vmId: string): Promise<unknown> {
     return this.#ask(vmId, (id) => ({ type: 'screen', id }));
   }
@@ -304,15 +304,8 @@ export class VmHost {
 
   #tellStall(vmId: string): (event: StallEvent) => void {
     const { log, node } = this.#options;
-    return ({ kind, what, reason, forMs }) => {
-      const event = kind === 'stalled' ? 'guest-waits-for-store' : 'guest-goes-on';
-      log({
-        event,
-        vm: vmId,
-        node,
-        reason: [what, reason].filter((part) => part !== '').join(': '),
-        tookMs: Math.round(forMs),
-      });
+    return (stall) => {
+      log({ vm: vmId, node, ...stallEntry(stall) });
     };
   }
 
@@ -563,8 +556,4 @@ export class VmHost {
       tell({ type: 'tombstoned', vmId, done: false });
     }
   }
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,6 +4,7 @@
 // The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
+import type { TextScreen } from '@revenant/emulator';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */
@@ -27,8 +28,8 @@ export interface Guest {
   input(bytes: Uint8Array): void;
   /** Keys of its keyboard, by DOM `code`, pressed together and released in reverse. False when there is no such key, or no keyboard. */
   press(codes: readonly string[]): boolean;
-  /** Lines of its text screen; undefined without one. */
-  screen(): string[] | undefined;
+  /** Its text screen; undefined without one. */
+  screen(): TextScreen | undefined;
   /** What it wrote to its console since the last call. */
   drainOutput(): Uint8Array;
 }
@@ -82,8 +83,8 @@ export type FromWorker =
   | { type: 'progress'; instructions: bigint; idle: boolean }
   | { type: 'delivered' }
   | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
-  /** Answer to `press` (a boolean) or `screen` (lines, or undefined without a screen). */
-  | { type: 'answer'; id: number; value: boolean | string[] | undefined }
+  /** Answer to `press` (a boolean) or `screen` (undefined without one). */
+  | { type: 'answer'; id: number; value: boolean | TextScreen | undefined }
   /** The guest reset its machine, and waits for `boot`. */
   | { type: 'reset' }
   /** With a last snapshot when the guest switched itself off: what its disks hold must last. */

@@ -13,7 +13,11 @@ export function character437(code: number): string {
 }
 
 /** Its rows, from the top, without spaces at their ends. */
-export function screenLines({ columns, rows, cells }: TextScreen): string[] {
+export function screenLines({
+  columns,
+  rows,
+  cells,
+}: Pick<TextScreen, 'columns' | 'rows' | 'cells'>): string[] {
   return Array.from({ length: rows }, (_, row) =>
     Array.from(cells.subarray(row * columns, (row + 1) * columns), (cell) => character437(cell & 0xff))
       .join('')

@@ -65,6 +65,10 @@ export interface TextScreen {
   cells: Uint16Array;
   /** Undefined when it is hidden or outside. */
   cursor: { column: number; row: number } | undefined;
+  /** The 16 colours of attributes: red, green, blue, 0 to 255. */
+  colours: [number, number, number][];
+  /** Bit 7 of an attribute blinks (and does not brighten the background). */
+  blinks: boolean;
 }
 
 export class VgaText extends StatefulDevice<State> {
@@ -96,7 +100,18 @@ export class VgaText extends StatefulDevice<State> {
     const cursor = { column: position % pitch, row: Math.floor(position / pitch) };
     const shown =
       !(crtc(Crtc.cursorStart) & cursorOff) && position >= 0 && cursor.row < rows && cursor.column < columns;
-    return { columns, rows, cells, cursor: shown ? cursor : undefined };
+    return { columns, rows, cells, cursor: shown ? cursor : undefined, ...this.#palette() };
+  }
+
+  #palette(): Pick<TextScreen, 'colours' | 'blinks'> {
+    const { attributes, dac, dacMask } = this.state;
+    const colours = Array.from({ length: 16 }, (_, n): [number, number, number] => {
+      const at = ((attributes[n] ?? 0) & 0x3f & dacMask) * 3;
+      const level = (component: number): number => Math.round(((dac[at + component] ?? 0) * 255) / 63);
+      return [level(0), level(1), level(2)];
+    });
+    // Attribute controller, mode control (index 0x10), bit 3: enable blinking.
+    return { colours, blinks: ((attributes[0x10] ?? 0) & 8) !== 0 };
   }
 
   readPort(port: number, _size: AccessSize): number {
