@@ -17,7 +17,7 @@ import { describeRegion, type RegionInfo } from './observe.ts';
 import { RegionEmitter } from './region.ts';
 
 /** Each time that a page is translated, the next entry of it has to be twice as hot; so often at most. */
-const maxDoublings = 10;
+const maxDoublings = 6;
 /** Part of the entries that make a block hot at which it becomes an entry of a region that is made anyway, or belongs to its callers' too. */
 const warmPart = 16;
 /** Live modules; beyond, all code is dropped and starts cold (docs: ARCHITECTURE, translated code). */
