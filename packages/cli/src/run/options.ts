@@ -143,7 +143,8 @@ export function parseRunOptions(words: string[]): RunOptions {
   ];
   if (disks.length > 0) result.disks = disks;
   checkDisks(result);
-  if (result.store !== undefined && result.restore === undefined)
+  // A name with a slash is a file's (restore.ts).
+  if (result.store !== undefined && result.restore?.includes('/') !== false)
     throw usage(
       '--store: nothing is restored from it',
       'name a checkpoint with --restore VM or --restore VM@SEQUENCE',
