@@ -41,8 +41,6 @@ test('what makes no sense is refused with a hint', () => {
     'a --debug-console 0xe9',
     'a --max-instructions -',
     'a --engine fast',
-    'a --store memory:',
-    '--restore ./a.checkpoint --store memory:',
   ]) {
     assert.throws(
       () => parseRunOptions(words.split(' ').filter((word) => word !== '')),

@@ -143,8 +143,7 @@ export function parseRunOptions(words: string[]): RunOptions {
   ];
   if (disks.length > 0) result.disks = disks;
   checkDisks(result);
-  // A name with a slash is a file's (restore.ts).
-  if (result.store !== undefined && result.restore?.includes('/') !== false)
+  if (result.store !== undefined && result.restore === undefined)
     throw usage(
       '--store: nothing is restored from it',
       'name a checkpoint with --restore VM or --restore VM@SEQUENCE',
