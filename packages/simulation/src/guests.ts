@@ -17,6 +17,7 @@ interface Guest {
 
 const STEP_MS = 50;
 const START_FAILS = 0.05;
+const PREPARE_FAILS = 0.1;
 
 export class SimGuests {
   readonly #node: SimNode;
@@ -55,6 +56,8 @@ export class SimGuests {
         return;
       case 'raise':
         return this.#raise(effect);
+      case 'prepare':
+        return this.#prepare(effect);
       case 'run':
         this.#until = Math.max(this.#until, effect.until);
         return this.#run(effect.vm, effect.epoch, effect.paused);
@@ -131,6 +134,13 @@ export class SimGuests {
         );
       }),
     );
+  }
+
+  /** Takes its time, or comes to nothing. */
+  #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): void {
+    const { random, scheduler } = this.#node.world;
+    const ready = this.#node.bound(() => this.#tell({ type: 'prepared', vmId: vm.id, owner }));
+    if (!random.chance(PREPARE_FAILS)) scheduler.after(random.between(5, 800), ready);
   }
 
   #run(vm: ProtectedVm, epoch: number, paused: boolean): void {

@@ -35,6 +35,8 @@ import {
   notRaised,
   ownerNodeRead,
   ownerRead,
+  prepared,
+  preparedHeard,
   raised,
   releaseHeard,
   released,
@@ -101,7 +103,7 @@ function guestEvent(
   context: Context,
   event: Extract<
     Event,
-    { type: 'raised' | 'not-raised' | 'started' | 'stopped' | 'released' | 'tombstoned' }
+    { type: 'prepared' | 'raised' | 'not-raised' | 'started' | 'stopped' | 'released' | 'tombstoned' }
   >,
 ): void {
   switch (event.type) {
@@ -109,6 +111,8 @@ function guestEvent(
       return raised(context, event);
     case 'not-raised':
       return notRaised(context, event);
+    case 'prepared':
+      return prepared(context, event);
     case 'started':
       return started(context, event);
     case 'stopped':
@@ -134,6 +138,10 @@ function messageHeard(context: Context, from: string, message: Message): void {
       return;
     case 'released':
       releaseHeard(context, message.vmId);
+      driveVms(context);
+      return;
+    case 'prepared':
+      preparedHeard(context, from, message);
       driveVms(context);
       return;
     case 'give-up':

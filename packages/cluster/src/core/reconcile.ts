@@ -2,7 +2,8 @@
 // start, failover, retry, migration and drain differ only in what became of the owner before.
 //
 //   checking    read the owner record; and, when another owns the VM, the record of that node's session
-//   waiting     the owner is alive and has not given it up (a move under way), or the store failed: look again later
+//   waiting     the owner is alive and has not given it up (a move under way), or the store failed: look again later;
+//               meanwhile the edge prepares for the VM, and its owner, which waits for that a while, is told
 //   raising     raise the epoch over exactly the one that was checked
 //   validating  read the list again: it may have changed before the epoch was ours
 //   starting -> running -> (leaving | stopping) -> releasing
@@ -61,6 +62,9 @@ function begin(context: Context, vm: ProtectedVm): void {
     retryAt: Infinity,
     paused: vm.desired === 'paused',
     begunAt: now,
+    preparing: false,
+    movingSince: undefined,
+    readyNode: undefined,
     report: undefined,
   };
   state.local.set(vm.id, local);
@@ -85,11 +89,10 @@ function wait(context: Context, local: LocalVm): void {
 
 /** A VM whose next step was put off: try it again, unless it is no longer wanted here. */
 function goOn(context: Context, local: LocalVm, vm: ProtectedVm | undefined): void {
-  const { state } = context;
   switch (local.phase) {
     case 'waiting':
       if (vm === undefined || !isOurs(context, vm)) {
-        state.local.delete(local.vmId);
+        drop(context, local);
         return;
       }
       local.attempt = vm.assignment!.attempt;
@@ -116,6 +119,7 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
     return;
   }
   if (isOurs(context, vm)) {
+    local.movingSince = undefined;
     local.attempt = vm.assignment!.attempt;
     const paused = vm.desired === 'paused';
     if (paused !== local.paused) {
@@ -126,6 +130,9 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
   }
   // An assignment to nobody is no order to stop: whoever still runs goes on until somebody else shall have it.
   if (vm.assignment === null || vm.assignment.attempt <= local.attempt) return;
+  local.movingSince ??= context.now;
+  const waited = context.now - local.movingSince;
+  if (local.readyNode !== vm.assignment.node && waited < context.settings.prepareMs) return;
   setPhase(context, local, 'leaving');
   context.out.push({ type: 'hand-over', vmId: local.vmId, epoch: local.epoch });
   log(context, { event: 'vm-handing-over', vm: local.vmId, node: context.state.id, reason: vm.reason });
@@ -183,10 +190,35 @@ export function ownerNodeRead(
   const node = outcome.result === 'found' ? outcome.value : undefined;
   if (!mayTake(purpose.owner, node)) {
     askToGiveUp(context, local.vmId, purpose.owner);
+    prepare(context, local, purpose.owner);
     wait(context, local);
     return;
   }
   raise(context, local, purpose.owner.epoch);
+}
+
+function prepare(context: Context, local: LocalVm, owner: OwnerView): void {
+  const vm = context.state.list.vms[local.vmId];
+  if (local.preparing || vm === undefined || owner.node === context.state.id) return;
+  local.preparing = true;
+  context.out.push({ type: 'prepare', vm, owner });
+}
+
+/** The edge is ready for a VM, or can't be: in either case its owner need not wait any longer. */
+export function prepared(context: Context, { vmId, owner }: { vmId: string; owner: OwnerView }): void {
+  if (context.state.local.get(vmId)?.preparing !== true) return;
+  const message = { type: 'prepared', vmId, epoch: owner.epoch } as const;
+  context.out.push({ type: 'send', to: owner.node, message });
+}
+
+/** The node that shall have a VM of ours is ready for it. */
+export function preparedHeard(
+  context: Context,
+  from: string,
+  message: { vmId: string; epoch: number },
+): void {
+  const local = byEpoch(context, message);
+  if (local !== undefined) local.readyNode = from;
 }
 
 /** A raise whose answer was lost can leave an owner that knows nothing of it. */
@@ -289,7 +321,7 @@ export function stopped(
     log(context, { event: `vm-stopped-${event.kind}`, vm: vmId, node: state.id, reason: event.reason });
   if (event.kind === 'fenced') {
     // Another owns it: nothing here is ours to give up.
-    state.local.delete(vmId);
+    drop(context, local);
     publish(context);
     return;
   }
@@ -335,14 +367,18 @@ function finish(
   local: LocalVm,
   report: Pick<VmReport, 'kind' | 'reason'> | undefined,
 ): void {
-  const { state } = context;
-  state.local.delete(local.vmId);
+  drop(context, local);
   if (report !== undefined) {
     const { vmId, attempt } = local;
-    const reports = state.view.reports.filter((other) => other.vmId !== vmId);
+    const reports = context.state.view.reports.filter((other) => other.vmId !== vmId);
     changeView(context, { reports: [...reports, { vmId, attempt, ...pick(report) }].slice(-MAX_REPORTS) });
   }
   publish(context);
+}
+
+function drop(context: Context, local: LocalVm): void {
+  context.state.local.delete(local.vmId);
+  if (local.preparing) context.out.push({ type: 'forget', vmId: local.vmId });
 }
 
 const pick = ({ kind, reason }: Pick<VmReport, 'kind' | 'reason'>): Pick<VmReport, 'kind' | 'reason'> => ({

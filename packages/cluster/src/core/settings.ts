@@ -32,6 +32,8 @@ export interface Settings {
   retryPauseMaxMs: number;
   /** A resume that took so long counts as failed, and another node is tried. */
   startTimeoutMs: number;
+  /** A live move waits so long, at most, for the next node to get ready while the guest runs on. */
+  prepareMs: number;
   /** A VM that ran so long without failing has its tries forgotten. */
   stableMs: number;
   /** Pause between tries of one store operation that failed. */
@@ -60,6 +62,7 @@ const defaults: Settings = {
   retryPauseMs: 1000,
   retryPauseMaxMs: 30_000,
   startTimeoutMs: 60_000,
+  prepareMs: 5000,
   stableMs: 30_000,
   storeRetryMs: 250,
   checkpointMs: 1000,

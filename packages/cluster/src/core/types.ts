@@ -58,6 +58,8 @@ export type Message =
     }
   | { type: 'list'; list: ProtectedList } // pushed by the master: a hint that saves a read
   | { type: 'released'; vmId: string }
+  /** You run this VM under this epoch; the sender, which shall have it, is ready for it. */
+  | { type: 'prepared'; vmId: string; epoch: number }
   /** You own this VM under this epoch: give it up, should you not run it. */
   | { type: 'give-up'; vmId: string; epoch: number }
   | { type: 'command'; id: string; command: Command }
@@ -75,6 +77,7 @@ export type Event =
   | { type: 'heartbeat-store'; node: string; incarnation: number; counter: number }
   | { type: 'raised'; vmId: string; attempt: number; epoch: number }
   | { type: 'not-raised'; vmId: string; attempt: number; reason: string }
+  | { type: 'prepared'; vmId: string; owner: OwnerView }
   | { type: 'started'; vmId: string; epoch: number }
   | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
   | { type: 'released'; vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' }
@@ -96,6 +99,10 @@ export type Effect =
   | { type: 'put-list'; list: ProtectedList; expected: Version | undefined; purpose: Purpose }
   | { type: 'get-owner'; vmId: string; purpose: Purpose }
   | { type: 'raise'; vmId: string; attempt: number; expectedEpoch: number; incarnation: number }
+  /** Get ready for a VM that its owner still runs; answered by `prepared`, also when it could not be done. */
+  | { type: 'prepare'; vm: ProtectedVm; owner: OwnerView }
+  /** What `prepare` made is not needed, unless `run` took it. */
+  | { type: 'forget'; vmId: string }
   | { type: 'run'; vm: ProtectedVm; epoch: number; paused: boolean; until: number }
   | { type: 'hand-over'; vmId: string; epoch: number }
   | { type: 'stop'; vmId: string; epoch: number; mode: 'power-off' | 'discard' }
@@ -166,6 +173,11 @@ export interface LocalVm {
   retryAt: number;
   paused: boolean;
   begunAt: number;
+  /** True once `prepare` was asked for. */
+  preparing: boolean;
+  /** While another node shall have it: since when, and who said that it is ready. */
+  movingSince: number | undefined;
+  readyNode: string | undefined;
   report: VmReport | undefined;
 }
 

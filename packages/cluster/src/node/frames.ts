@@ -15,6 +15,7 @@ const TYPES = new Set<string>([
   'heartbeat',
   'list',
   'released',
+  'prepared',
   'give-up',
   'command',
   'answer',
@@ -126,6 +127,7 @@ function wellFormed(value: Record<string, unknown>): boolean {
     }
     case 'released':
       return isText(value['vmId']);
+    case 'prepared':
     case 'give-up':
       return isText(value['vmId']) && isCount(value['epoch']);
     case 'command':

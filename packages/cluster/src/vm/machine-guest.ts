@@ -99,6 +99,11 @@ class MachineGuest implements Guest {
     bootMachine(this.#machine, description as BootDescription, blobs);
   }
 
+  advance(changes: MachineSnapshot, generation: Uint8Array): void {
+    this.#machine.advance(changes);
+    tellResumed(this.#machine, generation);
+  }
+
   press(codes: readonly string[]): boolean {
     if (!codes.every((code) => keyCodes.includes(code))) return false;
     for (const code of codes) this.#machine.input({ kind: 'key', code, pressed: true });
@@ -129,7 +134,13 @@ function absentPages({ absentRam }: GuestStart, client: PageClient | undefined):
   return { indexes: absentRam, read: (page) => client.page('ram', page) ?? new Uint8Array(4096) };
 }
 
-/** The guest of one start or resume. It can tell resumes apart by its generation id, and finds the right time in its RTC. */
+/** The guest can tell resumes apart by its generation id, and finds the right time in its RTC. */
+function tellResumed(machine: Machine, generation: Uint8Array): void {
+  machine.input({ kind: 'generation', generation: Buffer.from(generation).readBigUInt64LE() });
+  machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
+}
+
+/** The guest of one start or resume. */
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const console: number[] = [];
   const client = start.pages === undefined ? undefined : new PageClient(start.pages);
@@ -150,8 +161,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
           backends,
           engine: nodeEngine,
         });
-  machine.input({ kind: 'generation', generation: Buffer.from(start.generation).readBigUInt64LE() });
-  machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
+  tellResumed(machine, start.generation);
   return new MachineGuest(machine, console);
 }
 

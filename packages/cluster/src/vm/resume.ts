@@ -19,7 +19,7 @@ import { LazyRam } from './lazy-ram.ts';
 export const VM_DEVICE = 'revenant.vm';
 export const BLOBS_PREFIX = 'cluster/blobs/';
 /** Whose guests may start before all of their memory is there. */
-const LAZY_RUNTIME = 'machine';
+export const LAZY_RUNTIME = 'machine';
 
 export interface ResumePoint {
   /** Absent for a cold start. */
@@ -30,7 +30,16 @@ export interface ResumePoint {
   lazy?: LazyRam | undefined;
 }
 
-/** The checkpoint to go on from, without pages of base images and those that come later. For a cold start no more of it than the disks. */
+/** False when the VM was powered off since: of such a checkpoint only the disks count. */
+export function isOfBoot(reader: CheckpointReader, vm: ProtectedVm): boolean {
+  const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
+  return (own?.boot ?? 0) >= vm.boot;
+}
+
+/**
+ * The checkpoint to go on from, without pages of base images and those that come later; onto a prepared machine, what changed since
+ * `prepared`. For a cold start no more of it than the disks.
+ */
 export async function readResumePoint(options: {
   store: ObjectStore;
   pool: PagePool;
@@ -39,14 +48,14 @@ export async function readResumePoint(options: {
   log: (entry: LogEntry) => void;
   vm: ProtectedVm;
   ownership: Ownership;
+  prepared?: CheckpointReader | undefined;
 }): Promise<ResumePoint> {
-  const { store, pool, key, node, log, vm, ownership } = options;
+  const { store, pool, key, node, log, vm, ownership, prepared } = options;
   if (ownership.resumeFrom === null) return { disks: [] };
   const reader = await CheckpointReader.resume(store, ownership, { pool, key });
   let lazy: LazyRam | undefined;
   try {
-    const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
-    if ((own?.boot ?? 0) < vm.boot) return { disks: await readDisks(reader, vm.spec.description) };
+    if (!isOfBoot(reader, vm)) return { disks: await readDisks(reader, vm.spec.description) };
     log({
       event: 'vm-resuming',
       vm: vm.id,
@@ -58,6 +67,7 @@ export async function readResumePoint(options: {
         lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
       },
     });
+    if (prepared !== undefined) return { snapshot: await reader.readChanges(prepared), disks: [] };
     if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
     if (lazy !== undefined) return { snapshot: lazy.snapshot, disks: [], lazy };
     return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };

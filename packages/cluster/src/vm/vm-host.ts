@@ -1,8 +1,6 @@
 // All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
 // them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
-import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Worker } from 'node:worker_threads';
 import {
   CheckpointPace,
   CheckpointWriter,
@@ -23,11 +21,13 @@ import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
-import { baseNames, hasDisks, servePages, type ServedVm } from './disks.ts';
+import { baseNames, hasDisks } from './disks.ts';
+import { advanceThread, startThread, type GuestThread } from './guest-thread.ts';
 import { housekeepingFor, removeDeleted, type Housekeeping } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { releaseEpoch } from './release.ts';
-import { readBlobs, readResumePoint, VM_DEVICE } from './resume.ts';
+import { PreparedVm } from './prepared-vm.ts';
+import { LAZY_RUNTIME, readBlobs, readResumePoint, VM_DEVICE, type ResumePoint } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { newFigures, paceEntry, stallEntry, type VmFigures } from './vm-figures.ts';
 import {
@@ -35,13 +35,10 @@ import {
   monotonicMs,
   type FromWorker,
   type ToWorker,
-  type WorkerStart,
 } from './vm-runtime.ts';
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
-/** Short, as a slice that began within the lease may end after it. */
-const SLICE_INSTRUCTIONS = 200_000;
 
 export interface VmHostOptions {
   node: string;
@@ -60,18 +57,15 @@ export interface VmHostOptions {
   collectMs?: number;
 }
 
-interface RunningVm {
+interface RunningVm extends GuestThread {
   vm: ProtectedVm;
   epoch: number;
-  worker: Worker;
   ownership: Ownership;
   writer: CheckpointWriter;
-  pages: ServedVm['server'] | undefined;
   lazy: LazyRam | undefined;
   /** Its remaining pages are on their way. */
   bringing: boolean;
   delivered: () => void;
-  lease: Float64Array;
   snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
   /** Who waits for an answer of the worker; told `undefined` when it ends. */
   questions: Map<number, (value: unknown) => void>;
@@ -90,6 +84,8 @@ export class VmHost {
   readonly #options: VmHostOptions;
   readonly #pool = new PagePool();
   readonly #vms = new Map<string, RunningVm>();
+  /** VMs that other nodes still run, and that shall come here. */
+  readonly #prepared = new Map<string, PreparedVm>();
   readonly #owned = new Map<string, Ownership>();
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
@@ -151,6 +147,12 @@ export class VmHost {
         return;
       case 'raise':
         return void this.#raise(effect);
+      case 'prepare':
+        return void this.#prepare(effect);
+      case 'forget':
+        this.#prepared.get(effect.vmId)?.close();
+        this.#prepared.delete(effect.vmId);
+        return;
       case 'run':
         return void this.#run(effect.vm, effect.epoch, effect.paused);
       case 'pause': {
@@ -174,6 +176,7 @@ export class VmHost {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    for (const prepared of this.#prepared.values()) prepared.close();
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
     await this.#spare.close();
     await this.#pool.close();
@@ -207,6 +210,40 @@ export class VmHost {
     }
   }
 
+  async #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): Promise<void> {
+    const { tell, log, node } = this.#options;
+    const module = this.#moduleOf(vm);
+    if (module !== undefined && vm.spec.runtime === LAZY_RUNTIME) {
+      const prepared = new PreparedVm(vm);
+      this.#prepared.get(vm.id)?.close();
+      this.#prepared.set(vm.id, prepared);
+      const onStall = this.#tellStall(vm.id);
+      try {
+        const before = monotonicMs();
+        await prepared.bring({ ...this.#options, pool: this.#pool, spare: this.#spare, module, vm, onStall });
+        const tookMs = Math.round(monotonicMs() - before);
+        log({ event: 'vm-prepared', vm: vm.id, node, reason: `${owner.node} still runs it`, tookMs });
+      } catch (error) {
+        prepared.close();
+        if (this.#prepared.get(vm.id) === prepared) {
+          this.#prepared.delete(vm.id);
+          log({ event: 'vm-not-prepared', vm: vm.id, node, reason: messageOf(error) });
+        }
+      }
+    }
+    tell({ type: 'prepared', vmId: vm.id, owner });
+  }
+
+  #takePrepared(vm: ProtectedVm): ReturnType<PreparedVm['take']> {
+    const prepared = this.#prepared.get(vm.id);
+    this.#prepared.delete(vm.id);
+    return prepared?.take(vm);
+  }
+
+  #moduleOf({ spec }: ProtectedVm): string | undefined {
+    return { ...builtinRuntimes, ...this.#options.runtimes }[spec.runtime];
+  }
+
   async #run(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
     const { tell } = this.#options;
     try {
@@ -225,7 +262,7 @@ export class VmHost {
   /** What a start needs and may not have. Throws ClusterError. */
   #startOf(vm: ProtectedVm, epoch: number): { ownership: Ownership; module: string } {
     const ownership = this.#owned.get(`${vm.id}@${String(epoch)}`);
-    const module = { ...builtinRuntimes, ...this.#options.runtimes }[vm.spec.runtime];
+    const module = this.#moduleOf(vm);
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
     return { ownership, module };
@@ -233,58 +270,41 @@ export class VmHost {
 
   async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
     const { store, key } = this.#options;
+    const pool = this.#pool;
     const { ownership, module } = this.#startOf(vm, epoch);
-    const { snapshot, disks, lazy } = await readResumePoint({
-      ...this.#options,
-      pool: this.#pool,
-      vm,
-      ownership,
-    });
     const { description } = vm.spec;
-    const writer = await CheckpointWriter.open(store, ownership, {
-      pool: this.#pool,
-      key,
-      bases: baseNames(description),
-    });
-    const lease = new SharedArrayBuffer(8);
-    const until = new Float64Array(lease);
-    until[0] = this.#until;
-    const blobs =
-      snapshot === undefined ? await readBlobs(store, description) : new Map<string, Uint8Array>();
-    const pages = await servePages(store, description, {
-      pool: this.#pool,
-      key,
-      ram: lazy,
-      onStall: this.#tellStall(vm.id),
-    });
-    const data: WorkerStart = {
-      module,
-      start: {
-        description,
-        snapshot,
-        blobs,
-        generation: randomBytes(16),
-        disks,
-        pages: pages?.ends,
-        absentRam: lazy?.absent,
-      },
-      lease,
-      paused,
-      sliceInstructions: SLICE_INSTRUCTIONS,
-    };
-    const worker = this.#spare.take(module);
-    worker.postMessage(data, pages === undefined ? [] : [pages.ends.port]);
+    const prepared = this.#takePrepared(vm);
+    const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
+    // Heard below, unless reading fails first.
+    opening.catch(() => undefined);
+    let point: ResumePoint;
+    let writer: CheckpointWriter;
+    try {
+      point = await readResumePoint({ ...this.#options, pool, vm, ownership, prepared: prepared?.reader });
+      writer = await opening;
+    } catch (error) {
+      await prepared?.thread.worker.terminate();
+      throw error;
+    }
+    const { snapshot, lazy } = point;
+    if (snapshot === undefined) await prepared?.thread.worker.terminate();
+    const thread =
+      prepared !== undefined && snapshot !== undefined
+        ? advanceThread(prepared.thread, snapshot, { paused, until: this.#until })
+        : await startThread({
+            ...{ store, pool, key, spare: this.#spare, module, description, point, paused },
+            until: this.#until,
+            onStall: this.#tellStall(vm.id),
+          });
     const running: RunningVm = {
       vm,
       epoch,
-      worker,
+      ...thread,
       ownership,
       writer,
-      pages: pages?.server,
       lazy,
       bringing: false,
       delivered: () => undefined,
-      lease: until,
       snapshots: new Map(),
       questions: new Map(),
       aliveAt: monotonicMs(),
@@ -297,6 +317,7 @@ export class VmHost {
       figures: newFigures(vm.id, epoch, snapshot?.instructions ?? 0n),
     };
     this.#vms.set(vm.id, running);
+    const { worker } = thread;
     worker.on('message', (message: FromWorker) => this.#heard(running, message));
     worker.on('error', (error) => this.#ended(running, 'failed', messageOf(error)));
     worker.on('exit', () => this.#ended(running, 'failed', 'its worker ended'));

@@ -22,6 +22,8 @@ export interface Guest {
   snapshot(): MachineSnapshot;
   /** Shared memory of a snapshot's pages that nobody needs any more. */
   giveBack?(buffers: readonly SharedArrayBuffer[]): void;
+  /** Becomes a later state of what it was made from, before it ran: `changes` lists pages that changed (`full: false`). */
+  advance?(changes: MachineSnapshot, generation: Uint8Array): void;
   /** Pages of RAM that had been left out; those that it has already stay as they are. */
   deliver?(indexes: Uint32Array, bytes: Uint8Array): void;
   /** Bytes for its console. */
@@ -71,6 +73,8 @@ export type ToWorker =
   | { type: 'give-back'; buffers: SharedArrayBuffer[] }
   | { type: 'input'; bytes: Uint8Array }
   | { type: 'deliver'; indexes: Uint32Array; bytes: Uint8Array }
+  /** To a guest that was made to wait: answered by `started`. */
+  | { type: 'advance'; changes: MachineSnapshot; generation: Uint8Array; paused: boolean }
   | { type: 'press'; id: number; codes: string[] }
   | { type: 'screen'; id: number }
   /** The answer to `reset`. */

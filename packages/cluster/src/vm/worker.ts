@@ -52,6 +52,11 @@ function serve(guest: Guest, message: ToWorker): void {
       guest.deliver?.(message.indexes, message.bytes);
       tell({ type: 'delivered' });
       return;
+    case 'advance':
+      guest.advance?.(message.changes, message.generation);
+      paused = message.paused;
+      tell({ type: 'started', instructions: guest.instructions });
+      return;
     case 'snapshot': {
       if (message.suspend) paused = true;
       const before = monotonicMs();

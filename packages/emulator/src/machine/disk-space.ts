@@ -158,9 +158,9 @@ export class DiskSpace implements BlockBackend {
     }
   }
 
-  /** Throws MachineError unless `saved` is this disk, whole or on a base image that is there. */
-  check(saved: SpaceSnapshot | undefined): SpaceSnapshot {
-    const checked = checkSpace({ name: this.name, bytes: this.pageCount * diskPageBytes }, saved);
+  /** Throws MachineError unless `saved` is this disk, whole or on a base image that is there; or, unless `full`, changes of it. */
+  check(saved: SpaceSnapshot | undefined, full = true): SpaceSnapshot {
+    const checked = checkSpace({ name: this.name, bytes: this.pageCount * diskPageBytes }, saved, full);
     if (checked.onBase === true) {
       this.requireBase();
       if (this.#base === null)
@@ -173,10 +173,12 @@ export class DiskSpace implements BlockBackend {
     return checked;
   }
 
-  /** Takes over checked contents. Without `onBase` they are all there is, and the base image is not needed any more. */
-  restore({ indexes, bytes, onBase = false }: SpaceSnapshot): void {
-    this.#alone = !onBase;
-    this.#pages.clear();
+  /** Takes over checked contents. Of a whole disk without `onBase` they are all there is, and the base image is not needed any more. */
+  restore({ full, indexes, bytes, onBase = false }: SpaceSnapshot): void {
+    if (full) {
+      this.#alone = !onBase;
+      this.#pages.clear();
+    }
     this.#dirty.clear();
     indexes.forEach((page, n) => {
       this.#pages.set(page, bytes.slice(n * diskPageBytes, (n + 1) * diskPageBytes));

@@ -96,11 +96,15 @@ export class MachineState {
     return toHex(hash.digest());
   }
 
-  /** `fresh`: all pages that are not zero are dirty. Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError. */
+  /**
+   * Checks the parts that can be checked beforehand, then replaces everything. Throws MachineError or DeviceStateError.
+   * @param options `full`: the spaces are whole; else pages that are not listed stay as they are. `fresh`: all pages that are not zero are dirty.
+   */
   restore(
     snapshot: MachineSnapshot,
-    { core, fresh, absent }: { core: EngineCore; fresh: boolean; absent: AbsentPages | undefined },
+    options: { core: EngineCore; full: boolean; fresh: boolean; absent?: AbsentPages | undefined },
   ): void {
+    const { core, full, fresh, absent } = options;
     const { map, disks, cpu, clock, board } = this.#parts;
     checkShape(snapshot);
     const instructions = i64.copy(snapshot.instructions, 'instructions');
@@ -109,16 +113,21 @@ export class MachineState {
       saved: checkSpace(
         space,
         snapshot.spaces.find(({ name }) => name === space.name),
+        full,
       ),
     }));
     const contents = disks.map((disk) => ({
       disk,
-      saved: disk.check(snapshot.spaces.find(({ name }) => name === disk.name)),
+      saved: disk.check(
+        snapshot.spaces.find(({ name }) => name === disk.name),
+        full,
+      ),
     }));
     const cpuState = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
     const machine = snapshot.devices['machine'];
     const time = machineState.restore(machine?.state, machine?.version ?? 0);
-    map.absent.clear();
+    if (full) map.absent.clear();
+    else map.absent.pageInAll();
     for (const { space, saved } of pages) restoreSpace(map, space, saved, fresh);
     if (absent !== undefined) map.absent.set(absent);
     for (const { disk, saved } of contents) disk.restore(saved);

@@ -596,7 +596,20 @@ export class Machine {
    * @param absent pages of RAM that the snapshot leaves out: fetched when they are first touched, unless delivered before
    */
   restore(snapshot: MachineSnapshot, absent?: AbsentPages): void {
-    this.#state.restore(snapshot, { core: this.engine.core, fresh: this.#allMarked, absent });
+    this.#state.restore(snapshot, { core: this.engine.core, full: true, fresh: this.#allMarked, absent });
+    this.#restored();
+  }
+
+  /**
+   * Takes over a later state of the machine whose snapshot was restored here, before it has run: all spaces of `later` list changes only
+   * (`full: false`). Throws as `restore` does.
+   */
+  advance(later: MachineSnapshot): void {
+    this.#state.restore(later, { core: this.engine.core, full: false, fresh: false });
+    this.#restored();
+  }
+
+  #restored(): void {
     this.engine.dropAllCode();
     this.#allMarked = false;
     this.engine.core.beginDirtyInterval();

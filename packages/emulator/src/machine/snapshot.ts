@@ -112,10 +112,11 @@ export function checkShape(snapshot: MachineSnapshot): void {
   if (!Array.isArray(spaces)) refuse('it has no spaces');
 }
 
-/** Throws MachineError unless `saved` fits the space. */
+/** Throws MachineError unless `saved` fits the space, and is whole (`full`) or holds changes only, as is wanted. */
 export function checkSpace(
   space: { name: string; bytes: number },
   saved: SpaceSnapshot | undefined,
+  full: boolean,
 ): SpaceSnapshot {
   if (saved === undefined) refuse(`space ${space.name} is missing`);
   const pageCount = space.bytes / pageBytes;
@@ -123,7 +124,7 @@ export function checkSpace(
     refuse(
       `space ${space.name} has ${String(saved.pageCount)} pages of ${String(saved.pageSize)}, not ${String(pageCount)} of 4096`,
     );
-  if (!saved.full) refuse(`space ${space.name} holds changes only`);
+  if (saved.full !== full) refuse(`space ${space.name} ${full ? 'holds changes only' : 'is whole'}`);
   if (!(saved.indexes instanceof Uint32Array) || !(saved.bytes instanceof Uint8Array))
     refuse(`space ${space.name} has no pages`);
   if (saved.bytes.length !== saved.indexes.length * pageBytes) refuse(`space ${space.name} is cut short`);
@@ -136,20 +137,20 @@ export function checkSpace(
   return saved;
 }
 
-/** Replaces a space's contents. `fresh`: only dirty pages are not zero, so that the many others need not be touched. */
+/** Replaces a space's contents, or the listed pages of changes. `fresh`: only dirty pages are not zero, so that the many others need not be touched. */
 export function restoreSpace(
   memory: MemoryMap,
   space: BackingSpace,
   saved: SpaceSnapshot,
   fresh: boolean,
 ): void {
-  if (fresh) {
+  if (saved.full && fresh) {
     const firstPage = (space.address - memory.backingBase) / pageBytes;
     for (const page of dirtyPages(memory, firstPage, space.bytes / pageBytes)) {
       const at = space.address + page * pageBytes;
       memory.bytes.fill(0, at, at + pageBytes);
     }
-  } else memory.bytes.fill(0, space.address, space.address + space.bytes);
+  } else if (saved.full) memory.bytes.fill(0, space.address, space.address + space.bytes);
   saved.indexes.forEach((page, n) => {
     memory.bytes.set(
       saved.bytes.subarray(n * pageBytes, (n + 1) * pageBytes),

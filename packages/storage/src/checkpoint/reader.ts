@@ -10,6 +10,7 @@ import { ContentHash } from './content-hash.ts';
 import { findNewestIntact, listManifests, listPacks, whyDamaged, type Refusal } from './find.ts';
 import { formatId, packsPrefix, type CheckpointId } from './keys.ts';
 import type { Manifest, ManifestHead } from './manifest.ts';
+import { FIRST_PACK, PACK_BASE, PACK_ZERO } from './page-map.ts';
 import { PageSource } from './page-source.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
@@ -172,6 +173,34 @@ export class CheckpointReader {
     const indexes = over ? source.differing() : source.present();
     const bytes = await source.read(indexes);
     return { name, pageSize, pageCount, full: true, ...(over ? { onBase: true } : {}), indexes, bytes };
+  }
+
+  /**
+   * What a machine that was restored from `earlier`, of the same VM, still lacks: this state, and in every space (`full: false`) the
+   * pages that lie elsewhere than those of `earlier`, zero pages with their zeros.
+   */
+  async readChanges(earlier: CheckpointReader): Promise<MachineSnapshot> {
+    const spaces = this.spaces.map(async (shape): Promise<SpaceSnapshot> => {
+      const indexes = this.#changed(shape.name, earlier);
+      return { ...shape, full: false, indexes, bytes: await this.readPages(shape.name, indexes) };
+    });
+    return { ...this.state, spaces: await Promise.all(spaces) };
+  }
+
+  #changed(space: string, earlier: CheckpointReader): Uint32Array {
+    const { packs, slots } = this.source(space).map;
+    const before = earlier.source(space).map;
+    // Packs have numbers of their own in each reader.
+    const byName = new Map([...this.#packs].map(([number, { name }]) => [name, number]));
+    const numberNow: number[] = [PACK_ZERO, PACK_BASE];
+    for (const [number, { name }] of earlier.#packs) numberNow[number] = byName.get(name) ?? -1;
+    const pages: number[] = [];
+    for (let page = 0; page < packs.length; page++) {
+      const pack = packs[page]!;
+      const same = numberNow[before.packs[page]!] === pack;
+      if (!same || (pack >= FIRST_PACK && slots[page] !== before.slots[page])) pages.push(page);
+    }
+    return Uint32Array.from(pages);
   }
 
   /** The pages that were touched first when this VM last ran; empty when none were recorded. */

@@ -1,0 +1,85 @@
+// The thread that runs one guest, and what it shares with the thread that has the store.
+import { randomBytes } from 'node:crypto';
+import type { Worker } from 'node:worker_threads';
+import type {
+  CheckpointKey,
+  MachineSnapshot,
+  ObjectStore,
+  PagePool,
+  PageServer,
+  StallEvent,
+} from '@revenant/storage';
+import { servePages } from './disks.ts';
+import { readBlobs, type ResumePoint } from './resume.ts';
+import type { SpareWorker } from './spare-worker.ts';
+import type { Blobs, ToWorker, WorkerStart } from './vm-runtime.ts';
+
+/** Short, as a slice that began within the lease may end after it. */
+const SLICE_INSTRUCTIONS = 200_000;
+
+export interface GuestThread {
+  worker: Worker;
+  /** Until when the guest may run. */
+  lease: Float64Array;
+  /** Serves base images of its disks, and pages of RAM that come late; undefined when there are none. */
+  pages: PageServer | undefined;
+}
+
+/** Different for every start and resume. */
+const newGeneration = (): Uint8Array => randomBytes(16);
+
+/**
+ * Has a guest built from a resume point, in a thread of its own, which answers `started`.
+ * @throws StorageError, StoreError; ClusterError for a base image that is not the right one
+ */
+export async function startThread(options: {
+  store: ObjectStore;
+  pool: PagePool;
+  key?: CheckpointKey | undefined;
+  spare: SpareWorker;
+  /** URL of the runtime's module. */
+  module: string;
+  description: unknown;
+  point: ResumePoint;
+  paused: boolean;
+  until: number;
+  onStall: (event: StallEvent) => void;
+}): Promise<GuestThread> {
+  const { store, pool, key, spare, module, description, point, paused, until, onStall } = options;
+  const { snapshot, disks, lazy } = point;
+  const blobs: Blobs = snapshot === undefined ? await readBlobs(store, description) : new Map();
+  const served = await servePages(store, description, { pool, key, ram: lazy, onStall });
+  const memory = new SharedArrayBuffer(8);
+  const lease = new Float64Array(memory);
+  lease[0] = until;
+  const data: WorkerStart = {
+    module,
+    start: {
+      description,
+      snapshot,
+      blobs,
+      generation: newGeneration(),
+      disks,
+      pages: served?.ends,
+      absentRam: lazy?.absent,
+    },
+    lease: memory,
+    paused,
+    sliceInstructions: SLICE_INSTRUCTIONS,
+  };
+  const worker = spare.take(module);
+  worker.postMessage(data, served === undefined ? [] : [served.ends.port]);
+  return { worker, lease, pages: served?.server };
+}
+
+/** Has a guest that was built to wait go on, from a later state than it was built from. It answers `started`. */
+export function advanceThread(
+  thread: GuestThread,
+  changes: MachineSnapshot,
+  { paused, until }: { paused: boolean; until: number },
+): GuestThread {
+  const message: ToWorker = { type: 'advance', changes, generation: newGeneration(), paused };
+  thread.lease[0] = until;
+  thread.worker.postMessage(message);
+  return thread;
+}

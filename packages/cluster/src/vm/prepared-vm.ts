@@ -1,0 +1,108 @@
+// A VM that another node still runs, built here already: the whole of its newest checkpoint is in a machine that has not run. To take
+// the VM over then needs only what changed since. It is for speed alone: a VM that is not prepared resumes as after a failure.
+import {
+  openCheckpoint,
+  type CheckpointKey,
+  type CheckpointReader,
+  type ObjectStore,
+  type PagePool,
+  type StallEvent,
+} from '@revenant/storage';
+import type { ProtectedVm } from '../core/records.ts';
+import { ClusterError } from '../errors.ts';
+import { startThread, type GuestThread } from './guest-thread.ts';
+import { LazyRam, type PageDelivery } from './lazy-ram.ts';
+import { isOfBoot } from './resume.ts';
+import type { SpareWorker } from './spare-worker.ts';
+import type { FromWorker, ToWorker } from './vm-runtime.ts';
+
+export interface PrepareOptions {
+  store: ObjectStore;
+  pool: PagePool;
+  key?: CheckpointKey | undefined;
+  spare: SpareWorker;
+  /** URL of the runtime's module. */
+  module: string;
+  vm: ProtectedVm;
+  onStall: (event: StallEvent) => void;
+}
+
+export class PreparedVm {
+  readonly #vm: ProtectedVm;
+  #reader: CheckpointReader | undefined;
+  #lazy: LazyRam | undefined;
+  #thread: GuestThread | undefined;
+  #whole = false;
+  #over = false;
+  #failed: (error: Error) => void = () => undefined;
+
+  constructor(vm: ProtectedVm) {
+    this.#vm = vm;
+  }
+
+  /**
+   * Resolves when all of the newest checkpoint is in, or after `close`.
+   * @throws StorageError, StoreError, ClusterError; what was begun is then to be closed
+   */
+  async bring(options: PrepareOptions): Promise<void> {
+    const { store, pool, key, vm } = options;
+    const reader = await openCheckpoint(store, vm.id, { pool, key });
+    this.#reader = reader;
+    if (!isOfBoot(reader, vm)) throw new ClusterError('RUNTIME', 'its newest checkpoint is of another boot');
+    const lazy = await LazyRam.open(reader);
+    if (lazy === undefined) throw new ClusterError('RUNTIME', 'its checkpoint has no memory');
+    this.#lazy = lazy;
+    const { description } = vm.spec;
+    const point = { snapshot: lazy.snapshot, disks: [], lazy };
+    const thread = await startThread({ ...options, description, point, paused: true, until: -Infinity });
+    this.#thread = thread;
+    if (this.#over) return this.close();
+    const ended = new Promise<never>((_, reject) => (this.#failed = reject));
+    ended.catch(() => undefined);
+    thread.worker.on('error', this.#failed);
+    thread.worker.on('exit', () => this.#failed(new ClusterError('RUNTIME', 'its worker ended')));
+    this.#whole = await Promise.race([this.#fill(thread, lazy), ended]);
+  }
+
+  async #fill(thread: GuestThread, lazy: LazyRam): Promise<boolean> {
+    await this.#answer(thread, 'started');
+    return lazy.runBackground(async ({ indexes, bytes }: PageDelivery) => {
+      const delivered = this.#answer(thread, 'delivered');
+      thread.worker.postMessage({ type: 'deliver', indexes, bytes } satisfies ToWorker);
+      await delivered;
+    });
+  }
+
+  #answer({ worker }: GuestThread, wanted: FromWorker['type']): Promise<void> {
+    return new Promise((resolve) => {
+      const heard = (message: FromWorker): void => {
+        if (message.type === 'ended') this.#failed(new ClusterError('RUNTIME', message.message));
+        if (message.type !== wanted) return;
+        worker.off('message', heard);
+        resolve();
+      };
+      worker.on('message', heard);
+    });
+  }
+
+  /** Its thread and what is in it, for who takes the VM over; undefined, and closed, when it is not what that VM needs. */
+  take(vm: ProtectedVm): { thread: GuestThread; reader: CheckpointReader } | undefined {
+    const same = JSON.stringify(vm.spec) === JSON.stringify(this.#vm.spec) && vm.boot === this.#vm.boot;
+    if (this.#whole && !this.#over && same && this.#thread !== undefined && this.#reader !== undefined) {
+      this.#over = true;
+      this.#thread.worker.removeAllListeners();
+      return { thread: this.#thread, reader: this.#reader };
+    }
+    this.close();
+    return undefined;
+  }
+
+  close(): void {
+    this.#over = true;
+    this.#lazy?.stop();
+    this.#thread?.pages?.close();
+    this.#thread?.worker.removeAllListeners();
+    void this.#thread?.worker.terminate();
+    this.#failed(new ClusterError('RUNTIME', 'it is not needed any more'));
+  }
+}
