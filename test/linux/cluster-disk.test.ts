@@ -116,10 +116,28 @@ test('a VM keeps its disk over a take-over and a power-off', { timeout: 300_000 
     );
     await b.printed(/changed\/[^]*sector 11\//);
     await a.stopped(first);
-    b.type('echo later | dd of=/dev/vda bs=512 seek=12 conv=fsync,notrunc; poweroff -f');
-    await b.stopped(second);
 
-    const third = await a.run(vm(1), second);
+    // A live move: node a is ready before b's guest writes to its disk again, and stops.
+    const owner = { state: 'owned', epoch: second, node: 'b', incarnation: 1 } as const;
+    a.host.do({ type: 'prepare', vm: vm(0), owner });
+    await a.waitFor('it is prepared', () => a.log.includes('vm-prepared'));
+    b.type('word=kept; echo moving | dd of=/dev/vda bs=512 seek=14 conv=fsync,notrunc');
+    await b.printed(/kept; echo moving[^]*0\+1 records out/);
+    b.host.do({ type: 'hand-over', vmId: 'vm', epoch: second });
+    await b.stopped(second);
+    b.host.do({ type: 'release', vmId: 'vm', epoch: second });
+    await b.waitFor('it is released', () => b.events.some(({ type }) => type === 'released'));
+    a.output = '';
+    const moved = await a.run(vm(0), second);
+    await a.waitFor('it goes on', () =>
+      a.events.some((event) => event.type === 'started' && event.epoch === moved),
+    );
+    a.type('echo $word; dd if=/dev/vda bs=512 skip=10 count=5 2>/dev/null | tr -d "\\0" | tr "\\n" "/"');
+    await a.printed(/kept[^]*changed\/[^]*sector 11\/[^]*sector 13\/[^]*moving\//);
+    a.type('echo later | dd of=/dev/vda bs=512 seek=12 conv=fsync,notrunc; poweroff -f');
+    await a.stopped(moved);
+
+    const third = await a.run(vm(1), moved);
     a.output = '';
     await a.printed(/is up[^]*# /);
     a.type('dd if=/dev/vda bs=512 skip=10 count=4 2>/dev/null | tr -d "\\0" | tr "\\n" "/"');

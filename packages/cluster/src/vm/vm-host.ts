@@ -30,12 +30,7 @@ import { PreparedVm } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readBlobs, readResumePoint, VM_DEVICE, type ResumePoint } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { newFigures, paceEntry, stallEntry, type VmFigures } from './vm-figures.ts';
-import {
-  builtinRuntimes,
-  monotonicMs,
-  type FromWorker,
-  type ToWorker,
-} from './vm-runtime.ts';
+import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker } from './vm-runtime.ts';
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;

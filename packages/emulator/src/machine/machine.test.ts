@@ -260,6 +260,42 @@ describe('snapshots', () => {
     assert.equal(ram.bytes.length, 2 * 4096);
   });
 
+  test('a restored machine that has not run takes over what changed since, and is the later one then', async () => {
+    const disk = { name: 'disk0', bytes: 2 ** 16, readOnly: false, base: null };
+    const description = { memoryBytes: 2 ** 20, disks: [disk] };
+    const machine = await started(ticking, { description });
+    machine.memory.writePhysical(0x9_0000, Uint8Array.of(1));
+    machine.disks[0]?.write(0, Uint8Array.of(1));
+    machine.run({ untilNs: 3_300_000n });
+    const parts = { engine: nodeEngine, backends: { hash: nodeHash } };
+    const twin = await restoreMachine({ ...parts, snapshot: copyOf(machine.snapshot()) });
+    machine.run({ untilNs: 9_100_000n });
+    machine.memory.writePhysical(0x9_0000, Uint8Array.of(0));
+    machine.disks[0]?.write(5000, Uint8Array.of(2));
+    assert.throws(() => twin.advance(copyOf(machine.snapshot({ full: true }))), /ram is whole/);
+    machine.memory.writePhysical(0x9_1000, Uint8Array.of(3));
+    machine.run({ untilNs: 12_700_000n });
+    const whole = machine.snapshot({ full: true });
+    const pages = Uint32Array.from({ length: 2 ** 8 }, (_, page) => page);
+    const changes = copyOf({
+      ...whole,
+      spaces: whole.spaces.map((space) => {
+        const indexes = pages.slice(0, space.pageCount);
+        const bytes = new Uint8Array(indexes.length * 4096);
+        space.indexes.forEach((page, n) => {
+          bytes.set(space.bytes.subarray(n * 4096, (n + 1) * 4096), page * 4096);
+        });
+        return { ...space, full: false, indexes, bytes };
+      }),
+    });
+    twin.advance(changes);
+    assert.equal(twin.stateHash(), machine.stateHash());
+    for (const each of [machine, twin]) each.run({ untilNs: 20_000_000n });
+    assert.equal(twin.stateHash(), machine.stateHash());
+    // Its next snapshot goes on from there.
+    assert.deepEqual(copyOf(twin.snapshot()).spaces, copyOf(machine.snapshot()).spaces);
+  });
+
   test('a snapshot that does not fit is refused with a typed error', async () => {
     const machine = await started();
     machine.run({ instructions: 1000 });

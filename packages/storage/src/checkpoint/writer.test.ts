@@ -27,6 +27,13 @@ async function keys(store: MemoryStore, prefix: string): Promise<string[]> {
   return found;
 }
 
+/** A whole space as its bytes. */
+function flat({ pageSize, pageCount, indexes, bytes }: MachineSnapshot['spaces'][number]): Uint8Array {
+  const whole = new Uint8Array(pageSize * pageCount);
+  indexes.forEach((page, n) => whole.set(bytes.subarray(n * pageSize, (n + 1) * pageSize), page * pageSize));
+  return whole;
+}
+
 describe('writing and reading checkpoints', () => {
   for (const [name, key] of [
     ['plain', undefined],
@@ -52,6 +59,42 @@ describe('writing and reading checkpoints', () => {
       assert.equal(newest.id.sequence, 12);
     });
   }
+
+  test('what changed between two checkpoints, put onto the earlier, is the later', async () => {
+    const store = new MemoryStore();
+    const writer = await open(store, { fullMapEvery: 3 });
+    const guest = new Guest({ seed: 11 }).run(100);
+    const truths: MachineSnapshot[] = [];
+    for (let i = 0; i < 8; i++) {
+      truths.push(guest.truth());
+      await writer.write(guest.snapshot());
+      guest.run(7);
+    }
+    const at = (sequence: number): ReturnType<typeof openCheckpoint> =>
+      openCheckpoint(store, 'vm1', { id: { epoch: 1, sequence }, pool: inline });
+    for (const [from, to] of [
+      [1, 2],
+      [2, 7],
+      [1, 8],
+      [5, 5],
+      [6, 4],
+    ] as const) {
+      // prettier-ignore
+      const changes = await (await at(to)).readChanges(await at(from));
+      const { spaces, ...state } = truths[to - 1]!;
+      assert.deepEqual({ ...changes, spaces: [] }, { ...state, spaces: [] });
+      for (const [n, { name, indexes, bytes, full }] of changes.spaces.entries()) {
+        const { pageSize, pageCount } = spaces[n]!;
+        const whole = flat(truths[from - 1]!.spaces[n]!);
+        indexes.forEach((page, k) =>
+          whole.set(bytes.subarray(k * pageSize, (k + 1) * pageSize), page * pageSize),
+        );
+        assert.equal(full, false);
+        assert.deepEqual(whole, flat(spaces[n]!), name);
+        assert.ok(indexes.length < (from === to ? 1 : pageCount), `${name}: ${String(indexes.length)} pages`);
+      }
+    }
+  });
 
   test('an encrypted store shows nothing of the guest, and opens with its key only', async () => {
     const store = new MemoryStore();
