@@ -1,5 +1,5 @@
 // What must always hold (FAILOVER, "What must always hold"), looked at from outside: the checker sees real time and every node.
-import { PROTECTED_KEY, type NodeRecord, type ProtectedList } from '@revenant/cluster';
+import { PROTECTED_KEY, type NodeRecord, type ProtectedList, type StoreBeat } from '@revenant/cluster';
 import type { SimNode } from './node.ts';
 import type { SimStore } from './store.ts';
 
@@ -13,20 +13,31 @@ export class Violation extends Error {
 
 /** A node that was whole for so long must not be fenced. */
 const HEALTHY_MS = 9000;
+/** A heartbeat in another datastore that went on for so long, without a longer gap, must have been seen by a judge that reached it as long. */
+const STEADY_MS = 7000;
+const GAP_MS = 1500;
 
 export class Checker {
   readonly nodes: Map<string, SimNode>;
   readonly #store: SimStore;
+  readonly #heartbeatStores: readonly SimStore[];
   /** Highest epoch that ever executed an instruction, per VM. */
   readonly #executed = new Map<string, number>();
   /** Highest step acknowledged as durable, per VM and boot. */
   readonly #committed = new Map<string, number>();
   readonly lastRun = new Map<string, number>();
+  /** By node: when its last renewal landed. */
+  readonly #renewedAt = new Map<string, number>();
+  /** By node and heartbeat datastore: since when its beats land without a gap, and the last one. */
+  readonly #beats = new Map<string, { since: number; at: number }>();
+  /** By node and datastore: when the road between them was last not good. */
+  readonly #roadBadAt = new Map<string, number>();
   failovers = 0;
 
-  constructor(nodes: Map<string, SimNode>, store: SimStore) {
+  constructor(nodes: Map<string, SimNode>, store: SimStore, heartbeatStores: readonly SimStore[]) {
     this.nodes = nodes;
     this.#store = store;
+    this.#heartbeatStores = heartbeatStores;
   }
 
   get list(): ProtectedList | undefined {
@@ -59,11 +70,46 @@ export class Checker {
       throw new Violation('still-runs', `${by} took ${vmId} from ${owner.id}, whose lease still stands`);
   }
 
-  /** A fence landed. Invariant 5: a host that runs and reaches the store is not dead, whatever the network says. */
-  fenced(record: NodeRecord, now: number): void {
+  renewed(node: string, now: number): void {
+    this.#renewedAt.set(node, now);
+  }
+
+  beat({ id }: StoreBeat, store: string, now: number): void {
+    const key = `${id} ${store}`;
+    const { since, at } = this.#beats.get(key) ?? { since: now, at: -Infinity };
+    this.#beats.set(key, { since: now - at > GAP_MS ? now : since, at: now });
+  }
+
+  roadIsBad(node: string, store: string, untilMs: number): void {
+    this.#roadBadAt.set(`${node} ${store}`, untilMs);
+  }
+
+  /** A datastore in which this node's heartbeat went on, for its judge to see. */
+  #steadyStore(id: string, judge: SimNode, now: number): string | undefined {
+    if (judge.impaired || now - judge.impairedUntil < STEADY_MS) return undefined;
+    return this.#heartbeatStores
+      .map(({ name }) => name)
+      .find((name) => {
+        const beats = this.#beats.get(`${id} ${name}`);
+        const bad = [id, judge.id].map((node) => this.#roadBadAt.get(`${node} ${name}`) ?? -Infinity);
+        if (beats === undefined || now - beats.at > GAP_MS || now - beats.since < STEADY_MS) return false;
+        return bad.every((at) => now - at > STEADY_MS);
+      });
+  }
+
+  /** A fence landed. Invariant 5: a host that runs and whose heartbeat goes on in a datastore is not dead, whatever the network says. */
+  fenced(record: NodeRecord, by: string, now: number): void {
     const node = this.nodes.get(record.id);
-    if (node === undefined || !node.up || node.frozen || node.impaired) return;
-    if (now - node.impairedUntil > HEALTHY_MS && node.agent.incarnation === record.incarnation)
+    const judge = this.nodes.get(by);
+    if (node === undefined || judge === undefined || !node.up || node.frozen) return;
+    if (node.agent.incarnation !== record.incarnation) return;
+    const store = this.#steadyStore(node.id, judge, now);
+    const still = now - (this.#renewedAt.get(node.id) ?? -Infinity);
+    // Without the store it has storeLossMs to come back, by a clock that may be fast.
+    if (store !== undefined && still < 0.95 * judge.world.settings.storeLossMs)
+      throw new Violation('healthy-fenced', `${node.id} was fenced by ${by} though it beats in ${store}`);
+    if (node.impaired) return;
+    if (now - node.impairedUntil > HEALTHY_MS)
       throw new Violation(
         'healthy-fenced',
         `${record.id} was fenced by ${record.fencedBy ?? '?'} though it was well`,

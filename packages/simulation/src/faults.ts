@@ -78,6 +78,32 @@ const road =
     );
   };
 
+/** A heartbeat datastore that fails somehow, for one node or for all: no harm to the node's lease. */
+const heartbeatRoad: Fault = (world) => {
+  const { random, scheduler, heartbeatStores, checker } = world;
+  if (heartbeatStores.length === 0) return;
+  const store = random.pick(heartbeatStores);
+  const kind = random.pick(['slow', 'failing', 'lying', 'cut'] as const);
+  const nodes = random.chance(0.5) ? [victim(world)] : [...world.nodes.values()];
+  const lasts = random.between(500, 15_000);
+  world.trace(`FAULT ${store.name} ${kind} for ${nodes.map(({ id }) => id).join(',')}`);
+  for (const { id } of nodes) {
+    store.roads.set(id, kind);
+    checker.roadIsBad(id, store.name, Infinity);
+  }
+  const stop = (): void => {
+    for (const { id } of nodes) {
+      store.roads.delete(id);
+      checker.roadIsBad(id, store.name, scheduler.now);
+    }
+    healers(world).delete(stop);
+  };
+  healers(world).add(stop);
+  scheduler.after(lasts, () => {
+    if (healers(world).has(stop)) stop();
+  });
+};
+
 const outage: Fault = (world) => {
   world.trace('FAULT store cut for all');
   const lasts = world.random.between(1000, 8000);
@@ -136,6 +162,7 @@ const all: readonly Fault[] = [
   road('failing'),
   road('lying'),
   road('cut'),
+  heartbeatRoad,
   outage,
 ];
 

@@ -42,6 +42,13 @@ export const mutations: readonly Mutation[] = [
     replace: 'if (reachable(context, peer)) return;',
   },
   {
+    name: 'one-datastore-alone',
+    removes: 'a host whose heartbeat goes on in another datastore is not dead, though it lost the store',
+    file: `${core}membership.ts`,
+    find: 'if (!heard && !beatsElsewhere(context, peer))',
+    replace: 'if (!heard)',
+  },
+  {
     name: 'lease-from-the-answer',
     removes: 'a lease counts from the sending of its renewal, not from the answer',
     file: `${core}lease.ts`,

@@ -1,6 +1,7 @@
 // One simulated node: the real decisions, with an edge that carries their effects into the simulated world, and guests that
 // count steps. A freeze keeps everything that arrives until the thaw; a crash forgets all but the store.
 import {
+  heartbeatKey,
   nodeKey,
   PROTECTED_KEY,
   startAgent,
@@ -13,6 +14,7 @@ import {
   type ProtectedList,
   type Purpose,
   type ReadOutcome,
+  type StoreBeat,
   type WriteOutcome,
 } from '@revenant/cluster';
 import { SimGuests } from './guests.ts';
@@ -42,6 +44,7 @@ export class SimNode {
   readonly guests: SimGuests;
   readonly #rate: number;
   readonly #offset: number;
+  readonly #reached = new Set<string>();
   #life = 0;
   #waiting: (() => void)[] = [];
 
@@ -102,6 +105,7 @@ export class SimNode {
     this.up = false;
     this.frozen = false;
     this.#life++;
+    this.#reached.clear();
     this.#waiting = [];
     this.guests.clear();
   }
@@ -142,6 +146,10 @@ export class SimNode {
         return this.#list(effect.purpose);
       case 'put-record':
         return this.#put(nodeKey(effect.record.id), effect.record, effect.expected, effect.purpose);
+      case 'put-beat':
+        return this.#putBeat(effect.beat);
+      case 'get-beats':
+        return this.#getBeats(effect.node);
       case 'put-list':
         return this.#put(PROTECTED_KEY, effect.list, effect.expected, effect.purpose);
       case 'answer':
@@ -170,6 +178,33 @@ export class SimNode {
     store.operate(this.id, () => store.get<T>(key), done);
   }
 
+  /** Each heartbeat datastore by itself: one that fails holds up no other. */
+  #putBeat(beat: StoreBeat): void {
+    const { heartbeatStores, checker, scheduler } = this.world;
+    for (const store of heartbeatStores) {
+      const apply = (): void => {
+        store.put(heartbeatKey(this.id), beat);
+        checker.beat(beat, store.name, scheduler.now);
+      };
+      const done = this.bound((result: Done<void>) => {
+        if ('ok' in result) this.#reached.add(store.name);
+        else this.#reached.delete(store.name);
+        this.handle({ type: 'stores', reached: this.#reached.size });
+      });
+      store.operate(this.id, apply, done);
+    }
+  }
+
+  #getBeats(node: string): void {
+    for (const store of this.world.heartbeatStores) {
+      const done = this.bound((result: Done<{ value: StoreBeat } | undefined>) => {
+        if (!('ok' in result) || result.ok === undefined) return;
+        this.handle({ type: 'beat', store: store.name, beat: result.ok.value });
+      });
+      store.operate(this.id, () => store.get<StoreBeat>(heartbeatKey(node)), done);
+    }
+  }
+
   #list(purpose: Purpose): void {
     const { store } = this.world;
     store.operate(
@@ -185,8 +220,10 @@ export class SimNode {
     const { store, checker, scheduler } = this.world;
     const apply = (): { version: string } | undefined => {
       const landed = store.swap(key, value, expected);
-      if (landed !== undefined && 'state' in value && value.state === 'fenced')
-        checker.fenced(value, scheduler.now);
+      if (landed !== undefined && 'state' in value) {
+        if (value.state === 'fenced') checker.fenced(value, this.id, scheduler.now);
+        else checker.renewed(value.id, scheduler.now);
+      }
       return landed;
     };
     const done = this.bound((result: Done<{ version: string } | undefined>) => {

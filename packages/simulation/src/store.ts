@@ -16,13 +16,15 @@ export type Done<T> = { ok: T } | { error: 'failed' | 'unknown' };
 const TIMEOUT_MS = 1500;
 
 export class SimStore {
+  readonly name: string;
   readonly cells = new Map<string, Cell>();
   readonly roads = new Map<string, Road>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   #versions = 0;
 
-  constructor(scheduler: Scheduler, random: Random) {
+  constructor(name: string, scheduler: Scheduler, random: Random) {
+    this.name = name;
     this.#scheduler = scheduler;
     this.#random = random;
   }
@@ -69,6 +71,11 @@ export class SimStore {
     const version = String(++this.#versions);
     this.cells.set(key, { value, version });
     return { version };
+  }
+
+  /** The put without a condition: the last one to arrive stays. */
+  put(key: string, value: unknown): void {
+    this.cells.set(key, { value, version: String(++this.#versions) });
   }
 
   get<T>(key: string): { value: T; version: string } | undefined {

@@ -14,6 +14,7 @@ export class World {
   readonly settings: Settings;
   readonly network: SimNetwork;
   readonly store: SimStore;
+  readonly heartbeatStores: SimStore[] = [];
   readonly nodes = new Map<string, SimNode>();
   readonly checker: Checker;
   /** False once all faults have stopped. */
@@ -28,8 +29,11 @@ export class World {
     this.random = new Random(seed);
     this.settings = makeSettings('default');
     this.network = new SimNetwork(this.scheduler, this.random);
-    this.store = new SimStore(this.scheduler, this.random);
-    this.checker = new Checker(this.nodes, this.store);
+    this.store = new SimStore('store', this.scheduler, this.random);
+    const heartbeatStores = this.random.integer(0, 2);
+    for (let i = 1; i <= heartbeatStores; i++)
+      this.heartbeatStores.push(new SimStore(`heartbeats ${String(i)}`, this.scheduler, this.random));
+    this.checker = new Checker(this.nodes, this.store, this.heartbeatStores);
     const count = this.random.integer(3, 7);
     for (let i = 1; i <= count; i++) {
       // Two clocks may differ by nearly four per cent in rate, far more than real ones.

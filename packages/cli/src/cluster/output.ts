@@ -41,10 +41,11 @@ export function nodeTable({ nodes, master, maintenance }: ClusterStatus): string
     maintenance.includes(id) ? 'maintenance' : state,
     address ?? '-',
     view === undefined ? '-' : `${view.capacity.memoryMiB} MiB`,
+    view === undefined ? '-' : String(view.stores),
     view === undefined ? '-' : view.powerOn.map(({ vmId }) => vmId).join(',') || 'none',
     reason,
   ]);
-  return table(['NODE', 'STATE', 'ADDRESS', 'MEMORY', 'VMS', 'REASON'], rows);
+  return table(['NODE', 'STATE', 'ADDRESS', 'MEMORY', 'STORES', 'VMS', 'REASON'], rows);
 }
 
 /** `2026-01-31 12:03:04.567  a  host-dead  c: no network heartbeat …` */

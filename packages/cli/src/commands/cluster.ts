@@ -26,6 +26,8 @@ async function showStatus(client: ClusterClient, json: boolean): Promise<void> {
   );
   print('');
   print(nodeTable(status));
+  for (const { url, reached, reason } of status.heartbeatStores)
+    print(`heartbeats of ${status.node} in ${url}: ${reached ? 'taken' : reason || 'not taken yet'}`);
   if (status.vms.length === 0) return;
   print('');
   print(vmTable(status.vms));
@@ -39,7 +41,7 @@ export const command: Command = {
        revenant cluster rebalance [OPTIONS]
 
 status     nodes and VMs
-nodes      nodes: state with its reason, address, memory, VMs
+nodes      nodes: state with its reason, address, memory, datastores reached, VMs
 events     what was seen and decided, by whom and why: "what happened at 12:03"
 drain      puts a node in maintenance: its VMs move away, live; nothing new is placed there
 undrain    takes it back

@@ -13,6 +13,8 @@ failover, until SIGTERM or Ctrl-C: then it leaves in order, and its VMs move to 
 Prints one line of JSON when it listens: {"node", "address", "pid"}; its log goes to stderr.
 
   --store URL              file:/srv/revenant, s3:… (docs: packages/storage)
+  --heartbeat-store URL    a further place for heartbeats, up to three times, the same on every node: a host that loses store
+                           and network together, but beats there, is not declared dead at once
   --name NAME              its name in the cluster; one process a name
   --listen HOST:PORT       where other nodes and clients reach it (default 127.0.0.1:0, any free port)
   --token-file FILE        a secret of 16 characters or more, the same for all nodes; needed to listen beyond loopback

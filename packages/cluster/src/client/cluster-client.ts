@@ -41,6 +41,8 @@ export interface ClusterStatus {
   nodes: NodeStatus[];
   vms: ProtectedVm[];
   maintenance: string[];
+  /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
+  heartbeatStores: { url: string; reached: boolean; reason: string }[];
 }
 
 export interface ConsoleFollower {

@@ -15,7 +15,7 @@ import {
 } from './election.ts';
 import { driveLease, joinRecordRead, renewed, selfRead } from './lease.ts';
 import {
-  counterSeen,
+  beatSeen,
   deathConfirmed,
   discovered,
   driveBeats,
@@ -23,7 +23,6 @@ import {
   fenceWritten,
   heartbeat,
   heartbeatHeard,
-  peerOf,
   peerRecordRead,
   ping,
 } from './membership.ts';
@@ -84,14 +83,14 @@ function handle(context: Context, event: Event): void {
       return;
     case 'written':
       return written(context, event);
-    case 'heartbeat-store':
-      return counterSeen(context, peerOf(context, event.node), event.incarnation, event.counter);
+    case 'beat':
+      return beatSeen(context, event.store, event.beat);
     case 'command':
       return commanded(context, event.id, event.command, undefined);
     case 'pressure':
       return changeView(context, { pressure: event.pressure });
     case 'stores':
-      return changeView(context, { stores: event.reached });
+      return changeView(context, { stores: 1 + event.reached });
     case 'leave':
       return leave(context);
     default:

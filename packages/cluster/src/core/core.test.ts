@@ -4,7 +4,7 @@ import { isClusterError } from '../errors.ts';
 import { step } from './agent.ts';
 import { applyCommand } from './commands.ts';
 import { plan, type HostSight, type PlanTimers } from './failover.ts';
-import { chooseHeartbeatStores, place, rebalance } from './placement.ts';
+import { place, rebalance } from './placement.ts';
 import { mayTake } from './reconcile.ts';
 import { emptyList, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
 import { makeSettings } from './settings.ts';
@@ -84,18 +84,6 @@ describe('placement', () => {
     const moves = rebalance([host('a'), host('b')], vms, 16);
     assert.equal(moves.length, 2);
     assert.ok(moves.every(({ to }) => to.id === 'b'));
-  });
-
-  test('heartbeat datastores: most reached first, then other devices and kinds', () => {
-    const stores = [
-      { url: 'file:/x', reachedBy: ['a', 'b', 'c'], device: 'disk1', kind: 'file' },
-      { url: 'file:/y', reachedBy: ['a', 'b', 'c'], device: 'disk1', kind: 'file' },
-      { url: 's3://z', reachedBy: ['a', 'b'], device: 'net', kind: 's3' },
-    ];
-    assert.deepEqual(
-      chooseHeartbeatStores(stores, 2).map(({ url }) => url),
-      ['file:/x', 's3://z'],
-    );
   });
 });
 

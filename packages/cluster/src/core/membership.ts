@@ -4,11 +4,13 @@
 // |---|---|---|
 // | heard within unreachableMs | any | alive (maintenance, when a person said so) |
 // | silent | not yet known | unreachable |
-// | silent | moved since | partitioned; isolated, when it says that it hears nobody |
-// | silent, ping unanswered | stood still for deadMs | dead, once its session is fenced in the store |
+// | silent | moved since, in any datastore | partitioned; isolated, when it says that it hears nobody |
+// | silent, ping unanswered | stood still in all of them for deadMs | dead, once its session is fenced in the store |
 //
+// A host that lives, by network or by a heartbeat datastore, but does not reach the store itself (its guests are suspended then) is
+// given storeLossMs to reach it again.
 // A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
-import type { NodeRecord } from './records.ts';
+import type { NodeRecord, StoreBeat } from './records.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { HostState, Message, Peer, ReadOutcome, WriteOutcome } from './types.ts';
 
@@ -20,6 +22,9 @@ export function newPeer(id: string, now: number): Peer {
     incarnation: 0,
     counter: -1,
     counterSeenAt: now,
+    beats: new Map(),
+    beatSeenAt: -Infinity,
+    beatsAskedAt: -Infinity,
     heardAt: -Infinity,
     heardBothAt: -Infinity,
     silentSince: Infinity,
@@ -47,17 +52,39 @@ export function reachable(context: Context, peer: Peer): boolean {
   return context.now - peer.heardBothAt < context.settings.unreachableMs;
 }
 
-/** A heartbeat counter was seen: by network, in the primary store or in another heartbeat store. */
-export function counterSeen(context: Context, peer: Peer, incarnation: number, counter: number): void {
+/** A heartbeat counter was seen: by network or in the store. */
+function counterSeen(context: Context, peer: Peer, incarnation: number, counter: number): void {
   if (incarnation > peer.incarnation) {
     peer.incarnation = incarnation;
     peer.counter = counter;
     peer.record = 'active';
     peer.view = undefined;
+    forgetBeats(peer);
   } else if (incarnation === peer.incarnation && counter > peer.counter) {
     peer.counter = counter;
   } else return;
   peer.counterSeenAt = context.now;
+}
+
+/** A late peer's beat was read in a heartbeat datastore. The first one of each may be of before: only a later one proves that it goes on. */
+export function beatSeen(context: Context, store: string, beat: StoreBeat): void {
+  const peer = context.state.peers.get(beat.id);
+  if (peer === undefined || peer.incarnation !== beat.incarnation || peer.record !== 'active') return;
+  const before = peer.beats.get(store);
+  if (before !== undefined && beat.beats <= before) return;
+  peer.beats.set(store, beat.beats);
+  if (before !== undefined) peer.beatSeenAt = context.now;
+  if (peer.view === undefined || beat.view.seq > peer.view.seq) peer.view = beat.view;
+}
+
+function forgetBeats(peer: Peer): void {
+  peer.beats.clear();
+  peer.beatSeenAt = -Infinity;
+}
+
+/** True while a heartbeat datastore shows that a peer's session goes on. */
+function beatsElsewhere({ now, settings }: Context, peer: Peer): boolean {
+  return now - peer.beatSeenAt < settings.deadMs;
 }
 
 export function heartbeatHeard(
@@ -107,6 +134,7 @@ export function drivePeers(context: Context): void {
     const { next, reason } = judge(context, peer);
     if (next !== peer.state) changeState(context, peer, next, reason);
     if (next !== 'alive' && next !== 'maintenance') askStore(context, peer);
+    askBeats(context, peer);
   }
   noteIsolation(context);
 }
@@ -125,13 +153,17 @@ function judge(context: Context, peer: Peer): { next: HostState; reason: string 
     ? 'it does not hear us'
     : `no network heartbeat for ${String(settings.unreachableMs)} ms`;
   const wasUp = peer.state === 'alive' || peer.state === 'maintenance';
-  const beats = !wasUp && peer.counterSeenAt > peer.silentSince && now - peer.counterSeenAt < settings.deadMs;
-  if (!beats) {
+  const renews =
+    !wasUp && peer.counterSeenAt > peer.silentSince && now - peer.counterSeenAt < settings.deadMs;
+  if (!renews && !beatsElsewhere(context, peer)) {
     return { next: 'unreachable', reason: why };
   }
+  const beats = renews
+    ? 'its datastore heartbeat goes on'
+    : 'it does not reach the store, but its heartbeat goes on in another datastore';
   return peer.view?.isolated === true
-    ? { next: 'isolated', reason: 'it says that it hears nobody; its datastore heartbeat goes on' }
-    : { next: 'partitioned', reason: `${why}; its datastore heartbeat goes on` };
+    ? { next: 'isolated', reason: `it says that it hears nobody; ${beats}` }
+    : { next: 'partitioned', reason: `${why}; ${beats}` };
 }
 
 function changeState(context: Context, peer: Peer, next: HostState, reason: string): void {
@@ -173,6 +205,26 @@ function askStore(context: Context, peer: Peer): void {
   context.out.push({ type: 'get-record', node: peer.id, purpose: { kind: 'peer', node: peer.id } });
 }
 
+/**
+ * Looks into the heartbeat datastores for a peer that is late by network or in the store. So early, as one beat must be seen to follow
+ * another before it would be declared dead.
+ */
+function askBeats(context: Context, peer: Peer): void {
+  const { now, settings } = context;
+  const { networkHeartbeatMs, storeHeartbeatMs, deadMs } = settings;
+  const heard = now - peer.heardBothAt <= networkHeartbeatMs * 1.5;
+  const renewed = now - peer.counterSeenAt <= storeHeartbeatMs * 1.5;
+  if ((heard && renewed) || peer.record !== 'active') {
+    forgetBeats(peer);
+    return;
+  }
+  const silent = now - Math.max(peer.heardBothAt, peer.counterSeenAt, peer.beatSeenAt);
+  const pause = silent > 5 * deadMs ? storeHeartbeatMs * 2 : storeHeartbeatMs / 4;
+  if (now - peer.beatsAskedAt < pause) return;
+  peer.beatsAskedAt = now;
+  context.out.push({ type: 'get-beats', node: peer.id });
+}
+
 /** We say ourselves that we are isolated: there are others, and none of them hears us and is heard by us. */
 function noteIsolation(context: Context): void {
   const { state, now, settings } = context;
@@ -201,12 +253,14 @@ export function fenceDue(context: Context, peer: Peer): string | undefined {
     return undefined;
   // Our own time without a store says nothing about the peer.
   const still = now - Math.max(peer.counterSeenAt, state.storeOkSince);
-  if (!reachable(context, peer))
+  const heard = reachable(context, peer);
+  if (!heard && !beatsElsewhere(context, peer))
     return still >= settings.deadMs
       ? `no network heartbeat, ping unanswered, no datastore heartbeat for ${String(Math.round(still))} ms`
       : undefined;
+  const how = heard ? 'reachable' : 'its heartbeat goes on in another datastore';
   return still >= settings.storeLossMs
-    ? `reachable, but without the store for ${String(Math.round(still))} ms`
+    ? `${how}, but without the store for ${String(Math.round(still))} ms`
     : undefined;
 }
 
@@ -291,6 +345,11 @@ export function driveBeats(context: Context): void {
   const { state, now, settings } = context;
   if (state.phase === 'gone') return;
   if (state.phase !== 'joining' && now - state.beatAt >= settings.networkHeartbeatMs) beat(context);
+  if (state.phase !== 'joining' && now - state.storeBeatAt >= settings.storeHeartbeatMs) {
+    state.storeBeatAt = now;
+    const { id, incarnation, view } = state;
+    context.out.push({ type: 'put-beat', beat: { id, incarnation, beats: ++state.storeBeats, view } });
+  }
   if (!state.discovering && now - state.discoveredAt >= settings.discoveryMs) {
     state.discovering = true;
     state.discoveredAt = now;

@@ -1,4 +1,4 @@
-// Where a VM goes (FAILOVER rule 11), and which datastores carry heartbeats. Pure choices over what is known.
+// Where a VM goes (FAILOVER rule 11). Pure choices over what is known.
 import type { Assignment, Capacity, NodeView, ProtectedVm } from './records.ts';
 import type { HostState } from './types.ts';
 
@@ -104,31 +104,4 @@ export function rebalance(
     load.set(to.id, (load.get(to.id) ?? 0) + vm.spec.memoryMiB);
   }
   return moves;
-}
-
-export interface HeartbeatStore {
-  url: string;
-  /** Nodes that reach it. */
-  reachedBy: readonly string[];
-  /** What it stands on: two of one device fail together. */
-  device: string;
-  kind: string;
-}
-
-/**
- * Chooses up to `count` heartbeat datastores: reached by most nodes first, then those that share neither device nor kind
- * with one chosen before.
- */
-export function chooseHeartbeatStores(stores: readonly HeartbeatStore[], count: number): HeartbeatStore[] {
-  const chosen: HeartbeatStore[] = [];
-  const rest = [...stores].sort((a, b) => (a.url < b.url ? -1 : 1));
-  while (chosen.length < count && rest.length > 0) {
-    const score = (store: HeartbeatStore): number =>
-      store.reachedBy.length * 4 -
-      (chosen.some(({ device }) => device === store.device) ? 6 : 0) -
-      (chosen.some(({ kind }) => kind === store.kind) ? 1 : 0);
-    rest.sort((a, b) => score(b) - score(a));
-    chosen.push(rest.shift()!);
-  }
-  return chosen;
 }

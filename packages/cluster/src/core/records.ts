@@ -21,13 +21,22 @@ export interface NodeView {
   address: string;
   /** True when it hears no other node: it says so itself. */
   isolated: boolean;
-  /** Heartbeat datastores that it reaches. */
+  /** Datastores that it reaches: the store itself and heartbeat datastores. */
   stores: number;
   capacity: Capacity;
   /** What it is short of, or that it is about to leave: nothing is placed there, and VMs are moved away. */
   pressure: 'none' | 'memory' | 'disk' | 'leaving';
   powerOn: PowerOnEntry[];
   reports: VmReport[];
+}
+
+/** `cluster/heartbeats/ID` in a heartbeat datastore: that a session goes on, and what it tells about itself. Nothing rests on who wrote last. */
+export interface StoreBeat {
+  id: string;
+  incarnation: number;
+  /** Rises with each beat, whether or not the store takes renewals. */
+  beats: number;
+  view: NodeView;
 }
 
 export interface Capacity {
@@ -124,6 +133,7 @@ export interface OwnerView {
 export const PROTECTED_KEY = 'cluster/protected';
 export const NODES_PREFIX = 'cluster/nodes/';
 export const nodeKey = (id: string): string => NODES_PREFIX + id;
+export const heartbeatKey = (id: string): string => `cluster/heartbeats/${id}`;
 export const MAX_COMMAND_ANSWERS = 128;
 export const MAX_REPORTS = 256;
 

@@ -27,6 +27,9 @@ export interface AgentState {
   /** Since when there are others and none is heard. */
   aloneSince: number;
   beatAt: number;
+  /** Beats into heartbeat datastores: how many, and the last one. */
+  storeBeats: number;
+  storeBeatAt: number;
   discoveredAt: number;
   discovering: boolean;
   /** The protected list as last read, and when its revision was first seen. */
@@ -86,6 +89,8 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     peers: new Map(),
     aloneSince: now,
     beatAt: -Infinity,
+    storeBeats: 0,
+    storeBeatAt: -Infinity,
     discoveredAt: -Infinity,
     discovering: false,
     list: emptyList(),

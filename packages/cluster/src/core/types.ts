@@ -8,6 +8,7 @@ import type {
   OwnerView,
   ProtectedList,
   ProtectedVm,
+  StoreBeat,
   VmReport,
 } from './records.ts';
 
@@ -74,7 +75,7 @@ export type Event =
   | { type: 'list'; purpose: Purpose; outcome: ReadOutcome<ProtectedList> }
   | { type: 'owner'; purpose: Purpose; outcome: ReadOutcome<OwnerView> }
   | { type: 'written'; purpose: Purpose; outcome: WriteOutcome }
-  | { type: 'heartbeat-store'; node: string; incarnation: number; counter: number }
+  | { type: 'beat'; store: string; beat: StoreBeat } // read in a heartbeat datastore
   | { type: 'raised'; vmId: string; attempt: number; epoch: number }
   | { type: 'not-raised'; vmId: string; attempt: number; reason: string }
   | { type: 'prepared'; vmId: string; owner: OwnerView }
@@ -84,7 +85,7 @@ export type Event =
   | { type: 'tombstoned'; vmId: string; done: boolean }
   | { type: 'command'; id: string; command: Command }
   | { type: 'pressure'; pressure: NodeView['pressure'] }
-  | { type: 'stores'; reached: number }
+  | { type: 'stores'; reached: number } // heartbeat datastores that took our last beat
   | { type: 'leave' };
 
 /** `asked`: by the core. `failed`: crash, hang, refused start. `fenced`: a commit was refused. */
@@ -94,6 +95,9 @@ export type Effect =
   | { type: 'send'; to: string; message: Message }
   | { type: 'get-record'; node: string; purpose: Purpose }
   | { type: 'list-records'; purpose: Purpose }
+  /** Into each heartbeat datastore, and from each: without purpose or answer to wait for. */
+  | { type: 'put-beat'; beat: StoreBeat }
+  | { type: 'get-beats'; node: string }
   | { type: 'put-record'; record: NodeRecord; expected: Version | undefined; purpose: Purpose }
   | { type: 'get-list'; purpose: Purpose }
   | { type: 'put-list'; list: ProtectedList; expected: Version | undefined; purpose: Purpose }
@@ -137,6 +141,10 @@ export interface Peer {
   /** Highest datastore heartbeat seen, and when it was first seen. */
   counter: number;
   counterSeenAt: number;
+  /** Since it is late, by heartbeat datastore: the last beat seen; when one of them last moved on; when they were last asked for. */
+  beats: Map<string, number>;
+  beatSeenAt: number;
+  beatsAskedAt: number;
   /** Last network heartbeat from it, and the last one that says it hears us. */
   heardAt: number;
   heardBothAt: number;

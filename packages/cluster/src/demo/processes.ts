@@ -10,6 +10,7 @@ const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));
 
 export interface ProcessOptions {
   store: string;
+  heartbeatStores?: readonly string[];
   name: string;
   profile: ProfileName;
   /** Where its log goes. */
@@ -30,8 +31,10 @@ export class NodeProcess {
   }
 
   /** Starts a node; resolves when it listens. */
-  static async start({ store, name, profile, logFile }: ProcessOptions): Promise<NodeProcess> {
+  static async start(options: ProcessOptions): Promise<NodeProcess> {
+    const { store, heartbeatStores = [], name, profile, logFile } = options;
     const words = [MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
+    words.push(...heartbeatStores.flatMap((url) => ['--heartbeat-store', url]));
     const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout! }).once('line', resolve);

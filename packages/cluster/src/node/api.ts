@@ -323,6 +323,7 @@ export function status(node: ClusterNode): Record<string, unknown> {
     nodes: [self, ...peers],
     vms: Object.values(agent.list.vms),
     maintenance: agent.list.maintenance,
+    heartbeatStores: node.heartbeatStores.states,
   };
 }
 

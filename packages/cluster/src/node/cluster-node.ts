@@ -15,12 +15,15 @@ import { monotonicMs } from '../vm/vm-runtime.ts';
 import { ApiServer } from './api.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { EventLog } from './event-log.ts';
+import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
 import { StoreEdge } from './store-edge.ts';
 
 export interface NodeOptions {
   name: string;
   store: string;
+  /** URLs of heartbeat datastores beside the store; the same on every node. */
+  heartbeatStores?: readonly string[];
   /** `HOST:PORT`; port 0: any. Other than loopback only with a token. */
   listen: string;
   settings: Settings;
@@ -48,6 +51,7 @@ export class ClusterNode {
   readonly consoles = new ConsoleHub();
   readonly links: Links;
   readonly storeEdge: StoreEdge;
+  readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
   readonly events: EventLog;
   readonly logger: pino.Logger;
@@ -78,6 +82,15 @@ export class ClusterNode {
     });
     const { settings } = options;
     this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell);
+    this.heartbeatStores = new HeartbeatStores({
+      node: options.name,
+      urls: options.heartbeatStores ?? [],
+      store,
+      lostMs: settings.deadMs,
+      nowMs: monotonicMs,
+      tell,
+      log: (entry) => this.#log(entry),
+    });
     this.vms = new VmHost({
       node: options.name,
       store,
@@ -143,6 +156,10 @@ export class ClusterNode {
       case 'put-record':
       case 'put-list':
         return this.storeEdge.do(effect);
+      case 'put-beat':
+        return this.heartbeatStores.put(effect.beat);
+      case 'get-beats':
+        return this.heartbeatStores.get(effect.node);
       default:
         return this.vms.do(effect);
     }
@@ -201,6 +218,7 @@ export class ClusterNode {
     await this.#api.close();
     await this.vms.close();
     await this.events.close();
+    await this.heartbeatStores.close();
     await this.store.close();
   }
 }

@@ -2,6 +2,7 @@
 // and position, under a key made of both sides' nonces: a frame can't be forged, repeated, reordered or used on another link.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Packr } from 'msgpackr';
+import type { StoreBeat } from '../core/records.ts';
 import type { Message } from '../core/types.ts';
 import { ClusterError } from '../errors.ts';
 
@@ -137,6 +138,17 @@ function wellFormed(value: Record<string, unknown>): boolean {
       return isMap(answer) && isText(answer['id']) && (answer['error'] === null || isMap(answer['error']));
     }
   }
+}
+
+/** What was read as a node's beat is one. */
+export function isStoreBeat(value: unknown, node: string): value is StoreBeat {
+  return (
+    isMap(value) &&
+    value['id'] === node &&
+    isCount(value['incarnation']) &&
+    isCount(value['beats']) &&
+    isView(value['view'])
+  );
 }
 
 function isView(view: unknown): boolean {

@@ -12,6 +12,7 @@ export function nodeOptions(words: string[]): NodeOptions {
     args: words,
     options: {
       store: { type: 'string' },
+      'heartbeat-store': { type: 'string', multiple: true },
       name: { type: 'string' },
       listen: { type: 'string', default: '127.0.0.1:0' },
       profile: { type: 'string', default: 'default' },
@@ -41,6 +42,7 @@ export function nodeOptions(words: string[]): NodeOptions {
     store,
     listen: values.listen,
     settings: makeSettings(profile satisfies ProfileName),
+    heartbeatStores: values['heartbeat-store'] ?? [],
     logLevel: values['log-level'],
     drills: values.drills,
     ...(token === undefined ? {} : { token }),

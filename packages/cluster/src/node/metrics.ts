@@ -24,7 +24,11 @@ export function metrics(node: ClusterNode): string {
   return `${lines.join('\n')}\n`;
 }
 
-function nodeMetrics({ agent, links, storeEdge, options }: ClusterNode, now: number, put: Put): void {
+function nodeMetrics(
+  { agent, links, storeEdge, heartbeatStores, options }: ClusterNode,
+  now: number,
+  put: Put,
+): void {
   put(
     'master',
     'gauge',
@@ -70,6 +74,12 @@ function nodeMetrics({ agent, links, storeEdge, options }: ClusterNode, now: num
     one(storeEdge.figures.operations),
   );
   put('store_failures_total', 'counter', 'Of these, failed.', one(storeEdge.figures.failures));
+  put(
+    'heartbeat_store_reached',
+    'gauge',
+    "1 while a heartbeat datastore takes this node's beats.",
+    heartbeatStores.states.map(({ url, reached }) => [{ store: url }, reached ? 1 : 0]),
+  );
   put('store_seconds_total', 'counter', 'Time spent in them.', one(storeEdge.figures.seconds));
 }
 

@@ -79,6 +79,16 @@ export async function putRecord(
   });
 }
 
+/** Puts a record without a condition: the last one to arrive stays. It may be lost by a power cut. Throws StoreError. */
+export async function replaceRecord(
+  store: ObjectStore,
+  host: StorageHost,
+  key: string,
+  value: Record<string, unknown>,
+): Promise<void> {
+  await store.put(key, sealEnvelope(value, { magic: MAGIC, name: key, host }), { durable: false });
+}
+
 /** The record as it is, or undefined when it is absent or the store does not say. */
 async function readBack(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
   try {
