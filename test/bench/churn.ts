@@ -7,6 +7,7 @@ import { createEngine, createMachine, pcMemoryMap, planKernel, type EngineFactor
 import { buildModules } from '@revenant/emulator/host-node';
 import { compileRegion, loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { buildLoop, outputFolder, type Bits } from './guests.ts';
+import { judgeMemory, settledModules, toleratedBytesPerModule } from './plateau.ts';
 import { UsageError } from './usage-error.ts';
 import { writeDocs } from './write-docs.ts';
 
@@ -17,14 +18,12 @@ export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [-
   --json FILE   where the samples go (default build/bench/churn.json)
   --write-docs  put a table into docs/BENCHMARKS.md
 
-Fails when the memory at the end exceeds that of the first third by more than a tenth (from about three minutes on).
+Fails when memory grows in the second half of the run by more than ${toleratedBytesPerModule} bytes for each module compiled. Tells so
+only when the first half has compiled ${settledModules} modules, and so filled memory: after 30 minutes on a busy host.
 `;
 
 const sliceInstructions = 5_000_000;
 const samples = 60;
-const toleratedGrowth = 1.1;
-/** Three times the translator's bound of live modules. */
-const settledModules = 12_000;
 const MiB = 2 ** 20;
 
 interface Sample {
@@ -148,14 +147,16 @@ export async function bench(argv: string[]): Promise<void> {
   if (values['write-docs']) writeDocs('bench churn', toMarkdown(report));
   const { samples: all, peak } = report;
   process.stdout.write(`highest: ${peak.rssMiB} MiB, ${peak.live} live modules\n`);
-  const third = all.slice(0, all.length / 3);
-  // Until all code has been dropped a few times, memory only fills up.
-  if ((third.at(-1)?.compiled ?? 0) < settledModules) {
-    process.stdout.write('too short to tell whether memory stays bounded: give more --minutes\n');
+  const verdict = judgeMemory(all);
+  if (verdict.kind === 'too short') {
+    process.stdout.write(
+      `too short to tell whether memory stays bounded (${verdict.why}): give more --minutes\n`,
+    );
     return;
   }
-  const highest = (part: readonly Sample[]): number => Math.max(...part.map(({ rssMiB }) => rssMiB));
-  const [first, last] = [highest(third), highest(all.slice(-third.length))];
-  process.stdout.write(`RSS: up to ${first} MiB in the first third, up to ${last} MiB in the last\n`);
-  if (last > first * toleratedGrowth) throw new Error('memory grows: see the samples above');
+  const { bytesPerModule, modules } = verdict;
+  process.stdout.write(
+    `second half: ${bytesPerModule} bytes more for each of ${modules} modules (bound: ${toleratedBytesPerModule})\n`,
+  );
+  if (verdict.kind === 'leak') throw new Error('memory grows: see the samples above');
 }
