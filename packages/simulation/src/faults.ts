@@ -104,6 +104,13 @@ const heartbeatRoad: Fault = (world) => {
   });
 };
 
+/** A person who goes past the nodes has a road to the store too. */
+const personRoad: Fault = (world) => {
+  const { roads } = world.store;
+  roads.set('person', world.random.pick(['slow', 'failing', 'lying', 'cut'] as const));
+  healers(world).add(() => roads.delete('person'));
+};
+
 const outage: Fault = (world) => {
   world.trace('FAULT store cut for all');
   const lasts = world.random.between(1000, 8000);
@@ -162,18 +169,21 @@ const all: readonly Fault[] = [
   road('failing'),
   road('lying'),
   road('cut'),
-  heartbeatRoad,
   outage,
 ];
+
+/** Come besides, so that the others are not rarer. */
+const besides: readonly Fault[] = [heartbeatRoad, personRoad];
 
 /** Schedules faults until `untilMs`, then heals everything. */
 export function planFaults(world: World, fromMs: number, untilMs: number): void {
   const { random, scheduler } = world;
   const kinds = all.filter(() => random.chance(0.4));
   if (kinds.length === 0) kinds.push(random.pick(all));
-  const count = random.integer(2, 16);
-  for (let i = 0; i < count; i++) {
-    const fault = random.pick(kinds);
+  const faults = Array.from({ length: random.integer(2, 16) }, () => random.pick(kinds));
+  if (random.chance(0.4))
+    faults.push(...Array.from({ length: random.integer(1, 4) }, () => random.pick(besides)));
+  for (const fault of faults) {
     scheduler.after(random.between(fromMs, untilMs), () => {
       if (world.faulty) fault(world);
     });

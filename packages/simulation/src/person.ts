@@ -1,9 +1,34 @@
 // A person who makes, stops, starts, moves and deletes VMs, at whatever node answers, and repeats a command until it does.
-import type { Command, ProtectedList } from '@revenant/cluster';
+import {
+  commandStored,
+  emptyList,
+  isClusterError,
+  PROTECTED_KEY,
+  type Command,
+  type CommandAnswer,
+  type ProtectedList,
+} from '@revenant/cluster';
 import { Violation } from './checker.ts';
 import type { World } from './world.ts';
 
 const ASK_AGAIN_MS = 2500;
+const THROUGH_STORE = 0.15;
+/** Whose road to the store it is. */
+const PERSON = 'person';
+
+/** What does not fit is answered, but leaves no trace in the list; what needs nodes is not answered. */
+function commandOrRefusal(...given: Parameters<typeof commandStored>): {
+  list?: ProtectedList | undefined;
+  answer?: CommandAnswer;
+} {
+  try {
+    return commandStored(...given);
+  } catch (error) {
+    if (!isClusterError(error)) throw error;
+    if (error.code === 'UNREACHABLE') return {};
+    return { answer: { id: given[1].id, error: { code: error.code, message: error.message } } };
+  }
+}
 
 interface Wish {
   id: string;
@@ -47,8 +72,39 @@ export class Person {
     if (wish.done) return;
     const { random, nodes, scheduler } = this.#world;
     const node = random.pick([...nodes.values()]);
-    node.local(() => node.handle({ type: 'command', id: wish.id, command: wish.command }));
+    if (random.chance(THROUGH_STORE)) this.#store(wish);
+    else node.local(() => node.handle({ type: 'command', id: wish.id, command: wish.command }));
     scheduler.after(ASK_AGAIN_MS, () => this.#send(wish));
+  }
+
+  /** Past the nodes, as one does when none answers: reads the list, and swaps it for one in which the command is done. */
+  #store(wish: Wish): void {
+    const { store, nodes } = this.#world;
+    const { id, command } = wish;
+    const hosts = [...nodes.keys()].map((node) => ({
+      id: node,
+      incarnation: 1,
+      state: 'unreachable' as const,
+      capacity: { memoryMiB: 0 },
+      pressure: 'none' as const,
+    }));
+    store.operate(
+      PERSON,
+      () => store.get<ProtectedList>(PROTECTED_KEY),
+      (read) => {
+        if (!('ok' in read)) return;
+        const { value, version } = read.ok ?? { value: emptyList(), version: undefined };
+        const { list, answer } = commandOrRefusal(value, { id, command }, hosts);
+        if (list === undefined) return answer && this.#world.answered(answer);
+        store.operate(
+          PERSON,
+          () => store.swap(PROTECTED_KEY, list, version),
+          (written) => {
+            if ('ok' in written && written.ok !== undefined && answer) this.#world.answered(answer);
+          },
+        );
+      },
+    );
   }
 
   /** Makes some VMs and schedules wishes. */
@@ -72,6 +128,15 @@ export class Person {
       const vmId = `vm${String(random.integer(1, count))}`;
       scheduler.after(random.between(5000, untilMs), () => this.#wish(vmId));
     }
+    if (random.chance(0.3)) this.#interfere(untilMs);
+  }
+
+  /** Wishes something of VMs that are just being taken over. */
+  #interfere(untilMs: number): void {
+    const { random, scheduler, checker } = this.#world;
+    const vms = Object.values(checker.list?.vms ?? {});
+    for (const { id, status } of vms) if (status === 'starting' && random.chance(0.05)) this.#wish(id);
+    if (scheduler.now < untilMs) scheduler.after(50, () => this.#interfere(untilMs));
   }
 
   #wish(vmId: string): void {

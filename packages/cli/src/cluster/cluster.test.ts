@@ -45,11 +45,11 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(await ok(...words, '--json')) as Record<string, unknown>;
 }
 
-async function startNode(name: string): Promise<void> {
+async function startNode(name: string, store = 'store'): Promise<ChildProcess> {
   const words = [
     'node',
     '--store',
-    `file:${folder}/store`,
+    `file:${folder}/${store}`,
     '--name',
     name,
     '--token-file',
@@ -60,12 +60,13 @@ async function startNode(name: string): Promise<void> {
   });
   nodes.push(child);
   await new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
+  return child;
 }
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'revenant-cli-'));
   await writeFile(`${folder}/token`, `${token}\n`);
-  await Promise.all(['a', 'b'].map(startNode));
+  await Promise.all(['a', 'b'].map((name) => startNode(name)));
 });
 
 after(async () => {
@@ -135,6 +136,46 @@ test('the cluster is shown, and a node is drained', { timeout: 120_000 }, async 
   assert.doesNotMatch(await ok('cluster', 'nodes'), /maintenance/);
   assert.match(await ok('cluster', 'events', '--since', '10m'), /command-drain/);
 });
+
+test(
+  'while no node runs, commands go into the store and take effect later',
+  { timeout: 240_000 },
+  async () => {
+    const store = ['--store', `file:${folder}/unattended`];
+    const stored = /no node is running: stored, and takes effect when one starts/;
+    assert.match(await ok('vm', 'create', 'four', 'builtin', ...store), stored);
+    const listed = await revenant('vm', 'list', ...store);
+    assert.match(listed.out, /^four +pending/m);
+    assert.match(listed.error, /no node answers; this is what the store holds/);
+    const again = await revenant('vm', 'create', 'four', 'builtin', ...store);
+    assert.equal(again.code, 16, again.error);
+    const moved = await revenant('vm', 'migrate', 'four', ...store);
+    assert.equal(moved.code, 18, moved.error);
+    assert.match(moved.error, /no node answers, and only nodes can move a VM/);
+
+    const first = await startNode('c', 'unattended');
+    const status = async (): Promise<string> =>
+      ((await json('vm', 'show', 'four', ...store)) as { status: string }).status;
+    for (let tries = 0; (await status()) !== 'running'; tries++) assert.ok(tries < 60, await status());
+    first.kill('SIGKILL');
+    await new Promise((resolve) => first.once('exit', resolve));
+
+    assert.equal(await status(), 'running', 'as the list has it');
+    assert.match(await ok('vm', 'delete', 'four', ...store), stored);
+    assert.match(await ok('cluster', 'drain', 'c', ...store), stored);
+    assert.match(await ok('cluster', 'status', ...store), /^0 of 1 nodes alive/);
+    assert.match(
+      await ok('vm', 'events', 'four', ...store),
+      /store-client +command-vm-delete .*asked by a person through the store/,
+    );
+    await startNode('c', 'unattended');
+    for (let tries = 0; !/^c.* maintenance /m.test(await ok('cluster', 'nodes', ...store)); tries++)
+      assert.ok(tries < 60);
+    for (let tries = 0; (await ok('vm', 'list', ...store)) !== 'no VMs\n'; tries++) assert.ok(tries < 60);
+    const events = await ok('vm', 'events', 'four', ...store);
+    assert.equal(events.match(/ vm-executes /g)?.length, 1, events);
+  },
+);
 
 test('what makes no sense gets one line, a hint and its exit code', { timeout: 120_000 }, async () => {
   const cases: [string[], number, RegExp][] = [

@@ -1,6 +1,6 @@
 /** How a command finds its cluster: options, environment, and what errors of the cluster become here. */
 import { readFileSync } from 'node:fs';
-import { ClusterClient, ClusterError, type ClusterErrorCode } from '@revenant/cluster';
+import { ClusterClient, ClusterError, isClusterError, type ClusterErrorCode } from '@revenant/cluster';
 import { StorageError, StoreError } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 
@@ -96,3 +96,22 @@ export async function withCluster<T>(
     await client.close();
   }
 }
+
+/** What `ask` gives; or, when no node answers and a store was named, what the store gives, having said so on stderr. */
+export async function orStored<T>(
+  values: ConnectValues,
+  ask: () => Promise<T>,
+  stored: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isClusterError(error, 'UNREACHABLE') || chosenStore(values) === undefined) throw error;
+    const answer = await stored();
+    process.stderr.write('revenant: no node answers; this is what the store holds\n');
+    return answer;
+  }
+}
+
+/** For commands that went into the store, as no node answered. */
+export const storedNote = 'no node is running: stored, and takes effect when one starts';

@@ -97,7 +97,7 @@ export async function createVm(
   image: string | undefined,
   values: CreateValues,
   storeUrl: string | undefined,
-): Promise<void> {
+): Promise<'node' | 'store'> {
   if (image === undefined && values.kernel === undefined)
     throw new CliError(
       ExitCode.usage,
@@ -141,5 +141,5 @@ export async function createVm(
     ...(group === undefined ? {} : { antiAffinity: group }),
     ...(checkpoint === undefined ? {} : { checkpointMs: wholeNumber('checkpoint-ms', checkpoint) }),
   };
-  await client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
+  return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
 }

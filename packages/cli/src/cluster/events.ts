@@ -2,6 +2,7 @@
 import type { ClusterClient, ClusterEvent } from '@revenant/cluster';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError, ExitCode } from '../errors.ts';
+import { orStored, type ConnectValues } from './connect.ts';
 import { eventLine, print } from './output.ts';
 
 /** Options of `events`, for parseArgs. */
@@ -32,7 +33,7 @@ export function parseSince(text: string, nowMs: number): number {
   return at;
 }
 
-export interface EventValues {
+export interface EventValues extends ConnectValues {
   since?: string;
   limit: string;
   follow: boolean;
@@ -56,7 +57,12 @@ export async function showEvents(client: ClusterClient, values: EventValues, vm?
   const seen = new Set<string>();
   for (let most = limit; ; most = 1000) {
     // Of one VM: filtered here, so more are asked for.
-    const all = await client.events({ sinceMs, limit: vm === undefined ? most : most * 20 });
+    const options = { sinceMs, limit: vm === undefined ? most : most * 20 };
+    const all = await orStored(
+      values,
+      () => client.events(options),
+      () => client.storedEvents(options),
+    );
     const wanted = all.filter((event) => vm === undefined || event.vm === vm);
     for (const event of wanted.slice(-most)) {
       const key = JSON.stringify(event);

@@ -1,8 +1,15 @@
 /** `revenant cluster`: the nodes together. */
 import { parseArgs } from 'node:util';
-import type { ClusterClient, Command as ClusterCommand } from '@revenant/cluster';
+import type { ClusterClient, ClusterStatus, Command as ClusterCommand } from '@revenant/cluster';
 import type { Command } from '../command.ts';
-import { connectHelp, connectOptions, withCluster } from '../cluster/connect.ts';
+import {
+  connectHelp,
+  connectOptions,
+  orStored,
+  storedNote,
+  withCluster,
+  type ConnectValues,
+} from '../cluster/connect.ts';
 import { eventHelp, eventOptions, showEvents } from '../cluster/events.ts';
 import { nodeTable, print, printJson, vmTable } from '../cluster/output.ts';
 import { CliError, ExitCode } from '../errors.ts';
@@ -17,8 +24,7 @@ function asCommand(verb: 'drain' | 'undrain' | 'rebalance', node: string | undef
   return { type: verb, node };
 }
 
-async function showStatus(client: ClusterClient, json: boolean): Promise<void> {
-  const status = await client.status();
+function showStatus(status: ClusterStatus, json: boolean): void {
   if (json) return printJson(status);
   const alive = status.nodes.filter(({ state }) => state === 'alive').length;
   print(
@@ -73,20 +79,28 @@ async function carryOut(
   client: ClusterClient,
   verb: Verb,
   node: string | undefined,
-  values: Parameters<typeof showEvents>[1],
+  values: Parameters<typeof showEvents>[1] & ConnectValues,
 ): Promise<void> {
+  const ask = (): Promise<ClusterStatus> =>
+    orStored(
+      values,
+      () => client.status(),
+      () => client.storedStatus(),
+    );
   switch (verb) {
     case 'status':
-      return showStatus(client, values.json);
+      return showStatus(await ask(), values.json);
     case 'nodes': {
-      const status = await client.status();
+      const status = await ask();
       return values.json ? printJson(status.nodes) : print(nodeTable(status));
     }
     case 'events':
       return showEvents(client, values);
-    default:
-      await client.command(asCommand(verb, node));
-      if (values.json) printJson({ done: verb, ...(node === undefined ? {} : { node }) });
-      else print(`${[verb, node].filter((part) => part !== undefined).join(' ')}: done`);
+    default: {
+      const by = await client.command(asCommand(verb, node));
+      const subject = [verb, node].filter((part) => part !== undefined).join(' ');
+      if (values.json) printJson({ done: verb, ...(node === undefined ? {} : { node }), by });
+      else print(`${subject}: ${by === 'node' ? 'done' : storedNote}`);
+    }
   }
 }

@@ -1,10 +1,17 @@
 /** `revenant vm`: VMs of a cluster. */
 import { parseArgs } from 'node:util';
-import type { ClusterClient, ProtectedVm } from '@revenant/cluster';
+import type { ClusterClient, ClusterStatus, ProtectedVm } from '@revenant/cluster';
 import { writeOutput } from '../checkpoint/pages.ts';
 import { screenPng } from '../checkpoint/screen.ts';
 import type { Command } from '../command.ts';
-import { chosenStore, connectHelp, connectOptions, withCluster } from '../cluster/connect.ts';
+import {
+  chosenStore,
+  connectHelp,
+  connectOptions,
+  orStored,
+  storedNote,
+  withCluster,
+} from '../cluster/connect.ts';
 import { attachConsole } from '../cluster/console.ts';
 import { createHelp, createOptions, createVm } from '../cluster/create.ts';
 import { eventHelp, eventOptions, showEvents } from '../cluster/events.ts';
@@ -36,12 +43,21 @@ const reached: Record<string, readonly string[]> = {
   migrate: ['running', 'paused'],
 };
 
-async function show(client: ClusterClient, vmId: string, json: boolean): Promise<void> {
-  const { vms, nodes } = await client.status();
+/** What a node says, or else the store. */
+function ask(client: ClusterClient, values: Values): Promise<ClusterStatus> {
+  return orStored(
+    values,
+    () => client.status(),
+    () => client.storedStatus(),
+  );
+}
+
+async function show(client: ClusterClient, vmId: string, values: Values): Promise<void> {
+  const { vms, nodes } = await ask(client, values);
   const vm = vms.find(({ id }) => id === vmId) ?? (await client.vm(vmId));
   const holder = nodes.find(({ view }) => view?.powerOn.some((entry) => entry.vmId === vmId));
   const entry = holder?.view?.powerOn.find((each) => each.vmId === vmId);
-  if (json) return printJson({ ...vm, holder: holder?.id ?? null, epoch: entry?.epoch ?? null });
+  if (values.json) return printJson({ ...vm, holder: holder?.id ?? null, epoch: entry?.epoch ?? null });
   const { spec } = vm;
   const rows: [string, string][] = [
     ['name', vm.id],
@@ -64,14 +80,23 @@ async function show(client: ClusterClient, vmId: string, json: boolean): Promise
   print(rows.map(([name, value]) => `${name.padEnd(14)}${value}`).join('\n'));
 }
 
-async function list(client: ClusterClient, json: boolean): Promise<void> {
-  const vms = (await client.status()).vms.filter(({ status }) => status !== 'deleted');
-  if (json) printJson(vms);
+async function list(client: ClusterClient, values: Values): Promise<void> {
+  const vms = (await ask(client, values)).vms.filter(({ status }) => status !== 'deleted');
+  if (values.json) printJson(vms);
   else print(vms.length === 0 ? 'no VMs' : vmTable(vms));
 }
 
-/** Waits until the command has had its effect, and says what the VM is then. */
-async function settled(client: ClusterClient, verb: string, vmId: string, values: Values): Promise<void> {
+/** Waits until a command that a node took has had its effect, and says what the VM is then. */
+async function settled(
+  client: ClusterClient,
+  { verb, vmId, by }: { verb: string; vmId: string; by: 'node' | 'store' },
+  values: Values,
+): Promise<void> {
+  if (by === 'store') {
+    if (values.json) printJson({ id: vmId, done: verb, by });
+    else print(`${vmId}: ${storedNote}`);
+    return;
+  }
   let vm: ProtectedVm | undefined;
   const states = reached[verb];
   if (states !== undefined && !values['no-wait']) {
@@ -88,10 +113,10 @@ const verbs: Record<
   (client: ClusterClient, vmId: string, values: Values, rest: readonly string[]) => Promise<void>
 > = {
   async create(client, vmId, values, [image]) {
-    await createVm(client, vmId, image, values, chosenStore(values));
-    await settled(client, 'create', vmId, values);
+    const by = await createVm(client, vmId, image, values, chosenStore(values));
+    await settled(client, { verb: 'create', vmId, by }, values);
   },
-  show: (client, vmId, values) => show(client, vmId, values.json),
+  show,
   console: attachConsole,
   async events(client, vmId, values) {
     await showEvents(client, values, vmId);
@@ -113,18 +138,18 @@ const verbs: Record<
     else if (values.png === undefined) print(screen.lines.join('\n'));
   },
   async migrate(client, vmId, values) {
-    await client.command({
+    const by = await client.command({
       type: 'vm-migrate',
       vmId,
       ...(values.to === undefined ? {} : { to: values.to }),
     });
-    await settled(client, 'migrate', vmId, values);
+    await settled(client, { verb: 'migrate', vmId, by }, values);
   },
 };
 for (const verb of ['start', 'stop', 'pause', 'resume', 'delete'] as const)
   verbs[verb] = async (client, vmId, values) => {
-    await client.command({ type: `vm-${verb}`, vmId });
-    await settled(client, verb, vmId, values);
+    const by = await client.command({ type: `vm-${verb}`, vmId });
+    await settled(client, { verb, vmId, by }, values);
   };
 
 export const command: Command = {
@@ -146,7 +171,8 @@ send-key  presses keys of its keyboard, named as in KeyboardEvent.code: KeyA, En
 screenshot  its text screen, as text, or with --png as a picture
 console   the terminal as its serial console; stays attached through failovers; Ctrl-] leaves
 
-Commands wait until they have had their effect; --no-wait: only until they are accepted.
+Commands wait until they have had their effect; --no-wait: only until they are accepted. With --store they are taken, list, show and
+events answered, also while no node runs: what was asked for takes effect when one starts (but migrate, which needs nodes).
 
 ${createHelp}
 
@@ -171,7 +197,7 @@ Examples:
       throw new CliError(ExitCode.usage, "the VM's name is missing", `revenant vm ${verb} NAME`);
     await withCluster(values, (client) =>
       verb === 'list'
-        ? list(client, values.json)
+        ? list(client, values)
         : (verbs[verb] as (typeof verbs)[string])(client, vmId ?? '', values, rest),
     );
     return ExitCode.ok;

@@ -5,13 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from 'msgpackr';
 import { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
-import { getRecord, listAll, openStore, type ObjectStore } from '@revenant/storage';
+import { openStore, type ObjectStore } from '@revenant/storage';
 import type { Command } from '../core/commands.ts';
-import { NODES_PREFIX, type NodeRecord, type NodeView, type ProtectedVm } from '../core/records.ts';
+import type { NodeView, ProtectedVm } from '../core/records.ts';
 import type { HostState } from '../core/types.ts';
-import { ClusterError, type ClusterErrorCode } from '../errors.ts';
+import { ClusterError, isClusterError, type ClusterErrorCode } from '../errors.ts';
 import { requestProof } from '../node/api.ts';
-import type { ClusterEvent } from '../node/event-log.ts';
+import { readEvents, type ClusterEvent } from '../node/event-log.ts';
+import { BLOBS_PREFIX } from '../vm/resume.ts';
+import { commandThroughStore, readNodeRecords, storedStatus } from './stored-cluster.ts';
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -34,8 +36,8 @@ export interface NodeStatus {
 
 export interface ClusterStatus {
   version: number;
-  /** The node that answered. */
-  node: string;
+  /** The node that answered; null: none did, this is what the store holds. */
+  node: string | null;
   term: number;
   master: string | null;
   nodes: NodeStatus[];
@@ -95,15 +97,33 @@ export class ClusterClient {
     return found;
   }
 
-  /** Has a command carried out, once, however often it must be repeated. */
-  async command(command: Command): Promise<void> {
-    const body = Buffer.from(JSON.stringify({ id: randomUUID(), command }));
+  /** What the store holds, whether or not a node answers. Throws `UNREACHABLE` without a store. */
+  async storedStatus(): Promise<ClusterStatus> {
+    return storedStatus(await this.#openStore());
+  }
+
+  /** Events as `events` gives them, from the store itself. */
+  async storedEvents(options: { sinceMs?: number; limit?: number } = {}): Promise<ClusterEvent[]> {
+    return readEvents(await this.#openStore(), options);
+  }
+
+  /**
+   * Has a command carried out, once, however often it must be repeated. `store`: no node answered, so it was entered into the stored
+   * list, and takes effect when a node starts.
+   */
+  async command(command: Command): Promise<'node' | 'store'> {
+    const request = { id: randomUUID(), command };
+    const body = Buffer.from(JSON.stringify(request));
     const until = performance.now() + (this.#options.patienceMs ?? 30_000);
     for (;;) {
       try {
         await this.#any('POST', '/v1/commands', body);
-        return;
+        return 'node';
       } catch (error) {
+        if (isClusterError(error, 'UNREACHABLE') && this.#options.store !== undefined) {
+          await commandThroughStore(await this.#openStore(), request);
+          return 'store';
+        }
         if (!(error instanceof ClusterError) || !error.retryable || performance.now() > until) throw error;
         await sleep(RETRY_MS);
       }
@@ -113,7 +133,12 @@ export class ClusterClient {
   /** Puts a kernel or an image into the store; gives the hash that a description names it by. */
   async putBlob(bytes: Uint8Array): Promise<string> {
     const hash = createHash('sha256').update(bytes).digest('hex');
-    await this.#any('PUT', `/v1/blobs/${hash}`, bytes);
+    try {
+      await this.#any('PUT', `/v1/blobs/${hash}`, bytes);
+    } catch (error) {
+      if (!isClusterError(error, 'UNREACHABLE') || this.#options.store === undefined) throw error;
+      await (await this.#openStore()).put(BLOBS_PREFIX + hash, bytes);
+    }
     return hash;
   }
 
@@ -205,15 +230,21 @@ export class ClusterClient {
     );
   }
 
+  async #openStore(): Promise<ObjectStore> {
+    const { store } = this.#options;
+    if (store === undefined)
+      throw new ClusterError('UNREACHABLE', 'no node answers', {
+        hint: 'name the store as well: --store URL',
+      });
+    return (this.#store ??= await openStore(store, { probe: false }));
+  }
+
   async #findNodes(): Promise<void> {
     const { store, nodes } = this.#options;
     if (store === undefined) return;
-    this.#store ??= await openStore(store, { probe: false });
     const found = new Set(nodes);
-    for await (const { key } of listAll(this.#store, NODES_PREFIX)) {
-      const record = (await getRecord(this.#store, key))?.value as NodeRecord | undefined;
-      if (record?.state === 'active') found.add(record.view.address);
-    }
+    for (const { state, view } of await readNodeRecords(await this.#openStore()))
+      if (state === 'active') found.add(view.address);
     const known = this.#addresses.filter((address) => found.has(address));
     this.#addresses = [...known, ...[...found].filter((address) => !known.includes(address))];
   }

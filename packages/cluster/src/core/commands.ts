@@ -21,6 +21,30 @@ export type Command =
   | { type: 'undrain'; node: string }
   | { type: 'rebalance' };
 
+/** Commands that change what is wanted. The others need nodes that run. */
+const NEEDS_NODES: ReadonlySet<Command['type']> = new Set(['vm-migrate', 'rebalance']);
+
+/**
+ * A command carried out on the stored list itself, where no master answers: by conditional put, so that a master that is there after all
+ * finds it done, as a new one does. `list`: what is to be put, or undefined when this id is answered already.
+ * Throws as `applyCommand`, and `UNREACHABLE` for a command that only nodes can carry out.
+ */
+export function commandStored(
+  list: ProtectedList,
+  { id, command }: { id: string; command: Command },
+  hosts: readonly Host[],
+): { list: ProtectedList | undefined; answer: CommandAnswer } {
+  const known = list.commands.find((answer) => answer.id === id);
+  if (known !== undefined) return { list: undefined, answer: known };
+  if (NEEDS_NODES.has(command.type))
+    throw new ClusterError('UNREACHABLE', `${command.type}: no node answers, and only nodes can move a VM`, {
+      hint: 'start one: `revenant node …`',
+    });
+  const answer = { id, error: null };
+  const next = withAnswers(applyCommand(list, command, hosts), [answer]);
+  return { list: { ...next, revision: list.revision + 1 }, answer };
+}
+
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const MAX_VMS = 1000;
 

@@ -1,0 +1,104 @@
+// The cluster as its store shows it, for when no node answers: what it holds, and commands that take effect when a node starts.
+import { getRecord, isStoreError, listAll, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
+import { commandStored, type Command } from '../core/commands.ts';
+import type { Host } from '../core/placement.ts';
+import {
+  emptyList,
+  NODES_PREFIX,
+  PROTECTED_KEY,
+  type NodeRecord,
+  type ProtectedList,
+} from '../core/records.ts';
+import { ClusterError } from '../errors.ts';
+import { EventLog } from '../node/event-log.ts';
+import type { ClusterStatus } from './cluster-client.ts';
+
+/** Tries against others who change the list at the same time. */
+const MAX_TRIES = 16;
+/** In the event log, as whose word. */
+const CLIENT = 'store-client';
+
+interface StoredList {
+  list: ProtectedList;
+  version: string | undefined;
+}
+
+async function readList(store: ObjectStore): Promise<StoredList> {
+  const found = await getRecord(store, PROTECTED_KEY);
+  if (found === undefined) return { list: emptyList(), version: undefined };
+  const { nonce: _nonce, ...list } = found.value;
+  return { list: list as unknown as ProtectedList, version: found.version };
+}
+
+export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {
+  const records: NodeRecord[] = [];
+  for await (const { key } of listAll(store, NODES_PREFIX)) {
+    const record = (await getRecord(store, key))?.value as NodeRecord | undefined;
+    if (record !== undefined) records.push(record);
+  }
+  return records;
+}
+
+/** What the store holds: nodes by their last records, VMs as they were wanted and last known. */
+export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
+  const [{ list }, records] = await Promise.all([readList(store), readNodeRecords(store)]);
+  return {
+    version: 1,
+    node: null,
+    term: list.term,
+    master: list.master?.node ?? null,
+    nodes: records.map(({ id, state, incarnation, view }) => ({
+      id,
+      state: state === 'active' ? 'unreachable' : 'dead',
+      reason: `does not answer; its record says ${state}`,
+      incarnation,
+      address: view.address,
+      view,
+    })),
+    vms: Object.values(list.vms),
+    maintenance: list.maintenance,
+    heartbeatStores: [],
+  };
+}
+
+/**
+ * Carries a command out on the stored list, once, however often it is repeated with its id.
+ * @throws ClusterError as `commandStored` does; StoreError, after which it may be repeated with the same id
+ */
+export async function commandThroughStore(
+  store: ObjectStore,
+  request: { id: string; command: Command },
+): Promise<void> {
+  const records = await readNodeRecords(store);
+  const hosts = records.map(({ id, incarnation, view }): Host => {
+    const { capacity, pressure } = view;
+    return { id, incarnation, state: 'unreachable', capacity, pressure };
+  });
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const { list, version } = await readList(store);
+    const { list: next, answer } = commandStored(list, request, hosts);
+    if (next === undefined) return throwAnswer(answer.error);
+    try {
+      await putRecord(store, systemHost, PROTECTED_KEY, { ...next }, version);
+      return await note(store, request.command);
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+  }
+  throw new ClusterError('CONFLICT', 'the protected list changes too fast', { retryable: true });
+}
+
+function throwAnswer(error: { code: string; message: string } | null): void {
+  if (error !== null) throw new ClusterError(error.code as ClusterError['code'], error.message);
+}
+
+async function note(store: ObjectStore, command: Command): Promise<void> {
+  const events = new EventLog(store, CLIENT);
+  const vm = 'vmId' in command ? { vm: command.vmId } : {};
+  events.add({
+    event: `command-${command.type}`,
+    ...vm,
+    reason: 'asked by a person through the store, as no node answered',
+  });
+  await events.close();
+}
