@@ -2,6 +2,7 @@
 export * from './core/agent.ts';
 export * from './core/commands.ts';
 export * from './core/failover.ts';
+export * from './core/health.ts';
 export * from './core/placement.ts';
 export * from './core/records.ts';
 export * from './core/settings.ts';

@@ -44,9 +44,10 @@ export class SimGuests {
     if (guest === undefined || guest.stopping) return;
     this.#guests.delete(guest.vmId);
     const { vmId, epoch } = guest;
-    this.#node.local(() =>
-      this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'the emulator crashed' }),
-    );
+    const [kind, reason] = this.#node.world.random.chance(0.3)
+      ? (['hung', 'no sign of life'] as const)
+      : (['failed', 'the emulator crashed'] as const);
+    this.#node.local(() => this.#tell({ type: 'stopped', vmId, epoch, kind, reason }));
   }
 
   do(effect: Effect): void {

@@ -182,6 +182,11 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 1
     [['vm', 'show', 'nobody'], 16, /there is no VM nobody/],
     [['vm', 'fly'], 2, /vm can't 'fly'/],
     [['vm', 'create', 'UPPER', 'builtin'], 2, /is no name for a VM/],
+    [
+      ['vm', 'create', 'three', 'builtin', '--health', 'pulse:3'],
+      2,
+      /--health: 'pulse:3' is no sign with seconds/,
+    ],
     [['vm', 'create', 'three', 'windows'], 2, /there is no image 'windows'/],
     [['cluster', 'drain', 'nowhere'], 16, /there is no node nowhere/],
     [['cluster', 'status', '--token-file', `${folder}/none`], 4, /can't read/],

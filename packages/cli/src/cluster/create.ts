@@ -1,6 +1,12 @@
 /** `revenant vm create`: from an image or files to a VM of the cluster. */
 import { createReadStream } from 'node:fs';
-import type { BootDescription, ClusterClient, VmSpec } from '@revenant/cluster';
+import {
+  healthSigns,
+  type BootDescription,
+  type ClusterClient,
+  type HealthPolicy,
+  type VmSpec,
+} from '@revenant/cluster';
 import { baseImageName, importBaseImage, keyFromEnvironment, openStore } from '@revenant/storage';
 import { CliError, ExitCode } from '../errors.ts';
 import { openDisks, parseDisk, type DiskOption } from '../run/disks.ts';
@@ -18,6 +24,7 @@ export const createOptions = {
   priority: { type: 'string', default: '1' },
   'anti-affinity': { type: 'string' },
   'checkpoint-ms': { type: 'string' },
+  health: { type: 'string' },
   'no-start': { type: 'boolean', default: false },
 } as const;
 
@@ -30,6 +37,8 @@ export const createHelp = `  IMAGE                    an image by name (revenant
   --priority N             higher is restarted first (default 1)
   --anti-affinity GROUP    never on one node with another VM of the group
   --checkpoint-ms N        interval of its checkpoints (default: the cluster's)
+  --health SIGN:SECONDS    boots it afresh when its guest shows no SIGN (console, screen or instructions) and asks for no disk for
+                           so long; at most five failures in about an hour (default: a silent guest is left alone)
   --no-start               only enter it in the list`;
 
 export interface CreateValues {
@@ -42,6 +51,7 @@ export interface CreateValues {
   priority: string;
   'anti-affinity'?: string;
   'checkpoint-ms'?: string;
+  health?: string;
   'no-start': boolean;
 }
 
@@ -52,6 +62,18 @@ function wholeNumber(option: string, text: string): number {
   if (!Number.isInteger(value))
     throw new CliError(ExitCode.usage, `--${option}: '${text}' is no whole number`, `--${option} 1`);
   return value;
+}
+
+function parseHealth(text: string): HealthPolicy {
+  const [sign, seconds = ''] = text.split(':');
+  const watch = healthSigns.find((each) => each === sign);
+  if (watch === undefined || !/^[1-9]\d*$/.test(seconds))
+    throw new CliError(
+      ExitCode.usage,
+      `--health: '${text}' is no sign with seconds`,
+      `one of ${healthSigns.join(', ')}, as in --health console:60`,
+    );
+  return { watch, silentMs: Number(seconds) * 1000 };
 }
 
 /** Puts image files into the store as base images, and describes the disks on them. */
@@ -139,6 +161,7 @@ export async function createVm(
     priority: wholeNumber('priority', values.priority),
     outputs: 'async',
     ...(group === undefined ? {} : { antiAffinity: group }),
+    ...(values.health === undefined ? {} : { health: parseHealth(values.health) }),
     ...(checkpoint === undefined ? {} : { checkpointMs: wholeNumber('checkpoint-ms', checkpoint) }),
   };
   return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });

@@ -74,7 +74,17 @@ async function show(client: ClusterClient, vmId: string, values: Values): Promis
       spec.checkpointMs === undefined ? "at the cluster's interval" : `every ${spec.checkpointMs} ms`,
     ],
     ['outputs', spec.outputs],
-    ['failed tries', vm.tries === 0 ? '0' : `${vm.tries}, on ${vm.avoid.join(', ')}`],
+    [
+      'health',
+      spec.health === undefined
+        ? 'its emulator only'
+        : `${spec.health.watch}: hung when silent for ${spec.health.silentMs / 1000} s`,
+    ],
+    ['boot', String(vm.boot)],
+    [
+      'failed tries',
+      [String(vm.tries), ...vm.avoid.map((node) => `not on ${node} again just now`)].join(', '),
+    ],
     ['description', JSON.stringify(spec.description)],
   ];
   print(rows.map(([name, value]) => `${name.padEnd(14)}${value}`).join('\n'));

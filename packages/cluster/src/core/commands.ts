@@ -1,5 +1,6 @@
 // What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored.
 import { ClusterError } from '../errors.ts';
+import { healthSigns, MIN_SILENT_MS } from './health.ts';
 import {
   MAX_COMMAND_ANSWERS,
   type CommandAnswer,
@@ -115,8 +116,18 @@ function checkSpec(value: unknown, bad: (why: string) => ClusterError): void {
     !(number('checkpointMs') && (spec['checkpointMs'] as number) >= 10)
   )
     throw bad('spec.checkpointMs must be at least 10');
+  checkHealth(spec['health'], bad);
   if (!['string', 'undefined'].includes(typeof spec['antiAffinity']))
     throw bad('spec.antiAffinity must be a name');
+}
+
+function checkHealth(value: unknown, bad: (why: string) => ClusterError): void {
+  if (value === undefined) return;
+  const { watch, silentMs } = (value ?? {}) as Record<string, unknown>;
+  if (!healthSigns.some((sign) => sign === watch))
+    throw bad(`spec.health.watch must be one of ${healthSigns.join(', ')}`);
+  if (typeof silentMs !== 'number' || !(silentMs >= MIN_SILENT_MS && silentMs < Infinity))
+    throw bad(`spec.health.silentMs must be at least ${String(MIN_SILENT_MS)}`);
 }
 
 function create(list: ProtectedList, command: Extract<Command, { type: 'vm-create' }>): ProtectedList {

@@ -137,6 +137,54 @@ describe('failover', () => {
     assert.deepEqual(pauses, [0, 2000, 4000, 8000]);
   });
 
+  /** What becomes of a VM that fails each `afterMs` after it began to run, within `hours`: the times of its failures. */
+  function failing(
+    afterMs: number,
+    kind: 'failed' | 'hung',
+    hours: number,
+  ): { list: ProtectedList; at: number[] } {
+    let list = listOf(['v1', {}]);
+    const own = timers();
+    const at: number[] = [];
+    let [runs, since] = [0, 0];
+    for (let now = 0; now < hours * 3_600_000; now += 1000) {
+      const { assignment, attempt } = list.vms['v1']!;
+      if (assignment !== null && attempt !== runs) [runs, since] = [attempt, now];
+      const fails = assignment !== null && now - since >= afterMs;
+      if (fails) at.push(now);
+      const reports = fails ? [{ vmId: 'v1', attempt, kind, reason: 'broke' }] : [];
+      const powerOn =
+        assignment === null || fails
+          ? []
+          : [{ vmId: 'v1', epoch: attempt, attempt, state: 'running' as const }];
+      const hosts = ['a', 'b'].map((id) => {
+        const mine = id === assignment?.node;
+        const view = { ...host(id).view!, reports: mine ? reports : [], powerOn: mine ? powerOn : [] };
+        return host(id, { view });
+      });
+      list = plan({ list, hosts: hostsOf(...hosts), timers: own, now, settings }).list;
+    }
+    return { list, at };
+  }
+
+  test('a VM that fails again and again some time after each resume is given up within the hour', () => {
+    for (const afterMs of [1000, 40_000, 300_000]) {
+      const { list, at } = failing(afterMs, 'failed', 2);
+      assert.equal(list.vms['v1']!.status, 'failed', String(afterMs));
+      assert.equal(at.length, settings.maxTries);
+    }
+    // Once in a while is forgiven.
+    const { list, at } = failing(800_000, 'failed', 4);
+    assert.equal(list.vms['v1']!.status, 'running');
+    assert.equal(at.length, 17);
+  });
+
+  test('a guest that hangs boots afresh, and is given up as one that fails', () => {
+    const { list } = failing(60_000, 'hung', 2);
+    assert.equal(list.vms['v1']!.status, 'failed');
+    assert.equal(list.vms['v1']!.boot, 1 + settings.maxTries);
+  });
+
   test('a VM that powered itself off, or was deleted, is not restarted', () => {
     const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
     const gone = applyCommand(list, { type: 'vm-delete', vmId: 'v2' }, []);

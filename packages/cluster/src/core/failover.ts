@@ -99,8 +99,15 @@ function noteRunning(input: PlanInput, result: Plan, vm: ProtectedVm, status: 'r
     return;
   }
   const since = timers.runningSince.get(vm.id);
-  if (since === undefined) timers.runningSince.set(vm.id, now);
-  else if (vm.tries > 0 && now - since >= settings.stableMs) change(result, { ...vm, tries: 0, avoid: [] });
+  if (since === undefined) {
+    timers.runningSince.set(vm.id, now);
+    return;
+  }
+  if (vm.avoid.length > 0 && now - since >= settings.stableMs) change(result, { ...vm, avoid: [] });
+  else if (vm.tries > 0 && now - since >= settings.forgiveMs) {
+    timers.runningSince.set(vm.id, now);
+    change(result, { ...vm, tries: vm.tries - 1 });
+  }
 }
 
 /** A VM that should be on a node and is not on its power-on list: still on its way, or it ceased. */
@@ -125,6 +132,11 @@ function noteMissing(input: PlanInput, result: Plan, vm: ProtectedVm, host: Host
 function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: VmReport): void {
   if (report.kind === 'failed') {
     tryAgain(input, result, vm, report.reason);
+    return;
+  }
+  // Its checkpoints hold the hung guest, so it boots afresh.
+  if (report.kind === 'hung') {
+    tryAgain(input, result, { ...vm, boot: vm.boot + 1 }, report.reason);
     return;
   }
   change(
@@ -153,7 +165,9 @@ function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: strin
       assignment: null,
       moving: false,
       status: failed ? 'failed' : 'pending',
-      reason: failed ? `gave up after ${String(tries)} tries; the last: ${reason}` : reason,
+      reason: failed
+        ? `gave up after ${String(tries)} tries; the last: ${reason} (start: from its checkpoint; stop, then start: afresh)`
+        : reason,
     },
     {
       event: failed ? 'vm-given-up' : 'vm-failed',

@@ -1,5 +1,6 @@
 // What the cluster keeps in the store (docs/CLUSTER_PROTOCOL.md, "Records"). All of it is swapped by conditional put, so
 // that nothing rests on one process. Values are never changed in place: a change makes a new object.
+import type { HealthPolicy } from './health.ts';
 
 /** `cluster/nodes/ID`: datastore heartbeat, lease, power-on list and isolation mark of one node, written by it alone, but for the fence. */
 export interface NodeRecord {
@@ -54,8 +55,8 @@ export interface PowerOnEntry {
 export interface VmReport {
   vmId: string;
   attempt: number;
-  /** `failed`: to be tried elsewhere. `powered-off`: by the guest itself, not to be restarted. */
-  kind: 'failed' | 'powered-off';
+  /** `failed`: to be tried elsewhere. `hung`: its guest, which is to boot afresh. `powered-off`: by the guest itself, not to be restarted. */
+  kind: 'failed' | 'hung' | 'powered-off';
   reason: string;
 }
 
@@ -70,6 +71,8 @@ export interface VmSpec {
   /** VMs of one group are never on one node together. */
   antiAffinity?: string;
   checkpointMs?: number;
+  /** When its guest counts as hung. Default: never. */
+  health?: HealthPolicy;
   /** Rule 9 of output protection. `commit` (hold output until it is durable) is reserved. */
   outputs: 'async';
 }
@@ -96,7 +99,7 @@ export interface ProtectedVm {
   assignment: Assignment | null;
   /** Number of the last assignment; never reused. */
   attempt: number;
-  /** Failed tries in a row, and where. */
+  /** Failed tries, of which one is forgotten each `forgiveMs` that it runs well; and where. */
   tries: number;
   avoid: string[];
   /** The assignment is a live move: the node before hands over. */

@@ -34,8 +34,10 @@ export interface Settings {
   startTimeoutMs: number;
   /** A live move waits so long, at most, for the next node to get ready while the guest runs on. */
   prepareMs: number;
-  /** A VM that ran so long without failing has its tries forgotten. */
+  /** A VM that ran so long without failing may be placed again where it failed. */
   stableMs: number;
+  /** And for each time that it ran so long, one of its failed tries is forgotten: more than `maxTries` failures an hour end it. */
+  forgiveMs: number;
   /** Pause between tries of one store operation that failed. */
   storeRetryMs: number;
   /** Default interval of checkpoints. */
@@ -64,6 +66,7 @@ const defaults: Settings = {
   startTimeoutMs: 60_000,
   prepareMs: 5000,
   stableMs: 30_000,
+  forgiveMs: 720_000,
   storeRetryMs: 250,
   checkpointMs: 1000,
   guestHungMs: 30_000,

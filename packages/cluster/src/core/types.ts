@@ -88,8 +88,8 @@ export type Event =
   | { type: 'stores'; reached: number } // heartbeat datastores that took our last beat
   | { type: 'leave' };
 
-/** `asked`: by the core. `failed`: crash, hang, refused start. `fenced`: a commit was refused. */
-export type StopKind = 'asked' | 'failed' | 'powered-off' | 'fenced';
+/** `asked`: by the core. `failed`: crash or hang of its emulator, refused start. `hung`: its guest. `fenced`: a commit was refused. */
+export type StopKind = 'asked' | 'failed' | 'hung' | 'powered-off' | 'fenced';
 
 export type Effect =
   | { type: 'send'; to: string; message: Message }

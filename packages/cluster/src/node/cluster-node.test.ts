@@ -112,6 +112,51 @@ test('a guest that breaks is tried elsewhere, then given up in a clear state', a
   }
 });
 
+test('a guest that shows no sign of life any more is booted afresh', async () => {
+  const nodes = await startNodes(`file:${folder}/silent`, ['a', 'b']);
+  const client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
+  try {
+    const quiet = { ...spec, description: { silentAt: 40 } };
+    const health = { watch: 'console' as const, silentMs: 1500 };
+    for (const [vmId, given] of [
+      ['watched', { ...quiet, health }],
+      ['unwatched', quiet],
+    ] as const)
+      // prettier-ignore
+      await client.command({ type: 'vm-create', vmId, spec: given, start: true });
+    await client.command({
+      type: 'vm-create', vmId: 'well', spec: { ...spec, description: { stepMs: 200 }, health }, start: true,
+    }); // prettier-ignore
+    await until('a second boot', async () => {
+      const { boot, tries, status } = await client.vm('watched');
+      return boot === 2 && tries === 1 && status === 'running';
+    });
+    const events = await client.events();
+    const hung = events.filter(({ event }) => event === 'vm-stopped-hung');
+    assert.deepEqual(
+      hung.map(({ vm, reason }) => [vm, reason]),
+      [['watched', 'hung: no output on its console and no disk request for 2 s']],
+    );
+    // Not from its checkpoint, which holds the silent guest.
+    const resumed = events.filter(({ event, vm }) => event === 'vm-resuming' && vm === 'watched');
+    assert.equal(resumed.length, 0);
+    for (const vmId of ['unwatched', 'well']) assert.equal((await client.vm(vmId)).tries, 0);
+    for (const bad of [
+      { watch: 'pulse', silentMs: 5000 },
+      { watch: 'console', silentMs: 5 },
+    ])
+      await assert.rejects(
+        client.command({
+          type: 'vm-create', vmId: 'bad', spec: { ...spec, health: bad as typeof health }, start: true,
+        }), // prettier-ignore
+        (error) => isClusterError(error, 'BAD_REQUEST'),
+      );
+  } finally {
+    await client.close();
+    for (const node of nodes.values()) await node.close();
+  }
+});
+
 test('strangers are refused, and nothing else is disturbed', async () => {
   const token = 'a token for this test';
   const nodes = await startNodes(`file:${folder}/strangers`, ['a'], token);

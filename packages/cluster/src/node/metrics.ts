@@ -124,6 +124,12 @@ function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
     figures.map((vm) => [{ vm: vm.vmId }, vm.checkpointIntervalMs / 1000]),
   );
   put(
+    'vm_silent_seconds',
+    'gauge',
+    'Since the last sign of life of a guest that is watched; 0 for others.',
+    figures.map((vm) => [{ vm: vm.vmId }, vm.silentMs / 1000]),
+  );
+  put(
     'vm_checkpoint_held_bytes',
     'gauge',
     'Guest pages that wait in memory to become durable.',

@@ -13,6 +13,8 @@ export interface ChainDescription {
   stepMs?: number;
   /** Stands still (as if hung) at this step. */
   hangAt?: number;
+  /** Goes on without a word from this step on. */
+  silentAt?: number;
   /** Breaks at this step, each time. */
   crashAt?: number;
 }
@@ -67,7 +69,7 @@ class ChainGuest implements Guest {
     const digest = chainDigest(Buffer.from(this.#ram.subarray(4, 36)).toString('hex'), step);
     this.instructions += BigInt(ROUNDS_PER_STEP);
     this.#write(step, digest);
-    this.#output += `step ${String(step)} ${digest}\n`;
+    if (step < (this.#description.silentAt ?? Infinity)) this.#output += `step ${String(step)} ${digest}\n`;
     this.#nextAt = performance.now() + (this.#description.stepMs ?? 2);
     return 'limit';
   }

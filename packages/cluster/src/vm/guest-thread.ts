@@ -9,6 +9,7 @@ import type {
   PageServer,
   StallEvent,
 } from '@revenant/storage';
+import type { HealthPolicy } from '../core/health.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
@@ -43,9 +44,10 @@ export async function startThread(options: {
   point: ResumePoint;
   paused: boolean;
   until: number;
+  watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
-  const { store, pool, key, spare, module, description, point, paused, until, onStall } = options;
+  const { store, pool, key, spare, module, description, point, paused, until, watch, onStall } = options;
   const { snapshot, disks, lazy } = point;
   const blobs: Blobs = snapshot === undefined ? await readBlobs(store, description) : new Map();
   const served = await servePages(store, description, { pool, key, ram: lazy, onStall });
@@ -66,6 +68,7 @@ export async function startThread(options: {
     lease: memory,
     paused,
     sliceInstructions: SLICE_INSTRUCTIONS,
+    watch,
   };
   const worker = spare.take(module);
   worker.postMessage(data, served === undefined ? [] : [served.ends.port]);

@@ -46,6 +46,10 @@ class MachineGuest implements Guest {
     return this.#machine.instructions;
   }
 
+  get diskRequests(): number {
+    return this.#machine.disks.reduce((sum, { requests }) => sum + requests, 0);
+  }
+
   run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' {
     const end = this.instructions + BigInt(instructions);
     let { reason, nextEventNs } = this.#paced(instructions);

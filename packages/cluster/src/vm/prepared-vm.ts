@@ -52,9 +52,12 @@ export class PreparedVm {
     const lazy = await LazyRam.open(reader);
     if (lazy === undefined) throw new ClusterError('RUNTIME', 'its checkpoint has no memory');
     this.#lazy = lazy;
-    const { description } = vm.spec;
+    const { description, health } = vm.spec;
     const point = { snapshot: lazy.snapshot, disks: [], lazy };
-    const thread = await startThread({ ...options, description, point, paused: true, until: -Infinity });
+    const thread = await startThread({
+      ...{ ...options, description, point, watch: health?.watch },
+      ...{ paused: true, until: -Infinity },
+    });
     this.#thread = thread;
     if (this.#over) return this.close();
     const ended = new Promise<never>((_, reject) => (this.#failed = reject));

@@ -10,6 +10,8 @@ export interface VmFigures {
   lastCheckpointAt: number;
   lastPauseMs: number;
   lastStoredBytes: number;
+  /** Since the last sign of life of its guest; 0 when none is watched. */
+  silentMs: number;
   /** At which checkpoints become durable now. Longer than wanted while the store is slow. */
   checkpointIntervalMs: number;
   /** Bytes of guest pages that wait to become durable. */
@@ -28,6 +30,7 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     lastCheckpointAt: 0,
     lastPauseMs: 0,
     lastStoredBytes: 0,
+    silentMs: 0,
     checkpointIntervalMs: 0,
     heldBytes: 0,
     removedCheckpoints: 0,

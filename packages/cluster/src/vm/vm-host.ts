@@ -17,9 +17,10 @@ import {
   type RetentionPolicy,
   type StallEvent,
 } from '@revenant/storage';
+import { lookedAt, noSilence, whyHung, type Silence } from '../core/health.ts';
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
-import type { Effect, Event, LogEntry } from '../core/types.ts';
+import type { Effect, Event, LogEntry, StopKind } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks } from './disks.ts';
 import { advanceThread, startThread, type GuestThread } from './guest-thread.ts';
@@ -65,6 +66,7 @@ interface RunningVm extends GuestThread {
   /** Who waits for an answer of the worker; told `undefined` when it ends. */
   questions: Map<number, (value: unknown) => void>;
   aliveAt: number;
+  silence: Silence;
   paused: boolean;
   over: boolean;
   leaving: boolean;
@@ -289,6 +291,7 @@ export class VmHost {
         : await startThread({
             ...{ store, pool, key, spare: this.#spare, module, description, point, paused },
             until: this.#until,
+            watch: vm.spec.health?.watch,
             onStall: this.#tellStall(vm.id),
           });
     const running: RunningVm = {
@@ -303,6 +306,7 @@ export class VmHost {
       snapshots: new Map(),
       questions: new Map(),
       aliveAt: monotonicMs(),
+      silence: noSilence(monotonicMs()),
       paused,
       over: false,
       leaving: false,
@@ -387,7 +391,7 @@ export class VmHost {
         return output(vm.id, epoch, message.bytes);
       case 'progress':
         running.figures.instructions = message.instructions;
-        return;
+        return this.#look(running, message.sign);
       case 'snapshot': {
         const waiting = running.snapshots.get(message.id);
         running.snapshots.delete(message.id);
@@ -436,7 +440,32 @@ export class VmHost {
     this.#ended(running, reason, message);
   }
 
-  #ended(running: RunningVm, kind: 'failed' | 'powered-off' | 'fenced', reason: string): void {
+  /** Looks for signs of life of the guest, `sign` being what its thread reported just now. */
+  #look(running: RunningVm, sign?: string): void {
+    const { health } = running.vm.spec;
+    if (health === undefined || running.leaving) return;
+    const nowMs = monotonicMs();
+    const mayRun = running.ready && !running.paused && nowMs < this.#until && running.pages?.waiting !== true;
+    running.silence = lookedAt(running.silence, { nowMs, sign, mayRun });
+    running.figures.silentMs = nowMs - running.silence.sinceMs;
+    const why = whyHung(health, running.silence, nowMs);
+    if (why !== undefined) void this.#hung(running, why);
+  }
+
+  /** A guest that hangs is ended; what it wrote to its disks before is made durable. */
+  async #hung(running: RunningVm, reason: string): Promise<void> {
+    running.leaving = true;
+    if (hasDisks(running.vm.spec.description)) await this.#lastCheckpoint(running);
+    this.#ended(running, 'hung', reason);
+  }
+
+  /** Once more, with the guest stopped; given up when its thread does not answer. */
+  async #lastCheckpoint(running: RunningVm): Promise<void> {
+    const limit = pause(this.#options.settings.guestHungMs, false, { ref: false });
+    await Promise.race([this.#checkpoint(running, true), limit]);
+  }
+
+  #ended(running: RunningVm, kind: Exclude<StopKind, 'asked'>, reason: string): void {
     if (running.over) return;
     void this.#end(running);
     this.#options.tell({ type: 'stopped', vmId: running.vm.id, epoch: running.epoch, kind, reason });
@@ -472,6 +501,7 @@ export class VmHost {
         running.pace.begin(now);
         void this.#checkpoint(running, false).then((durable) => running.pace.end(monotonicMs(), durable));
       }
+      this.#look(running);
       if (running.ready && mayRun) running.housekeeping.look(now);
       const news = running.pace.news(now);
       if (news !== undefined)
@@ -521,10 +551,7 @@ export class VmHost {
       // The plug is pulled, and what the guest wrote until then is on its disks.
       if (mode === 'power-off' && hasDisks(running.vm.spec.description)) {
         running.leaving = true;
-        await Promise.race([
-          this.#checkpoint(running, true),
-          pause(this.#options.settings.guestHungMs, false, { ref: false }),
-        ]);
+        await this.#lastCheckpoint(running);
       }
       await this.#end(running);
     }

@@ -5,6 +5,7 @@
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
 import type { TextScreen } from '@revenant/emulator';
+import type { HealthPolicy } from '../core/health.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */
@@ -26,6 +27,8 @@ export interface Guest {
   advance?(changes: MachineSnapshot, generation: Uint8Array): void;
   /** Pages of RAM that had been left out; those that it has already stay as they are. */
   deliver?(indexes: Uint32Array, bytes: Uint8Array): void;
+  /** Requests of its disks so far. */
+  readonly diskRequests?: number;
   /** Bytes for its console. */
   input(bytes: Uint8Array): void;
   /** Keys of its keyboard, by DOM `code`, pressed together and released in reverse. False when there is no such key, or no keyboard. */
@@ -64,6 +67,8 @@ export interface WorkerStart {
   lease: SharedArrayBuffer;
   paused: boolean;
   sliceInstructions: number;
+  /** The sign of life to be reported with `progress`. */
+  watch: HealthPolicy['watch'] | undefined;
 }
 
 export type ToWorker =
@@ -84,7 +89,8 @@ export type FromWorker =
   | { type: 'started'; instructions: bigint }
   | { type: 'first-slice' }
   | { type: 'output'; bytes: Uint8Array }
-  | { type: 'progress'; instructions: bigint; idle: boolean }
+  /** `sign` changes whenever the guest shows the sign of life that is watched, or asks for its disks; undefined when none is. */
+  | { type: 'progress'; instructions: bigint; sign: string | undefined }
   | { type: 'delivered' }
   | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
   /** Answer to `press` (a boolean) or `screen` (undefined without one). */

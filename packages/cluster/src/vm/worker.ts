@@ -1,4 +1,5 @@
 // The worker thread of one VM. See vm-runtime.ts for what it may do and when.
+import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
@@ -78,11 +79,32 @@ function nextMessages(): ToWorker[] {
   return resetting ? (boot < 0 ? [] : inbox.splice(boot, 1)) : inbox.splice(0);
 }
 
+/** Bytes that the guest wrote on its console. */
+let written = 0;
+
 function letOut(guest: Guest): void {
   const output = guest.drainOutput();
+  written += output.length;
   if (output.length > 0) held.push(output);
   if (held.length === 0 || monotonicMs() >= until[0]!) return;
   for (const bytes of held.splice(0)) tell({ type: 'output', bytes });
+}
+
+/** Changes whenever the guest shows the sign of life that is watched, or asks for its disks. */
+function signOf(guest: Guest, watch: WorkerStart['watch']): string | undefined {
+  const requests = String(guest.diskRequests ?? 0);
+  switch (watch) {
+    case undefined:
+      return undefined;
+    case 'console':
+      return `${requests} ${String(written)}`;
+    case 'instructions':
+      return `${requests} ${String(guest.instructions)}`;
+    case 'screen': {
+      const cells = guest.screen()?.cells ?? new Uint8Array(0);
+      return `${requests} ${createHash('sha256').update(cells).digest('base64')}`;
+    }
+  }
 }
 
 /** A worker is made before it is needed, and loads what it will most likely run. */
@@ -107,6 +129,7 @@ async function main({
   lease,
   paused: startPaused,
   sliceInstructions,
+  watch,
 }: WorkerStart): Promise<void> {
   paused = startPaused;
   until = new Float64Array(lease);
@@ -138,7 +161,7 @@ async function main({
     const now = monotonicMs();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      tell({ type: 'progress', instructions: guest.instructions, idle });
+      tell({ type: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
     }
     if (idle && (resetting || inbox.length === 0)) await pause(IDLE_MS);
     else await nextTurn();

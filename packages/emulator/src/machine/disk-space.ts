@@ -33,6 +33,8 @@ export class DiskSpace implements BlockBackend {
   readonly readOnly: boolean;
   readonly pageCount: number;
   readonly #base: DiskDescription['base'];
+  /** Reads and writes since the machine was made, for who watches it; no part of its state. */
+  requests = 0;
   /** Nothing lies below: there is no base image, or the machine went on from a snapshot that holds the whole disk. */
   #alone: boolean;
   readonly #backing: DiskBacking | undefined;
@@ -72,6 +74,7 @@ export class DiskSpace implements BlockBackend {
   }
 
   read(offset: number, into: Uint8Array): void {
+    this.requests++;
     eachPage(offset, into.length, ({ page, at, from, size }) => {
       const source = this.page(page);
       if (source === undefined) into.fill(0, from, from + size);
@@ -80,6 +83,7 @@ export class DiskSpace implements BlockBackend {
   }
 
   write(offset: number, data: Uint8Array): void {
+    this.requests++;
     const { writeThrough } = this.#backing ?? {};
     if (writeThrough !== undefined) {
       writeThrough.write(offset, data);
