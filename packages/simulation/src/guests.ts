@@ -18,6 +18,8 @@ interface Guest {
 const STEP_MS = 50;
 const START_FAILS = 0.05;
 const PREPARE_FAILS = 0.1;
+/** Longer than `stableMs` in such a world. */
+const POISON_MS = 1500;
 
 export class SimGuests {
   readonly #node: SimNode;
@@ -41,7 +43,11 @@ export class SimGuests {
   /** Something in the guest or its emulator breaks. */
   breakOne(): void {
     const [guest] = this.#guests.values();
-    if (guest === undefined || guest.stopping) return;
+    if (guest !== undefined) this.#break(guest);
+  }
+
+  #break(guest: Guest): void {
+    if (guest.stopping || this.#guests.get(guest.vmId) !== guest) return;
     this.#guests.delete(guest.vmId);
     const { vmId, epoch } = guest;
     const [kind, reason] = this.#node.world.random.chance(0.3)
@@ -189,12 +195,15 @@ export class SimGuests {
 
   /** The life of a guest: steps while the lease stands by the node's own clock, and checkpoints. */
   #live(guest: Guest): void {
-    const { scheduler, checker, settings } = this.#node.world;
+    const { scheduler, checker, settings, poisoned } = this.#node.world;
     let checkpointAt = this.#node.clock;
     const turn = this.#node.bound(() => {
       if (this.#guests.get(guest.vmId) !== guest || guest.stopping) return;
       if (!guest.paused && this.#node.clock < this.#until) {
-        if (!guest.begun) checker.resumed(guest.vmId, guest.boot, guest.steps);
+        if (!guest.begun) {
+          checker.resumed(guest.vmId, guest.boot, guest.steps);
+          if (guest.vmId === poisoned) scheduler.after(POISON_MS, () => this.#break(guest));
+        }
         guest.begun = true;
         guest.steps++;
         checker.executed(this.#node.id, guest.vmId, guest.epoch, scheduler.now);

@@ -85,6 +85,13 @@ export const mutations: readonly Mutation[] = [
     replace: 'const ours = true;',
   },
   {
+    name: 'failures-forgotten',
+    removes: 'a VM that breaks again and again, though not at once, is left alone in the end',
+    file: `${core}failover.ts`,
+    find: 'change(result, { ...vm, avoid: [] });',
+    replace: 'change(result, { ...vm, tries: 0, avoid: [] });',
+  },
+  {
     name: 'give-up-everything',
     removes: 'a node gives up only what it does not run',
     file: `${core}reconcile.ts`,

@@ -164,10 +164,10 @@ export class Person {
   /** After the faults: nothing is in maintenance, and what was given up is started again. */
   settle(): void {
     this.ask({ type: 'undrain', node: 'n1' });
-    const { scheduler, checker } = this.#world;
+    const { scheduler, checker, poisoned } = this.#world;
     const look = (): void => {
       for (const vm of Object.values(checker.list?.vms ?? {})) {
-        if (vm.status === 'failed' && !this.#busy.has(vm.id))
+        if (vm.status === 'failed' && vm.id !== poisoned && !this.#busy.has(vm.id))
           this.#change(vm.id, 'running', { type: 'vm-start', vmId: vm.id });
       }
       scheduler.after(1000, look);

@@ -85,6 +85,10 @@ function unwell(world: World, person: Person): string | undefined {
     if (peer.state !== 'alive' && peer.state !== 'maintenance')
       return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
   for (const vm of Object.values(list.vms)) {
+    if (vm.id === world.poisoned && vm.desired === 'running') {
+      if (vm.status !== 'failed') return `${vm.id} breaks again and again, and is ${vm.status}`;
+      continue;
+    }
     const ranAgo = scheduler.now - (checker.lastRun.get(vm.id) ?? -Infinity);
     if (vm.desired === 'running') {
       if (vm.status !== 'running' && !placeless(vm.reason)) return `${vm.id} is ${vm.status}: ${vm.reason}`;

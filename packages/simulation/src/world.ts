@@ -12,6 +12,7 @@ export class World {
   readonly random: Random;
   readonly scheduler = new Scheduler();
   readonly settings: Settings;
+  readonly poisoned: string | undefined;
   readonly network: SimNetwork;
   readonly store: SimStore;
   readonly heartbeatStores: SimStore[] = [];
@@ -27,7 +28,9 @@ export class World {
   constructor(seed: number) {
     this.seed = seed;
     this.random = new Random(seed);
-    this.settings = makeSettings('default');
+    // In a few, one VM breaks a while after each resume.
+    if (this.random.chance(0.05)) this.poisoned = 'vm1';
+    this.settings = makeSettings('default', this.poisoned === undefined ? {} : { stableMs: 1000 });
     this.network = new SimNetwork(this.scheduler, this.random);
     this.store = new SimStore('store', this.scheduler, this.random);
     const heartbeatStores = this.random.integer(0, 2);

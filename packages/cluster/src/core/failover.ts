@@ -150,12 +150,14 @@ function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: strin
   const { timers, now, settings } = input;
   const tries = vm.tries + 1;
   const failed = tries >= settings.maxTries;
-  const pauseMs = Math.min(settings.retryPauseMaxMs, settings.retryPauseMs * 2 ** (tries - 1));
+  // In a row: it has not run well since the one before.
+  const inRow = vm.avoid.length === 0 ? 1 : tries;
+  const pauseMs =
+    inRow === 1 ? 0 : Math.min(settings.retryPauseMaxMs, settings.retryPauseMs * 2 ** (inRow - 1));
   const node = vm.assignment!.node;
   timers.assignedAt.delete(vm.id);
   timers.runningSince.delete(vm.id);
-  // The first failure of a VM that ran well is answered at once.
-  timers.notBefore.set(vm.id, tries === 1 ? now : now + pauseMs);
+  timers.notBefore.set(vm.id, now + pauseMs);
   change(
     result,
     {
@@ -174,7 +176,7 @@ function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: strin
       vm: vm.id,
       node,
       reason,
-      details: { tries, pauseMs: failed || tries === 1 ? 0 : pauseMs },
+      details: { tries, pauseMs: failed ? 0 : pauseMs },
     },
   );
 }

@@ -50,7 +50,7 @@ class MachineGuest implements Guest {
     return this.#machine.disks.reduce((sum, { requests }) => sum + requests, 0);
   }
 
-  run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' {
+  run(instructions: number): ReturnType<Guest['run']> {
     const end = this.instructions + BigInt(instructions);
     let { reason, nextEventNs } = this.#paced(instructions);
     // Events that are due by the wall clock come one after the other.
@@ -70,7 +70,7 @@ class MachineGuest implements Guest {
         return 'reset';
       case 'halted':
       case 'shutdown':
-        throw new ClusterError('RUNTIME', `the guest ended: ${reason}`);
+        return 'halted';
     }
   }
 
@@ -194,6 +194,7 @@ async function coldStart(
   const machine = await createMachine({
     description: {
       memoryBytes,
+      tripleFault: 'reset',
       disks: (boot.disks ?? []).map((disk) => ({ ...disk, base: disk.base ?? null })),
     },
     backends,

@@ -35,6 +35,9 @@ import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker } from './
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
+/** A guest that resets its machine sooner than this after the last time waits, twice as long each time. */
+const RESET_SOON_MS = 60_000;
+const MAX_RESET_PAUSE_MS = 30_000;
 
 export interface VmHostOptions {
   node: string;
@@ -67,6 +70,8 @@ interface RunningVm extends GuestThread {
   questions: Map<number, (value: unknown) => void>;
   aliveAt: number;
   silence: Silence;
+  /** The guest's last reset of its machine, and how long it waited then. */
+  reset: { at: number; pauseMs: number };
   paused: boolean;
   over: boolean;
   leaving: boolean;
@@ -307,6 +312,7 @@ export class VmHost {
       questions: new Map(),
       aliveAt: monotonicMs(),
       silence: noSilence(monotonicMs()),
+      reset: { at: -Infinity, pauseMs: 0 },
       paused,
       over: false,
       leaving: false,
@@ -411,11 +417,20 @@ export class VmHost {
     }
   }
 
-  /** A guest that reset its machine starts from its kernel again; its store of images may take a while. */
+  /** A guest that reset its machine starts from its kernel again; its store of images may take a while, and one that does it again and again waits. */
   async #bootAgain(running: RunningVm): Promise<void> {
     const { vm } = running;
-    this.#options.log({ event: 'vm-reset', vm: vm.id, node: this.#options.node, reason: 'by the guest' });
+    const { log, node } = this.#options;
+    const now = monotonicMs();
+    const { at, pauseMs } = running.reset;
+    const soon = now - at < RESET_SOON_MS;
+    running.reset = {
+      at: now,
+      pauseMs: soon ? Math.min(MAX_RESET_PAUSE_MS, Math.max(1000, pauseMs * 2)) : 0,
+    };
+    log({ event: 'vm-reset', vm: vm.id, node, reason: soon ? 'by the guest, again' : 'by the guest' });
     try {
+      await pause(running.reset.pauseMs, undefined, { ref: false });
       const { description } = vm.spec;
       this.#post(running, {
         type: 'boot',
@@ -427,7 +442,7 @@ export class VmHost {
     }
   }
 
-  /** A guest that switched itself off: what it wrote to its disks before is made durable. */
+  /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable. */
   async #lastWords(
     running: RunningVm,
     { reason, message, snapshot }: Extract<FromWorker, { type: 'ended' }>,

@@ -15,8 +15,11 @@ export type Blobs = ReadonlyMap<string, Uint8Array>;
 export interface Guest {
   /** Retired instructions. */
   readonly instructions: bigint;
-  /** Executes up to `instructions`. `idle`: it waits for input or for virtual time, which the host paces. */
-  run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset';
+  /**
+   * Executes up to `instructions`. `idle`: it waits for input or for virtual time, which the host paces. `halted`: nothing but a reset
+   * can make it go on.
+   */
+  run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' | 'halted';
   /** After `reset`: starts it again, as at first, from what its description names. Absent in guests that never reset. */
   boot?(description: unknown, blobs: Blobs): void;
   /** All that it is, with the pages changed since the last snapshot (all of them the first time). */
@@ -97,8 +100,8 @@ export type FromWorker =
   | { type: 'answer'; id: number; value: boolean | TextScreen | undefined }
   /** The guest reset its machine, and waits for `boot`. */
   | { type: 'reset' }
-  /** With a last snapshot when the guest switched itself off: what its disks hold must last. */
-  | { type: 'ended'; reason: 'powered-off' | 'failed'; message: string; snapshot?: MachineSnapshot };
+  /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */
+  | { type: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
 
 /** The clock that leases are measured by: monotonic, and one for all threads of a host. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -152,6 +152,11 @@ async function main({
         tell({ type: 'ended', reason: 'powered-off', message, snapshot: guest.snapshot() });
         return;
       }
+      if (result === 'halted') {
+        const message = 'the guest stopped its processor for good';
+        tell({ type: 'ended', reason: 'hung', message, snapshot: guest.snapshot() });
+        return;
+      }
       if (result === 'reset') {
         resetting = true;
         tell({ type: 'reset' });
