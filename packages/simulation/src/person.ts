@@ -131,11 +131,13 @@ export class Person {
     if (random.chance(0.3)) this.#interfere(untilMs);
   }
 
-  /** Wishes something of VMs that are just being taken over. */
+  /** Powers VMs off that are just being taken over. */
   #interfere(untilMs: number): void {
     const { random, scheduler, checker } = this.#world;
     const vms = Object.values(checker.list?.vms ?? {});
-    for (const { id, status } of vms) if (status === 'starting' && random.chance(0.05)) this.#wish(id);
+    for (const { id, status } of vms)
+      if (status === 'starting' && !this.#busy.has(id) && random.chance(0.15))
+        this.#change(id, 'stopped', { type: 'vm-stop', vmId: id });
     if (scheduler.now < untilMs) scheduler.after(50, () => this.#interfere(untilMs));
   }
 
