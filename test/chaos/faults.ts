@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestCluster } from './harness.ts';
+import type { Cut } from './network.ts';
 
 /** A source of numbers from 0 to below 1 that a seed determines (mulberry32). */
 export function seeded(seed: number): () => number {
@@ -68,8 +69,34 @@ export interface FaultSource {
   cluster: TestCluster;
   random: () => number;
   disk: SmallDisk | undefined;
+  cuts: Cuts;
   /** Nodes that a fault strikes just now. */
   struck: ReadonlySet<string>;
+}
+
+/** Cuts of the network that are open just now: several faults may have made them. */
+export class Cuts {
+  readonly #cluster: TestCluster;
+  readonly #open = new Set<readonly Cut[]>();
+
+  constructor(cluster: TestCluster) {
+    this.#cluster = cluster;
+  }
+
+  /** A node that starts again knows nothing of cuts inside the nodes. */
+  apply(): Promise<void> {
+    return this.#cluster.network.cut([...this.#open].flat(), this.#cluster.nodes);
+  }
+
+  async fault(title: string, node: string, pairs: readonly Cut[], lastsMs: number): Promise<Fault> {
+    this.#open.add(pairs);
+    await this.apply();
+    const heal = async (): Promise<void> => {
+      this.#open.delete(pairs);
+      await this.apply();
+    };
+    return { title, node, harmless: true, lastsMs, heal };
+  }
 }
 
 function pick<T>(values: readonly T[], random: () => number): T | undefined {
@@ -81,13 +108,16 @@ type Maker = (source: FaultSource, node: string) => Fault | undefined | Promise<
 const between = (random: () => number, low: number, high: number): number => low + random() * (high - low);
 
 const makers: Record<string, Maker> = {
-  kill({ cluster, random }, name) {
+  kill({ cluster, random, cuts }, name) {
     cluster.nodes.get(name)?.kill();
     return {
       title: `kill -9 ${name}`,
       node: name,
       lastsMs: between(random, 200, 6000),
-      heal: () => cluster.startNode(name),
+      heal: async () => {
+        await cluster.startNode(name);
+        await cuts.apply();
+      },
     };
   },
   freeze({ cluster, random }, name) {
@@ -100,30 +130,44 @@ const makers: Record<string, Maker> = {
       heal: () => Promise.resolve(node?.thaw()),
     };
   },
-  async isolate({ cluster, random }, name) {
-    const node = cluster.nodes.get(name);
-    await node?.cut(['*']);
-    return {
-      title: `cut ${name} off from all nodes`,
-      node: name,
-      harmless: true,
-      lastsMs: between(random, 2000, 8000),
-      heal: async () => node?.cut([]),
-    };
+  isolate({ cluster, random, cuts }, name) {
+    const others = cluster.options.nodes.filter((each) => each !== name);
+    const way = pick(['from', 'to', 'both'] as const, random) ?? 'both';
+    const pairs = others.flatMap((other) => [
+      ...(way === 'to' ? [] : [{ from: name, to: other }]),
+      ...(way === 'from' ? [] : [{ from: other, to: name }]),
+    ]);
+    const heard = { from: 'cannot be heard by', to: 'cannot hear', both: 'is cut off from' }[way];
+    return cuts.fault(`${name} ${heard} all nodes`, name, pairs, between(random, 2000, 8000));
   },
-  async partition({ cluster, random }, name) {
-    const node = cluster.nodes.get(name);
+  partition({ cluster, random, cuts }, name) {
     const other = pick(
       cluster.options.nodes.filter((each) => each !== name),
       random,
     );
-    await node?.cut(other === undefined ? [] : [other]);
+    if (other === undefined) return undefined;
+    const oneWay = random() < 0.5;
+    const pairs = [{ from: name, to: other }, ...(oneWay ? [] : [{ from: other, to: name }])];
+    const title = oneWay ? `${other} cannot hear ${name}` : `cut the link between ${name} and ${other}`;
+    return cuts.fault(title, name, pairs, between(random, 2000, 8000));
+  },
+  storeless({ cluster, random }, name) {
+    const road = cluster.roadOf(name);
+    const { network } = cluster;
+    const away = road === undefined ? network.cutHost : undefined;
+    if (road === undefined && away === undefined) return undefined;
+    road?.close();
+    away?.call(network, name, true);
     return {
-      title: `cut the link between ${name} and ${other ?? 'nobody'}`,
+      title: `cut ${name} off from the store`,
       node: name,
-      harmless: true,
-      lastsMs: between(random, 2000, 8000),
-      heal: async () => node?.cut([]),
+      // To both sides of storeLossMs.
+      lastsMs: between(random, 1000, 16_000),
+      heal: () => {
+        road?.open();
+        away?.call(network, name, false);
+        return Promise.resolve();
+      },
     };
   },
   fill({ disk, random }) {
@@ -154,7 +198,8 @@ const weights: readonly (readonly [keyof typeof makers, number])[] = [
   ['kill', 4],
   ['freeze', 4],
   ['isolate', 2],
-  ['partition', 2],
+  ['partition', 3],
+  ['storeless', 2],
   ['fill', 2],
   ['move', 3],
 ];

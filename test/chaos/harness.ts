@@ -1,11 +1,13 @@
 /** A cluster of real node processes on one host, its VMs' chains watched from outside: for the chaos run and the failover benchmark. */
-import { mkdirSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ChainChecker, ClusterClient, NodeProcess,
   type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
 } from '@revenant/cluster'; // prettier-ignore
+import { insideNodes, type Network } from './network.ts';
 
 export interface WatchedVm {
   id: string;
@@ -21,6 +23,30 @@ export interface ClusterOptions {
   folder: string;
   profile: ProfileName;
   nodes: readonly string[];
+  /** Default: no network of their own. */
+  network?: Network;
+}
+
+export class StoreRoad {
+  readonly #folder: string;
+  readonly link: string;
+
+  constructor(folder: string, link: string) {
+    this.#folder = folder;
+    this.link = link;
+  }
+
+  open(): void {
+    mkdirSync(this.#folder, { recursive: true });
+    rmSync(this.link, { force: true });
+    symlinkSync(this.#folder, this.link);
+  }
+
+  /** Everything below fails at once. */
+  close(): void {
+    rmSync(this.link, { force: true });
+    writeFileSync(this.link, '');
+  }
 }
 
 export class TestCluster {
@@ -31,8 +57,22 @@ export class TestCluster {
 
   constructor(options: ClusterOptions) {
     this.options = options;
-    this.client = new ClusterClient({ store: options.store, patienceMs: 60_000 });
+    const token = randomBytes(16).toString('hex');
+    this.client = new ClusterClient({ store: options.store, patienceMs: 60_000, token });
     mkdirSync(options.folder, { recursive: true });
+    writeFileSync(join(options.folder, 'token'), token);
+  }
+
+  get network(): Network {
+    return this.options.network ?? insideNodes;
+  }
+
+  /** The store as one node reaches it: a folder by a link of its own, which can be taken away. */
+  roadOf(name: string): StoreRoad | undefined {
+    const { store, folder } = this.options;
+    return store.startsWith('file:')
+      ? new StoreRoad(store.slice(5), join(folder, `store-of-${name}`))
+      : undefined;
   }
 
   async start(): Promise<void> {
@@ -42,8 +82,16 @@ export class TestCluster {
 
   async startNode(name: string): Promise<void> {
     const { store, folder, profile } = this.options;
-    const logFile = join(folder, `${name}.log`);
-    this.nodes.set(name, await NodeProcess.start({ store, name, profile, logFile }));
+    const road = this.roadOf(name);
+    road?.open();
+    this.nodes.set(
+      name,
+      await NodeProcess.start({
+        ...{ store: road === undefined ? store : `file:${road.link}`, name, profile },
+        ...{ logFile: join(folder, `${name}.log`), tokenFile: join(folder, 'token') },
+        ...this.network.place(name),
+      }),
+    );
   }
 
   async createVm(id: string, spec: VmSpec, rule: ChainRule): Promise<WatchedVm> {

@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startCeph } from '../../packages/storage/test-support/ceph.ts';
 import { SmallDisk } from './faults.ts';
-import { runChaos } from './run.ts';
+import { makeNetwork, type Network } from './network.ts';
+import { nodeNames, runChaos } from './run.ts';
 
 const usage = `usage: npm run chaos -- [--minutes M] [--store file|s3] [--seed N] [--nodes N] [--vms N] [--profile default|fast]
 
-Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other, their
-store's disk is filled, guests are moved; all of it is healed after a while. At the end every chain is checked step by step, no
+Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other (both ways or
+one; by network namespaces where these are allowed) or from their store, its disk is filled, guests are moved; all of it is healed after a while. At the end every chain is checked step by step, no
 epoch may have run twice, and every VM must compute again.
 
   --minutes M     default 10
@@ -48,10 +49,14 @@ async function main(): Promise<number> {
   const began = performance.now();
   const say = (line: string): boolean =>
     process.stdout.write(`${((performance.now() - began) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
-  const { url, disk, end } = await openStore(store, folder);
+  const network = makeNetwork(nodeNames(nodes ?? 4));
+  const { url, disk, end } = await openStore(store, folder, network).catch((error: unknown) => {
+    network.end();
+    throw error;
+  });
   try {
     say(
-      `seed ${seed}, ${nodes} nodes, ${vms} VMs, ${minutes} minutes, store ${store}${disk === undefined ? '' : ' on a small disk'}`,
+      `seed ${seed}, ${nodes} nodes, ${vms} VMs, ${minutes} minutes, store ${store}${disk === undefined ? '' : ' on a small disk'}, ${network.title}`,
     );
     const result = await runChaos({
       store: url,
@@ -62,6 +67,7 @@ async function main(): Promise<number> {
       vms: vms ?? 5,
       profile,
       ...(disk === undefined ? {} : { disk }),
+      network,
       say,
     });
     say(
@@ -74,6 +80,7 @@ async function main(): Promise<number> {
     rmSync(folder, { recursive: true, force: true });
     return 0;
   } finally {
+    network.end();
     await end();
   }
 }
@@ -81,8 +88,10 @@ async function main(): Promise<number> {
 async function openStore(
   kind: string,
   folder: string,
+  network: Network,
 ): Promise<{ url: string; disk?: SmallDisk; end: () => Promise<void> }> {
   if (kind === 's3') {
+    process.env['CEPH_LISTEN'] = network.host;
     const ceph = await startCeph();
     if ('unavailable' in ceph) throw new Error(`no Ceph gateway can be had: ${ceph.unavailable}`);
     process.env['AWS_ACCESS_KEY_ID'] = ceph.credentials.accessKeyId;

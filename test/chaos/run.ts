@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chainGuest, readEvents, type ClusterEvent, type ProfileName, type VmSpec } from '@revenant/cluster';
 import { openStore } from '@revenant/storage';
-import { seeded, strike, type Fault, type SmallDisk } from './faults.ts';
+import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
+import type { Network } from './network.ts';
 import { violations, type Window } from './verdict.ts';
 
 export interface ChaosOptions {
@@ -15,6 +16,7 @@ export interface ChaosOptions {
   nodes: number;
   vms: number;
   disk?: SmallDisk;
+  network?: Network;
   say: (line: string) => void;
 }
 
@@ -40,6 +42,7 @@ const recoveryMs = 60_000;
 class Chaos {
   readonly #options: ChaosOptions;
   readonly #cluster: TestCluster;
+  readonly #cuts: Cuts;
   readonly #random: () => number;
   readonly #open = new Set<{ fault: Fault; healAt: number; from: number; alone: boolean }>();
   readonly #calm: Window[] = [];
@@ -49,9 +52,10 @@ class Chaos {
   constructor(options: ChaosOptions) {
     this.#options = options;
     this.#random = seeded(options.seed);
-    const nodes = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`);
-    const { store, folder, profile } = options;
-    this.#cluster = new TestCluster({ store, folder, profile, nodes });
+    const nodes = nodeNames(options.nodes);
+    const { store, folder, profile, network } = options;
+    this.#cluster = new TestCluster({ store, folder, profile, nodes, ...(network && { network }) });
+    this.#cuts = new Cuts(this.#cluster);
   }
 
   async run(): Promise<ChaosResult> {
@@ -112,6 +116,7 @@ class Chaos {
       cluster: this.#cluster,
       random: this.#random,
       disk: this.#options.disk,
+      cuts: this.#cuts,
       struck,
     });
     if (fault === undefined) return;
@@ -167,6 +172,8 @@ class Chaos {
     }
   }
 }
+
+export const nodeNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `n${i + 1}`);
 
 /** Runs it to its end. Throws when the cluster can't even start. */
 export function runChaos(options: ChaosOptions): Promise<ChaosResult> {

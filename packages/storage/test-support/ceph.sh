@@ -51,7 +51,7 @@ mon max pg per osd = 1000
 mon data avail warn = 2
 mon data avail crit = 1
 # Without tcp_nodelay a small read takes 44 ms.
-rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
+rgw frontends = beast endpoint=${CEPH_LISTEN:-127.0.0.1}:$port tcp_nodelay=1
 rgw run sync thread = false
 rgw enable usage log = false
 rgw enable ops log = false
@@ -83,9 +83,9 @@ start() {
     timeout 120 radosgw-admin user create --uid=revenant --display-name=revenant \
       --access-key=revenant --secret-key=revenantsecret
     radosgw -n client.rgw.a
-    wait_for 300 port_is_open "$port"
+    wait_for 300 port_is_open "$port" "${CEPH_LISTEN:-127.0.0.1}"
   } >"$folder/log/start.log" 2>&1 || { tail -5 "$folder/log/start.log" >&2; stop "$folder"; exit 1; }
-  echo "http://127.0.0.1:$port"
+  echo "http://${CEPH_LISTEN:-127.0.0.1}:$port"
 }
 
 wait_for() {
@@ -96,7 +96,7 @@ wait_for() {
   return 1
 }
 osd_is_up() { timeout 10 ceph osd stat 2>/dev/null | grep -q '1 up'; }
-port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port_is_open() { (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
 stop() {
   local folder pid

@@ -15,6 +15,11 @@ export interface ProcessOptions {
   profile: ProfileName;
   /** Where its log goes. */
   logFile: string;
+  /** Words before its command: what it is to run in. */
+  within?: readonly string[];
+  /** Address other than loopback, and the file of the token that it then needs. */
+  listen?: string;
+  tokenFile?: string;
 }
 
 export class NodeProcess {
@@ -32,10 +37,13 @@ export class NodeProcess {
 
   /** Starts a node; resolves when it listens. */
   static async start(options: ProcessOptions): Promise<NodeProcess> {
-    const { store, heartbeatStores = [], name, profile, logFile } = options;
+    const { store, heartbeatStores = [], name, profile, logFile, within = [], listen, tokenFile } = options;
     const words = [MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
     words.push(...heartbeatStores.flatMap((url) => ['--heartbeat-store', url]));
-    const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
+    if (listen !== undefined) words.push('--listen', listen);
+    if (tokenFile !== undefined) words.push('--token-file', tokenFile);
+    const [program = process.execPath, ...rest] = [...within, process.execPath, ...words];
+    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout! }).once('line', resolve);
       child.once('exit', (code) =>
@@ -67,8 +75,9 @@ export class NodeProcess {
     this.#child.kill('SIGCONT');
   }
 
-  /** Drops its messages to and from these peers (`*`: all); none: whole again. */
-  async cut(peers: string[]): Promise<void> {
-    await fetch(`http://${this.address}/v1/drill`, { method: 'POST', body: JSON.stringify({ cut: peers }) });
+  /** Drops its messages to and from these peers (`*`: all), and those from the ones it is deaf to; none: whole again. */
+  async cut(cut: readonly string[], deaf: readonly string[] = []): Promise<void> {
+    const body = JSON.stringify({ cut, deaf });
+    await fetch(`http://${this.address}/v1/drill`, { method: 'POST', body });
   }
 }

@@ -228,10 +228,12 @@ async function route(
         throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
           hint: 'start the node with --drills',
         });
-      const { cut } = parseBody(body) as { cut: string[] };
+      const { cut, deaf = [] } = parseBody(body) as { cut: string[]; deaf?: string[] };
       node.links.cut.clear();
+      node.links.deaf.clear();
       for (const peer of cut) node.links.cut.add(peer);
-      return json(response, 200, { cut });
+      for (const peer of deaf) node.links.deaf.add(peer);
+      return json(response, 200, { cut, deaf });
     }
     case 'GET /metrics':
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });

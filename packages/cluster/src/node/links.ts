@@ -30,20 +30,29 @@ const REDIAL_MS = 250;
 /** A link that takes in nothing for so long is congested: what is sent meanwhile is dropped. */
 const MAX_BUFFERED_BYTES = 8 << 20;
 const MAX_LINKS = 256;
+/** A link whose peer does not answer pings (RFC 6455, 5.5.2) is dialled anew: TCP would try for minutes, ever more rarely. */
+const PING_MS = 1000;
+const SILENT_MS = 3000;
 
 interface Dialled {
   socket: WebSocket;
   writer: FrameWriter | undefined;
   triedAt: number;
+  pingedAt: number;
+  /** The first ping that has not been answered; Infinity when there is none. */
+  waitsSince: number;
 }
 
 export class Links {
   readonly #options: LinksOptions;
   readonly #dialled = new Map<string, Dialled>();
   readonly #accepted = new Set<WebSocket>();
+  /** The newest link of each peer: an older one is of before a partition. */
+  readonly #acceptedFrom = new Map<string, WebSocket>();
   readonly figures = { sent: 0, received: 0, dropped: 0, refused: 0 };
-  /** For fault drills: peers whose messages are dropped in both directions; `*` is everybody. */
+  /** For fault drills: peers whose messages are dropped in both directions, and those that are only not heard; `*` is everybody. */
   readonly cut = new Set<string>();
+  readonly deaf = new Set<string>();
   #closed = false;
 
   constructor(options: LinksOptions) {
@@ -54,7 +63,7 @@ export class Links {
   send(to: string, address: string | undefined, message: Message): void {
     if (this.#closed || this.#isCut(to)) return;
     const link = this.#dialled.get(to);
-    if (link?.writer !== undefined && link.socket.readyState === WebSocket.OPEN) {
+    if (link?.writer !== undefined && link.socket.readyState === WebSocket.OPEN && this.#answers(link)) {
       if (link.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
         this.figures.dropped++;
         return;
@@ -64,6 +73,21 @@ export class Links {
       return;
     }
     if (address !== undefined) this.#dial(to, address);
+  }
+
+  /** Ends a link that is silent. */
+  #answers(link: Dialled): boolean {
+    const now = performance.now();
+    if (now - link.waitsSince > SILENT_MS) {
+      link.socket.terminate();
+      return false;
+    }
+    if (now - link.pingedAt > PING_MS) {
+      link.pingedAt = now;
+      link.waitsSince = Math.min(link.waitsSince, now);
+      link.socket.ping();
+    }
+    return true;
   }
 
   #isCut(peer: string): boolean {
@@ -83,12 +107,13 @@ export class Links {
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
     });
-    const link: Dialled = { socket, writer: undefined, triedAt: now };
+    const link: Dialled = { socket, writer: undefined, triedAt: now, pingedAt: now, waitsSince: Infinity };
     this.#dialled.set(to, link);
     const nonce = randomBytes(NONCE_BYTES);
     const timer = setTimeout(() => socket.terminate(), HANDSHAKE_MS);
     let serverNonce: Buffer | undefined;
     socket.on('error', () => undefined);
+    socket.on('pong', () => (link.waitsSince = Infinity));
     socket.on('close', () => {
       clearTimeout(timer);
       if (link.writer !== undefined && !this.#closed && !this.#isCut(to)) this.#options.closed(to);
@@ -133,6 +158,7 @@ export class Links {
     socket.on('close', () => {
       clearTimeout(timer);
       this.#accepted.delete(socket);
+      if (peer !== undefined && this.#acceptedFrom.get(peer) === socket) this.#acceptedFrom.delete(peer);
       if (peer !== undefined && !this.#closed && !this.#isCut(peer)) this.#options.closed(peer);
     });
     socket.on('message', (data: RawData) => {
@@ -141,6 +167,8 @@ export class Links {
         if (reader === undefined) {
           const hello = this.#checkHello(bytes, nonce);
           peer = hello.peer;
+          this.#acceptedFrom.get(peer)?.terminate();
+          this.#acceptedFrom.set(peer, socket);
           reader = new FrameReader(linkKey(this.#options.token, hello.nonce, nonce));
           clearTimeout(timer);
           socket.send(
@@ -150,7 +178,8 @@ export class Links {
         }
         const message = reader.decode(bytes);
         this.figures.received++;
-        if (!this.#isCut(peer!)) this.#options.heard(peer!, message);
+        const heard = !this.#isCut(peer!) && !this.deaf.has(peer!) && !this.deaf.has('*');
+        if (heard) this.#options.heard(peer!, message);
       } catch (error) {
         this.#refuse(socket, error instanceof Error ? error.message : String(error));
       }
