@@ -105,6 +105,8 @@ export const Machine = {
   hotThreshold: 92, // u32
   /** Stores that overlapped decoded code so far. */
   codeChanges: 96, // u32
+  /** Counts translations: an entered region notes it in Record.entered, so that old regions can be told from young ones. */
+  regionClock: 100, // u32
 } as const;
 
 /** One segment register's hidden part, `segmentBytes` each, in the order of Segment. */
@@ -412,6 +414,8 @@ export const Record = {
   addressBytes: 22, // u8
   prefixes: 23, // u8
   displacement: 24, // i64, sign-extended; for RIP-relative operands the length is already added, base is special
+  /** Upper half of the displacement; in the head record of a translated block: Machine.regionClock when it was last entered. */
+  entered: 28, // u32
   immediate: 32, // i64, sign-extended to 64 bits; second immediate (ENTER, far pointers) in immediate2
   immediate2: 40, // i32
   /** Direct target on the same page: address of the record at the target, or 0 = not linked yet. */

@@ -4,6 +4,7 @@
  */
 import { Cpu, ExitReason, Machine, Region } from '../cpu/layout.ts';
 import { instructionTable } from '../cpu/table/index.ts';
+import type { CodeBounds } from '../translator/code-cache.ts';
 import { Translator } from '../translator/translator.ts';
 import type { RegionInfo } from '../translator/observe.ts';
 
@@ -60,6 +61,8 @@ export interface EngineOptions {
   hotThreshold?: number;
   /** See TranslatorOptions. */
   compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** See TranslatorOptions. */
+  bounds?: Partial<CodeBounds>;
   /** See TranslatorOptions. */
   onRegion?: (info: RegionInfo) => void;
 }
@@ -125,6 +128,7 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
         core: core.exports as never,
         rows: instructionTable,
         ...(options.compileRegion === undefined ? {} : { compileRegion: options.compileRegion }),
+        ...(options.bounds === undefined ? {} : { bounds: options.bounds }),
         ...(options.onRegion === undefined ? {} : { onRegion: options.onRegion }),
       })
     : undefined;

@@ -7,7 +7,7 @@ import { compileRegion, loadEngineModules } from './modules.ts';
 
 /** An engine factory with the modules that build.ts made. */
 export function makeNodeEngine(
-  options: Pick<EngineOptions, 'kind' | 'hotThreshold' | 'onRegion'> = {},
+  options: Pick<EngineOptions, 'kind' | 'hotThreshold' | 'bounds' | 'onRegion'> = {},
 ): EngineFactory {
   return ({ memory, host }) =>
     createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });

@@ -140,6 +140,7 @@ export class RegionEmitter {
     code.set(state.tlbRead, x.load('i32', 4, state.cpu, Cpu.tlbRead));
     code.set(state.tlbWrite, x.load('i32', 4, state.cpu, Cpu.tlbWrite));
     this.reloadUsed();
+    code.store(4, head, x.load('i32', 4, x.i32(Region.machine), Machine.regionClock), Record.entered);
     this.takeEntry(head);
   }
 

@@ -1,14 +1,17 @@
 /**
  * Translates hot blocks. What is hot in one page, in one mode, becomes one region with several entries, made again when another entry
  * of it proves hot; its function stands in the function table in place of the entries' counting handlers. Code
- * that changes resets these handlers; everything is dropped together when the core drops its decoded code.
+ * that changes resets these handlers; what has long not been entered goes when there is too much (`code-cache.ts`), and everything when the core
+ * drops its decoded code.
  */
 import type { FunctionType } from '../wasm/code.ts';
 import { ModuleWriter } from '../wasm/module.ts';
 import { assignHandlers } from '../cpu/decode-tables.ts';
 import type { HandlerSlot } from '../cpu/decode-tables.ts';
-import { Block, Machine, ModeKey, Record, Region, SpecialHandler, recordBytes } from '../cpu/layout.ts';
+import { Block, Machine, ModeKey, Record, Region, recordBytes } from '../cpu/layout.ts';
 import type { Row } from '../cpu/table/row.ts';
+import { CodeCache } from './code-cache.ts';
+import type { CodeBounds, LiveRegion, TranslatedPage } from './code-cache.ts';
 import { Collector, maxInstructions } from './collector.ts';
 import { pageOf } from './graph.ts';
 import type { RegionGraph } from './graph.ts';
@@ -20,16 +23,13 @@ import { RegionEmitter } from './region.ts';
 const maxDoublings = 6;
 /** Part of the entries that make a block hot at which it becomes an entry of a region that is made anyway, or belongs to its callers' too. */
 const warmPart = 16;
-/** Live modules; beyond, all code is dropped and starts cold (docs: ARCHITECTURE, translated code). */
-const maxModules = 4000;
-const maxSlots = 0xfff0;
 
 const handlerType: FunctionType = { params: ['i32', 'i32'], result: 'i32' };
 
 const defaultCompile = (bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module => new WebAssembly.Module(bytes);
 
 /** What the translator needs of the core. */
-type Core = WebAssembly.Exports & { blockAt(host: number, key: number): number; dropAllCode(): void };
+type Core = WebAssembly.Exports & { blockAt(host: number, key: number): number };
 
 export interface TranslatorOptions {
   memory: WebAssembly.Memory;
@@ -39,36 +39,19 @@ export interface TranslatorOptions {
   rows: readonly Row[];
   /** How a host compiles regions: short compile time counts, hot ones are compiled again by the engine's optimizer. */
   compileRegion?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Of the live regions; default: `defaultBounds`. */
+  bounds?: Partial<CodeBounds>;
   /** Called for each region that was made; its function then has a name for profilers. */
   onRegion?: (info: RegionInfo) => void;
-}
-
-/** A live region. */
-interface LiveRegion {
-  /** Of its function. */
-  slot: number;
-  /** First records of its blocks in its entries' page, and how many instructions these have. */
-  blocks: ReadonlySet<number>;
-  instructions: number;
-  /** Head records of its entries. */
-  heads: readonly number[];
-}
-
-/** What has been translated of a page in one mode. */
-interface TranslatedPage {
-  made: number;
-  regions: LiveRegion[];
 }
 
 export class Translator {
   private readonly options: TranslatorOptions;
   private readonly view: DataView;
   private readonly slots = new Map<number, HandlerSlot>();
-  private readonly pages = new Map<number, TranslatedPage>();
-  private readonly firstSlot: number;
-  private nextSlot: number;
   private generation: number;
-  private modules = 0;
+  /** What is live. */
+  readonly cache: CodeCache;
   /** Since the start: regions made, guest instructions in them, bytes of WebAssembly. */
   readonly statistics = { regions: 0, instructions: 0, callouts: 0, bytes: 0 };
 
@@ -76,8 +59,7 @@ export class Translator {
     this.options = options;
     this.view = new DataView(options.memory.buffer);
     for (const slot of assignHandlers(options.rows).slots) this.slots.set(slot.slot, slot);
-    this.firstSlot = options.handlers.length;
-    this.nextSlot = this.firstSlot;
+    this.cache = new CodeCache(this.view, options.handlers, options.bounds);
     this.generation = this.codeGeneration();
   }
 
@@ -94,7 +76,8 @@ export class Translator {
     const key = view.getInt32(header + Block.key, true);
     const warm = Math.ceil(this.threshold / warmPart);
     if (host === 0 || !isTranslatable(key)) return;
-    const page = this.pageOf(host & ~4095, key);
+    const pageKey = (host & ~4095) + (key >>> 0) * 2 ** 32;
+    const page = this.cache.page(pageKey);
     if (this.hasToWait(head, page)) return;
     const first = head + recordBytes;
     const others = page.regions.filter((region) => !region.blocks.has(first));
@@ -129,29 +112,16 @@ export class Translator {
       }
       collector = collect(old, apart);
     }
-    this.replace(page, old, collector);
+    this.replace(pageKey, old, collector);
   }
 
   private makeRoom(): void {
-    if (this.modules >= maxModules || this.nextSlot >= maxSlots) this.options.core.dropAllCode();
-    if (this.generation === this.codeGeneration()) return;
-    this.generation = this.codeGeneration();
-    this.modules = 0;
-    this.pages.clear();
-    // The functions go with the modules: nothing names their slots any more.
-    for (let slot = this.firstSlot; slot < this.nextSlot; slot++) this.options.handlers.set(slot, null);
-    this.nextSlot = this.firstSlot;
-  }
-
-  /** The page's record, with those of its regions that can still be entered. */
-  private pageOf(host: number, key: number): TranslatedPage {
-    const id = host + (key >>> 0) * 2 ** 32;
-    const page = this.pages.get(id) ?? { made: 0, regions: [] };
-    this.pages.set(id, page);
-    page.regions = page.regions.filter(({ heads, slot }) =>
-      heads.some((head) => this.view.getUint16(head + Record.handler, true) === slot),
-    );
-    return page;
+    if (this.generation !== this.codeGeneration()) {
+      this.generation = this.codeGeneration();
+      this.cache.clear();
+    }
+    if (this.cache.isFull) this.cache.evict();
+    this.cache.tick();
   }
 
   /** Pages that are translated again and again (changing code, ever new entries) have to be hotter each time. */
@@ -159,7 +129,7 @@ export class Translator {
     const stage = Math.min(maxDoublings, page.made);
     if (this.view.getUint8(head + Record.prefixes) >= stage) return false;
     this.view.setUint8(head + Record.prefixes, stage);
-    this.count(head, this.threshold << stage);
+    this.cache.count(head, this.threshold << stage);
     return true;
   }
 
@@ -167,36 +137,23 @@ export class Translator {
     return this.view.getUint32(Region.machine + Machine.hotThreshold, true);
   }
 
-  /** Makes the head record count so many entries from now on. */
-  private count(head: number, entries: number): void {
-    this.view.setUint16(head + Record.handler, SpecialHandler.head, true);
-    this.view.setBigInt64(head + Record.displacement, BigInt(entries), true);
-  }
-
-  private replace(page: TranslatedPage, old: readonly LiveRegion[], collector: Collector): void {
+  private replace(page: number, old: readonly LiveRegion[], collector: Collector): void {
     const graph = collector.graph();
     if (graph === undefined) return;
-    const slot = old[0]?.slot ?? this.nextSlot++;
-    if (slot >= this.options.handlers.length) this.options.handlers.grow(256);
-    this.options.handlers.set(slot, this.compile(graph, slot).exports['region']);
-    for (const head of old.flatMap((region) => region.heads)) this.count(head, this.threshold);
-    const heads = graph.entries.map((node) => {
-      const head = (graph.blocks[node]?.first ?? 0) - recordBytes;
-      this.view.setUint16(head + Record.handler, slot, true);
-      this.view.setBigInt64(head + Record.displacement, BigInt(node), true);
-      return head;
-    });
-    page.made++;
-    page.regions = page.regions.filter((region) => !old.includes(region));
-    const blocks = graph.blocks.filter((block) => pageOf(block.place) === 0);
-    const instructions = blocks.reduce((sum, block) => sum + block.instructions.length, 0);
-    page.regions.push({ slot, heads, instructions, blocks: new Set(blocks.map((block) => block.first)) });
+    const slot = this.cache.takeSlot();
+    const { instance, bytes } = this.compile(graph, slot);
+    this.options.handlers.set(slot, instance.exports['region']);
+    for (const region of old) this.cache.remove(region);
+    const heads = graph.entries.map((node) => (graph.blocks[node]?.first ?? 0) - recordBytes);
+    const own = graph.blocks.filter((block) => pageOf(block.place) === 0);
+    const instructions = own.reduce((sum, block) => sum + block.instructions.length, 0);
+    const blocks = new Set(own.map((block) => block.first));
+    this.cache.add({ slot, page, heads, instructions, blocks, bytes }, graph.entries);
   }
 
-  private compile(graph: RegionGraph, slot: number): WebAssembly.Instance {
+  private compile(graph: RegionGraph, slot: number): { instance: WebAssembly.Instance; bytes: number } {
     const { writer, emitter } = this.emit(graph, slot);
     const bytes = writer.toBytes();
-    this.modules++;
     this.statistics.bytes += bytes.length;
     this.statistics.callouts += emitter.callouts;
     for (const block of graph.blocks) this.statistics.instructions += block.instructions.length;
@@ -210,7 +167,8 @@ export class Translator {
         describeRegion(this.view, blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
       );
     }
-    return new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
+    const instance = new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
+    return { instance, bytes: bytes.length };
   }
 
   private emit(graph: RegionGraph, slot: number): { writer: ModuleWriter; emitter: RegionEmitter } {

@@ -2,7 +2,7 @@
 import { gprNames } from '../registers.ts';
 import { buildModules } from '../../build.ts';
 import { createEngine } from '../../engine/engine.ts';
-import type { EngineKind, WasmEngine } from '../../engine/engine.ts';
+import type { EngineOptions, WasmEngine } from '../../engine/engine.ts';
 import { compileRegion, loadEngineModules } from '../../host-node/modules.ts';
 import { MemoryMap } from '../../machine/memory-map.ts';
 import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from '../layout.ts';
@@ -29,7 +29,7 @@ export class TestCpu {
   }
 
   static async create(
-    options: { ramBytes?: number; kind?: EngineKind; hotThreshold?: number } = {},
+    options: { ramBytes?: number } & Pick<EngineOptions, 'kind' | 'hotThreshold' | 'bounds'> = {},
   ): Promise<TestCpu> {
     const { ramBytes = 4 * 2 ** 20, ...engineOptions } = options;
     buildModules(() => undefined);
