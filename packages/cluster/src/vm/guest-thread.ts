@@ -86,3 +86,10 @@ export function advanceThread(
   thread.worker.postMessage(message);
   return thread;
 }
+
+/** Ends a thread whose guest nobody needs. */
+export async function endThread({ worker, pages }: GuestThread): Promise<void> {
+  pages?.close();
+  worker.removeAllListeners();
+  await worker.terminate();
+}

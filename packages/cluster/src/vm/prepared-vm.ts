@@ -9,12 +9,13 @@ import {
   type StallEvent,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
-import { ClusterError } from '../errors.ts';
-import { startThread, type GuestThread } from './guest-thread.ts';
+import type { LogEntry } from '../core/types.ts';
+import { ClusterError, messageOf } from '../errors.ts';
+import { endThread, startThread, type GuestThread } from './guest-thread.ts';
 import { LazyRam, type PageDelivery } from './lazy-ram.ts';
 import { isOfBoot } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
-import type { FromWorker, ToWorker } from './vm-runtime.ts';
+import { monotonicMs, type FromWorker, type ToWorker } from './vm-runtime.ts';
 
 export interface PrepareOptions {
   store: ObjectStore;
@@ -27,7 +28,7 @@ export interface PrepareOptions {
   onStall: (event: StallEvent) => void;
 }
 
-export class PreparedVm {
+class PreparedVm {
   readonly #vm: ProtectedVm;
   #reader: CheckpointReader | undefined;
   #lazy: LazyRam | undefined;
@@ -103,9 +104,48 @@ export class PreparedVm {
   close(): void {
     this.#over = true;
     this.#lazy?.stop();
-    this.#thread?.pages?.close();
-    this.#thread?.worker.removeAllListeners();
-    void this.#thread?.worker.terminate();
+    if (this.#thread !== undefined) void endThread(this.#thread);
     this.#failed(new ClusterError('RUNTIME', 'it is not needed any more'));
+  }
+}
+
+/** All that one node has prepared. */
+export class PreparedVms {
+  readonly #vms = new Map<string, PreparedVm>();
+
+  /** Resolves when the VM is prepared, or can't be: what to log then; undefined when it is not needed any more. */
+  async prepare(options: PrepareOptions): Promise<LogEntry | undefined> {
+    const { vm } = options;
+    const prepared = new PreparedVm(vm);
+    this.forget(vm.id);
+    this.#vms.set(vm.id, prepared);
+    const before = monotonicMs();
+    try {
+      await prepared.bring(options);
+      if (this.#vms.get(vm.id) !== prepared) return undefined;
+      const tookMs = Math.round(monotonicMs() - before);
+      return { event: 'vm-prepared', reason: 'another node still runs it', tookMs };
+    } catch (error) {
+      prepared.close();
+      if (this.#vms.get(vm.id) !== prepared) return undefined;
+      this.#vms.delete(vm.id);
+      return { event: 'vm-not-prepared', reason: messageOf(error) };
+    }
+  }
+
+  /** For who takes the VM over: see PreparedVm.take. */
+  take(vm: ProtectedVm): ReturnType<PreparedVm['take']> {
+    const prepared = this.#vms.get(vm.id);
+    this.#vms.delete(vm.id);
+    return prepared?.take(vm);
+  }
+
+  forget(vmId: string): void {
+    this.#vms.get(vmId)?.close();
+    this.#vms.delete(vmId);
+  }
+
+  close(): void {
+    for (const vmId of [...this.#vms.keys()]) this.forget(vmId);
   }
 }

@@ -17,27 +17,25 @@ import {
   type RetentionPolicy,
   type StallEvent,
 } from '@revenant/storage';
-import { lookedAt, noSilence, whyHung, type Silence } from '../core/health.ts';
+import { lookedAt, noSilence, whyHung } from '../core/health.ts';
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry, StopKind } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks } from './disks.ts';
-import { advanceThread, startThread, type GuestThread } from './guest-thread.ts';
-import { housekeepingFor, removeDeleted, type Housekeeping } from './housekeeping.ts';
+import { advanceThread, endThread, startThread } from './guest-thread.ts';
+import { housekeepingFor, removeDeleted } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { releaseEpoch } from './release.ts';
-import { PreparedVm } from './prepared-vm.ts';
+import { PreparedVms } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readBlobs, readResumePoint, VM_DEVICE, type ResumePoint } from './resume.ts';
+import { nextReset, noReset, type RunningVm } from './running-vm.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { newFigures, paceEntry, stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker } from './vm-runtime.ts';
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
-/** A guest that resets its machine sooner than this after the last time waits, twice as long each time. */
-const RESET_SOON_MS = 60_000;
-const MAX_RESET_PAUSE_MS = 30_000;
 
 export interface VmHostOptions {
   node: string;
@@ -56,38 +54,12 @@ export interface VmHostOptions {
   collectMs?: number;
 }
 
-interface RunningVm extends GuestThread {
-  vm: ProtectedVm;
-  epoch: number;
-  ownership: Ownership;
-  writer: CheckpointWriter;
-  lazy: LazyRam | undefined;
-  /** Its remaining pages are on their way. */
-  bringing: boolean;
-  delivered: () => void;
-  snapshots: Map<number, (result: { snapshot: MachineSnapshot; pauseMs: number }) => void>;
-  /** Who waits for an answer of the worker; told `undefined` when it ends. */
-  questions: Map<number, (value: unknown) => void>;
-  aliveAt: number;
-  silence: Silence;
-  /** The guest's last reset of its machine, and how long it waited then. */
-  reset: { at: number; pauseMs: number };
-  paused: boolean;
-  over: boolean;
-  leaving: boolean;
-  /** False until its guest is there. */
-  ready: boolean;
-  pace: CheckpointPace;
-  housekeeping: Housekeeping;
-  figures: VmFigures;
-}
-
 export class VmHost {
   readonly #options: VmHostOptions;
   readonly #pool = new PagePool();
   readonly #vms = new Map<string, RunningVm>();
   /** VMs that other nodes still run, and that shall come here. */
-  readonly #prepared = new Map<string, PreparedVm>();
+  readonly #prepared = new PreparedVms();
   readonly #owned = new Map<string, Ownership>();
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
@@ -152,9 +124,7 @@ export class VmHost {
       case 'prepare':
         return void this.#prepare(effect);
       case 'forget':
-        this.#prepared.get(effect.vmId)?.close();
-        this.#prepared.delete(effect.vmId);
-        return;
+        return this.#prepared.forget(effect.vmId);
       case 'run':
         return void this.#run(effect.vm, effect.epoch, effect.paused);
       case 'pause': {
@@ -178,7 +148,7 @@ export class VmHost {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    for (const prepared of this.#prepared.values()) prepared.close();
+    this.#prepared.close();
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
     await this.#spare.close();
     await this.#pool.close();
@@ -213,33 +183,14 @@ export class VmHost {
   }
 
   async #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): Promise<void> {
-    const { tell, log, node } = this.#options;
+    const { store, key, tell, log, node } = this.#options;
     const module = this.#moduleOf(vm);
     if (module !== undefined && vm.spec.runtime === LAZY_RUNTIME) {
-      const prepared = new PreparedVm(vm);
-      this.#prepared.get(vm.id)?.close();
-      this.#prepared.set(vm.id, prepared);
-      const onStall = this.#tellStall(vm.id);
-      try {
-        const before = monotonicMs();
-        await prepared.bring({ ...this.#options, pool: this.#pool, spare: this.#spare, module, vm, onStall });
-        const tookMs = Math.round(monotonicMs() - before);
-        log({ event: 'vm-prepared', vm: vm.id, node, reason: `${owner.node} still runs it`, tookMs });
-      } catch (error) {
-        prepared.close();
-        if (this.#prepared.get(vm.id) === prepared) {
-          this.#prepared.delete(vm.id);
-          log({ event: 'vm-not-prepared', vm: vm.id, node, reason: messageOf(error) });
-        }
-      }
+      const parts = { store, key, pool: this.#pool, spare: this.#spare, onStall: this.#tellStall(vm.id) };
+      const entry = await this.#prepared.prepare({ ...parts, module, vm });
+      if (entry !== undefined) log({ ...entry, vm: vm.id, node });
     }
     tell({ type: 'prepared', vmId: vm.id, owner });
-  }
-
-  #takePrepared(vm: ProtectedVm): ReturnType<PreparedVm['take']> {
-    const prepared = this.#prepared.get(vm.id);
-    this.#prepared.delete(vm.id);
-    return prepared?.take(vm);
   }
 
   #moduleOf({ spec }: ProtectedVm): string | undefined {
@@ -275,7 +226,7 @@ export class VmHost {
     const pool = this.#pool;
     const { ownership, module } = this.#startOf(vm, epoch);
     const { description } = vm.spec;
-    const prepared = this.#takePrepared(vm);
+    const prepared = this.#prepared.take(vm);
     const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
     // Heard below, unless reading fails first.
     opening.catch(() => undefined);
@@ -285,11 +236,11 @@ export class VmHost {
       point = await readResumePoint({ ...this.#options, pool, vm, ownership, prepared: prepared?.reader });
       writer = await opening;
     } catch (error) {
-      await prepared?.thread.worker.terminate();
+      if (prepared !== undefined) await endThread(prepared.thread);
       throw error;
     }
     const { snapshot, lazy } = point;
-    if (snapshot === undefined) await prepared?.thread.worker.terminate();
+    if (snapshot === undefined && prepared !== undefined) await endThread(prepared.thread);
     const thread =
       prepared !== undefined && snapshot !== undefined
         ? advanceThread(prepared.thread, snapshot, { paused, until: this.#until })
@@ -312,7 +263,7 @@ export class VmHost {
       questions: new Map(),
       aliveAt: monotonicMs(),
       silence: noSilence(monotonicMs()),
-      reset: { at: -Infinity, pauseMs: 0 },
+      reset: noReset,
       paused,
       over: false,
       leaving: false,
@@ -421,16 +372,11 @@ export class VmHost {
   async #bootAgain(running: RunningVm): Promise<void> {
     const { vm } = running;
     const { log, node } = this.#options;
-    const now = monotonicMs();
-    const { at, pauseMs } = running.reset;
-    const soon = now - at < RESET_SOON_MS;
-    running.reset = {
-      at: now,
-      pauseMs: soon ? Math.min(MAX_RESET_PAUSE_MS, Math.max(1000, pauseMs * 2)) : 0,
-    };
-    log({ event: 'vm-reset', vm: vm.id, node, reason: soon ? 'by the guest, again' : 'by the guest' });
+    running.reset = nextReset(running.reset, monotonicMs());
+    const { pauseMs } = running.reset;
+    log({ event: 'vm-reset', vm: vm.id, node, reason: pauseMs > 0 ? 'by the guest, again' : 'by the guest' });
     try {
-      await pause(running.reset.pauseMs, undefined, { ref: false });
+      await pause(pauseMs, undefined, { ref: false });
       const { description } = vm.spec;
       this.#post(running, {
         type: 'boot',
