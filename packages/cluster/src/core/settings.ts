@@ -64,7 +64,7 @@ const defaults: Settings = {
   retryPauseMs: 1000,
   retryPauseMaxMs: 30_000,
   startTimeoutMs: 60_000,
-  prepareMs: 5000,
+  prepareMs: 10_000,
   stableMs: 30_000,
   forgiveMs: 720_000,
   storeRetryMs: 250,
