@@ -15,7 +15,7 @@ import {
 import type { LogEntry } from '../core/types.ts';
 
 const COLLECT_MS = 60_000;
-const FIRST_PART = 6;
+const FIRST_PART = 20;
 /** A store that stays full is not looked through more often. */
 const HURRY_MS = 5000;
 

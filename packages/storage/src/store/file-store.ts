@@ -43,6 +43,8 @@ import {
 
 const MAGIC = 0x424f5652; // "RVOB"
 const HEADER_BYTES = 48;
+/** Objects of a listing whose sizes are asked for together. */
+const SIZES_AT_ONCE = 64;
 const NONCE_BYTES = 16;
 const NO_NONCE = Buffer.alloc(NONCE_BYTES);
 const TEMPORARY = '.tmp';
@@ -136,16 +138,31 @@ export class FileStore implements ObjectStore {
     const objects: ListedObject[] = [];
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     return guard(prefix, 'not-applied', async () => {
-      for await (const { key, versioned } of this.#walk(folder, prefix, options.after ?? '')) {
-        const path = join(this.#root, key);
-        const newest = versioned ? (await slotsOf(`${path}~v`)).at(-1) : undefined;
-        const sizeBytes = await sizeOf(slotPath(path, newest ?? 1));
-        if (sizeBytes === undefined) continue;
-        if (objects.length === limit) return { objects, more: true };
-        objects.push({ key, sizeBytes });
+      const entries = this.#walk(folder, prefix, options.after ?? '');
+      for (let done = false; !done;) {
+        const found: Found[] = [];
+        while (!done && found.length < Math.min(SIZES_AT_ONCE, limit + 1)) {
+          const next = await entries.next();
+          done = next.done === true;
+          if (next.value !== undefined) found.push(next.value);
+        }
+        const sizes = await Promise.all(found.map((entry) => this.#sizeOf(entry)));
+        for (const [i, { key }] of found.entries()) {
+          const sizeBytes = sizes[i];
+          // Removed meanwhile.
+          if (sizeBytes === undefined) continue;
+          if (objects.length === limit) return { objects, more: true };
+          objects.push({ key, sizeBytes });
+        }
       }
       return { objects, more: false };
     });
+  }
+
+  async #sizeOf({ key, versioned }: Found): Promise<number | undefined> {
+    const path = join(this.#root, key);
+    const newest = versioned ? (await slotsOf(`${path}~v`)).at(-1) : undefined;
+    return sizeOf(slotPath(path, newest ?? 1));
   }
 
   async delete(keys: readonly string[]): Promise<void> {
