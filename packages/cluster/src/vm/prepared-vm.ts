@@ -1,6 +1,8 @@
 // A VM that another node still runs, built here already: the whole of its newest checkpoint is in a machine that has not run. To take
 // the VM over then needs only what changed since. It is for speed alone: a VM that is not prepared resumes as after a failure.
+import { setTimeout as pause } from 'node:timers/promises';
 import {
+  isStorageError,
   openCheckpoint,
   type CheckpointKey,
   type CheckpointReader,
@@ -16,6 +18,9 @@ import { LazyRam, type PageDelivery } from './lazy-ram.ts';
 import { isOfBoot } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
 import { monotonicMs, type FromWorker, type ToWorker } from './vm-runtime.ts';
+
+const FIRST_CHECKPOINT_MS = 5000;
+const FIRST_CHECKPOINT_TRIES = 25;
 
 export interface PrepareOptions {
   store: ObjectStore;
@@ -46,8 +51,8 @@ class PreparedVm {
    * @throws StorageError, StoreError, ClusterError; what was begun is then to be closed
    */
   async bring(options: PrepareOptions): Promise<void> {
-    const { store, pool, key, vm } = options;
-    const reader = await openCheckpoint(store, vm.id, { pool, key });
+    const { vm } = options;
+    const reader = await this.#newest(options);
     this.#reader = reader;
     if (!isOfBoot(reader, vm)) throw new ClusterError('RUNTIME', 'its newest checkpoint is of another boot');
     const lazy = await LazyRam.open(reader);
@@ -66,6 +71,19 @@ class PreparedVm {
     thread.worker.on('error', this.#failed);
     thread.worker.on('exit', () => this.#failed(new ClusterError('RUNTIME', 'its worker ended')));
     this.#whole = await Promise.race([this.#fill(thread, lazy), ended]);
+  }
+
+  /** The newest checkpoint; a VM that has just started may have its first one in a moment. */
+  async #newest({ store, pool, key, vm }: PrepareOptions): Promise<CheckpointReader> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await openCheckpoint(store, vm.id, { pool, key });
+      } catch (error) {
+        const none = isStorageError(error, 'CHECKPOINT_NOT_FOUND');
+        if (!none || tries === FIRST_CHECKPOINT_TRIES || this.#over) throw error;
+        await pause(FIRST_CHECKPOINT_MS / FIRST_CHECKPOINT_TRIES);
+      }
+    }
   }
 
   async #fill(thread: GuestThread, lazy: LazyRam): Promise<boolean> {
