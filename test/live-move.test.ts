@@ -4,21 +4,13 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ChainChecker, ClusterClient, ClusterNode, makeSettings } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { demoGuest } from '../packages/cli/src/demo/guest.ts';
+import { until } from '../packages/cluster/src/testing/until.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-move-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (await holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`waited in vain for ${what}`);
-}
 
 test('a machine that moves there and back repeats nothing and loses nothing', async () => {
   buildModules(() => undefined);

@@ -1,12 +1,13 @@
 /** A cluster of real node processes on one host, its VMs' chains watched from outside: for the chaos run and the failover benchmark. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ChainChecker, ClusterClient, NodeProcess,
   type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
 } from '@revenant/cluster'; // prettier-ignore
+import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
 import { insideNodes, type Network } from './network.ts';
 
 export interface WatchedVm {
@@ -25,28 +26,6 @@ export interface ClusterOptions {
   nodes: readonly string[];
   /** Default: no network of their own. */
   network?: Network;
-}
-
-export class StoreRoad {
-  readonly #folder: string;
-  readonly link: string;
-
-  constructor(folder: string, link: string) {
-    this.#folder = folder;
-    this.link = link;
-  }
-
-  open(): void {
-    mkdirSync(this.#folder, { recursive: true });
-    rmSync(this.link, { force: true });
-    symlinkSync(this.#folder, this.link);
-  }
-
-  /** Everything below fails at once. */
-  close(): void {
-    rmSync(this.link, { force: true });
-    writeFileSync(this.link, '');
-  }
 }
 
 export class TestCluster {
@@ -87,7 +66,7 @@ export class TestCluster {
     this.nodes.set(
       name,
       await NodeProcess.start({
-        ...{ store: road === undefined ? store : `file:${road.link}`, name, profile },
+        ...{ store: road === undefined ? store : road.url, name, profile },
         ...{ logFile: join(folder, `${name}.log`), tokenFile: join(folder, 'token') },
         ...this.network.place(name),
       }),

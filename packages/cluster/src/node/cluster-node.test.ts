@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../core/settings.ts';
 import { ChainChecker } from '../demo/chain-checker.ts';
 import { chainGuest } from '../demo/cluster-demo.ts';
 import { isClusterError } from '../errors.ts';
+import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 
 const settings = makeSettings('default');
@@ -26,14 +26,6 @@ async function startNodes(store: string, names: string[], token?: string): Promi
     nodes.set(name, await ClusterNode.start({ ...options, ...(token === undefined ? {} : { token }) }));
   }
   return nodes;
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (await holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`waited in vain for ${what}`);
 }
 
 test('a guest is moved live, survives the loss of its node, and stays off when powered off', async () => {

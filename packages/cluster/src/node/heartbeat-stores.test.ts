@@ -1,37 +1,25 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../core/settings.ts';
 import { NodeProcess } from '../demo/processes.ts';
 import { isClusterError } from '../errors.ts';
+import { StoreRoad } from '../testing/store-road.ts';
+import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-heartbeats-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (await holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`waited in vain for ${what}`);
-}
-
-/** A store as node `name` sees it: by a link of its own, which can be cut. */
-function road(store: string, name: string): { url: string; cut: () => void } {
-  mkdirSync(join(folder, store), { recursive: true });
-  const link = join(folder, `${store}-of-${name}`);
-  symlinkSync(join(folder, store), link);
-  const cut = (): void => {
-    writeFileSync(`${link}.file`, 'no folder');
-    renameSync(`${link}.file`, link);
-  };
-  return { url: `file:${link}`, cut };
+/** A store as node `name` sees it. */
+function road(store: string, name: string): StoreRoad {
+  const way = new StoreRoad(join(folder, store), join(folder, `${store}-of-${name}`));
+  way.open();
+  return way;
 }
 
 test('a lost heartbeat datastore is an event and no more; without network and store a host lives by the other one', async () => {
@@ -66,13 +54,13 @@ test('a lost heartbeat datastore is an event and no more; without network and st
     await until('the move', async () => (await client.vm('v1')).assignment?.node === victim);
     await client.waitFor('v1', ['running']);
 
-    roads.get(victim)!.one.cut();
+    roads.get(victim)!.one.close();
     await until('the event', async () => (await events('heartbeat-store-lost')).includes(victim));
     const { nodes: seen } = await client.status();
     assert.ok(seen.every(({ state }) => state === 'alive'));
 
     await nodes.get(victim)!.cut(['*']);
-    roads.get(victim)!.main.cut();
+    roads.get(victim)!.main.close();
     const others = new ClusterClient({
       nodes: [...nodes.values()].filter(({ name }) => name !== victim).map(({ address }) => address),
     });

@@ -19,6 +19,7 @@ import {
 import type { ProtectedVm } from '../core/records.ts';
 import { makeSettings } from '../core/settings.ts';
 import type { Event, LogEntry } from '../core/types.ts';
+import { until } from '../testing/until.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { VmHost, type VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
@@ -37,14 +38,6 @@ const vm: ProtectedVm = {
   moving: false,
 };
 const pool = new PagePool({ threads: 0 });
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (await holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`waited in vain for ${what}`);
-}
 
 interface Home {
   host: VmHost;

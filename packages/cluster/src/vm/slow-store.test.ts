@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FaultyStore, MemoryStore, systemHost } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
 import { makeSettings } from '../core/settings.ts';
 import type { Event, LogEntry } from '../core/types.ts';
+import { until } from '../testing/until.ts';
 import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
@@ -28,14 +28,6 @@ const vm: ProtectedVm = {
   avoid: [],
   moving: false,
 };
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`waited in vain for ${what}`);
-}
 
 test('a slow store stretches the interval of checkpoints: said once, shown in the figures, and over when it is fast again', async () => {
   const store = new FaultyStore(new MemoryStore(), () => undefined, { host: systemHost, random: () => 0.5 });

@@ -149,7 +149,8 @@ export class CodeCache {
     this.view.setBigInt64(head + Record.displacement, BigInt(entries), true);
   }
 
-  private get threshold(): number {
+  /** Entries that make a block hot. */
+  get threshold(): number {
     return this.view.getUint32(Region.machine + Machine.hotThreshold, true);
   }
 

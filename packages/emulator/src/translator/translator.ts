@@ -74,7 +74,7 @@ export class Translator {
     const header = view.getUint32(head + Record.block, true);
     const host = view.getUint32(header + Block.host, true);
     const key = view.getInt32(header + Block.key, true);
-    const warm = Math.ceil(this.threshold / warmPart);
+    const warm = Math.ceil(this.cache.threshold / warmPart);
     if (host === 0 || !isTranslatable(key)) return;
     const pageKey = (host & ~4095) + (key >>> 0) * 2 ** 32;
     const page = this.cache.page(pageKey);
@@ -129,12 +129,8 @@ export class Translator {
     const stage = Math.min(maxDoublings, page.made);
     if (this.view.getUint8(head + Record.prefixes) >= stage) return false;
     this.view.setUint8(head + Record.prefixes, stage);
-    this.cache.count(head, this.threshold << stage);
+    this.cache.count(head, this.cache.threshold << stage);
     return true;
-  }
-
-  private get threshold(): number {
-    return this.view.getUint32(Region.machine + Machine.hotThreshold, true);
   }
 
   private replace(page: number, old: readonly LiveRegion[], collector: Collector): void {

@@ -1,0 +1,14 @@
+/** Waits, for tests, until something holds: at most half a minute. */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const TRIES = 600;
+const PAUSE_MS = 50;
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < TRIES; i++) {
+    if (await holds()) return;
+    await sleep(PAUSE_MS);
+  }
+  assert.fail(`waited in vain for ${what}`);
+}
