@@ -10,6 +10,7 @@ import type {
   StallEvent,
 } from '@revenant/storage';
 import type { HealthPolicy } from '../core/health.ts';
+import { ClusterError } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
@@ -75,12 +76,23 @@ export async function startThread(options: {
   return { worker, lease, pages: served?.server };
 }
 
-/** Has a guest that was built to wait go on, from a later state than it was built from. It answers `started`. */
+/** Nobody listens to it for a while; an error that nobody hears would end this process. */
+export function unheard(worker: Worker): void {
+  worker.removeAllListeners();
+  worker.on('error', () => undefined);
+}
+
+/**
+ * Has a guest that was built to wait go on, from a later state than it was built from. It answers `started`.
+ * @throws ClusterError when its thread has ended meanwhile
+ */
 export function advanceThread(
   thread: GuestThread,
   changes: MachineSnapshot,
   { paused, until }: { paused: boolean; until: number },
 ): GuestThread {
+  // `threadId` is -1 once a thread has ended.
+  if (thread.worker.threadId < 0) throw new ClusterError('RUNTIME', 'its prepared worker ended');
   const message: ToWorker = { type: 'advance', changes, generation: newGeneration(), paused };
   thread.lease[0] = until;
   thread.worker.postMessage(message);
@@ -90,6 +102,6 @@ export function advanceThread(
 /** Ends a thread whose guest nobody needs. */
 export async function endThread({ worker, pages }: GuestThread): Promise<void> {
   pages?.close();
-  worker.removeAllListeners();
+  unheard(worker);
   await worker.terminate();
 }

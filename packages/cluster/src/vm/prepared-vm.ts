@@ -13,7 +13,7 @@ import {
 import type { ProtectedVm } from '../core/records.ts';
 import type { LogEntry } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
-import { endThread, startThread, type GuestThread } from './guest-thread.ts';
+import { endThread, startThread, unheard, type GuestThread } from './guest-thread.ts';
 import { LazyRam, type PageDelivery } from './lazy-ram.ts';
 import { isOfBoot } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
@@ -112,7 +112,7 @@ class PreparedVm {
     const same = JSON.stringify(vm.spec) === JSON.stringify(this.#vm.spec) && vm.boot === this.#vm.boot;
     if (this.#whole && !this.#over && same && this.#thread !== undefined && this.#reader !== undefined) {
       this.#over = true;
-      this.#thread.worker.removeAllListeners();
+      unheard(this.#thread.worker);
       return { thread: this.#thread, reader: this.#reader };
     }
     this.close();
