@@ -4,7 +4,7 @@ import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { chainGuest, type DemoGuest, type ProfileName } from '@revenant/cluster';
+import { chainGuest, stoodStillMs, type DemoGuest, type ProfileName } from '@revenant/cluster';
 import { demoGuest } from '../../packages/cli/src/demo/guest.ts';
 import { TestCluster, type WatchedVm } from '../chaos/harness.ts';
 import { failoverChart, kinds, quantile, type FailoverRow, type Kind } from './failover-chart.ts';
@@ -78,7 +78,7 @@ class Drill {
     await this.#cluster.client.command({ type: 'vm-migrate', vmId: this.#vm.id });
     const goesOn = await this.#cluster.event('vm-executes', this.#vm, began);
     const stopped = await this.#cluster.event('vm-suspended', this.#vm, began);
-    return goesOn.atMs - (stopped.atMs - (stopped.tookMs ?? 0));
+    return stoodStillMs(stopped, goesOn);
   }
 }
 

@@ -46,6 +46,11 @@ const CHECK_MS = 10_000;
 const RESUME_MS = 30_000;
 const SHOWN = /^(host-|master-elected|vm-|lease-|session-ended|self-|node-joined)/;
 
+/** How long a live move held the guest: from its stop (`vm-suspended` tells how long before the event that was) to `vm-executes`. */
+export function stoodStillMs(suspended: ClusterEvent, executes: ClusterEvent): number {
+  return executes.atMs - (suspended.atMs - (suspended.tookMs ?? 0));
+}
+
 class Demo {
   readonly #options: ClusterDemoOptions;
   readonly #guest: DemoGuest;
@@ -172,7 +177,11 @@ class Demo {
     const events = await this.#client.events({ sinceMs: startedAt });
     for (const event of events.filter((each) => SHOWN.test(each.event))) say(timeLine(event, startedAt));
     const ran = events.find(({ event }) => event === 'vm-executes');
-    if (ran !== undefined) say(`   first instructions elsewhere after ${String(ran.atMs - startedAt)} ms`);
+    const suspended = events.find(({ event }) => event === 'vm-suspended');
+    if (ran !== undefined && suspended !== undefined)
+      say(`   the guest stood still for ${String(stoodStillMs(suspended, ran))} ms`);
+    else if (ran !== undefined)
+      say(`   first instructions elsewhere after ${String(ran.atMs - startedAt)} ms`);
     const verdict = now.fault ?? 'whole';
     say(`   chain: step ${String(steps)} -> ${String(now.steps)}, ${verdict}`);
   }
