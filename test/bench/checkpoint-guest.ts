@@ -32,7 +32,8 @@ export type FromGuest =
   | { type: 'phase'; phase: Phase }
   | { type: 'snapshot'; snapshot: MachineSnapshot }
   | { type: 'first' }
-  | { type: 'delivered'; absent: number };
+  /** Pages that the guest touched before they came. */
+  | { type: 'delivered'; touched: number[] };
 
 const port = parentPort;
 if (port === null) throw new Error('this is a worker');
@@ -45,6 +46,7 @@ const tell = (message: FromGuest, transfer: ArrayBuffer[] = []): void => {
 let shell: Shell | undefined;
 const buffers = new PageBuffers();
 let machine: Machine | undefined;
+const touched: number[] = [];
 let writing = false;
 
 function takeSnapshot(from: Machine, phase: Phase): void {
@@ -109,9 +111,13 @@ async function serve(message: ToGuest): Promise<void> {
       return;
     case 'restore': {
       const client = new PageClient(message.pages);
+      const read = (page: number): Uint8Array => {
+        touched.push(page);
+        return client.page('ram', page) ?? new Uint8Array(4096);
+      };
       machine = await restoreMachine({
         snapshot: message.snapshot,
-        absent: { indexes: message.absent, read: (page) => client.page('ram', page) ?? new Uint8Array(4096) },
+        absent: { indexes: message.absent, read },
         engine: nodeEngine,
         backends: { hash: nodeHash },
       });
@@ -120,7 +126,7 @@ async function serve(message: ToGuest): Promise<void> {
     }
     case 'deliver':
       machine?.deliver(message.indexes, message.bytes);
-      return tell({ type: 'delivered', absent: machine?.absentPages ?? 0 });
+      return tell({ type: 'delivered', touched: touched.splice(0) });
   }
 }
 

@@ -177,7 +177,7 @@ export class GuestThread {
     await lazy.runBackground(async ({ indexes, bytes }) => {
       const delivered = next(worker, 'delivered');
       worker.postMessage({ type: 'deliver', indexes, bytes } satisfies ToGuest);
-      await delivered;
+      lazy.touched((await delivered).touched);
     });
     const residentMs = performance.now() - began;
     await lazy.finish(this.#store, vm);

@@ -1,5 +1,5 @@
 // Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
-// came are asked for (page channel); the rest follows in the background. What was asked for is the next resume's working set.
+// came are asked for (page channel); the rest follows in the background. What it touched meanwhile is the next resume's working set.
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   isStoreError,
@@ -31,8 +31,8 @@ export class LazyRam implements ServedPages {
   readonly absent: Uint32Array;
   readonly pageCount: number;
   readonly #reader: CheckpointReader;
-  /** Pages that the guest asked for, then the working set that it started with: what it asks for no more falls out at the end. */
-  readonly #asked = new Set<number>();
+  readonly #touched: number[] = [];
+  /** The working set that it started with. */
   #before: Iterable<number> = [];
   #stopped = false;
 
@@ -73,9 +73,13 @@ export class LazyRam implements ServedPages {
     return lazy;
   }
 
+  /** Pages that the guest touched before they came, in that order. */
+  touched(pages: readonly number[]): void {
+    this.#touched.push(...pages);
+  }
+
   /** Pages that the guest waits for, and their neighbours. */
   async read(indexes: Uint32Array): Promise<Uint8Array> {
-    for (const page of indexes) this.#asked.add(page);
     return this.#reader.readPages(SPACE, indexes);
   }
 
@@ -101,7 +105,8 @@ export class LazyRam implements ServedPages {
 
   /** After the background: records the working set. Advice only, so a store that fails now is no harm. */
   async finish(store: ObjectStore, vmId: string, key?: CheckpointKey): Promise<void> {
-    const pages = new Set([...this.#asked, ...this.#before]);
+    // What is touched no more falls out at the end.
+    const pages = new Set([...this.#touched, ...this.#before]);
     const set = Uint32Array.from([...pages].slice(0, WORKING_SET_PAGES));
     await saveWorkingSet(store, vmId, { [SPACE]: set }, { key }).catch(() => undefined);
     await this.#reader.close();

@@ -34,12 +34,15 @@ export interface BootDescription {
 class MachineGuest implements Guest {
   readonly #machine: Machine;
   readonly #console: number[];
+  /** Absent pages of RAM that were fetched since the last delivery. */
+  readonly #touched: number[];
   readonly #pace = new WallPace();
   readonly #buffers = new PageBuffers();
 
-  constructor(machine: Machine, console: number[]) {
+  constructor(machine: Machine, console: number[], touched: number[]) {
     this.#machine = machine;
     this.#console = console;
+    this.#touched = touched;
   }
 
   get instructions(): bigint {
@@ -91,8 +94,9 @@ class MachineGuest implements Guest {
     for (const buffer of buffers) this.#buffers.giveBack(buffer);
   }
 
-  deliver(indexes: Uint32Array, bytes: Uint8Array): void {
+  deliver(indexes: Uint32Array, bytes: Uint8Array): number[] {
     this.#machine.deliver(indexes, bytes);
+    return this.#touched.splice(0);
   }
 
   input(bytes: Uint8Array): void {
@@ -132,10 +136,18 @@ function backings(client: PageClient | undefined, names: readonly string[]): Rec
   );
 }
 
-/** Pages of RAM that come when the guest touches them. */
-function absentPages({ absentRam }: GuestStart, client: PageClient | undefined): AbsentPages | undefined {
+/** Pages of RAM that come when the guest touches them, and are put on the list `touched` then. */
+function absentPages(
+  { absentRam }: GuestStart,
+  client: PageClient | undefined,
+  touched: number[],
+): AbsentPages | undefined {
   if (absentRam === undefined || client === undefined) return undefined;
-  return { indexes: absentRam, read: (page) => client.page('ram', page) ?? new Uint8Array(4096) };
+  const read = (page: number): Uint8Array => {
+    touched.push(page);
+    return client.page('ram', page) ?? new Uint8Array(4096);
+  };
+  return { indexes: absentRam, read };
 }
 
 /** The guest can tell resumes apart by its generation id, and finds the right time in its RTC. */
@@ -147,6 +159,7 @@ function tellResumed(machine: Machine, generation: Uint8Array): void {
 /** The guest of one start or resume. */
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const console: number[] = [];
+  const touched: number[] = [];
   const client = start.pages === undefined ? undefined : new PageClient(start.pages);
   const backends = {
     hash: nodeHash,
@@ -161,12 +174,12 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
       ? await coldStart(start, backends)
       : await restoreMachine({
           snapshot,
-          absent: absentPages(start, client),
+          absent: absentPages(start, client, touched),
           backends,
           engine: nodeEngine,
         });
   tellResumed(machine, start.generation);
-  return new MachineGuest(machine, console);
+  return new MachineGuest(machine, console, touched);
 }
 
 /** mov cx, 0xffff; push ax; pop ax; loop back to the push; jump to itself */

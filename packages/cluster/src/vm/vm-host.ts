@@ -343,6 +343,7 @@ export class VmHost {
           reason: `first instructions under epoch ${String(epoch)}`,
         });
       case 'delivered':
+        running.lazy?.touched(message.touched);
         return running.delivered();
       case 'output':
         return output(vm.id, epoch, message.bytes);

@@ -28,8 +28,11 @@ export interface Guest {
   giveBack?(buffers: readonly SharedArrayBuffer[]): void;
   /** Becomes a later state of what it was made from, before it ran: `changes` lists pages that changed (`full: false`). */
   advance?(changes: MachineSnapshot, generation: Uint8Array): void;
-  /** Pages of RAM that had been left out; those that it has already stay as they are. */
-  deliver?(indexes: Uint32Array, bytes: Uint8Array): void;
+  /**
+   * Pages of RAM that had been left out; those that it has already stay as they are.
+   * @returns those that it needed sooner, since the last delivery, in the order of first touch
+   */
+  deliver?(indexes: Uint32Array, bytes: Uint8Array): number[];
   /** Requests of its disks so far. */
   readonly diskRequests?: number;
   /** Bytes for its console. */
@@ -94,7 +97,8 @@ export type FromWorker =
   | { type: 'output'; bytes: Uint8Array }
   /** `sign` changes whenever the guest shows the sign of life that is watched, or asks for its disks; undefined when none is. */
   | { type: 'progress'; instructions: bigint; sign: string | undefined }
-  | { type: 'delivered' }
+  /** `touched`: pages that the guest needed before they were delivered. */
+  | { type: 'delivered'; touched: number[] }
   | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
   /** Answer to `press` (a boolean) or `screen` (undefined without one). */
   | { type: 'answer'; id: number; value: boolean | TextScreen | undefined }

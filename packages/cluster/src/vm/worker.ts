@@ -50,8 +50,7 @@ function serve(guest: Guest, message: ToWorker): void {
       guest.giveBack?.(message.buffers);
       return;
     case 'deliver':
-      guest.deliver?.(message.indexes, message.bytes);
-      tell({ type: 'delivered' });
+      tell({ type: 'delivered', touched: guest.deliver?.(message.indexes, message.bytes) ?? [] });
       return;
     case 'advance':
       guest.advance?.(message.changes, message.generation);

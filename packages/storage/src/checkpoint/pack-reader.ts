@@ -24,8 +24,6 @@ const MAX_HEADS = 8192;
 /** Above this share of a pack, it is read whole. */
 const WHOLE_SHARE = 0.5;
 
-/** From so many pages on, a request is bulk. */
-const BULK_PAGES = 64;
 /** Packs up to this are fetched whole, head and pages in one request. */
 const SMALL_PACK_BYTES = 128 << 10;
 
@@ -58,14 +56,15 @@ export class PackReader {
 
   /**
    * Pages in slots of one pack, in the order of `slots`, each `ref.pageSize` bytes.
+   * @param bulk they are wanted once, and at once: nothing is kept, and no neighbours are decoded.
    * @throws StorageError `CHECKPOINT_DAMAGED` with the pack's name; StoreError when the store fails.
    */
-  async read(ref: PackRef, slots: readonly number[]): Promise<Uint8Array[]> {
+  async read(ref: PackRef, slots: readonly number[], bulk = false): Promise<Uint8Array[]> {
     const found = slots.map((slot) => this.#cached(ref, slot));
     const missing = slots.filter((_, i) => found[i] === undefined);
     if (missing.length > 0) {
       const wanted = [...new Set(missing)].sort((a, b) => a - b);
-      const loaded = await twice(() => this.#load(ref, wanted));
+      const loaded = await twice(() => this.#load(ref, wanted, bulk));
       for (const [i, slot] of slots.entries()) found[i] ??= loaded.get(slot);
     }
     return found as Uint8Array[];
@@ -86,7 +85,7 @@ export class PackReader {
     return { head, bytes };
   }
 
-  async #load(ref: PackRef, slots: number[]): Promise<Map<number, Uint8Array>> {
+  async #load(ref: PackRef, slots: number[], bulk: boolean): Promise<Map<number, Uint8Array>> {
     const small =
       ref.bytes <= SMALL_PACK_BYTES && !this.#heads.has(ref.name) ? await this.#fetchSmall(ref) : undefined;
     const head = small?.head ?? (await this.head(ref));
@@ -98,7 +97,7 @@ export class PackReader {
       );
     const loaded = new Map<number, Uint8Array>();
     const wanted = new Set(slots);
-    for (const range of this.#ranges(head, slots)) {
+    for (const range of this.#ranges(head, slots, bulk)) {
       const { bytes, bad } = await this.#decode(
         head,
         range,
@@ -110,18 +109,17 @@ export class PackReader {
         if (bad.has(i)) continue;
         const page = bytes.subarray(i * ref.pageSize, (i + 1) * ref.pageSize);
         loaded.set(slot, page);
-        // In bulk a page is wanted once: only its neighbours are worth keeping.
-        if (slots.length <= BULK_PAGES || !wanted.has(slot)) this.#remember(ref, slot, page);
+        if (!bulk) this.#remember(ref, slot, page);
       }
     }
     return loaded;
   }
 
-  /** Byte ranges that cover the slots. Whole pages that a range covers anyway are decoded and kept too. */
-  #ranges(head: PackHead, slots: number[]): Range[] {
+  /** Byte ranges that cover the slots. Unless in bulk, whole pages that a range covers anyway are decoded and kept too. */
+  #ranges(head: PackHead, slots: number[], bulk: boolean): Range[] {
     const { offsets, lengths } = head;
     const endOf = (slot: number): number => offsets[slot]! + (lengths[slot]! & ~STORED_RAW);
-    const all = Array.from({ length: lengths.length }, (_, slot) => slot);
+    const all = bulk ? slots : Array.from({ length: lengths.length }, (_, slot) => slot);
     const wanted = slots.reduce((sum, slot) => sum + (lengths[slot]! & ~STORED_RAW), 0);
     if (wanted > WHOLE_SHARE * (head.ref.bytes - head.ref.headBytes))
       return [{ start: offsets[0]!, end: head.ref.bytes, slots: all }];

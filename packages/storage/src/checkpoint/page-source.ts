@@ -6,6 +6,8 @@ import { slotHash, type PackRef } from './pack.ts';
 
 /** Packs read at the same time: an S3 store answers in milliseconds, but to many at once. */
 const READS_AT_ONCE = 16;
+/** From so many pages on, nobody waits for a single one of them. */
+const BULK_PAGES = 64;
 
 export class PageSource {
   readonly map: PageMap;
@@ -60,11 +62,12 @@ export class PageSource {
       group.slots.push(this.map.slots[page]!);
       group.at.push(i);
     }
+    const bulk = indexes.length >= BULK_PAGES;
     const groups = [...byPack];
     const readNext = async (): Promise<void> => {
       for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
         const [pack, { slots, at }] = group;
-        const pages = await this.#reader.read(this.#ref(pack), slots);
+        const pages = await this.#reader.read(this.#ref(pack), slots, bulk);
         for (const [k, i] of at.entries()) bytes.set(pages[k]!, i * pageSize);
       }
     };
