@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { makeSettings, type Event, type ProtectedVm } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
-import { baseImageName, importBaseImage, MemoryStore, PagePool, type ObjectStore } from '@revenant/storage';
+import { baseImageName, importBaseImage, MemoryStore, openCheckpoint, PagePool, type ObjectStore } from '@revenant/storage'; // prettier-ignore
 import { readImageFile } from '../../packages/cli/src/images/image.ts';
 import { BLOBS_PREFIX } from '../../packages/cluster/src/vm/resume.ts';
 import { VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
@@ -38,9 +38,9 @@ class Node {
     this.host.do({ type: 'grant', until: Infinity });
   }
 
-  async waitFor(what: string, found: () => boolean): Promise<void> {
-    for (let n = 0; n < 1200 && !found(); n++) await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.ok(found(), `${what}: ${JSON.stringify(this.events)}\n${this.output.slice(-2000)}`);
+  async waitFor(what: string, found: () => boolean | Promise<boolean>): Promise<void> {
+    for (let n = 0; n < 1200 && !(await found()); n++) await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.ok(await found(), `${what}: ${JSON.stringify(this.events)}\n${this.output.slice(-2000)}`);
   }
 
   printed(pattern: RegExp): Promise<void> {
@@ -111,6 +111,15 @@ test('a VM keeps its disk over a take-over and a power-off', { timeout: 300_000 
     const second = await b.run(vm(0), first);
     await b.waitFor('it runs', () => b.events.some(({ type }) => type === 'started'));
     await b.waitFor('the rest of its memory comes', () => b.log.includes('vm-resident'));
+    const reader = await openCheckpoint(store, 'vm');
+    let touched: number[] = [];
+    await b.waitFor('what the guest touched is recorded', async () => {
+      touched = [...((await reader.workingSet())['ram'] ?? [])];
+      return touched.length > 0;
+    });
+    await reader.close();
+    const groups = new Set(touched.map((page) => Math.floor(page / 16)));
+    assert.ok(touched.length < groups.size * 16, 'without pages that only came along');
     b.type(
       'echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs=512 skip=10 count=2 2>/dev/null | tr -d "\\0" | tr "\\n" "/"',
     );
