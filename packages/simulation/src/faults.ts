@@ -111,6 +111,33 @@ const personRoad: Fault = (world) => {
   healers(world).add(() => roads.delete('person'));
 };
 
+/** A node that fades: the network is gone, answers of the store come late, then it is gone too. */
+const fading: Fault = (world) => {
+  const { random, scheduler, network, store } = world;
+  const node = victim(world);
+  world.trace(`FAULT fading ${node.id}`);
+  const others = [...world.nodes.keys()].filter((id) => id !== node.id);
+  const cuts = others.flatMap((id) => [`${node.id}>${id}`, `${id}>${node.id}`]);
+  let over = false;
+  impair(
+    world,
+    node,
+    random.between(6000, 15_000),
+    () => {
+      for (const cut of cuts) network.cuts.add(cut);
+      store.roads.set(node.id, 'late');
+      scheduler.after(random.between(1000, 5000), () => {
+        if (!over) store.roads.set(node.id, 'cut');
+      });
+    },
+    () => {
+      over = true;
+      store.roads.delete(node.id);
+      for (const cut of cuts) network.cuts.delete(cut);
+    },
+  );
+};
+
 const outage: Fault = (world) => {
   world.trace('FAULT store cut for all');
   const lasts = world.random.between(1000, 8000);
@@ -173,7 +200,7 @@ const all: readonly Fault[] = [
 ];
 
 /** Come besides, so that the others are not rarer. */
-const besides: readonly Fault[] = [heartbeatRoad, personRoad];
+const besides: readonly Fault[] = [heartbeatRoad, personRoad, fading];
 
 /** Schedules faults until `untilMs`, then heals everything. */
 export function planFaults(world: World, fromMs: number, untilMs: number): void {

@@ -3,7 +3,8 @@
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
-export type Road = 'good' | 'slow' | 'failing' | 'lying' | 'cut';
+/** `late`: what is asked arrives at once, but not its answer. */
+export type Road = 'good' | 'slow' | 'late' | 'failing' | 'lying' | 'cut';
 
 export interface Cell {
   value: unknown;
@@ -38,7 +39,7 @@ export class SimStore {
       return;
     }
     const there = this.#delay(road);
-    const back = this.#delay(road);
+    const back = road === 'late' ? random.between(200, 1400) : this.#delay(road);
     const lost = road === 'cut' || (road === 'lying' && random.chance(0.2));
     const unanswered = lost || (road === 'lying' && random.chance(0.4));
     // A lie is the more dangerous the later the change lands.

@@ -133,7 +133,7 @@ export function drivePeers(context: Context): void {
   for (const peer of state.peers.values()) {
     const { next, reason } = judge(context, peer);
     if (next !== peer.state) changeState(context, peer, next, reason);
-    if (next !== 'alive' && next !== 'maintenance') askStore(context, peer);
+    if ((next !== 'alive' && next !== 'maintenance') || isLate(context, peer)) askStore(context, peer);
     askBeats(context, peer);
   }
   noteIsolation(context);
@@ -187,7 +187,15 @@ function changeState(context: Context, peer: Peer, next: HostState, reason: stri
   });
 }
 
-/** A silent peer's datastore heartbeat, as often as it beats; more often once it is late. */
+/** A network heartbeat is missing. */
+function isLate({ now, settings }: Context, peer: Peer): boolean {
+  return now - peer.heardBothAt > settings.networkHeartbeatMs * 1.5;
+}
+
+/**
+ * A late peer's datastore heartbeat, as often as it beats; more often once that is late too. Begins before the peer counts as
+ * unreachable, as its last renewal may be one that it had no time to tell of: its silence counts from when we see that.
+ */
 function askStore(context: Context, peer: Peer): void {
   const { now, settings } = context;
   if (peer.readInFlight || peer.record === 'left') return;
@@ -211,10 +219,9 @@ function askStore(context: Context, peer: Peer): void {
  */
 function askBeats(context: Context, peer: Peer): void {
   const { now, settings } = context;
-  const { networkHeartbeatMs, storeHeartbeatMs, deadMs } = settings;
-  const heard = now - peer.heardBothAt <= networkHeartbeatMs * 1.5;
+  const { storeHeartbeatMs, deadMs } = settings;
   const renewed = now - peer.counterSeenAt <= storeHeartbeatMs * 1.5;
-  if ((heard && renewed) || peer.record !== 'active') {
+  if ((!isLate(context, peer) && renewed) || peer.record !== 'active') {
     forgetBeats(peer);
     return;
   }
