@@ -111,6 +111,23 @@ const personRoad: Fault = (world) => {
   healers(world).add(() => roads.delete('person'));
 };
 
+/** A node that a person asks to leave; its process starts again, before it is done or long after. */
+const leave: Fault = (world) => {
+  const node = victim(world);
+  if (node.frozen) return;
+  world.trace(`FAULT leave ${node.id}`);
+  impair(
+    world,
+    node,
+    world.random.between(500, 12_000),
+    () => node.leave(),
+    () => {
+      node.crash();
+      node.restart();
+    },
+  );
+};
+
 /** A node that fades: the network is gone, answers of the store come late, then it is gone too. */
 const fading: Fault = (world) => {
   const { random, scheduler, network, store } = world;
@@ -200,7 +217,7 @@ const all: readonly Fault[] = [
 ];
 
 /** Come besides, so that the others are not rarer. */
-const besides: readonly Fault[] = [heartbeatRoad, personRoad, fading];
+const besides: readonly Fault[] = [heartbeatRoad, personRoad, fading, leave];
 
 /** Schedules faults until `untilMs`, then heals everything. */
 export function planFaults(world: World, fromMs: number, untilMs: number): void {

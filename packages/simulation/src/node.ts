@@ -117,6 +117,10 @@ export class SimNode {
     this.#startTicking();
   }
 
+  leave(): void {
+    this.handle({ type: 'leave' });
+  }
+
   freeze(): void {
     this.frozen = true;
   }
@@ -159,8 +163,9 @@ export class SimNode {
           `${this.id} ${effect.entry.event} ${effect.entry.vm ?? effect.entry.node ?? ''}: ${effect.entry.reason}`,
         );
       case 'name-in-use':
-      case 'left':
         return;
+      case 'left':
+        return this.crash();
       default:
         this.guests.do(effect);
     }

@@ -48,6 +48,10 @@ export function commandStored(
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const MAX_VMS = 1000;
+/** As JSON. The list goes to every node in one frame (`MAX_FRAME_BYTES`, 4 MiB). */
+const MAX_SPEC_BYTES = 64 << 10;
+const MAX_LIST_BYTES = 2 << 20;
+const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
 /** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
 export function applyCommand(list: ProtectedList, command: Command, hosts: readonly Host[]): ProtectedList {
@@ -119,6 +123,8 @@ function checkSpec(value: unknown, bad: (why: string) => ClusterError): void {
   checkHealth(spec['health'], bad);
   if (!['string', 'undefined'].includes(typeof spec['antiAffinity']))
     throw bad('spec.antiAffinity must be a name');
+  if (jsonBytes(spec) > MAX_SPEC_BYTES)
+    throw bad(`spec must not take more than ${String(MAX_SPEC_BYTES)} bytes`);
 }
 
 function checkHealth(value: unknown, bad: (why: string) => ClusterError): void {
@@ -138,8 +144,6 @@ function create(list: ProtectedList, command: Extract<Command, { type: 'vm-creat
     });
   if (list.vms[vmId] !== undefined)
     throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
-  if (Object.keys(list.vms).length >= MAX_VMS)
-    throw new ClusterError('NO_CAPACITY', 'the protected list is full');
   const vm: ProtectedVm = {
     id: vmId,
     spec,
@@ -153,7 +157,15 @@ function create(list: ProtectedList, command: Extract<Command, { type: 'vm-creat
     avoid: [],
     moving: false,
   };
-  return withVm(list, vm);
+  const full = ({ vms }: ProtectedList): boolean =>
+    Object.keys(vms).length > MAX_VMS || jsonBytes(vms) > MAX_LIST_BYTES;
+  const next = withVm(list, vm);
+  if (!full(next)) return next;
+  // Deleted VMs have a tombstone in the store besides.
+  const rest = Object.entries(next.vms).filter(([, { status }]) => status !== 'deleted');
+  const pruned = { ...next, vms: Object.fromEntries(rest) };
+  if (full(pruned)) throw new ClusterError('NO_CAPACITY', 'the protected list is full');
+  return pruned;
 }
 
 function changeDesire(

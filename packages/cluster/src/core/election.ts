@@ -5,7 +5,7 @@ import { applyCommand, withAnswers } from './commands.ts';
 import { isClusterError } from '../errors.ts';
 import { plan, type HostSight } from './failover.ts';
 import { confirmDead, fenceDue, reachable } from './membership.ts';
-import type { CommandAnswer, OwnerView, ProtectedList } from './records.ts';
+import { MAX_COMMAND_ANSWERS, type CommandAnswer, type OwnerView, type ProtectedList } from './records.ts';
 import { holdsLease, log, type Context } from './state.ts';
 import type { MasterState, Purpose, ReadOutcome, WriteOutcome } from './types.ts';
 
@@ -242,11 +242,14 @@ export function reply(context: Context, answer: CommandAnswer, to: string | unde
   else context.out.push({ type: 'send', to, message: { type: 'answer', answer } });
 }
 
+/** Fewer than answers are kept, so that each is there when its list is stored. */
+const COMMANDS_A_ROUND = MAX_COMMAND_ANSWERS / 2;
+
 function runCommands(context: Context, master: MasterState, hosts: HostSight[]): ProtectedList {
   let { list } = context.state;
   const answers: CommandAnswer[] = [];
-  for (const { id, command } of master.queue) {
-    if (list.commands.some((answer) => answer.id === id)) continue;
+  const fresh = master.queue.filter(({ id }) => !list.commands.some((answer) => answer.id === id));
+  for (const { id, command } of fresh.slice(0, COMMANDS_A_ROUND)) {
     try {
       list = applyCommand(list, command, hosts);
       answers.push({ id, error: null });

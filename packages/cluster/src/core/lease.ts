@@ -80,6 +80,7 @@ function put(context: Context, record: NodeRecord, expected: string | undefined)
     counter: record.counter,
     sentAt: context.now,
     seq: record.view.seq,
+    last: record.state === 'left',
   };
   context.out.push({ type: 'put-record', record, expected, purpose });
 }
@@ -124,17 +125,16 @@ export function renewed(
   }
   const joined = state.phase === 'joining';
   if (joined) state.phase = 'active';
-  const ending = state.phase === 'leaving' && state.local.size === 0;
   state.record = {
     id: state.id,
     incarnation: state.incarnation,
-    state: ending ? 'left' : 'active',
+    state: purpose.last ? 'left' : 'active',
     counter: purpose.counter,
     view: state.view,
   };
   state.recordVersion = outcome.version;
   state.publishedSeq = purpose.seq;
-  if (ending) {
+  if (purpose.last) {
     state.phase = 'gone';
     state.leaseUntil = -Infinity;
     context.out.push({ type: 'left' });
@@ -188,6 +188,7 @@ export function endSession(context: Context, reason: string): void {
   log(context, { event: 'session-ended', node: state.id, reason, details: { vms: state.local.size } });
   for (const vm of state.local.values()) {
     context.out.push({ type: 'stop', vmId: vm.vmId, epoch: vm.epoch, mode: 'discard' });
+    if (vm.preparing) context.out.push({ type: 'forget', vmId: vm.vmId });
   }
   state.local.clear();
   state.leaseUntil = -Infinity;

@@ -27,7 +27,8 @@ export function driveVms(context: Context): void {
   const { state, now } = context;
   if (state.phase !== 'active' && state.phase !== 'leaving') return;
   for (const vm of Object.values(state.list.vms)) {
-    if (isOurs(context, vm) && !state.local.has(vm.id)) begin(context, vm);
+    // Who leaves takes nothing more: its last record says that it has nothing.
+    if (state.phase === 'active' && isOurs(context, vm) && !state.local.has(vm.id)) begin(context, vm);
   }
   for (const local of state.local.values()) {
     const vm = state.list.vms[local.vmId];

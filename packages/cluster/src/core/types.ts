@@ -17,7 +17,7 @@ export type Version = string;
 /** Why a store operation was asked for; comes back with its answer. */
 export type Purpose =
   | { kind: 'join' }
-  | { kind: 'renew'; incarnation: number; counter: number; sentAt: number; seq: number }
+  | { kind: 'renew'; incarnation: number; counter: number; sentAt: number; seq: number; last: boolean }
   | { kind: 'reread-self' }
   | { kind: 'peer'; node: string }
   | { kind: 'confirm-dead'; node: string; why: string }
