@@ -197,10 +197,15 @@ export class ClusterClient {
   async #consoleUrl(vmId: string): Promise<string | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;
-    const holder = status.nodes.find(
-      ({ view }) => view?.powerOn.some((entry) => entry.vmId === vmId && entry.state !== 'leaving') === true,
+    // While a VM is moved it still runs where it was.
+    const holders = status.nodes.flatMap(({ address, view }) =>
+      (view?.powerOn ?? [])
+        .filter((entry) => entry.vmId === vmId && entry.state !== 'leaving')
+        .map(({ epoch }) => ({ address, epoch })),
     );
-    const address = status.nodes.find(({ id }) => id === assigned)?.address ?? holder?.address;
+    // What a dead node was heard to run is of an older epoch.
+    const holder = holders.sort((a, b) => b.epoch - a.epoch)[0];
+    const address = holder?.address ?? status.nodes.find(({ id }) => id === assigned)?.address;
     if (address === undefined) return undefined;
     const path = `/v1/vms/${vmId}/console`;
     const proof = await this.#proof(address, 'GET', path, new Uint8Array(0));
@@ -337,29 +342,29 @@ class Follower implements ConsoleFollower {
    * which stays until the new one has spoken; it may also be of a frozen process and never close.
    */
   #attach(url: string): void {
-    this.#leaving?.terminate();
-    const leaving = this.#socket;
-    this.#leaving = leaving;
+    const before = this.#socket;
+    if (before !== undefined && before.readyState <= WebSocket.OPEN) {
+      this.#leaving?.terminate();
+      this.#leaving = before;
+    }
+    const leaving = this.#leaving;
     const socket = new WebSocket(url, { handshakeTimeout: REQUEST_MS });
     this.#socket = socket;
-    let skip = this.#bytes;
     socket.on('error', () => undefined);
     socket.on('close', () => {
       if (this.#socket === socket) this.#url = '';
     });
     socket.on('message', (data) => {
-      const { epoch, bytes } = unpack(data as Buffer) as { epoch: number; bytes: Uint8Array };
+      const { epoch, at, bytes } = unpack(data as Buffer) as { epoch: number; at: number; bytes: Uint8Array };
       if (this.#closed || epoch < this.#epoch) return;
       if (epoch > this.#epoch) {
         this.#epoch = epoch;
         this.#bytes = 0;
-        skip = 0;
         if (this.#socket === socket) leaving?.terminate();
       }
-      // Attached again within one epoch: what is kept there was heard before.
-      const fresh = bytes.subarray(Math.min(skip, bytes.length));
-      skip -= bytes.length - fresh.length;
-      this.#bytes += fresh.length;
+      // Attached again within one epoch: some of what is kept there was heard before.
+      const fresh = bytes.subarray(Math.max(0, this.#bytes - at));
+      this.#bytes = Math.max(this.#bytes, at + bytes.length);
       if (fresh.length > 0) this.#heard(fresh, epoch);
     });
   }

@@ -8,7 +8,9 @@ import { place, rebalance } from './placement.ts';
 import { mayTake } from './reconcile.ts';
 import { emptyList, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
 import { makeSettings } from './settings.ts';
+import { FrameWriter } from '../node/frames.ts';
 import { startAgent } from './state.ts';
+import type { Effect, Event } from './types.ts';
 
 const settings = makeSettings();
 const spec: VmSpec = { runtime: 'chain', description: {}, memoryMiB: 100, priority: 0, outputs: 'async' };
@@ -260,4 +262,96 @@ test('commands that do not fit are refused by name', () => {
   code(() => applyCommand(list, { type: 'vm-stop', vmId: 'constructor' }, []), 'NOT_FOUND');
   code(() => applyCommand(list, { type: 'vm-migrate', vmId: 'v1' }, [host('a')]), 'CONFLICT');
   code(() => applyCommand(list, { type: 'drain', node: 'zz' }, [host('a')]), 'NOT_FOUND');
+  const large = { ...spec, description: 'x'.repeat(65_536) };
+  code(
+    () => applyCommand(list, { type: 'vm-create', vmId: 'v2', spec: large, start: true }, []),
+    'BAD_REQUEST',
+  );
+});
+
+test('the protected list stays small enough for one frame; deleted VMs make room', () => {
+  const large = { ...spec, description: 'x'.repeat(60_000) };
+  const createIn = (list: ProtectedList, vmId: string): ProtectedList =>
+    applyCommand(list, { type: 'vm-create', vmId, spec: large, start: true }, []);
+  let list = emptyList();
+  assert.throws(
+    () => {
+      for (let n = 0; n < 1000; n++) list = createIn(list, `v${n}`);
+    },
+    (error) => isClusterError(error, 'NO_CAPACITY'),
+  );
+  new FrameWriter(Buffer.alloc(32)).encode({ type: 'list', list });
+  const count = Object.keys(list.vms).length;
+  const v0 = { ...list.vms['v0']!, desired: 'deleted', status: 'deleted' } as const;
+  const after = createIn({ ...list, vms: { ...list.vms, v0 } }, 'next');
+  assert.equal(after.vms['v0'], undefined);
+  assert.equal(Object.keys(after.vms).length, count);
+});
+
+test('each of many commands at once is carried out once and answered', () => {
+  const state = startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1000 } }, 0);
+  let [now, version] = [0, 0];
+  let stored: ProtectedList | undefined;
+  const answers = new Map<string, unknown>();
+  /** A store that answers at once, for the only node. */
+  const answer = (effect: Effect): Event | undefined => {
+    switch (effect.type) {
+      case 'get-record':
+        return { type: 'record', purpose: effect.purpose, outcome: { result: 'absent' } };
+      case 'put-record':
+        return {
+          type: 'written',
+          purpose: effect.purpose,
+          outcome: { result: 'done', version: String(++version) },
+        };
+      case 'get-list':
+        return {
+          type: 'list',
+          purpose: effect.purpose,
+          outcome:
+            stored === undefined
+              ? { result: 'absent' }
+              : { result: 'found', value: stored, version: String(version) },
+        };
+      case 'put-list':
+        stored = effect.list;
+        return {
+          type: 'written',
+          purpose: effect.purpose,
+          outcome: { result: 'done', version: String(++version) },
+        };
+      case 'answer':
+        assert.ok(!answers.has(effect.answer.id), 'answered once');
+        answers.set(effect.answer.id, effect.answer.error);
+        return undefined;
+      default:
+        return undefined;
+    }
+  };
+  const happen = (first: Event): void => {
+    const events = [first];
+    for (let event = events.shift(); event !== undefined; event = events.shift())
+      for (const effect of step(state, now, event, settings)) {
+        const next = answer(effect);
+        if (next !== undefined) events.push(next);
+      }
+  };
+  for (; state.master === undefined && now < 20_000; now += 100) happen({ type: 'tick' });
+  assert.ok(state.master);
+  // While a write is under way, they wait.
+  state.master.writing = true;
+  for (let n = 0; n < 200; n++)
+    happen({
+      type: 'command',
+      id: `c${n}`,
+      command: { type: 'vm-create', vmId: `v${n}`, spec, start: false },
+    });
+  state.master.writing = false;
+  for (const end = now + 1000; now < end; now += 100) happen({ type: 'tick' });
+  assert.equal(answers.size, 200);
+  assert.deepEqual(
+    [...answers.values()].filter((error) => error !== null),
+    [],
+  );
+  assert.equal(Object.keys(state.list.vms).length, 200);
 });

@@ -169,8 +169,9 @@ export class ApiServer {
     const foreign = this.#foreign(request);
     if (foreign !== undefined) return refuse(foreign);
     const node = this.#node;
-    const url = new URL(request.url ?? '/', 'http://node');
     if (node === undefined) return refuse('the node is starting');
+    const url = URL.parse(request.url ?? '/', 'http://node');
+    if (url === null) return refuse('a request for no path');
     // Links prove themselves by a handshake of their own.
     if (url.pathname === '/v1/link')
       return this.#sockets.handleUpgrade(request, socket, head, (accepted) => node.links.accept(accepted));
@@ -184,11 +185,11 @@ export class ApiServer {
 
 const MAX_CONSOLE_BACKLOG = 4 << 20;
 
-/** Binary frames: to the client msgpack `{epoch, bytes}`, from the client plain bytes. */
+/** Binary frames: to the client msgpack `{epoch, at, bytes}`, from the client plain bytes. */
 function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket): void {
-  const end = node.consoles.listen(vmId, ({ epoch, bytes }) => {
+  const end = node.consoles.listen(vmId, ({ epoch, at, bytes }) => {
     if (socket.bufferedAmount > MAX_CONSOLE_BACKLOG) return socket.terminate();
-    socket.send(pack({ epoch, bytes }));
+    socket.send(pack({ epoch, at, bytes }));
   });
   socket.on('error', () => undefined);
   socket.on('close', end);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -189,6 +190,11 @@ test('strangers are refused, and nothing else is disturbed', async () => {
     const loris = connect(Number(port), host);
     loris.on('error', () => undefined);
     loris.write('GET /v1/status HTTP/1.1\r\nHost: x\r\n');
+    const nowhere = connect(Number(port), host);
+    nowhere.on('error', () => undefined);
+    nowhere.write('GET // HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    const [answer] = (await once(nowhere, 'data')) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1\.1 403/);
 
     const client = new ClusterClient({ nodes: [address], token });
     assert.equal((await client.status()).node, 'a');

@@ -3,6 +3,8 @@
 export interface ConsolePiece {
   vmId: string;
   epoch: number;
+  /** How many bytes this node let out under this epoch before. */
+  at: number;
   bytes: Uint8Array;
 }
 
@@ -18,9 +20,10 @@ export class ConsoleHub {
   readonly #listeners = new Map<string, Set<(piece: ConsolePiece) => void>>();
 
   put(vmId: string, epoch: number, bytes: Uint8Array): void {
-    const piece = { vmId, epoch, bytes };
     const kept = this.#kept.get(vmId) ?? { pieces: [], sizeBytes: 0 };
     this.#kept.set(vmId, kept);
+    const last = kept.pieces.at(-1);
+    const piece = { vmId, epoch, at: last?.epoch === epoch ? last.at + last.bytes.length : 0, bytes };
     kept.pieces.push(piece);
     kept.sizeBytes += bytes.length;
     while (kept.sizeBytes > MAX_KEPT_BYTES && kept.pieces.length > 1)

@@ -68,11 +68,24 @@ export class Links {
         this.figures.dropped++;
         return;
       }
+      const frame = this.#encode(link.writer, to, message);
+      if (frame === undefined) return;
       this.figures.sent++;
-      link.socket.send(link.writer.encode(message));
+      link.socket.send(frame);
       return;
     }
     if (address !== undefined) this.#dial(to, address);
+  }
+
+  /** Undefined for a message that is too large: lost like any other that a link does not bring. */
+  #encode(writer: FrameWriter, to: string, message: Message): Buffer | undefined {
+    try {
+      return writer.encode(message);
+    } catch (error) {
+      this.figures.dropped++;
+      this.#options.refused(`for ${to}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
   }
 
   /** Ends a link that is silent. */

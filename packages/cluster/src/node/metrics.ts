@@ -1,6 +1,7 @@
 /** `/metrics` in the text format of Prometheus (exposition format 0.0.4). */
 import { reachable } from '../core/membership.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
+import type { VmFigures } from '../vm/vm-figures.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 type Labels = Record<string, string>;
@@ -74,40 +75,41 @@ function nodeMetrics(
     one(storeEdge.figures.operations),
   );
   put('store_failures_total', 'counter', 'Of these, failed.', one(storeEdge.figures.failures));
+  put('store_seconds_total', 'counter', 'Time spent in them.', one(storeEdge.figures.seconds));
   put(
     'heartbeat_store_reached',
     'gauge',
     "1 while a heartbeat datastore takes this node's beats.",
     heartbeatStores.states.map(({ url, reached }) => [{ store: url }, reached ? 1 : 0]),
   );
-  put('store_seconds_total', 'counter', 'Time spent in them.', one(storeEdge.figures.seconds));
 }
 
 function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
-  const figures = vms.figures;
+  const perVm = (of: (vm: VmFigures) => number): [{ vm: string }, number][] =>
+    vms.figures.map((vm) => [{ vm: vm.vmId }, of(vm)]);
   put(
     'vm_epoch',
     'gauge',
     'Epoch under which a VM runs here.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.epoch]),
+    perVm((vm) => vm.epoch),
   );
   put(
     'vm_instructions_total',
     'counter',
     'Retired guest instructions.',
-    figures.map((vm) => [{ vm: vm.vmId }, Number(vm.instructions)]),
+    perVm((vm) => Number(vm.instructions)),
   );
   put(
     'vm_checkpoints_total',
     'counter',
     'Durable checkpoints by this node.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.checkpoints]),
+    perVm((vm) => vm.checkpoints),
   );
   put(
     'vm_checkpoint_age_seconds',
     'gauge',
     'Since the last durable checkpoint.',
-    figures
+    vms.figures
       .filter((vm) => vm.checkpoints > 0)
       .map((vm) => [{ vm: vm.vmId }, (now - vm.lastCheckpointAt) / 1000]),
   );
@@ -115,42 +117,42 @@ function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
     'vm_checkpoint_pause_seconds',
     'gauge',
     'How long the last checkpoint stopped the guest.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.lastPauseMs / 1000]),
+    perVm((vm) => vm.lastPauseMs / 1000),
   );
   put(
     'vm_checkpoint_interval_seconds',
     'gauge',
     'Interval at which checkpoints become durable; longer than asked for while the store is slow.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.checkpointIntervalMs / 1000]),
+    perVm((vm) => vm.checkpointIntervalMs / 1000),
   );
   put(
     'vm_silent_seconds',
     'gauge',
     'Since the last sign of life of a guest that is watched; 0 for others.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.silentMs / 1000]),
+    perVm((vm) => vm.silentMs / 1000),
   );
   put(
     'vm_checkpoint_held_bytes',
     'gauge',
     'Guest pages that wait in memory to become durable.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.heldBytes]),
+    perVm((vm) => vm.heldBytes),
   );
   put(
     'vm_checkpoints_removed_total',
     'counter',
     'Checkpoints that the retention policy did not keep.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.removedCheckpoints]),
+    perVm((vm) => vm.removedCheckpoints),
   );
   put(
     'vm_checkpoint_removed_bytes_total',
     'counter',
     'Bytes of packs removed with them.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.removedBytes]),
+    perVm((vm) => vm.removedBytes),
   );
   put(
     'vm_checkpoint_bytes',
     'gauge',
     'Bytes stored by the last checkpoint.',
-    figures.map((vm) => [{ vm: vm.vmId }, vm.lastStoredBytes]),
+    perVm((vm) => vm.lastStoredBytes),
   );
 }

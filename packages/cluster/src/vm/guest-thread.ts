@@ -31,7 +31,7 @@ export interface GuestThread {
 const newGeneration = (): Uint8Array => randomBytes(16);
 
 /**
- * Has a guest built from a resume point, in a thread of its own, which answers `started`.
+ * Has a guest built from a resume point, in a thread of its own, which answers `started`. It has no lease yet.
  * @throws StorageError, StoreError; ClusterError for a base image that is not the right one
  */
 export async function startThread(options: {
@@ -44,17 +44,16 @@ export async function startThread(options: {
   description: unknown;
   point: ResumePoint;
   paused: boolean;
-  until: number;
   watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
-  const { store, pool, key, spare, module, description, point, paused, until, watch, onStall } = options;
+  const { store, pool, key, spare, module, description, point, paused, watch, onStall } = options;
   const { snapshot, disks, lazy } = point;
   const blobs: Blobs = snapshot === undefined ? await readBlobs(store, description) : new Map();
   const served = await servePages(store, description, { pool, key, ram: lazy, onStall });
   const memory = new SharedArrayBuffer(8);
   const lease = new Float64Array(memory);
-  lease[0] = until;
+  lease[0] = -Infinity;
   const data: WorkerStart = {
     module,
     start: {
@@ -83,18 +82,13 @@ export function unheard(worker: Worker): void {
 }
 
 /**
- * Has a guest that was built to wait go on, from a later state than it was built from. It answers `started`.
+ * Has a guest that was built to wait go on, once it has a lease, from a later state than it was built from. It answers `started`.
  * @throws ClusterError when its thread has ended meanwhile
  */
-export function advanceThread(
-  thread: GuestThread,
-  changes: MachineSnapshot,
-  { paused, until }: { paused: boolean; until: number },
-): GuestThread {
+export function advanceThread(thread: GuestThread, changes: MachineSnapshot, paused: boolean): GuestThread {
   // `threadId` is -1 once a thread has ended.
   if (thread.worker.threadId < 0) throw new ClusterError('RUNTIME', 'its prepared worker ended');
   const message: ToWorker = { type: 'advance', changes, generation: newGeneration(), paused };
-  thread.lease[0] = until;
   thread.worker.postMessage(message);
   return thread;
 }

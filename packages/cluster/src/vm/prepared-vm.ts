@@ -62,7 +62,7 @@ class PreparedVm {
     const point = { snapshot: lazy.snapshot, disks: [], lazy };
     const thread = await startThread({
       ...{ ...options, description, point, watch: health?.watch },
-      ...{ paused: true, until: -Infinity },
+      paused: true,
     });
     this.#thread = thread;
     if (this.#over) return this.close();

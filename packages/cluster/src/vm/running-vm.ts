@@ -41,6 +41,8 @@ export interface RunningVm extends GuestThread {
   aliveAt: number;
   silence: Silence;
   reset: Reset;
+  /** From its reset until it is told to boot. */
+  resetting: boolean;
   paused: boolean;
   over: boolean;
   leaving: boolean;

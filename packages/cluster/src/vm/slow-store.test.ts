@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FaultyStore, MemoryStore, systemHost } from '@revenant/storage';
+import { FaultyStore, MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
 import type { ProtectedVm } from '../core/records.ts';
-import { makeSettings } from '../core/settings.ts';
+import { makeSettings, type Settings } from '../core/settings.ts';
 import type { Event, LogEntry } from '../core/types.ts';
 import { until } from '../testing/until.ts';
 import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
+const leaseEnd = monotonicMs() + 600_000;
 const vm: ProtectedVm = {
   id: 'v1',
   spec: {
@@ -29,23 +30,30 @@ const vm: ProtectedVm = {
   moving: false,
 };
 
-test('a slow store stretches the interval of checkpoints: said once, shown in the figures, and over when it is fast again', async () => {
+/** A host that owns the VM under epoch 1, on a store that can be made to fail. */
+async function newHost(
+  changes: Partial<Settings> = {},
+): Promise<{ host: VmHost; store: FaultyStore; events: Event[]; log: LogEntry[] }> {
   const store = new FaultyStore(new MemoryStore(), () => undefined, { host: systemHost, random: () => 0.5 });
   const events: Event[] = [];
   const log: LogEntry[] = [];
   const host = new VmHost({
     node: 'a',
     store,
-    settings: makeSettings('default'),
+    settings: makeSettings('default', changes),
     tell: (event) => events.push(event),
     log: (entry) => log.push(entry),
     output: () => undefined,
   });
+  host.do({ type: 'grant', until: leaseEnd });
+  host.do({ type: 'raise', vmId: 'v1', attempt: 1, expectedEpoch: 0, incarnation: 1 });
+  await until('the epoch', () => events.some(({ type }) => type === 'raised'));
+  return { host, store, events, log };
+}
+
+test('a slow store stretches the interval of checkpoints: said once, shown in the figures, and over when it is fast again', async () => {
+  const { host, store, log } = await newHost();
   try {
-    const leaseEnd = monotonicMs() + 600_000;
-    host.do({ type: 'grant', until: leaseEnd });
-    host.do({ type: 'raise', vmId: 'v1', attempt: 1, expectedEpoch: 0, incarnation: 1 });
-    await until('the epoch', () => events.some(({ type }) => type === 'raised'));
     host.do({ type: 'run', vm, epoch: 1, paused: false, until: leaseEnd });
     const figures = (): (typeof host.figures)[number] | undefined => host.figures[0];
     await until('checkpoints', () => (figures()?.checkpoints ?? 0) > 2);
@@ -66,6 +74,45 @@ test('a slow store stretches the interval of checkpoints: said once, shown in th
     // From 100 ms to two puts of a second each: it doubled at most five times.
     assert.ok(said('checkpoints-stretched').length <= 5);
     assert.equal(said('checkpoint-failed').length, 0);
+  } finally {
+    await host.close();
+  }
+});
+
+test('a start whose session ended while it was read does not become a guest', async () => {
+  const { host, store, events } = await newHost();
+  try {
+    store.plan = () => ({ kind: 'slow', delayMs: 300 });
+    host.do({ type: 'run', vm, epoch: 1, paused: false, until: leaseEnd });
+    host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'discard' });
+    // The next session of the same process has a lease.
+    host.do({ type: 'grant', until: leaseEnd });
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    assert.deepEqual(host.figures, []);
+    assert.ok(!events.some(({ type }) => type === 'started' || type === 'stopped'), JSON.stringify(events));
+  } finally {
+    await host.close();
+  }
+});
+
+test('a VM that is powered off while the store is full stops once its disks are durable', async () => {
+  const { host, store, events } = await newHost({ guestHungMs: 1000 });
+  const description = { disks: [{ name: 'disk0', bytes: 4096, base: null }] };
+  try {
+    const withDisk = { ...vm, spec: { ...vm.spec, description } };
+    host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
+    await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
+    store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);
+    host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'power-off' });
+    const ran = host.figures[0]!.instructions;
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    assert.ok(!events.some(({ type }) => type === 'stopped'), 'not yet');
+    store.plan = () => undefined;
+    await until('the end', () => events.some(({ type }) => type === 'stopped'));
+    const reader = await openCheckpoint(store, 'v1');
+    const { instructions } = reader.head;
+    await reader.close();
+    assert.ok(instructions >= ran);
   } finally {
     await host.close();
   }

@@ -4,11 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   CheckpointPace,
   CheckpointWriter,
-  deleteVm,
-  formatId,
   isStorageError,
   isStoreError,
-  raiseEpoch,
   PagePool,
   type CheckpointKey,
   type MachineSnapshot,
@@ -23,10 +20,10 @@ import type { Settings } from '../core/settings.ts';
 import type { Effect, Event, LogEntry, StopKind } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks } from './disks.ts';
+import { epochName, Epochs } from './epochs.ts';
 import { advanceThread, endThread, startThread } from './guest-thread.ts';
-import { housekeepingFor, removeDeleted } from './housekeeping.ts';
+import { housekeepingFor } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';
-import { releaseEpoch } from './release.ts';
 import { PreparedVms } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readBlobs, readResumePoint, VM_DEVICE, type ResumePoint } from './resume.ts';
 import { nextReset, noReset, type RunningVm } from './running-vm.ts';
@@ -36,6 +33,13 @@ import { builtinRuntimes, monotonicMs, type FromWorker, type ToWorker } from './
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
+const MAX_LAST_WRITE_PAUSE_MS = 5000;
+
+/** A snapshot, and how long the guest stood still for it. */
+interface Taken {
+  snapshot: MachineSnapshot;
+  pauseMs: number;
+}
 
 export interface VmHostOptions {
   node: string;
@@ -60,7 +64,9 @@ export class VmHost {
   readonly #vms = new Map<string, RunningVm>();
   /** VMs that other nodes still run, and that shall come here. */
   readonly #prepared = new PreparedVms();
-  readonly #owned = new Map<string, Ownership>();
+  readonly #epochs: Epochs;
+  /** Starts under way, by VM and epoch; taken out when they are not wanted any more. */
+  readonly #starting = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
   #snapshots = 0;
@@ -69,6 +75,7 @@ export class VmHost {
 
   constructor(options: VmHostOptions) {
     this.#options = options;
+    this.#epochs = new Epochs(options);
     // The thread that decodes pages is there before the first failover needs it.
     void this.#pool.encode(new Uint8Array(4096), 4096).catch(() => undefined);
     this.#timer = setInterval(() => this.#tick(), Math.min(50, options.settings.checkpointMs / 4));
@@ -120,7 +127,7 @@ export class VmHost {
         for (const { lease } of this.#vms.values()) lease[0] = effect.until;
         return;
       case 'raise':
-        return void this.#raise(effect);
+        return void this.#epochs.raise(effect);
       case 'prepare':
         return void this.#prepare(effect);
       case 'forget':
@@ -139,9 +146,9 @@ export class VmHost {
       case 'hand-over':
         return void this.#handOver(effect.vmId, effect.epoch);
       case 'release':
-        return void this.#release(effect.vmId, effect.epoch);
+        return void this.#epochs.release(effect.vmId, effect.epoch);
       case 'tombstone':
-        return void this.#tombstone(effect.vmId);
+        return void this.#epochs.tombstone(effect.vmId);
       default:
     }
   }
@@ -149,6 +156,7 @@ export class VmHost {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#prepared.close();
+    this.#starting.clear();
     await Promise.all([...this.#vms.values()].map((running) => this.#end(running)));
     await this.#spare.close();
     await this.#pool.close();
@@ -161,25 +169,6 @@ export class VmHost {
 
   #post(running: RunningVm, message: ToWorker): void {
     running.worker.postMessage(message);
-  }
-
-  async #raise({
-    vmId,
-    attempt,
-    expectedEpoch,
-    incarnation,
-  }: Extract<Effect, { type: 'raise' }>): Promise<void> {
-    const { store, node, tell, log, key } = this.#options;
-    try {
-      const notes = { incarnation };
-      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
-      this.#owned.set(`${vmId}@${String(ownership.epoch)}`, ownership);
-      for (const refusal of ownership.refused)
-        log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
-      tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
-    } catch (error) {
-      tell({ type: 'not-raised', vmId, attempt, reason: messageOf(error) });
-    }
   }
 
   async #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): Promise<void> {
@@ -202,6 +191,7 @@ export class VmHost {
     try {
       await this.#start(vm, epoch, paused);
     } catch (error) {
+      this.#starting.delete(epochName(vm.id, epoch));
       tell({
         type: 'stopped',
         vmId: vm.id,
@@ -214,7 +204,7 @@ export class VmHost {
 
   /** What a start needs and may not have. Throws ClusterError. */
   #startOf(vm: ProtectedVm, epoch: number): { ownership: Ownership; module: string } {
-    const ownership = this.#owned.get(`${vm.id}@${String(epoch)}`);
+    const ownership = this.#epochs.owned(vm.id, epoch);
     const module = this.#moduleOf(vm);
     if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
@@ -226,6 +216,8 @@ export class VmHost {
     const pool = this.#pool;
     const { ownership, module } = this.#startOf(vm, epoch);
     const { description } = vm.spec;
+    const name = epochName(vm.id, epoch);
+    this.#starting.add(name);
     const prepared = this.#prepared.take(vm);
     const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
     // Heard below, unless reading fails first.
@@ -243,13 +235,15 @@ export class VmHost {
     if (snapshot === undefined && prepared !== undefined) await endThread(prepared.thread);
     const thread =
       prepared !== undefined && snapshot !== undefined
-        ? advanceThread(prepared.thread, snapshot, { paused, until: this.#until })
+        ? advanceThread(prepared.thread, snapshot, paused)
         : await startThread({
             ...{ store, pool, key, spare: this.#spare, module, description, point, paused },
-            until: this.#until,
             watch: vm.spec.health?.watch,
             onStall: this.#tellStall(vm.id),
           });
+    // Its session may have ended while all of this was read.
+    if (!this.#starting.delete(name)) return endThread(thread);
+    thread.lease[0] = this.#until;
     const running: RunningVm = {
       vm,
       epoch,
@@ -264,6 +258,7 @@ export class VmHost {
       aliveAt: monotonicMs(),
       silence: noSilence(monotonicMs()),
       reset: noReset,
+      resetting: false,
       paused,
       over: false,
       leaving: false,
@@ -318,6 +313,8 @@ export class VmHost {
       this.#ended(running, 'failed', messageOf(error));
     } finally {
       await lazy.finish(store, running.vm.id, key);
+      // With the pages that it started from.
+      running.lazy = undefined;
     }
   }
 
@@ -374,16 +371,16 @@ export class VmHost {
     const { vm } = running;
     const { log, node } = this.#options;
     running.reset = nextReset(running.reset, monotonicMs());
+    running.resetting = true;
     const { pauseMs } = running.reset;
     log({ event: 'vm-reset', vm: vm.id, node, reason: pauseMs > 0 ? 'by the guest, again' : 'by the guest' });
     try {
       await pause(pauseMs, undefined, { ref: false });
       const { description } = vm.spec;
-      this.#post(running, {
-        type: 'boot',
-        description,
-        blobs: await readBlobs(this.#options.store, description),
-      });
+      const blobs = await readBlobs(this.#options.store, description);
+      this.#post(running, { type: 'boot', description, blobs });
+      running.resetting = false;
+      running.silence = noSilence(monotonicMs());
     } catch (error) {
       this.#ended(running, 'failed', `did not start again: ${messageOf(error)}`);
     }
@@ -397,7 +394,7 @@ export class VmHost {
     if (snapshot !== undefined && hasDisks(running.vm.spec.description)) {
       running.leaving = true;
       running.aliveAt = Infinity; // it has said its last
-      while (!running.over && !(await this.#write(running, snapshot, 0))) await pause(LAST_WRITE_PAUSE_MS);
+      await this.#writeLast(running, { snapshot, pauseMs: 0 });
     }
     this.#ended(running, reason, message);
   }
@@ -407,7 +404,8 @@ export class VmHost {
     const { health } = running.vm.spec;
     if (health === undefined || running.leaving) return;
     const nowMs = monotonicMs();
-    const mayRun = running.ready && !running.paused && nowMs < this.#until && running.pages?.waiting !== true;
+    const held = running.paused || running.resetting || running.pages?.waiting === true;
+    const mayRun = running.ready && !held && nowMs < this.#until;
     running.silence = lookedAt(running.silence, { nowMs, sign, mayRun });
     running.figures.silentMs = nowMs - running.silence.sinceMs;
     const why = whyHung(health, running.silence, nowMs);
@@ -423,8 +421,18 @@ export class VmHost {
 
   /** Once more, with the guest stopped; given up when its thread does not answer. */
   async #lastCheckpoint(running: RunningVm): Promise<void> {
-    const limit = pause(this.#options.settings.guestHungMs, false, { ref: false });
-    await Promise.race([this.#checkpoint(running, true), limit]);
+    const limit = pause(this.#options.settings.guestHungMs, undefined, { ref: false });
+    const taken = await Promise.race([this.#take(running, true), limit]);
+    if (taken !== undefined) await this.#writeLast(running, taken);
+  }
+
+  /** Returns when it is durable, or when the VM is another's. */
+  async #writeLast(running: RunningVm, { snapshot, pauseMs }: Taken): Promise<void> {
+    let waitMs = LAST_WRITE_PAUSE_MS;
+    while (!running.over && !(await this.#write(running, snapshot, pauseMs))) {
+      await pause(waitMs);
+      waitMs = Math.min(waitMs * 2, MAX_LAST_WRITE_PAUSE_MS);
+    }
   }
 
   #ended(running: RunningVm, kind: Exclude<StopKind, 'asked'>, reason: string): void {
@@ -450,7 +458,7 @@ export class VmHost {
       const mayRun = now < this.#until;
       // A frozen or suspended node says nothing about its guests.
       // A guest that waits for a page lives.
-      if (!mayRun || running.pages?.waiting === true) running.aliveAt = now;
+      if (!mayRun || running.pages?.waiting === true) running.aliveAt = Math.max(running.aliveAt, now);
       if (now - running.aliveAt > this.#options.settings.guestHungMs) {
         this.#ended(
           running,
@@ -473,13 +481,16 @@ export class VmHost {
 
   /** One checkpoint; true when it is durable. */
   async #checkpoint(running: RunningVm, suspend: boolean): Promise<boolean> {
-    const id = ++this.#snapshots;
-    const taken = new Promise<{ snapshot: MachineSnapshot; pauseMs: number }>((resolve) => {
-      running.snapshots.set(id, resolve);
-    });
-    this.#post(running, { type: 'snapshot', id, suspend });
-    const { snapshot, pauseMs } = await taken;
+    const { snapshot, pauseMs } = await this.#take(running, suspend);
     return !running.over && this.#write(running, snapshot, pauseMs);
+  }
+
+  #take(running: RunningVm, suspend: boolean): Promise<Taken> {
+    const id = ++this.#snapshots;
+    return new Promise((resolve) => {
+      running.snapshots.set(id, resolve);
+      this.#post(running, { type: 'snapshot', id, suspend });
+    });
   }
 
   async #write(running: RunningVm, snapshot: MachineSnapshot, pauseMs: number): Promise<boolean> {
@@ -509,6 +520,8 @@ export class VmHost {
 
   async #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): Promise<void> {
     const running = this.#of({ vmId, epoch });
+    this.#starting.delete(epochName(vmId, epoch));
+    if (mode === 'discard') this.#epochs.forget(vmId, epoch);
     if (running !== undefined) {
       // The plug is pulled, and what the guest wrote until then is on its disks.
       if (mode === 'power-off' && hasDisks(running.vm.spec.description)) {
@@ -528,7 +541,7 @@ export class VmHost {
     await this.#checkpoint(running, false);
     const before = monotonicMs();
     // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
-    while (!running.over && !(await this.#checkpoint(running, true)));
+    while (!running.over && !(await this.#checkpoint(running, true))) await pause(LAST_WRITE_PAUSE_MS);
     if (running.over) return;
     // The guest has stopped; its thread may take its time to end.
     void this.#end(running);
@@ -540,25 +553,5 @@ export class VmHost {
       tookMs: Math.round(monotonicMs() - before),
     });
     this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
-  }
-
-  async #release(vmId: string, epoch: number): Promise<void> {
-    const { store, tell, node } = this.#options;
-    const key = `${vmId}@${String(epoch)}`;
-    const result = await releaseEpoch(store, { vmId, epoch, node, known: this.#owned.get(key) });
-    if (result === 'done') this.#owned.delete(key);
-    tell({ type: 'released', vmId, epoch, result });
-  }
-
-  async #tombstone(vmId: string): Promise<void> {
-    const { store, node, tell, log } = this.#options;
-    try {
-      await deleteVm(store, vmId, { owner: node });
-      tell({ type: 'tombstoned', vmId, done: true });
-      await removeDeleted(store, vmId);
-    } catch (error) {
-      log({ event: 'vm-not-deleted', vm: vmId, reason: messageOf(error) });
-      tell({ type: 'tombstoned', vmId, done: false });
-    }
   }
 }

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { pack } from 'msgpackr';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { ConsoleHub, type ConsolePiece } from '../node/console-hub.ts';
+import { until } from '../testing/until.ts';
+import { ClusterClient } from './cluster-client.ts';
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+
+test('a follower that is cut off goes on where it was, though the node keeps only the end', async () => {
+  const hub = new ConsoleHub();
+  const sockets = new Set<WebSocket>();
+  let address = '';
+  const server = createServer((_request, response) => {
+    const view = { powerOn: [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' }] };
+    response.end(JSON.stringify({ nodes: [{ id: 'a', state: 'alive', address, view }], vms: [] }));
+  });
+  new WebSocketServer({ server }).on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on(
+      'close',
+      hub.listen('v1', ({ epoch, at, bytes }: ConsolePiece) => socket.send(pack({ epoch, at, bytes }))),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  address = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  const client = new ClusterClient({ nodes: [address] });
+  let heard = '';
+  const follower = client.console('v1', (bytes) => (heard += text(bytes)));
+  let written = '';
+  const write = (line: string): void => {
+    written += line;
+    hub.put('v1', 1, Buffer.from(line));
+  };
+  try {
+    await until('a follower', () => sockets.size === 1);
+    for (let n = 0; n < 5000; n++) write(`line ${String(n)} of more than is kept\n`);
+    await until('all of it', () => heard === written);
+    for (const socket of sockets) socket.terminate();
+    write('said while nobody heard\n');
+    await until('a new socket', () => sockets.size === 2);
+    write('and after\n');
+    await until('the rest', () => heard.length >= written.length);
+    assert.equal(heard, written);
+  } finally {
+    follower.close();
+    for (const socket of sockets) socket.terminate();
+    server.close();
+    await client.close();
+  }
+});
+
+test('pieces tell their place in what this node let out under their epoch', () => {
+  const hub = new ConsoleHub();
+  for (const [epoch, line] of [[1, 'ab'], [1, 'cde'], [3, 'f'], [3, 'g']] as const) hub.put('v1', epoch, Buffer.from(line)); // prettier-ignore
+  const pieces: string[] = [];
+  hub.listen('v1', ({ epoch, at, bytes }) => pieces.push(`${String(epoch)}@${String(at)} ${text(bytes)}`))();
+  assert.deepEqual(pieces, ['1@0 ab', '1@2 cde', '3@0 f', '3@1 g']);
+});

@@ -1,0 +1,94 @@
+// The epochs of VMs in the store, as one node raises them, gives them up and marks VMs as deleted. Each ends in an event.
+import {
+  deleteVm,
+  formatId,
+  isStorageError,
+  raiseEpoch,
+  readOwner,
+  releaseOwnership,
+  type CheckpointKey,
+  type ObjectStore,
+  type Ownership,
+} from '@revenant/storage';
+import type { Effect, Event, LogEntry } from '../core/types.ts';
+import { messageOf } from '../errors.ts';
+import { removeDeleted } from './housekeeping.ts';
+
+export interface EpochsOptions {
+  node: string;
+  store: ObjectStore;
+  tell: (event: Event) => void;
+  log: (entry: LogEntry) => void;
+  key?: CheckpointKey | undefined;
+}
+
+type Raise = Extract<Effect, { type: 'raise' }>;
+
+export const epochName = (vmId: string, epoch: number): string => `${vmId}@${String(epoch)}`;
+
+export class Epochs {
+  readonly #options: EpochsOptions;
+  /** Those that this process raised. */
+  readonly #owned = new Map<string, Ownership>();
+
+  constructor(options: EpochsOptions) {
+    this.#options = options;
+  }
+
+  owned(vmId: string, epoch: number): Ownership | undefined {
+    return this.#owned.get(epochName(vmId, epoch));
+  }
+
+  /** For one whose session is over: there is nothing to give up. */
+  forget(vmId: string, epoch: number): void {
+    this.#owned.delete(epochName(vmId, epoch));
+  }
+
+  async raise({ vmId, attempt, expectedEpoch, incarnation }: Raise): Promise<void> {
+    const { store, node, tell, log, key } = this.#options;
+    try {
+      const notes = { incarnation };
+      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
+      this.#owned.set(epochName(vmId, ownership.epoch), ownership);
+      for (const refusal of ownership.refused)
+        log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
+      tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
+    } catch (error) {
+      tell({ type: 'not-raised', vmId, attempt, reason: messageOf(error) });
+    }
+  }
+
+  /** Gives an epoch up, so that another node may raise it at once. */
+  async release(vmId: string, epoch: number): Promise<void> {
+    const result = await this.#tryRelease(vmId, epoch);
+    if (result === 'done') this.forget(vmId, epoch);
+    this.#options.tell({ type: 'released', vmId, epoch, result });
+  }
+
+  async #tryRelease(vmId: string, epoch: number): Promise<'done' | 'fenced' | 'failed'> {
+    const { store, node } = this.#options;
+    try {
+      const stored = await readOwner(store, vmId);
+      if (stored?.record.epoch !== epoch || stored.record.owner !== node || stored.record.state !== 'owned')
+        return 'fenced';
+      // One from before a restart of this process is told by the record.
+      const fromRecord = { vmId, epoch, owner: node, resumeFrom: null, chain: [], refused: [], stored };
+      await releaseOwnership(store, this.owned(vmId, epoch) ?? fromRecord);
+      return 'done';
+    } catch (error) {
+      return isStorageError(error, 'FENCED') ? 'fenced' : 'failed';
+    }
+  }
+
+  async tombstone(vmId: string): Promise<void> {
+    const { store, node, tell, log } = this.#options;
+    try {
+      await deleteVm(store, vmId, { owner: node });
+      tell({ type: 'tombstoned', vmId, done: true });
+      await removeDeleted(store, vmId);
+    } catch (error) {
+      log({ event: 'vm-not-deleted', vm: vmId, reason: messageOf(error) });
+      tell({ type: 'tombstoned', vmId, done: false });
+    }
+  }
+}
