@@ -84,75 +84,70 @@ function nodeMetrics(
   );
 }
 
-function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
-  const perVm = (of: (vm: VmFigures) => number): [{ vm: string }, number][] =>
-    vms.figures.map((vm) => [{ vm: vm.vmId }, of(vm)]);
-  put(
-    'vm_epoch',
+/** One number for each VM that runs here. */
+const ofEachVm: readonly [
+  name: string,
+  type: 'gauge' | 'counter',
+  help: string,
+  of: (vm: VmFigures) => number,
+][] = [
+  ['vm_epoch', 'gauge', 'Epoch under which a VM runs here.', (vm) => vm.epoch],
+  ['vm_instructions_total', 'counter', 'Retired guest instructions.', (vm) => Number(vm.instructions)],
+  ['vm_checkpoints_total', 'counter', 'Durable checkpoints by this node.', (vm) => vm.checkpoints],
+  [
+    'vm_checkpoint_pause_seconds',
     'gauge',
-    'Epoch under which a VM runs here.',
-    perVm((vm) => vm.epoch),
-  );
-  put(
-    'vm_instructions_total',
+    'How long the last checkpoint stopped the guest.',
+    (vm) => vm.lastPauseMs / 1000,
+  ],
+  [
+    'vm_checkpoint_interval_seconds',
+    'gauge',
+    'Interval at which checkpoints become durable; longer than asked for while the store is slow.',
+    (vm) => vm.checkpointIntervalMs / 1000,
+  ],
+  [
+    'vm_silent_seconds',
+    'gauge',
+    'Since the last sign of life of a guest that is watched; 0 for others.',
+    (vm) => vm.silentMs / 1000,
+  ],
+  [
+    'vm_checkpoint_held_bytes',
+    'gauge',
+    'Guest pages that wait in memory to become durable.',
+    (vm) => vm.heldBytes,
+  ],
+  [
+    'vm_checkpoints_removed_total',
     'counter',
-    'Retired guest instructions.',
-    perVm((vm) => Number(vm.instructions)),
-  );
-  put(
-    'vm_checkpoints_total',
+    'Checkpoints that the retention policy did not keep.',
+    (vm) => vm.removedCheckpoints,
+  ],
+  [
+    'vm_checkpoint_removed_bytes_total',
     'counter',
-    'Durable checkpoints by this node.',
-    perVm((vm) => vm.checkpoints),
-  );
+    'Bytes of packs removed with them.',
+    (vm) => vm.removedBytes,
+  ],
+  ['vm_checkpoint_bytes', 'gauge', 'Bytes stored by the last checkpoint.', (vm) => vm.lastStoredBytes],
+];
+
+function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
+  const { figures } = vms;
+  for (const [name, type, help, of] of ofEachVm)
+    put(
+      name,
+      type,
+      help,
+      figures.map((vm) => [{ vm: vm.vmId }, of(vm)]),
+    );
   put(
     'vm_checkpoint_age_seconds',
     'gauge',
     'Since the last durable checkpoint.',
-    vms.figures
+    figures
       .filter((vm) => vm.checkpoints > 0)
       .map((vm) => [{ vm: vm.vmId }, (now - vm.lastCheckpointAt) / 1000]),
-  );
-  put(
-    'vm_checkpoint_pause_seconds',
-    'gauge',
-    'How long the last checkpoint stopped the guest.',
-    perVm((vm) => vm.lastPauseMs / 1000),
-  );
-  put(
-    'vm_checkpoint_interval_seconds',
-    'gauge',
-    'Interval at which checkpoints become durable; longer than asked for while the store is slow.',
-    perVm((vm) => vm.checkpointIntervalMs / 1000),
-  );
-  put(
-    'vm_silent_seconds',
-    'gauge',
-    'Since the last sign of life of a guest that is watched; 0 for others.',
-    perVm((vm) => vm.silentMs / 1000),
-  );
-  put(
-    'vm_checkpoint_held_bytes',
-    'gauge',
-    'Guest pages that wait in memory to become durable.',
-    perVm((vm) => vm.heldBytes),
-  );
-  put(
-    'vm_checkpoints_removed_total',
-    'counter',
-    'Checkpoints that the retention policy did not keep.',
-    perVm((vm) => vm.removedCheckpoints),
-  );
-  put(
-    'vm_checkpoint_removed_bytes_total',
-    'counter',
-    'Bytes of packs removed with them.',
-    perVm((vm) => vm.removedBytes),
-  );
-  put(
-    'vm_checkpoint_bytes',
-    'gauge',
-    'Bytes stored by the last checkpoint.',
-    perVm((vm) => vm.lastStoredBytes),
   );
 }
