@@ -256,7 +256,7 @@ export class SimGuests {
     );
   }
 
-  #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): void {
+  #stop(vmId: string, epoch: number, mode: Extract<Effect, { type: 'stop' }>['mode']): void {
     const guest = this.#of({ vmId, epoch });
     if (guest !== undefined) this.#guests.delete(vmId);
     if (mode === 'discard') return;

@@ -355,3 +355,43 @@ test('each of many commands at once is carried out once and answered', () => {
   );
   assert.equal(Object.keys(state.list.vms).length, 200);
 });
+
+test('a VM that is deleted while it powers off is told so, once', () => {
+  const state = startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1000 } }, 0);
+  state.phase = 'active';
+  state.incarnation = 1;
+  const vm = listOf(['v1', {}]).vms['v1']!;
+  state.local.set('v1', {
+    ...{
+      vmId: 'v1',
+      attempt: 1,
+      phase: 'running',
+      epoch: 3,
+      since: 0,
+      retryAt: Infinity,
+      paused: false,
+      begunAt: 0,
+    },
+    ...{
+      preparing: false,
+      movingSince: undefined,
+      readyNode: undefined,
+      report: undefined,
+      stopMode: undefined,
+    },
+  });
+  const wanted = (desired: 'stopped' | 'deleted', revision: number): unknown[] => {
+    const list = { ...emptyList(), revision, vms: { v1: { ...vm, desired, status: 'stopping' } } } as const;
+    const event = { type: 'message', from: 'b', message: { type: 'list', list } } as const;
+    const effects = [
+      ...step(state, revision, event, settings),
+      ...step(state, revision, { type: 'tick' }, settings),
+    ];
+    return effects.filter(({ type }) => type === 'stop');
+  };
+  const stop = { type: 'stop', vmId: 'v1', epoch: 3 };
+  assert.deepEqual(wanted('stopped', 1), [{ ...stop, mode: 'power-off' }]);
+  assert.deepEqual(wanted('stopped', 2), []);
+  assert.deepEqual(wanted('deleted', 3), [{ ...stop, mode: 'delete' }]);
+  assert.deepEqual(wanted('deleted', 4), []);
+});

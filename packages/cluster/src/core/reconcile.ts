@@ -33,6 +33,7 @@ export function driveVms(context: Context): void {
   for (const local of state.local.values()) {
     const vm = state.list.vms[local.vmId];
     if (local.phase === 'running') follow(context, local, vm);
+    else if (local.phase === 'stopping' && vm?.desired === 'deleted') stop(context, local, vm);
     else if (now >= local.retryAt) goOn(context, local, vm);
   }
   publish(context);
@@ -67,6 +68,7 @@ function begin(context: Context, vm: ProtectedVm): void {
     movingSince: undefined,
     readyNode: undefined,
     report: undefined,
+    stopMode: undefined,
   };
   state.local.set(vm.id, local);
   check(context, local);
@@ -114,9 +116,7 @@ function goOn(context: Context, local: LocalVm, vm: ProtectedVm | undefined): vo
 function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): void {
   if (vm === undefined) return;
   if (vm.desired === 'stopped' || vm.desired === 'deleted') {
-    setPhase(context, local, 'stopping');
-    context.out.push({ type: 'stop', vmId: local.vmId, epoch: local.epoch, mode: 'power-off' });
-    log(context, { event: 'vm-stopping', vm: local.vmId, node: context.state.id, reason: vm.reason });
+    stop(context, local, vm);
     return;
   }
   if (isOurs(context, vm)) {
@@ -137,6 +137,16 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
   setPhase(context, local, 'leaving');
   context.out.push({ type: 'hand-over', vmId: local.vmId, epoch: local.epoch });
   log(context, { event: 'vm-handing-over', vm: local.vmId, node: context.state.id, reason: vm.reason });
+}
+
+/** Once for each mode: who deletes a VM does not wait until its disks are durable. */
+function stop(context: Context, local: LocalVm, vm: ProtectedVm): void {
+  const mode = vm.desired === 'deleted' ? 'delete' : 'power-off';
+  if (local.stopMode === mode) return;
+  local.stopMode = mode;
+  setPhase(context, local, 'stopping');
+  context.out.push({ type: 'stop', vmId: local.vmId, epoch: local.epoch, mode });
+  log(context, { event: 'vm-stopping', vm: local.vmId, node: context.state.id, reason: vm.reason });
 }
 
 /** Whether a VM may be taken from its owner. The one question on which "never two at once" rests. */

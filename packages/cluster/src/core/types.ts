@@ -91,6 +91,9 @@ export type Event =
 /** `asked`: by the core. `failed`: crash or hang of its emulator, refused start. `hung`: its guest. `fenced`: a commit was refused. */
 export type StopKind = 'asked' | 'failed' | 'hung' | 'powered-off' | 'fenced';
 
+/** `power-off`: its disks are made durable first. `delete`: nothing of it is needed. `discard`: it is another's; not answered by `stopped`. */
+export type StopMode = 'power-off' | 'delete' | 'discard';
+
 export type Effect =
   | { type: 'send'; to: string; message: Message }
   | { type: 'get-record'; node: string; purpose: Purpose }
@@ -109,7 +112,7 @@ export type Effect =
   | { type: 'forget'; vmId: string }
   | { type: 'run'; vm: ProtectedVm; epoch: number; paused: boolean; until: number }
   | { type: 'hand-over'; vmId: string; epoch: number }
-  | { type: 'stop'; vmId: string; epoch: number; mode: 'power-off' | 'discard' }
+  | { type: 'stop'; vmId: string; epoch: number; mode: StopMode }
   | { type: 'pause'; vmId: string; epoch: number; paused: boolean }
   | { type: 'release'; vmId: string; epoch: number }
   | { type: 'tombstone'; vmId: string }
@@ -187,6 +190,8 @@ export interface LocalVm {
   movingSince: number | undefined;
   readyNode: string | undefined;
   report: VmReport | undefined;
+  /** How it was told to stop. */
+  stopMode: StopMode | undefined;
 }
 
 export interface MasterState {

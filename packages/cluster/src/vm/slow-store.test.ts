@@ -95,11 +95,30 @@ test('a start whose session ended while it was read does not become a guest', as
   }
 });
 
+const description = { disks: [{ name: 'disk0', bytes: 4096, base: null }] };
+const withDisk = { ...vm, spec: { ...vm.spec, description } };
+
+test('a VM that is deleted while it waits for a full store to power off ends at once', async () => {
+  const { host, store, events } = await newHost();
+  try {
+    host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
+    await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
+    store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);
+    host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'power-off' });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.ok(!events.some(({ type }) => type === 'stopped'), 'not yet');
+    host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'delete' });
+    await until('the end', () => events.some(({ type }) => type === 'stopped'));
+    assert.deepEqual(host.figures, []);
+  } finally {
+    store.plan = () => undefined;
+    await host.close();
+  }
+});
+
 test('a VM that is powered off while the store is full stops once its disks are durable', async () => {
   const { host, store, events } = await newHost({ guestHungMs: 1000 });
-  const description = { disks: [{ name: 'disk0', bytes: 4096, base: null }] };
   try {
-    const withDisk = { ...vm, spec: { ...vm.spec, description } };
     host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
     await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
     store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);

@@ -17,7 +17,7 @@ import {
 import { lookedAt, noSilence, whyHung } from '../core/health.ts';
 import type { ProtectedVm } from '../core/records.ts';
 import type { Settings } from '../core/settings.ts';
-import type { Effect, Event, LogEntry, StopKind } from '../core/types.ts';
+import type { Effect, Event, LogEntry, StopKind, StopMode } from '../core/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks } from './disks.ts';
 import { epochName, Epochs } from './epochs.ts';
@@ -518,7 +518,7 @@ export class VmHost {
     }
   }
 
-  async #stop(vmId: string, epoch: number, mode: 'power-off' | 'discard'): Promise<void> {
+  async #stop(vmId: string, epoch: number, mode: StopMode): Promise<void> {
     const running = this.#of({ vmId, epoch });
     this.#starting.delete(epochName(vmId, epoch));
     if (mode === 'discard') this.#epochs.forget(vmId, epoch);
@@ -527,10 +527,12 @@ export class VmHost {
       if (mode === 'power-off' && hasDisks(running.vm.spec.description)) {
         running.leaving = true;
         await this.#lastCheckpoint(running);
+        // Told to stop in another way meanwhile.
+        if (running.over) return;
       }
       await this.#end(running);
     }
-    if (mode === 'power-off') this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+    if (mode !== 'discard') this.#options.tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
   }
 
   /** A live move: what can be copied is copied while the guest runs, the rest in one short stop. */
