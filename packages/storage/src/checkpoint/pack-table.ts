@@ -11,17 +11,21 @@ export class PackTable {
   index: PageIndex;
   #next: number;
 
-  /** @param uses as `uses` of the table before, brought up to date by `move`; counted anew without. */
+  /**
+   * @param uses as `uses` of the table before, brought up to date by `move`; counted anew without
+   * @param next as `next` of the table before: `index` may still name packs that are gone, so their numbers must not come back
+   */
   constructor(
     refs: Map<number, PackRef>,
     maps: readonly PageMap[],
     index = new PageIndex(),
     uses: Map<number, number> = countUses(maps),
+    next = FIRST_PACK,
   ) {
     this.#uses = uses;
     this.refs = new Map([...refs].filter(([number]) => uses.has(number)));
     this.index = index;
-    this.#next = Math.max(FIRST_PACK - 1, ...refs.keys()) + 1;
+    this.#next = Math.max(next - 1, ...refs.keys()) + 1;
     this.#prune();
   }
 
@@ -43,6 +47,11 @@ export class PackTable {
       else this.#uses.delete(from);
     }
     if (to >= FIRST_PACK) this.#uses.set(to, (this.#uses.get(to) ?? 0) + 1);
+  }
+
+  /** All numbers from this one on were never used. */
+  get next(): number {
+    return this.#next;
   }
 
   /** A number never used before. */

@@ -161,7 +161,7 @@ export class PageStage {
     this.#found.forEach((hash, pack, slot) => {
       index.set(hash, pack, slot);
     });
-    return new PackTable(refs, maps, index, uses);
+    return new PackTable(refs, maps, index, uses, table.next);
   }
 
   #encode(space: SpaceSnapshot, from: number, to: number): Promise<EncodedPages> {

@@ -211,6 +211,31 @@ describe('writing and reading checkpoints', () => {
     assert.deepEqual(await keys(store, 'bases/'), objects);
   });
 
+  test('a page whose pack is gone is not mistaken for one of a later pack', async () => {
+    const store = new MemoryStore();
+    const writer = await open(store);
+    const write = async (full: boolean, page?: number, value = 0): Promise<void> => {
+      const indexes = Uint32Array.from(page === undefined ? [] : [page]);
+      const bytes = new Uint8Array(indexes.length * 4096).fill(value);
+      const ram = { name: 'ram', pageSize: 4096, pageCount: 4, full, indexes, bytes };
+      const state = { description: {}, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n };
+      await writer.write({ ...state, spaces: [ram] });
+    };
+    await write(true, 0, 1);
+    await write(false, 1, 2);
+    // The newest pack holds nothing any more, and the next checkpoint stores nothing.
+    await write(false, 1, 0);
+    await write(false);
+    await write(false, 2, 3);
+    await write(false, 3, 2);
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    const bytes = await reader.readPages('ram', Uint32Array.of(0, 1, 2, 3));
+    assert.deepEqual(
+      [0, 1, 2, 3].map((page) => bytes[page * 4096]),
+      [1, 0, 3, 2],
+    );
+  });
+
   test('large snapshots go through the threads, in packs', async () => {
     const store = new MemoryStore();
     const pool = new PagePool({ threads: 2, maxInFlightBytes: 4 << 20 });
