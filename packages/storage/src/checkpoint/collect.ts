@@ -84,7 +84,7 @@ export interface KnownManifest {
   parent: CheckpointId | null;
   full: boolean;
   createdAtMs: number;
-  packs: string[];
+  packs: { name: string; bytes: number }[];
 }
 
 /** Removes what the policy does not keep and nothing reaches. Run it as often as you like, from anywhere. */
@@ -104,7 +104,7 @@ export async function collectGarbage(
   };
   const owner = (await readOwner(store, vmId))?.record;
   if (owner === undefined) return { ...report, skipped: 'the VM has no owner record' };
-  if (owner.state === 'deleted') return collectDeleted(store, vmId, report, options);
+  if (owner.state === 'deleted') return collectDeleted(store, owner, report, options);
   if (owner.lineage.at(-1)?.from === undefined) return { ...report, skipped: 'a takeover is under way' };
 
   const packs = await listPacks(store, vmId);
@@ -123,11 +123,14 @@ export async function collectGarbage(
   const newest = known.at(-1);
   const expected = damaged.length > 0 || owner.lineage.at(-1)?.from !== null;
   if (newest === undefined && expected) return { ...report, skipped: 'no checkpoint is intact' };
+  const { pinned } = owner;
+  if (pinned && !known.some(({ id }) => compareIds(id, pinned) === 0))
+    return { ...report, skipped: 'the checkpoint that a machine is being restored from is damaged' };
 
   const nowMs = (options.host ?? systemHost).wallClockMs();
   const chosen = selectRetained(known, options.policy ?? DEFAULT_RETENTION, nowMs);
   // A machine may still be fetching pages of it; the writer may have moved them elsewhere for later checkpoints.
-  if (owner.pinned) chosen.push(owner.pinned);
+  if (pinned) chosen.push(pinned);
   report.kept = withChains(known, chosen);
   report.removed = condemn(survey, report.kept, newest?.id);
   const garbage = unreached(survey, known, report.kept);
@@ -159,7 +162,9 @@ async function readManifests(
   remembered?.clear();
   for (const [id, each] of known) remembered?.set(id, each);
   // A checkpoint committed since the packs were listed names packs that were not there then.
-  const complete = [...known.values()].every(({ packs }) => packs.every((name) => survey.packs.has(name)));
+  const complete = [...known.values()].every(({ packs }) =>
+    packs.every(({ name }) => survey.packs.has(name)),
+  );
   const packs = complete ? survey.packs : await listPacks(store, vmId);
   // Ascending, so a parent is judged before its children.
   for (const each of [...known.values()]) {
@@ -201,7 +206,7 @@ async function readKnown(
       parent,
       full: map === 'full',
       createdAtMs,
-      packs: manifest.body.packs.map(({ name }) => name),
+      packs: manifest.body.packs.map(({ name, bytes }) => ({ name, bytes })),
     };
   } catch (error) {
     // Damage is a finding; a wrong key or a failing store must stop the collection.
@@ -216,8 +221,8 @@ function brokenReason(
   packs: Map<string, number>,
 ): string | undefined {
   if (!each.full && (each.parent === null || !known.has(formatId(each.parent)))) return 'its chain is broken';
-  const missing = each.packs.find((name) => !packs.has(name));
-  return missing === undefined ? undefined : `pack ${missing} is missing`;
+  const bad = each.packs.find(({ name, bytes }) => packs.get(name) !== bytes);
+  return bad === undefined ? undefined : `pack ${bad.name} is ${packs.has(bad.name) ? 'torn' : 'missing'}`;
 }
 
 /** The chosen ones and what their maps continue. */
@@ -247,8 +252,10 @@ function condemn(survey: Survey, kept: CheckpointId[], newest: CheckpointId | un
 
 function unreached(survey: Survey, known: KnownManifest[], kept: CheckpointId[]): string[] {
   const keeping = new Set(kept.map(formatId));
-  const reached = new Set(known.filter(({ id }) => keeping.has(formatId(id))).flatMap(({ packs }) => packs));
-  const { epoch } = survey.owner;
+  const reached = new Set(
+    known.filter(({ id }) => keeping.has(formatId(id))).flatMap(({ packs }) => packs.map(({ name }) => name)),
+  );
+  const { epoch, lineage } = survey.owner;
   // Every manifest counts here, intact or not: what is later than the newest of them may be in flight.
   const newest = survey.manifests.filter((id) => id.epoch === epoch).at(-1);
   // A damaged manifest that is newer than every intact one keeps all packs of its time: they may be wanted to save it.
@@ -258,7 +265,7 @@ function unreached(survey: Survey, known: KnownManifest[], kept: CheckpointId[])
     if (id === undefined || reached.has(name)) return false;
     if (id.epoch === epoch && (newest === undefined || id.sequence > newest.sequence)) return false;
     if (id.epoch > epoch) return false;
-    return intact === undefined || id.epoch < epoch || compareIds(id, intact) <= 0;
+    return intact === undefined || !isVisible(lineage, id) || compareIds(id, intact) <= 0;
   });
 }
 
@@ -302,7 +309,7 @@ function staleNotes(survey: Survey): string[] {
 /** Everything of a deleted VM but its tombstone. */
 async function collectDeleted(
   store: ObjectStore,
-  vmId: string,
+  { vmId, epoch }: OwnerRecord,
   report: CollectReport,
   options: CollectOptions,
 ): Promise<CollectReport> {
@@ -316,6 +323,11 @@ async function collectDeleted(
     report.removedBytes += sizeBytes;
   }
   // Manifests sort before packs: whenever this dies, what is left is whole or has no manifest.
-  if (options.dryRun !== true) await store.delete(keys);
+  if (options.dryRun === true) return report;
+  // It may have been made anew under this name since the list was begun; what was listed before this look is then of the deleted one.
+  const now = (await readOwner(store, vmId))?.record;
+  if (now?.state !== 'deleted' || now.epoch !== epoch)
+    return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'it was made anew' };
+  await store.delete(keys);
   return report;
 }

@@ -245,7 +245,9 @@ export class CheckpointWriter {
 
   #shape(space: SpaceSnapshot): MapSpace {
     const { name, pageSize, pageCount } = space;
-    const base = this.#options.bases?.[name] ?? this.#maps.get(name)?.space.base;
+    // Without one of its own, what a full space does not list is zero, whatever lay below the one before it (an import).
+    const onOldBase = !space.full || space.onBase === true;
+    const base = this.#options.bases?.[name] ?? (onOldBase ? this.#maps.get(name)?.space.base : undefined);
     if (space.onBase !== undefined && space.onBase !== (base !== undefined))
       throw new StorageError(
         'SNAPSHOT_INVALID',

@@ -411,11 +411,13 @@ export class FileStore implements ObjectStore {
 /** Object names, and folder names with a slash, in the byte order of the keys that they stand for; and if versioned. */
 function keysIn(entries: Dirent[]): [string, boolean][] {
   const names = new Map<string, boolean>();
-  for (const { name } of entries) {
-    if (name === TEMPORARY || name === RESERVE) continue;
+  for (const entry of entries) {
+    const { name } = entry;
+    // No part of a key begins with a dot: ours (TEMPORARY), and what NFS leaves of a file that is removed while it is open.
+    if (name.startsWith('.') || name === TEMPORARY || name === RESERVE) continue;
     if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
     else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
-    else names.set(`${name}/`, false);
+    else if (!entry.isFile()) names.set(`${name}/`, false);
   }
   return [...names].sort(([a], [b]) => (a < b ? -1 : 1));
 }
@@ -473,6 +475,8 @@ async function readObject(
   }
   try {
     const header = parseHeader(key, await readAt(file, 0, HEADER_BYTES));
+    // Before it is believed: it decides how much is read.
+    if (header.length !== (await file.stat()).size - HEADER_BYTES) throw torn(key);
     const wanted = Math.max(0, Math.min(length, header.length - start));
     const bytes = await readAt(file, HEADER_BYTES + start, wanted);
     if (bytes.length < wanted) throw torn(key);
