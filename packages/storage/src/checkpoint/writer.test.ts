@@ -9,6 +9,7 @@ import type { MachineSnapshot } from '../snapshot.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { listAll } from '../store/object-store.ts';
 import { importBaseImage } from './base-image.ts';
+import { collectGarbage } from './collect.ts';
 import { snapshotHash } from './content-hash.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
@@ -235,6 +236,61 @@ describe('writing and reading checkpoints', () => {
       [1, 0, 3, 2],
     );
   });
+
+  test('an import over a VM on a base image: what it does not list is zero', async () => {
+    const store = new MemoryStore();
+    await importBaseImage(store, 'image', [new Uint8Array(4 * 4096).fill(9)], { pool: inline });
+    const state = { description: {}, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n };
+    const disk = { name: 'disk', pageSize: 4096, pageCount: 4, full: true };
+    const page = { indexes: Uint32Array.of(0), bytes: new Uint8Array(4096).fill(1) };
+    const onImage = await open(store, { bases: { disk: 'image' } });
+    await onImage.write({ ...state, spaces: [{ ...disk, ...page, onBase: true }] });
+    const imported = await open(store);
+    await imported.write({ ...state, spaces: [{ ...disk, ...page }] });
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    const bytes = await reader.readPages('disk', Uint32Array.of(0, 1, 2, 3));
+    assert.deepEqual(
+      [0, 1, 2, 3].map((index) => bytes[index * 4096]),
+      [1, 0, 0, 0],
+    );
+  });
+
+  for (const [what, newer] of [
+    ['torn pack', 6],
+    ['damaged resume point', 0],
+  ] as const)
+    test(`the collector takes nothing that a takeover or a restore needs: ${what}`, async () => {
+      const store = new MemoryStore();
+      const policy = { keepLast: 2, rules: [] };
+      const guest = new Guest({ seed: 5 }).run(100);
+      let writer = await open(store, { fullMapEvery: 2 });
+      await writer.write(guest.snapshot());
+      guest.run(10);
+      await writer.write(guest.snapshot());
+      if (newer === 0) writer = await open(store);
+      const [key = ''] = (await keys(store, newer > 0 ? 'vms/vm1/packs/' : 'vms/vm1/manifests/')).slice(-1);
+      const { body } = (await store.get(key))!;
+      const damaged = body.slice(0, newer > 0 ? -5 : undefined);
+      damaged[damaged.length - 40]! ^= 1;
+      await store.put(key, damaged);
+      for (let n = 0; n < newer; n++) {
+        guest.run(1);
+        await writer.write(guest.snapshot());
+      }
+      const packs = await keys(store, 'vms/vm1/packs/');
+      const report = await collectGarbage(store, 'vm1', { policy });
+      const left = await keys(store, 'vms/vm1/packs/');
+      if (newer === 0) {
+        assert.match(report.skipped ?? '', /is being restored from is damaged/);
+        assert.deepEqual(left, packs);
+      } else {
+        assert.deepEqual(report.removed, []);
+        assert.deepEqual((await raiseEpoch(store, 'vm1', { owner: 'b' })).resumeFrom, {
+          epoch: 1,
+          sequence: 1,
+        });
+      }
+    });
 
   test('large snapshots go through the threads, in packs', async () => {
     const store = new MemoryStore();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -22,6 +22,30 @@ test('a torn file is refused by name', async () => {
   await assert.rejects(
     store.get('a/b'),
     (error) => isStoreError(error, 'DAMAGED') && error.message.includes('a/b'),
+  );
+  await store.close();
+});
+
+test('a header that claims more than there is is damage, whatever it claims', async () => {
+  const store = await FileStore.open(join(root, 'flipped'));
+  await store.put('a/b', Buffer.from('some bytes'));
+  const path = join(root, 'flipped/a/b~');
+  const bytes = await readFile(path);
+  // The highest bit of the length: more than Node can read at once.
+  bytes[11]! ^= 0x80;
+  await writeFile(path, bytes);
+  await assert.rejects(store.get('a/b'), (error) => isStoreError(error, 'DAMAGED'));
+  await store.close();
+});
+
+test('files that are no objects are not listed', async () => {
+  const store = await FileStore.open(join(root, 'stray'));
+  await store.put('a/b', Buffer.from('some bytes'));
+  await writeFile(join(root, 'stray/a/.nfs0001'), '');
+  await writeFile(join(root, 'stray/a/notes'), '');
+  assert.deepEqual(
+    (await store.list('a/')).objects.map(({ key }) => key),
+    ['a/b'],
   );
   await store.close();
 });
