@@ -94,4 +94,14 @@ export async function main(words: string[]): Promise<number> {
   }
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+/** Whoever read the output left (a pipe), or it can't be written. Nobody is told of the first. */
+function endWithoutOutput(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(ExitCode.ok);
+  process.stderr.write(`revenant: can't write the output: ${messageOf(error)}\n`);
+  process.exit(ExitCode.cannotWrite);
+}
+
+if (import.meta.main) {
+  process.stdout.on('error', endWithoutOutput);
+  process.exitCode = await main(process.argv.slice(2));
+}

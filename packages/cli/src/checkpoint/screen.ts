@@ -1,6 +1,7 @@
 /** `checkpoint screen` and `checkpoint console`: what a person at the machine would have seen. */
 import { DeviceStateError, savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
 import type { CheckpointReader } from '@revenant/storage';
+import { printable } from './printable.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import type { CheckpointCommand } from './context.ts';
 import { glyph, glyphHeight, glyphWidth } from './font.ts';
@@ -115,7 +116,10 @@ Example:
     // The end of the last line is no line of its own.
     const text = wanted === 0 ? whole : `${whole.trimEnd().split('\n').slice(-wanted).join('\n')}\n`;
     if (context.json) context.show({ port, bytes: log.length, text }, () => '');
-    else process.stdout.write(text === '' || text.endsWith('\n') ? text : `${text}\n`);
+    else {
+      const shown = process.stdout.isTTY ? printable(text.replaceAll('\r\n', '\n')) : text;
+      process.stdout.write(shown === '' || shown.endsWith('\n') ? shown : `${shown}\n`);
+    }
     return undefined;
   },
 };

@@ -8,7 +8,7 @@ import {
   CheckpointReader, importCheckpointFile, isStorageError, isStoreError, isVisible, keyFromEnvironment, listCheckpoints, listVms,
   MemoryStore, openCheckpoint, openStore, parseId, raiseEpoch, readOwner, type CheckpointId, type CheckpointKey, type ObjectStore,
 } from '@revenant/storage'; // prettier-ignore
-import { CliError, ExitCode } from '../errors.ts';
+import { CliError, ExitCode, messageOf } from '../errors.ts';
 
 export interface StoreTarget {
   vmId: string;
@@ -158,6 +158,9 @@ export function asCliError(error: unknown): unknown {
     return new CliError(code, error.message, error.hint, error);
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (code === 'DEVICE_STATE_INVALID' || code === 'DEVICE_STATE_VERSION')
+    return new CliError(ExitCode.badInput, `the checkpoint does not fit this machine: ${messageOf(error)}`, code === 'DEVICE_STATE_VERSION' ? 'use a newer Revenant' : 'it is damaged, or was made up', error); // prettier-ignore
+  if (code === 'BUS_CONFLICT') return new CliError(ExitCode.usage, messageOf(error), 'choose another port', error); // prettier-ignore
   const reading = ['ENOENT', 'EISDIR', 'EACCES', 'ENOTDIR', 'EPERM'].includes(code);
   if (reading && error instanceof Error) return new CliError(ExitCode.badInput, error.message, 'check the path', error); // prettier-ignore
   return error;

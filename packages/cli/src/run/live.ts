@@ -1,5 +1,6 @@
 /** Runs a ready guest until it ends: console, files, pace, resets. */
-import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { RunResult } from '@revenant/emulator';
 import { writeCheckpointFile } from '@revenant/storage';
@@ -18,12 +19,12 @@ const maxSleepMs = 20;
 /** Between two slices, so much time goes into pages of memory that nobody asked for yet. */
 const deliverMs = 5;
 
-/** A file opened at once, so that a bad path is known before the guest runs. */
+/** A file opened before the guest runs, so that a bad path is known then. */
 class OutputFile {
   readonly #fd: number;
-  constructor(option: string, path: string) {
+  constructor(option: string, path: string, flags: 'w' | 'wx' = 'w') {
     try {
-      this.#fd = openSync(path, 'w');
+      this.#fd = openSync(path, flags);
     } catch (error) {
       throw new CliError(
         ExitCode.cannotWrite,
@@ -59,23 +60,32 @@ export class LiveRun {
   /** Runs to the end; returns the exit code. */
   async run(): Promise<number> {
     const { serial, debugConsole, save } = this.#options;
-    const serialFile = serial.kind === 'file' ? new OutputFile('serial', serial.path) : undefined;
-    const debugFile =
-      debugConsole === undefined ? undefined : new OutputFile('debug-console', debugConsole.path);
+    let serialFile: OutputFile | undefined;
+    let debugFile: OutputFile | undefined;
     if (save !== undefined) checkWritable(save);
     const guest = await readyGuest(
       this.#options,
       {
         serial: (port, byte) => {
           if (port !== 0 || serial.kind === 'none') return;
-          if (serialFile !== undefined) serialFile.write(byte);
+          if (serial.kind === 'file') serialFile?.write(byte);
           else this.#output.push(byte);
         },
         debugConsole: (_port, byte) => debugFile?.write(byte),
       },
       (line) => process.stderr.write(`revenant: ${line}\n`),
-    );
+    ).catch((error: unknown) => {
+      throw asCliError(error);
+    });
+    // Only now that there is a guest: they lose what they held.
+    if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
+    if (debugConsole !== undefined) debugFile = this.#openOutput('debug-console', debugConsole.path);
     const terminal = serial.kind === 'stdio' ? this.#openTerminal() : undefined;
+    // When nobody reads the console any more the guest is left, and saved, rather than lost with this process.
+    process.stdout.removeAllListeners('error').on('error', () => {
+      this.#left = true;
+      this.#wake();
+    });
     try {
       const code = await this.#loop(guest);
       if (save !== undefined) await this.#save(guest, save);
@@ -89,6 +99,25 @@ export class LiveRun {
       serialFile?.close();
       debugFile?.close();
     }
+  }
+
+  #openOutput(option: string, path: string): OutputFile {
+    const { kernel, initrd, bootSector, rom, restore, disks = [] } = this.#options;
+    const inputs = [
+      kernel,
+      initrd,
+      bootSector,
+      rom,
+      restore,
+      ...disks.map((disk) => ('path' in disk ? disk.path : undefined)),
+    ];
+    if (inputs.some((input) => input !== undefined && isSameFile(input, path)))
+      throw new CliError(
+        ExitCode.usage,
+        `--${option}: '${path}' is read from as well, and would be lost`,
+        'choose another file for the output',
+      );
+    return new OutputFile(option, path);
   }
 
   #openTerminal(): Terminal {
@@ -213,10 +242,15 @@ export class LiveRun {
   }
 }
 
+function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return a !== undefined && b !== undefined && a.isFile() && a.dev === b.dev && a.ino === b.ino;
+}
+
 /** Known before the guest runs: whether its checkpoint can be written in the end. */
 function checkWritable(path: string): void {
-  const probe = `${path}.probe`;
-  new OutputFile('save', probe).close();
+  const probe = `${path}.${randomBytes(6).toString('hex')}`;
+  new OutputFile('save', probe, 'wx').close();
   unlinkSync(probe);
 }
 

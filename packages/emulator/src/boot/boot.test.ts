@@ -175,3 +175,19 @@ describe('others', () => {
     refused('NOT_A_KERNEL', () => planRom(sector));
   });
 });
+
+test('an ELF file of notes alone is refused before it fills the memory', () => {
+  const image = new Uint8Array(52 + 32 + 12 * 5000);
+  const view = new DataView(image.buffer);
+  image.set([0x7f, 0x45, 0x4c, 0x46, 1, 1, 1]);
+  view.setUint16(18, 3, true);
+  view.setUint32(28, 52, true);
+  view.setUint16(42, 32, true);
+  view.setUint16(44, 1, true);
+  view.setUint32(52, 4, true); // PT_NOTE
+  view.setUint32(52 + 4, 84, true);
+  view.setUint32(52 + 16, 12 * 5000, true);
+  refused('KERNEL_UNSUPPORTED', () =>
+    planKernel({ kernel: image, commandLine: '', longMode: true }, environment),
+  );
+});

@@ -24,6 +24,8 @@ export interface ElfImage {
 const ptLoad = 1;
 const ptNote = 4;
 const maxProgramHeaders = 128;
+/** Kernels have a few dozen. */
+const maxNotes = 4096;
 
 export function isElf(image: Uint8Array): boolean {
   return (
@@ -48,6 +50,12 @@ function readNotes(bytes: Uint8Array, notes: ElfNote[]): void {
     const descriptorAt = at + 12 + Math.ceil(nameBytes / 4) * 4;
     const end = descriptorAt + descriptorBytes;
     if (end > bytes.length) return;
+    if (notes.length >= maxNotes)
+      throw new BootError(
+        'KERNEL_UNSUPPORTED',
+        `the ELF file has more than ${maxNotes} notes`,
+        'give a kernel as its build made it',
+      );
     notes.push({
       name: new TextDecoder('latin1').decode(bytes.subarray(at + 12, at + 12 + Math.max(0, nameBytes - 1))),
       type: view.getUint32(at + 8, true),

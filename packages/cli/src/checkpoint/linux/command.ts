@@ -1,4 +1,5 @@
 /** `checkpoint linux`: a Linux guest's banner, processes and kernel log, read from its memory. */
+import { printable } from '../printable.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { fields, table, type CheckpointCommand } from '../context.ts';
 import { KernelDataError } from './kernel-memory.ts';
@@ -142,7 +143,7 @@ Examples:
     }
     if (parts.length === 0) parts.push({ json: asJson(findings), text: asText(findings) });
     context.show(Object.assign({}, ...parts.map(({ json }) => json)), () =>
-      parts.map(({ text }) => text).join('\n\n'),
+      printable(parts.map(({ text }) => text).join('\n\n')),
     );
     return undefined;
   },

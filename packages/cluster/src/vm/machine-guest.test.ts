@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createMachine, planBootSector } from '@revenant/emulator';
+import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import type { MachineSnapshot } from '@revenant/storage';
+import { createGuest } from './machine-guest.ts';
+
+/** Mask all interrupts; counter 0 of the timer in mode 2 with the shortest count; then halt for ever. */
+const code = [
+  ...[0xb0, 0xff, 0xe6, 0x21], // mov al, 0xff; out 0x21, al
+  ...[0xb0, 0x34, 0xe6, 0x43], // mov al, 0x34; out 0x43, al
+  ...[0xb0, 0x02, 0xe6, 0x40], // mov al, 2; out 0x40, al
+  ...[0xb0, 0x00, 0xe6, 0x40], // mov al, 0; out 0x40, al
+  ...[0xfb, 0xf4, 0xeb, 0xfd], // sti; hlt; jmp to the hlt
+];
+
+test('a guest that sleeps beside a timer that never rests does not keep its thread', async () => {
+  buildModules(() => undefined);
+  const machine = await createMachine({
+    description: { memoryBytes: 2 ** 20 },
+    backends: { hash: nodeHash },
+    engine: nodeEngine,
+  });
+  const sector = new Uint8Array(512);
+  sector.set(code);
+  sector.set([0x55, 0xaa], 510);
+  machine.boot(planBootSector(sector));
+  const snapshot = machine.snapshot({ full: true }) as unknown as MachineSnapshot;
+  const generation = new Uint8Array(16);
+  const guest = await createGuest({ description: {}, snapshot, blobs: new Map(), generation });
+  const end = performance.now() + 500;
+  let turns = 0;
+  while (performance.now() < end) {
+    guest.run(200_000);
+    turns++;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.ok(turns > 5, `${String(turns)} turns in half a second`);
+});
