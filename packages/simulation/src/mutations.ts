@@ -9,13 +9,13 @@ export interface Mutation {
   replace: string;
 }
 
-const core = 'packages/cluster/src/core/';
+const decisions = 'packages/cluster/src/decisions/';
 
 export const mutations: readonly Mutation[] = [
   {
     name: 'take-without-asking',
     removes: 'a VM is taken over only when its owner released it or is fenced',
-    file: `${core}reconcile.ts`,
+    file: `${decisions}reconcile.ts`,
     find: 'if (ownerNode === undefined) return false;',
     replace:
       'if (ownerNode !== undefined || owner.epoch > 0) return true;\n  if (ownerNode === undefined) return false;',
@@ -23,56 +23,56 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'run-without-validation',
     removes: 'after the epoch was raised the list is read again before the guest runs',
-    file: `${core}reconcile.ts`,
+    file: `${decisions}reconcile.ts`,
     find: 'const vm = outcome.value.vms[local.vmId];\n  if (vm === undefined || !isOurs(context, vm)) {',
     replace: 'const vm = state.list.vms[local.vmId];\n  if (vm === undefined || vm.assignment === null) {',
   },
   {
     name: 'fence-at-once',
     removes: 'a silent host is declared dead only after its heartbeat stood still for deadMs',
-    file: `${core}membership.ts`,
+    file: `${decisions}membership.ts`,
     find: 'return still >= settings.deadMs',
     replace: 'return still >= settings.deadMs / 3',
   },
   {
     name: 'fence-by-network-alone',
     removes: 'a host whose datastore heartbeat goes on is partitioned, not dead',
-    file: `${core}membership.ts`,
+    file: `${decisions}membership.ts`,
     find: "const same = outcome.value.incarnation === incarnation && outcome.value.counter === counter;\n  if (!same || outcome.value.state !== 'active' || fenceDue(context, peer) === undefined) return;",
     replace: 'if (reachable(context, peer)) return;',
   },
   {
     name: 'one-datastore-alone',
     removes: 'a host whose heartbeat goes on in another datastore is not dead, though it lost the store',
-    file: `${core}membership.ts`,
+    file: `${decisions}membership.ts`,
     find: 'if (!heard && !beatsElsewhere(context, peer))',
     replace: 'if (!heard)',
   },
   {
     name: 'lease-from-the-answer',
     removes: 'a lease counts from the sending of its renewal, not from the answer',
-    file: `${core}lease.ts`,
+    file: `${decisions}lease.ts`,
     find: 'const until = purpose.sentAt + settings.leaseMs;',
     replace: 'const until = now + settings.leaseMs;',
   },
   {
     name: 'endless-lease',
     removes: 'guests stop when the lease is not renewed',
-    file: `${core}lease.ts`,
+    file: `${decisions}lease.ts`,
     find: 'const until = purpose.sentAt + settings.leaseMs;',
     replace: 'const until = purpose.sentAt + settings.leaseMs * 4;',
   },
   {
     name: 'stopped-unconfirmed',
     removes: 'a powered-off VM counts as stopped only when its owner gave it up or is fenced',
-    file: `${core}election.ts`,
+    file: `${decisions}election.ts`,
     find: "if (outcome.result === 'absent' || outcome.value.state !== 'owned') {",
     replace: "if (outcome.result !== 'absent' || state.master !== undefined) {",
   },
   {
     name: 'session-survives-its-fence',
     removes: 'guests of a fenced session are stopped for good',
-    file: `${core}lease.ts`,
+    file: `${decisions}lease.ts`,
     find: "if (value.incarnation === state.incarnation && value.state === 'active') {\n    state.record = value;",
     replace:
       "if (value.incarnation === state.incarnation) {\n    state.record = { ...value, state: 'active' };",
@@ -80,28 +80,28 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'conflict-ignored',
     removes: 'a refused write of the list makes the master look who holds it',
-    file: `${core}election.ts`,
+    file: `${decisions}election.ts`,
     find: 'const ours = value.term === master.term && value.master?.node === state.id;',
     replace: 'const ours = true;',
   },
   {
     name: 'failures-forgotten',
     removes: 'a VM that breaks again and again, though not at once, is left alone in the end',
-    file: `${core}failover.ts`,
+    file: `${decisions}failover.ts`,
     find: 'change(result, { ...vm, avoid: [] });',
     replace: 'change(result, { ...vm, tries: 0, avoid: [] });',
   },
   {
     name: 'give-up-everything',
     removes: 'a node gives up only what it does not run',
-    file: `${core}reconcile.ts`,
+    file: `${decisions}reconcile.ts`,
     find: 'if (context.state.local.has(vmId)) return;',
     replace: '',
   },
   {
     name: 'never-give-up',
     removes: 'a raise whose answer was lost is given up when somebody asks',
-    file: `${core}reconcile.ts`,
+    file: `${decisions}reconcile.ts`,
     find: "context.out.push({ type: 'release', vmId, epoch });",
     replace: '',
   },

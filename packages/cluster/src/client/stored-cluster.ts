@@ -1,14 +1,14 @@
 // The cluster as its store shows it, for when no node answers: what it holds, and commands that take effect when a node starts.
 import { getRecord, isStoreError, listAll, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
-import { commandStored, type Command } from '../core/commands.ts';
-import type { Host } from '../core/placement.ts';
+import { commandStored, type Command } from '../decisions/commands.ts';
+import type { Host } from '../decisions/placement.ts';
 import {
   emptyList,
   NODES_PREFIX,
   PROTECTED_KEY,
   type NodeRecord,
   type ProtectedList,
-} from '../core/records.ts';
+} from '../decisions/records.ts';
 import { ClusterError } from '../errors.ts';
 import { EventLog } from '../node/event-log.ts';
 import type { ClusterStatus } from './cluster-client.ts';

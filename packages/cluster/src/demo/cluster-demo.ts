@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient } from '../client/cluster-client.ts';
-import type { ProfileName } from '../core/settings.ts';
+import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import type { ClusterEvent } from '../node/event-log.ts';
 import { chainDigest, CHAIN_START } from '../vm/chain-guest.ts';

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { ProfileName } from '../core/settings.ts';
+import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 
 const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { screenLines, type TextScreen } from '@revenant/emulator';
-import type { Command } from '../core/commands.ts';
+import type { Command } from '../decisions/commands.ts';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { BLOBS_PREFIX } from '../vm/resume.ts';
 import type { ClusterNode } from './cluster-node.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { ClusterClient } from '../client/cluster-client.ts';
-import { makeSettings } from '../core/settings.ts';
+import { makeSettings } from '../decisions/settings.ts';
 import { ChainChecker } from '../demo/chain-checker.ts';
 import { chainGuest } from '../demo/cluster-demo.ts';
 import { isClusterError } from '../errors.ts';

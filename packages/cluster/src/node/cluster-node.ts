@@ -1,14 +1,14 @@
-// One node: the decisions of src/core driven by real clocks, sockets, store and guests.
+// One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests.
 import { randomUUID } from 'node:crypto';
 import { freemem, totalmem } from 'node:os';
 import pino from 'pino';
 import { openStore, type CheckpointKey, type ObjectStore, type RetentionPolicy } from '@revenant/storage';
-import { step } from '../core/agent.ts';
-import type { Command } from '../core/commands.ts';
-import type { CommandAnswer } from '../core/records.ts';
-import type { Settings } from '../core/settings.ts';
-import { startAgent, type AgentState } from '../core/state.ts';
-import type { Effect, Event, LogEntry } from '../core/types.ts';
+import { step } from '../decisions/agent.ts';
+import type { Command } from '../decisions/commands.ts';
+import type { CommandAnswer } from '../decisions/records.ts';
+import type { Settings } from '../decisions/settings.ts';
+import { startAgent, type AgentState } from '../decisions/state.ts';
+import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';

@@ -2,7 +2,7 @@
 // Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. Ordered by wall clock: for people; no rule reads it.
 import { randomBytes } from 'node:crypto';
 import { MAX_LIST, type ObjectStore } from '@revenant/storage';
-import type { LogEntry } from '../core/types.ts';
+import type { LogEntry } from '../decisions/types.ts';
 
 export interface ClusterEvent extends LogEntry {
   /** Milliseconds since 1970 by the clock of the node that wrote it. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pack } from 'msgpackr';
-import type { Message } from '../core/types.ts';
+import type { Message } from '../decisions/types.ts';
 import { isClusterError } from '../errors.ts';
 import { decodeMessage, FrameReader, FrameWriter, linkKey, MAX_FRAME_BYTES } from './frames.ts';
 

@@ -2,8 +2,8 @@
 // and position, under a key made of both sides' nonces: a frame can't be forged, repeated, reordered or used on another link.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Packr } from 'msgpackr';
-import type { StoreBeat } from '../core/records.ts';
-import type { Message } from '../core/types.ts';
+import type { StoreBeat } from '../decisions/records.ts';
+import type { Message } from '../decisions/types.ts';
 import { ClusterError } from '../errors.ts';
 
 export const PROTOCOL_VERSION = 1;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { ClusterClient } from '../client/cluster-client.ts';
-import { makeSettings } from '../core/settings.ts';
+import { makeSettings } from '../decisions/settings.ts';
 import { NodeProcess } from '../demo/processes.ts';
 import { isClusterError } from '../errors.ts';
 import { StoreRoad } from '../testing/store-road.ts';

@@ -9,8 +9,8 @@ import {
   systemHost,
   type ObjectStore,
 } from '@revenant/storage';
-import { heartbeatKey, type StoreBeat } from '../core/records.ts';
-import type { Event, LogEntry } from '../core/types.ts';
+import { heartbeatKey, type StoreBeat } from '../decisions/records.ts';
+import type { Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { isStoreBeat } from './frames.ts';
 

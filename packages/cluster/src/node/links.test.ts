@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Message } from '../core/types.ts';
+import type { Message } from '../decisions/types.ts';
 import { Links } from './links.ts';
 
 const message: Message = { type: 'released', vmId: 'v1' };

@@ -3,7 +3,7 @@
 // heartbeats are worth nothing when they are late, and all else is asked for again.
 import { randomBytes } from 'node:crypto';
 import { WebSocket, type RawData } from 'ws';
-import type { Message } from '../core/types.ts';
+import type { Message } from '../decisions/types.ts';
 import { ClusterError } from '../errors.ts';
 import {
   FrameReader,

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { isStorageError, keyFromEnvironment, parseRetention, type RetentionPolicy } from '@revenant/storage';
-import { makeSettings, type ProfileName } from '../core/settings.ts';
+import { makeSettings, type ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
 

@@ -1,5 +1,5 @@
 /** `/metrics` in the text format of Prometheus (exposition format 0.0.4). */
-import { reachable } from '../core/membership.ts';
+import { reachable } from '../decisions/membership.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 import type { VmFigures } from '../vm/vm-figures.ts';
 import type { ClusterNode } from './cluster-node.ts';

@@ -16,8 +16,8 @@ import {
   type NodeRecord,
   type OwnerView,
   type ProtectedList,
-} from '../core/records.ts';
-import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../core/types.ts';
+} from '../decisions/records.ts';
+import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../decisions/types.ts';
 
 export class StoreEdge {
   readonly #store: ObjectStore;

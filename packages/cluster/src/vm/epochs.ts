@@ -10,7 +10,7 @@ import {
   type ObjectStore,
   type Ownership,
 } from '@revenant/storage';
-import type { Effect, Event, LogEntry } from '../core/types.ts';
+import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
 import { removeDeleted } from './housekeeping.ts';
 

@@ -9,7 +9,7 @@ import type {
   PageServer,
   StallEvent,
 } from '@revenant/storage';
-import type { HealthPolicy } from '../core/health.ts';
+import type { HealthPolicy } from '../decisions/health.ts';
 import { ClusterError } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';

@@ -16,9 +16,9 @@ import {
   systemHost,
   type ObjectStore,
 } from '@revenant/storage';
-import type { ProtectedVm } from '../core/records.ts';
-import { makeSettings } from '../core/settings.ts';
-import type { Event, LogEntry } from '../core/types.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import { makeSettings } from '../decisions/settings.ts';
+import type { Event, LogEntry } from '../decisions/types.ts';
 import { until } from '../testing/until.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { VmHost, type VmHostOptions } from './vm-host.ts';

@@ -12,7 +12,7 @@ import {
   type Ownership,
   type RetentionPolicy,
 } from '@revenant/storage';
-import type { LogEntry } from '../core/types.ts';
+import type { LogEntry } from '../decisions/types.ts';
 
 const COLLECT_MS = 60_000;
 const FIRST_PART = 20;

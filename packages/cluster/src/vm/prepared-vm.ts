@@ -10,8 +10,8 @@ import {
   type PagePool,
   type StallEvent,
 } from '@revenant/storage';
-import type { ProtectedVm } from '../core/records.ts';
-import type { LogEntry } from '../core/types.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import type { LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { endThread, startThread, unheard, type GuestThread } from './guest-thread.ts';
 import { LazyRam, type PageDelivery } from './lazy-ram.ts';

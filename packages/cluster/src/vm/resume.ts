@@ -10,8 +10,8 @@ import {
   type PagePool,
   type SpaceSnapshot,
 } from '@revenant/storage';
-import type { ProtectedVm } from '../core/records.ts';
-import type { LogEntry } from '../core/types.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import type { LogEntry } from '../decisions/types.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
 

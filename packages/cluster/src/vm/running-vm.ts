@@ -1,7 +1,7 @@
 // What a node keeps of one VM that runs on it.
 import type { CheckpointPace, CheckpointWriter, MachineSnapshot, Ownership } from '@revenant/storage';
-import type { Silence } from '../core/health.ts';
-import type { ProtectedVm } from '../core/records.ts';
+import type { Silence } from '../decisions/health.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
 import type { GuestThread } from './guest-thread.ts';
 import type { Housekeeping } from './housekeeping.ts';
 import type { LazyRam } from './lazy-ram.ts';

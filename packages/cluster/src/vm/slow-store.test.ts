@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FaultyStore, MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
-import type { ProtectedVm } from '../core/records.ts';
-import { makeSettings, type Settings } from '../core/settings.ts';
-import type { Event, LogEntry } from '../core/types.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import { makeSettings, type Settings } from '../decisions/settings.ts';
+import type { Event, LogEntry } from '../decisions/types.ts';
 import { until } from '../testing/until.ts';
 import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';

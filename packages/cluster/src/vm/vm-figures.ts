@@ -1,6 +1,6 @@
 // What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log.
 import type { PaceChange, StallEvent } from '@revenant/storage';
-import type { LogEntry } from '../core/types.ts';
+import type { LogEntry } from '../decisions/types.ts';
 
 export interface VmFigures {
   vmId: string;

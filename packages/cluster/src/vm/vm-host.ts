@@ -14,10 +14,10 @@ import {
   type RetentionPolicy,
   type StallEvent,
 } from '@revenant/storage';
-import { lookedAt, noSilence, whyHung } from '../core/health.ts';
-import type { ProtectedVm } from '../core/records.ts';
-import type { Settings } from '../core/settings.ts';
-import type { Effect, Event, LogEntry, StopKind, StopMode } from '../core/types.ts';
+import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import type { Settings } from '../decisions/settings.ts';
+import type { Effect, Event, LogEntry, StopKind, StopMode } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames, hasDisks } from './disks.ts';
 import { epochName, Epochs } from './epochs.ts';

@@ -5,7 +5,7 @@
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
 import type { TextScreen } from '@revenant/emulator';
-import type { HealthPolicy } from '../core/health.ts';
+import type { HealthPolicy } from '../decisions/health.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */

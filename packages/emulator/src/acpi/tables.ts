@@ -1,9 +1,9 @@
 /**
  * The ACPI tables of the machine, placed in one piece: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. Reference: ACPI 6.4 chapter 5.
  */
-import { AcpiPmPort, sleepTypeOff } from '../devices/acpi-pm.ts';
-import { ioApicBase } from '../devices/io-apic.ts';
-import { lapicBase } from '../devices/lapic.ts';
+import { AcpiPmPort, sleepTypeOff } from '../devices/timer/acpi-pm.ts';
+import { ioApicBase } from '../devices/interrupt/io-apic.ts';
+import { lapicBase } from '../devices/interrupt/lapic.ts';
 import * as aml from './aml.ts';
 
 export interface AcpiOptions {

@@ -8,9 +8,9 @@ export {
   invalidateCode,
   followJump,
   linkJump,
-} from './blocks';
-export { afterInstruction, beforeInstruction } from './debug';
-export { copyForward, fillForward } from './bulk';
+} from './decode/blocks';
+export { afterInstruction, beforeInstruction } from './events/debug';
+export { copyForward, fillForward } from './memory/bulk';
 export {
   crc32c,
   fitsSigned128,
@@ -18,11 +18,11 @@ export {
   multiplyHighSigned,
   quotient128,
   quotientSigned128,
-} from './divide';
-export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events';
-export { raise, raiseError, segmentFault } from './fault';
-export { checkFlatAddress, checkNearTarget } from './near';
-export { popFlags, pushFlagsImage, readFlags, writeFlags } from './flags';
+} from './integer/divide';
+export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events/events';
+export { raise, raiseError, segmentFault } from './events/fault';
+export { checkFlatAddress, checkNearTarget } from './events/near';
+export { popFlags, pushFlagsImage, readFlags, writeFlags } from './integer/flags';
 export {
   checkCanonicalStack,
   hostWritePrepare,
@@ -37,11 +37,11 @@ export {
   writeLinear32,
   writeLinear64,
   writeLinear8,
-} from './memory';
-export { updateMode } from './mode';
-export { resetCpu } from './reset';
-export { cmps, ins, lods, movs, outs, scas, stos } from './string-entries';
-export { beginDirtyInterval, flushTlb, flushTlbAll } from './tlb';
+} from './memory/memory';
+export { updateMode } from './system/mode';
+export { resetCpu } from './system/reset';
+export { cmps, ins, lods, movs, outs, scas, stos } from './integer/string-entries';
+export { beginDirtyInterval, flushTlb, flushTlbAll } from './memory/tlb';
 export {
   clearTaskSwitched,
   flushCaches,
@@ -54,12 +54,12 @@ export {
   storeMachineStatus,
   writeControl,
   writeExtendedControl,
-} from './control';
-export { cpuid } from './cpuid';
-export { pendDebugTrap, readDebug, writeDebug } from './debug';
-export { interruptReady, softwareInterrupt } from './events';
-export { clearInterruptFlag, setAlignmentFlag, setInterruptFlag } from './flags';
-export { portIn, portOut } from './io';
+} from './events/control';
+export { cpuid } from './system/cpuid';
+export { pendDebugTrap, readDebug, writeDebug } from './events/debug';
+export { interruptReady, softwareInterrupt } from './events/events';
+export { clearInterruptFlag, setAlignmentFlag, setInterruptFlag } from './integer/flags';
+export { portIn, portOut } from './memory/io';
 export {
   fetchDevice8,
   readSupervisor16,
@@ -69,13 +69,13 @@ export {
   writeSupervisor16,
   writeSupervisor32,
   writeSupervisor64,
-} from './memory';
-export { readMsr, writeMsr } from './msr';
-export { rdrand } from './rdrand';
-export { initCpu } from './reset';
-export { farReturn, interruptReturn } from './return';
-export { loadSegment, popSegment } from './segments';
-export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall';
+} from './memory/memory';
+export { readMsr, writeMsr } from './system/msr';
+export { rdrand } from './system/rdrand';
+export { initCpu } from './system/reset';
+export { farReturn, interruptReturn } from './events/return';
+export { loadSegment, popSegment } from './system/segments';
+export { swapgs, syscall, sysenter, sysexit, sysret } from './events/syscall';
 export {
   loadAccessRights,
   loadLocalTable,
@@ -87,10 +87,10 @@ export {
   storeTable,
   verifyRead,
   verifyWrite,
-} from './tables';
-export { readPerformanceCounter, timestampCounter } from './time';
-export { flushWriteTlbPage } from './tlb';
-export { farCall, farJump } from './transfer';
+} from './decode/tables';
+export { readPerformanceCounter, timestampCounter } from './system/time';
+export { flushWriteTlbPage } from './memory/tlb';
+export { farCall, farJump } from './events/transfer';
 export {
   fxrstor,
   fxsave,
@@ -103,7 +103,7 @@ export {
   x87StoreEnvironment,
   xrstor,
   xsave,
-} from './fxsave';
+} from './x87/fxsave';
 export {
   sseAddSubtract,
   sseApproximate,
@@ -118,15 +118,15 @@ export {
   sseRound,
   sseToInteger,
   sseToIntegers,
-} from './sse-float';
-export { maskedMove, mmxTrap, sseTrap } from './sse-state';
+} from './sse/sse-float';
+export { maskedMove, mmxTrap, sseTrap } from './sse/sse-state';
 export {
   sseCompareStrings,
   sseHorizontalMinimum,
   sseMultipleSums,
   sseStringIndex,
   sseStringMask,
-} from './sse-string';
+} from './sse/sse-string';
 export {
   x87ArithmeticDouble,
   x87ArithmeticInteger,
@@ -146,8 +146,8 @@ export {
   x87Sign,
   x87SquareRoot,
   x87Test,
-} from './x87-arithmetic';
-export { x87NoWait, x87PendingError, x87Wait } from './x87-state';
+} from './x87/x87-arithmetic';
+export { x87NoWait, x87PendingError, x87Wait } from './x87/x87-state';
 export {
   x87Free,
   x87LoadBcd,
@@ -168,7 +168,7 @@ export {
   x87StoreRegister,
   x87StoreSingle,
   x87StoreWithoutCheck,
-} from './x87-transfer';
+} from './x87/x87-transfer';
 export {
   x87Arctangent,
   x87Logarithm,
@@ -176,4 +176,4 @@ export {
   x87Sine,
   x87SineCosine,
   x87Tangent,
-} from './x87-transcendental';
+} from './x87/x87-transcendental';

@@ -1,13 +1,13 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { AcpiPm } from './acpi-pm.ts';
+import { AcpiPm } from './timer/acpi-pm.ts';
 import { Bus, BusConflictError } from './bus.ts';
-import { FwCfg } from './fw-cfg.ts';
-import { I8042 } from './i8042.ts';
-import { PciHost } from './pci-host.ts';
+import { FwCfg } from './system/fw-cfg.ts';
+import { I8042 } from './input/i8042.ts';
+import { PciHost } from './pci/pci-host.ts';
 import { FakeClock, FakeLine } from './testing/contract.ts';
-import { Uart16550A } from './uart-16550a.ts';
-import { VgaText } from './vga-text.ts';
+import { Uart16550A } from './serial/uart-16550a.ts';
+import { VgaText } from './video/vga-text.ts';
 
 describe('16550A', () => {
   const make = (): { uart: Uart16550A; clock: FakeClock; irq: FakeLine; sent: number[] } => {

@@ -3,7 +3,7 @@
  * effect; a machine that starts from the same state and gets the same log does the same, to the bit.
  */
 import { MachineError } from './errors.ts';
-import type { MouseMove } from '../devices/ps2-mouse.ts';
+import type { MouseMove } from '../devices/input/ps2-mouse.ts';
 
 export type MachineInput =
   /** Bytes received by serial port `port` (0 = COM1). */

@@ -11,7 +11,7 @@
  */
 import { Cpu, CpuEvent, ExitReason, Flag, Machine as MachineField, Region } from '../cpu/layout.ts';
 import type { AccessSize } from '../devices/device.ts';
-import type { TextScreen } from '../devices/vga-text.ts';
+import type { TextScreen } from '../devices/video/vga-text.ts';
 import type { BootPlan } from '../boot/plan.ts';
 import { applyBootState } from './boot-state.ts';
 import { VirtualClock } from './clock.ts';

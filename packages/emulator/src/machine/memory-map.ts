@@ -6,7 +6,7 @@
  */
 import { Machine, PhysicalPage, Region, Tlb, maxCpus, pageBytes } from '../cpu/layout.ts';
 import { AbsentRam } from './absent-pages.ts';
-import { vgaTextBase, vgaTextBytes } from '../devices/vga-text.ts';
+import { vgaTextBase, vgaTextBytes } from '../devices/video/vga-text.ts';
 import type { GuestMemory } from '../devices/device.ts';
 
 const blockHashEntries = 1 << 17;

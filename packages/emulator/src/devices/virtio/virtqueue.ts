@@ -1,0 +1,147 @@
+/**
+ * The device's side of a split virtqueue: Virtual I/O Device (VIRTIO) Version 1.2, section 2.7 "Split Virtqueues". Without indirect
+ * descriptors and event indexes, which are not offered.
+ *
+ * All that lies in guest memory is taken as hostile: what the specification forbids makes the queue `broken`, a value, upon which the
+ * device asks to be reset (2.1.2). No chain is longer than the queue and nothing is read whose size the guest alone decides.
+ */
+import type { GuestMemory } from '../device.ts';
+import { bool, record, tuple, u16, u32, type Infer } from '../schema.ts';
+
+/** 2.7.5: descriptor flags. */
+const DescriptorFlag = { next: 1, write: 2, indirect: 4 } as const;
+const descriptorBytes = 16;
+/** 2.7.6: flag of the available ring. */
+const noInterrupt = 1;
+const ringHeaderBytes = 4;
+const usedElementBytes = 8;
+/** Physical addresses have at most 52 bits (SDM Vol. 3A 4.1.4); beyond, numbers would not be exact either. */
+const addressLimit = 2 ** 52;
+
+const wide = tuple(u32, 2);
+export const queueState = record({
+  size: u16,
+  enabled: bool,
+  /** Addresses of the three areas: low and high half. */
+  descriptorArea: wide,
+  driverArea: wide,
+  deviceArea: wide,
+  /** Count of chains taken and given back, modulo 2^16. */
+  nextAvailable: u16,
+  nextUsed: u16,
+});
+export type QueueState = Infer<typeof queueState>;
+
+export function resetQueue(size: number): QueueState {
+  return { size, enabled: false, descriptorArea: [0, 0], driverArea: [0, 0], deviceArea: [0, 0], nextAvailable: 0, nextUsed: 0 }; // prettier-ignore
+}
+
+export interface Segment {
+  address: number;
+  length: number;
+}
+
+/** One request: buffers that the device reads, then buffers that it writes. */
+export interface Chain {
+  head: number;
+  readable: Segment[];
+  writable: Segment[];
+}
+
+function addressOf(area: readonly number[]): number {
+  return (area[1] ?? 0) * 2 ** 32 + (area[0] ?? 0);
+}
+
+export class Virtqueue {
+  readonly #memory: GuestMemory;
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+  }
+
+  #read16(address: number): number {
+    const bytes = this.#memory.read(address, 2);
+    return (bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8);
+  }
+
+  /** True when the three areas are where a driver may place them (2.7: alignments 16, 2 and 4). */
+  usable(queue: QueueState): boolean {
+    const areas = [queue.descriptorArea, queue.driverArea, queue.deviceArea].map(addressOf);
+    const alignments = [16, 2, 4];
+    return areas.every((address, n) => address < addressLimit && address % (alignments[n] ?? 1) === 0);
+  }
+
+  /** The next request that the driver made available. */
+  take(queue: QueueState): Chain | 'empty' | 'broken' {
+    if (!this.usable(queue)) return 'broken';
+    const driver = addressOf(queue.driverArea);
+    const waiting = (this.#read16(driver + 2) - queue.nextAvailable) & 0xffff;
+    if (waiting === 0) return 'empty';
+    if (waiting > queue.size) return 'broken';
+    const slot = queue.nextAvailable % queue.size;
+    const chain = this.#chain(queue, this.#read16(driver + ringHeaderBytes + slot * 2));
+    if (chain !== 'broken') queue.nextAvailable = (queue.nextAvailable + 1) & 0xffff;
+    return chain;
+  }
+
+  /** 2.7.5.1, 2.7.4.2: readable buffers first; a chain ends, within the queue's size. */
+  #chain(queue: QueueState, head: number): Chain | 'broken' {
+    const chain: Chain = { head, readable: [], writable: [] };
+    let index = head;
+    for (let n = 0; n < queue.size; n++) {
+      if (index >= queue.size) return 'broken';
+      const bytes = this.#memory.read(
+        addressOf(queue.descriptorArea) + index * descriptorBytes,
+        descriptorBytes,
+      );
+      const view = new DataView(bytes.buffer, bytes.byteOffset, descriptorBytes);
+      const address = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+      const length = view.getUint32(8, true);
+      const flags = view.getUint16(12, true);
+      if (address + length > addressLimit || flags & DescriptorFlag.indirect) return 'broken';
+      if (flags & DescriptorFlag.write) chain.writable.push({ address, length });
+      else if (chain.writable.length > 0) return 'broken';
+      else chain.readable.push({ address, length });
+      if (!(flags & DescriptorFlag.next)) return chain;
+      index = view.getUint16(14, true);
+    }
+    return 'broken';
+  }
+
+  /** 2.7.8: gives a chain back, with the number of bytes written to it. */
+  giveBack(queue: QueueState, head: number, written: number): void {
+    const device = addressOf(queue.deviceArea);
+    const element = new Uint8Array(usedElementBytes);
+    const view = new DataView(element.buffer);
+    view.setUint32(0, head, true);
+    view.setUint32(4, written, true);
+    this.#memory.write(device + ringHeaderBytes + (queue.nextUsed % queue.size) * usedElementBytes, element);
+    queue.nextUsed = (queue.nextUsed + 1) & 0xffff;
+    this.#memory.write(device + 2, Uint8Array.of(queue.nextUsed & 0xff, queue.nextUsed >> 8));
+  }
+
+  /** 2.7.7: whether the driver wants to be interrupted. */
+  wantsInterrupt(queue: QueueState): boolean {
+    return (this.#read16(addressOf(queue.driverArea)) & noInterrupt) === 0;
+  }
+}
+
+export function totalLength(segments: readonly Segment[]): number {
+  return segments.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** The part of `segments` from byte `from` on, `length` bytes of it or what there is. */
+export function sliceSegments(segments: readonly Segment[], from: number, length: number): Segment[] {
+  const out: Segment[] = [];
+  let skip = from;
+  let left = length;
+  for (const segment of segments) {
+    const start = Math.min(skip, segment.length);
+    skip -= start;
+    const size = Math.min(segment.length - start, left);
+    if (size > 0) out.push({ address: segment.address + start, length: size });
+    left -= size;
+    if (left <= 0) break;
+  }
+  return out;
+}
