@@ -1,7 +1,8 @@
 /** For run/restore.test.ts: a thread that serves a checkpoint of a store which fails for a while as soon as the guest runs. */
 import { appendFileSync } from 'node:fs';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { FaultyStore, openCheckpoint, openStore, systemHost } from '@revenant/storage';
+import { openCheckpoint, openStore, systemHost } from '@revenant/storage';
+import { FaultyStore } from '@revenant/storage/testing';
 import { serveRestore, type FromStoreThread } from '../src/run/serve-restore.ts';
 
 export interface FailingStoreData {

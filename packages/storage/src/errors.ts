@@ -46,6 +46,7 @@ export type StoreErrorCode =
   | 'TIMEOUT'
   | 'FULL' // no space left
   | 'ACCESS_DENIED'
+  | 'LOST' // what was put may not have reached the disk, which failed: put it again
   | 'DAMAGED' // the driver itself sees that a stored object is torn
   | 'NOT_ADMITTED' // the start-up probe failed: conditional puts are not atomic here
   | 'BAD_KEY'

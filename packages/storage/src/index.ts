@@ -12,6 +12,7 @@ export * from './encryption.ts';
 export * from './errors.ts';
 export * from './host.ts';
 export * from './ownership.ts';
+export { retry, type RetryOptions, type StallEvent } from './retry.ts';
 export * from './snapshot.ts';
 
 export { FileStore, type FileStoreOptions } from './store/file-store.ts';
@@ -39,13 +40,11 @@ export {
 export { snapshotHash } from './checkpoint/content-hash.ts';
 export { exportCheckpointFile, importCheckpointFile, type ExportProgress } from './checkpoint/export.ts';
 export type { Refusal } from './checkpoint/find.ts';
-export { LazyRestore, type LazyRestoreOptions, type PageDelivery } from './checkpoint/lazy-restore.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
 export { CheckpointPace, type PaceChange } from './checkpoint/pace.ts';
 export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';
 export { CheckpointReader, openCheckpoint, type OpenOptions, type ReadOptions } from './checkpoint/reader.ts';
-export type { StallEvent } from './checkpoint/retrier.ts';
 export { readWorkingSet, saveWorkingSet, type WorkingSet } from './checkpoint/working-set.ts';
 export { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './checkpoint/writer.ts';
 
@@ -56,7 +55,6 @@ export {
   type KnownManifest,
 } from './checkpoint/collect.ts';
 export { DEFAULT_RETENTION, parseRetention, type RetentionPolicy } from './checkpoint/retention.ts';
-export { FaultyStore, type Fault, type FaultPlan, type StoreOperation } from './store/faulty-store.ts';
 export { PatientStore } from './store/patient-store.ts';
 
 export * from './inspect/diff.ts';
@@ -64,4 +62,4 @@ export * from './inspect/list.ts';
 export * from './inspect/pages.ts';
 export * from './inspect/search.ts';
 export * from './inspect/show.ts';
-export * from './inspect/verify.ts';
+export * from './checkpoint/verify.ts';

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CheckpointKey,
-  FaultyStore,
   type CheckpointReader,
   isStorageError,
   listAll,
@@ -16,6 +15,7 @@ import {
   systemHost,
   type ObjectStore,
 } from '@revenant/storage';
+import { FaultyStore } from '@revenant/storage/testing';
 import type { ProtectedVm } from '../decisions/records.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';

@@ -1,14 +1,15 @@
 // Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
 // came are asked for (page channel); the rest follows in the background. What it touched meanwhile is the next resume's working set.
-import { setTimeout as pause } from 'node:timers/promises';
 import {
-  isStoreError,
+  retry,
   saveWorkingSet,
+  systemHost,
   type CheckpointKey,
   type CheckpointReader,
   type MachineSnapshot,
   type ObjectStore,
   type ServedPages,
+  type StorageHost,
 } from '@revenant/storage';
 
 const SPACE = 'ram';
@@ -17,7 +18,6 @@ const FIRST_LAZY_PAGE = 256;
 /** Of the recorded working set, at most so many pages are waited for: 8 MiB. */
 const WORKING_SET_PAGES = 2048;
 const BACKGROUND_PAGES = 512;
-const RETRY_MS = 200;
 
 export interface PageDelivery {
   indexes: Uint32Array;
@@ -31,20 +31,27 @@ export class LazyRam implements ServedPages {
   readonly absent: Uint32Array;
   readonly pageCount: number;
   readonly #reader: CheckpointReader;
+  readonly #host: StorageHost;
   readonly #touched: number[] = [];
   /** The working set that it started with. */
   #before: Iterable<number> = [];
   #stopped = false;
 
-  private constructor(parts: { reader: CheckpointReader; snapshot: MachineSnapshot; absent: Uint32Array }) {
+  private constructor(parts: {
+    reader: CheckpointReader;
+    snapshot: MachineSnapshot;
+    absent: Uint32Array;
+    host: StorageHost;
+  }) {
     this.#reader = parts.reader;
+    this.#host = parts.host;
     this.snapshot = parts.snapshot;
     this.absent = parts.absent;
     this.pageCount = parts.reader.source(SPACE).map.space.pageCount;
   }
 
   /** Reads what the guest needs at once. The reader is closed by `finish` or `stop`. Undefined for a checkpoint without RAM. */
-  static async open(reader: CheckpointReader): Promise<LazyRam | undefined> {
+  static async open(reader: CheckpointReader, host = systemHost): Promise<LazyRam | undefined> {
     if (!reader.spaces.some(({ name }) => name === SPACE)) return undefined;
     const set = (await reader.workingSet())[SPACE]?.subarray(0, WORKING_SET_PAGES) ?? new Uint32Array(0);
     const wanted = new Set(set);
@@ -68,6 +75,7 @@ export class LazyRam implements ServedPages {
       reader,
       snapshot: { ...reader.state, spaces },
       absent: present.filter((page) => !atOnce(page)),
+      host,
     });
     lazy.#before = set;
     return lazy;
@@ -89,16 +97,12 @@ export class LazyRam implements ServedPages {
    * @throws StorageError `CHECKPOINT_DAMAGED`
    */
   async runBackground(deliver: (pages: PageDelivery) => Promise<void>): Promise<boolean> {
-    for (let at = 0; at < this.absent.length && !this.#stopped;) {
+    for (let at = 0; at < this.absent.length && !this.#stopped; at += BACKGROUND_PAGES) {
       const indexes = this.absent.slice(at, at + BACKGROUND_PAGES);
-      try {
-        const bytes = await this.#reader.readPages(SPACE, indexes);
-        if (!this.#stopped) await deliver({ indexes, bytes });
-        at += indexes.length;
-      } catch (error) {
-        if (!isStoreError(error) || !error.retryable) throw error;
-        await pause(RETRY_MS);
-      }
+      const read = async (): Promise<Uint8Array | undefined> =>
+        this.#stopped ? undefined : this.#reader.readPages(SPACE, indexes);
+      const bytes = await retry(read, { host: this.#host, what: 'pages of RAM', goOn: () => true });
+      if (bytes !== undefined && !this.#stopped) await deliver({ indexes, bytes });
     }
     return !this.#stopped;
   }

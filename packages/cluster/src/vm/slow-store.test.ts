@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FaultyStore, MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
+import { MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
+import { FaultyStore } from '@revenant/storage/testing';
 import type { ProtectedVm } from '../decisions/records.ts';
 import { makeSettings, type Settings } from '../decisions/settings.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';

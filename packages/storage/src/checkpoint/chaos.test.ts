@@ -9,7 +9,7 @@ import { FakeHost } from '../../test-support/fake-host.ts';
 import { Guest } from '../../test-support/guest.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { isVisible, raiseEpoch, readOwner, type Ownership } from '../ownership.ts';
-import { FaultyStore, type Fault, type FaultPlan } from '../store/faulty-store.ts';
+import { FaultyStore, type Fault, type FaultPlan } from '../../test-support/faulty-store.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { collectGarbage, type KnownManifest } from './collect.ts';
 import { snapshotHash } from './content-hash.ts';

@@ -19,7 +19,7 @@ import { CheckpointReader, openCheckpoint } from './reader.ts';
 
 const kills = Number(process.env['REVENANT_KILLS'] ?? 8);
 const seed = Number(process.env['REVENANT_SEED'] ?? 1);
-const child = new URL('./crash-child.ts', import.meta.url).pathname;
+const child = new URL('../../test-support/crash-child.ts', import.meta.url).pathname;
 const folder = await mkdtemp(join(tmpdir(), 'revenant-crash-'));
 after(() => rm(folder, { recursive: true, force: true }));
 

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { Guest, seededRandom } from '../../test-support/guest.ts';
 import { isStorageError } from '../errors.ts';
 import { raiseEpoch } from '../ownership.ts';
-import { FaultyStore } from '../store/faulty-store.ts';
+import { FaultyStore } from '../../test-support/faulty-store.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { listAll } from '../store/object-store.ts';
 import { systemHost } from '../host.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { FakeHost } from '../../test-support/fake-host.ts';
 import { Guest } from '../../test-support/guest.ts';
 import { raiseEpoch } from '../ownership.ts';
-import { FaultyStore, type Fault } from '../store/faulty-store.ts';
+import { FaultyStore, type Fault } from '../../test-support/faulty-store.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { CheckpointPace, type PaceChange } from './pace.ts';
 import { PagePool } from './page-pool.ts';

@@ -42,7 +42,7 @@ async function readElsewhere(options: {
   });
   const counts = Object.fromEntries(Object.entries(sources).map(([name, { count }]) => [name, count]));
   const ends = { memory, port: port2, pageSize, sources: counts };
-  const worker = new Worker(new URL('./page-channel-child.ts', import.meta.url), {
+  const worker = new Worker(new URL('../../test-support/page-channel-child.ts', import.meta.url), {
     workerData: { ends, pages, cacheBytes },
     transferList: [port2],
   });

@@ -2,9 +2,9 @@
 // on shared memory (Atomics.wait) until the thread that has the store has put the pages there. One request at a time; pages beside
 // the one asked for come along. While the store fails the guest's thread sleeps on, and the serving side says so.
 import type { MessagePort } from 'node:worker_threads';
-import { isStoreError, StorageError, type StorageErrorCode } from '../errors.ts';
+import { StorageError, type StorageErrorCode } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
-import type { StallEvent } from './retrier.ts';
+import { retry, type StallEvent } from '../retry.ts';
 
 /** Words at the head of the shared memory. */
 const Word = { state: 0, length: 1 } as const;
@@ -13,8 +13,6 @@ const HEAD_BYTES = 16;
 /** Pages fetched together: 64 KiB of a disk. */
 const GROUP_PAGES = 16;
 const DEFAULT_CACHE_BYTES = 16 << 20;
-const FIRST_PAUSE_MS = 20;
-const MAX_PAUSE_MS = 1000;
 
 /** What the serving side reads from: a `PageSource`, for example of a base image. */
 export interface ServedPages {
@@ -101,21 +99,7 @@ export class PageServer {
   /** Tries until the store answers or the channel is closed. Damage is no failure of the store. */
   async #insist<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { onStall } = this.#options;
-    let failedAt: number | undefined;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
-      try {
-        const result = await work();
-        if (failedAt !== undefined)
-          onStall?.({ kind: 'resumed', what, reason: '', forMs: this.#host.monotonicMs() - failedAt });
-        return result;
-      } catch (error) {
-        if (!isStoreError(error) || !error.retryable || this.#closed) throw error;
-        failedAt ??= this.#host.monotonicMs();
-        const forMs = this.#host.monotonicMs() - failedAt;
-        onStall?.({ kind: 'stalled', what, reason: error.message, forMs });
-        await this.#host.sleep(pause);
-      }
-    }
+    return retry(work, { host: this.#host, what, onStall, goOn: () => !this.#closed });
   }
 }
 

@@ -136,15 +136,17 @@ export class PageStage {
   /** Gives the attempt up: removes what it stored, as well as that goes. Nothing names it, and nothing else would collect it soon. */
   async abandon(): Promise<void> {
     while (this.#puts.size > 0) await Promise.race(this.#puts);
-    const prefix = packsPrefix(this.#options.vmId);
-    const names = [...this.#refs.values()]
-      .filter((ref) => ref !== undefined)
-      .map(({ name }) => prefix + name);
     try {
-      await this.#options.store.delete(names);
+      await this.#options.store.delete(this.keys);
     } catch (error) {
       if (!isStoreError(error)) throw error;
     }
+  }
+
+  /** The packs that were put, or are being put. */
+  get keys(): string[] {
+    const prefix = packsPrefix(this.#options.vmId);
+    return [...this.#refs.values()].filter((ref) => ref !== undefined).map(({ name }) => prefix + name);
   }
 
   /** A pack that the staged changes name. */

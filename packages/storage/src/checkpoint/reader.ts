@@ -15,7 +15,7 @@ import { PageSource } from './page-source.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
 import type { PackRef } from './pack.ts';
-import { verifyCheckpoint } from '../inspect/verify.ts';
+import { verifyCheckpoint } from './verify.ts';
 import { readWorkingSet, type WorkingSet } from './working-set.ts';
 
 export interface ReadOptions {

@@ -6,7 +6,6 @@ import { MemoryStore } from '../store/memory-store.ts';
 import { collectGarbage } from './collect.ts';
 import { snapshotHash } from './content-hash.ts';
 import { listManifests, listPacks } from './find.ts';
-import { LazyRestore } from './lazy-restore.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
 import { CheckpointWriter } from './writer.ts';
@@ -44,11 +43,6 @@ test('a machine still restoring keeps its checkpoint, whatever is moved and coll
   const from = taken.resumeFrom!;
   const reader = await openCheckpoint(store, 'vm', { id: from, pool, cacheBytes: 0 });
   const copy = new Guest({ ramPages: 60, diskPages: 0 });
-  const deliver = ({ indexes, bytes }: { indexes: Uint32Array; bytes: Uint8Array }): void => {
-    for (const [i, index] of indexes.entries())
-      copy.spaces[0]!.bytes.set(bytes.subarray(i * 4096, (i + 1) * 4096), index * 4096);
-  };
-  const restore = new LazyRestore(reader, { deliver });
   const second = await CheckpointWriter.open(store, taken, { pool, fullMapEvery: 2 });
   let moved = 0;
   for (let i = 0; i < 8; i++) {
@@ -56,7 +50,10 @@ test('a machine still restoring keeps its checkpoint, whatever is moved and coll
     await collectGarbage(store, 'vm', { policy });
   }
   assert.ok(moved > 0);
-  await restore.runBackground();
+  const late = reader.present('ram');
+  const bytes = await reader.readPages('ram', late);
+  for (const [i, index] of late.entries())
+    copy.spaces[0]!.bytes.set(bytes.subarray(i * 4096, (i + 1) * 4096), index * 4096);
   copy.instructions = reader.head.instructions;
   assert.equal(snapshotHash(copy.truth()), wanted);
   await unpinResumePoint(store, taken);

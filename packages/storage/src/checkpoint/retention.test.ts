@@ -6,7 +6,7 @@ import { isStorageError } from '../errors.ts';
 import { systemHost } from '../host.ts';
 import { raiseEpoch } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
-import { FaultyStore } from '../store/faulty-store.ts';
+import { FaultyStore } from '../../test-support/faulty-store.ts';
 import { collectGarbage, type KnownManifest } from './collect.ts';
 import { listManifests, listPacks } from './find.ts';
 import { PagePool } from './page-pool.ts';

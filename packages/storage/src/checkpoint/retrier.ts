@@ -1,25 +1,14 @@
-// Trying again while a store fails for a while, with growing pauses, up to a limit for the whole write.
-import { isStoreError } from '../errors.ts';
+// Patience of one writer: a limit on how long nothing at all may succeed. A write that takes long because it is large may meet a
+// failure as late as it likes.
 import type { StorageHost } from '../host.ts';
-
-export interface StallEvent {
-  kind: 'stalled' | 'resumed';
-  /** What waits. */
-  what: string;
-  /** Why (of `stalled`). */
-  reason: string;
-  /** Since the first failure. */
-  forMs: number;
-}
-
-const FIRST_PAUSE_MS = 10;
-const MAX_PAUSE_MS = 1000;
+import { retry, type StallEvent } from '../retry.ts';
 
 export class Retrier {
   readonly #host: StorageHost;
   readonly #giveUpAfterMs: number;
   readonly #onStall: ((event: StallEvent) => void) | undefined;
-  #begun = 0;
+  /** When something last succeeded, or the write began. */
+  #progressAt = 0;
 
   constructor(host: StorageHost, giveUpAfterMs: number, onStall: ((event: StallEvent) => void) | undefined) {
     this.#host = host;
@@ -27,31 +16,20 @@ export class Retrier {
     this.#onStall = onStall;
   }
 
-  /** Starts the time that the following calls share. */
+  /** Starts the time within which something has to succeed. */
   begin(): void {
-    this.#begun = this.#host.monotonicMs();
+    this.#progressAt = this.#host.monotonicMs();
   }
 
-  /** Runs `work` until it succeeds, fails for good, or the time is over; then throws its last error. `work` must be repeatable. */
+  /** Runs `work` until it succeeds, fails for good, or nothing has succeeded for too long. `work` must be repeatable. */
   async run<T>(what: string, work: () => Promise<T>): Promise<T> {
-    let failedAt: number | undefined;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
-      try {
-        const result = await work();
-        if (failedAt !== undefined) this.#tell('resumed', what, '', failedAt);
-        return result;
-      } catch (error) {
-        if (!isStoreError(error) || !error.retryable) throw error;
-        const now = this.#host.monotonicMs();
-        failedAt ??= now;
-        if (now + pause - this.#begun > this.#giveUpAfterMs) throw error;
-        this.#tell('stalled', what, error.message, failedAt);
-        await this.#host.sleep(pause);
-      }
-    }
-  }
-
-  #tell(kind: StallEvent['kind'], what: string, reason: string, failedAt: number): void {
-    this.#onStall?.({ kind, what, reason, forMs: this.#host.monotonicMs() - failedAt });
+    const result = await retry(work, {
+      host: this.#host,
+      what,
+      onStall: this.#onStall,
+      goOn: (pauseMs) => this.#host.monotonicMs() + pauseMs - this.#progressAt <= this.#giveUpAfterMs,
+    });
+    this.#progressAt = this.#host.monotonicMs();
+    return result;
   }
 }

@@ -10,6 +10,7 @@ import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { systemHost, newNonce, type StorageHost } from '../host.ts';
 import { requireEpoch, type Ownership } from '../ownership.ts';
+import type { StallEvent } from '../retry.ts';
 import { checkSnapshot, type MachineSnapshot, type SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
@@ -25,7 +26,7 @@ import type { PackRef } from './pack.ts';
 import { PackReader } from './pack-reader.ts';
 import { PageSource } from './page-source.ts';
 import { choosePacks, pagesIn } from './repack.ts';
-import { Retrier, type StallEvent } from './retrier.ts';
+import { Retrier } from './retrier.ts';
 
 export interface WriterOptions {
   key?: CheckpointKey | undefined;
@@ -36,7 +37,7 @@ export interface WriterOptions {
   bases?: Record<string, string>;
   /** A full page map after so many deltas. Default 32. */
   fullMapEvery?: number;
-  /** How long one `write` keeps trying while the store fails, in milliseconds. Default 30 s. */
+  /** How long a `write` keeps trying while nothing succeeds, in milliseconds. Default 30 s. */
   giveUpAfterMs?: number;
   /** Told when the store makes a checkpoint wait, and when it goes on. */
   onStall?: (event: StallEvent) => void;
@@ -175,7 +176,7 @@ export class CheckpointWriter {
     try {
       this.#retrier.begin();
       await this.#settle();
-      return await this.#attempt(whole);
+      return await this.#attemptTwice(whole);
     } catch (error) {
       // On a full disk the chain of deltas must end, so that what it holds can be collected.
       if (isStoreError(error, 'FULL')) this.#fullNext = true;
@@ -186,6 +187,16 @@ export class CheckpointWriter {
       throw error;
     } finally {
       this.#underWay = undefined;
+    }
+  }
+
+  /** A disk that failed under the packs may take them now: what it may have lost has to be written anew, not synced again. */
+  async #attemptTwice(snapshot: MachineSnapshot): Promise<WrittenCheckpoint> {
+    try {
+      return await this.#attempt(snapshot);
+    } catch (error) {
+      if (!isStoreError(error, 'LOST')) throw error;
+      return this.#attempt(snapshot);
     }
   }
 
@@ -235,7 +246,7 @@ export class CheckpointWriter {
         : undefined;
       if (copies !== undefined) await this.#repack(copies, stage);
       await stage.finish();
-      await this.#retrier.run('flush', () => this.#store.flush());
+      await this.#retrier.run('flush', () => this.#store.flush(stage.keys));
       return { staged, copies };
     } catch (error) {
       await stage.abandon();

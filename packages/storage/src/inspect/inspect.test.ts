@@ -15,7 +15,7 @@ import { listCheckpoints } from './list.ts';
 import { classifyPages, PAGE_CHANGED, PAGE_SHARED, PAGE_UNCHANGED, PAGE_ZERO } from './pages.ts';
 import { searchPages, textPatterns } from './search.ts';
 import { summarizeCheckpoint } from './show.ts';
-import { verifyCheckpoint } from './verify.ts';
+import { verifyCheckpoint } from '../checkpoint/verify.ts';
 
 const pool = new PagePool({ threads: 0 });
 

@@ -3,9 +3,9 @@ import { mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { testCheckpointsOn } from '../checkpoint/driver-suite.ts';
+import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { isStoreError } from '../errors.ts';
-import { testStoreContract } from './contract.ts';
+import { testStoreContract } from '../../test-support/store-contract.ts';
 import { FileStore } from './file-store.ts';
 import { openStore } from './open-store.ts';
 
@@ -105,4 +105,57 @@ test('temporary files of crashed writers are removed when old', async () => {
   await writeFile(join(folder, '.tmp/1-new'), 'x');
   await (await FileStore.open(folder)).close();
   assert.deepEqual(await readdir(join(folder, '.tmp')), ['1-new']);
+});
+
+test('what a failed fsync may have lost is lost until it is written anew, however often it is synced', async () => {
+  let failing = true;
+  const sync = (): Promise<void> =>
+    failing
+      ? Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' }))
+      : Promise.resolve();
+  const store = await FileStore.open(join(root, 'lossy'), {
+    sync: (file, what) => (what === 'all' ? sync() : file.datasync()),
+  });
+  failing = false;
+  await store.put('a/kept', Buffer.from('x'));
+  await store.put('a/lost', Buffer.from('x'), { durable: false });
+  await store.put('a/other', Buffer.from('x'), { durable: false });
+  failing = true;
+  await assert.rejects(store.flush(['a/lost']));
+  failing = false;
+  const isLost = (error: unknown): boolean => isStoreError(error, 'LOST') && !error.retryable;
+  await assert.rejects(store.flush(['a/lost']), isLost);
+  await assert.rejects(store.flush(['a/lost']), isLost);
+  // Another writer's objects are no business of this one.
+  await store.flush(['a/other']);
+  await assert.rejects(store.flush(), isLost);
+  await store.put('a/lost', Buffer.from('x'), { durable: false });
+  await store.flush(['a/lost']);
+  await store.close();
+});
+
+test('a record whose folder could not be synced is not read until the folder was changed and synced', async () => {
+  let failing = false;
+  const synced: string[][] = [];
+  const folder = join(root, 'doubtful');
+  const store = await FileStore.open(folder, {
+    sync: async (file, what) => {
+      if (what === 'data') return;
+      if (failing) throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' });
+      synced.push(await readdir(join(folder, 'a')).catch(() => []));
+    },
+  });
+  const first = await store.put('a/r', Buffer.from('1'), { ifAbsent: true });
+  failing = true;
+  await assert.rejects(
+    store.put('a/s', Buffer.from('2'), { ifAbsent: true }),
+    (error) => isStoreError(error) && error.outcome === 'unknown',
+  );
+  // What is read now could be gone after a power cut.
+  await assert.rejects(store.get('a/s'), (error) => isStoreError(error, 'UNAVAILABLE'));
+  failing = false;
+  assert.equal(Buffer.from((await store.get('a/s'))!.body).toString(), '2');
+  assert.equal((await store.get('a/r'))?.version, first.version);
+  assert.deepEqual(synced.at(-1), ['r~', 's~']);
+  await store.close();
 });

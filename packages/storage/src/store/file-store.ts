@@ -11,23 +11,31 @@
 // stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
 // NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
 import { randomBytes } from 'node:crypto';
-import type { Dirent, Stats } from 'node:fs';
-import {
-  access,
-  constants,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
+import { StoreError } from '../errors.ts';
+import { FileDurability, type SyncFile } from './file-durability.ts';
+import {
+  codeOf,
+  encode,
+  entriesOf,
+  guard,
+  HEADER_BYTES,
+  isWritable,
+  keysIn,
+  lostTrack,
+  NONCE_BYTES,
+  readObject,
+  RESERVE,
+  sizeOf,
+  slotPath,
+  slotsOf,
+  statOrNone,
+  storeError,
+  TEMPORARY,
+  versionOf,
+  type Header,
+} from './file-object.ts';
 import {
   checkKey,
   conflict,
@@ -41,15 +49,9 @@ import {
   type StoredObject,
 } from './object-store.ts';
 
-const MAGIC = 0x424f5652; // "RVOB"
-const HEADER_BYTES = 48;
 /** Objects of a listing whose sizes are asked for together. */
 const SIZES_AT_ONCE = 64;
-const NONCE_BYTES = 16;
 const NO_NONCE = Buffer.alloc(NONCE_BYTES);
-const TEMPORARY = '.tmp';
-/** Files that only take room: on a full disk one of them makes way for a record, so that leases and collection go on. */
-const RESERVE = '.reserve';
 const RESERVE_FILES = 16;
 const RESERVE_BYTES = 64 << 10;
 /** Every so many swaps of a record its old versions are looked at. */
@@ -62,6 +64,8 @@ export interface FileStoreOptions {
   keepTemporaryMs?: number;
   /** Called before each link: a place for tests to stall a writer. */
   beforeLink?: () => Promise<void>;
+  /** Makes an open file or folder durable: a place for tests to let it fail. Default fsync(2). */
+  sync?: SyncFile;
 }
 
 interface Located {
@@ -75,18 +79,12 @@ interface Found {
   versioned: boolean;
 }
 
-interface Header {
-  length: number;
-  nonce: Buffer;
-  predecessor: Buffer;
-}
-
 export class FileStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
   readonly #options: Required<FileStoreOptions>;
   readonly #folders = new Set<string>();
-  readonly #unsynced = new Set<string>();
+  readonly #durability: FileDurability;
   #reserveUsed = false;
   #closed = false;
 
@@ -97,8 +95,10 @@ export class FileStore implements ObjectStore {
       keepVersionsMs: 60_000,
       keepTemporaryMs: 3_600_000,
       beforeLink: () => Promise.resolve(),
+      sync: (file, what) => (what === 'data' ? file.datasync() : file.sync()),
       ...options,
     };
+    this.#durability = new FileDurability(this.#options.sync);
   }
 
   /** Opens (and makes) the directory, and clears what crashed writers left behind. */
@@ -168,24 +168,34 @@ export class FileStore implements ObjectStore {
   async delete(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       this.#check(key);
-      const path = join(this.#root, key);
-      await guard(key, 'unknown', async () => {
-        await rm(`${path}~v`, { recursive: true, force: true });
-        await rm(`${path}~`, { force: true });
-        this.#unsynced.delete(`${path}~`);
-      });
+      await guard(key, 'unknown', () => this.#remove(join(this.#root, key)));
     }
     if (keys.length > 0 && this.#reserveUsed) await this.#fillReserve();
   }
 
-  async flush(): Promise<void> {
+  /** Oldest version first, durably, then all others in one step: at no moment, and after no power cut, an older one is the newest. */
+  async #remove(path: string): Promise<void> {
+    const versions = `${path}~v`;
+    const versioned = (await statOrNone(versions)) !== undefined;
+    await rm(`${path}~`, { force: true });
+    this.#durability.forget(`${path}~`);
+    if (!versioned) return;
+    await this.#durability.folder(dirname(path));
+    const aside = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
+    this.#folders.delete(versions);
+    try {
+      await rename(versions, aside);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    await rm(aside, { recursive: true, force: true });
+  }
+
+  async flush(keys?: readonly string[]): Promise<void> {
     this.#check();
-    const paths = [...this.#unsynced];
-    await guard('flush', 'unknown', async () => {
-      await Promise.all(paths.map((path) => syncPath(path)));
-      await Promise.all([...new Set(paths.map((path) => dirname(path)))].map((path) => syncPath(path)));
-    });
-    for (const path of paths) this.#unsynced.delete(path);
+    const paths = keys?.map((key) => `${join(this.#root, key)}~`);
+    await guard('flush', 'unknown', () => this.#durability.flush(paths));
   }
 
   async close(): Promise<void> {
@@ -218,6 +228,7 @@ export class FileStore implements ObjectStore {
       for (let attempt = 0; attempt < 8; attempt++) {
         const located = await this.#locate(key);
         if (located === undefined) return undefined;
+        await this.#durability.certain(dirname(located.path));
         const found = await readObject(key, located.path, start, length);
         if (found !== undefined) return { ...found, slot: located.slot };
         if (located.slot === 1 && (await slotsOf(`${join(this.#root, key)}~v`)).length === 0)
@@ -251,10 +262,11 @@ export class FileStore implements ObjectStore {
     }
     const nonce = randomBytes(NONCE_BYTES);
     const temporary = await this.#writeTemporary(encode(body, nonce, NO_NONCE), durable);
-    await this.#makeFolder(dirname(path));
-    await rename(temporary, `${path}~`);
-    if (durable) await syncPath(dirname(path));
-    else this.#unsynced.add(`${path}~`);
+    await this.#inFolder(dirname(path), () => rename(temporary, `${path}~`));
+    if (durable) {
+      this.#durability.forget(`${path}~`);
+      await this.#durability.folder(dirname(path));
+    } else await this.#durability.written(`${path}~`);
     return { version: versionOf(1, nonce) };
   }
 
@@ -293,7 +305,7 @@ export class FileStore implements ObjectStore {
     try {
       await this.#withReserve(bytes, () => this.#makeFolder(dirname(path)));
       await this.#options.beforeLink();
-      await link(temporary, path);
+      await this.#inFolder(dirname(path), () => link(temporary, path));
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
       const [ours, theirs] = await Promise.all([stat(temporary), statOrNone(path)]);
@@ -301,7 +313,7 @@ export class FileStore implements ObjectStore {
     } finally {
       await rm(temporary, { force: true });
     }
-    await syncPath(dirname(path));
+    await this.#durability.folder(dirname(path));
   }
 
   /** Runs `work`; on a full disk gives reserve files up for it, one after another, if what is written is as small as a record. */
@@ -344,7 +356,7 @@ export class FileStore implements ObjectStore {
       const file = await open(path, 'wx', 0o600);
       try {
         for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten;
-        if (sync) await file.datasync();
+        if (sync) await this.#durability.file(file);
       } finally {
         await file.close();
       }
@@ -356,12 +368,26 @@ export class FileStore implements ObjectStore {
     }
   }
 
+  /** Runs `work`, which puts a name into a folder; makes the folder anew when somebody removed it since. */
+  async #inFolder(path: string, work: () => Promise<void>): Promise<void> {
+    await this.#makeFolder(path);
+    try {
+      await work();
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+      this.#folders.delete(path);
+      await this.#makeFolder(path);
+      await work();
+    }
+  }
+
   async #makeFolder(path: string): Promise<void> {
     if (this.#folders.has(path)) return;
     const made = await mkdir(path, { recursive: true });
     if (made !== undefined) {
       // The new entries must survive a power cut: sync from the new folder up to the first one that was there.
-      for (let at = path; at.length >= dirname(made).length; at = dirname(at)) await syncPath(at);
+      for (let at = path; at.length >= dirname(made).length; at = dirname(at))
+        await this.#durability.folder(at);
     }
     this.#folders.add(path);
   }
@@ -389,7 +415,7 @@ export class FileStore implements ObjectStore {
     for (const name of await readdir(folder)) {
       const found = await statOrNone(join(folder, name));
       if (found !== undefined && now - found.mtimeMs > this.#options.keepTemporaryMs)
-        await rm(join(folder, name), { force: true });
+        await rm(join(folder, name), { recursive: true, force: true });
     }
   }
 
@@ -405,184 +431,5 @@ export class FileStore implements ObjectStore {
         yield { key, versioned };
       }
     }
-  }
-}
-
-/** Object names, and folder names with a slash, in the byte order of the keys that they stand for; and if versioned. */
-function keysIn(entries: Dirent[]): [string, boolean][] {
-  const names = new Map<string, boolean>();
-  for (const entry of entries) {
-    const { name } = entry;
-    // No part of a key begins with a dot: ours (TEMPORARY), and what NFS leaves of a file that is removed while it is open.
-    if (name.startsWith('.') || name === TEMPORARY || name === RESERVE) continue;
-    if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
-    else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
-    else if (!entry.isFile()) names.set(`${name}/`, false);
-  }
-  return [...names].sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-function versionOf(slot: number, nonce: Buffer): ObjectVersion {
-  return `${String(slot)}.${nonce.toString('hex')}`;
-}
-
-function slotPath(path: string, slot: number): string {
-  return slot === 1 ? `${path}~` : join(`${path}~v`, `v${String(slot).padStart(6, '0')}`);
-}
-
-/** Slot numbers in a version folder, ascending; none when there is no such folder. */
-async function slotsOf(folder: string): Promise<number[]> {
-  const names = await entriesOf(folder);
-  return names
-    .map((entry) => Number(/^v(\d+)$/.exec(entry.name)?.[1] ?? 0))
-    .filter((slot) => slot > 0)
-    .sort((a, b) => a - b);
-}
-
-async function entriesOf(folder: string): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function encode(body: Uint8Array, nonce: Buffer, predecessor: Buffer): Uint8Array {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + body.length);
-  bytes.fill(0, 0, HEADER_BYTES);
-  bytes.writeUInt32LE(MAGIC, 0);
-  bytes.writeUInt32LE(1, 4);
-  bytes.writeUInt32LE(body.length, 8);
-  nonce.copy(bytes, 16);
-  predecessor.copy(bytes, 32);
-  bytes.set(body, HEADER_BYTES);
-  return bytes;
-}
-
-async function readObject(
-  key: string,
-  path: string,
-  start: number,
-  length: number,
-): Promise<{ bytes: Uint8Array; header: Header } | undefined> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    const header = parseHeader(key, await readAt(file, 0, HEADER_BYTES));
-    // Before it is believed: it decides how much is read.
-    if (header.length !== (await file.stat()).size - HEADER_BYTES) throw torn(key);
-    const wanted = Math.max(0, Math.min(length, header.length - start));
-    const bytes = await readAt(file, HEADER_BYTES + start, wanted);
-    if (bytes.length < wanted) throw torn(key);
-    return { bytes, header };
-  } finally {
-    await file.close();
-  }
-}
-
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(length);
-  let at = 0;
-  while (at < length) {
-    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
-    if (bytesRead === 0) break;
-    at += bytesRead;
-  }
-  return bytes.subarray(0, at);
-}
-
-function parseHeader(key: string, bytes: Buffer): Header {
-  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) throw torn(key);
-  return {
-    length: bytes.readUInt32LE(8),
-    nonce: bytes.subarray(16, 32),
-    predecessor: bytes.subarray(32, 48),
-  };
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  const found = await statOrNone(path);
-  return found && Math.max(0, found.size - HEADER_BYTES);
-}
-
-async function statOrNone(path: string): Promise<Stats | undefined> {
-  try {
-    return await lstat(path);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-async function isWritable(path: string): Promise<boolean> {
-  try {
-    await access(path, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function syncPath(path: string): Promise<void> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    // Deleted since: nothing left to keep.
-    if (codeOf(error) === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-function torn(key: string): StoreError {
-  return new StoreError('DAMAGED', `${key}: the stored object is torn`, { retryable: false });
-}
-
-function lostTrack(key: string): StoreError {
-  return new StoreError('UNAVAILABLE', `${key}: cannot tell whether the swap held`, { outcome: 'unknown' });
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
-}
-
-const STORE_CODES: Record<string, StoreErrorCode> = {
-  ENOSPC: 'FULL',
-  EDQUOT: 'FULL',
-  EFBIG: 'FULL',
-  EACCES: 'ACCESS_DENIED',
-  EPERM: 'ACCESS_DENIED',
-  EROFS: 'ACCESS_DENIED',
-  ETIMEDOUT: 'TIMEOUT',
-  EIO: 'UNAVAILABLE',
-  ESTALE: 'UNAVAILABLE',
-  EMFILE: 'UNAVAILABLE',
-  ENFILE: 'UNAVAILABLE',
-  EAGAIN: 'UNAVAILABLE',
-};
-
-function storeError(key: string, error: unknown, outcome: StoreOutcome): StoreError {
-  if (error instanceof StoreError) return error;
-  const code = STORE_CODES[codeOf(error) ?? ''] ?? 'FAILED';
-  const reason = error instanceof Error ? error.message : String(error);
-  return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error });
-}
-
-async function guard<T>(key: string, outcome: StoreOutcome, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(key, error, outcome);
   }
 }

@@ -1,7 +1,7 @@
-import { testCheckpointsOn } from '../checkpoint/driver-suite.ts';
+import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { MemoryStore } from './memory-store.ts';
 import { openStore } from './open-store.ts';
-import { testStoreContract } from './contract.ts';
+import { testStoreContract } from '../../test-support/store-contract.ts';
 
 testStoreContract('memory:', { open: () => openStore('memory:contract-suite') });
 

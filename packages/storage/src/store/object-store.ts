@@ -58,8 +58,11 @@ export interface ObjectStore {
   list(prefix: string, options?: ListOptions): Promise<ListPage>;
   /** Removes objects; absent ones are no error. Never used on records that are compared and swapped. */
   delete(keys: readonly string[]): Promise<void>;
-  /** Makes every earlier put of this instance durable. */
-  flush(): Promise<void>;
+  /**
+   * Makes earlier puts of this instance durable: those of `keys`, or all.
+   * @throws StoreError `LOST` when the disk failed: the objects have to be put again, and a second flush does not help.
+   */
+  flush(keys?: readonly string[]): Promise<void>;
   close(): Promise<void>;
 }
 

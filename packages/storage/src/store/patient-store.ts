@@ -1,7 +1,7 @@
 // Reads that are tried again a few times when the store fails for a moment. Reads may always be repeated; changes are
 // passed on as they are, because who may repeat them depends on their conditions.
-import { isStoreError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
+import { retry } from '../retry.ts';
 import type {
   ListOptions,
   ListPage,
@@ -11,8 +11,8 @@ import type {
   StoredObject,
 } from './object-store.ts';
 
-/** Pauses between tries. */
-const PAUSES_MS = [10, 30, 100];
+const TRIES = 4;
+const MAX_PAUSE_MS = 100;
 
 export class PatientStore implements ObjectStore {
   readonly url: string;
@@ -45,8 +45,8 @@ export class PatientStore implements ObjectStore {
     return this.#inner.delete(keys);
   }
 
-  async flush(): Promise<void> {
-    return this.#inner.flush();
+  async flush(keys?: readonly string[]): Promise<void> {
+    return this.#inner.flush(keys);
   }
 
   async close(): Promise<void> {
@@ -54,14 +54,13 @@ export class PatientStore implements ObjectStore {
   }
 
   async #patiently<T>(read: () => Promise<T>): Promise<T> {
-    for (const pause of PAUSES_MS) {
-      try {
-        return await read();
-      } catch (error) {
-        if (!isStoreError(error) || !error.retryable) throw error;
-        await this.#host.sleep(pause);
-      }
-    }
-    return read();
+    const goOn = (_pauseMs: number, failures: number): boolean => failures < TRIES;
+    return retry(read, {
+      host: this.#host,
+      what: this.url,
+      goOn,
+      maxPauseMs: MAX_PAUSE_MS,
+      firstPauseMs: 15,
+    });
   }
 }

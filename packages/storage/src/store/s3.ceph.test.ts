@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { skipReason, startCeph } from '../../test-support/ceph.ts';
-import { testCheckpointsOn } from '../checkpoint/driver-suite.ts';
+import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { isStoreError } from '../errors.ts';
-import { testStoreContract } from './contract.ts';
+import { testStoreContract } from '../../test-support/store-contract.ts';
 import { openStore } from './open-store.ts';
 
 const leftOut = process.env['REVENANT_CEPH'] === '0' && process.env['CI'] !== 'true';

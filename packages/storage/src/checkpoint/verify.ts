@@ -1,6 +1,6 @@
 // Reads every page of a checkpoint and checks it.
 import { isStorageError, isStoreError } from '../errors.ts';
-import type { CheckpointReader } from '../checkpoint/reader.ts';
+import type { CheckpointReader } from './reader.ts';
 
 export interface VerifyProgress {
   donePages: number;

@@ -1,17 +1,17 @@
 // What checkpoints need of a driver, end to end. Called from the drivers' own test files, beside the contract suite.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Guest } from '../../test-support/guest.ts';
-import { listCheckpoints } from '../inspect/list.ts';
-import { verifyCheckpoint } from '../inspect/verify.ts';
-import { isStorageError } from '../errors.ts';
-import { deleteVm, raiseEpoch, renewLease } from '../ownership.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import { collectGarbage } from './collect.ts';
-import { snapshotHash } from './content-hash.ts';
-import { PagePool } from './page-pool.ts';
-import { openCheckpoint } from './reader.ts';
-import { CheckpointWriter } from './writer.ts';
+import { Guest } from './guest.ts';
+import { listCheckpoints } from '../src/inspect/list.ts';
+import { verifyCheckpoint } from '../src/checkpoint/verify.ts';
+import { isStorageError } from '../src/errors.ts';
+import { deleteVm, raiseEpoch, renewLease } from '../src/ownership.ts';
+import type { ObjectStore } from '../src/store/object-store.ts';
+import { collectGarbage } from '../src/checkpoint/collect.ts';
+import { snapshotHash } from '../src/checkpoint/content-hash.ts';
+import { PagePool } from '../src/checkpoint/page-pool.ts';
+import { openCheckpoint } from '../src/checkpoint/reader.ts';
+import { CheckpointWriter } from '../src/checkpoint/writer.ts';
 
 /** Content hash of the last checkpoint that the suite's guest makes: the same on every driver. */
 const LAST = snapshotHash(lastTruth());

@@ -1,11 +1,11 @@
 // The suite that every driver passes. Called from the drivers' own test files.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { isStoreError, type StoreErrorCode } from '../errors.ts';
-import { systemHost } from '../host.ts';
-import { listAll, type ObjectStore } from './object-store.ts';
-import { probeStore } from './probe.ts';
-import { getRecord, putRecord } from './records.ts';
+import { isStoreError, type StoreErrorCode } from '../src/errors.ts';
+import { systemHost } from '../src/host.ts';
+import { listAll, type ObjectStore } from '../src/store/object-store.ts';
+import { probeStore } from '../src/store/probe.ts';
+import { getRecord, putRecord } from '../src/store/records.ts';
 
 export interface ContractOptions {
   /** Opens the store under test. Called again for a second, independent connection to the same contents. */
@@ -41,6 +41,7 @@ export function testStoreContract(name: string, options: ContractOptions): void 
     testConditions(opened);
     testListing(opened);
     testRaces(opened);
+    testDeletion(opened);
   });
 }
 
@@ -203,5 +204,46 @@ function testRaces(opened: Opened): void {
     });
     await Promise.all(writers);
     assert.equal((await getRecord(store, 'race/count'))?.value['count'], 24);
+  });
+}
+
+function testDeletion(opened: Opened): void {
+  test('a reader beside swaps and deletions never sees an older version', async () => {
+    const { store, other } = opened();
+    const lives = 25;
+    let over = false;
+    const seen: string[] = [];
+    const read = async (): Promise<void> => {
+      while (!over) seen.push(text((await other.get('deleted/r'))?.body) ?? '');
+    };
+    const reading = read();
+    try {
+      for (let life = 10; life < 10 + lives; life++) {
+        let { version } = await store.put('deleted/r', body(`${String(life)}-1`), { ifAbsent: true });
+        for (const swap of [2, 3])
+          ({ version } = await store.put('deleted/r', body(`${String(life)}-${String(swap)}`), {
+            ifVersion: version,
+          }));
+        await store.delete(['deleted/r']);
+      }
+    } finally {
+      over = true;
+      await reading;
+    }
+    const found = seen.filter((value) => value !== '');
+    assert.deepEqual(found, found.toSorted(), 'an older version came after a newer one');
+    assert.equal(await other.get('deleted/r'), undefined);
+  });
+
+  test('an object is put, swapped, deleted, and put and swapped again', async () => {
+    const { store, other } = opened();
+    for (const through of [store, other, store]) {
+      const { version } = await store.put('again/r', body('1'), { ifAbsent: true });
+      const second = await store.put('again/r', body('2'), { ifVersion: version });
+      await other.put('again/r', body('3'), { ifVersion: second.version });
+      assert.equal(text((await through.get('again/r'))?.body), '3');
+      await through.delete(['again/r']);
+      assert.deepEqual((await store.list('again/')).objects, []);
+    }
   });
 }

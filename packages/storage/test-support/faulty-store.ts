@@ -1,6 +1,6 @@
 // A store that fails as real ones do, for tests and the simulation: at calls chosen by a seeded generator or a plan.
-import { StoreError } from '../errors.ts';
-import type { StorageHost } from '../host.ts';
+import { StoreError } from '../src/errors.ts';
+import type { StorageHost } from '../src/host.ts';
 import type {
   ListOptions,
   ListPage,
@@ -8,7 +8,7 @@ import type {
   ObjectVersion,
   PutOptions,
   StoredObject,
-} from './object-store.ts';
+} from '../src/store/object-store.ts';
 
 export type StoreOperation = 'get' | 'getRange' | 'put' | 'list' | 'delete' | 'flush';
 
@@ -89,8 +89,8 @@ export class FaultyStore implements ObjectStore {
     for (const key of keys) await this.#call('delete', key, () => this.#inner.delete([key]));
   }
 
-  async flush(): Promise<void> {
-    await this.#call('flush', '', () => this.#inner.flush());
+  async flush(keys?: readonly string[]): Promise<void> {
+    await this.#call('flush', '', () => this.#inner.flush(keys));
   }
 
   async close(): Promise<void> {

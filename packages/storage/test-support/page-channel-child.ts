@@ -1,7 +1,7 @@
 // For page-channel.test.ts: a thread that reads pages through a channel, as a guest does, and tells what each begins with.
 import { parentPort, workerData } from 'node:worker_threads';
-import { PageClient, type PageChannelEnds } from './page-channel.ts';
-import { StorageError } from '../errors.ts';
+import { PageClient, type PageChannelEnds } from '../src/checkpoint/page-channel.ts';
+import { StorageError } from '../src/errors.ts';
 
 const { ends, pages, cacheBytes } = workerData as {
   ends: PageChannelEnds;

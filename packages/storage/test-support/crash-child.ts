@@ -13,8 +13,8 @@ import {
   snapshotHash,
   type KnownManifest,
   type ObjectStore,
-} from '../index.ts';
-import { Guest, seededRandom } from '../../test-support/guest.ts';
+} from '../src/index.ts';
+import { Guest, seededRandom } from './guest.ts';
 
 const VM = 'vm';
 

@@ -1,0 +1,183 @@
+// Files of a `file:` store: their names, headers and bodies, and what the file system's errors mean (docs/CHECKPOINT_FORMAT.md,
+// "Directory stores").
+import type { Dirent, Stats } from 'node:fs';
+import { access, constants, lstat, open, readdir, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
+import type { ObjectVersion } from './object-store.ts';
+
+const MAGIC = 0x424f5652; // "RVOB"
+export const HEADER_BYTES = 48;
+export const NONCE_BYTES = 16;
+export const TEMPORARY = '.tmp';
+/** Files that only take room: on a full disk one of them makes way for a record, so that leases and collection go on. */
+export const RESERVE = '.reserve';
+
+export interface Header {
+  length: number;
+  nonce: Buffer;
+  predecessor: Buffer;
+}
+
+/** Object names, and folder names with a slash, in the byte order of the keys that they stand for; and if versioned. */
+export function keysIn(entries: Dirent[]): [string, boolean][] {
+  const names = new Map<string, boolean>();
+  for (const entry of entries) {
+    const { name } = entry;
+    // No part of a key begins with a dot: ours (TEMPORARY), and what NFS leaves of a file that is removed while it is open.
+    if (name.startsWith('.') || name === TEMPORARY || name === RESERVE) continue;
+    if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
+    else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
+    else if (!entry.isFile()) names.set(`${name}/`, false);
+  }
+  return [...names].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+export function versionOf(slot: number, nonce: Buffer): ObjectVersion {
+  return `${String(slot)}.${nonce.toString('hex')}`;
+}
+
+export function slotPath(path: string, slot: number): string {
+  return slot === 1 ? `${path}~` : join(`${path}~v`, `v${String(slot).padStart(6, '0')}`);
+}
+
+/** Slot numbers in a version folder, ascending; none when there is no such folder. */
+export async function slotsOf(folder: string): Promise<number[]> {
+  const names = await entriesOf(folder);
+  return names
+    .map((entry) => Number(/^v(\d+)$/.exec(entry.name)?.[1] ?? 0))
+    .filter((slot) => slot > 0)
+    .sort((a, b) => a - b);
+}
+
+export async function entriesOf(folder: string): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+export function encode(body: Uint8Array, nonce: Buffer, predecessor: Buffer): Uint8Array {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + body.length);
+  bytes.fill(0, 0, HEADER_BYTES);
+  bytes.writeUInt32LE(MAGIC, 0);
+  bytes.writeUInt32LE(1, 4);
+  bytes.writeUInt32LE(body.length, 8);
+  nonce.copy(bytes, 16);
+  predecessor.copy(bytes, 32);
+  bytes.set(body, HEADER_BYTES);
+  return bytes;
+}
+
+export async function readObject(
+  key: string,
+  path: string,
+  start: number,
+  length: number,
+): Promise<{ bytes: Uint8Array; header: Header } | undefined> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const header = parseHeader(key, await readAt(file, 0, HEADER_BYTES));
+    // Before it is believed: it decides how much is read.
+    if (header.length !== (await file.stat()).size - HEADER_BYTES) throw torn(key);
+    const wanted = Math.max(0, Math.min(length, header.length - start));
+    const bytes = await readAt(file, HEADER_BYTES + start, wanted);
+    if (bytes.length < wanted) throw torn(key);
+    return { bytes, header };
+  } finally {
+    await file.close();
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
+}
+
+function parseHeader(key: string, bytes: Buffer): Header {
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) throw torn(key);
+  return {
+    length: bytes.readUInt32LE(8),
+    nonce: bytes.subarray(16, 32),
+    predecessor: bytes.subarray(32, 48),
+  };
+}
+
+export async function sizeOf(path: string): Promise<number | undefined> {
+  const found = await statOrNone(path);
+  return found && Math.max(0, found.size - HEADER_BYTES);
+}
+
+export async function statOrNone(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+export async function isWritable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function torn(key: string): StoreError {
+  return new StoreError('DAMAGED', `${key}: the stored object is torn`, { retryable: false });
+}
+
+export function lostTrack(key: string): StoreError {
+  return new StoreError('UNAVAILABLE', `${key}: cannot tell whether the swap held`, { outcome: 'unknown' });
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
+
+const STORE_CODES: Record<string, StoreErrorCode> = {
+  ENOSPC: 'FULL',
+  EDQUOT: 'FULL',
+  EFBIG: 'FULL',
+  EACCES: 'ACCESS_DENIED',
+  EPERM: 'ACCESS_DENIED',
+  EROFS: 'ACCESS_DENIED',
+  ETIMEDOUT: 'TIMEOUT',
+  EIO: 'UNAVAILABLE',
+  ESTALE: 'UNAVAILABLE',
+  EMFILE: 'UNAVAILABLE',
+  ENFILE: 'UNAVAILABLE',
+  EAGAIN: 'UNAVAILABLE',
+};
+
+export function storeError(key: string, error: unknown, outcome: StoreOutcome): StoreError {
+  if (error instanceof StoreError) return error;
+  const code = STORE_CODES[codeOf(error) ?? ''] ?? 'FAILED';
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error });
+}
+
+export async function guard<T>(key: string, outcome: StoreOutcome, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeError(key, error, outcome);
+  }
+}
