@@ -9,7 +9,7 @@ import type { EngineCore } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 import { hashValue, toHex, type Hash } from './hash.ts';
 import type { MemoryMap } from './memory-map.ts';
-import type { Board } from './pc.ts';
+import type { Board } from './boards/board.ts';
 import { checkShape, checkSpace, isZeroPage, restoreSpace, type MachineSnapshot } from './snapshot.ts';
 import { machineState } from './time-state.ts';
 

@@ -27,7 +27,7 @@ import type { AbsentPages } from './absent-pages.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
-import { Board, type BoardSignals, type MachineBackends } from './pc.ts';
+import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
 /** Why `run` returned. */
@@ -239,7 +239,7 @@ export class Machine {
         lapic.update();
         return;
       case CpuEvent.fpuError:
-        this.#board.systemControl.signalFpuError();
+        this.#board.chip('systemControl').signalFpuError();
         return;
       default:
     }
@@ -269,12 +269,12 @@ export class Machine {
     this.#board.reset();
     this.#board.lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
     this.engine.core.flushTlbAll(this.#cpu.address);
-    if (this.description.romBytes === 0) this.#map.write(this.rsdpAddress, this.#board.acpi.bytes);
+    if (this.description.romBytes === 0) this.#map.write(this.rsdpAddress, this.#board.chip('acpi').bytes);
   }
 
   /** Guest-physical address of the ACPI root pointer (not with a ROM: firmware makes its own tables). */
   get rsdpAddress(): number {
-    return this.#board.acpi.rsdpAddress;
+    return this.#board.chip('acpi').rsdpAddress;
   }
 
   /** Resets the machine and loads a plan made by one of the loaders of boot/. Throws MachineError. */
@@ -329,7 +329,7 @@ export class Machine {
         this.#cpu.setWord(Cpu.nmiPending, 1);
         return;
       case 'powerButton':
-        board.pm.pressPowerButton();
+        board.chip('pm').pressPowerButton();
         return;
       case 'reset':
         this.#resetRequested = true;
@@ -338,10 +338,10 @@ export class Machine {
         this.#clock.setRate(input.rate);
         return;
       case 'wallClock':
-        board.rtc.setWallClock(input.epochNs);
+        board.chip('rtc').setWallClock(input.epochNs);
         return;
       case 'generation':
-        board.generation.setGeneration(input.generation);
+        board.chip('generation').setGeneration(input.generation);
         return;
       case 'flush':
         this.engine.core.flushTlbAll(this.#cpu.address);

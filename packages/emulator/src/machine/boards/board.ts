@@ -1,0 +1,123 @@
+/** A board: the chips that a plan lists, made, wired and on the bus, and what the machine needs to find among them. */
+import type { AcpiTables } from '../../acpi/tables.ts';
+import { Bus } from '../../devices/bus.ts';
+import type { Clock, Device, Line } from '../../devices/device.ts';
+import type { I8042 } from '../../devices/input/i8042.ts';
+import type { LocalApic } from '../../devices/interrupt/lapic.ts';
+import type { PciFunction } from '../../devices/pci/pci-function.ts';
+import { PirqRouter } from '../../devices/pci/pirq-router.ts';
+import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
+import type { GenerationDevice } from '../../devices/system/debug-ports.ts';
+import type { SystemControl } from '../../devices/system/system-control.ts';
+import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
+import type { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
+import type { VgaText } from '../../devices/video/vga-text.ts';
+import type { MachineDescription } from '../description.ts';
+import type { DiskBacking, DiskSpace } from '../disk-space.ts';
+import type { MemoryMap } from '../memory-map.ts';
+import { makeChip } from './chips.ts';
+import { InterruptWiring } from './interrupts.ts';
+import { microvm } from './microvm.ts';
+import { pc } from './pc.ts';
+import type { BoardPlan } from './plan.ts';
+
+/** Where the guest's output goes. All are optional; what nobody takes is dropped. */
+export interface MachineBackends {
+  serial?: (port: number, byte: number) => void;
+  debugConsole?: (port: number, byte: number) => void;
+  /** Where the base images of disks come from, by the disks' names. */
+  disks?: Readonly<Record<string, DiskBacking>>;
+}
+
+/** What the board asks of the processor and the machine. */
+export interface BoardSignals {
+  intr: Line;
+  nmi: () => void;
+  reset: () => void;
+  powerOff: () => void;
+  debugExit: (status: number) => void;
+  /** The address map changed: TLBs are stale. */
+  mapChanged: () => void;
+  a20: (enabled: boolean) => void;
+  cr8: { get(): number; set(value: number): void };
+  tscOffset: () => bigint;
+}
+
+export interface BoardOptions {
+  description: MachineDescription;
+  clock: Clock;
+  memory: MemoryMap;
+  backends: MachineBackends;
+  disks: readonly DiskSpace[];
+  signals: BoardSignals;
+}
+
+/** The plans of the machine types. */
+const plans: Record<MachineDescription['machine'], BoardPlan> = { pc, microvm };
+
+/** Chips that others or the machine speak to, each put here by its maker. */
+export interface BoardChips {
+  rtc: RtcMc146818;
+  systemControl: SystemControl;
+  pm: AcpiPm;
+  generation: GenerationDevice;
+  acpi: AcpiTables;
+  keyboardController?: I8042;
+  vga?: VgaText;
+}
+
+export class Board {
+  readonly bus = new Bus();
+  readonly devices: Device[] = [];
+  readonly uarts: Uart16550A[] = [];
+  readonly interrupts = new InterruptWiring();
+  readonly pirqs = new PirqRouter((irq, source) => this.interrupts.isaLine(irq, source));
+  /** Functions on bus 0 by device number. */
+  readonly cards = new Map<number, PciFunction>();
+  readonly #chips: Partial<BoardChips> = {};
+
+  constructor(options: BoardOptions) {
+    const { parts } = plans[options.description.machine];
+    for (const part of parts) makeChip({ board: this, parts, ...options }, part);
+    for (const device of this.devices) this.bus.attach(device);
+  }
+
+  /** Takes a device that a maker made. */
+  add<D extends Device>(device: D): D {
+    this.devices.push(device);
+    return device;
+  }
+
+  setChip<C extends keyof BoardChips>(name: C, chip: BoardChips[C]): void {
+    this.#chips[name] = chip;
+  }
+
+  /** One that every plan has. */
+  chip<C extends keyof BoardChips>(name: C): NonNullable<BoardChips[C]> {
+    const chip = this.#chips[name];
+    if (chip === undefined) throw new TypeError(`the board has no ${name}`);
+    return chip;
+  }
+
+  get keyboardController(): I8042 | undefined {
+    return this.#chips.keyboardController;
+  }
+  get vga(): VgaText | undefined {
+    return this.#chips.vga;
+  }
+  get lapic(): LocalApic {
+    return this.interrupts.get('lapic');
+  }
+
+  reset(): void {
+    for (const device of this.devices) device.reset();
+  }
+
+  /** Devices in the order of restoring: the interrupt controllers last, since they hold the levels that the others drive meanwhile. */
+  get restoreOrder(): Device[] {
+    const controllers: Device[] = (['pic', 'ioApic', 'lapic'] as const).map((name) =>
+      this.interrupts.get(name),
+    );
+    return [...this.devices.filter((device) => !controllers.includes(device)), ...controllers];
+  }
+}

@@ -1,0 +1,217 @@
+/** How each chip of a plan is made and wired. Whoever adds a chip adds its entry to `plan.ts` and its maker here. */
+import { acpiTables } from '../../acpi/tables.ts';
+import type { Line } from '../../devices/device.ts';
+import { I8042 } from '../../devices/input/i8042.ts';
+import { IoApic } from '../../devices/interrupt/io-apic.ts';
+import { LocalApic } from '../../devices/interrupt/lapic.ts';
+import { Pic8259A } from '../../devices/interrupt/pic-8259a.ts';
+import type { PciFirmware } from '../../devices/pci/pci-function.ts';
+import { PciHost, pciWindow } from '../../devices/pci/pci-host.ts';
+import { PirqRouter } from '../../devices/pci/pirq-router.ts';
+import { Uart16550A } from '../../devices/serial/uart-16550a.ts';
+import { DebugConsole, DebugExit, GenerationDevice } from '../../devices/system/debug-ports.ts';
+import { Dma8237 } from '../../devices/system/dma-8237.ts';
+import { FwCfg, FwCfgItem, littleEndian } from '../../devices/system/fw-cfg.ts';
+import { SystemControl } from '../../devices/system/system-control.ts';
+import { AcpiPm } from '../../devices/timer/acpi-pm.ts';
+import { Pit8254 } from '../../devices/timer/pit-8254.ts';
+import { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
+import { VgaText } from '../../devices/video/vga-text.ts';
+import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
+import type { Board, BoardOptions } from './board.ts';
+import type { BoardPart, ChipName, PartOf } from './plan.ts';
+
+/** What a maker has at hand. */
+export interface Site extends BoardOptions {
+  board: Board;
+  parts: readonly BoardPart[];
+}
+
+/** CMOS bytes by which firmware and old kernels learn the memory size. */
+function cmosBytes(memoryBytes: number): Record<number, number> {
+  const kib = memoryBytes / 1024;
+  const above1M = Math.min(Math.max(kib - 1024, 0), 0xffff);
+  const above16M = Math.min(Math.max(Math.floor((kib - 16384) / 64), 0), 0xffff);
+  return {
+    0x14: 0x06, // equipment: FPU, mouse port
+    0x15: 640 & 0xff, 0x16: 640 >> 8, 0x17: above1M & 0xff, 0x18: above1M >> 8, 0x30: above1M & 0xff, 0x31: above1M >> 8,
+    0x34: above16M & 0xff, 0x35: above16M >> 8, 0x3d: 0x12, 0x5f: 0,
+  }; // prettier-ignore
+}
+
+/** The entry of a chip in the plan of a site, if it has one. */
+function partOf<C extends ChipName>({ parts }: Site, chip: C): PartOf<C> | undefined {
+  return parts.find((part): part is PartOf<C> => part.chip === chip);
+}
+
+/** The ISA interrupt that firmware would give to INTA# of a device on bus 0. */
+function firmwareIrq(site: Site, device: number): number {
+  return partOf(site, 'pci-host')?.pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
+}
+
+/** Without a ROM nobody else sets up the PCI functions. */
+const hasFirmware = ({ description }: Site): boolean => description.romBytes > 0;
+
+function addLocalApic({ board, clock, signals }: Site): void {
+  const { interrupts } = board;
+  const lapic = new LocalApic({
+    cpuIndex: 0,
+    clock,
+    bus: interrupts.apicBus,
+    intr: signals.intr,
+    cr8: signals.cr8,
+    tscOffset: signals.tscOffset,
+    nmi: signals.nmi,
+    init: signals.reset,
+    startup: () => undefined, // the boot processor runs already
+    externalVector: () => interrupts.get('pic').acknowledge(),
+  });
+  interrupts.set('lapic', board.add(lapic));
+}
+
+function addPciHost(site: Site, { pirqRoutes }: PartOf<'pci-host'>): void {
+  const { board, memory, signals } = site;
+  const host = new PciHost({
+    memoryAttributes: (pam) => {
+      if (memory.setShadow(pam)) signals.mapChanged();
+    },
+    resetSystem: signals.reset,
+    functions: board.cards,
+    ...(hasFirmware(site) ? {} : { pirqRoutes }),
+    routesChanged: (routes) => {
+      board.pirqs.setRoutes(routes);
+    },
+  });
+  board.add(host);
+}
+
+function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): void {
+  const { board, clock, memory } = site;
+  site.disks.forEach((disk, n) => {
+    const device = firstDevice + n;
+    const firmware: PciFirmware | undefined = hasFirmware(site)
+      ? undefined
+      : { barAddress: pciWindow.base + n * barBytes, interruptLine: firmwareIrq(site, device) };
+    const name = `virtio-blk-${String(n)}`;
+    const irq = board.pirqs.line(device, name);
+    const card = new VirtioBlk({ name, identity: disk.name, backend: disk, memory, clock, irq, firmware });
+    board.cards.set(device, board.add(card));
+  });
+}
+
+function addUarts({ board, description, clock, backends }: Site, { at }: PartOf<'uart-16550a'>): void {
+  at.slice(0, description.serialPorts).forEach(({ basePort, irq }, port) => {
+    const uart = new Uart16550A({
+      name: `uart-16550a-${String(port)}`,
+      basePort,
+      irq: board.interrupts.isaLine(irq, `uart-${String(port)}`),
+      clock,
+      transmit: (byte) => backends.serial?.(port, byte),
+    });
+    board.uarts.push(board.add(uart));
+  });
+}
+
+function addDebugPorts({ board, description, backends, signals }: Site): void {
+  for (const port of description.debugConsolePorts)
+    board.add(new DebugConsole({ port, transmit: (byte) => backends.debugConsole?.(port, byte) }));
+  if (description.debugExitPort !== null)
+    board.add(new DebugExit({ port: description.debugExitPort, exit: signals.debugExit }));
+}
+
+function addFwCfg({ board, description, memory }: Site): void {
+  const e820 = new Uint8Array(20);
+  e820.set(littleEndian(description.memoryBytes, 8), 8);
+  e820[16] = 1;
+  const fwCfg = new FwCfg({
+    memory,
+    items: new Map([
+      [FwCfgItem.ramSize, littleEndian(description.memoryBytes, 8)],
+      [FwCfgItem.cpuCount, littleEndian(1, 2)],
+      [FwCfgItem.maxCpus, littleEndian(1, 2)],
+    ]),
+    files: new Map([['etc/e820', e820]]),
+  });
+  board.add(fwCfg);
+}
+
+function addAcpiTables(site: Site, base: number): void {
+  const { board, description } = site;
+  const tables = acpiTables({
+    base,
+    cpuCount: 1,
+    keyboard: partOf(site, 'i8042') !== undefined,
+    vga: partOf(site, 'vga-text') !== undefined,
+    serialPorts: description.serialPorts,
+    pciInterrupts: [...board.cards.keys()].map((device) => ({ device, input: firmwareIrq(site, device) })),
+  });
+  board.setChip('acpi', tables);
+}
+
+const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
+  'pic-8259a': ({ board }) => {
+    const { interrupts } = board;
+    const intr: Line = {
+      set: (level) => {
+        interrupts.get('lapic').setLint0(level);
+      },
+    };
+    interrupts.set('pic', board.add(new Pic8259A({ intr })));
+  },
+  lapic: addLocalApic,
+  'io-apic': ({ board }) => {
+    board.interrupts.set('ioApic', board.add(new IoApic({ bus: board.interrupts.apicBus })));
+  },
+  'pit-8254': ({ board, clock }, { irq }) => {
+    board.add(new Pit8254({ irq: board.interrupts.isaLine(irq, 'pit'), clock }));
+  },
+  'rtc-mc146818': ({ board, clock, description }, { irq }) => {
+    const { epochNs, memoryBytes } = description;
+    const line = board.interrupts.isaLine(irq, 'rtc');
+    const rtc = new RtcMc146818({ irq: line, clock, epochNs, cmos: cmosBytes(memoryBytes) });
+    board.setChip('rtc', board.add(rtc));
+  },
+  'system-control': ({ board, signals }, { fpuIrq }) => {
+    const control = new SystemControl({
+      a20Changed: signals.a20,
+      fpuIrq: board.interrupts.isaLine(fpuIrq, 'fpu'),
+      resetSystem: signals.reset,
+    });
+    board.setChip('systemControl', board.add(control));
+  },
+  'uart-16550a': addUarts,
+  'acpi-pm': ({ board, clock, signals }, { sciIrq }) => {
+    const sci = board.interrupts.isaLine(sciIrq, 'sci');
+    board.setChip('pm', board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff })));
+  },
+  'pci-host': addPciHost,
+  'virtio-blk': addDisks,
+  generation: ({ board }, { basePort }) => {
+    board.setChip('generation', board.add(new GenerationDevice({ basePort })));
+  },
+  'debug-ports': addDebugPorts,
+  'dma-8237': ({ board }) => {
+    board.add(new Dma8237());
+  },
+  'vga-text': ({ board, clock }) => {
+    board.setChip('vga', board.add(new VgaText({ clock })));
+  },
+  i8042: ({ board, signals }, { keyboardIrq, mouseIrq }) => {
+    const controller = new I8042({
+      keyboardIrq: board.interrupts.isaLine(keyboardIrq, 'keyboard'),
+      mouseIrq: board.interrupts.isaLine(mouseIrq, 'mouse'),
+      a20: board.chip('systemControl'),
+      resetSystem: signals.reset,
+    });
+    board.setChip('keyboardController', board.add(controller));
+  },
+  'acpi-tables': (site, { base }) => {
+    addAcpiTables(site, base);
+  },
+  'fw-cfg': addFwCfg,
+};
+
+export function makeChip<C extends ChipName>(site: Site, part: PartOf<C>): void {
+  const make = makers[part.chip] as (site: Site, part: PartOf<C>) => void;
+  make(site, part);
+}

@@ -1,0 +1,61 @@
+/** The wiring of a board's interrupts: ISA lines go to the 8259A pair and to the I/O APIC, messages of the APICs to the local APICs. */
+import type { Line } from '../../devices/device.ts';
+import type { IoApic } from '../../devices/interrupt/io-apic.ts';
+import type { ApicBus, LocalApic } from '../../devices/interrupt/lapic.ts';
+import type { Pic8259A } from '../../devices/interrupt/pic-8259a.ts';
+
+const timerIrq = 0;
+/** ISA IRQ 0 is wired to input 2 of the I/O APIC (MP specification, and the MADT's override). */
+const ioApicTimerPin = 2;
+
+export interface InterruptControllers {
+  pic: Pic8259A;
+  lapic: LocalApic;
+  ioApic: IoApic;
+}
+
+export class InterruptWiring {
+  /** The controllers are made with this wiring in hand, so they are put in one after the other. */
+  readonly #controllers: Partial<InterruptControllers> = {};
+  readonly #sharedLines = new Map<number, Map<string, boolean>>();
+
+  set<C extends keyof InterruptControllers>(name: C, controller: InterruptControllers[C]): void {
+    this.#controllers[name] = controller;
+  }
+
+  get<C extends keyof InterruptControllers>(name: C): InterruptControllers[C] {
+    const controller = this.#controllers[name];
+    if (controller === undefined) throw new TypeError(`the board has no ${name}`);
+    return controller;
+  }
+
+  /** A source's own input to an ISA interrupt. Sources that share one are ORed. */
+  isaLine(irq: number, source: string): Line {
+    const levels = this.#sharedLines.get(irq) ?? new Map<string, boolean>();
+    this.#sharedLines.set(irq, levels);
+    return {
+      set: (level) => {
+        levels.set(source, level);
+        const any = level || [...levels.values()].includes(true);
+        this.get('pic').setLine(irq, any);
+        this.get('ioApic').setPin(irq === timerIrq ? ioApicTimerPin : irq, any);
+      },
+    };
+  }
+
+  /** What carries messages between the I/O APIC and the local APICs. */
+  readonly apicBus: ApicBus = {
+    send: (message, destination) => {
+      const lapic = this.get('lapic');
+      if (!lapic.matches(destination)) return false;
+      lapic.accept(message);
+      return true;
+    },
+    sendShorthand: (message, shorthand) => {
+      if (shorthand !== 'others') this.get('lapic').accept(message);
+    },
+    endOfInterrupt: (vector) => {
+      this.get('ioApic').endOfInterrupt(vector);
+    },
+  };
+}

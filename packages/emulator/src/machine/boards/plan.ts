@@ -1,0 +1,37 @@
+/**
+ * A board as data: which chips a machine type has and where each of them sits. `chips.ts` makes each chip from its entry. The order of a
+ * plan is part of what a guest can notice: timers that are due together fire in the order in which their chips were made.
+ */
+
+/** One entry of a plan. `irq` is always an ISA interrupt. */
+export type BoardPart =
+  | { chip: 'pic-8259a' }
+  | { chip: 'lapic' }
+  | { chip: 'io-apic' }
+  | { chip: 'pit-8254'; irq: number }
+  | { chip: 'rtc-mc146818'; irq: number }
+  /** Ports 0x92 and 0xf0, and the coprocessor's error line. */
+  | { chip: 'system-control'; fpuIrq: number }
+  /** As many of these as the machine's description has serial ports. */
+  | { chip: 'uart-16550a'; at: readonly { basePort: number; irq: number }[] }
+  | { chip: 'acpi-pm'; sciIrq: number }
+  /** `pirqRoutes`: the ISA interrupts of PIRQ A to D as firmware would set them; used when there is no firmware to do so. */
+  | { chip: 'pci-host'; pirqRoutes: readonly [number, number, number, number] }
+  /** One card for each disk of the description, from device number `firstDevice` on. */
+  | { chip: 'virtio-blk'; firstDevice: number; barBytes: number }
+  | { chip: 'generation'; basePort: number }
+  /** The debug console and exit ports of the description. */
+  | { chip: 'debug-ports' }
+  | { chip: 'dma-8237' }
+  | { chip: 'vga-text' }
+  | { chip: 'i8042'; keyboardIrq: number; mouseIrq: number }
+  /** Made when all others are there: the tables name them. `base` as in AcpiOptions. */
+  | { chip: 'acpi-tables'; base: number }
+  | { chip: 'fw-cfg' };
+
+export type ChipName = BoardPart['chip'];
+export type PartOf<C extends ChipName> = Extract<BoardPart, { chip: C }>;
+
+export interface BoardPlan {
+  parts: readonly BoardPart[];
+}
