@@ -42,6 +42,7 @@ export { exportCheckpointFile, importCheckpointFile, type ExportProgress } from 
 export type { Refusal } from './checkpoint/find.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
+export { holdCheckpoint, type Hold } from './checkpoint/hold.ts';
 export { CheckpointPace, type PaceChange } from './checkpoint/pace.ts';
 export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';
 export { CheckpointReader, openCheckpoint, type OpenOptions, type ReadOptions } from './checkpoint/reader.ts';

@@ -13,6 +13,7 @@
 //     judged by its lineage is void. A takeover raises its epoch first and reads the notes then: so either we see the
 //     raised epoch here and stop, or it sees what is condemned and resumes from none of it.
 //  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
+//     The same with holds (hold.ts): one that was put since step 3 and names what is condemned stops us here.
 //  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
 //     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
 import { isDeepStrictEqual } from 'node:util';
@@ -43,6 +44,7 @@ import {
   type CheckpointId,
 } from './keys.ts';
 import { isVisible } from './lineage.ts';
+import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
 import { DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
 
@@ -76,6 +78,7 @@ interface Survey {
   packs: Map<string, number>;
   manifests: CheckpointId[];
   notes: CondemnedNote[];
+  holds: FoundHold[];
 }
 
 /** What a collector knows of one readable manifest. */
@@ -107,12 +110,14 @@ export async function collectGarbage(
   if (owner.state === 'deleted') return collectDeleted(store, owner, report, options);
   if (owner.lineage.at(-1)?.from === undefined) return { ...report, skipped: 'a takeover is under way' };
 
+  const nowMs = (options.host ?? systemHost).wallClockMs();
   const packs = await listPacks(store, vmId);
   const survey: Survey = {
     owner,
     packs,
     manifests: await listManifests(store, vmId),
     notes: await readCondemned(store, vmId),
+    holds: await readHolds(store, vmId, nowMs),
   };
   const found = await readManifests(store, survey, options);
   if (found === undefined) return { ...report, skipped: 'another collector is at work' };
@@ -127,10 +132,11 @@ export async function collectGarbage(
   if (pinned && !known.some(({ id }) => compareIds(id, pinned) === 0))
     return { ...report, skipped: 'the checkpoint that a machine is being restored from is damaged' };
 
-  const nowMs = (options.host ?? systemHost).wallClockMs();
   const chosen = selectRetained(known, options.policy ?? DEFAULT_RETENTION, nowMs);
   // A machine may still be fetching pages of it; the writer may have moved them elsewhere for later checkpoints.
   if (pinned) chosen.push(pinned);
+  // Somebody reads these.
+  for (const { id, alive } of survey.holds) if (alive) chosen.push(id);
   report.kept = withChains(known, chosen);
   report.removed = condemn(survey, report.kept, newest?.id);
   const garbage = unreached(survey, known, report.kept);
@@ -291,10 +297,19 @@ async function remove(
     if (ids.length > 0) await store.delete([note]);
     return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'a takeover began' };
   }
+  const wanted = (await readHolds(store, vmId, host.wallClockMs())).find(
+    ({ id, alive }) => alive && ids.some((each) => compareIds(each, id) === 0),
+  );
+  if (wanted !== undefined) {
+    await store.delete([note]);
+    const skipped = `${wanted.purpose} of checkpoint ${formatId(wanted.id)} began`;
+    return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped };
+  }
   // Newest first: a delta goes before what it needs.
   await store.delete(ids.map((id) => manifestKey(vmId, id)));
   await store.delete(garbage.map((name) => packsPrefix(vmId) + name));
-  await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey)]);
+  const deadHolds = survey.holds.filter(({ alive }) => !alive).map(({ key }) => key);
+  await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey), ...deadHolds]);
   return report;
 }
 
@@ -313,6 +328,10 @@ async function collectDeleted(
   report: CollectReport,
   options: CollectOptions,
 ): Promise<CollectReport> {
+  const nowMs = (options.host ?? systemHost).wallClockMs();
+  const held = (await readHolds(store, vmId, nowMs)).find(({ alive }) => alive);
+  if (held !== undefined)
+    return { ...report, skipped: `${held.purpose} of checkpoint ${formatId(held.id)} is under way` };
   report.removed = await listManifests(store, vmId);
   const keys: string[] = [];
   for await (const { key, sizeBytes } of listAll(store, vmPrefix(vmId))) {

@@ -23,7 +23,12 @@ export async function exportCheckpointFile(
   path: string,
   options: { onProgress?: (progress: ExportProgress) => void } = {},
 ): Promise<void> {
-  await writeFileAtomically(path, encode(reader, options.onProgress));
+  const hold = await reader.hold('an export');
+  try {
+    await writeFileAtomically(path, encode(reader, options.onProgress));
+  } finally {
+    await hold?.release();
+  }
 }
 
 async function* encode(

@@ -135,6 +135,22 @@ export async function whyDamaged(
   return typeof looked === 'string' ? looked : undefined;
 }
 
+/**
+ * As `whyDamaged`, of the store as it is now: each look lists the packs anew. For one that may have been committed a moment ago, whose
+ * packs an older list lacks.
+ */
+export async function whyDamagedNow(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  key: CheckpointKey | undefined,
+): Promise<string | undefined> {
+  let found: Manifest[] | string = '';
+  for (let looks = 0; looks < 2 && typeof found === 'string'; looks++)
+    found = await lookOnce(store, vmId, id, await listPacks(store, vmId), key);
+  return typeof found === 'string' ? found : undefined;
+}
+
 /** The chain of an intact checkpoint, or why it is damaged. */
 async function look(...from: Parameters<typeof lookOnce>): Promise<Manifest[] | string> {
   const first = await lookOnce(...from);

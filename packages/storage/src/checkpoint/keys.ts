@@ -36,6 +36,7 @@ export const workingSetKey = (vmId: string): string => `${vmPrefix(vmId)}working
 export const manifestsPrefix = (vmId: string): string => `${vmPrefix(vmId)}manifests/`;
 export const packsPrefix = (vmId: string): string => `${vmPrefix(vmId)}packs/`;
 export const condemnedPrefix = (vmId: string): string => `${vmPrefix(vmId)}condemned/`;
+export const holdsPrefix = (vmId: string): string => `${vmPrefix(vmId)}holds/`;
 export const BASES_PREFIX = 'bases/';
 export const basePrefix = (name: string): string => {
   checkName('base image', name);

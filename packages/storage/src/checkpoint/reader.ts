@@ -1,13 +1,15 @@
 // Opens checkpoints and reads their pages on demand.
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
+import type { StorageHost } from '../host.ts';
 import type { MachineSnapshot, SpaceShape, SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { readOwner, type Ownership } from '../ownership.ts';
 import { openBaseImage } from './base-image.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { ContentHash } from './content-hash.ts';
-import { findNewestIntact, listManifests, listPacks, whyDamaged, type Refusal } from './find.ts';
+import { findNewestIntact, listManifests, whyDamagedNow, type Refusal } from './find.ts';
+import { holdCheckpoint, type Hold } from './hold.ts';
 import { formatId, packsPrefix, type CheckpointId } from './keys.ts';
 import type { Manifest, ManifestHead } from './manifest.ts';
 import { FIRST_PACK, PACK_BASE, PACK_ZERO } from './page-map.ts';
@@ -24,6 +26,7 @@ export interface ReadOptions {
   pool?: PagePool;
   /** Decoded pages kept. Default 32 MiB. */
   cacheBytes?: number;
+  host?: StorageHost;
 }
 
 export interface OpenOptions extends ReadOptions {
@@ -219,6 +222,15 @@ export class CheckpointReader {
     return hash.digest();
   }
 
+  /** Keeps the collectors from this checkpoint while it is read for long (hold.ts). */
+  async hold(purpose: string): Promise<Hold | undefined> {
+    const { host } = this.#options;
+    return holdCheckpoint(this.#store, this.vmId, this.id, {
+      purpose,
+      ...(host === undefined ? {} : { host }),
+    });
+  }
+
   /** Ends the pool when it is the reader's own. */
   async close(): Promise<void> {
     if (this.#options.pool === undefined) await this.#pool.close();
@@ -262,7 +274,7 @@ async function openNamed(
   id: CheckpointId,
   options: OpenOptions,
 ): Promise<CheckpointReader> {
-  const reason = await whyDamaged(store, vmId, id, await listPacks(store, vmId), options.key);
+  const reason = await whyDamagedNow(store, vmId, id, options.key);
   if (reason === undefined) return CheckpointReader.load(store, vmId, id, options);
   const exists = (await listManifests(store, vmId)).some((each) => formatId(each) === formatId(id));
   if (!exists)

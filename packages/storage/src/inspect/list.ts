@@ -1,5 +1,5 @@
 // What checkpoints there are. Reads heads of manifests only.
-import { findNewestIntact, listManifests, listPacks, whyDamaged } from '../checkpoint/find.ts';
+import { findNewestIntact, listManifests, listPacks, whyDamaged, whyDamagedNow } from '../checkpoint/find.ts';
 import { manifestKey, manifestsPrefix, sameId, type CheckpointId } from '../checkpoint/keys.ts';
 import { readManifestHead, type ManifestHead } from '../checkpoint/manifest.ts';
 import type { CheckpointKey } from '../encryption.ts';
@@ -43,7 +43,9 @@ export async function listCheckpoints(
     // Collected between the list and now.
     if (head === undefined && why === undefined) continue;
     const refusal = newest.refused.find((each) => sameId(each.id, id))?.reason;
-    const checked = packs === undefined ? undefined : await whyDamaged(store, vmId, id, packs, options.key);
+    const checked = packs === undefined ? undefined : await check(store, vmId, id, packs, options.key);
+    // Collected while it was checked.
+    if (checked === GONE) continue;
     listed.push({
       id,
       counts: isVisible(lineage, id),
@@ -54,6 +56,22 @@ export async function listCheckpoints(
     });
   }
   return listed;
+}
+
+const GONE = Symbol('gone');
+
+/** What seems damaged by the list of packs may have been committed, or collected, since that list was made. */
+async function check(
+  store: ObjectStore,
+  vmId: string,
+  id: CheckpointId,
+  packs: Map<string, number>,
+  key: CheckpointKey | undefined,
+): Promise<string | undefined | typeof GONE> {
+  if ((await whyDamaged(store, vmId, id, packs, key)) === undefined) return undefined;
+  const why = await whyDamagedNow(store, vmId, id, key);
+  if (why === undefined) return undefined;
+  return (await readHead(store, vmId, id, key)).head === undefined ? GONE : why;
 }
 
 async function readHead(
