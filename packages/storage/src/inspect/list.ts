@@ -71,7 +71,8 @@ async function check(
   if ((await whyDamaged(store, vmId, id, packs, key)) === undefined) return undefined;
   const why = await whyDamagedNow(store, vmId, id, key);
   if (why === undefined) return undefined;
-  return (await readHead(store, vmId, id, key)).head === undefined ? GONE : why;
+  const now = await readHead(store, vmId, id, key);
+  return now.head === undefined && now.why === undefined ? GONE : why;
 }
 
 async function readHead(
