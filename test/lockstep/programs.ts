@@ -7,6 +7,7 @@ import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { decode } from '../../packages/emulator/src/disassembler/decode.ts';
 import type { Mode } from '../native/case.ts';
 import { whyExcluded } from '../native/generate.ts';
+import { emulatedHost } from '../native/processors.ts';
 import { Random } from '../native/random.ts';
 import { allRows, encode, type RowInfo } from '../native/rows.ts';
 import { little, Place, type ProgramMode } from './memory-layout.ts';
@@ -26,7 +27,7 @@ function usable(mode: Mode): RowInfo[] {
     (row) =>
       row.modes.includes(mode) &&
       !row.privileged &&
-      whyExcluded(row) === undefined &&
+      whyExcluded(row, emulatedHost) === undefined &&
       !controlRows.test(row.mnemonic),
   );
 }

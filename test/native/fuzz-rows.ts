@@ -5,8 +5,9 @@ import { Batch, type Case, caseBytes, vectorDone } from './case.ts';
 import { differences, type Difference } from './compare.ts';
 import { generate } from './generate.ts';
 import { ignoredMemory } from './ignored.ts';
+import type { Host } from './processors.ts';
 import { decode, type RowInfo } from './rows.ts';
-import { undefinedOf } from './undefined.ts';
+import { notCompared } from './undefined.ts';
 
 export type Executor = (batch: Batch) => Batch;
 
@@ -32,6 +33,8 @@ export interface FuzzOptions {
   casesPerRow: number;
   seed: number;
   native: Executor;
+  /** The processor behind `native`. */
+  host: Host;
   emulated: Executor;
   /** Failures kept for each row; all are counted. */
   keep: number;
@@ -41,13 +44,14 @@ export interface FuzzOptions {
 
 const batchCases = 6000;
 
-export function compareCase(row: RowInfo, before: Case, expected: Case, got: Case): Difference[] {
+export function compareCase(row: RowInfo, before: Case, expected: Case, got: Case, host: Host): Difference[] {
   const { instruction } = decode(before.code, before.mode, before.startRip);
   return differences(
     before,
     expected,
     got,
-    undefinedOf(row.mnemonic, instruction, before),
+    notCompared(row.mnemonic, instruction, before, host),
+    host,
     ignoredMemory(row.name, instruction, before),
   );
 }
@@ -67,7 +71,7 @@ export function fuzz(options: FuzzOptions): RowResult[] {
     const expected = options.native(batch);
     const got = options.emulated(batch);
     for (const [i, { result, index }] of owners.entries()) {
-      const found = compareCase(result.row, batch.at(i), expected.at(i), got.at(i));
+      const found = compareCase(result.row, batch.at(i), expected.at(i), got.at(i), options.host);
       result.cases++;
       if (expected.at(i).trap === vectorDone) result.completed++;
       if (found.length === 0) continue;
@@ -89,7 +93,7 @@ export function fuzz(options: FuzzOptions): RowResult[] {
   const first = options.firstIndex ?? 0;
   for (const result of results) {
     for (let index = first; index < first + options.casesPerRow; index++) {
-      if (!generate(batch.add(), result.row, options.seed, index)) {
+      if (!generate(batch.add(), result.row, options.seed, index, options.host)) {
         batch.length--;
         continue;
       }
@@ -131,7 +135,7 @@ const simplifications: ((c: Case) => void)[] = [
 ];
 
 /** A simpler case that differs in the same places. */
-export function minimise(failure: Failure, native: Executor, emulated: Executor): Failure {
+export function minimise(failure: Failure, native: Executor, emulated: Executor, host: Host): Failure {
   const wanted = failure.differences[0]?.what;
   let best = failure;
   for (const simplify of simplifications) {
@@ -141,7 +145,7 @@ export function minimise(failure: Failure, native: Executor, emulated: Executor)
     const batch = single(candidate);
     const expected = native(batch).at(0);
     const got = emulated(batch).at(0);
-    const found = compareCase(failure.row, candidate, expected, got);
+    const found = compareCase(failure.row, candidate, expected, got, host);
     if (found.length > 0 && found[0]?.what === wanted)
       best = { ...best, before: candidate, expected, got, differences: found };
   }

@@ -10,7 +10,8 @@
 import { parseArgs } from 'node:util';
 import { whyExcluded } from './generate.ts';
 import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
-import { runNatively } from './harness.ts';
+import { hostProcessor, runNatively } from './harness.ts';
+import { hostOf, leftOut } from './processors.ts';
 import { allRows } from './rows.ts';
 import { fuzzSequences } from './sequences.ts';
 
@@ -31,17 +32,19 @@ async function main(): Promise<number> {
       sequences: { type: 'string', default: '0' },
     },
   });
+  const host = hostOf(hostProcessor());
   const wanted = new RegExp(values.rows, 'i');
   const rows = allRows().filter(
-    (row) => whyExcluded(row) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)),
+    (row) => whyExcluded(row, host) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)),
   );
   if (values.list) {
     for (const row of allRows())
       process.stdout.write(
-        `${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row) ?? 'compared'}\n`,
+        `${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row, host) ?? 'compared'}\n`,
       );
     return 0;
   }
+  process.stderr.write(`${leftOut(host)}\n`);
   const seed = Number(values.seed);
   const emulated: Executor = values.self
     ? runNatively
@@ -53,6 +56,7 @@ async function main(): Promise<number> {
       count: sequences,
       seed,
       native: runNatively,
+      host,
       emulated,
       first: Number(values.first),
     });
@@ -66,6 +70,7 @@ async function main(): Promise<number> {
     casesPerRow: Number(values.cases),
     seed,
     native: runNatively,
+    host,
     emulated,
     keep: Number(values.keep),
     firstIndex: Number(values.first),
@@ -86,7 +91,7 @@ async function main(): Promise<number> {
     }
     for (const failure of result.failures) {
       process.stdout.write(
-        `${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated), seed)}\n`,
+        `${result.failed}/${result.cases} ${describeFailure(minimise(failure, runNatively, emulated, host), seed)}\n`,
       );
     }
   }

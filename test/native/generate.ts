@@ -1,6 +1,7 @@
 /** Fills a case for a row: instruction bytes, registers, flags, x87 and SSE state, memory, addresses that hit the windows. */
 import { type Instruction, InstructionInfoFactory, Register, RegisterExt, type UsedMemory } from 'iced-x86';
 import { type Case, type Mode, optionTrapFlag, Place, segmentBase } from './case.ts';
+import type { Host } from './processors.ts';
 import { seedFor, Random } from './random.ts';
 import { encode, type Encoded, type RowInfo } from './rows.ts';
 import { randomExtended, randomInteger, randomMemory, randomVector } from './values.ts';
@@ -20,22 +21,24 @@ const excluded: Readonly<Record<string, string>> = Object.fromEntries(
 );
 
 /** Reason why the row is not compared natively, or undefined. */
-export function whyExcluded(row: RowInfo): string | undefined {
+export function whyExcluded(row: RowInfo, host: Host): string | undefined {
   if (excluded[row.mnemonic] !== undefined) return excluded[row.mnemonic];
   if (/^(Jmp|Call)_(ptr|m1616|m1632|m1664)/.test(row.name)) return 'depends on descriptor tables';
   if (/^(Mov_Sreg_|Pop[wdq]_[C-GS]S)/.test(row.name)) return 'depends on descriptor tables';
-  if (row.name.startsWith('Reservednop_') && row.name.endsWith('0F0D'))
+  if (row.name.startsWith('Reservednop_') && row.name.endsWith('0F0D') && !host.agrees('prefetchRegister'))
     return 'undefined on AMD, no operation on Intel';
   return undefined;
 }
 
-/** Near branches with an operand-size prefix in 64-bit mode (AMD's processors take 16 bits, Intel's ignore it), and others. */
-function dependsOnMaker(mode: Mode, row: RowInfo, bytes: Uint8Array): boolean {
+/** Encodings that makers decode differently: left out unless the host is known to decode them as the emulated processor does. */
+function dependsOnMaker(mode: Mode, row: RowInfo, bytes: Uint8Array, host: Host): boolean {
   if (!/^(J|CALL|RET|LOOP)/.test(row.mnemonic)) return false;
   const prefixes = bytes.subarray(0, bytes.indexOf(row.opcode[0] as number));
   // Repeat prefixes are reserved there (SDM Vol. 2, 2.1.1); on AMD's processors they choose the ZF that LOOPcc waits for.
-  if (/^LOOPN?E/.test(row.mnemonic) && (prefixes.includes(0xf2) || prefixes.includes(0xf3))) return true;
-  return mode === 64 && prefixes.includes(0x66);
+  const repeated = prefixes.includes(0xf2) || prefixes.includes(0xf3);
+  if (repeated && /^LOOPN?E/.test(row.mnemonic) && !host.agrees('repeatedLoop')) return true;
+  // AMD's processors take 16 bits of the target, Intel's ignore the prefix.
+  return mode === 64 && prefixes.includes(0x66) && !host.agrees('shortBranch');
 }
 
 /** Rows in which TF can be seen, or whose single-step trap comes late; a following INT3 ends them. */
@@ -279,13 +282,13 @@ function chooseCodeOffset(random: Random): number {
  * Fills `c` with case number `index` of a row; the same (seed, row, index) gives the same case. Returns false when no valid
  * encoding was found.
  */
-export function generate(c: Case, row: RowInfo, seed: number, index: number): boolean {
+export function generate(c: Case, row: RowInfo, seed: number, index: number, host: Host): boolean {
   const random = new Random(seedFor(seed, `${row.name}#${index}`));
   c.bytes.fill(0);
   c.mode = random.pick(row.modes);
   c.codeOffset = chooseCodeOffset(random);
   const encoded = encode(row, c.mode, c.startRip, random);
-  if (encoded === undefined || dependsOnMaker(c.mode, row, encoded.bytes)) return false;
+  if (encoded === undefined || dependsOnMaker(c.mode, row, encoded.bytes, host)) return false;
   c.code = encoded.bytes;
   fillState(c, usesFloatingPoint.test(row.text), random);
   adjust(c, row, encoded.instruction, random);

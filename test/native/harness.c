@@ -2,6 +2,7 @@
  * Runs single x86 instructions on the host's processor: the oracle of test/native.
  *
  *   harness BATCH
+ *   harness --processor      (maker, family and model of the processor, as CPUID tells them)
  *
  * BATCH is a file of a header and fixed-size cases (layout: case.ts, kept in step by the static asserts below). It is
  * mapped shared; each case's result replaces its input. One signal per instruction: the handler that receives the
@@ -13,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
+#include <cpuid.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -196,11 +198,28 @@ static void make_segments16(void) {
   }
 }
 
+/* Family and model with their extensions (SDM Vol. 2, CPUID, leaf 1; APM Vol. 3, function 1). */
+static int print_processor(void) {
+  unsigned a, b, c, d;
+  char vendor[13] = {0};
+  if (!__get_cpuid(0, &a, &b, &c, &d)) return 2;
+  memcpy(vendor, &b, 4);
+  memcpy(vendor + 4, &d, 4);
+  memcpy(vendor + 8, &c, 4);
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 2;
+  unsigned family = (a >> 8) & 15, model = (a >> 4) & 15;
+  if (family == 6 || family == 15) model |= (a >> 12) & 0xf0;
+  if (family == 15) family += (a >> 20) & 0xff;
+  printf("%s %u %u\n", vendor, family, model);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc != 2) {
-    fprintf(stderr, "usage: harness BATCH\n");
+    fprintf(stderr, "usage: harness BATCH | --processor\n");
     return 2;
   }
+  if (strcmp(argv[1], "--processor") == 0) return print_processor();
   int fd = open(argv[1], O_RDWR);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0) {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ProcessorIdentity } from './processors.ts';
 import { Batch, type Case, caseBytes, headerBytes, optionTrapFlag, vectorDone } from './case.ts';
 
 const sourcePath = join(import.meta.dirname, 'harness.c');
@@ -57,6 +58,14 @@ export function buildHarness(): string {
   }
   built = binary;
   return binary;
+}
+
+/** Maker, family and model of the host's processor, by CPUID. Throws HarnessError. */
+export function hostProcessor(): ProcessorIdentity {
+  const [vendor = '', family, model] = execFileSync(buildHarness(), ['--processor'], { encoding: 'utf8' })
+    .trim()
+    .split(' ');
+  return { vendor, family: Number(family), model: Number(model) };
 }
 
 const sigtrap = 5;

@@ -5,6 +5,7 @@
 import type { Instruction } from 'iced-x86';
 import { MemorySizeExt, OpKind, Register, RegisterExt } from 'iced-x86';
 import type { Case } from './case.ts';
+import type { Host } from './processors.ts';
 
 const CF = 0x001;
 const PF = 0x004;
@@ -54,7 +55,21 @@ export interface Undefined {
   faultDetails: boolean;
   /** The memory operand may have to be aligned. */
   alignment: boolean;
+  /** The instruction is left out altogether: the host does something else, or may. */
+  everything: boolean;
 }
+
+/** Everything is defined. */
+export const defined: Undefined = {
+  flags: 0,
+  destination: false,
+  ulps: 0,
+  approximate: false,
+  status: 0,
+  faultDetails: false,
+  alignment: false,
+  everything: false,
+};
 
 const transcendental = new Set(['F2XM1', 'FYL2X', 'FYL2XP1', 'FSIN', 'FCOS', 'FSINCOS', 'FPTAN', 'FPATAN']);
 
@@ -78,15 +93,7 @@ function shiftCount(instruction: Instruction, before: Case, bits: number): numbe
 function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   const bits = operandBits(instruction);
   const count = shiftCount(instruction, before, bits);
-  const result: Undefined = {
-    flags: 0,
-    destination: false,
-    ulps: 0,
-    approximate: false,
-    status: 0,
-    faultDetails: false,
-    alignment: false,
-  };
+  const result: Undefined = { ...defined };
   if (count === 0) return result;
   if (count > 1) result.flags |= OF;
   if (mnemonic.startsWith('R')) return result;
@@ -97,18 +104,36 @@ function shiftUndefined(mnemonic: string, instruction: Instruction, before: Case
   return result;
 }
 
+const C1 = 0x200;
+/** Sign and exponent of 1.0 and of 2^-2 in the 80-bit format. */
+const exponentOfOne = 0x3fff;
+const exponentOfQuarter = 0x3ffd;
+
+/** |ST(0)| in a domain in which makers agree: F2XM1 below 1, FYL2XP1 below 1 - sqrt(2)/2 (0.29). */
+function insideDomain(mnemonic: string, before: Case): boolean {
+  const exponent =
+    before.view.getUint16(before.fxsave.byteOffset - before.bytes.byteOffset + 40, true) & 0x7fff;
+  return exponent < (mnemonic === 'F2XM1' ? exponentOfOne : exponentOfQuarter);
+}
+
+/** What is left out because the host's processor does otherwise than the emulated one, or nobody knows (processors.ts). */
+function byHost(mnemonic: string, instruction: Instruction, before: Case, host: Host): Partial<Undefined> {
+  if (/^FU?COMIP?$/.test(mnemonic) && !host.agrees('compareFlagsC1')) return { status: C1 };
+  if (mnemonic.startsWith('FCMOV') && !host.agrees('conditionalMoveC1')) return { status: C1 };
+  const scan = /^BS[FR]$/.test(mnemonic) && RegisterExt.size(instruction.op0Register) === 4;
+  if (scan && !host.agrees('bitScanOfZero')) return { destination: true };
+  if (mnemonic.startsWith('MASKMOV') && !host.agrees('emptyMaskedMove')) return { everything: true };
+  if (/^(F2XM1|FYL2XP1)$/.test(mnemonic) && !host.agrees('outOfDomain'))
+    return { everything: !insideDomain(mnemonic, before) };
+  if (mnemonic === 'FBLD' && !host.agrees('outOfDomain')) return { everything: true };
+  return {};
+}
+
+/** What the manual leaves undefined, whoever made the processor. */
 export function undefinedOf(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic))
     return shiftUndefined(mnemonic, instruction, before);
-  const result: Undefined = {
-    flags: undefinedFlags[mnemonic] ?? 0,
-    destination: false,
-    ulps: 0,
-    approximate: false,
-    status: 0,
-    faultDetails: false,
-    alignment: false,
-  };
+  const result: Undefined = { ...defined, flags: undefinedFlags[mnemonic] ?? 0 };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
   if (
@@ -119,7 +144,12 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
   if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;
-    result.status = 0x200;
+    result.status = C1;
   }
   return result;
+}
+
+/** What is not compared on this host. */
+export function notCompared(mnemonic: string, instruction: Instruction, before: Case, host: Host): Undefined {
+  return { ...undefinedOf(mnemonic, instruction, before), ...byHost(mnemonic, instruction, before, host) };
 }

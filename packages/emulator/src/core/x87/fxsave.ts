@@ -40,7 +40,7 @@ import {
 import { Extended } from '../softfloat/softfloat-80';
 import { Kind } from '../softfloat/softfloat-state';
 import { mxcsrMask } from '../sse/sse-state';
-import { Status, X87 } from './x87-state';
+import { X87 } from './x87-state';
 
 const vectorUndefined: i32 = 6;
 const vectorNotAvailable: i32 = 7;
@@ -84,11 +84,10 @@ function saveX87(cpu: i32, address: i64, operandBytes: i32): void {
   writeLinear16(cpu, address, load<i32>(cpu + Cpu_fcw));
   writeLinear16(cpu, address + 2, load<i32>(cpu + Cpu_fsw));
   writeLinear16(cpu, address + 4, abridgedTags(cpu));
-  // Opcode and pointers are those of a pending exception; without one they are saved as 0 (AMD APM Vol. 2, 11.4.4).
-  const pending = (load<i32>(cpu + Cpu_fsw) & Status.errorSummary) != 0;
-  const ip = pending ? load<i64>(cpu + Cpu_fip) : 0;
-  const dp = pending ? load<i64>(cpu + Cpu_fdp) : 0;
-  writeLinear16(cpu, address + 6, pending ? load<i32>(cpu + Cpu_fop) : 0);
+  // Saved always (SDM Vol. 1, 10.5.1): systems clear them for AMD's processors only, which leave them out unless an exception is pending.
+  const ip = load<i64>(cpu + Cpu_fip);
+  const dp = load<i64>(cpu + Cpu_fdp);
+  writeLinear16(cpu, address + 6, load<i32>(cpu + Cpu_fop));
   // The selectors are deprecated and saved as 0 (CPUID.7.0:EBX bit 13).
   writeLinear64(cpu, address + 8, operandBytes == 8 ? ip : ip & 0xffff_ffff);
   writeLinear64(cpu, address + 16, operandBytes == 8 ? dp : dp & 0xffff_ffff);
@@ -99,9 +98,9 @@ function saveX87(cpu: i32, address: i64, operandBytes: i32): void {
   }
 }
 
-/** The pointer registers hold 57-bit linear addresses. */
+/** The pointer registers hold linear addresses, which have 48 bits (CPUID leaf 8000_0008h). */
 function canonical(pointer: i64): i64 {
-  return (pointer << 7) >> 7;
+  return (pointer << 16) >> 16;
 }
 
 function restoreX87(cpu: i32, address: i64, operandBytes: i32): void {

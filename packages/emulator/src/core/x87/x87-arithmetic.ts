@@ -205,7 +205,7 @@ export function x87CompareInteger(cpu: i32, value: i32, pops: i32): void {
   compareOperand(cpu, pops);
 }
 
-/** FCOMI, FCOMIP, FUCOMI, FUCOMIP: to ZF PF CF; OF SF AF become 0. */
+/** FCOMI, FCOMIP, FUCOMI, FUCOMIP: to ZF PF CF; OF SF AF become 0, and C1 (SDM Vol. 2, FCOMI; AMD's processors keep it). */
 export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): void {
   let conditions = 0x45;
   let refused: bool;
@@ -216,6 +216,7 @@ export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): v
     const b = X87.st(cpu, source);
     const quick = Quick.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8));
     if (quick >= 0) {
+      X87.clearC1(cpu);
       setZeroParityCarry(cpu, quick);
       if (pops) X87.pop(cpu);
       return;
@@ -223,10 +224,7 @@ export function x87CompareFlags(cpu: i32, source: i32, pops: i32, quiet: i32): v
     X87.enter(cpu);
     conditions = Extended.compare(load<u64>(a), load<u16>(a, 8), load<u64>(b), load<u16>(b, 8), quiet != 0);
     refused = X87.refused();
-    // C1 stays (SDM says 0; processors keep it).
-    const c1 = load<i32>(cpu + Cpu_fsw) & Status.c1;
     X87.leave(cpu);
-    store<i32>(cpu + Cpu_fsw, load<i32>(cpu + Cpu_fsw) | c1);
   }
   setZeroParityCarry(cpu, conditions);
   if (refused) return;
