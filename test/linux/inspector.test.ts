@@ -17,7 +17,7 @@ import {
 } from '../../packages/cli/src/checkpoint/linux/locate.ts';
 import { logLine, readLog } from '../../packages/cli/src/checkpoint/linux/log.ts';
 import { readProcesses } from '../../packages/cli/src/checkpoint/linux/tasks.ts';
-import { Opener } from '../../packages/cli/src/checkpoint/target.ts';
+import { Opener } from '../../packages/cli/src/checkpoint/opener.ts';
 import { readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
 import { boot, bootInstructions, imageOrSkip, Shell } from './shell.ts';
 

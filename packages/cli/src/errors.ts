@@ -21,7 +21,10 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 export const exitCodeMeanings: readonly (readonly [number, string])[] = [
   [ExitCode.ok, 'the guest powered itself off, or you left it with the escape key'],
   [ExitCode.usage, 'the command line is wrong'],
-  [ExitCode.badInput, 'a file is not what it should be: no kernel, a damaged checkpoint, too little memory'],
+  [
+    ExitCode.badInput,
+    'a file is not there or not what it should be: no kernel, a damaged checkpoint, too little memory',
+  ],
   [ExitCode.cannotWrite, 'a file could not be written'],
   [ExitCode.unavailable, 'an image could not be fetched or made'],
   [ExitCode.guestDied, 'the guest shut its processor down (triple fault)'],
@@ -29,7 +32,7 @@ export const exitCodeMeanings: readonly (readonly [number, string])[] = [
   [ExitCode.internal, 'a fault of Revenant itself'],
   [
     ExitCode.refused,
-    'the cluster refuses: no such VM or node, no capacity, no valid token, or not in this state',
+    'refused: no such VM, node or checkpoint, no capacity, no valid token, or not in this state',
   ],
   [ExitCode.unreachable, 'no node answers, or the store does not'],
 ];
@@ -49,4 +52,15 @@ export class CliError extends Error {
 /** Text of anything thrown, without a stack trace. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** For a file that a person named and that can't be written. */
+export function cannotWrite(path: string, error: unknown, option?: string): CliError {
+  const where = option === undefined ? '' : `--${option}: `;
+  return new CliError(
+    ExitCode.cannotWrite,
+    `${where}can't write '${path}': ${messageOf(error)}`,
+    'choose a path that can be written',
+    error,
+  );
 }

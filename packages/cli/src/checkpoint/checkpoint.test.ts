@@ -123,7 +123,7 @@ test('damaged and missing checkpoints, and words that make no sense, get one lin
     [['fly', file], 2],
     [['memory', file, 'here'], 2],
     [['linux', file], 4],
-    [['show', 'vm9', '--store', `file:${folder}/store`], 4],
+    [['show', 'vm9', '--store', `file:${folder}/store`], 16],
   ];
   for (const [words, expected] of cases) {
     const { code, error } = await revenant('checkpoint', ...words);

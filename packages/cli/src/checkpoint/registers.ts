@@ -1,7 +1,8 @@
-/** `checkpoint registers`: the processor's registers, their control bits in words. Names and bits: SDM Vol. 3A 2.3-2.5, Vol. 1 3.4.3, 8.1, 10.2. */
+/** A processor's registers, their control bits in words. Names and bits: SDM Vol. 3A 2.3-2.5, Vol. 1 3.4.3, 8.1, 10.2. */
 import { gprNames, type CpuState, type SegmentState } from '@revenant/emulator';
-import { fields, hex, table, type CheckpointCommand } from './context.ts';
-import { cpuOf, pagingMode } from './guest-memory.ts';
+import { fields, table } from '../output/print.ts';
+import { hex } from '../output/text.ts';
+import { pagingMode } from './guest-memory.ts';
 
 type Bits = Record<string, number>;
 const cr0Bits: Bits = { PE: 0, MP: 1, EM: 2, TS: 3, ET: 4, NE: 5, WP: 16, AM: 18, NW: 29, CD: 30, PG: 31 };
@@ -150,7 +151,8 @@ function x87Text(cpu: CpuState): string {
     .join(', ');
 }
 
-function text(cpu: CpuState): string {
+/** As a person reads them. */
+export function registersText(cpu: CpuState): string {
   const { name, bits } = operatingMode(cpu);
   const set = (value: bigint, table: Bits): string => bitNames(value, table).join(' ') || '-';
   const mxcsr = BigInt(cpu.mxcsr >>> 0);
@@ -178,20 +180,3 @@ function text(cpu: CpuState): string {
   const segmentTable = table(['SEGMENT', 'SELECTOR', 'BASE', 'LIMIT', ''], segments);
   return `${fields(first === undefined ? [] : [first])}\n\n${generalText(cpu, bits)}\n\n${fields(rest)}\n\n${segmentTable}`;
 }
-
-export const command: CheckpointCommand = {
-  summary: "the processor's registers, control bits in words",
-  usage: 'registers CHECKPOINT [--cpu N] [--json]',
-  details: `  --cpu N          which processor (default 0)
-
-Example:
-  revenant checkpoint registers vm1@12 --store file:/srv/revenant`,
-  options: { cpu: { type: 'string' } },
-  async run(context) {
-    context.atMost(1);
-    const reader = await context.checkpoint();
-    const cpu = cpuOf(reader, context.count('cpu', 0));
-    context.show(decodeRegisters(cpu), () => text(cpu));
-    return undefined;
-  },
-};

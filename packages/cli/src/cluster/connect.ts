@@ -1,27 +1,19 @@
 /** How a command finds its cluster: options, environment, and what errors of the cluster become here. */
 import { readFileSync } from 'node:fs';
-import { ClusterClient, ClusterError, isClusterError, type ClusterErrorCode } from '@revenant/cluster';
-import { StorageError, StoreError } from '@revenant/storage';
+import { ClusterClient, isClusterError, type ClusterStatus } from '@revenant/cluster';
+import { jsonOption, list, text, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { say } from '../output/print.ts';
 
-/** Options of every command that speaks with a cluster, for parseArgs. */
+/** Options of every command that speaks with a cluster. */
 export const connectOptions = {
-  node: { type: 'string', multiple: true },
-  store: { type: 'string' },
-  'token-file': { type: 'string' },
-  json: { type: 'boolean', default: false },
-} as const;
+  node: list('HOST:PORT', 'a node of the cluster; may be given several times (or REVENANT_NODE)'),
+  store: text('URL', 'the store of the cluster, whose records tell where its nodes are (or REVENANT_STORE)'),
+  'token-file': text('FILE', "the cluster's token, where it has one (or REVENANT_TOKEN_FILE)"),
+  json: jsonOption,
+} satisfies Options;
 
-export const connectHelp = `  --node HOST:PORT         a node of the cluster; may be given several times (or REVENANT_NODE)
-  --store URL              the store of the cluster, whose records tell where its nodes are (or REVENANT_STORE)
-  --token-file FILE        the cluster's token, where it has one (or REVENANT_TOKEN_FILE)
-  --json                   output for programs`;
-
-export interface ConnectValues {
-  node?: string[];
-  store?: string;
-  'token-file'?: string;
-}
+export type ConnectValues = Values<typeof connectOptions>;
 
 /** The store that was named, by option or environment. */
 export function chosenStore(values: ConnectValues): string | undefined {
@@ -42,7 +34,7 @@ function readToken(path: string): string {
 
 /** A client of the cluster that was named. Throws CliError when none was. */
 export function connect(values: ConnectValues): ClusterClient {
-  const nodes = values.node ?? process.env['REVENANT_NODE']?.split(',');
+  const nodes = values.node.length > 0 ? values.node : process.env['REVENANT_NODE']?.split(',');
   const store = chosenStore(values);
   if (nodes === undefined && store === undefined)
     throw new CliError(
@@ -58,31 +50,7 @@ export function connect(values: ConnectValues): ClusterClient {
   });
 }
 
-const exitCodes: Partial<Record<ClusterErrorCode, ExitCode>> = {
-  BAD_REQUEST: ExitCode.usage,
-  BAD_SETTINGS: ExitCode.usage,
-  NOT_FOUND: ExitCode.refused,
-  CONFLICT: ExitCode.refused,
-  NO_CAPACITY: ExitCode.refused,
-  UNAUTHORIZED: ExitCode.refused,
-  NAME_IN_USE: ExitCode.refused,
-  NO_MASTER: ExitCode.unreachable,
-  TIMEOUT: ExitCode.unreachable,
-  UNREACHABLE: ExitCode.unreachable,
-  STORE: ExitCode.unreachable,
-};
-
-/** Errors of cluster and store as one line with an exit code; others as they are. */
-export function clusterFailure(error: unknown): unknown {
-  if (error instanceof ClusterError)
-    return new CliError(exitCodes[error.code] ?? ExitCode.internal, error.message, error.hint, error);
-  if (error instanceof StoreError)
-    return new CliError(ExitCode.unreachable, error.message, error.hint, error);
-  if (error instanceof StorageError) return new CliError(ExitCode.badInput, error.message, error.hint, error);
-  return error;
-}
-
-/** Runs `act` with a client and closes it. Throws CliError. */
+/** Runs `act` with a client and closes it. */
 export async function withCluster<T>(
   values: ConnectValues,
   act: (client: ClusterClient) => Promise<T>,
@@ -90,8 +58,6 @@ export async function withCluster<T>(
   const client = connect(values);
   try {
     return await act(client);
-  } catch (error) {
-    throw clusterFailure(error);
   } finally {
     await client.close();
   }
@@ -108,10 +74,19 @@ export async function orStored<T>(
   } catch (error) {
     if (!isClusterError(error, 'UNREACHABLE') || chosenStore(values) === undefined) throw error;
     const answer = await stored();
-    process.stderr.write('revenant: no node answers; this is what the store holds\n');
+    say('no node answers; this is what the store holds');
     return answer;
   }
 }
 
 /** For commands that went into the store, as no node answered. */
 export const storedNote = 'no node is running: stored, and takes effect when one starts';
+
+/** The cluster as a node sees it, or else as the store has it. */
+export function askStatus(client: ClusterClient, values: ConnectValues): Promise<ClusterStatus> {
+  return orStored(
+    values,
+    () => client.status(),
+    () => client.storedStatus(),
+  );
+}

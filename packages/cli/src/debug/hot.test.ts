@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Profiler } from 'node:inspector/promises';
 import { buildModules } from '@revenant/emulator/host-node';
-import { parseRunOptions } from '../run/options.ts';
+import { runRequestOf } from '../../test-support/run-request.ts';
 import { findHot, hotText } from './hot.ts';
 import { sharesOf } from './profile.ts';
 
@@ -34,7 +34,7 @@ test('samples count for the region that they lie in or are called from', () => {
 
 test('a guest with a loop: the loop is the hottest region', async () => {
   buildModules(() => undefined);
-  const report = await findHot(parseRunOptions(['builtin', '--serial', 'none']), 60_000_000n, 3);
+  const report = await findHot(runRequestOf(['builtin', '--serial', 'none']), 60_000_000n, 3);
   assert.equal(report.end, 'limit');
   assert.equal(report.instructions, '60000000');
   const [first] = report.hottest;

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { describeMachine, DiskSpace } from '@revenant/emulator';
 import { CliError } from '../errors.ts';
 import { openDisks, parseDisk, reopenDisks } from './disks.ts';
-import { parseRunOptions } from './options.ts';
+import { runRequestOf } from '../../test-support/run-request.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'revenant-disks-'));
 after(() => rm(folder, { recursive: true, force: true }));
@@ -21,7 +21,7 @@ const oneLine = (error: unknown): boolean =>
   error instanceof CliError && !error.message.includes('\n') && (error.hint ?? '') !== '';
 
 function open(text: string): DiskSpace & { close(): void } {
-  const { requests, backings, close } = openDisks([parseDisk(text)]);
+  const { requests, backings, close } = openDisks([parseDisk(text, '--disk')]);
   const [description] = describeMachine({ disks: requests }).disks;
   assert.ok(description);
   return Object.assign(new DiskSpace(description, backings['disk0']), { close });
@@ -29,7 +29,7 @@ function open(text: string): DiskSpace & { close(): void } {
 
 describe('--disk', () => {
   test('options', () => {
-    const parse = (...words: string[]): unknown => parseRunOptions(['linux', ...words]).disks;
+    const parse = (...words: string[]): unknown => runRequestOf(['linux', ...words]).disks;
     assert.deepEqual(parse('--disk-size', '64M', '--disk', 'a', '--disk', 'b,ro', '--disk', 'c,1.img,rw'), [
       { path: 'a', mode: 'cow' },
       { path: 'b', mode: 'ro' },
@@ -77,7 +77,7 @@ describe('--disk', () => {
     const empty = join(folder, 'empty.img');
     await writeFile(empty, '');
     for (const bad of [join(folder, 'none'), folder, odd, empty])
-      assert.throws(() => openDisks([parseDisk(bad)]), oneLine, bad);
+      assert.throws(() => openDisks([parseDisk(bad, '--disk')]), oneLine, bad);
   });
 
   test('a large sparse image costs only its hash', async () => {
@@ -96,16 +96,16 @@ describe('--disk', () => {
         { name: 'disk1', bytes: content.length, base: { sha256 } },
       ],
     }).disks;
-    const { backings, close } = reopenDisks([parseDisk(image)], described);
+    const { backings, close } = reopenDisks([parseDisk(image, '--disk')], described);
     assert.deepEqual(Object.keys(backings), ['disk1']);
     close();
     const other = join(folder, 'other.img');
     await writeFile(other, Buffer.alloc(content.length));
     for (const given of [
       [],
-      [parseDisk(other)],
-      [parseDisk(`${image},rw`)],
-      [parseDisk(image), parseDisk(image)],
+      [parseDisk(other, '--disk')],
+      [parseDisk(`${image},rw`, '--disk')],
+      [parseDisk(image, '--disk'), parseDisk(image, '--disk')],
       [{ emptyBytes: 512 }],
     ])
       assert.throws(() => reopenDisks(given, described), oneLine);

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { diskPageBytes, type DiskBacking, type DiskDescription, type DiskRequest } from '@revenant/emulator';
+import type { Parser } from '../command/options.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 
 /** `ro`: the guest can't write; `cow`: its writes are kept beside the file; `rw`: they go to the file. */
@@ -15,17 +16,17 @@ const sectorBytes = 512;
 const hashPieceBytes = 4 << 20;
 
 /** `FILE`, `FILE,ro` or `FILE,rw`. */
-export function parseDisk(text: string): DiskOption {
+export const parseDisk: Parser<DiskOption> = (text, name) => {
   const match = /^(.+?)(?:,(ro|rw))?$/.exec(text);
   const [, path = '', mode = 'cow'] = match ?? [];
   if (path === '')
     throw new CliError(
       ExitCode.usage,
-      `--disk: '${text}' names no file`,
-      'give FILE, FILE,ro or FILE,rw, for example --disk root.img',
+      `${name}: '${text}' names no file`,
+      `give FILE, FILE,ro or FILE,rw, for example ${name} root.img`,
     );
   return { path, mode: mode as DiskMode };
-}
+};
 
 /** One image file that is open. */
 class DiskFile {

@@ -1,15 +1,15 @@
 /** From the options of `revenant run` to a machine that is ready to go. */
 import { readFile } from 'node:fs/promises';
 import {
-  BootError, createMachine, MachineError, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
+  createMachine, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
   type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { asCliError } from '../checkpoint/target.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { asCliError } from '../failures.ts';
 import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
-import { recipeNames } from '../images/recipe.ts';
+import { requireImage } from '../images/named.ts';
 import { openDisks, type OpenDisks } from './disks.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
@@ -37,13 +37,7 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
 
 async function imageSource(name: string, say: (line: string) => void): Promise<Source> {
   if (name === builtinName) return builtinGuest();
-  const names = await recipeNames();
-  if (!names.includes(name))
-    throw new CliError(
-      ExitCode.usage,
-      `there is no image '${name}'`,
-      `choose from ${[builtinName, ...names].join(', ')}`,
-    );
+  await requireImage(name);
   const image = await fetchImage(name, say);
   const { commandLine, memoryMiB } = image.manifest;
   return {
@@ -163,8 +157,6 @@ export async function readyGuest(
   try {
     return await prepare(options, backends, say, engine);
   } catch (error) {
-    if (error instanceof BootError || error instanceof MachineError)
-      throw new CliError(ExitCode.badInput, error.message, error.hint, error);
     throw asCliError(error);
   }
 }

@@ -1,16 +1,10 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { CliError } from '../errors.ts';
-import { parseRunOptions, parseSize } from './options.ts';
-
-test('sizes', () => {
-  assert.equal(parseSize('256M'), 256 * 2 ** 20);
-  assert.equal(parseSize('1g'), 2 ** 30);
-  for (const bad of ['', '12', 'M', '-1M', '1.5G']) assert.throws(() => parseSize(bad), CliError, bad);
-});
+import { CliError, ExitCode } from '../errors.ts';
+import { runRequestOf } from '../../test-support/run-request.ts';
 
 test('everything that can be given', () => {
-  const options = parseRunOptions(
+  const options = runRequestOf(
     '--kernel k --initrd i --append a=b --memory 64M --cpu pentium --serial file:out --max-instructions 12345678901 --save s --debug-exit 0xf4 --debug-console 0xe9=log --engine translator'.split(
       ' ',
     ),
@@ -41,10 +35,13 @@ test('what makes no sense is refused with a hint', () => {
     'a --debug-console 0xe9',
     'a --max-instructions -',
     'a --engine fast',
+    'a --memory 1.5G',
+    'a --save x --disk d,rw',
+    'a --store file:/x',
   ]) {
     assert.throws(
-      () => parseRunOptions(words.split(' ').filter((word) => word !== '')),
-      (error) => error instanceof Error && (!(error instanceof CliError) || error.hint !== undefined),
+      () => runRequestOf(words.split(' ').filter((word) => word !== '')),
+      (error) => error instanceof CliError && error.exitCode === ExitCode.usage && error.hint !== undefined,
       words,
     );
   }

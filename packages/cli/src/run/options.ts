@@ -1,6 +1,7 @@
 /** Options of `revenant run`, checked. */
-import { parseArgs } from 'node:util';
 import { cpuModels, type CpuModelName } from '@revenant/emulator';
+import { list, text, value, type Options, type Values } from '../command/options.ts';
+import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { parseDisk, type DiskOption } from './disks.ts';
 
@@ -32,123 +33,106 @@ function usage(message: string, hint: string): CliError {
   return new CliError(ExitCode.usage, message, hint);
 }
 
-const unitBytes: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
-
-/** `256M` as bytes. */
-export function parseSize(text: string): number {
-  const match = /^(\d+)([KMG])$/i.exec(text);
-  if (match === null)
-    throw usage(`'${text}' is no size`, 'give a number with K, M or G, for example --memory 256M');
-  return Number(match[1]) * (unitBytes[(match[2] ?? '').toUpperCase()] ?? 1);
+export function parseSerial(place: string, name: string): RunOptions['serial'] {
+  if (place === 'stdio' || place === 'none') return { kind: place };
+  if (place.startsWith('file:') && place.length > 5) return { kind: 'file', path: place.slice(5) };
+  throw usage(`${name}: '${place}' is no place for the serial port`, 'give stdio, none or file:PATH');
 }
 
-function parsePort(option: string, text: string): number {
-  const port = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : NaN;
-  if (!(port >= 0 && port <= 0xffff))
-    throw usage(
-      `--${option}: '${text}' is no port`,
-      `give a number up to 0xffff, for example --${option} 0xf4`,
-    );
-  return port;
+function parseDebugConsole(pair: string, name: string): { port: number; path: string } {
+  const at = pair.indexOf('=');
+  if (at < 1 || at === pair.length - 1)
+    throw usage(`${name}: '${pair}' is not PORT=FILE`, `for example ${name} 0x402=debug.log`);
+  return { port: ioPort(pair.slice(0, at), name), path: pair.slice(at + 1) };
 }
 
-function parseSerial(text: string): RunOptions['serial'] {
-  if (text === 'stdio' || text === 'none') return { kind: text };
-  if (text.startsWith('file:') && text.length > 5) return { kind: 'file', path: text.slice(5) };
-  throw usage(`--serial: '${text}' is no place for the serial port`, 'give stdio, none or file:PATH');
+/** What to run, and the machine that runs it: of every command that runs a guest in its own process. */
+export const guestOptions = {
+  kernel: text('FILE', 'bzImage, ELF with a PVH note, or multiboot 1'),
+  initrd: text('FILE', 'its initial RAM disk'),
+  append: text('TEXT', "its command line (added to the image's own)"),
+  'boot-sector': text('FILE', 'a raw boot sector, started at 0000:7C00'),
+  rom: text('FILE', 'firmware that ends at 4 GiB'),
+  restore: text(
+    'CHECKPOINT',
+    `go on from a checkpoint: a file, or VM, VM@SEQUENCE or VM@EPOCH-SEQUENCE of a store.
+The guest runs at once; its memory comes as it is touched, and in the background, so
+the checkpoint must stay until that is done. The cluster's VM is left as it is: this
+is a copy of it`,
+  ),
+  store: text('URL', 'where --restore VM is (or REVENANT_STORE), for example file:/srv/revenant'),
+  memory: value('SIZE', 'for example 256M (default 128M)', size),
+  cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default)', oneOf(cpuModels)),
+  disk: list(
+    'FILE[,ro|,rw]',
+    `a raw disk image as the next virtio disk (/dev/vda, …). The file is never changed:
+what the guest writes is kept beside it and goes into the checkpoint. ro: the guest
+can't write; rw: it writes to the file`,
+    parseDisk,
+  ),
+  'disk-size': list('SIZE', 'an empty disk, behind those of --disk, for example 64M', size),
+  'debug-exit': value(
+    'PORT',
+    'a write of V to the port ends the run with exit code 2V + 1 (as isa-debug-exit)',
+    ioPort,
+  ),
+  'debug-console': value(
+    'PORT=FILE',
+    'bytes written to the port go to the file (as isa-debugcon)',
+    parseDebugConsole,
+  ),
+} satisfies Options;
+
+/** How `revenant run` runs it. */
+export const runOptions = {
+  ...guestOptions,
+  serial: value(
+    'PLACE',
+    "where the guest's serial console is: stdio (default), none or file:FILE",
+    parseSerial,
+    { kind: 'stdio' } as RunOptions['serial'],
+  ),
+  engine: value(
+    'NAME',
+    'translator (default) or interpreter; both reach the same states',
+    oneOf(['translator', 'interpreter']),
+    'translator' as const,
+  ),
+  'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
+  save: text('FILE', 'write a checkpoint file at the end'),
+} satisfies Options;
+
+type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'maxInstructions' | 'save'>;
+
+/** Without the entries that are undefined. */
+function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as T;
 }
 
-function parseDebugConsole(text: string): { port: number; path: string } {
-  const at = text.indexOf('=');
-  if (at < 1 || at === text.length - 1)
-    throw usage(`--debug-console: '${text}' is not PORT=FILE`, 'for example --debug-console 0x402=debug.log');
-  return { port: parsePort('debug-console', text.slice(0, at)), path: text.slice(at + 1) };
-}
-
-function parseCount(text: string): bigint {
-  if (!/^\d+$/.test(text))
-    throw usage(
-      `--max-instructions: '${text}' is no number`,
-      'give a whole number, for example --max-instructions 1000000',
-    );
-  return BigInt(text);
-}
-
-function oneOf<T extends string>(option: string, names: readonly T[], text: string): T {
-  const found = names.find((name) => name === text);
-  if (found === undefined)
-    throw usage(`--${option}: there is no '${text}'`, `choose from ${names.join(', ')}`);
-  return found;
-}
-
-const strings = [
-  'kernel', 'initrd', 'append', 'boot-sector', 'rom', 'memory', 'cpu', 'serial', 'max-instructions', 'save', 'restore', 'store', 'debug-exit', 'debug-console', 'engine',
-] as const; // prettier-ignore
-
-/** A disk that writes to its file is in no checkpoint. */
-function checkDisks({ disks = [], save }: RunOptions): void {
-  if (save === undefined || !disks.some((disk) => 'mode' in disk && disk.mode === 'rw')) return;
-  throw usage(
-    '--save: a checkpoint would lack the disk that writes to its file',
-    'leave rw out: then the changes go into the checkpoint',
-  );
-}
-
-/** Parses the words behind `revenant run`; throws CliError (or parseArgs' own error) for what makes no sense. */
-export function parseRunOptions(words: string[]): RunOptions {
-  const options = {
-    ...Object.fromEntries(strings.map((name) => [name, { type: 'string' as const }])),
-    disk: { type: 'string' as const, multiple: true as const },
-    'disk-size': { type: 'string' as const, multiple: true as const },
-  };
-  const { values, positionals } = parseArgs({ args: words, allowPositionals: true, options });
-  const text = (name: (typeof strings)[number]): string | undefined =>
-    (values as Record<string, string | undefined>)[name];
-  if (positionals.length > 1)
-    throw usage(`'${positionals[1] ?? ''}' is one image too many`, 'name one image');
-  const result: RunOptions = {
-    serial: parseSerial(text('serial') ?? 'stdio'),
-    engine: oneOf('engine', ['interpreter', 'translator'], text('engine') ?? 'translator'),
-  };
-  const set = <K extends keyof RunOptions>(key: K, value: RunOptions[K] | undefined): void => {
-    if (value !== undefined) result[key] = value;
-  };
-  const given = <T>(name: (typeof strings)[number], parse: (value: string) => T): T | undefined => {
-    const value = text(name);
-    return value === undefined ? undefined : parse(value);
-  };
-  set('image', positionals[0]);
-  set('kernel', text('kernel'));
-  set('initrd', text('initrd'));
-  set('append', text('append'));
-  set('bootSector', text('boot-sector'));
-  set('rom', text('rom'));
-  set('save', text('save'));
-  set('restore', text('restore'));
-  set('store', text('store'));
-  set('memoryBytes', given('memory', parseSize));
-  set(
-    'cpu',
-    given('cpu', (name) => oneOf('cpu', cpuModels, name)),
-  );
-  set('maxInstructions', given('max-instructions', parseCount));
-  set(
-    'debugExitPort',
-    given('debug-exit', (port) => parsePort('debug-exit', port)),
-  );
-  set('debugConsole', given('debug-console', parseDebugConsole));
-  const disks = [
-    ...(values.disk ?? []).map(parseDisk),
-    ...(values['disk-size'] ?? []).map((size) => ({ emptyBytes: parseSize(size) })),
-  ];
-  if (disks.length > 0) result.disks = disks;
-  checkDisks(result);
-  if (result.store !== undefined && result.restore === undefined)
+/** Checks that there is one thing to run. Throws CliError. */
+export function guestRequest(values: Values<typeof guestOptions>, image: string | undefined): GuestRequest {
+  const disks = [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))];
+  const result = given<Required<GuestRequest>>({
+    image,
+    kernel: values.kernel,
+    initrd: values.initrd,
+    append: values.append,
+    bootSector: values['boot-sector'],
+    rom: values.rom,
+    restore: values.restore,
+    store: values.store,
+    memoryBytes: values.memory,
+    cpu: values.cpu,
+    disks: disks.length === 0 ? undefined : disks,
+    debugExitPort: values['debug-exit'],
+    debugConsole: values['debug-console'],
+  });
+  if (values.store !== undefined && values.restore === undefined)
     throw usage(
       '--store: nothing is restored from it',
       'name a checkpoint with --restore VM or --restore VM@SEQUENCE',
     );
-  const sources = [result.image, result.kernel, result.bootSector, result.rom, result.restore].filter(
+  const sources = [image, values.kernel, values['boot-sector'], values.rom, values.restore].filter(
     (source) => source !== undefined,
   );
   if (sources.length === 0)
@@ -159,4 +143,20 @@ export function parseRunOptions(words: string[]): RunOptions {
   if (sources.length > 1)
     throw usage('more than one thing to run', 'give one of IMAGE, --kernel, --boot-sector, --rom, --restore');
   return result;
+}
+
+/** What `revenant run` was asked for. Throws CliError for what makes no sense together. */
+export function runRequest(values: Values<typeof runOptions>, image: string | undefined): RunOptions {
+  const { serial, engine, save } = values;
+  // A disk that writes to its file is in no checkpoint.
+  if (save !== undefined && values.disk.some((disk) => 'mode' in disk && disk.mode === 'rw'))
+    throw usage(
+      '--save: a checkpoint would lack the disk that writes to its file',
+      'leave rw out: then the changes go into the checkpoint',
+    );
+  const rest = given<Required<Pick<RunOptions, 'save' | 'maxInstructions'>>>({
+    save,
+    maxInstructions: values['max-instructions'],
+  });
+  return { ...guestRequest(values, image), ...rest, serial, engine };
 }

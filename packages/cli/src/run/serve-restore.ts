@@ -7,8 +7,8 @@ import { LazyRam, servePages } from '@revenant/cluster';
 import {
   PagePool, type CheckpointKey, type CheckpointReader, type MachineSnapshot, type ObjectStore, type PageChannelEnds, type StallEvent,
 } from '@revenant/storage'; // prettier-ignore
-import { asCliError } from '../checkpoint/target.ts';
-import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { asCliError } from '../failures.ts';
+import { CliError, ExitCode } from '../errors.ts';
 
 export type FromStoreThread =
   | { type: 'ready'; snapshot: MachineSnapshot; absent: Uint32Array; ends: PageChannelEnds }
@@ -36,9 +36,7 @@ export async function serveRestore(service: RestoreService): Promise<void> {
   try {
     await serve(service, tell);
   } catch (error) {
-    const known = asCliError(error);
-    const { exitCode, message, hint } =
-      known instanceof CliError ? known : new CliError(ExitCode.internal, messageOf(error));
+    const { exitCode, message, hint } = asCliError(error);
     tell({ type: 'failed', exitCode, message, hint });
   }
 }

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Opener } from '../checkpoint/target.ts';
+import { Opener } from '../checkpoint/opener.ts';
 import { serveRestore } from './serve-restore.ts';
 
 export interface StoreThreadData {

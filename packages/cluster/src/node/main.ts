@@ -6,13 +6,27 @@ import { makeSettings, type ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
 
-/** Options of a node from command-line words. Throws ClusterError `BAD_REQUEST`. */
-export function nodeOptions(words: string[]): NodeOptions {
+/** What a node is told when it starts, as typed; `revenant node --help` says what each means. */
+export interface NodeValues {
+  store?: string | undefined;
+  'heartbeat-store': readonly string[];
+  name?: string | undefined;
+  listen: string;
+  profile: string;
+  'token-file'?: string | undefined;
+  'memory-mib'?: number | undefined;
+  'log-level': string;
+  retention?: string | undefined;
+  drills: boolean;
+}
+
+/** From the words with which another process of ours starts a node. */
+function nodeValues(words: string[]): NodeValues {
   const { values } = parseArgs({
     args: words,
     options: {
       store: { type: 'string' },
-      'heartbeat-store': { type: 'string', multiple: true },
+      'heartbeat-store': { type: 'string', multiple: true, default: [] },
       name: { type: 'string' },
       listen: { type: 'string', default: '127.0.0.1:0' },
       profile: { type: 'string', default: 'default' },
@@ -23,6 +37,12 @@ export function nodeOptions(words: string[]): NodeOptions {
       drills: { type: 'boolean', default: false },
     },
   });
+  const memory = values['memory-mib'];
+  return { ...values, 'memory-mib': memory === undefined ? undefined : Number(memory) };
+}
+
+/** Checks what a node is told. Throws ClusterError `BAD_REQUEST`. */
+export function nodeOptions(values: NodeValues): NodeOptions {
   const { store, name, profile } = values;
   if (store === undefined || name === undefined)
     throw new ClusterError('BAD_REQUEST', 'a node needs --store and --name', {
@@ -42,11 +62,11 @@ export function nodeOptions(words: string[]): NodeOptions {
     store,
     listen: values.listen,
     settings: makeSettings(profile satisfies ProfileName),
-    heartbeatStores: values['heartbeat-store'] ?? [],
+    heartbeatStores: [...values['heartbeat-store']],
     logLevel: values['log-level'],
     drills: values.drills,
     ...(token === undefined ? {} : { token }),
-    ...(memory === undefined ? {} : { memoryMiB: Number(memory) }),
+    ...(memory === undefined ? {} : { memoryMiB: memory }),
     ...(values.retention === undefined ? {} : { retention: retentionPolicy(values.retention) }),
   };
 }
@@ -78,7 +98,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
 
 if (import.meta.main) {
   try {
-    await runNode(nodeOptions(process.argv.slice(2)));
+    await runNode(nodeOptions(nodeValues(process.argv.slice(2))));
   } catch (error) {
     const hint = error instanceof ClusterError && error.hint !== undefined ? `\n  hint: ${error.hint}` : '';
     process.stderr.write(`revenant node: ${error instanceof Error ? error.message : String(error)}${hint}\n`);

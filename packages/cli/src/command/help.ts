@@ -1,0 +1,83 @@
+/** Help texts, made from the tables of commands and options. */
+import { exitCodeMeanings } from '../errors.ts';
+import type { Command, Group, Loader } from './command.ts';
+import type { Options } from './options.ts';
+
+const nameColumn = 27;
+
+export const helpHint = (path: string): string => `${path} --help lists what it takes`;
+
+export function usageLine(path: string, { words, options }: Pick<Command, 'words' | 'options'>): string {
+  return [path, ...words, ...(Object.keys(options).length === 0 ? [] : ['[OPTIONS]'])].join(' ');
+}
+
+/** `  --memory SIZE   for example 256M`, further lines below the first. */
+function optionLines(options: Options): string {
+  return Object.entries(options)
+    .map(([name, { placeholder, help }]) => {
+      const left = `  --${name}${placeholder === undefined ? '' : ` ${placeholder}`}`;
+      const lines = help.split('\n');
+      const indent = ' '.repeat(nameColumn);
+      const first = left.length < nameColumn - 1 ? `${left.padEnd(nameColumn)}${lines.shift() ?? ''}` : left;
+      return [first, ...lines.map((line) => `${indent}${line}`)].join('\n');
+    })
+    .join('\n');
+}
+
+/** The whole text of `revenant vm create --help`. */
+export function commandHelp(path: string, command: Command): string {
+  const { summary, about, options, examples } = command;
+  const sections = [
+    `Usage: ${usageLine(path, command)}`,
+    `${(summary[0] ?? '').toUpperCase()}${summary.slice(1)}.`,
+    about,
+    Object.keys(options).length === 0 ? undefined : `Options:\n${optionLines(options)}`,
+    examples.length === 0
+      ? undefined
+      : `${examples.length === 1 ? 'Example' : 'Examples'}:\n${examples.map((line) => `  revenant ${line}`).join('\n')}`,
+  ];
+  return sections.filter((section) => section !== undefined).join('\n\n');
+}
+
+async function entryLines([name, load]: [string, Loader], path: string | undefined): Promise<string> {
+  const loaded = await load();
+  if ('group' in loaded) return `  ${name.padEnd(12)}${loaded.group.summary}`;
+  const { command } = loaded;
+  if (path === undefined) return `  ${name.padEnd(12)}${command.summary}`;
+  return `  ${[name, ...command.words].join(' ')}\n        ${command.summary}`;
+}
+
+/** The whole text of `revenant vm --help`. */
+export async function groupHelp(path: string, group: Group): Promise<string> {
+  const lines = await Promise.all(Object.entries(group.commands).map((entry) => entryLines(entry, path)));
+  const { fallback, about } = group;
+  return [
+    `Usage: ${path} COMMAND [OPTIONS]`,
+    `Commands:\n${lines.join('\n')}`,
+    about,
+    `${fallback === undefined ? '' : `Without a command: ${fallback}. `}'${path} COMMAND --help' tells about a command.`,
+  ]
+    .filter((section) => section !== undefined)
+    .join('\n\n');
+}
+
+/** The whole text of `revenant --help`. */
+export async function overview(group: Group): Promise<string> {
+  const lines = await Promise.all(
+    Object.entries(group.commands).map((entry) => entryLines(entry, undefined)),
+  );
+  const codes = exitCodeMeanings.map(([code, meaning]) => `  ${String(code).padEnd(4)}${meaning}`);
+  return `revenant: ${group.summary}
+
+Usage: revenant COMMAND [OPTIONS]
+
+Commands:
+${lines.join('\n')}
+
+${group.about ?? ''}
+
+Exit codes:
+${codes.join('\n')}
+
+'revenant COMMAND --help' tells about a command.`;
+}

@@ -1,0 +1,21 @@
+/** `revenant checkpoint registers`. */
+import { cpuOf } from '../../checkpoint/guest-memory.ts';
+import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
+import { decodeRegisters, registersText } from '../../checkpoint/registers.ts';
+import { define } from '../../command/command.ts';
+import { value } from '../../command/options.ts';
+import { wholeNumber } from '../../command/values.ts';
+
+export const command = define({
+  summary: "the processor's registers, control bits in words",
+  words: ['CHECKPOINT'],
+  options: { cpu: value('N', 'which processor (default 0)', wholeNumber(), 0), ...storeOptions },
+  examples: ['checkpoint registers vm1@12 --store file:/srv/revenant'],
+  async run(input) {
+    await inspecting(input.options, async (opener) => {
+      const cpu = cpuOf(await opener.checkpoint(input.word(0)), input.options.cpu);
+      input.show(decodeRegisters(cpu), () => registersText(cpu));
+    });
+    return undefined;
+  },
+});

@@ -1,0 +1,50 @@
+/** `revenant checkpoint screen`: what a person at the machine would have seen. */
+import { savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
+import type { CheckpointReader } from '@revenant/storage';
+import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
+import { define } from '../../command/command.ts';
+import { text } from '../../command/options.ts';
+import { CliError, ExitCode } from '../../errors.ts';
+import { writeOutput } from '../../output/file.ts';
+import { screenPng } from '../../output/screen-picture.ts';
+
+async function readScreen(reader: CheckpointReader): Promise<TextScreen> {
+  const device = reader.state.devices['vga-text'];
+  if (device === undefined || !reader.spaces.some(({ name }) => name === 'vram'))
+    throw new CliError(
+      ExitCode.badInput,
+      'the machine has no display',
+      "'checkpoint console' shows its serial ports",
+    );
+  const { pageCount } = reader.source('vram').map.space;
+  const vram = await reader.readPages(
+    'vram',
+    Uint32Array.from({ length: pageCount }, (_, page) => page),
+  );
+  return savedScreen(device, vram);
+}
+
+export const command = define({
+  summary: 'the display, as text or as PNG',
+  words: ['CHECKPOINT'],
+  options: { png: text('FILE', "a picture in the colours of the machine's palette"), ...storeOptions },
+  examples: [
+    'checkpoint screen vm1 --store file:/srv/revenant',
+    'checkpoint screen ./linux.checkpoint --png screen.png',
+  ],
+  async run(input) {
+    const { png } = input.options;
+    const screen = await inspecting(input.options, async (opener) =>
+      readScreen(await opener.checkpoint(input.word(0))),
+    );
+    if (png !== undefined) writeOutput(png, screenPng(screen));
+    const { columns, rows, cursor } = screen;
+    const lines = screenLines(screen);
+    input.show({ columns, rows, cursor: cursor ?? null, lines }, () => {
+      if (png !== undefined) return `the screen (${columns}x${rows}) is in ${png}`;
+      const edge = `+${'-'.repeat(columns)}+`;
+      return [edge, ...lines.map((line) => `|${line.padEnd(columns)}|`), edge].join('\n');
+    });
+    return undefined;
+  },
+});

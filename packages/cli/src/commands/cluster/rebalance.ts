@@ -1,0 +1,15 @@
+/** `revenant cluster rebalance`. */
+import { connectOptions, storedNote, withCluster } from '../../cluster/connect.ts';
+import { define } from '../../command/command.ts';
+
+export const command = define({
+  summary: 'move VMs, live, from full nodes to empty ones',
+  words: [],
+  options: connectOptions,
+  examples: ['cluster rebalance --store file:/srv/revenant'],
+  async run(input) {
+    const by = await withCluster(input.options, (client) => client.command({ type: 'rebalance' }));
+    input.show({ done: 'rebalance', by }, () => `rebalance: ${by === 'node' ? 'done' : storedNote}`);
+    return undefined;
+  },
+});

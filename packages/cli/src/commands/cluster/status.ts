@@ -1,0 +1,33 @@
+/** `revenant cluster status`. */
+import type { ClusterStatus } from '@revenant/cluster';
+import { askStatus, connectOptions, withCluster } from '../../cluster/connect.ts';
+import { nodeTable, vmTable } from '../../cluster/tables.ts';
+import { define } from '../../command/command.ts';
+
+function text(status: ClusterStatus): string {
+  const { nodes, vms, master, term, heartbeatStores } = status;
+  const alive = nodes.filter(({ state }) => state === 'alive').length;
+  const stores = heartbeatStores.map(
+    ({ url, reached, reason }) =>
+      `heartbeats of ${status.node} in ${url}: ${reached ? 'taken' : reason || 'not taken yet'}`,
+  );
+  return [
+    `${alive} of ${nodes.length} nodes alive, master ${master ?? 'none'} (term ${term}), ${vms.length} VMs`,
+    '',
+    nodeTable(status),
+    ...stores,
+    ...(vms.length === 0 ? [] : ['', vmTable(vms)]),
+  ].join('\n');
+}
+
+export const command = define({
+  summary: 'nodes and VMs',
+  words: [],
+  options: connectOptions,
+  examples: ['cluster status --store file:/srv/revenant'],
+  async run(input) {
+    const status = await withCluster(input.options, (client) => askStatus(client, input.options));
+    input.show(status, () => text(status));
+    return undefined;
+  },
+});

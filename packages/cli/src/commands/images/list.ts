@@ -1,0 +1,46 @@
+/** `revenant images list`. */
+import { define } from '../../command/command.ts';
+import { jsonOption } from '../../command/options.ts';
+import { builtinName, builtinTitle } from '../../images/builtin.ts';
+import { findImage } from '../../images/image.ts';
+import { readRecipe, recipeNames } from '../../images/recipe.ts';
+import { table } from '../../output/print.ts';
+
+interface Entry {
+  name: string;
+  title: string;
+  /** Folder in the cache, or null when it has not been made yet. */
+  folder: string | null;
+}
+
+async function entries(): Promise<Entry[]> {
+  const made = await Promise.all(
+    (await recipeNames()).map(async (name): Promise<Entry> => {
+      const [recipe, image] = [await readRecipe(name), await findImage(name)];
+      return { name, title: recipe.title, folder: image?.folder ?? null };
+    }),
+  );
+  return [{ name: builtinName, title: builtinTitle, folder: null }, ...made];
+}
+
+function state({ name, folder }: Entry): string {
+  if (name === builtinName) return 'built in';
+  return folder === null ? 'not made' : 'cached';
+}
+
+export const command = define({
+  summary: 'the images, and which of them are in the cache',
+  words: [],
+  options: { json: jsonOption },
+  examples: ['images', 'images list --json'],
+  async run(input) {
+    const list = await entries();
+    input.show(list, () =>
+      table(
+        ['NAME', 'STATE', 'WHAT IT IS'],
+        list.map((entry) => [entry.name, state(entry), entry.title]),
+      ),
+    );
+    return undefined;
+  },
+});

@@ -1,0 +1,164 @@
+/** `revenant vm create`: from an image or files to a VM of the cluster. */
+import { createReadStream } from 'node:fs';
+import {
+  healthSigns,
+  type BootDescription,
+  type ClusterClient,
+  type HealthPolicy,
+  type VmSpec,
+} from '@revenant/cluster';
+import { baseImageName, importBaseImage, keyFromEnvironment, openStore } from '@revenant/storage';
+import { chosenStore, withCluster } from '../../cluster/connect.ts';
+import { changeOptions, settled } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
+import { size, wholeNumber } from '../../command/values.ts';
+import { CliError, ExitCode } from '../../errors.ts';
+import { say } from '../../output/print.ts';
+import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
+import { findSource } from '../../run/guest.ts';
+
+const createOptions = {
+  kernel: text('FILE', 'bzImage, ELF with a PVH note, or multiboot 1; with --initrd FILE'),
+  initrd: text('FILE', 'its initial RAM disk'),
+  append: text('TEXT', "its command line (added to the image's own)"),
+  memory: value('SIZE', "for example 256M (default: the image's, else 128M)", size),
+  disk: list(
+    'FILE[,ro]',
+    `a raw disk image, copied into the store once; the guest's writes belong to the VM
+(needs --store)`,
+    parseDisk,
+  ),
+  'disk-size': list('SIZE', 'an empty disk, behind those of --disk', size),
+  priority: value('N', 'higher is restarted first (default 1)', wholeNumber(), 1),
+  'anti-affinity': text('GROUP', 'never on one node with another VM of the group'),
+  'checkpoint-ms': value('N', "interval of its checkpoints (default: the cluster's)", wholeNumber(1)),
+  health: value(
+    'SIGN:SECONDS',
+    `boots it afresh when its guest shows no SIGN (console, screen or instructions) and asks
+for no disk for so long; at most five failures in about an hour (default: a silent
+guest is left alone)`,
+    parseHealth,
+  ),
+  'no-start': flag('only enter it in the list'),
+  ...changeOptions,
+} satisfies Options;
+
+const defaultMemoryBytes = 128 * 2 ** 20;
+
+function parseHealth(policy: string, name: string): HealthPolicy {
+  const [sign, seconds = ''] = policy.split(':');
+  const watch = healthSigns.find((each) => each === sign);
+  if (watch === undefined || !/^[1-9]\d*$/.test(seconds))
+    throw new CliError(
+      ExitCode.usage,
+      `${name}: '${policy}' is no sign with seconds`,
+      `one of ${healthSigns.join(', ')}, as in ${name} console:60`,
+    );
+  return { watch, silentMs: Number(seconds) * 1000 };
+}
+
+/** Puts image files into the store as base images, and describes the disks on them. */
+async function putDisks(
+  options: readonly DiskOption[],
+  storeUrl: string | undefined,
+): Promise<NonNullable<BootDescription['disks']>> {
+  const files = options.filter((option) => 'path' in option);
+  if (files.some(({ mode }) => mode === 'rw'))
+    throw new CliError(
+      ExitCode.usage,
+      '--disk: a VM of a cluster never writes to the file it was made from',
+      'leave rw out',
+    );
+  if (files.length > 0 && storeUrl === undefined)
+    throw new CliError(ExitCode.usage, '--disk copies the image into the store', 'name it with --store URL');
+  const open = openDisks(options);
+  open.close();
+  if (storeUrl === undefined || files.length === 0) return open.requests;
+  const store = await openStore(storeUrl);
+  try {
+    const key = await keyFromEnvironment();
+    for (const [i, { path }] of files.entries()) {
+      const sha256 = open.requests[i]?.base?.sha256;
+      if (sha256 !== undefined)
+        await importBaseImage(
+          store,
+          baseImageName(sha256),
+          createReadStream(path, { highWaterMark: 1 << 20 }),
+          { key },
+        );
+    }
+  } finally {
+    await store.close();
+  }
+  return open.requests;
+}
+
+/** Enters a VM into the protected list, with kernel, initrd and disks in the store. */
+async function createVm(
+  client: ClusterClient,
+  vmId: string,
+  image: string | undefined,
+  values: Values<typeof createOptions>,
+): Promise<'node' | 'store'> {
+  if (image === undefined && values.kernel === undefined)
+    throw new CliError(
+      ExitCode.usage,
+      'nothing to boot',
+      'revenant vm create NAME IMAGE, or --kernel FILE (revenant images lists the images)',
+    );
+  const { kernel, initrd, append } = values;
+  const source = await findSource(
+    {
+      ...(image === undefined ? {} : { image }),
+      ...(kernel === undefined ? {} : { kernel }),
+      ...(initrd === undefined ? {} : { initrd }),
+      ...(append === undefined ? {} : { append }),
+    },
+    say,
+  );
+  const memoryBytes = values.memory ?? source.memoryBytes ?? defaultMemoryBytes;
+  const disks = await putDisks(
+    [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
+    chosenStore(values),
+  );
+  const description: BootDescription = {
+    memoryBytes,
+    commandLine: source.commandLine,
+    kernel: await client.putBlob(source.kernel ?? new Uint8Array(0)),
+    ...(source.initrd === undefined ? {} : { initrd: await client.putBlob(source.initrd) }),
+    ...(disks.length === 0 ? {} : { disks }),
+  };
+  const checkpoint = values['checkpoint-ms'];
+  const group = values['anti-affinity'];
+  const spec: VmSpec = {
+    runtime: 'machine',
+    description,
+    memoryMiB: memoryBytes / 2 ** 20,
+    priority: values.priority,
+    outputs: 'async',
+    ...(group === undefined ? {} : { antiAffinity: group }),
+    ...(values.health === undefined ? {} : { health: values.health }),
+    ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
+  };
+  return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
+}
+
+export const command = define({
+  summary: 'enter a VM into the protected list and start it: from now on the cluster keeps it running',
+  words: ['NAME', '[IMAGE]'],
+  about: 'What it boots is IMAGE, an image by name (revenant images lists them), or --kernel.',
+  options: createOptions,
+  examples: [
+    'vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant',
+    'vm create db --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --disk db.img --store file:/srv/revenant',
+  ],
+  async run({ words, options }) {
+    const [vmId = '', image] = words;
+    await withCluster(options, async (client) => {
+      const by = await createVm(client, vmId, image, options);
+      await settled(client, { verb: 'create', vmId, by }, options);
+    });
+    return undefined;
+  },
+});

@@ -1,0 +1,15 @@
+/** `revenant vm delete`. */
+import { withCluster } from '../../cluster/connect.ts';
+import { changeOptions, changeVm } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+
+export const command = define({
+  summary: 'remove it for good, with its checkpoints',
+  words: ['NAME'],
+  options: changeOptions,
+  examples: ['vm delete web --store file:/srv/revenant'],
+  async run(input) {
+    await withCluster(input.options, (client) => changeVm(client, 'delete', input.word(0), input.options));
+    return undefined;
+  },
+});

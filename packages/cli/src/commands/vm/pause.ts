@@ -1,0 +1,15 @@
+/** `revenant vm pause`. */
+import { withCluster } from '../../cluster/connect.ts';
+import { changeOptions, changeVm } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+
+export const command = define({
+  summary: 'hold it, with its state, until resume',
+  words: ['NAME'],
+  options: changeOptions,
+  examples: ['vm pause web --store file:/srv/revenant'],
+  async run(input) {
+    await withCluster(input.options, (client) => changeVm(client, 'pause', input.word(0), input.options));
+    return undefined;
+  },
+});

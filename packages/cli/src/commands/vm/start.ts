@@ -1,0 +1,15 @@
+/** `revenant vm start`. */
+import { withCluster } from '../../cluster/connect.ts';
+import { changeOptions, changeVm } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+
+export const command = define({
+  summary: 'start it again after a stop',
+  words: ['NAME'],
+  options: changeOptions,
+  examples: ['vm start web --store file:/srv/revenant'],
+  async run(input) {
+    await withCluster(input.options, (client) => changeVm(client, 'start', input.word(0), input.options));
+    return undefined;
+  },
+});
