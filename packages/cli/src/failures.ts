@@ -49,6 +49,7 @@ const storageCodes: Record<StorageErrorCode | StoreErrorCode, ExitCode> = {
   NOT_ADMITTED: ExitCode.unreachable,
   CLOSED: ExitCode.unreachable,
   ABORTED: ExitCode.unreachable,
+  LOST: ExitCode.unreachable,
   FAILED: ExitCode.unreachable,
 };
 
