@@ -46,6 +46,16 @@ export class SimGuests {
     if (guest !== undefined) this.#break(guest);
   }
 
+  /** Breaks, or takes its whole node with it, which has no time to tell anybody. */
+  #poison(guest: Guest): void {
+    const { world } = this.#node;
+    if (!world.endsNodes) return this.#break(guest);
+    if (!this.#node.mayRun(guest.vmId, guest.epoch) || this.#node.frozen) return;
+    world.trace(`${guest.vmId} ends ${this.#node.id}`);
+    this.#node.crash();
+    world.scheduler.after(world.random.between(200, 3000), () => this.#node.restart());
+  }
+
   #break(guest: Guest): void {
     if (guest.stopping || this.#guests.get(guest.vmId) !== guest) return;
     this.#guests.delete(guest.vmId);
@@ -202,7 +212,7 @@ export class SimGuests {
       if (!guest.paused && this.#node.clock < this.#until) {
         if (!guest.begun) {
           checker.resumed(guest.vmId, guest.boot, guest.steps);
-          if (guest.vmId === poisoned) scheduler.after(POISON_MS, () => this.#break(guest));
+          if (guest.vmId === poisoned) scheduler.after(POISON_MS, () => this.#poison(guest));
         }
         guest.begun = true;
         guest.steps++;

@@ -24,8 +24,8 @@ export const mutations: readonly Mutation[] = [
     name: 'run-without-validation',
     removes: 'after the epoch was raised the list is read again before the guest runs',
     file: `${decisions}reconcile.ts`,
-    find: 'const vm = outcome.value.vms[local.vmId];\n  if (vm === undefined || !isOurs(context, vm)) {',
-    replace: 'const vm = state.list.vms[local.vmId];\n  if (vm === undefined || vm.assignment === null) {',
+    find: 'const vm = vmOf(outcome.value, local.vmId);\n  if (vm === undefined || !isOurs(context, vm)) {',
+    replace: 'const vm = vmOf(state.list, local.vmId);\n  if (vm === undefined || vm.assignment === null) {',
   },
   {
     name: 'fence-at-once',
@@ -90,6 +90,13 @@ export const mutations: readonly Mutation[] = [
     file: `${decisions}failover.ts`,
     find: 'change(result, { ...vm, avoid: [] });',
     replace: 'change(result, { ...vm, tries: 0, avoid: [] });',
+  },
+  {
+    name: 'ended-nodes-forgotten',
+    removes: 'a VM that ends its nodes is left alone in the end, though none of them could report it',
+    file: `${decisions}failover.ts`,
+    find: 'const ended = [...(vm.ended ?? []), host.id];',
+    replace: 'const ended = [host.id];',
   },
   {
     name: 'give-up-everything',

@@ -86,7 +86,7 @@ function unwell(world: World, person: Person): string | undefined {
       return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
   for (const vm of Object.values(list.vms)) {
     if (vm.id === world.poisoned && vm.desired === 'running') {
-      if (vm.status !== 'failed') return `${vm.id} breaks again and again, and is ${vm.status}`;
+      if (vm.status !== 'failed') return `${vm.id} breaks or ends nodes again and again, and is ${vm.status}`;
       continue;
     }
     const ranAgo = scheduler.now - (checker.lastRun.get(vm.id) ?? -Infinity);

@@ -12,7 +12,9 @@ export class World {
   readonly random: Random;
   readonly scheduler = new Scheduler();
   readonly settings: Settings;
+  /** A VM that breaks, or ends its node, a while after each resume. */
   readonly poisoned: string | undefined;
+  readonly endsNodes: boolean;
   readonly network: SimNetwork;
   readonly store: SimStore;
   readonly heartbeatStores: SimStore[] = [];
@@ -28,9 +30,10 @@ export class World {
   constructor(seed: number) {
     this.seed = seed;
     this.random = new Random(seed);
-    // In a few, one VM breaks a while after each resume.
-    if (this.random.chance(0.05)) this.poisoned = 'vm1';
-    this.settings = makeSettings('default', this.poisoned === undefined ? {} : { stableMs: 1000 });
+    if (this.random.chance(0.07)) this.poisoned = 'vm1';
+    this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
+    const breaks = this.poisoned !== undefined && !this.endsNodes;
+    this.settings = makeSettings('default', breaks ? { stableMs: 1000 } : {});
     this.network = new SimNetwork(this.scheduler, this.random);
     this.store = new SimStore('store', this.scheduler, this.random);
     const heartbeatStores = this.random.integer(0, 2);

@@ -3,6 +3,7 @@ import { ClusterError } from '../errors.ts';
 import { healthSigns, MIN_SILENT_MS } from './health.ts';
 import {
   MAX_COMMAND_ANSWERS,
+  vmOf,
   type CommandAnswer,
   type ProtectedList,
   type ProtectedVm,
@@ -142,7 +143,7 @@ function create(list: ProtectedList, command: Extract<Command, { type: 'vm-creat
     throw new ClusterError('BAD_REQUEST', `${JSON.stringify(vmId)} is no name for a VM`, {
       hint: 'use 1 to 63 lower-case letters, digits, dots, underscores or hyphens',
     });
-  if (list.vms[vmId] !== undefined)
+  if (vmOf(list, vmId) !== undefined)
     throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
   const vm: ProtectedVm = {
     id: vmId,
@@ -188,6 +189,7 @@ function changeDesire(
         reason: 'started by a person',
         tries: 0,
         avoid: [],
+        ended: [],
       });
     }
     case 'vm-stop':
@@ -244,6 +246,7 @@ export function moveTo(list: ProtectedList, vmId: string, to: Host, why: string)
     ...vm,
     status: 'starting',
     moving: true,
+    proven: false,
     reason: `moving from ${vm.assignment?.node ?? 'nowhere'} to ${to.id}: ${why}`,
     attempt,
     assignment: { node: to.id, incarnation: to.incarnation, attempt },
@@ -261,7 +264,7 @@ export function withAnswers(list: ProtectedList, answers: readonly CommandAnswer
 }
 
 function requireVm(list: ProtectedList, vmId: string): ProtectedVm {
-  const vm = Object.hasOwn(list.vms, vmId) ? list.vms[vmId] : undefined;
+  const vm = vmOf(list, vmId);
   if (vm === undefined || vm.desired === 'deleted')
     throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
   return vm;

@@ -6,7 +6,7 @@ import { applyCommand } from './commands.ts';
 import { plan, type HostSight, type PlanTimers } from './failover.ts';
 import { place, rebalance } from './placement.ts';
 import { mayTake } from './reconcile.ts';
-import { emptyList, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
+import { emptyList, vmOf, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
 import { makeSettings } from './settings.ts';
 import { FrameWriter } from '../node/frames.ts';
 import { startAgent } from './state.ts';
@@ -34,6 +34,7 @@ function host(id: string, change: Partial<HostSight> = {}): HostSight {
     pressure: 'none',
     record: 'active',
     view,
+    seenAt: 0,
     ...change,
   };
 }
@@ -137,6 +138,60 @@ describe('failover', () => {
     assert.equal(list.vms['v1']!.status, 'failed');
     assert.match(list.vms['v1']!.reason, /gave up after 5 tries/);
     assert.deepEqual(pauses, [0, 2000, 4000, 8000]);
+  });
+
+  test('a VM that ends its nodes is left alone; one that only shared a node with it is not', () => {
+    let list = listOf(['bad', {}], ['well', {}]);
+    const own = timers();
+    const shortSettings = { ...settings, checkpointMs: 100 };
+    let [now, incarnation, ends, startedAt] = [0, 1, 0, Infinity];
+    // One node, which is started again each time. `bad` ends it a second after it was started.
+    for (; now < 120_000 && list.vms['bad']!.status !== 'failed'; now += 100) {
+      if (now - startedAt > 1000) [startedAt, incarnation, ends] = [Infinity, incarnation + 1, ends + 1];
+      const here = Object.values(list.vms).filter(
+        ({ assignment }) => assignment?.incarnation === incarnation,
+      );
+      if (startedAt === Infinity && here.some(({ id }) => id === 'bad')) startedAt = now;
+      const powerOn = here.map(({ id, attempt }) => ({
+        vmId: id,
+        epoch: 1,
+        attempt,
+        state: 'running' as const,
+      }));
+      const view = { ...host('a').view!, powerOn };
+      const hosts = hostsOf(host('a', { incarnation, view, seenAt: now }));
+      list = plan({ list, hosts, timers: own, now, settings: shortSettings }).list;
+    }
+    assert.equal(list.vms['bad']!.status, 'failed');
+    assert.match(list.vms['bad']!.reason, /^gave up after 5 tries: a, a, a, a, a ended, one after the other/);
+    assert.equal(ends, 5);
+    for (const end = now + 20_000; now < end; now += 100) {
+      const { attempt, assignment } = list.vms['well']!;
+      const powerOn =
+        assignment === null ? [] : [{ vmId: 'well', epoch: 1, attempt, state: 'running' as const }];
+      const hosts = hostsOf(host('a', { incarnation, view: { ...host('a').view!, powerOn }, seenAt: now }));
+      list = plan({ list, hosts, timers: own, now, settings: shortSettings }).list;
+    }
+    const { status, proven, ended, tries } = list.vms['well']!;
+    assert.deepEqual(
+      { status, proven, ended, tries },
+      { status: 'running', proven: true, ended: [], tries: 0 },
+    );
+  });
+
+  test('a node that fell silent proves nothing of its VMs', () => {
+    const list = running(listOf(['v1', {}]), 'a');
+    const own = timers();
+    const powerOn = [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' as const }];
+    const view = { ...host('a').view!, powerOn };
+    const at = (now: number, change: Partial<HostSight>): ProtectedList =>
+      plan({ list, hosts: hostsOf(host('a', { view, ...change })), timers: own, now, settings }).list;
+    at(0, {});
+    const silent = { state: 'unreachable' as const, seenAt: 1000 };
+    assert.notEqual(at(settings.provenMs * 2, silent).vms['v1']!.proven, true);
+    assert.deepEqual(at(settings.provenMs * 2, { ...silent, record: 'fenced' }).vms['v1']!.ended, ['a']);
+    assert.equal(at(settings.provenMs * 2, { record: 'left' }).vms['v1']!.ended, undefined);
+    assert.equal(at(settings.provenMs, { seenAt: settings.provenMs }).vms['v1']!.proven, true);
   });
 
   /** What becomes of a VM that fails each `afterMs` after it began to run, within `hours`: the times of its failures. */
@@ -260,6 +315,8 @@ test('commands that do not fit are refused by name', () => {
     'BAD_REQUEST',
   );
   code(() => applyCommand(list, { type: 'vm-stop', vmId: 'constructor' }, []), 'NOT_FOUND');
+  const named = applyCommand(list, { type: 'vm-create', vmId: 'constructor', spec, start: true }, []);
+  assert.equal(vmOf(named, 'constructor')?.id, 'constructor');
   code(() => applyCommand(list, { type: 'vm-migrate', vmId: 'v1' }, [host('a')]), 'CONFLICT');
   code(() => applyCommand(list, { type: 'drain', node: 'zz' }, [host('a')]), 'NOT_FOUND');
   const large = { ...spec, description: 'x'.repeat(65_536) };

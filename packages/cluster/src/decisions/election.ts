@@ -5,7 +5,13 @@ import { applyCommand, withAnswers } from './commands.ts';
 import { isClusterError } from '../errors.ts';
 import { plan, type HostSight } from './failover.ts';
 import { confirmDead, fenceDue, reachable } from './membership.ts';
-import { MAX_COMMAND_ANSWERS, type CommandAnswer, type OwnerView, type ProtectedList } from './records.ts';
+import {
+  MAX_COMMAND_ANSWERS,
+  vmOf,
+  type CommandAnswer,
+  type OwnerView,
+  type ProtectedList,
+} from './records.ts';
 import { holdsLease, log, type Context } from './state.ts';
 import type { MasterState, Purpose, ReadOutcome, WriteOutcome } from './types.ts';
 
@@ -275,6 +281,7 @@ export function sights(context: Context): Map<string, HostSight> {
     pressure: state.view.pressure,
     record: 'active',
     view: state.view,
+    seenAt: context.now,
   });
   for (const peer of state.peers.values()) {
     if (peer.incarnation === 0) continue;
@@ -284,6 +291,7 @@ export function sights(context: Context): Map<string, HostSight> {
       incarnation,
       record,
       view,
+      seenAt: Math.max(peer.heardAt, peer.counterSeenAt),
       state: view === undefined ? 'unreachable' : peer.state,
       capacity: view?.capacity ?? { memoryMiB: 0 },
       pressure: view?.pressure ?? 'none',
@@ -342,7 +350,7 @@ export function stopOwnerRead(
 /** The owner is gone for good, or it has the list too and will stop. */
 export function stopConfirmed(context: Context, vmId: string, tombstone: boolean): void {
   const { state } = context;
-  const vm = state.list.vms[vmId];
+  const vm = vmOf(state.list, vmId);
   const { master } = state;
   if (master === undefined || master.writing || vm?.status !== 'stopping') return;
   if (vm.desired === 'deleted' && !tombstone) {

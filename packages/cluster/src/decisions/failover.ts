@@ -2,7 +2,7 @@
 // 10-13). A pure function; nodes then bring themselves in line with the list (reconcile.ts). Nothing here is needed for
 // safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
 import { moveTo, withVm } from './commands.ts';
-import { place, sameSession, type Host } from './placement.ts';
+import { isSuspect, place, sameSession, type Host } from './placement.ts';
 import type { NodeView, ProtectedList, ProtectedVm, VmReport } from './records.ts';
 import type { Settings } from './settings.ts';
 import type { LogEntry } from './types.ts';
@@ -10,6 +10,8 @@ import type { LogEntry } from './types.ts';
 export interface HostSight extends Host {
   record: 'active' | 'fenced' | 'left';
   view: NodeView | undefined;
+  /** When there was a last sign of life of its session, by network or in the store: its view is of no later. */
+  seenAt: number;
 }
 
 /** Local times of this master: a new master starts them afresh. */
@@ -54,12 +56,7 @@ function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
   if (host === undefined || host.incarnation < assignment.incarnation) return;
   const over = host.incarnation > assignment.incarnation || host.record !== 'active';
   if (over) {
-    const reason = `${host.id} is ${host.record === 'active' ? 'in a new session' : host.record}`;
-    change(
-      result,
-      { ...vm, status: 'pending', moving: false, assignment: null, reason },
-      { event: 'vm-lost', vm: vm.id, node: host.id, reason },
-    );
+    lostWithHost(input, result, vm, host);
     return;
   }
   const report = host.view?.reports.find(
@@ -73,13 +70,58 @@ function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
     ({ vmId, attempt }) => vmId === vm.id && attempt === assignment.attempt,
   );
   if (entry !== undefined && (entry.state === 'running' || entry.state === 'paused')) {
-    noteRunning(input, result, vm, entry.state);
+    noteRunning(input, result, vm, { status: entry.state, seenAt: host.seenAt });
     return;
   }
   noteMissing(input, result, vm, host);
 }
 
-function noteRunning(input: PlanInput, result: Plan, vm: ProtectedVm, status: 'running' | 'paused'): void {
+/** The session that had it is over. Unless the node left in order, a VM that is not proven there may be what ended it. */
+function lostWithHost(
+  { timers, now, settings }: PlanInput,
+  result: Plan,
+  vm: ProtectedVm,
+  host: HostSight,
+): void {
+  const reason = `${host.id} is ${host.record === 'active' ? 'in a new session' : host.record}`;
+  const entry: LogEntry = { event: 'vm-lost', vm: vm.id, node: host.id, reason };
+  const lost: ProtectedVm = { ...vm, status: 'pending', moving: false, assignment: null, reason };
+  if (vm.proven === true || host.record === 'left') {
+    change(result, lost, entry);
+    return;
+  }
+  const ended = [...(vm.ended ?? []), host.id];
+  const tries = vm.tries + ended.length;
+  if (tries < settings.maxTries) {
+    if (ended.length > 1) timers.notBefore.set(vm.id, now + pauseAfter(ended.length, settings));
+    change(result, { ...lost, ended }, { ...entry, details: { endedNodes: ended.length } });
+    return;
+  }
+  const why = `${ended.join(', ')} ended, one after the other, soon after it was started there`;
+  const given = `gave up after ${String(tries)} tries: ${why} (start: from its checkpoint; stop, then start: afresh)`;
+  change(
+    result,
+    { ...lost, ended, status: 'failed', reason: given },
+    { event: 'vm-given-up', vm: vm.id, node: host.id, reason: why, details: { tries } },
+  );
+}
+
+/** How long a VM runs under its assignment until it is proven there. */
+function provenAfterMs({ spec }: ProtectedVm, settings: Settings): number {
+  return Math.max(settings.provenMs, 2 * (spec.checkpointMs ?? settings.checkpointMs));
+}
+
+/** The pause after so many failures in a row; none after the first. */
+function pauseAfter(inRow: number, { retryPauseMs, retryPauseMaxMs }: Settings): number {
+  return inRow === 1 ? 0 : Math.min(retryPauseMaxMs, retryPauseMs * 2 ** (inRow - 1));
+}
+
+function noteRunning(
+  input: PlanInput,
+  result: Plan,
+  vm: ProtectedVm,
+  { status, seenAt }: { status: 'running' | 'paused'; seenAt: number },
+): void {
   const { timers, now, settings } = input;
   if (vm.status !== status) {
     const startedAt = timers.assignedAt.get(vm.id);
@@ -103,7 +145,10 @@ function noteRunning(input: PlanInput, result: Plan, vm: ProtectedVm, status: 'r
     timers.runningSince.set(vm.id, now);
     return;
   }
-  if (vm.avoid.length > 0 && now - since >= settings.stableMs) change(result, { ...vm, avoid: [] });
+  // A node that fell silent meanwhile may have ended.
+  if (vm.proven !== true && seenAt - since >= provenAfterMs(vm, settings))
+    change(result, { ...vm, proven: true, ended: [] });
+  else if (vm.avoid.length > 0 && now - since >= settings.stableMs) change(result, { ...vm, avoid: [] });
   else if (vm.tries > 0 && now - since >= settings.forgiveMs) {
     timers.runningSince.set(vm.id, now);
     change(result, { ...vm, tries: vm.tries - 1 });
@@ -149,11 +194,10 @@ function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: V
 function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: string): void {
   const { timers, now, settings } = input;
   const tries = vm.tries + 1;
-  const failed = tries >= settings.maxTries;
+  const failed = tries + (vm.ended?.length ?? 0) >= settings.maxTries;
   // In a row: it has not run well since the one before.
   const inRow = vm.avoid.length === 0 ? 1 : tries;
-  const pauseMs =
-    inRow === 1 ? 0 : Math.min(settings.retryPauseMaxMs, settings.retryPauseMs * 2 ** (inRow - 1));
+  const pauseMs = pauseAfter(inRow, settings);
   const node = vm.assignment!.node;
   timers.assignedAt.delete(vm.id);
   timers.runningSince.delete(vm.id);
@@ -189,7 +233,8 @@ function placePending(input: PlanInput, result: Plan): void {
       vm.assignment === null &&
       (vm.desired === 'running' || vm.desired === 'paused'),
   );
-  waiting.sort((a, b) => b.spec.priority - a.spec.priority || (a.id < b.id ? -1 : 1));
+  const order = (vm: ProtectedVm): number => (isSuspect(vm) ? 1 : 0);
+  waiting.sort((a, b) => order(a) - order(b) || b.spec.priority - a.spec.priority || (a.id < b.id ? -1 : 1));
   for (const vm of waiting) {
     const holder = runsOn(hosts, vm);
     if (holder === undefined && (timers.notBefore.get(vm.id) ?? -Infinity) > now) continue;
@@ -213,7 +258,7 @@ function placePending(input: PlanInput, result: Plan): void {
     const attempt = vm.attempt + 1;
     change(
       result,
-      { ...vm, status: 'starting', attempt, assignment: { node: id, incarnation, attempt } },
+      { ...vm, status: 'starting', proven: false, attempt, assignment: { node: id, incarnation, attempt } },
       {
         event: 'vm-assigned',
         vm: vm.id,

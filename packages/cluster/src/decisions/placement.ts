@@ -49,6 +49,14 @@ export function place(input: PlacementInput): Placement {
   return { host: undefined, reason: `no node fits: ${reasons === '' ? 'none is alive' : reasons}` };
 }
 
+/** From so many on, one after the other, the nodes that ended under a VM are no chance, until it proves itself. */
+const SUSPECT_AFTER = 2;
+
+/** It may be what ended the nodes that it ran on, so it is tried where nothing else is on trial. */
+export function isSuspect({ ended, proven }: ProtectedVm): boolean {
+  return proven !== true && (ended?.length ?? 0) >= SUSPECT_AFTER;
+}
+
 function memoryOf(vms: readonly ProtectedVm[]): number {
   return vms.reduce((sum, vm) => sum + vm.spec.memoryMiB, 0);
 }
@@ -62,8 +70,14 @@ function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string
   if (group !== undefined && others.some(({ spec }) => spec.antiAffinity === group))
     return 'with one of its group';
   if (others.filter(({ status }) => status === 'starting').length >= resumesPerNode) return 'busy resuming';
+  // One at a time: should the node end, it is known which it was.
+  if (others.some(isSuspect)) return 'with a VM on trial that may have ended nodes';
+  if (isSuspect(vm) && others.some(onTrial)) return 'with another VM on trial';
   return undefined;
 }
+
+const onTrial = ({ proven, status }: ProtectedVm): boolean =>
+  proven !== true && (status === 'starting' || status === 'running' || status === 'paused');
 
 function before(a: readonly number[], idA: string, b: readonly number[], idB: string): boolean {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! < b[i]!;

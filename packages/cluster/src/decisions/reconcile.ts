@@ -12,6 +12,7 @@
 // is over, and (b) after the list, read later than that, still says so.
 import {
   MAX_REPORTS,
+  vmOf,
   type NodeRecord,
   type OwnerView,
   type PowerOnEntry,
@@ -31,7 +32,7 @@ export function driveVms(context: Context): void {
     if (state.phase === 'active' && isOurs(context, vm) && !state.local.has(vm.id)) begin(context, vm);
   }
   for (const local of state.local.values()) {
-    const vm = state.list.vms[local.vmId];
+    const vm = vmOf(state.list, local.vmId);
     if (local.phase === 'running') follow(context, local, vm);
     else if (local.phase === 'stopping' && vm?.desired === 'deleted') stop(context, local, vm);
     else if (now >= local.retryAt) goOn(context, local, vm);
@@ -209,7 +210,7 @@ export function ownerNodeRead(
 }
 
 function prepare(context: Context, local: LocalVm, owner: OwnerView): void {
-  const vm = context.state.list.vms[local.vmId];
+  const vm = vmOf(context.state.list, local.vmId);
   if (local.preparing || vm === undefined || owner.node === context.state.id) return;
   local.preparing = true;
   context.out.push({ type: 'prepare', vm, owner });
@@ -293,7 +294,7 @@ export function validated(
     local.retryAt = now + settings.storeRetryMs;
     return;
   }
-  const vm = outcome.value.vms[local.vmId];
+  const vm = vmOf(outcome.value, local.vmId);
   if (vm === undefined || !isOurs(context, vm)) {
     release(context, local);
     return;
@@ -357,7 +358,7 @@ export function released(
     return;
   }
   finish(context, local, local.report);
-  const next = state.list.vms[local.vmId]?.assignment?.node;
+  const next = vmOf(state.list, local.vmId)?.assignment?.node;
   const hint = { type: 'released', vmId: local.vmId } as const;
   for (const to of new Set([next, state.list.master?.node])) {
     if (to !== undefined && to !== state.id) context.out.push({ type: 'send', to, message: hint });
@@ -411,7 +412,7 @@ export function publish(context: Context): void {
   if (!samePowerOn(powerOn, state.view.powerOn)) changeView(context, { powerOn });
   // A report stands until the list has answered it.
   const open = state.view.reports.filter(({ vmId, attempt }) => {
-    const vm = state.list.vms[vmId];
+    const vm = vmOf(state.list, vmId);
     return vm?.assignment?.attempt === attempt && vm.assignment.node === state.id;
   });
   if (open.length < state.view.reports.length) changeView(context, { reports: open });

@@ -104,6 +104,10 @@ export interface ProtectedVm {
   avoid: string[];
   /** The assignment is a live move: the node before hands over. */
   moving: boolean;
+  /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
+  proven?: boolean;
+  /** Nodes whose sessions ended one after the other while it was not proven there: it may be what ended them. */
+  ended?: readonly string[];
 }
 
 /** `cluster/protected`: the truth of what must run. Held by its master, whose claim is its own writing of this record. */
@@ -139,6 +143,15 @@ export const nodeKey = (id: string): string => NODES_PREFIX + id;
 export const heartbeatKey = (id: string): string => `cluster/heartbeats/${id}`;
 export const MAX_COMMAND_ANSWERS = 128;
 export const MAX_REPORTS = 256;
+
+/**
+ * The entry of a VM by a name that may come from outside. A list is a plain object, as it travels as one, and `list.vms[name]` would find
+ * what every object has (`constructor`): lint forbids it in this folder.
+ */
+export function vmOf(list: ProtectedList, vmId: string): ProtectedVm | undefined {
+  const { vms } = list;
+  return Object.hasOwn(vms, vmId) ? Reflect.get(vms, vmId) : undefined;
+}
 
 export function emptyList(): ProtectedList {
   return { term: 0, master: null, revision: 0, vms: {}, maintenance: [], commands: [] };

@@ -36,6 +36,11 @@ export interface Settings {
   prepareMs: number;
   /** A VM that ran so long without failing may be placed again where it failed. */
   stableMs: number;
+  /**
+   * A node that ends while a VM has run there for less than this (or two of its checkpoint intervals) may have been ended by it. A VM that
+   * ends its host goes on from a checkpoint of just before, so it does so again at once, or not for the same reason.
+   */
+  provenMs: number;
   /** And for each time that it ran so long, one of its failed tries is forgotten: more than `maxTries` failures an hour end it. */
   forgiveMs: number;
   /** Pause between tries of one store operation that failed. */
@@ -66,6 +71,7 @@ const defaults: Settings = {
   startTimeoutMs: 60_000,
   prepareMs: 10_000,
   stableMs: 30_000,
+  provenMs: 5000,
   forgiveMs: 720_000,
   storeRetryMs: 250,
   checkpointMs: 1000,
@@ -87,6 +93,7 @@ const profiles: Record<ProfileName, Settings> = {
     electionStaggerMs: 50,
     discoveryMs: 1000,
     retryPauseMs: 200,
+    provenMs: 2500,
     storeRetryMs: 50,
     checkpointMs: 100,
     guestHungMs: 10_000,

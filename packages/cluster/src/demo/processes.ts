@@ -20,17 +20,24 @@ export interface ProcessOptions {
   /** Address other than loopback, and the file of the token that it then needs. */
   listen?: string;
   tokenFile?: string;
+  /** Another script than that of a plain node. */
+  main?: string;
 }
 
 export class NodeProcess {
   readonly name: string;
   readonly pid: number;
   readonly address: string;
+  /** Resolves when it has ended, with the signal that ended it or its exit code. */
+  readonly whenEnded: Promise<NodeJS.Signals | number>;
   readonly #child: ChildProcess;
 
   private constructor(name: string, child: ChildProcess, address: string) {
     this.name = name;
     this.#child = child;
+    this.whenEnded = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
+    });
     this.pid = child.pid!;
     this.address = address;
   }
@@ -38,7 +45,7 @@ export class NodeProcess {
   /** Starts a node; resolves when it listens. */
   static async start(options: ProcessOptions): Promise<NodeProcess> {
     const { store, heartbeatStores = [], name, profile, logFile, within = [], listen, tokenFile } = options;
-    const words = [MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
+    const words = [options.main ?? MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
     words.push(...heartbeatStores.flatMap((url) => ['--heartbeat-store', url]));
     if (listen !== undefined) words.push('--listen', listen);
     if (tokenFile !== undefined) words.push('--token-file', tokenFile);

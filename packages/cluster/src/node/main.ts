@@ -21,7 +21,7 @@ export interface NodeValues {
 }
 
 /** From the words with which another process of ours starts a node. */
-function nodeValues(words: string[]): NodeValues {
+export function nodeValues(words: string[]): NodeValues {
   const { values } = parseArgs({
     args: words,
     options: {

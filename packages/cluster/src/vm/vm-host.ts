@@ -183,7 +183,11 @@ export class VmHost {
   }
 
   #moduleOf({ spec }: ProtectedVm): string | undefined {
-    return { ...builtinRuntimes, ...this.#options.runtimes }[spec.runtime];
+    const { runtimes } = this.#options;
+    // Names come from outside: an object finds `constructor` too.
+    for (const known of [runtimes, builtinRuntimes])
+      if (known !== undefined && Object.hasOwn(known, spec.runtime)) return known[spec.runtime];
+    return undefined;
   }
 
   async #run(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { ClusterClient } from '../client/cluster-client.ts';
+import { makeSettings } from '../decisions/settings.ts';
+import { NodeProcess } from '../demo/processes.ts';
+import { until } from '../testing/until.ts';
+import { ClusterNode } from './cluster-node.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'revenant-ending-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
+const main = fileURLToPath(new URL('../../test-support/node-with-ending-guest.ts', import.meta.url));
+
+test('a VM that ends its node is left alone after five of them, and another one runs on', async () => {
+  const store = `file:${folder}/store`;
+  const nodes = new Map<string, NodeProcess>();
+  const starting = new Set<Promise<NodeProcess>>();
+  let [ended, closing] = [0, false];
+  // As a service manager does: whatever ends is started again.
+  const keep = async (name: string): Promise<void> => {
+    const logFile = join(folder, `${name}.log`);
+    const begun = NodeProcess.start({ store, name, profile: 'fast', logFile, main });
+    starting.add(begun);
+    const node = await begun;
+    nodes.set(name, node);
+    void node.whenEnded.then(async (signal) => {
+      if (closing) return;
+      if (signal === 'SIGABRT') ended++;
+      await keep(name);
+    });
+  };
+  const client = new ClusterClient({ store, patienceMs: 60_000 });
+  try {
+    await Promise.all(['a', 'b', 'c'].map(keep));
+    await client.command({ type: 'vm-create', vmId: 'well', spec, start: true });
+    await client.waitFor('well', ['running']);
+    await client.command({ type: 'vm-create', vmId: 'bad', spec: { ...spec, runtime: 'ends' }, start: true });
+    const bad = await client.waitFor('bad', ['failed']);
+    assert.match(
+      bad.reason,
+      /^gave up after 5 tries: (\w, ){4}\w ended, one after the other, soon after it was started there/,
+    );
+    assert.ok(ended >= 5, String(ended));
+    assert.equal((await client.waitFor('well', ['running'])).tries, 0);
+    const events = await client.events();
+    assert.ok(events.some(({ event, vm }) => event === 'vm-given-up' && vm === 'bad'));
+  } finally {
+    closing = true;
+    await Promise.allSettled(starting);
+    for (const node of nodes.values()) node.kill();
+    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
+    await client.close();
+  }
+});
+
+test('names that every object has are names like others, for VMs and for runtimes', async () => {
+  const settings = makeSettings('default');
+  const options = { store: `file:${folder}/names`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };
+  const node = await ClusterNode.start({ ...options, name: 'a' });
+  const client = new ClusterClient({ nodes: [node.address] });
+  try {
+    const create = (vmId: string, runtime: string): Promise<unknown> =>
+      client.command({ type: 'vm-create', vmId, spec: { ...spec, runtime }, start: true });
+    await create('constructor', 'chain');
+    await client.waitFor('constructor', ['running']);
+    await create('v1', 'constructor');
+    await until('the failure', async () => (await client.vm('v1')).tries >= 2);
+    assert.match((await client.vm('v1')).reason, /there is no runtime constructor/);
+    await client.command({ type: 'vm-delete', vmId: 'constructor' });
+    await client.waitFor('constructor', ['deleted']);
+  } finally {
+    await client.close();
+    await node.close();
+  }
+});
