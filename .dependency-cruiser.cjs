@@ -40,11 +40,12 @@ module.exports = {
       to: { path: '^packages/(cli|console|simulation)' },
     },
     {
-      name: 'console-sees-messages-only',
-      comment: 'The web page knows the types of the cluster messages and draws; it reaches into nothing.',
+      name: 'console-sees-messages-and-emulator-only',
+      comment:
+        'The web page draws, knows the messages of the cluster, and runs the emulator in the tab; it reaches into nothing else.',
       severity: 'error',
       from: { path: '^packages/console', pathNot: production },
-      to: { path: '^packages/(emulator|storage|cli|simulation)' },
+      to: { path: '^packages/(storage|cli|simulation|cluster/src/(?!protocol/))' },
     },
     {
       name: 'simulation-is-for-tests',

@@ -33,7 +33,7 @@ export default defineConfig(
   { ignores: ['build/', '**/generated/', '**/node_modules/', '**/dist/'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.strict],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {

@@ -104,6 +104,7 @@ function buildStep(runtime, script) {
 
 function build(runtime) {
   buildStep(runtime, 'packages/emulator/src/build.ts');
+  buildStep(runtime, 'packages/console/build.ts');
 }
 
 /** All test files below a folder, sorted, so that every run starts them in the same order. */

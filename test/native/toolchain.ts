@@ -5,9 +5,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   gcc: ['gcc', 'libc6-dev'],
   as: ['binutils'],
   'qemu-system-x86_64': ['qemu-system-x86'],
+  chromium: ['chromium'],
 };
 
-export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64';
+export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64' | 'chromium';
 
 function present(tool: Tool): boolean {
   return spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0;
@@ -19,8 +20,15 @@ export function requireToolsInCi(tools: readonly Tool[]): void {
   const missing = tools.filter((tool) => !present(tool));
   if (missing.length === 0) return;
   const wanted = missing.flatMap((tool) => packages[tool] ?? []);
-  const run = spawnSync('apt-get', ['install', '-y', '--no-install-recommends', ...wanted], {
-    encoding: 'utf8',
-  });
-  if (run.status !== 0) throw new Error(`CI needs ${wanted.join(' ')}: ${run.error?.message ?? run.stderr}`);
+  // Other tests may be installing at the same time.
+  const options = ['-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=600'];
+  const apt = (...words: string[]): ReturnType<typeof spawnSync> =>
+    spawnSync('apt-get', words, {
+      encoding: 'utf8',
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  apt('update');
+  const run = apt('install', ...options, ...wanted);
+  if (run.status !== 0)
+    throw new Error(`CI needs ${wanted.join(' ')}: ${run.error?.message ?? String(run.stderr)}`);
 }

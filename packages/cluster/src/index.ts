@@ -15,6 +15,7 @@ export * from './demo/cluster-demo.ts';
 export { NodeProcess, type ProcessOptions } from './demo/processes.ts';
 export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { readEvents, type ClusterEvent } from './node/event-log.ts';
+export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { nodeOptions, runNode } from './node/main.ts';
 export * from './vm/vm-runtime.ts';
 export { servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';

@@ -18,6 +18,7 @@ export const commands: Group = {
     checkpoint: () => import('./checkpoint/index.ts'),
     cluster: () => import('./cluster/index.ts'),
     debug: () => import('./debug/index.ts'),
+    page: () => import('./page.ts'),
     demo: () => import('./demo.ts'),
   },
 };

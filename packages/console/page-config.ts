@@ -1,0 +1,23 @@
+/** How Vite builds the page (build.ts). */
+import { fileURLToPath } from 'node:url';
+import type { InlineConfig } from 'vite';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export const config: InlineConfig = {
+  configFile: false,
+  root: here('.'),
+  base: './',
+  // The content security policy allows no inline script; small files stay files.
+  build: {
+    outDir: here('../../build/console'),
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    target: 'es2022',
+    rolldownOptions: { input: { run: here('run.html') } },
+  },
+  worker: { format: 'es' },
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  logLevel: 'warn',
+};

@@ -1,0 +1,121 @@
+/** The page's side of one guest in a worker: its state, and its serial line with what came before anybody listened. */
+import type { SerialLine } from '../shared/terminal.tsx';
+import type {
+  EngineChoice,
+  FromGuest,
+  GuestProgress,
+  GuestRequest,
+  GuestState,
+  ToGuest,
+} from './messages.ts';
+import type { TextScreen } from '@revenant/emulator';
+
+export interface GuestView {
+  state: GuestState;
+  /** Why it ended. */
+  reason?: string;
+  progress?: GuestProgress;
+  /** Millions of instructions a second, of the last half second. */
+  speed?: number;
+  screen?: TextScreen;
+}
+
+/** Serial output that is kept for a terminal that opens later. */
+const maxKeptBytes = 256 << 10;
+
+export class GuestClient implements SerialLine {
+  readonly #worker = new Worker(new URL('./guest-worker.ts', import.meta.url), { type: 'module' });
+  readonly #changed: (view: GuestView) => void;
+  readonly #listeners = new Set<(bytes: Uint8Array) => void>();
+  #kept: Uint8Array[] = [];
+  #keptBytes = 0;
+  #view: GuestView = { state: 'loading' };
+  #progressAt = 0;
+
+  constructor(request: GuestRequest, engine: EngineChoice, changed: (view: GuestView) => void) {
+    this.#changed = changed;
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromGuest>) => {
+      this.#hear(data);
+    });
+    this.#worker.addEventListener('error', (event) => {
+      this.#update({ state: 'ended', reason: event.message || 'its worker ended' });
+    });
+    const modules = new URL('emulator/', document.baseURI).href;
+    this.#post({ type: 'start', request, modules, engine });
+  }
+
+  listen(write: (bytes: Uint8Array) => void): () => void {
+    for (const bytes of this.#kept) write(bytes);
+    this.#listeners.add(write);
+    return () => this.#listeners.delete(write);
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#post({ type: 'serial', bytes });
+  }
+
+  key(code: string, pressed: boolean): void {
+    this.#post({ type: 'key', code, pressed });
+  }
+
+  pause(paused: boolean): void {
+    this.#post({ type: 'pause', paused });
+  }
+
+  powerButton(): void {
+    this.#post({ type: 'power-button' });
+  }
+
+  reset(): void {
+    this.#post({ type: 'reset' });
+  }
+
+  close(): void {
+    this.#worker.terminate();
+  }
+
+  #post(message: ToGuest): void {
+    this.#worker.postMessage(message);
+  }
+
+  #update(change: Partial<GuestView>): void {
+    this.#view = { ...this.#view, ...change };
+    this.#changed(this.#view);
+  }
+
+  #hear(message: FromGuest): void {
+    switch (message.type) {
+      case 'state':
+        this.#update(
+          message.reason === undefined
+            ? { state: message.state }
+            : { state: message.state, reason: message.reason },
+        );
+        return;
+      case 'serial':
+        this.#keep(message.bytes);
+        for (const listener of this.#listeners) listener(message.bytes);
+        return;
+      case 'screen':
+        this.#update({ screen: message.screen });
+        return;
+      case 'progress': {
+        const now = performance.now();
+        const before = this.#view.progress;
+        const speed =
+          before === undefined
+            ? 0
+            : Number(message.instructions - before.instructions) / 1000 / (now - this.#progressAt);
+        this.#progressAt = now;
+        this.#update({ progress: message, speed });
+      }
+    }
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#kept.push(bytes);
+    this.#keptBytes += bytes.length;
+    while (this.#keptBytes > maxKeptBytes && this.#kept.length > 1)
+      this.#keptBytes -= this.#kept.shift()!.length;
+  }
+}

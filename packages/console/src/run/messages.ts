@@ -1,0 +1,39 @@
+/** What the page and the worker that runs its guest say to each other. */
+import type { TextScreen } from '@revenant/emulator';
+
+/** What is started. */
+export type GuestRequest =
+  | { kind: 'builtin' }
+  | {
+      kind: 'kernel';
+      kernel: Uint8Array;
+      initrd?: Uint8Array;
+      commandLine: string;
+      memoryBytes: number;
+      longMode: boolean;
+    };
+
+export type EngineChoice = 'translator' | 'interpreter';
+
+export type ToGuest =
+  /** `modules`: address of the folder with the processor's WebAssembly modules. */
+  | { type: 'start'; request: GuestRequest; modules: string; engine: EngineChoice }
+  | { type: 'serial'; bytes: Uint8Array }
+  | { type: 'key'; code: string; pressed: boolean }
+  | { type: 'pause'; paused: boolean }
+  | { type: 'power-button' }
+  | { type: 'reset' };
+
+export type GuestState = 'loading' | 'running' | 'paused' | 'ended';
+
+export interface GuestProgress {
+  instructions: bigint;
+  /** Virtual time in ns. */
+  timeNs: bigint;
+}
+
+export type FromGuest =
+  | { type: 'state'; state: GuestState; reason?: string }
+  | { type: 'serial'; bytes: Uint8Array }
+  | { type: 'screen'; screen: TextScreen }
+  | ({ type: 'progress' } & GuestProgress);

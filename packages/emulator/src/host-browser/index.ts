@@ -1,0 +1,35 @@
+/**
+ * What only a browser host does: it fetches the processor's modules from beside the page. Guest memory is shared, so the page has to be
+ * cross-origin isolated (headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`).
+ */
+import { createEngine, type EngineModules, type EngineOptions } from '../engine/engine.ts';
+import type { EngineFactory } from '../machine/engine-interface.ts';
+
+async function compile(folder: URL, name: string): Promise<WebAssembly.Module> {
+  const url = new URL(name, folder);
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url.href} answers ${String(response.status)}`);
+  return WebAssembly.compileStreaming(response);
+}
+
+/**
+ * Fetches and compiles fault.wasm, core.wasm and interpreter.wasm.
+ * @param folder where they are; ends in a slash
+ * @throws Error when one can't be had
+ */
+export async function fetchEngineModules(folder: URL): Promise<EngineModules> {
+  const [fault, core, interpreter] = await Promise.all([
+    compile(folder, 'fault.wasm'),
+    compile(folder, 'core.wasm'),
+    compile(folder, 'interpreter.wasm'),
+  ]);
+  return { fault, core, interpreter };
+}
+
+/** An engine factory over modules that were fetched before. */
+export function makeBrowserEngine(
+  modules: EngineModules,
+  options: Pick<EngineOptions, 'kind' | 'hotThreshold' | 'bounds' | 'onRegion'> = {},
+): EngineFactory {
+  return ({ memory, host }) => createEngine({ modules, memory, host, ...options });
+}
