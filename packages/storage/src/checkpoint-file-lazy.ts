@@ -4,6 +4,7 @@
 import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import {
+  checkOrder,
   decodeBlocks,
   decodeStateBody,
   joinPieces,
@@ -68,6 +69,7 @@ class Indexer implements BlockTaker {
     }
     const early = indexes.filter((page) => !isLate(page));
     if (early.length === 0) return;
+    checkOrder(space, early);
     // Pages ascend, so those that are needed at once are the first of their block.
     const bytes = decompressBlock(pages, indexes.length * pageSize);
     space.bytes.push(bytes.subarray(0, early.length * pageSize));

@@ -11,7 +11,15 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { asBuffer, compressBlock, decodeState, decompressBlock, encodeState, isRecord } from './codec.ts';
+import {
+  asBuffer,
+  compressBlock,
+  decodeState,
+  decompressBlock,
+  encodeState,
+  isRecord,
+  whyUnboundedState,
+} from './codec.ts';
 import { StorageError } from './errors.ts';
 import {
   checkSnapshot,
@@ -268,6 +276,7 @@ class Decoder implements BlockTaker {
   #takePages(body: Buffer): void {
     const { ordinal, indexes, pages } = pageBlock(body, this.#spaces);
     const space = this.#spaces[ordinal]!;
+    checkOrder(space, indexes);
     space.bytes.push(decompressBlock(pages, indexes.length * space.pageSize));
     space.indexes.push(indexes);
     space.pages += indexes.length;
@@ -279,6 +288,15 @@ class Decoder implements BlockTaker {
   }
 }
 
+/** Throws unless pages go on ascending within their space: no file makes a reader decode more than the machine that it describes has. */
+export function checkOrder(space: SpacePieces, indexes: Uint32Array): void {
+  let before = space.indexes.at(-1)?.at(-1) ?? -1;
+  for (const page of indexes) {
+    if (page <= before || page >= space.pageCount) throw new Error('pages are out of order');
+    before = page;
+  }
+}
+
 /** What the body of a STAT block holds. Throws for one that no writer makes. */
 export function decodeStateBody(body: Buffer): {
   state: Omit<MachineSnapshot, 'spaces'>;
@@ -286,7 +304,7 @@ export function decodeStateBody(body: Buffer): {
 } {
   const length = body.length >= 4 ? body.readUInt32LE(0) : 0;
   if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
-  return parseState(decodeState(decompressBlock(body, length)));
+  return parseState(decodeState(decompressBlock(body, length), body.length));
 }
 
 /** The body of a PAGE block: which pages of which space, and their compressed contents. Throws for one that no writer makes. */
@@ -330,7 +348,11 @@ function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonl
       'SNAPSHOT_INVALID',
       `the device state of ${String(encoded.length)} bytes is too large`,
     );
-  return compressBlock(encoded);
+  const block = compressBlock(encoded);
+  const why = whyUnboundedState(encoded, block.length);
+  if (why !== undefined)
+    throw new StorageError('SNAPSHOT_INVALID', `the device state could not be read back: ${why}`);
+  return block;
 }
 
 function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; spaces: FileSpace[] } {
@@ -338,16 +360,23 @@ function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; s
   const { description, cpus, devices, spaces } = value;
   if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > MAX_SPACES)
     throw new Error('its state lacks a field');
-  const shapes = spaces as FileSpace[];
+  if (!spaces.every(isRecord)) throw new Error('its state lacks a field');
+  const shapes = spaces as unknown[] as FileSpace[];
   for (const shape of shapes) checkSpaceShape(shape);
   const state = {
     description,
     cpus: cpus as unknown[],
     devices: devices as MachineSnapshot['devices'],
-    instructions: BigInt(value['instructions'] as bigint),
-    virtualTimeNs: BigInt(value['virtualTimeNs'] as bigint),
+    instructions: count(value['instructions']),
+    virtualTimeNs: count(value['virtualTimeNs']),
   };
   return { state, spaces: shapes };
+}
+
+function count(value: unknown): bigint {
+  if (typeof value !== 'bigint' && !Number.isSafeInteger(value))
+    throw new Error('a count of its state is none');
+  return BigInt(value as bigint | number);
 }
 
 function* pageBodies(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {

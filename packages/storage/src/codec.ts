@@ -1,7 +1,9 @@
 // How state is encoded: MessagePack by field name, and LZ4 blocks with the decoded length in front. Everything that is
-// decoded here may come from a damaged or hostile file, so lengths are bounded before anything is allocated.
+// decoded here may come from a damaged or hostile file, so lengths, elements and depth are bounded before anything is allocated.
+// The work of decoding is in proportion to the bytes that are stored, however well they are compressed.
 import lz4 from 'lz4-napi';
 import { Packr } from 'msgpackr';
+import { whyUnboundedMessagePack } from './bounded-messagepack.ts';
 import { StorageError } from './errors.ts';
 
 // - useRecords off: plain maps, so that any MessagePack reader can read them;
@@ -20,8 +22,31 @@ export function encodeState(value: unknown): Uint8Array {
   return new Uint8Array(packr.pack(value));
 }
 
-/** Decodes what `encodeState` made. Throws `STATE_INVALID` for anything else. */
-export function decodeState(bytes: Uint8Array): unknown {
+/** Elements that any state may have; a decoder makes so many in a tenth of a second. */
+const FREE_ELEMENTS = 1 << 18;
+/** And one more for so many stored bytes: what is worth many elements takes room, also when compressed. */
+const BYTES_PER_ELEMENT = 4;
+const MAX_ELEMENTS = 1 << 23;
+const MAX_DEPTH = 64;
+/** No LZ4 block decodes to more than this many times its length. */
+const MAX_LZ4_RATIO = 255;
+
+/**
+ * Why state of so many stored bytes (compressed, when it is) would be refused; undefined when it would not. To be asked before it is
+ * stored, too: what is written must be readable.
+ */
+export function whyUnboundedState(encoded: Uint8Array, storedBytes: number): string | undefined {
+  const elements = Math.min(MAX_ELEMENTS, FREE_ELEMENTS + Math.floor(storedBytes / BYTES_PER_ELEMENT));
+  return whyUnboundedMessagePack(encoded, { elements, depth: MAX_DEPTH });
+}
+
+/**
+ * Decodes what `encodeState` made. Throws `STATE_INVALID` for anything else, and for more than `whyUnboundedState` allows.
+ * @param storedBytes how many bytes it took where it was stored.
+ */
+export function decodeState(bytes: Uint8Array, storedBytes = bytes.length): unknown {
+  const why = whyUnboundedState(bytes, storedBytes);
+  if (why !== undefined) throw new StorageError('STATE_INVALID', `the encoded state is refused: ${why}`);
   try {
     return plain(packr.unpack(bytes));
   } catch (cause) {
@@ -53,6 +78,8 @@ export function decompressBlock(block: Uint8Array, decodedBytes: number): Uint8A
   const buffer = asBuffer(block);
   if (buffer.length < 5 || buffer.readUInt32LE(0) !== decodedBytes)
     throw new StorageError('STATE_INVALID', 'an LZ4 block has an unexpected length');
+  if (decodedBytes > buffer.length * MAX_LZ4_RATIO)
+    throw new StorageError('STATE_INVALID', 'an LZ4 block claims more than it can hold');
   let decoded: Uint8Array;
   try {
     decoded = lz4.uncompressSync(buffer);

@@ -5,7 +5,14 @@
 // The payload is MessagePack, LZ4-compressed when flag 0 is set, sealed with AES-256-GCM when flag 1 is set. The object's
 // name is the associated text of the seal, so that no sealed object can be put in another's place.
 import { hash } from 'node:crypto';
-import { asBuffer, compressBlock, decodeState, decompressBlock, encodeState } from './codec.ts';
+import {
+  asBuffer,
+  compressBlock,
+  decodeState,
+  decompressBlock,
+  encodeState,
+  whyUnboundedState,
+} from './codec.ts';
 import { SALT_BYTES, type CheckpointKey } from './encryption.ts';
 import { StorageError } from './errors.ts';
 import type { StorageHost } from './host.ts';
@@ -15,7 +22,9 @@ export const FLAG_LZ4 = 1;
 export const FLAG_SEALED = 2;
 const HEADER_BYTES = 32;
 const HASH_BYTES = 32;
-const MAX_DECODED_BYTES = 1 << 30;
+/** Bodies of manifests, whose page maps may be large. */
+export const MAX_BODY_BYTES = 1 << 30;
+const MAX_DECODED_BYTES = 16 << 20;
 /** Below this, compression saves nothing worth the call. */
 const COMPRESS_FROM_BYTES = 256;
 
@@ -25,6 +34,8 @@ export interface EnvelopeOptions {
   /** The object's key, for messages and as the seal's associated text. */
   name: string;
   key?: CheckpointKey | undefined;
+  /** Larger ones are refused. Default 16 MiB: records are far smaller. */
+  maxDecodedBytes?: number;
 }
 
 /** Encodes a value into an envelope. */
@@ -36,6 +47,11 @@ export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: 
     payload = compressBlock(encoded);
     flags |= FLAG_LZ4;
   }
+  const tooLarge =
+    encoded.length > (options.maxDecodedBytes ?? MAX_DECODED_BYTES) ? 'it is too large' : undefined;
+  const why = tooLarge ?? whyUnboundedState(encoded, payload.length);
+  if (why !== undefined)
+    throw new StorageError('SNAPSHOT_INVALID', `${options.name}: this state could not be read back: ${why}`);
   const header = Buffer.alloc(HEADER_BYTES);
   if (options.key !== undefined) {
     const salt = options.host.random(SALT_BYTES);
@@ -88,11 +104,11 @@ export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unkno
   const payload = unseal(buffer, options);
   try {
     const decoded = buffer.readUInt32LE(8);
-    if (decoded > MAX_DECODED_BYTES) throw damaged('it is too large');
+    if (decoded > (options.maxDecodedBytes ?? MAX_DECODED_BYTES)) throw damaged('it is too large');
     const compressed = (buffer.readUInt16LE(6) & FLAG_LZ4) !== 0;
-    return decodeState(compressed ? decompressBlock(payload, decoded) : payload);
+    return compressed ? decodeState(decompressBlock(payload, decoded), payload.length) : decodeState(payload);
   } catch (cause) {
-    throw damaged('its contents do not decode', cause);
+    throw damaged(`its contents do not decode: ${cause instanceof Error ? cause.message : ''}`, cause);
   }
 }
 

@@ -352,12 +352,20 @@ function parseOwner(vmId: string, value: Record<string, unknown>): OwnerRecord {
     record.vmId !== vmId ||
     !Number.isInteger(record.epoch) ||
     !Array.isArray(record.lineage) ||
+    !record.lineage.every(isLineageEntry) ||
     !isRecord(record.lease)
   )
     throw new StorageError('CHECKPOINT_DAMAGED', `${ownerKey(vmId)}: the record lacks a field`);
   // An absent `from` comes back absent; anything else is null or an id.
   const lineage = record.lineage.map((entry) => (entry.from === undefined ? { epoch: entry.epoch } : entry));
   return { ...record, lineage };
+}
+
+function isLineageEntry(entry: unknown): entry is LineageEntry {
+  if (!isRecord(entry) || !Number.isInteger(entry['epoch'])) return false;
+  const { from } = entry;
+  const isId = isRecord(from) && Number.isInteger(from['epoch']) && Number.isInteger(from['sequence']);
+  return from === undefined || from === null || isId;
 }
 
 function fenced(vmId: string, options: RaiseOptions, epoch: number): StorageError {

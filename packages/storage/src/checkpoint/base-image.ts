@@ -3,16 +3,17 @@
 import { createHash } from 'node:crypto';
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
-import { openEnvelope, sealEnvelope } from '../envelope.ts';
+import { MAX_BODY_BYTES, openEnvelope, sealEnvelope } from '../envelope.ts';
 import { StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
+import { checkSpaceShape } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { basePrefix } from './keys.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
 import { applyRuns, emptyChanges, encodeRuns, FIRST_PACK, PageMap } from './page-map.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
-import { PackBuilder, type PackRef } from './pack.ts';
+import { isPackRef, PackBuilder, type PackRef } from './pack.ts';
 import { PageSource } from './page-source.ts';
 
 const MAGIC = 'RVBI';
@@ -124,7 +125,13 @@ class Importer {
     };
     const manifestName = `${basePrefix(this.#name)}manifest`;
     const value = { ...info, packs: this.#packs, runs: encodeRuns(changes, (pack) => pack) };
-    const body = sealEnvelope(value, { magic: MAGIC, name: manifestName, key, host });
+    const body = sealEnvelope(value, {
+      magic: MAGIC,
+      name: manifestName,
+      key,
+      host,
+      maxDecodedBytes: MAX_BODY_BYTES,
+    });
     return this.#publish(manifestName, body, info);
   }
 
@@ -192,16 +199,23 @@ async function readBase(
   const manifestName = `${basePrefix(name)}manifest`;
   const object = await store.get(manifestName);
   if (object === undefined) return undefined;
-  const value = openEnvelope(object.body, { magic: MAGIC, name: manifestName, key });
+  const value = openEnvelope(object.body, {
+    magic: MAGIC,
+    name: manifestName,
+    key,
+    maxDecodedBytes: MAX_BODY_BYTES,
+  });
   const base = value as BaseImageInfo & { packs: PackRef[]; runs: Uint8Array };
   if (
     !isRecord(value) ||
     !Array.isArray(base.packs) ||
+    !base.packs.every(isPackRef) ||
     !(base.runs instanceof Uint8Array) ||
     base.name !== name
   )
     throw new StorageError('CHECKPOINT_DAMAGED', `${manifestName}: it lacks a field`);
   const { packs, runs, ...info } = base;
+  checkSpaceShape({ name: 'base', pageSize: info.pageSize, pageCount: info.pageCount });
   return { info, packs, runs };
 }
 

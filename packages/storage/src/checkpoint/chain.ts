@@ -9,6 +9,10 @@ import type { PackRef } from './pack.ts';
 
 /** No chain that we write is longer; longer ones are refused. */
 export const MAX_CHAIN = 1024;
+/** What the page maps and pack tables of one chain may take, in bytes. A terabyte in the worst order has less. */
+const MAX_CHAIN_BYTES = 2 ** 32;
+/** About what one entry of a pack table takes. */
+const PACK_REF_BYTES = 256;
 /** Manifests asked for at the same time. */
 const MAX_READ_AHEAD = 32;
 
@@ -22,6 +26,7 @@ export async function loadChain(
   const chain: Manifest[] = [];
   const ahead = new Map<string, Promise<Manifest | undefined>>();
   let next: CheckpointId | null = id;
+  let bytes = 0;
   while (next !== null) {
     const at: CheckpointId = next;
     const manifest = await (ahead.get(formatId(at)) ?? readManifest(store, vmId, at, key));
@@ -33,6 +38,12 @@ export async function loadChain(
             `${manifestKey(vmId, id)}: it needs checkpoint ${formatId(at)}, which is missing`,
           );
     chain.unshift(manifest);
+    bytes += manifest.body.runs.reduce(
+      (sum, runs) => sum + runs.length,
+      manifest.body.packs.length * PACK_REF_BYTES,
+    );
+    if (bytes > MAX_CHAIN_BYTES)
+      throw new StorageError('CHECKPOINT_DAMAGED', `${manifestKey(vmId, id)}: its chain is too large`);
     if (manifest.head.map === 'full') return chain;
     next = manifest.head.parent;
     if (chain.length >= MAX_CHAIN) break;

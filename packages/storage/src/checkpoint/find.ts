@@ -58,10 +58,12 @@ export async function readCondemned(store: ObjectStore, vmId: string): Promise<C
     const value = await readNote(store, key);
     const ids = value?.['ids'];
     if (Array.isArray(ids))
-      notes.push({ key, epoch: Number(value?.['epoch']), ids: ids.map((id) => parseId(String(id))) });
+      notes.push({ key, epoch: Number(value?.['epoch']), ids: ids.filter(isId).map(parseId) });
   }
   return notes;
 }
+
+const isId = (text: unknown): text is string => typeof text === 'string' && /^\d{1,10}-\d{1,10}$/.test(text);
 
 /** A note that cannot be read must not keep a VM down: its collector still watches the epoch. */
 async function readNote(store: ObjectStore, key: string): Promise<Record<string, unknown> | undefined> {

@@ -3,14 +3,14 @@
 import { hash } from 'node:crypto';
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
-import { envelopeLength, openEnvelope, sealEnvelope } from '../envelope.ts';
+import { envelopeLength, MAX_BODY_BYTES, openEnvelope, sealEnvelope } from '../envelope.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
-import { checkSpaceShape } from '../snapshot.ts';
+import { checkSpaceShape, MAX_PAGE_COUNT, MAX_SPACES } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { formatId, manifestKey, sameId, type CheckpointId } from './keys.ts';
 import type { MapSpace } from './page-map.ts';
-import type { PackRef } from './pack.ts';
+import { isPackRef, type PackRef } from './pack.ts';
 
 const HEAD_MAGIC = 'RVMH';
 const BODY_MAGIC = 'RVMB';
@@ -82,7 +82,12 @@ export function encodeManifest(
   options: ManifestCodecOptions,
 ): Uint8Array {
   const name = manifestKey(head.vmId, head.id);
-  const sealedBody = sealEnvelope(body, { magic: BODY_MAGIC, name, ...options });
+  const sealedBody = sealEnvelope(body, {
+    magic: BODY_MAGIC,
+    name,
+    maxDecodedBytes: MAX_BODY_BYTES,
+    ...options,
+  });
   const bodyHash = new Uint8Array(hash('sha256', sealedBody, 'buffer'));
   const whole = { ...head, bodyBytes: sealedBody.length, bodyHash };
   return Buffer.concat([sealEnvelope(whole, { magic: HEAD_MAGIC, name, ...options }), sealedBody]);
@@ -135,7 +140,25 @@ export function decodeManifest(
   const sealedBody = bytes.subarray(length);
   if (!hash('sha256', sealedBody, 'buffer').equals(head.bodyHash))
     throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body does not match its head`);
-  return { head, body: parseBody(name, openEnvelope(sealedBody, { magic: BODY_MAGIC, name, key }), head) };
+  const value = openEnvelope(sealedBody, { magic: BODY_MAGIC, name, key, maxDecodedBytes: MAX_BODY_BYTES });
+  return { head, body: parseBody(name, value, head) };
+}
+
+function isId(value: unknown): value is CheckpointId {
+  return isRecord(value) && Number.isInteger(value['epoch']) && Number.isInteger(value['sequence']);
+}
+
+/** Throws `CHECKPOINT_DAMAGED` for spaces that no writer makes: a page map takes memory for every page that a space claims to have. */
+function checkMapSpaces(name: string, spaces: readonly MapSpace[]): void {
+  try {
+    for (const space of spaces) checkSpaceShape(space);
+  } catch (cause) {
+    throw new StorageError('CHECKPOINT_DAMAGED', `${name}: a space of it is impossible`, { cause });
+  }
+  const pages = spaces.reduce((sum, { pageCount }) => sum + pageCount, 0);
+  const names = new Set(spaces.map((space) => space.name));
+  if (spaces.length > MAX_SPACES || names.size < spaces.length || pages > MAX_PAGE_COUNT)
+    throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its spaces are impossible`);
 }
 
 function parseHead(
@@ -149,9 +172,16 @@ function parseHead(
   const head = value as ManifestHead;
   const complete =
     isRecord(value) &&
-    isRecord(head.id) &&
+    isId(head.id) &&
+    (head.parent === null || isId(head.parent)) &&
+    (head.map === 'full' || head.map === 'delta') &&
+    [head.chainLength, head.createdAtMs, head.bodyBytes].every((each) => Number.isSafeInteger(each)) &&
+    [head.instructions, head.virtualTimeNs].every((each) => typeof each === 'bigint') &&
     isRecord(head.counts) &&
+    Object.values(head.counts).every((each) => Number.isSafeInteger(each)) &&
     Array.isArray(head.spaces) &&
+    head.spaces.every(isRecord) &&
+    typeof head.nonce === 'string' &&
     head.bodyHash instanceof Uint8Array;
   if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its head lacks a field`);
   if (head.vmId !== vmId || !sameId(head.id, id))
@@ -159,7 +189,7 @@ function parseHead(
       'CHECKPOINT_DAMAGED',
       `${name}: it is the manifest of ${head.vmId} ${formatId(head.id)}, stored under a wrong name`,
     );
-  for (const space of head.spaces) checkSpaceShape(space);
+  checkMapSpaces(name, head.spaces);
   return head;
 }
 
@@ -170,8 +200,10 @@ function parseBody(name: string, value: unknown, head: ManifestHead): ManifestBo
     Array.isArray(body.cpus) &&
     isRecord(body.devices) &&
     Array.isArray(body.packs) &&
+    body.packs.every(isPackRef) &&
     Array.isArray(body.runs) &&
-    body.runs.length === head.spaces.length;
+    body.runs.length === head.spaces.length &&
+    body.runs.every((runs) => runs instanceof Uint8Array);
   if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body lacks a field`);
   return body;
 }

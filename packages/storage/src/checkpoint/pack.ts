@@ -7,10 +7,11 @@
 //
 // The manifest vouches for the head, the head for each page: nothing is believed that was not named from above.
 import { hash } from 'node:crypto';
-import { asBuffer } from '../codec.ts';
+import { asBuffer, isRecord } from '../codec.ts';
 import { SALT_BYTES, type CheckpointKey, type ObjectKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
+import { MAX_PAGE_SIZE, MIN_PAGE_SIZE } from '../snapshot.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
 
 export const PACK_VERSION = 1;
@@ -36,6 +37,31 @@ export interface PackRef {
   headHash: Uint8Array;
   pages: number;
   pageSize: number;
+}
+
+/** More pages than any writer puts into one pack, with room for writers other than ours. */
+const MAX_PAGES_READ = 65536;
+/** A page more than a pack is closed at, and the head. */
+const MAX_PACK_BYTES = 64 << 20;
+const PACK_NAME = /^[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,127}$/;
+
+/** Whether a manifest's word about a pack is one that can be true; nothing is fetched or allocated by any other. */
+export function isPackRef(value: unknown): value is PackRef {
+  if (!isRecord(value)) return false;
+  const { name, bytes, headBytes, headHash, pages, pageSize } = value;
+  const within = (count: unknown, low: number, high: number): boolean =>
+    Number.isInteger(count) && Number(count) >= low && Number(count) <= high;
+  return (
+    typeof name === 'string' &&
+    PACK_NAME.test(name) &&
+    within(bytes, HEADER_BYTES + HASH_BYTES, MAX_PACK_BYTES) &&
+    within(headBytes, HEADER_BYTES + HASH_BYTES, Number(bytes)) &&
+    headHash instanceof Uint8Array &&
+    headHash.length === HASH_BYTES &&
+    within(pages, 0, MAX_PAGES_READ) &&
+    within(pageSize, MIN_PAGE_SIZE, MAX_PAGE_SIZE) &&
+    (Number(pageSize) & (Number(pageSize) - 1)) === 0
+  );
 }
 
 /** Collects stored pages into one pack. */
@@ -157,20 +183,30 @@ export function parsePackHead(
       hint: 'it was encrypted under another key',
     });
   if (index.length !== head.readUInt32LE(12) * ENTRY_BYTES) throw damaged('its index has a wrong length');
-  return { ref, key, ...parseIndex(index, ref) };
+  const parsed = parseIndex(index, ref);
+  if (parsed === undefined) throw damaged('its index is inconsistent');
+  return { ref, key, ...parsed };
 }
 
-function parseIndex(index: Uint8Array, ref: PackRef): Pick<PackHead, 'hashes' | 'offsets' | 'lengths'> {
+/** Undefined unless its pages lie one after another in the data: two slots that name the same bytes would multiply the work. */
+function parseIndex(
+  index: Uint8Array,
+  ref: PackRef,
+): Pick<PackHead, 'hashes' | 'offsets' | 'lengths'> | undefined {
   const count = index.length / ENTRY_BYTES;
   const view = asBuffer(index);
   const hashes = new Uint8Array(count * PAGE_HASH_BYTES);
   const offsets = new Uint32Array(count);
   const lengths = new Uint32Array(count);
+  let end = ref.headBytes;
   for (let slot = 0; slot < count; slot++) {
     const at = slot * ENTRY_BYTES;
     hashes.set(view.subarray(at, at + PAGE_HASH_BYTES), slot * PAGE_HASH_BYTES);
     offsets[slot] = ref.headBytes + view.readUInt32LE(at + 32);
     lengths[slot] = view.readUInt32LE(at + 36);
+    if (offsets[slot]! < end) return undefined;
+    end = offsets[slot]! + (lengths[slot]! & ~STORED_RAW);
+    if (end > ref.bytes) return undefined;
   }
   return { hashes, offsets, lengths };
 }

@@ -32,7 +32,8 @@ export class PageMap {
     this.space = space;
     this.packs = from === undefined ? new Uint32Array(space.pageCount) : from.packs.slice();
     this.slots = from === undefined ? new Uint32Array(space.pageCount) : from.slots.slice();
-    if (from === undefined) this.packs.fill(this.background);
+    // Memory that nobody writes to takes none: a space may claim to be far larger than what its checkpoint holds.
+    if (from === undefined && this.background !== 0) this.packs.fill(this.background);
   }
 
   /** What a page is that no run of a full map names. */
@@ -119,13 +120,16 @@ export function applyRuns(
     new StorageError('STATE_INVALID', `the page map of ${map.space.name} is inconsistent`);
   if (runs.length % (RUN_WORDS * 4) !== 0) throw invalid();
   const view = new DataView(runs.buffer, runs.byteOffset, runs.length);
+  let end = 0;
   for (let at = 0; at < runs.length; at += RUN_WORDS * 4) {
     const first = view.getUint32(at, true);
     const count = view.getUint32(at + 4, true);
     const number = view.getUint32(at + 8, true);
     const slot = view.getUint32(at + 12, true);
     const pack = number >= FIRST_PACK ? packOf(number) : number;
-    if (pack === undefined || first + count > map.packs.length) throw invalid();
+    // Ascending, so that all runs together cost no more than the map has pages.
+    if (pack === undefined || count === 0 || first < end || first + count > map.packs.length) throw invalid();
+    end = first + count;
     if (pack === PACK_BASE && map.space.base === undefined) throw invalid();
     map.packs.fill(pack, first, first + count);
     const step = pack >= FIRST_PACK ? 1 : 0;
