@@ -15,7 +15,14 @@ export const config: InlineConfig = {
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     target: 'es2022',
-    rolldownOptions: { input: { run: here('run.html') } },
+    rolldownOptions: {
+      input: { run: here('run.html'), revenant: here('src/run/guest-client.ts') },
+      // Pages of others import it by this name.
+      output: {
+        entryFileNames: ({ name }) => (name === 'revenant' ? 'revenant.js' : 'assets/[name]-[hash].js'),
+      },
+      preserveEntrySignatures: 'allow-extension',
+    },
   },
   worker: { format: 'es' },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildModules } from '@revenant/emulator/host-node';
 import { chart } from './chart.ts';
-import { emulators, whyMissing, type Emulator } from './emulators.ts';
+import { browserMissing } from '../page/browser.ts';
+import { browserEmulators, emulators, whyMissing, type Emulator } from './emulators.ts';
 import { benchmarks, buildLinux, buildLoop, outputFolder, type Benchmark, type Bits } from './guests.ts';
 import { median, summaries, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
 import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
@@ -20,6 +21,7 @@ export const usage = `usage: npm run bench -- cpu [--against v86,qemu] [OPTIONS]
   --bits LIST     guests: 32, 64; default both
   --engines LIST  ours: translator, interpreter; default both
   --runs N        runs of each benchmark, emulators in turn; the median counts (default 3)
+  --browser       emulators run inside Debian's Chromium instead of processes of their own
   --pinned        bind each emulator with all of its threads to one processor
   --scale N       divide the lengths of the benchmarks by N (default 1)
   --quick         one short run: --runs 1 --scale 20
@@ -38,6 +40,7 @@ interface Options {
   runs: number;
   divisor: number;
   pinned: boolean;
+  browser: boolean;
   folder: string;
   writeDocs: boolean;
 }
@@ -71,6 +74,7 @@ function parseOptions(argv: string[]): Options {
       runs: { type: 'string' },
       scale: { type: 'string' },
       pinned: { type: 'boolean', default: false },
+      browser: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       out: { type: 'string', default: outputFolder },
       'write-docs': { type: 'boolean', default: false },
@@ -84,16 +88,19 @@ function parseOptions(argv: string[]): Options {
     values.only,
     benchmarks.map(({ name }) => name),
   );
-  const missing = others.map(whyMissing).find((why) => why !== undefined);
+  const missing = [...others.map(whyMissing), values.browser ? browserMissing() : undefined].find(
+    (why) => why !== undefined,
+  );
   if (missing !== undefined) throw new UsageError(missing);
   if (values.pinned && !canPin()) throw new UsageError('--pinned needs taskset: apt-get install util-linux');
   return {
-    emulators: emulators.filter(({ id }) => ids.includes(id)),
+    emulators: (values.browser ? browserEmulators : emulators).filter(({ id }) => ids.includes(id)),
     chosen: benchmarks.filter(({ name }) => only.length === 0 || only.includes(name)),
     bits: list('bits', values.bits, ['32', '64']).map((one) => Number(one) as Bits),
     runs: positive('runs', values.runs ?? (values.quick ? '1' : '3')),
     divisor: positive('scale', values.scale ?? (values.quick ? String(quickDivisor) : '1')),
     pinned: values.pinned,
+    browser: values.browser,
     folder: values.out,
     writeDocs: values['write-docs'],
   };
@@ -195,7 +202,7 @@ export async function bench(argv: string[]): Promise<void> {
   const text = toMarkdown(report);
   process.stdout.write(text);
   mkdirSync(options.folder, { recursive: true });
-  const name = options.pinned ? 'cpu-pinned' : 'cpu';
+  const name = ['cpu', options.browser ? '-browser' : '', options.pinned ? '-pinned' : ''].join('');
   writeFileSync(
     join(options.folder, `${name}.json`),
     `${JSON.stringify({ ...report, summaries: summaries(report) }, null, 2)}\n`,
@@ -207,7 +214,7 @@ export async function bench(argv: string[]): Promise<void> {
     if (options.writeDocs) writeFileSync(join(root, 'docs', `bench-${name}-${bits}.svg`), drawing);
   }
   process.stderr.write(`figures and charts: ${options.folder}\n`);
-  if (options.writeDocs) writeDocs(`bench ${name.replace('-', ' ')}`, text);
+  if (options.writeDocs) writeDocs(`bench ${name.replaceAll('-', ' ')}`, text);
   const wrong = wrongResults(report);
   if (wrong.length > 0) throw new Error(`results differ from ours: ${wrong.join('; ')}`);
 }

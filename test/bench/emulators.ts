@@ -40,6 +40,28 @@ function v86(guest: Guest): string[] {
   return [process.execPath, join(import.meta.dirname, 'v86-guest.ts'), JSON.stringify(guest)];
 }
 
+/** The same emulators inside Debian's Chromium. */
+function inBrowser(id: 'revenant' | 'interpreter' | 'v86'): Emulator['command'] {
+  return (guest) => [
+    process.execPath,
+    join(import.meta.dirname, 'browser-guest.ts'),
+    id,
+    JSON.stringify(guest),
+  ];
+}
+
+export const browserEmulators: readonly Emulator[] = [
+  { id: 'revenant', name: 'Revenant', family: 'revenant', bits: [32, 64], command: inBrowser('revenant') },
+  {
+    id: 'interpreter',
+    name: 'Revenant, interpreter',
+    family: 'revenant',
+    bits: [32, 64],
+    command: inBrowser('interpreter'),
+  },
+  { id: 'v86', name: 'v86', family: 'v86', bits: [32], command: inBrowser('v86') },
+];
+
 export const emulators: readonly Emulator[] = [
   {
     id: 'revenant',

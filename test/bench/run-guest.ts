@@ -32,6 +32,8 @@ export function markReader(startMs: number): MarkReader {
     run,
     read(line, timeMs) {
       const [, what, name = '', digest = ''] = /@@ (\w+) ?(\S*) ?(\S*)/.exec(line) ?? [];
+      // An emulator inside a browser says when the browser is ready for it.
+      if (what === 'start') startMs = timeMs;
       if (what === 'up') run.bootSeconds = (timeMs - startMs) / 1000;
       if (what === 'begin') began.set(name, timeMs);
       const start = began.get(name);

@@ -1,4 +1,7 @@
-/** The page's side of one guest in a worker: its state, and its serial line with what came before anybody listened. */
+/**
+ * The page's side of one guest in a worker: its state, and its serial line with what came before anybody listened. Other pages use it as a
+ * library: `import { GuestClient } from './revenant.js'`.
+ */
 import type { SerialLine } from '../shared/terminal.tsx';
 import type {
   EngineChoice,
@@ -32,7 +35,17 @@ export class GuestClient implements SerialLine {
   #view: GuestView = { state: 'loading' };
   #progressAt = 0;
 
-  constructor(request: GuestRequest, engine: EngineChoice, changed: (view: GuestView) => void) {
+  /**
+   * Starts a guest.
+   * @param changed told of its state whenever that changes
+   * @param modules address of the folder with the processor's modules; default: `emulator/` beside the page
+   */
+  constructor(
+    request: GuestRequest,
+    engine: EngineChoice,
+    changed: (view: GuestView) => void,
+    modules = new URL('emulator/', document.baseURI).href,
+  ) {
     this.#changed = changed;
     this.#worker.addEventListener('message', ({ data }: MessageEvent<FromGuest>) => {
       this.#hear(data);
@@ -40,7 +53,6 @@ export class GuestClient implements SerialLine {
     this.#worker.addEventListener('error', (event) => {
       this.#update({ state: 'ended', reason: event.message || 'its worker ended' });
     });
-    const modules = new URL('emulator/', document.baseURI).href;
     this.#post({ type: 'start', request, modules, engine });
   }
 
