@@ -40,12 +40,40 @@ module.exports = {
       to: { path: '^packages/(cli|console|simulation)' },
     },
     {
+      name: 'protocol-runs-anywhere',
+      comment:
+        'Messages of the cluster are read by nodes, clients and pages: no Node modules, nothing of the house behind them.',
+      severity: 'error',
+      from: { path: '^packages/cluster/src/protocol/', pathNot: production },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'protocol-stands-alone',
+      severity: 'error',
+      from: { path: '^packages/cluster/src/protocol/', pathNot: production },
+      to: { path: '^packages/', pathNot: '^packages/cluster/src/(protocol/|errors\\.ts$)' },
+    },
+    {
+      name: 'client-and-node-meet-in-the-protocol',
+      comment:
+        'What one of them sends, the other reads through the schemas of the protocol; neither knows the other inside.',
+      severity: 'error',
+      from: { path: '^packages/cluster/src/client/', pathNot: production },
+      to: { path: '^packages/cluster/src/(node|vm)/' },
+    },
+    {
+      name: 'node-and-client-meet-in-the-protocol',
+      severity: 'error',
+      from: { path: '^packages/cluster/src/(node|vm|decisions)/', pathNot: production },
+      to: { path: '^packages/cluster/src/client/' },
+    },
+    {
       name: 'console-sees-messages-and-emulator-only',
       comment:
         'The web page draws, knows the messages of the cluster, and runs the emulator in the tab; it reaches into nothing else.',
       severity: 'error',
       from: { path: '^packages/console', pathNot: production },
-      to: { path: '^packages/(storage|cli|simulation|cluster/src/(?!protocol/))' },
+      to: { path: '^packages/(storage|cli|simulation|cluster/src/(?!protocol/|errors\\.ts$))' },
     },
     {
       name: 'simulation-is-for-tests',

@@ -9,7 +9,7 @@ import { makeSettings, type Event, type ProtectedVm } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { baseImageName, importBaseImage, MemoryStore, openCheckpoint, PagePool, type ObjectStore } from '@revenant/storage'; // prettier-ignore
 import { readImageFile } from '../../packages/cli/src/images/image.ts';
-import { BLOBS_PREFIX } from '../../packages/cluster/src/vm/resume.ts';
+import { BLOBS_PREFIX } from '../../packages/cluster/src/stored/blobs.ts';
 import { VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
 import { imageOrSkip } from './shell.ts';
 

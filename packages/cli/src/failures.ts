@@ -16,6 +16,7 @@ const clusterCodes: Record<ClusterErrorCode, ExitCode> = {
   UNAUTHORIZED: ExitCode.refused,
   NAME_IN_USE: ExitCode.refused,
   NO_MASTER: ExitCode.unreachable,
+  BUSY: ExitCode.unreachable,
   TIMEOUT: ExitCode.unreachable,
   UNREACHABLE: ExitCode.unreachable,
   STORE: ExitCode.unreachable,

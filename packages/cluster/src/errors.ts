@@ -1,18 +1,25 @@
 // Typed errors of the cluster. `code` is stable: callers branch on it, people search for it.
-export type ClusterErrorCode =
-  | 'BAD_SETTINGS'
-  | 'BAD_REQUEST'
-  | 'NO_MASTER' // nobody holds the protected list just now
-  | 'NOT_FOUND'
-  | 'CONFLICT' // the request does not fit the state of what it names
-  | 'NO_CAPACITY'
-  | 'UNAUTHORIZED'
-  | 'PROTOCOL' // a peer sent what the protocol does not allow
-  | 'TIMEOUT'
-  | 'UNREACHABLE'
-  | 'STORE' // the store failed; see the cause
-  | 'NAME_IN_USE' // another process of this node name is alive
-  | 'RUNTIME'; // the emulator of a VM failed
+import { bounded, MAX_CAUSE } from './protocol/limits.ts';
+
+export const clusterErrorCodes = [
+  'BAD_SETTINGS',
+  'BAD_REQUEST',
+  'NO_MASTER', // nobody holds the protected list just now
+  'NOT_FOUND',
+  'CONFLICT', // the request does not fit the state of what it names
+  'NO_CAPACITY',
+  'UNAUTHORIZED',
+  'PROTOCOL', // a peer sent what the protocol does not allow
+  'TIMEOUT',
+  'UNREACHABLE',
+  'STORE', // the store failed; see the cause
+  'NAME_IN_USE', // another process of this node name is alive
+  'BUSY', // too much is asked of the node at once
+  'RUNTIME', // the emulator of a VM failed
+] as const;
+export type ClusterErrorCode = (typeof clusterErrorCodes)[number];
+
+const RETRYABLE: ReadonlySet<ClusterErrorCode> = new Set(['NO_MASTER', 'TIMEOUT', 'UNREACHABLE', 'BUSY']);
 
 export interface ClusterErrorOptions {
   hint?: string;
@@ -30,8 +37,7 @@ export class ClusterError extends Error {
     this.name = 'ClusterError';
     this.code = code;
     this.hint = options.hint;
-    this.retryable =
-      options.retryable ?? (code === 'NO_MASTER' || code === 'TIMEOUT' || code === 'UNREACHABLE');
+    this.retryable = options.retryable ?? RETRYABLE.has(code);
   }
 }
 
@@ -39,6 +45,7 @@ export function isClusterError(error: unknown, code?: ClusterErrorCode): error i
   return error instanceof ClusterError && (code === undefined || error.code === code);
 }
 
+/** In words, short enough to be part of a reason that travels. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return bounded(error instanceof Error ? error.message : String(error), MAX_CAUSE);
 }

@@ -1,19 +1,33 @@
 // The programmatic side of the commands `vm …` and `cluster …`: speaks to any node that answers, finds the nodes through the
 // store when it is given one, and follows consoles through failovers.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from 'msgpackr';
+import type * as v from 'valibot';
 import { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
 import { openStore, type ObjectStore } from '@revenant/storage';
 import type { Command } from '../decisions/commands.ts';
-import type { NodeView, ProtectedVm } from '../decisions/records.ts';
-import type { HostState } from '../decisions/types.ts';
-import { ClusterError, isClusterError, type ClusterErrorCode } from '../errors.ts';
-import { requestProof } from '../node/api.ts';
-import { readEvents, type ClusterEvent } from '../node/event-log.ts';
-import { BLOBS_PREFIX } from '../vm/resume.ts';
-import { commandThroughStore, readNodeRecords, storedStatus } from './stored-cluster.ts';
+import { ClusterError, isClusterError } from '../errors.ts';
+import {
+  blobDoneSchema,
+  challengeAnswerSchema,
+  clusterStatusSchema,
+  commandDoneSchema,
+  errorAnswerSchema,
+  eventsAnswerSchema,
+  keysRequestSchema,
+  screenAnswerSchema,
+  type ClusterEvent,
+  type ClusterStatus,
+} from '../protocol/api.ts';
+import type { ProtectedVm } from '../protocol/records.ts';
+import { check } from '../protocol/schema.ts';
+import { requestProof, sha256 } from '../mac.ts';
+import { BLOBS_PREFIX } from '../stored/blobs.ts';
+import { readEvents } from '../stored/event-log.ts';
+import { readNodeRecords } from '../stored/records.ts';
+import { commandThroughStore, storedStatus } from './stored-cluster.ts';
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -23,28 +37,6 @@ export interface ClientOptions {
   token?: string;
   /** How long a command is repeated while there is no master or no node answers. Default 30 s. */
   patienceMs?: number;
-}
-
-export interface NodeStatus {
-  id: string;
-  state: HostState;
-  reason: string;
-  incarnation: number;
-  address: string | undefined;
-  view: NodeView | undefined;
-}
-
-export interface ClusterStatus {
-  version: number;
-  /** The node that answered; null: none did, this is what the store holds. */
-  node: string | null;
-  term: number;
-  master: string | null;
-  nodes: NodeStatus[];
-  vms: ProtectedVm[];
-  maintenance: string[];
-  /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
-  heartbeatStores: { url: string; reached: boolean; reason: string }[];
 }
 
 export interface ConsoleFollower {
@@ -73,11 +65,11 @@ export class ClusterClient {
 
   /** What the first node that answers knows; the master's own view when it answers. */
   async status(): Promise<ClusterStatus> {
-    const first = (await this.#any('GET', '/v1/status')) as ClusterStatus;
+    const first = await this.#any(clusterStatusSchema, 'GET', '/v1/status');
     const master = first.nodes.find(({ id }) => id === first.master);
     if (first.master === first.node || master?.address === undefined) return first;
     try {
-      return (await this.#request(master.address, 'GET', '/v1/status')) as ClusterStatus;
+      return await this.#request(clusterStatusSchema, master.address, 'GET', '/v1/status');
     } catch {
       return first;
     }
@@ -86,7 +78,7 @@ export class ClusterClient {
   /** Events from `sinceMs` (milliseconds since 1970) on, oldest first, at most `limit`, the newest of them. */
   async events(options: { sinceMs?: number; limit?: number } = {}): Promise<ClusterEvent[]> {
     const query = `since=${String(options.sinceMs ?? 0)}&limit=${String(options.limit ?? 1000)}`;
-    return ((await this.#any('GET', `/v1/events?${query}`)) as { events: ClusterEvent[] }).events;
+    return (await this.#any(eventsAnswerSchema, 'GET', `/v1/events?${query}`)).events;
   }
 
   /** The VM's entry in the protected list. Throws `NOT_FOUND`. */
@@ -117,7 +109,7 @@ export class ClusterClient {
     const until = performance.now() + (this.#options.patienceMs ?? 30_000);
     for (;;) {
       try {
-        await this.#any('POST', '/v1/commands', body);
+        await this.#any(commandDoneSchema, 'POST', '/v1/commands', body);
         return 'node';
       } catch (error) {
         if (isClusterError(error, 'UNREACHABLE') && this.#options.store !== undefined) {
@@ -132,9 +124,9 @@ export class ClusterClient {
 
   /** Puts a kernel or an image into the store; gives the hash that a description names it by. */
   async putBlob(bytes: Uint8Array): Promise<string> {
-    const hash = createHash('sha256').update(bytes).digest('hex');
+    const hash = sha256(bytes);
     try {
-      await this.#any('PUT', `/v1/blobs/${hash}`, bytes);
+      await this.#any(blobDoneSchema, 'PUT', `/v1/blobs/${hash}`, bytes);
     } catch (error) {
       if (!isClusterError(error, 'UNREACHABLE') || this.#options.store === undefined) throw error;
       await (await this.#openStore()).put(BLOBS_PREFIX + hash, bytes);
@@ -174,15 +166,19 @@ export class ClusterClient {
   /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */
   async screen(vmId: string): Promise<TextScreen & { lines: string[] }> {
     const path = `/v1/vms/${vmId}/screen`;
-    const answer = await this.#request(await this.#holder(vmId), 'GET', path);
-    const screen = answer as TextScreen & { cells: number[]; lines: string[] };
-    return { ...screen, cells: Uint16Array.from(screen.cells) };
+    const { cells, cursor, ...rest } = await this.#request(
+      screenAnswerSchema,
+      await this.#holder(vmId),
+      'GET',
+      path,
+    );
+    return { ...rest, cursor, cells: Uint16Array.from(cells) };
   }
 
   /** Presses keys together, by DOM `code`. Throws `BAD_REQUEST` for one that no keyboard has. */
   async press(vmId: string, keys: readonly string[]): Promise<void> {
     const body = Buffer.from(JSON.stringify({ keys }));
-    await this.#request(await this.#holder(vmId), 'POST', `/v1/vms/${vmId}/keys`, body);
+    await this.#request(keysRequestSchema, await this.#holder(vmId), 'POST', `/v1/vms/${vmId}/keys`, body);
   }
 
   /** Address of the node that runs a VM. */
@@ -216,12 +212,17 @@ export class ClusterClient {
     await this.#store?.close();
   }
 
-  async #any(method: string, path: string, body: Uint8Array = new Uint8Array(0)): Promise<unknown> {
+  async #any<T extends v.GenericSchema>(
+    answer: T,
+    method: string,
+    path: string,
+    body: Uint8Array = new Uint8Array(0),
+  ): Promise<v.InferOutput<T>> {
     let last: unknown;
     if (this.#addresses.length === 0) await this.#findNodes();
     for (const address of [...this.#addresses]) {
       try {
-        return await this.#request(address, method, path, body);
+        return await this.#request(answer, address, method, path, body);
       } catch (error) {
         if (!(error instanceof ClusterError) || !error.retryable) throw error;
         last = error;
@@ -257,24 +258,23 @@ export class ClusterClient {
   async #proof(address: string, method: string, path: string, body: Uint8Array): Promise<string | undefined> {
     const { token } = this.#options;
     if (token === undefined) return undefined;
-    const { challenge } = (await fetchJson(
-      `http://${address}/v1/challenge`,
-      { method: 'GET' },
-      REQUEST_MS,
-    )) as { challenge: string };
-    return `${challenge}.${requestProof(token, challenge, method, path, body)}`;
+    const url = `http://${address}/v1/challenge`;
+    const { challenge } = await fetchJson(challengeAnswerSchema, url, { method: 'GET' }, REQUEST_MS);
+    return `${challenge}.${requestProof(token, challenge, { method, path, bodyHash: sha256(body) })}`;
   }
 
-  async #request(
+  async #request<T extends v.GenericSchema>(
+    answer: T,
     address: string,
     method: string,
     path: string,
     body: Uint8Array = new Uint8Array(0),
-  ): Promise<unknown> {
+  ): Promise<v.InferOutput<T>> {
     const proof = await this.#proof(address, method, path.split('?')[0]!, body);
     const headers = proof === undefined ? {} : { authorization: `Revenant ${proof}` };
     const timeoutMs = method === 'GET' ? REQUEST_MS : COMMAND_REQUEST_MS;
     return fetchJson(
+      answer,
       `http://${address}${path}`,
       { method, headers, ...(body.length === 0 ? {} : { body: Buffer.from(body) }) },
       timeoutMs,
@@ -282,7 +282,13 @@ export class ClusterClient {
   }
 }
 
-async function fetchJson(url: string, options: RequestInit, timeoutMs: number): Promise<unknown> {
+/** Throws `UNREACHABLE` when nobody answers, `PROTOCOL` for what is no answer, and whatever error the node answers with. */
+async function fetchJson<T extends v.GenericSchema>(
+  schema: T,
+  url: string,
+  options: RequestInit,
+  timeoutMs: number,
+): Promise<v.InferOutput<T>> {
   let response: Response;
   let value: unknown;
   try {
@@ -291,8 +297,9 @@ async function fetchJson(url: string, options: RequestInit, timeoutMs: number): 
   } catch (error) {
     throw new ClusterError('UNREACHABLE', `${new URL(url).host} does not answer`, { cause: error });
   }
-  if (response.ok) return value;
-  const { error } = value as { error: { code: ClusterErrorCode; message: string; hint?: string } };
+  const what = `the answer of ${new URL(url).host} to ${new URL(url).pathname}`;
+  if (response.ok) return check(schema, value, what);
+  const { error } = check(errorAnswerSchema, value, what);
   throw new ClusterError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
 }
 

@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { ClusterStatus } from '../protocol/api.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import { ConsoleHub, type ConsolePiece } from '../node/console-hub.ts';
 import { until } from '../testing/until.ts';
 import { ClusterClient } from './cluster-client.ts';
@@ -15,8 +17,12 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   const sockets = new Set<WebSocket>();
   let address = '';
   const server = createServer((_request, response) => {
-    const view = { powerOn: [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' }] };
-    response.end(JSON.stringify({ nodes: [{ id: 'a', state: 'alive', address, view }], vms: [] }));
+    const powerOn = [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' as const }];
+    const view = { seq: 1, address, isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn, reports: [] }; // prettier-ignore
+    const node = { id: 'a', state: 'alive' as const, reason: 'answers', incarnation: 1, address, view };
+    const known = { version: PROTOCOL_VERSION, node: 'a', term: 1, master: 'a', vms: [], maintenance: [] };
+    const status: ClusterStatus = { ...known, nodes: [node], heartbeatStores: [] };
+    response.end(JSON.stringify(status));
   });
   new WebSocketServer({ server }).on('connection', (socket) => {
     sockets.add(socket);

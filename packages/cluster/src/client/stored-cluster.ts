@@ -1,17 +1,14 @@
 // The cluster as its store shows it, for when no node answers: what it holds, and commands that take effect when a node starts.
-import { getRecord, isStoreError, listAll, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
+import { isStoreError, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
 import { commandStored, type Command } from '../decisions/commands.ts';
 import type { Host } from '../decisions/placement.ts';
-import {
-  emptyList,
-  NODES_PREFIX,
-  PROTECTED_KEY,
-  type NodeRecord,
-  type ProtectedList,
-} from '../decisions/records.ts';
+import { emptyList, PROTECTED_KEY } from '../decisions/records.ts';
 import { ClusterError } from '../errors.ts';
-import { EventLog } from '../node/event-log.ts';
-import type { ClusterStatus } from './cluster-client.ts';
+import type { ClusterStatus } from '../protocol/api.ts';
+import { protectedListSchema, type ProtectedList } from '../protocol/records.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { EventLog } from '../stored/event-log.ts';
+import { readNodeRecords, readStored } from '../stored/records.ts';
 
 /** Tries against others who change the list at the same time. */
 const MAX_TRIES = 16;
@@ -24,26 +21,16 @@ interface StoredList {
 }
 
 async function readList(store: ObjectStore): Promise<StoredList> {
-  const found = await getRecord(store, PROTECTED_KEY);
+  const found = await readStored(store, PROTECTED_KEY, protectedListSchema);
   if (found === undefined) return { list: emptyList(), version: undefined };
-  const { nonce: _nonce, ...list } = found.value;
-  return { list: list as unknown as ProtectedList, version: found.version };
-}
-
-export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {
-  const records: NodeRecord[] = [];
-  for await (const { key } of listAll(store, NODES_PREFIX)) {
-    const record = (await getRecord(store, key))?.value as NodeRecord | undefined;
-    if (record !== undefined) records.push(record);
-  }
-  return records;
+  return { list: found.value, version: found.version };
 }
 
 /** What the store holds: nodes by their last records, VMs as they were wanted and last known. */
 export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
   const [{ list }, records] = await Promise.all([readList(store), readNodeRecords(store)]);
   return {
-    version: 1,
+    version: PROTOCOL_VERSION,
     node: null,
     term: list.term,
     master: list.master?.node ?? null,

@@ -1,6 +1,7 @@
 // One node's decisions: `step(state, now, event)` changes the state and gives the effects that the edge shall carry out.
 // Deterministic: the same state, time and event always give the same. The state passed in is consumed.
 import { ClusterError } from '../errors.ts';
+import { bounded } from '../protocol/limits.ts';
 import {
   claimed,
   driveElection,
@@ -223,7 +224,7 @@ function commanded(
     return;
   }
   const error = new ClusterError('NO_MASTER', 'no node holds the protected list just now');
-  reply(context, { id, error: { code: error.code, message: error.message } }, from);
+  reply(context, { id, error: { code: error.code, message: bounded(error.message) } }, from);
 }
 
 /** Leaves for good: our VMs are moved away first, as in maintenance. */

@@ -1,27 +1,18 @@
 // What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored.
 import { ClusterError } from '../errors.ts';
-import { healthSigns, MIN_SILENT_MS } from './health.ts';
+import { MAX_LIST_BYTES, MAX_VMS } from '../protocol/limits.ts';
+import { check } from '../protocol/schema.ts';
+import { commandSchema, type Command } from '../protocol/spec.ts';
 import {
   MAX_COMMAND_ANSWERS,
   vmOf,
   type CommandAnswer,
   type ProtectedList,
   type ProtectedVm,
-  type VmSpec,
 } from './records.ts';
 import { place, rebalance, type Host } from './placement.ts';
 
-export type Command =
-  | { type: 'vm-create'; vmId: string; spec: VmSpec; start: boolean }
-  | { type: 'vm-start'; vmId: string }
-  | { type: 'vm-stop'; vmId: string }
-  | { type: 'vm-pause'; vmId: string }
-  | { type: 'vm-resume'; vmId: string }
-  | { type: 'vm-delete'; vmId: string }
-  | { type: 'vm-migrate'; vmId: string; to?: string }
-  | { type: 'drain'; node: string }
-  | { type: 'undrain'; node: string }
-  | { type: 'rebalance' };
+export type { Command };
 
 /** Commands that change what is wanted. The others need nodes that run. */
 const NEEDS_NODES: ReadonlySet<Command['type']> = new Set(['vm-migrate', 'rebalance']);
@@ -48,10 +39,6 @@ export function commandStored(
 }
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-export const MAX_VMS = 1000;
-/** As JSON. The list goes to every node in one frame (`MAX_FRAME_BYTES`, 4 MiB). */
-const MAX_SPEC_BYTES = 64 << 10;
-const MAX_LIST_BYTES = 2 << 20;
 const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
 /** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
@@ -80,61 +67,9 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
   }
 }
 
-const TYPES = new Set<string>([
-  'vm-create',
-  'vm-start',
-  'vm-stop',
-  'vm-pause',
-  'vm-resume',
-  'vm-delete',
-  'vm-migrate',
-  'drain',
-  'undrain',
-  'rebalance',
-] satisfies Command['type'][]);
-
 /** Commands come from outside. Throws `BAD_REQUEST` for one that has not the shape of its type. */
-export function checkCommand(command: Command): void {
-  const given = command as unknown as Record<string, unknown>;
-  const bad = (why: string): ClusterError => new ClusterError('BAD_REQUEST', why);
-  if (!TYPES.has(String(given['type']))) throw bad(`there is no command ${String(given['type'])}`);
-  const needsVm = command.type.startsWith('vm-');
-  if (needsVm && typeof given['vmId'] !== 'string') throw bad(`${command.type} needs a vmId`);
-  const needsNode = command.type === 'drain' || command.type === 'undrain';
-  if (needsNode && typeof given['node'] !== 'string') throw bad(`${command.type} needs a node`);
-  if (command.type === 'vm-migrate' && !['string', 'undefined'].includes(typeof given['to']))
-    throw bad('to is no node');
-  if (command.type === 'vm-create') checkSpec(given['spec'], bad);
-}
-
-function checkSpec(value: unknown, bad: (why: string) => ClusterError): void {
-  if (typeof value !== 'object' || value === null) throw bad('vm-create needs a spec');
-  const spec = value as Record<string, unknown>;
-  const number = (name: string): boolean => typeof spec[name] === 'number' && Number.isFinite(spec[name]);
-  if (typeof spec['runtime'] !== 'string') throw bad('spec.runtime must name a runtime');
-  if (!number('memoryMiB') || (spec['memoryMiB'] as number) <= 0)
-    throw bad('spec.memoryMiB must be above zero');
-  if (!number('priority')) throw bad('spec.priority must be a number');
-  if (spec['outputs'] !== 'async') throw bad('spec.outputs must be async');
-  if (
-    spec['checkpointMs'] !== undefined &&
-    !(number('checkpointMs') && (spec['checkpointMs'] as number) >= 10)
-  )
-    throw bad('spec.checkpointMs must be at least 10');
-  checkHealth(spec['health'], bad);
-  if (!['string', 'undefined'].includes(typeof spec['antiAffinity']))
-    throw bad('spec.antiAffinity must be a name');
-  if (jsonBytes(spec) > MAX_SPEC_BYTES)
-    throw bad(`spec must not take more than ${String(MAX_SPEC_BYTES)} bytes`);
-}
-
-function checkHealth(value: unknown, bad: (why: string) => ClusterError): void {
-  if (value === undefined) return;
-  const { watch, silentMs } = (value ?? {}) as Record<string, unknown>;
-  if (!healthSigns.some((sign) => sign === watch))
-    throw bad(`spec.health.watch must be one of ${healthSigns.join(', ')}`);
-  if (typeof silentMs !== 'number' || !(silentMs >= MIN_SILENT_MS && silentMs < Infinity))
-    throw bad(`spec.health.silentMs must be at least ${String(MIN_SILENT_MS)}`);
+export function checkCommand(given: unknown): Command {
+  return check(commandSchema, given, 'the command', 'BAD_REQUEST');
 }
 
 function create(list: ProtectedList, command: Extract<Command, { type: 'vm-create' }>): ProtectedList {

@@ -3,6 +3,7 @@
 // Waiting (masterLostMs, ranks) only keeps claims rare; no safety rests on it.
 import { applyCommand, withAnswers } from './commands.ts';
 import { isClusterError } from '../errors.ts';
+import { bounded } from '../protocol/limits.ts';
 import { plan, type HostSight } from './failover.ts';
 import { confirmDead, fenceDue, reachable } from './membership.ts';
 import {
@@ -263,7 +264,7 @@ function runCommands(context: Context, master: MasterState, hosts: HostSight[]):
       log(context, { event: `command-${command.type}`, ...vm, reason: 'asked by a person' });
     } catch (error) {
       if (!isClusterError(error)) throw error;
-      answers.push({ id, error: { code: error.code, message: error.message } });
+      answers.push({ id, error: { code: error.code, message: bounded(error.message) } });
     }
   }
   return withAnswers(list, answers);

@@ -1,16 +1,10 @@
 // Health of a guest beyond that of its emulator (FAILOVER rule 6): a guest that shows no sign of life any more, though it may run, is
 // started afresh. What counts as a sign is chosen per VM; by default nothing is, as a healthy guest may be silent for ever.
 
-export const healthSigns = ['console', 'screen', 'instructions'] as const;
+import { healthSigns, MIN_SILENT_MS, type HealthPolicy } from '../protocol/spec.ts';
 
-export interface HealthPolicy {
-  /** What changes while the guest is well: output on its console, its text screen, retired instructions. Disk requests always count too. */
-  watch: (typeof healthSigns)[number];
-  /** Without a sign for so long the guest is hung. */
-  silentMs: number;
-}
+export { healthSigns, MIN_SILENT_MS, type HealthPolicy };
 
-export const MIN_SILENT_MS = 1000;
 /** A guest that has shown no sign since it was started may still be on its way. */
 export const SETTLE_MS = 120_000;
 

@@ -1,6 +1,8 @@
 // Events that come into an agent's decisions, effects that go out, and the state between. The decisions are deterministic
 // functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
-import type { Command } from './commands.ts';
+import type { HostState } from '../protocol/api.ts';
+import type { Message } from '../protocol/link.ts';
+import type { Command } from '../protocol/spec.ts';
 import type {
   CommandAnswer,
   NodeRecord,
@@ -42,29 +44,7 @@ export type WriteOutcome =
 export type ReadOutcome<T> =
   { result: 'found'; value: T; version: Version } | { result: 'absent' } | { result: 'failed' };
 
-export type Message =
-  | {
-      type: 'heartbeat';
-      incarnation: number;
-      /** Of the last renewal known to be in the store. */
-      counter: number;
-      view: NodeView;
-      /** Peers that the sender hears: a one-way cut shows here. */
-      hears: string[];
-      term: number;
-      revision: number;
-      master: string | null;
-      /** Answer wanted at once. */
-      ping: boolean;
-    }
-  | { type: 'list'; list: ProtectedList } // pushed by the master: a hint that saves a read
-  | { type: 'released'; vmId: string }
-  /** You run this VM under this epoch; the sender, which shall have it, is ready for it. */
-  | { type: 'prepared'; vmId: string; epoch: number }
-  /** You own this VM under this epoch: give it up, should you not run it. */
-  | { type: 'give-up'; vmId: string; epoch: number }
-  | { type: 'command'; id: string; command: Command }
-  | { type: 'answer'; answer: CommandAnswer };
+export type { Message };
 
 export type Event =
   | { type: 'tick' }
@@ -133,7 +113,7 @@ export interface LogEntry {
   details?: Record<string, string | number | boolean>;
 }
 
-export type HostState = 'alive' | 'unreachable' | 'partitioned' | 'isolated' | 'dead' | 'maintenance';
+export type { HostState };
 
 /** What this agent knows of another node. */
 export interface Peer {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient } from '../client/cluster-client.ts';
 import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
-import type { ClusterEvent } from '../node/event-log.ts';
+import type { ClusterEvent } from '../stored/event-log.ts';
 import { chainDigest, CHAIN_START } from '../vm/chain-guest.ts';
 import { ChainChecker, type ChainRule } from './chain-checker.ts';
 import { NodeProcess } from './processes.ts';

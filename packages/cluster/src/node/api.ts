@@ -1,24 +1,30 @@
 // The HTTP and websocket API of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request answers a challenge that
 // serves once; without one the node listens on loopback only. Requests from web pages of other origins are refused.
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { screenLines, type TextScreen } from '@revenant/emulator';
-import type { Command } from '../decisions/commands.ts';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
-import { BLOBS_PREFIX } from '../vm/resume.ts';
+import { requestProof, sameMac, sha256 } from '../mac.ts';
+import {
+  commandRequestSchema,
+  drillRequestSchema,
+  keysRequestSchema,
+  type ClusterStatus,
+} from '../protocol/api.ts';
+import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { check } from '../protocol/schema.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { BLOBS_PREFIX } from '../stored/blobs.ts';
+import { readEvents } from '../stored/event-log.ts';
 import type { ClusterNode } from './cluster-node.ts';
-import { readEvents } from './event-log.ts';
-import { mac, MAX_FRAME_BYTES, sameMac } from './frames.ts';
 import { metrics } from './metrics.ts';
 
 const CHALLENGE_MS = 30_000;
 const MAX_CHALLENGES = 4096;
-const MAX_COMMAND_BYTES = 1 << 20;
-const MAX_BLOB_BYTES = 256 << 20;
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 const STATUS: Partial<Record<ClusterErrorCode, number>> = {
@@ -30,18 +36,6 @@ const STATUS: Partial<Record<ClusterErrorCode, number>> = {
   NO_MASTER: 503,
   TIMEOUT: 504,
 };
-
-/** Proof for one request: what is asked, under a challenge that serves once. */
-export function requestProof(
-  token: string,
-  challenge: string,
-  method: string,
-  path: string,
-  body: Uint8Array,
-): string {
-  const digest = createHash('sha256').update(body).digest();
-  return mac(Buffer.from(token), 'api', challenge, method, path, digest).toString('hex');
-}
 
 export class ApiServer {
   readonly #server: Server;
@@ -120,7 +114,8 @@ export class ApiServer {
     this.#challenges.delete(challenge);
     if (madeAt === undefined || performance.now() - madeAt > CHALLENGE_MS) return false;
     const path = (request.url ?? '').split('?')[0]!;
-    const expected = requestProof(this.#token, challenge, request.method ?? '', path, body);
+    const bodyHash = sha256(body);
+    const expected = requestProof(this.#token, challenge, { method: request.method ?? '', path, bodyHash });
     return sameMac(Buffer.from(proof), Buffer.from(expected));
   }
 
@@ -141,10 +136,7 @@ export class ApiServer {
       const path = (request.url ?? '').split('?')[0]!;
       if (path === '/v1/challenge')
         return json(response, 200, { challenge: this.#challenge(), needed: this.#token !== undefined });
-      const body = await readBody(
-        request,
-        path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_COMMAND_BYTES,
-      );
+      const body = await readBody(request, path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_BODY_BYTES);
       const proof = request.headers.authorization?.replace(/^Revenant /, '');
       if (!this.#authorized(request, proof, body))
         throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
@@ -220,7 +212,7 @@ async function route(
       return json(response, 200, { events: await readEvents(node.store, { sinceMs, limit }) });
     }
     case 'POST /v1/commands': {
-      const { id, command } = parseCommand(body);
+      const { id, command } = check(commandRequestSchema, parseBody(body), 'the request', 'BAD_REQUEST');
       await node.command(command, id);
       return json(response, 200, { id });
     }
@@ -229,7 +221,7 @@ async function route(
         throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
           hint: 'start the node with --drills',
         });
-      const { cut, deaf = [] } = parseBody(body) as { cut: string[]; deaf?: string[] };
+      const { cut, deaf } = check(drillRequestSchema, parseBody(body), 'the request', 'BAD_REQUEST');
       node.links.cut.clear();
       node.links.deaf.clear();
       for (const peer of cut) node.links.cut.add(peer);
@@ -261,9 +253,7 @@ async function askGuest(
     return json(response, 200, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }
   if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
-  const { keys } = parseBody(body) as { keys?: unknown };
-  if (!Array.isArray(keys) || keys.length > 16 || !keys.every((key) => typeof key === 'string'))
-    throw new ClusterError('BAD_REQUEST', 'keys must be up to 16 names of keys');
+  const { keys } = check(keysRequestSchema, parseBody(body), 'the request', 'BAD_REQUEST');
   if ((await node.vms.press(vmId, keys)) !== true)
     throw new ClusterError('BAD_REQUEST', `no such keys on ${vmId}: ${keys.join(' ')}`, {
       hint: 'names as in KeyboardEvent.code: KeyA, Digit1, Enter, ControlLeft, F2',
@@ -277,33 +267,25 @@ async function putBlob(
   body: Uint8Array,
   response: ServerResponse,
 ): Promise<void> {
-  if (createHash('sha256').update(body).digest('hex') !== hash)
-    throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
+  if (sha256(body) !== hash) throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
   await node.store.put(BLOBS_PREFIX + hash, body);
   json(response, 200, { hash });
 }
 
 function parseBody(body: Uint8Array): unknown {
   try {
-    return (JSON.parse(Buffer.from(body).toString('utf8')) as unknown) ?? {};
+    return JSON.parse(Buffer.from(body).toString('utf8')) as unknown;
   } catch (error) {
     throw new ClusterError('BAD_REQUEST', 'the body is no JSON', { cause: error });
   }
 }
 
-function parseCommand(body: Uint8Array): { id: string; command: Command } {
-  const { id, command } = parseBody(body) as { id?: unknown; command?: { type?: unknown } };
-  if (typeof id !== 'string' || id.length === 0 || id.length > 64 || typeof command?.type !== 'string')
-    throw new ClusterError('BAD_REQUEST', 'a command needs an id of 1 to 64 characters and a type');
-  return { id, command: command as Command };
-}
-
 /** What this node knows of the cluster. */
-export function status(node: ClusterNode): Record<string, unknown> {
+export function status(node: ClusterNode): ClusterStatus {
   const { agent, address } = node;
   const self = {
     id: agent.id,
-    state: agent.list.maintenance.includes(agent.id) ? 'maintenance' : 'alive',
+    state: agent.list.maintenance.includes(agent.id) ? ('maintenance' as const) : ('alive' as const),
     reason: 'answers',
     incarnation: agent.incarnation,
     address,
@@ -314,11 +296,10 @@ export function status(node: ClusterNode): Record<string, unknown> {
     state: peer.state,
     reason: peer.reason,
     incarnation: peer.incarnation,
-    address: peer.view?.address,
-    view: peer.view,
+    ...(peer.view === undefined ? {} : { address: peer.view.address, view: peer.view }),
   }));
   return {
-    version: 1,
+    version: PROTOCOL_VERSION,
     node: agent.id,
     phase: agent.phase,
     term: agent.list.term,

@@ -11,6 +11,7 @@ import { makeSettings } from '../decisions/settings.ts';
 import { ChainChecker } from '../demo/chain-checker.ts';
 import { chainGuest } from '../demo/cluster-demo.ts';
 import { isClusterError } from '../errors.ts';
+import { requestProof, sha256 } from '../mac.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 
@@ -172,8 +173,8 @@ test('strangers are refused, and nothing else is disturbed', async () => {
     const { challenge } = (await (await fetch(`http://${address}/v1/challenge`)).json()) as {
       challenge: string;
     };
-    const { requestProof } = await import('./api.ts');
-    const proof = requestProof(token, challenge, 'GET', '/v1/status', new Uint8Array(0));
+    const asked = { method: 'GET', path: '/v1/status', bodyHash: sha256(new Uint8Array(0)) };
+    const proof = requestProof(token, challenge, asked);
     assert.equal(await status({ authorization: `Revenant ${challenge}.${proof}` }), 200);
     assert.equal(await status({ authorization: `Revenant ${challenge}.${proof}` }), 401);
 

@@ -10,11 +10,12 @@ import type { Settings } from '../decisions/settings.ts';
 import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
+import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 import { ApiServer } from './api.ts';
 import { ConsoleHub } from './console-hub.ts';
-import { EventLog } from './event-log.ts';
+import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
 import { StoreEdge } from './store-edge.ts';
@@ -37,6 +38,11 @@ export interface NodeOptions {
   key?: CheckpointKey | undefined;
   /** Which checkpoints of running VMs are kept. */
   retention?: RetentionPolicy | undefined;
+}
+
+/** Why a guest ended is told in its emulator's words: of any length, and on their way to every node. */
+function boundedEvent(event: Event): Event {
+  return 'reason' in event ? { ...event, reason: bounded(event.reason, MAX_CAUSE) } : event;
 }
 
 const COMMAND_MS = 8000;
@@ -81,7 +87,9 @@ export class ClusterNode {
       refused: (why) => this.logger.warn({ event: 'link-refused', reason: why }),
     });
     const { settings } = options;
-    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell);
+    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell, (reason) =>
+      this.#log({ event: 'record-refused', node: options.name, reason }),
+    );
     this.heartbeatStores = new HeartbeatStores({
       node: options.name,
       urls: options.heartbeatStores ?? [],
@@ -128,7 +136,8 @@ export class ClusterNode {
 
   handle(event: Event): void {
     if (this.#closing) return;
-    for (const effect of step(this.agent, monotonicMs(), event, this.options.settings)) this.#do(effect);
+    const bounds = boundedEvent(event);
+    for (const effect of step(this.agent, monotonicMs(), bounds, this.options.settings)) this.#do(effect);
   }
 
   #do(effect: Effect): void {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pack } from 'msgpackr';
-import type { Message } from '../decisions/types.ts';
 import { isClusterError } from '../errors.ts';
-import { decodeMessage, FrameReader, FrameWriter, linkKey, MAX_FRAME_BYTES } from './frames.ts';
+import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { decodeMessage, type Message } from '../protocol/link.ts';
+import { FrameReader, FrameWriter, linkKey } from './frames.ts';
 
 const key = linkKey('a token of some length', Buffer.alloc(16, 1), Buffer.alloc(16, 2));
 const message: Message = { type: 'give-up', vmId: 'v', epoch: 3 };

@@ -1,5 +1,6 @@
 // Heartbeat datastores (FAILOVER, B): places beside the store where a node's heartbeat is seen while it does not reach the store or its
 // peers. Nothing else lies there, and no safety rests on them. Each is served by itself: one that hangs holds up no other, nor the store.
+import * as v from 'valibot';
 import {
   getRecord,
   isStoreError,
@@ -12,7 +13,7 @@ import {
 import { heartbeatKey, type StoreBeat } from '../decisions/records.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
-import { isStoreBeat } from './frames.ts';
+import { storeBeatSchema } from '../protocol/records.ts';
 
 /** One that hangs occupies a thread of the few that Node does file operations with. */
 export const MAX_HEARTBEAT_STORES = 3;
@@ -134,8 +135,9 @@ export class HeartbeatStores {
       for (const node of datastore.looks) {
         datastore.looks.delete(node);
         const found = await getRecord(store, heartbeatKey(node));
-        const beat: unknown = found?.value;
-        if (isStoreBeat(beat, node)) this.#options.tell({ type: 'beat', store: datastore.url, beat });
+        const beat = v.safeParse(storeBeatSchema, found?.value);
+        if (beat.success && beat.output.id === node)
+          this.#options.tell({ type: 'beat', store: datastore.url, beat: beat.output });
       }
     }
   }

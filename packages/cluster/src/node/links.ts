@@ -3,18 +3,12 @@
 // heartbeats are worth nothing when they are late, and all else is asked for again.
 import { randomBytes } from 'node:crypto';
 import { WebSocket, type RawData } from 'ws';
-import type { Message } from '../decisions/types.ts';
 import { ClusterError } from '../errors.ts';
-import {
-  FrameReader,
-  FrameWriter,
-  linkKey,
-  mac,
-  MAX_FRAME_BYTES,
-  NONCE_BYTES,
-  PROTOCOL_VERSION,
-  sameMac,
-} from './frames.ts';
+import { mac, sameMac } from '../mac.ts';
+import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import type { Message } from '../protocol/link.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { FrameReader, FrameWriter, linkKey, NONCE_BYTES } from './frames.ts';
 
 export interface LinksOptions {
   node: string;

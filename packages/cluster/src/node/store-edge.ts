@@ -1,23 +1,11 @@
 // Carries the store effects of the decisions out, and always answers: after `timeoutMs` with "nobody knows".
-import {
-  getRecord,
-  isStoreError,
-  listAll,
-  putRecord,
-  readOwner,
-  systemHost,
-  type ObjectStore,
-  type StoredRecord,
-} from '@revenant/storage';
-import {
-  nodeKey,
-  NODES_PREFIX,
-  PROTECTED_KEY,
-  type NodeRecord,
-  type OwnerView,
-  type ProtectedList,
-} from '../decisions/records.ts';
+import { isStoreError, listAll, putRecord, readOwner, systemHost, type ObjectStore } from '@revenant/storage';
+import { nodeKey, NODES_PREFIX, PROTECTED_KEY, type OwnerView } from '../decisions/records.ts';
 import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../decisions/types.ts';
+import { isClusterError } from '../errors.ts';
+import { nodeRecordSchema, ownerNotesSchema, protectedListSchema } from '../protocol/records.ts';
+import { check } from '../protocol/schema.ts';
+import { readStored } from '../stored/records.ts';
 
 export class StoreEdge {
   readonly #store: ObjectStore;
@@ -26,7 +14,17 @@ export class StoreEdge {
   /** Seconds spent and operations done, for /metrics. */
   readonly figures = { operations: 0, failures: 0, seconds: 0 };
 
-  constructor(store: ObjectStore, timeoutMs: number, tell: (event: Event) => void) {
+  readonly #refusal: (why: string) => void;
+  #refused = '';
+
+  /** `refusal` hears of records that can't be read, in words. */
+  constructor(
+    store: ObjectStore,
+    timeoutMs: number,
+    tell: (event: Event) => void,
+    refusal: (why: string) => void,
+  ) {
+    this.#refusal = refusal;
     this.#store = store;
     this.#timeoutMs = timeoutMs;
     this.#tell = tell;
@@ -36,12 +34,12 @@ export class StoreEdge {
     const { purpose } = effect as { purpose: Purpose };
     switch (effect.type) {
       case 'get-record':
-        return void this.#read(() => this.#record<NodeRecord>(nodeKey(effect.node))).then((outcome) =>
-          this.#tell({ type: 'record', purpose, outcome }),
+        return void this.#read(() => readStored(this.#store, nodeKey(effect.node), nodeRecordSchema)).then(
+          (outcome) => this.#tell({ type: 'record', purpose, outcome }),
         );
       case 'get-list':
-        return void this.#read(() => this.#record<ProtectedList>(PROTECTED_KEY)).then((outcome) =>
-          this.#tell({ type: 'list', purpose, outcome }),
+        return void this.#read(() => readStored(this.#store, PROTECTED_KEY, protectedListSchema)).then(
+          (outcome) => this.#tell({ type: 'list', purpose, outcome }),
         );
       case 'get-owner':
         return void this.#read(() => this.#owner(effect.vmId)).then((outcome) =>
@@ -61,16 +59,11 @@ export class StoreEdge {
     }
   }
 
-  async #record<T>(key: string): Promise<{ value: T; version: string } | undefined> {
-    const found: StoredRecord | undefined = await getRecord(this.#store, key);
-    return found && { value: found.value as unknown as T, version: found.version };
-  }
-
   async #owner(vmId: string): Promise<{ value: OwnerView; version: string } | undefined> {
     const found = await readOwner(this.#store, vmId);
     if (found === undefined) return undefined;
     const { state, epoch, owner, notes } = found.record;
-    const incarnation = Number(notes['incarnation'] ?? 0);
+    const { incarnation } = check(ownerNotesSchema, notes, `the notes of ${vmId}`);
     return { value: { state, epoch, node: owner, incarnation }, version: found.version };
   }
 
@@ -90,10 +83,18 @@ export class StoreEdge {
       const found = await this.#timed(read());
       if (found === 'late') return { result: 'failed' };
       return found === undefined ? { result: 'absent' } : { result: 'found', ...found };
-    } catch {
+    } catch (error) {
       this.figures.failures++;
+      if (isClusterError(error, 'PROTOCOL')) this.#refuse(error.message);
       return { result: 'failed' };
     }
+  }
+
+  /** A record that this release can't read is said once: it counts as one that the store did not give. */
+  #refuse(why: string): void {
+    if (why === this.#refused) return;
+    this.#refused = why;
+    this.#refusal(why);
   }
 
   async #write(key: string, value: object, expected: string | undefined): Promise<WriteOutcome> {

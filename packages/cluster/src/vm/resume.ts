@@ -12,12 +12,12 @@ import {
 } from '@revenant/storage';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
+import { BLOBS_PREFIX } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
 
 /** Where the VM keeps its own facts in a checkpoint, beside its devices. */
 export const VM_DEVICE = 'revenant.vm';
-export const BLOBS_PREFIX = 'cluster/blobs/';
 /** Whose guests may start before all of their memory is there. */
 export const LAZY_RUNTIME = 'machine';
 

@@ -1,15 +1,13 @@
 // The event log: what each node saw and decided, with reasons and times, kept in the store so that it outlives every process.
 // Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. Ordered by wall clock: for people; no rule reads it.
 import { randomBytes } from 'node:crypto';
+import * as v from 'valibot';
 import { MAX_LIST, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
+import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
+import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
 
-export interface ClusterEvent extends LogEntry {
-  /** Milliseconds since 1970 by the clock of the node that wrote it. */
-  atMs: number;
-  /** The node that wrote it. */
-  by: string;
-}
+export type { ClusterEvent };
 
 export const EVENTS_PREFIX = 'cluster/events/';
 const FLUSH_MS = 250;
@@ -29,7 +27,13 @@ export class EventLog {
   }
 
   add(entry: LogEntry): ClusterEvent {
-    const event = { ...entry, atMs: Date.now(), by: this.#node };
+    const event = {
+      ...entry,
+      reason: bounded(entry.reason),
+      ...(entry.details === undefined ? {} : { details: boundedDetails(entry.details) }),
+      atMs: Date.now(),
+      by: this.#node,
+    };
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
     if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
@@ -66,6 +70,29 @@ export class EventLog {
   }
 }
 
+function boundedDetails(details: NonNullable<LogEntry['details']>): NonNullable<LogEntry['details']> {
+  return Object.fromEntries(
+    Object.entries(details)
+      .slice(0, MAX_EVENT_DETAILS)
+      .map(([name, value]) => [name, typeof value === 'string' ? bounded(value) : value]),
+  );
+}
+
+/** Those of one object. What is no event (damaged, or of another release) is left out: for people, half a story is better than none. */
+function parseEvents(body: Uint8Array): ClusterEvent[] {
+  let values: unknown;
+  try {
+    values = JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(values)) return [];
+  return values.flatMap((value: unknown) => {
+    const event = v.safeParse(clusterEventSchema, value);
+    return event.success ? [event.output] : [];
+  });
+}
+
 /** Events from `sinceMs` on, in order of time. At most `limit`, the newest of them. */
 export async function readEvents(
   store: ObjectStore,
@@ -79,7 +106,7 @@ export async function readEvents(
     for (const { key } of page.objects) {
       const object = await store.get(key);
       if (object === undefined) continue;
-      events.push(...(JSON.parse(Buffer.from(object.body).toString('utf8')) as ClusterEvent[]));
+      events.push(...parseEvents(object.body));
     }
     const last = page.objects.at(-1);
     if (!page.more || last === undefined) break;

@@ -1,0 +1,106 @@
+// Requests to a node and its answers, as JSON (docs/CLUSTER_PROTOCOL.md, "API").
+import * as v from 'valibot';
+import { clusterErrorCodes } from '../errors.ts';
+import { MAX_EVENT_DETAILS, MAX_EVENTS, MAX_KEYS, MAX_NODES, MAX_TEXT, MAX_VMS } from './limits.ts';
+import { nodeViewSchema, protectedVmSchema } from './records.ts';
+import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
+import { commandSchema, commandId } from './spec.ts';
+
+/** `GET /v1/version`, which anybody may ask. */
+export const versionAnswerSchema = v.object({ protocol: count, node: nodeName });
+/** `GET /v1/challenge`, which anybody may ask. */
+export const challengeAnswerSchema = v.strictObject({ challenge: text(256), needed: v.boolean() });
+
+export const hostStateSchema = v.picklist([
+  'alive',
+  'unreachable',
+  'partitioned',
+  'isolated',
+  'dead',
+  'maintenance',
+]);
+export type HostState = v.InferOutput<typeof hostStateSchema>;
+
+export const nodeStatusSchema = v.strictObject({
+  id: nodeName,
+  state: hostStateSchema,
+  reason,
+  incarnation: count,
+  address: v.exactOptional(address),
+  view: v.exactOptional(nodeViewSchema),
+});
+export type NodeStatus = v.InferOutput<typeof nodeStatusSchema>;
+
+export const heartbeatStoreStatusSchema = v.strictObject({ url: text(2048), reached: v.boolean(), reason });
+
+/** `GET /v1/status` */
+export const clusterStatusSchema = v.strictObject({
+  version: count,
+  /** The node that answered; null: none did, this is what the store holds. */
+  node: v.nullable(nodeName),
+  /** Of the node that answered, in its own life. */
+  phase: v.exactOptional(v.picklist(['joining', 'active', 'leaving', 'gone'])),
+  term: count,
+  master: v.nullable(nodeName),
+  nodes: list(nodeStatusSchema, MAX_NODES),
+  vms: list(protectedVmSchema, MAX_VMS),
+  maintenance: list(nodeName, MAX_NODES),
+  /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
+  heartbeatStores: list(heartbeatStoreStatusSchema, 16),
+});
+export type ClusterStatus = v.InferOutput<typeof clusterStatusSchema>;
+
+/** One line of the event log: what was seen or decided, about whom, why. */
+export const clusterEventSchema = v.strictObject({
+  event: text(64),
+  node: v.exactOptional(text(64)),
+  vm: v.exactOptional(vmName),
+  reason,
+  /** How long what it names took, in milliseconds of the local clock. */
+  tookMs: v.exactOptional(v.number()),
+  details: v.exactOptional(mapOf(v.union([text(), v.number(), v.boolean()]), MAX_EVENT_DETAILS)),
+  /** Milliseconds since 1970 by the clock of the node that wrote it. */
+  atMs: v.number(),
+  /** The node that wrote it. */
+  by: text(64),
+});
+export type ClusterEvent = v.InferOutput<typeof clusterEventSchema>;
+/** `GET /v1/events` */
+export const eventsAnswerSchema = v.strictObject({ events: list(clusterEventSchema, MAX_EVENTS) });
+
+/** `POST /v1/commands` */
+export const commandRequestSchema = v.strictObject({ id: commandId, command: commandSchema });
+export const commandDoneSchema = v.strictObject({ id: commandId });
+/** `PUT /v1/blobs/SHA256` */
+export const blobDoneSchema = v.strictObject({ hash: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
+
+const byte = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(255));
+const MAX_CELLS = 256 * 256;
+/** `GET /v1/vms/ID/screen`: cells row by row, character and attribute × 256. */
+export const screenAnswerSchema = v.strictObject({
+  columns: count,
+  rows: count,
+  cells: list(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)), MAX_CELLS),
+  /** Absent when it is hidden or outside. */
+  cursor: v.exactOptional(v.strictObject({ column: count, row: count })),
+  colours: v.pipe(v.array(v.strictTuple([byte, byte, byte])), v.length(16)),
+  blinks: v.boolean(),
+  lines: list(text(1024), 256),
+});
+
+/** `POST /v1/vms/ID/keys` */
+export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
+/** `POST /v1/drill` */
+export const drillRequestSchema = v.strictObject({
+  cut: list(text(64), MAX_NODES),
+  deaf: v.optional(list(text(64), MAX_NODES), []),
+});
+
+/** Every answer that is not 2xx. */
+export const errorAnswerSchema = v.object({
+  error: v.object({
+    code: v.picklist(clusterErrorCodes),
+    message: text(4 * MAX_TEXT),
+    hint: v.exactOptional(text(4 * MAX_TEXT)),
+  }),
+});

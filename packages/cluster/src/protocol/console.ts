@@ -1,0 +1,46 @@
+// Messages of `GET /v1/vms/ID/console` (websocket, binary frames of msgpack). What is typed is numbered by byte, acknowledged when a
+// durable checkpoint holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state once.
+import * as v from 'valibot';
+import { MAX_CONSOLE_BYTES } from './limits.ts';
+import { check, count, reason, text } from './schema.ts';
+import { decode } from './msgpack.ts';
+
+const bytes = v.pipe(
+  v.instance(Uint8Array),
+  v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
+);
+/** Chosen by who types, once, and kept through all nodes: a random UUID. */
+const session = text(64);
+
+/** From the console to the node. */
+export const consoleRequestSchema = v.variant('type', [
+  /** First. `from`: the first byte that is not known to be durable; answered by `place`. */
+  v.strictObject({ type: v.literal('open'), session, from: count }),
+  /** Bytes typed; `at` counts those typed before in this session. Those that were taken already are left out by the node. */
+  v.strictObject({ type: v.literal('input'), at: count, bytes }),
+]);
+export type ConsoleRequest = v.InferOutput<typeof consoleRequestSchema>;
+
+/** From the node to the console. */
+export const consoleReplySchema = v.variant('type', [
+  /** Output of the guest; `at` counts those of this epoch before. */
+  v.strictObject({ type: v.literal('output'), epoch: count, at: count, bytes }),
+  /**
+   * Where input goes on: the guest's state holds the session's first `at` bytes. `known`: whether this state knows the session at all;
+   * a console that had bytes acknowledged by another and is not known was forgotten, and says so.
+   */
+  v.strictObject({ type: v.literal('place'), epoch: count, at: count, known: v.boolean() }),
+  /** The guest's thread has the first `taken` bytes, a durable checkpoint the first `durable`. */
+  v.strictObject({ type: v.literal('acknowledged'), taken: count, durable: count }),
+  /** Whether the VM takes input here just now, and if not, why. Input that comes meanwhile is not taken: it is to be sent again. */
+  v.strictObject({ type: v.literal('state'), takes: v.boolean(), reason }),
+]);
+export type ConsoleReply = v.InferOutput<typeof consoleReplySchema>;
+
+/** Throws `PROTOCOL`, whatever the bytes. */
+export const decodeConsoleRequest = (frame: Uint8Array): ConsoleRequest =>
+  check(consoleRequestSchema, decode(frame, { maxValues: 16, maxDepth: 2 }), 'a message of a console');
+
+/** Throws `PROTOCOL`, whatever the bytes. */
+export const decodeConsoleReply = (frame: Uint8Array): ConsoleReply =>
+  check(consoleReplySchema, decode(frame, { maxValues: 16, maxDepth: 2 }), 'a message to a console');

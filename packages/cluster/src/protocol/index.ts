@@ -1,0 +1,10 @@
+// The messages of a cluster: what nodes, clients and pages say to each other and keep in the store, with its bounds. Runs in a browser.
+export * from './api.ts';
+export * from './console.ts';
+export * from './limits.ts';
+export * from './link.ts';
+export * from './msgpack.ts';
+export * from './records.ts';
+export { check, isBounded, isMap, whatIsWrong } from './schema.ts';
+export * from './spec.ts';
+export * from './version.ts';

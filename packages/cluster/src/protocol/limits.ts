@@ -1,0 +1,43 @@
+// Bounds of everything that travels. Both sides know them: whoever makes a text or a list keeps within them, and whoever
+// reads one refuses what is beyond.
+
+/** A frame between nodes, with its code. */
+export const MAX_FRAME_BYTES = 4 << 20;
+/** Values (with all that they hold) in one message, and how deep they may lie in each other. */
+export const MAX_VALUES = 400_000;
+export const MAX_DEPTH = 32;
+
+/** A text that people read: reasons, messages, hints. Counted in UTF-16 units. */
+export const MAX_TEXT = 500;
+/** Of another's words inside such a text: what is said around them has room besides. */
+export const MAX_CAUSE = 250;
+export const MAX_NAME = 63;
+export const MAX_ADDRESS = 261; // a DNS name of 253, a colon, a port, brackets
+
+export const MAX_NODES = 256;
+export const MAX_VMS = 1000;
+export const MAX_REPORTS = 256;
+export const MAX_COMMAND_ANSWERS = 128;
+export const MAX_COMMAND_ID = 64;
+
+/** A `VmSpec`, as JSON. */
+export const MAX_SPEC_BYTES = 64 << 10;
+/** All VMs of the protected list, as JSON: it goes to every node in one frame. */
+export const MAX_LIST_BYTES = 2 << 20;
+
+/** Body of a request, but for blobs. */
+export const MAX_BODY_BYTES = 1 << 20;
+export const MAX_BLOB_BYTES = 256 << 20;
+export const MAX_EVENTS = 10_000;
+export const MAX_EVENT_DETAILS = 32;
+export const MAX_KEYS = 16;
+
+/** Of one message of a console, either way. */
+export const MAX_CONSOLE_BYTES = 64 << 10;
+/** Sent by a console and not acknowledged yet. */
+export const MAX_UNACKNOWLEDGED_BYTES = 64 << 10;
+
+/** A text shortened to what may travel. */
+export function bounded(text: string, limit = MAX_TEXT): string {
+  return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
+}

@@ -1,0 +1,42 @@
+// Messages between nodes (docs/CLUSTER_PROTOCOL.md, "Links"). Their order, origin and code are checked below them (node/frames.ts).
+import * as v from 'valibot';
+import { ClusterError } from '../errors.ts';
+import { MAX_FRAME_BYTES, MAX_NODES } from './limits.ts';
+import { decode } from './msgpack.ts';
+import { commandAnswerSchema, nodeViewSchema, protectedListSchema } from './records.ts';
+import { check, count, list, nodeName, vmName } from './schema.ts';
+import { commandSchema, commandId } from './spec.ts';
+
+export const messageSchema = v.variant('type', [
+  v.strictObject({
+    type: v.literal('heartbeat'),
+    incarnation: count,
+    /** Of the last renewal known to be in the store. */
+    counter: count,
+    view: nodeViewSchema,
+    /** Peers that the sender hears: a one-way cut shows here. */
+    hears: list(nodeName, MAX_NODES),
+    term: count,
+    revision: count,
+    master: v.nullable(nodeName),
+    /** Answer wanted at once. */
+    ping: v.boolean(),
+  }),
+  /** Pushed by the master: a hint that saves a read. */
+  v.strictObject({ type: v.literal('list'), list: protectedListSchema }),
+  v.strictObject({ type: v.literal('released'), vmId: vmName }),
+  /** You run this VM under this epoch; the sender, which shall have it, is ready for it. */
+  v.strictObject({ type: v.literal('prepared'), vmId: vmName, epoch: count }),
+  /** You own this VM under this epoch: give it up, should you not run it. */
+  v.strictObject({ type: v.literal('give-up'), vmId: vmName, epoch: count }),
+  v.strictObject({ type: v.literal('command'), id: commandId, command: commandSchema }),
+  v.strictObject({ type: v.literal('answer'), answer: commandAnswerSchema }),
+]);
+export type Message = v.InferOutput<typeof messageSchema>;
+
+/** Decodes and checks one message. Throws `PROTOCOL`; never anything else, whatever the bytes. */
+export function decodeMessage(payload: Uint8Array): Message {
+  if (payload.length > MAX_FRAME_BYTES)
+    throw new ClusterError('PROTOCOL', `a message of ${String(payload.length)} bytes`);
+  return check(messageSchema, decode(payload), 'a message between nodes');
+}

@@ -1,0 +1,135 @@
+// What the cluster keeps in the store (docs/CLUSTER_PROTOCOL.md, "Records"). All of it is swapped by conditional put, so
+// that nothing rests on one process. Values are never changed in place: a change makes a new object.
+import * as v from 'valibot';
+import { MAX_COMMAND_ANSWERS, MAX_NODES, MAX_REPORTS, MAX_TEXT, MAX_VMS } from './limits.ts';
+import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
+import { commandId, vmSpecSchema } from './spec.ts';
+
+export const capacitySchema = v.strictObject({ memoryMiB: v.pipe(v.number(), v.finite(), v.minValue(0)) });
+export type Capacity = v.InferOutput<typeof capacitySchema>;
+
+export const powerOnEntrySchema = v.strictObject({
+  vmId: vmName,
+  epoch: count,
+  attempt: count,
+  state: v.picklist(['starting', 'running', 'paused', 'leaving']),
+});
+export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
+
+/** Why an assignment came to its end on a node. Kept until the master has answered it with a new assignment or state. */
+export const vmReportSchema = v.strictObject({
+  vmId: vmName,
+  attempt: count,
+  /** `failed`: to be tried elsewhere. `hung`: its guest, which is to boot afresh. `powered-off`: by the guest itself, not to be restarted. */
+  kind: v.picklist(['failed', 'hung', 'powered-off']),
+  reason,
+});
+export type VmReport = v.InferOutput<typeof vmReportSchema>;
+
+/** What a node tells about itself, by network and in its record. */
+export const nodeViewSchema = v.strictObject({
+  /** Rises with each change; the higher one is the newer. */
+  seq: count,
+  address,
+  /** True when it hears no other node: it says so itself. */
+  isolated: v.boolean(),
+  /** Datastores that it reaches: the store itself and heartbeat datastores. */
+  stores: count,
+  capacity: capacitySchema,
+  /** What it is short of, or that it is about to leave: nothing is placed there, and VMs are moved away. */
+  pressure: v.picklist(['none', 'memory', 'disk', 'leaving']),
+  powerOn: list(powerOnEntrySchema, MAX_VMS),
+  reports: list(vmReportSchema, MAX_REPORTS),
+});
+export type NodeView = v.InferOutput<typeof nodeViewSchema>;
+
+/** `cluster/nodes/ID`: datastore heartbeat, lease, power-on list and isolation mark of one node, written by it alone, but for the fence. */
+export const nodeRecordSchema = v.strictObject({
+  id: nodeName,
+  /** Rises with each life of the node: a session. Whoever starts a new one has ended the one before. */
+  incarnation: count,
+  /** `fenced`: declared dead; this incarnation may never run a guest again. `left`: gave everything up by itself. */
+  state: v.picklist(['active', 'fenced', 'left']),
+  fencedBy: v.exactOptional(nodeName),
+  /** Rises with each renewal: the datastore heartbeat. */
+  counter: count,
+  view: nodeViewSchema,
+});
+export type NodeRecord = v.InferOutput<typeof nodeRecordSchema>;
+
+/** `cluster/heartbeats/ID` in a heartbeat datastore: that a session goes on, and what it tells about itself. Nothing rests on who wrote last. */
+export const storeBeatSchema = v.strictObject({
+  id: nodeName,
+  incarnation: count,
+  /** Rises with each beat, whether or not the store takes renewals. */
+  beats: count,
+  view: nodeViewSchema,
+});
+export type StoreBeat = v.InferOutput<typeof storeBeatSchema>;
+
+export const assignmentSchema = v.strictObject({ node: nodeName, incarnation: count, attempt: count });
+export type Assignment = v.InferOutput<typeof assignmentSchema>;
+
+const vmStatusSchema = v.picklist([
+  'pending',
+  'starting',
+  'running',
+  'paused',
+  'stopping',
+  'stopped',
+  'failed',
+  'deleted',
+]);
+export type VmStatus = v.InferOutput<typeof vmStatusSchema>;
+
+export const protectedVmSchema = v.strictObject({
+  id: vmName,
+  spec: vmSpecSchema,
+  /** What a person wants. Only `running` and `paused` are ever restarted. */
+  desired: v.picklist(['running', 'paused', 'stopped', 'deleted']),
+  /** Rises with each power-off: a checkpoint of an older boot is not resumed, its disks are kept. */
+  boot: count,
+  status: vmStatusSchema,
+  /** Why it has this status; for people. */
+  reason,
+  assignment: v.nullable(assignmentSchema),
+  /** Number of the last assignment; never reused. */
+  attempt: count,
+  /** Failed tries, of which one is forgotten each `forgiveMs` that it runs well; and where. */
+  tries: count,
+  avoid: list(nodeName, MAX_NODES),
+  /** The assignment is a live move: the node before hands over. */
+  moving: v.boolean(),
+  /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
+  proven: v.exactOptional(v.boolean()),
+  /** Nodes whose sessions ended one after the other while it was not proven there: it may be what ended them. */
+  ended: v.exactOptional(list(nodeName, MAX_NODES)),
+});
+export type ProtectedVm = v.InferOutput<typeof protectedVmSchema>;
+
+export const commandAnswerSchema = v.strictObject({
+  id: commandId,
+  error: v.nullable(v.strictObject({ code: text(64), message: text(MAX_TEXT) })),
+});
+export type CommandAnswer = v.InferOutput<typeof commandAnswerSchema>;
+
+/** `cluster/protected`: the truth of what must run. Held by its master, whose claim is its own writing of this record. */
+export const protectedListSchema = v.strictObject({
+  /** Rises with each change of master. */
+  term: count,
+  master: v.nullable(v.strictObject({ node: nodeName, incarnation: count })),
+  /** Rises with each write. */
+  revision: count,
+  vms: v.pipe(
+    mapOf(protectedVmSchema, MAX_VMS),
+    v.check((vms) => Object.entries(vms).every(([id, vm]) => vm.id === id), 'a VM under the name of another'),
+  ),
+  /** Nodes that a person has put in maintenance. */
+  maintenance: list(nodeName, MAX_NODES),
+  /** Answers of the last commands, so that one that is sent twice is done once. */
+  commands: list(commandAnswerSchema, MAX_COMMAND_ANSWERS),
+});
+export type ProtectedList = v.InferOutput<typeof protectedListSchema>;
+
+/** What the cluster keeps in the notes of a VM's owner record (packages/storage): the owner's session. */
+export const ownerNotesSchema = v.object({ incarnation: v.optional(count, 0) });

@@ -1,0 +1,62 @@
+// What a person wants of a VM (`VmSpec`), and the commands that ask for it.
+import * as v from 'valibot';
+import { MAX_COMMAND_ID, MAX_NAME } from './limits.ts';
+import { isBounded, nodeName, opaque, text, vmName } from './schema.ts';
+
+export const healthSigns = ['console', 'screen', 'instructions'] as const;
+export const MIN_SILENT_MS = 1000;
+export const MIN_CHECKPOINT_MS = 10;
+
+const finite = v.pipe(v.number(), v.finite());
+
+export const healthPolicySchema = v.strictObject({
+  /** What changes while the guest is well: output on its console, its text screen, retired instructions. Disk requests always count too. */
+  watch: v.picklist(healthSigns, `must be one of ${healthSigns.join(', ')}`),
+  /** Without a sign for so long the guest is hung. */
+  silentMs: v.pipe(finite, v.minValue(MIN_SILENT_MS, `must be at least ${String(MIN_SILENT_MS)}`)),
+});
+export type HealthPolicy = v.InferOutput<typeof healthPolicySchema>;
+
+export const vmSpecSchema = v.pipe(
+  v.strictObject({
+    /** Which runtime executes it: `chain` (built in) or `machine` (the emulator). */
+    runtime: text(MAX_NAME),
+    /** What the runtime builds it from; opaque here. */
+    description: opaque,
+    memoryMiB: v.pipe(finite, v.gtValue(0, 'must be above zero')),
+    /** Higher is restarted first. */
+    priority: finite,
+    /** VMs of one group are never on one node together. */
+    antiAffinity: v.exactOptional(text(MAX_NAME)),
+    checkpointMs: v.exactOptional(
+      v.pipe(finite, v.minValue(MIN_CHECKPOINT_MS, `must be at least ${String(MIN_CHECKPOINT_MS)}`)),
+    ),
+    /** When its guest counts as hung. Default: never. */
+    health: v.exactOptional(healthPolicySchema),
+    /** Rule 9 of output protection. `commit` (hold output until it is durable) is reserved. */
+    outputs: v.literal('async', 'must be async'),
+  }),
+  v.check((spec) => isBounded(spec), 'too large'),
+);
+export type VmSpec = v.InferOutput<typeof vmSpecSchema>;
+
+const onVm = <T extends string>(type: T) => v.strictObject({ type: v.literal(type), vmId: vmName });
+const onNode = <T extends string>(type: T) => v.strictObject({ type: v.literal(type), node: nodeName });
+
+/** What people ask for. Each command is one change of the protected list. */
+export const commandSchema = v.variant('type', [
+  v.strictObject({ type: v.literal('vm-create'), vmId: vmName, spec: vmSpecSchema, start: v.boolean() }),
+  onVm('vm-start'),
+  onVm('vm-stop'),
+  onVm('vm-pause'),
+  onVm('vm-resume'),
+  onVm('vm-delete'),
+  v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
+  onNode('drain'),
+  onNode('undrain'),
+  v.strictObject({ type: v.literal('rebalance') }),
+]);
+export type Command = v.InferOutput<typeof commandSchema>;
+
+/** Chosen by who asks: the same id is carried out once. */
+export const commandId = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_COMMAND_ID));

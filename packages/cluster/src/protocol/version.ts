@@ -1,0 +1,17 @@
+// Which protocol two parts of a cluster speak. Nodes and clients of other versions are refused in words before anything else is
+// understood differently by the two (docs/CLUSTER_PROTOCOL.md, "Versions").
+
+/** Of links, API and console together: raised whenever one of them changes so that an older part would misread it. */
+export const PROTOCOL_VERSION = 2;
+
+/** Header of every request and every answer. */
+export const VERSION_HEADER = 'revenant-protocol';
+/** Websocket subprotocol (RFC 6455, 1.9) of consoles. */
+export const SUBPROTOCOL = `revenant.${String(PROTOCOL_VERSION)}`;
+/** Second offered subprotocol: the proof of the token, as a page can't set headers of a websocket. */
+export const PROOF_SUBPROTOCOL = 'revenant-proof.';
+
+/** What is said where two versions meet. `who` is the other side. */
+export function versionMismatch(who: string, theirs: string | number): string {
+  return `${who} speaks protocol ${String(theirs)}, this is protocol ${String(PROTOCOL_VERSION)}: use the same release of Revenant on both sides`;
+}

@@ -1,0 +1,32 @@
+// Records of the cluster in the store, checked as they are read.
+import type * as v from 'valibot';
+import { getRecord, listAll, type ObjectStore } from '@revenant/storage';
+import { NODES_PREFIX } from '../decisions/records.ts';
+import { nodeRecordSchema, type NodeRecord } from '../protocol/records.ts';
+import { check } from '../protocol/schema.ts';
+
+export interface Stored<T> {
+  value: T;
+  version: string;
+}
+
+/** Throws ClusterError `PROTOCOL` for a record that does not fit: damaged, or of another release. */
+export async function readStored<T extends v.GenericSchema>(
+  store: ObjectStore,
+  key: string,
+  schema: T,
+): Promise<Stored<v.InferOutput<T>> | undefined> {
+  const found = await getRecord(store, key);
+  if (found === undefined) return undefined;
+  const { nonce: _nonce, ...value } = found.value;
+  return { value: check(schema, value, `the record ${key}`), version: found.version };
+}
+
+export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {
+  const records: NodeRecord[] = [];
+  for await (const { key } of listAll(store, NODES_PREFIX)) {
+    const record = await readStored(store, key, nodeRecordSchema);
+    if (record !== undefined) records.push(record.value);
+  }
+  return records;
+}
