@@ -38,6 +38,8 @@ const storageCodes: Record<StorageErrorCode | StoreErrorCode, ExitCode> = {
   KEY_NEEDED: ExitCode.badInput,
   KEY_WRONG: ExitCode.badInput,
   DAMAGED: ExitCode.badInput,
+  NO_STORE: ExitCode.badInput,
+  STORE_FOREIGN: ExitCode.refused,
   CHECKPOINT_NOT_FOUND: ExitCode.refused,
   VM_UNKNOWN: ExitCode.refused,
   VM_DELETED: ExitCode.refused,

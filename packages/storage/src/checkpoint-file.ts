@@ -20,6 +20,7 @@ import {
   isRecord,
   whyUnboundedState,
 } from './codec.ts';
+import { isName } from './checkpoint/keys.ts';
 import { StorageError } from './errors.ts';
 import {
   checkSnapshot,
@@ -42,6 +43,16 @@ const PAGE_BLOCK_BYTES = 1 << 20;
 const MAX_BLOCK_BYTES = 64 << 20;
 const MAX_STATE_BYTES = 256 << 20;
 
+/** What a file says of where its machine comes from. For people; absent in files of older programs. */
+export interface CheckpointOrigin {
+  /** When the checkpoint was made, by its maker's clock, in milliseconds since 1970. */
+  createdAtMs?: number;
+  /** The VM that it was made of. */
+  vmId?: string;
+  /** The checkpoint of that VM, `EPOCH-SEQUENCE`. */
+  checkpoint?: string;
+}
+
 type Tag = 'STAT' | 'PAGE' | 'DONE';
 
 /**
@@ -49,7 +60,10 @@ type Tag = 'STAT' | 'PAGE' | 'DONE';
  * @param snapshot every space must have `full: true`.
  * @throws StorageError `SNAPSHOT_INVALID`
  */
-export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint8Array, void> {
+export function* encodeCheckpointFile(
+  snapshot: MachineSnapshot,
+  origin: CheckpointOrigin = {},
+): Generator<Uint8Array, void> {
   checkSnapshot(snapshot);
   const partial = snapshot.spaces.find((space) => !space.full);
   if (partial !== undefined)
@@ -62,7 +76,7 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
     return bytes;
   };
   yield hashed(fileHeader(snapshot.spaces.some(({ onBase }) => onBase === true) ? 2 : 1));
-  yield hashed(block('STAT', encodeStateBody(snapshot, snapshot.spaces)));
+  yield hashed(block('STAT', encodeStateBody(snapshot, snapshot.spaces, origin)));
   for (const [ordinal, space] of snapshot.spaces.entries()) {
     for (const body of pageBodies(ordinal, space)) yield hashed(block('PAGE', body));
   }
@@ -73,8 +87,11 @@ export function* encodeCheckpointFile(snapshot: MachineSnapshot): Generator<Uint
 /** The pieces of a file, for writers that do not have the whole machine in memory. The SHA-256 of all of them follows `done`. */
 export const CHECKPOINT_FILE_BLOCKS = {
   header: (): Uint8Array => fileHeader(1),
-  state: (state: Omit<MachineSnapshot, 'spaces'>, spaces: readonly SpaceShape[]): Uint8Array =>
-    block('STAT', encodeStateBody(state, spaces)),
+  state: (
+    state: Omit<MachineSnapshot, 'spaces'>,
+    spaces: readonly SpaceShape[],
+    origin: CheckpointOrigin = {},
+  ): Uint8Array => block('STAT', encodeStateBody(state, spaces, origin)),
   *pages(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
     for (const body of pageBodies(ordinal, space)) yield block('PAGE', body);
   },
@@ -89,8 +106,12 @@ function fileHeader(version: 1 | 2): Uint8Array {
 }
 
 /** Writes a full snapshot to `path`: to a temporary file beside it, synced, then renamed over it. */
-export async function writeCheckpointFile(path: string, snapshot: MachineSnapshot): Promise<void> {
-  await writeFileAtomically(path, encodeCheckpointFile(snapshot));
+export async function writeCheckpointFile(
+  path: string,
+  snapshot: MachineSnapshot,
+  origin: CheckpointOrigin = {},
+): Promise<void> {
+  await writeFileAtomically(path, encodeCheckpointFile(snapshot, origin));
 }
 
 /** Writes pieces to a temporary file beside `path`, syncs it, and renames it to `path`: there is a whole file or none. */
@@ -127,13 +148,20 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 
 /** Reads a file made by `writeCheckpointFile`. Every space comes back with `full: true`. */
 export async function readCheckpointFile(path: string): Promise<MachineSnapshot> {
+  return (await readCheckpointFileWithOrigin(path)).snapshot;
+}
+
+/** As `readCheckpointFile`, with what the file says of its origin. */
+export async function readCheckpointFileWithOrigin(
+  path: string,
+): Promise<{ snapshot: MachineSnapshot; origin: CheckpointOrigin }> {
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    return await decodeBlocks(
-      { name: path, read: (length) => readExactly(file, length), size },
-      new Decoder(),
-    );
+    const decoder = new Decoder();
+    const bytes = { name: path, read: (length: number) => readExactly(file, length), size };
+    const snapshot = await decodeBlocks(bytes, decoder);
+    return { snapshot, origin: decoder.origin };
   } finally {
     await file.close();
   }
@@ -257,6 +285,7 @@ export interface SpacePieces extends FileSpace {
 
 /** Collects the blocks of one file. */
 class Decoder implements BlockTaker {
+  origin: CheckpointOrigin = {};
   #state: Omit<MachineSnapshot, 'spaces'> | undefined;
   #spaces: SpacePieces[] = [];
 
@@ -268,8 +297,9 @@ class Decoder implements BlockTaker {
 
   #takeState(body: Buffer): void {
     if (this.#state !== undefined) throw new Error('two STAT blocks');
-    const { state, spaces } = decodeStateBody(body);
+    const { state, spaces, origin } = decodeStateBody(body);
     this.#state = state;
+    this.origin = origin;
     this.#spaces = spaces.map((shape) => ({ ...shape, pages: 0, indexes: [], bytes: [] }));
   }
 
@@ -301,6 +331,7 @@ export function checkOrder(space: SpacePieces, indexes: Uint32Array): void {
 export function decodeStateBody(body: Buffer): {
   state: Omit<MachineSnapshot, 'spaces'>;
   spaces: FileSpace[];
+  origin: CheckpointOrigin;
 } {
   const length = body.length >= 4 ? body.readUInt32LE(0) : 0;
   if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
@@ -337,12 +368,17 @@ export function joinPieces(space: SpacePieces): SpaceSnapshot {
   return { name, pageSize, pageCount, full: true, ...(onBase === true ? { onBase } : {}), indexes, bytes };
 }
 
-function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonly FileSpace[]): Uint8Array {
+function encodeStateBody(
+  state: Omit<MachineSnapshot, 'spaces'>,
+  shapes: readonly FileSpace[],
+  origin: CheckpointOrigin,
+): Uint8Array {
   const { description, cpus, devices, instructions, virtualTimeNs } = state;
   const spaces = shapes.map(({ name, pageSize, pageCount, onBase }) =>
     onBase === true ? { name, pageSize, pageCount, onBase } : { name, pageSize, pageCount },
   );
-  const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces });
+  const said = Object.keys(origin).length > 0 ? { origin } : {};
+  const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces, ...said });
   if (encoded.length > MAX_STATE_BYTES)
     throw new StorageError(
       'SNAPSHOT_INVALID',
@@ -355,7 +391,11 @@ function encodeStateBody(state: Omit<MachineSnapshot, 'spaces'>, shapes: readonl
   return block;
 }
 
-function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; spaces: FileSpace[] } {
+function parseState(value: unknown): {
+  state: Omit<MachineSnapshot, 'spaces'>;
+  spaces: FileSpace[];
+  origin: CheckpointOrigin;
+} {
   if (!isRecord(value)) throw new Error('its state is not a map');
   const { description, cpus, devices, spaces } = value;
   if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > MAX_SPACES)
@@ -370,7 +410,18 @@ function parseState(value: unknown): { state: Omit<MachineSnapshot, 'spaces'>; s
     instructions: count(value['instructions']),
     virtualTimeNs: count(value['virtualTimeNs']),
   };
-  return { state, spaces: shapes };
+  return { state, spaces: shapes, origin: parseOrigin(value['origin']) };
+}
+
+/** What can't be understood of it is left out: no machine is worse for it. */
+function parseOrigin(value: unknown): CheckpointOrigin {
+  if (!isRecord(value)) return {};
+  const { createdAtMs, vmId, checkpoint } = value;
+  return {
+    ...(Number.isSafeInteger(createdAtMs) ? { createdAtMs: Number(createdAtMs) } : {}),
+    ...(typeof vmId === 'string' && isName(vmId) ? { vmId } : {}),
+    ...(typeof checkpoint === 'string' && /^\d{1,10}-\d{1,10}$/.test(checkpoint) ? { checkpoint } : {}),
+  };
 }
 
 function count(value: unknown): bigint {

@@ -15,6 +15,7 @@ export type StorageErrorCode =
   | 'VM_UNKNOWN'
   | 'SNAPSHOT_INVALID' // the caller's snapshot breaks the contract
   | 'STATE_INVALID' // bytes that should be encoded state do not decode
+  | 'STORE_FOREIGN' // the store belongs to another cluster
   | 'BAD_ARGUMENT';
 
 export interface StorageErrorOptions {
@@ -49,6 +50,7 @@ export type StoreErrorCode =
   | 'LOST' // what was put may not have reached the disk, which failed: put it again
   | 'DAMAGED' // the driver itself sees that a stored object is torn
   | 'NOT_ADMITTED' // the start-up probe failed: conditional puts are not atomic here
+  | 'NO_STORE' // there is none at that place, and reading makes none
   | 'BAD_KEY'
   | 'BAD_URL'
   | 'CLOSED'

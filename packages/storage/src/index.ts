@@ -5,7 +5,9 @@ export {
   decodeCheckpointFile,
   encodeCheckpointFile,
   readCheckpointFile,
+  readCheckpointFileWithOrigin,
   writeCheckpointFile,
+  type CheckpointOrigin,
 } from './checkpoint-file.ts';
 export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
@@ -16,6 +18,14 @@ export { retry, type RetryOptions, type StallEvent } from './retry.ts';
 export * from './snapshot.ts';
 
 export { FileStore, type FileStoreOptions } from './store/file-store.ts';
+export {
+  claimStore,
+  IDENTITY_KEY,
+  initStore,
+  isStore,
+  readIdentity,
+  type StoreIdentity,
+} from './store/identity.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export * from './store/object-store.ts';
 export * from './store/open-store.ts';
@@ -38,7 +48,12 @@ export {
   type ServedPages,
 } from './checkpoint/page-channel.ts';
 export { snapshotHash } from './checkpoint/content-hash.ts';
-export { exportCheckpointFile, importCheckpointFile, type ExportProgress } from './checkpoint/export.ts';
+export {
+  exportCheckpointFile,
+  importCheckpointFile,
+  openCheckpointFile,
+  type ExportProgress,
+} from './checkpoint/export.ts';
 export type { Refusal } from './checkpoint/find.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';

@@ -67,6 +67,8 @@ export interface RaiseOptions {
   owner: string;
   /** Only if this is the VM's epoch now (0: no record yet); else FENCED. Default: whatever it is. */
   expectedEpoch?: number;
+  /** The first epoch of a VM that has no record yet. Default 1. */
+  firstEpoch?: number;
   leaseMs?: number;
   /** Resume from this checkpoint rather than the newest intact one (a person's choice: rolling back). */
   resumeFrom?: CheckpointId;
@@ -119,7 +121,7 @@ async function raise(
 ): Promise<StoredOwner> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const current = await readOwner(store, vmId);
-    const epoch = current?.record.epoch ?? 0;
+    const epoch = current?.record.epoch ?? (options.firstEpoch ?? 1) - 1;
     if (options.expectedEpoch !== undefined && epoch !== options.expectedEpoch)
       throw fenced(vmId, options, epoch);
     if (current?.record.state === 'deleted' && options.revive !== true)

@@ -3,10 +3,9 @@
  * that every command sees the same thing: an open checkpoint.
  */
 import { existsSync } from 'node:fs';
-import { basename } from 'node:path';
 import {
-  CheckpointReader, importCheckpointFile, isStorageError, isVisible, keyFromEnvironment, listCheckpoints, listVms,
-  MemoryStore, openCheckpoint, openStore, parseId, raiseEpoch, readOwner, type CheckpointId, type CheckpointKey, type ObjectStore,
+  isStorageError, isVisible, keyFromEnvironment, listCheckpoints, listVms, openCheckpoint, openCheckpointFile, openStore, parseId,
+  readOwner, type CheckpointId, type CheckpointKey, type CheckpointReader, type ObjectStore,
 } from '@revenant/storage'; // prettier-ignore
 import { jsonOption, text, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode } from '../errors.ts';
@@ -78,17 +77,9 @@ export class Opener {
 
   /** Opens `VM[@WHICH]` of the store, or a file. */
   async checkpoint(word: string): Promise<CheckpointReader> {
-    const reader = this.isFile(word) ? await this.#fromFile(word) : await this.#fromStore(word);
+    const reader = this.isFile(word) ? await openCheckpointFile(word) : await this.#fromStore(word);
     this.#open.push(reader);
     return reader;
-  }
-
-  async #fromFile(path: string): Promise<CheckpointReader> {
-    const store = new MemoryStore();
-    const vmId = basename(path).replaceAll(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 63) || 'file'; // prettier-ignore
-    const ownership = await raiseEpoch(store, vmId, { owner: 'inspector' });
-    const { id } = await importCheckpointFile(store, ownership, path);
-    return CheckpointReader.load(store, vmId, id);
   }
 
   async #fromStore(word: string): Promise<CheckpointReader> {

@@ -145,7 +145,7 @@ export class HeartbeatStores {
   /** Undefined, and never asked again, when another name of it is in use already. */
   async #open(datastore: Datastore): Promise<ObjectStore | undefined> {
     const { store: main } = this.#options;
-    const store = await openStore(datastore.url, { probe: false });
+    const store = await openStore(datastore.url, { probe: false, create: true });
     const identity = await identityOf(store);
     if (this.#identities.size === 0) this.#identities.set(await identityOf(main), main.url);
     const other = this.#identities.get(identity);

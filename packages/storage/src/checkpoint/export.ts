@@ -1,9 +1,18 @@
 // From a store into a single file and back.
 import { createHash } from 'node:crypto';
-import { CHECKPOINT_FILE_BLOCKS, readCheckpointFile, writeFileAtomically } from '../checkpoint-file.ts';
-import type { Ownership } from '../ownership.ts';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import {
+  CHECKPOINT_FILE_BLOCKS,
+  readCheckpointFileWithOrigin,
+  writeFileAtomically,
+} from '../checkpoint-file.ts';
+import { systemHost, type StorageHost } from '../host.ts';
+import { raiseEpoch, type Ownership } from '../ownership.ts';
+import { MemoryStore } from '../store/memory-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { CheckpointReader } from './reader.ts';
+import { formatId, parseId } from './keys.ts';
+import { CheckpointReader, type ReadOptions } from './reader.ts';
 import { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './writer.ts';
 
 /** Pages read and written together. */
@@ -42,7 +51,9 @@ async function* encode(
     return bytes;
   };
   yield hashed(blocks.header());
-  yield hashed(blocks.state(reader.state, reader.spaces));
+  const { createdAtMs } = reader.head;
+  const origin = { createdAtMs, vmId: reader.vmId, checkpoint: formatId(reader.id) };
+  yield hashed(blocks.state(reader.state, reader.spaces, origin));
   const present = reader.spaces.map(({ name }) => reader.present(name));
   const totalPages = present.reduce((sum, pages) => sum + pages.length, 0);
   let donePages = 0;
@@ -61,18 +72,60 @@ async function* encode(
   yield hash.digest();
 }
 
-/** Reads a single file and writes it as the next checkpoint of a VM. */
+/** Reads a single file and writes it as the next checkpoint of a VM. It keeps the time at which it was made, where the file says it. */
 export async function importCheckpointFile(
   store: ObjectStore,
   ownership: Ownership,
   path: string,
   options: WriterOptions = {},
 ): Promise<WrittenCheckpoint> {
-  const snapshot = await readCheckpointFile(path);
-  const writer = await CheckpointWriter.open(store, ownership, options);
+  const { snapshot, origin } = await readCheckpointFileWithOrigin(path);
+  const host = options.host ?? systemHost;
+  const then = origin.createdAtMs === undefined ? host : at(origin.createdAtMs, host);
+  const writer = await CheckpointWriter.open(store, ownership, { ...options, host: then });
   try {
     return await writer.write(snapshot);
   } finally {
     await writer.close();
   }
+}
+
+/**
+ * Opens a single file to look into it, under the name and number that it was exported with. Of a file that does not say them (one that
+ * was saved from a running guest, or by an older program) the file's name stands for the VM, and its time for the checkpoint's.
+ */
+export async function openCheckpointFile(path: string, options: ReadOptions = {}): Promise<CheckpointReader> {
+  const { snapshot, origin } = await readCheckpointFileWithOrigin(path);
+  const store = new MemoryStore(`file:${path}`);
+  const host = at(origin.createdAtMs ?? (await stat(path)).mtimeMs, options.host ?? systemHost);
+  const vmId = origin.vmId ?? nameFrom(path);
+  const id = origin.checkpoint === undefined ? { epoch: 1, sequence: 1 } : parseId(origin.checkpoint);
+  // Nobody else sees this store: its owner record may begin at any epoch.
+  const ownership = await raiseEpoch(store, vmId, { owner: 'a file', host, firstEpoch: id.epoch });
+  const writer = await CheckpointWriter.open(store, ownership, {
+    ...options,
+    host,
+    firstSequence: id.sequence,
+  });
+  const written = await writer.write(snapshot);
+  await writer.close();
+  return CheckpointReader.load(store, vmId, written.id, options);
+}
+
+/** A host whose wall clock stands still. */
+function at(ms: number, host: StorageHost): StorageHost {
+  return {
+    random: (length) => host.random(length),
+    sleep: (forMs, signal) => host.sleep(forMs, signal),
+    monotonicMs: () => host.monotonicMs(),
+    wallClockMs: () => Math.round(ms),
+  };
+}
+
+function nameFrom(path: string): string {
+  const name = basename(path)
+    .replaceAll(/[^A-Za-z0-9._-]/g, '_')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 63);
+  return name === '' ? 'file' : name;
 }

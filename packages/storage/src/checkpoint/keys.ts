@@ -12,6 +12,11 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const DIGITS = 10;
 const MAX_NUMBER = 10 ** DIGITS - 1;
 
+/** True for 1-63 of `[A-Za-z0-9._-]`, beginning with a letter or digit. */
+export function isName(text: string): boolean {
+  return NAME.test(text);
+}
+
 /** Throws `BAD_ARGUMENT` unless `name` can be part of a key: 1-63 of `[A-Za-z0-9._-]`, beginning with a letter or digit. */
 export function checkName(what: string, name: string): void {
   if (!NAME.test(name))

@@ -37,6 +37,8 @@ export interface WriterOptions {
   bases?: Record<string, string>;
   /** A full page map after so many deltas. Default 32. */
   fullMapEvery?: number;
+  /** Number of the first checkpoint of a VM that has none. Default 1. */
+  firstSequence?: number;
   /** How long a `write` keeps trying while nothing succeeds, in milliseconds. Default 30 s. */
   giveUpAfterMs?: number;
   /** Told when the store makes a checkpoint wait, and when it goes on. */
@@ -201,7 +203,10 @@ export class CheckpointWriter {
   }
 
   async #attempt(snapshot: MachineSnapshot): Promise<WrittenCheckpoint> {
-    const id: CheckpointId = { epoch: this.epoch, sequence: (this.#parent?.sequence ?? 0) + 1 };
+    const id: CheckpointId = {
+      epoch: this.epoch,
+      sequence: this.#parent === null ? (this.#options.firstSequence ?? 1) : this.#parent.sequence + 1,
+    };
     const stage = new PageStage({
       store: this.#store,
       vmId: this.vmId,

@@ -11,7 +11,7 @@
 // stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
 // NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { StoreError } from '../errors.ts';
 import { FileDurability, type SyncFile } from './file-durability.ts';
@@ -62,6 +62,8 @@ export interface FileStoreOptions {
   keepVersionsMs?: number;
   /** Temporary files of crashed writers older than this are removed on opening. Default 1 h. */
   keepTemporaryMs?: number;
+  /** false: nothing is made and nothing cleared on opening. Default true. */
+  create?: boolean;
   /** Called before each link: a place for tests to stall a writer. */
   beforeLink?: () => Promise<void>;
   /** Makes an open file or folder durable: a place for tests to let it fail. Default fsync(2). */
@@ -94,6 +96,7 @@ export class FileStore implements ObjectStore {
     this.#options = {
       keepVersionsMs: 60_000,
       keepTemporaryMs: 3_600_000,
+      create: true,
       beforeLink: () => Promise.resolve(),
       sync: (file, what) => (what === 'data' ? file.datasync() : file.sync()),
       ...options,
@@ -105,6 +108,7 @@ export class FileStore implements ObjectStore {
   static async open(root: string, options: FileStoreOptions = {}): Promise<FileStore> {
     const store = new FileStore(resolve(root), options);
     await guard(root, 'not-applied', async () => {
+      if (!store.#options.create) return;
       // One that may only be read, an old backup for instance, can still be read.
       if ((await statOrNone(store.#root)) !== undefined && !(await isWritable(store.#root))) return;
       await mkdir(join(store.#root, TEMPORARY), { recursive: true });
@@ -353,7 +357,7 @@ export class FileStore implements ObjectStore {
   async #writeTemporary(bytes: Uint8Array, sync: boolean): Promise<string> {
     const path = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
     try {
-      const file = await open(path, 'wx', 0o600);
+      const file = await this.#openTemporary(path);
       try {
         for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten;
         if (sync) await this.#durability.file(file);
@@ -365,6 +369,17 @@ export class FileStore implements ObjectStore {
       await rm(path, { force: true });
       // Nothing was published yet.
       throw storeError('temporary file', error, 'not-applied');
+    }
+  }
+
+  async #openTemporary(path: string): Promise<FileHandle> {
+    try {
+      return await open(path, 'wx', 0o600);
+    } catch (error) {
+      // Of a store that was opened to be read, or copied without its folders.
+      if (codeOf(error) !== 'ENOENT') throw error;
+      await mkdir(dirname(path), { recursive: true });
+      return open(path, 'wx', 0o600);
     }
   }
 

@@ -3,10 +3,12 @@
 //   file:/var/lib/revenant       a directory, local or NFS (mounted with noac)
 //   s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=R&create=1
 // S3 credentials come from AWS_ACCESS_KEY_ID / AWS_SECRET_ACCESS_KEY or the SDK's other usual places, never from the URL.
+import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { StoreError } from '../errors.ts';
+import { isStoreError, StoreError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
 import { FileStore } from './file-store.ts';
+import { initStore, isStore } from './identity.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { ObjectStore } from './object-store.ts';
 import { probeStore } from './probe.ts';
@@ -14,6 +16,11 @@ import { probeStore } from './probe.ts';
 export interface OpenStoreOptions {
   /** false: skip the admission probe (it was admitted before, or it is only read). Default true. */
   probe?: boolean;
+  /**
+   * true: makes the store when there is none, and gives it an identity. false: a place without a store is refused as `NO_STORE`, and
+   * nothing is written to it. Default: as `probe`.
+   */
+  create?: boolean;
   host?: StorageHost;
 }
 
@@ -22,37 +29,49 @@ const named = new Map<string, MemoryStore>();
 
 /**
  * Opens a store by its URL and admits it (see probe.ts).
- * @throws StoreError `BAD_URL`, `NOT_ADMITTED`, or what the driver says.
+ * @throws StoreError `BAD_URL`, `NO_STORE`, `NOT_ADMITTED`, or what the driver says.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
-  const store = await connect(url);
-  if (options.probe === false) return store;
+  const { probe = true, create = probe, host = systemHost } = options;
+  const store = await connect(url, create);
   try {
-    await probeStore(store, options.host ?? systemHost);
+    if (!create && !(await isStore(store))) throw noStore(url);
+    if (probe) await probeStore(store, host);
+    if (create) await initStore(store, host);
     return store;
   } catch (error) {
     await store.close();
-    throw error;
+    // Of a bucket that is not there.
+    throw isStoreError(error, 'NO_STORE') ? noStore(url) : error;
   }
 }
 
-async function connect(url: string): Promise<ObjectStore> {
+async function connect(url: string, create: boolean): Promise<ObjectStore> {
   const scheme = /^([a-z0-9]+):/.exec(url)?.[1];
   switch (scheme) {
     case 'memory':
-      return openMemory(url);
+      return openMemory(url, create);
     case 'file':
-      return FileStore.open(pathOf(url));
+      return openFile(url, create);
     case 's3':
-      return openS3(url);
+      return openS3(url, create);
     default:
       throw badUrl(url, 'unknown kind of store');
   }
 }
 
-function openMemory(url: string): MemoryStore {
+async function openFile(url: string, create: boolean): Promise<FileStore> {
+  const path = pathOf(url);
+  const isFolder = await stat(path).then((found) => found.isDirectory(), () => false); // prettier-ignore
+  if (!create && !isFolder) throw noStore(url);
+  return FileStore.open(path, { create });
+}
+
+function openMemory(url: string, create: boolean): MemoryStore {
   if (url === 'memory:') return new MemoryStore();
-  const found = named.get(url) ?? new MemoryStore(url);
+  const known = named.get(url);
+  if (known === undefined && !create) throw noStore(url);
+  const found = known ?? new MemoryStore(url);
   named.set(url, found);
   return found;
 }
@@ -63,7 +82,7 @@ function pathOf(url: string): string {
   return path;
 }
 
-async function openS3(url: string): Promise<ObjectStore> {
+async function openS3(url: string, create: boolean): Promise<ObjectStore> {
   let parsed: URL;
   try {
     parsed = new URL(url);
@@ -77,9 +96,15 @@ async function openS3(url: string): Promise<ObjectStore> {
   return S3Store.open({
     bucket: parsed.hostname,
     prefix: parsed.pathname.replace(/^\/+|\/+$/g, ''),
-    createBucket: parsed.searchParams.get('create') === '1',
+    createBucket: create && parsed.searchParams.get('create') === '1',
     ...(endpoint === null ? {} : { endpoint }),
     ...(region === null ? {} : { region }),
+  });
+}
+
+function noStore(url: string): StoreError {
+  return new StoreError('NO_STORE', `there is no store at ${url.split('?')[0]!}`, {
+    hint: 'check the address; the first node of a cluster makes its store, or `revenant store init` does',
   });
 }
 

@@ -44,7 +44,8 @@ export class S3Store implements ObjectStore {
   readonly #bucket: string;
   readonly #prefix: string;
   readonly #timeoutMs: number;
-  #quoted = false;
+  /** Whether the server wants its ETags quoted: found out at the first put that has one. */
+  #quoted: Promise<boolean> | undefined;
 
   private constructor(s3: typeof S3, options: S3StoreOptions) {
     this.#s3 = s3;
@@ -63,11 +64,10 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  /** Connects, makes the bucket when asked to, and finds out how the server wants its ETags. */
+  /** Connects, and makes the bucket when asked to. Writes nothing else. */
   static async open(options: S3StoreOptions): Promise<S3Store> {
     const store = new S3Store(await import('@aws-sdk/client-s3'), options);
     if (options.createBucket === true) await store.#createBucket();
-    await store.#learnEtagForm();
     return store;
   }
 
@@ -82,13 +82,23 @@ export class S3Store implements ObjectStore {
 
   async put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<{ version: ObjectVersion }> {
     checkKey(key);
-    const etag = options.ifVersion;
+    const { ifVersion } = options;
+    const etag =
+      ifVersion === undefined ? undefined : (await this.#learntForm()) ? `"${ifVersion}"` : ifVersion;
+    return this.#putWith(key, body, { etag, ifAbsent: options.ifAbsent === true });
+  }
+
+  async #putWith(
+    key: string,
+    body: Uint8Array,
+    { etag, ifAbsent }: { etag: string | undefined; ifAbsent: boolean },
+  ): Promise<{ version: ObjectVersion }> {
     const command = new this.#s3.PutObjectCommand({
       Bucket: this.#bucket,
       Key: this.#prefix + key,
       Body: body,
-      ...(options.ifAbsent === true ? { IfNoneMatch: '*' } : {}),
-      ...(etag === undefined ? {} : { IfMatch: this.#quoted ? `"${etag}"` : etag }),
+      ...(ifAbsent ? { IfNoneMatch: '*' } : {}),
+      ...(etag === undefined ? {} : { IfMatch: etag }),
     });
     try {
       const reply = await this.#client.send(command, this.#limit());
@@ -174,16 +184,27 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #learnEtagForm(): Promise<void> {
+  async #learntForm(): Promise<boolean> {
+    const learning = (this.#quoted ??= this.#wantsQuotes());
+    // A store that failed is asked again.
+    learning.catch(() => (this.#quoted = undefined));
+    return learning;
+  }
+
+  async #wantsQuotes(): Promise<boolean> {
     const key = `probe/etag-${newNonce(systemHost)}`;
-    const { version } = await this.put(key, Buffer.from('one'));
     try {
-      await this.put(key, Buffer.from('two'), { ifVersion: version });
+      const { version } = await this.#putWith(key, Buffer.from('one'), { etag: undefined, ifAbsent: false });
+      await this.#putWith(key, Buffer.from('two'), { etag: version, ifAbsent: false });
+      return false;
     } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'CONFLICT') throw error;
-      this.#quoted = true;
+      if (error instanceof StoreError && error.code === 'CONFLICT') return true;
+      // Nothing was changed that anybody reads: what waited for this has not happened.
+      throw error instanceof StoreError
+        ? new StoreError(error.code, error.message, { retryable: error.retryable, cause: error })
+        : error;
     } finally {
-      await this.delete([key]);
+      await this.delete([key]).catch(() => undefined);
     }
   }
 
@@ -213,6 +234,8 @@ function storeError(key: string, error: unknown, changes: boolean): StoreError {
   const outcome = changes && !refused ? 'unknown' : 'not-applied';
   if (nameOf(error) === 'AbortError' || nameOf(error) === 'TimeoutError')
     return new StoreError('TIMEOUT', `${key}: no answer in time`, { outcome, cause: error });
+  if (nameOf(error) === 'NoSuchBucket')
+    return new StoreError('NO_STORE', message, { cause: error, hint: 'make the bucket, or check its name' });
   if (status === 403 || status === 401 || nameOf(error) === 'CredentialsProviderError')
     return new StoreError('ACCESS_DENIED', message, { cause: error, hint: 'check the access key' });
   if (status === 507 || nameOf(error) === 'QuotaExceeded')

@@ -1,0 +1,101 @@
+// What makes a place a store (docs/CHECKPOINT_FORMAT.md, "Identity"): a record with an id of its own, so that nodes can compare which
+// store they use, and with the cluster that it belongs to, so that two clusters on one store by mistake are told apart. It is made once,
+// by `store init` or by the first node; reading never makes one.
+import { isStoreError, StorageError } from '../errors.ts';
+import { newNonce, type StorageHost } from '../host.ts';
+import type { ObjectStore } from './object-store.ts';
+import { getRecord, putRecord, type StoredRecord } from './records.ts';
+
+export const IDENTITY_KEY = 'store/identity';
+/** What stores had before they had an identity. */
+const OLDER_PREFIXES = ['vms/', 'cluster/', 'bases/'];
+const CLUSTER_NAME = /^[\x21-\x7e]{1,128}$/;
+const MAX_TRIES = 8;
+
+export interface StoreIdentity {
+  /** 32 hexadecimal digits; no two stores have the same. */
+  id: string;
+  /** By the clock of whoever made it; for people. */
+  createdAtMs: number;
+  /** The cluster that claimed it; undefined: none yet. */
+  cluster: string | undefined;
+}
+
+/** The identity of a store, or undefined when it has none (it is no store, or one of an older version). */
+export async function readIdentity(store: ObjectStore): Promise<StoreIdentity | undefined> {
+  const found = await getRecord(store, IDENTITY_KEY);
+  return found && parse(found);
+}
+
+/** Whether there is a store: it has an identity, or objects that stores had before there were identities. */
+export async function isStore(store: ObjectStore): Promise<boolean> {
+  if ((await store.getRange(IDENTITY_KEY, 0, 0)) !== undefined) return true;
+  for (const prefix of OLDER_PREFIXES)
+    if ((await store.list(prefix, { limit: 1 })).objects.length > 0) return true;
+  return false;
+}
+
+/** Gives a store its identity, unless it has one; returns what it has then. */
+export async function initStore(store: ObjectStore, host: StorageHost): Promise<StoreIdentity> {
+  const known = await readIdentity(store);
+  if (known !== undefined) return known;
+  const value = { id: newNonce(host), createdAtMs: host.wallClockMs() };
+  try {
+    return parse(await putRecord(store, host, IDENTITY_KEY, value, undefined));
+  } catch (error) {
+    const made = isStoreError(error, 'CONFLICT') ? await readIdentity(store) : undefined;
+    if (made === undefined) throw error;
+    return made;
+  }
+}
+
+/**
+ * Makes a store that of a cluster, for good: the first claim holds. Nodes do so when they open their store.
+ * @param cluster what tells clusters apart: a name, or a digest of what only its nodes know. 1 to 128 printable characters.
+ * @throws StorageError `STORE_FOREIGN` when another cluster has claimed it; `BAD_ARGUMENT`.
+ */
+export async function claimStore(
+  store: ObjectStore,
+  host: StorageHost,
+  cluster: string,
+): Promise<StoreIdentity> {
+  if (!CLUSTER_NAME.test(cluster))
+    throw new StorageError('BAD_ARGUMENT', `${JSON.stringify(cluster)} cannot be the name of a cluster`, {
+      hint: 'use 1 to 128 printable characters without spaces',
+    });
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    await initStore(store, host);
+    const found = await getRecord(store, IDENTITY_KEY);
+    if (found === undefined) continue;
+    const identity = parse(found);
+    if (identity.cluster === cluster) return identity;
+    if (identity.cluster !== undefined)
+      throw new StorageError(
+        'STORE_FOREIGN',
+        `${store.url} belongs to another cluster, ${identity.cluster}`,
+        {
+          hint: 'give this cluster a store, or a prefix of the bucket, of its own',
+        },
+      );
+    try {
+      return parse(await putRecord(store, host, IDENTITY_KEY, { ...found.value, cluster }, found.version));
+    } catch (error) {
+      // Another node claimed it at the same time: for the same cluster, most likely.
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+  }
+  throw new StorageError('STORE_FOREIGN', `${store.url}: its identity changes too fast to be read`, {
+    retryable: true,
+  });
+}
+
+function parse({ value }: StoredRecord): StoreIdentity {
+  const { id, createdAtMs, cluster } = value;
+  if (typeof id !== 'string' || !Number.isFinite(createdAtMs))
+    throw new StorageError('CHECKPOINT_DAMAGED', `${IDENTITY_KEY}: the record lacks a field`);
+  return {
+    id,
+    createdAtMs: Number(createdAtMs),
+    cluster: typeof cluster === 'string' ? cluster : undefined,
+  };
+}
