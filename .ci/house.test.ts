@@ -47,6 +47,8 @@ describe('house', () => {
       '--config',
       '.dependency-cruiser.cjs',
     ]));
+  test('unused: no file, export or dependency that nothing needs', () =>
+    mustPass('knip/bin/knip.js', ['--no-progress']));
   test('format: prettier would change nothing', () =>
     mustPass('prettier/bin/prettier.cjs', ['--check', '--cache', '--log-level=warn', '.']));
 

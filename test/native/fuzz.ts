@@ -17,8 +17,10 @@ import { fuzzSequences } from './sequences.ts';
 
 const vectorUndefined = 6;
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
+type Host = ReturnType<typeof hostOf>;
+
+function parseOptions() {
+  return parseArgs({
     options: {
       rows: { type: 'string', default: '' },
       cases: { type: 'string', default: '1000' },
@@ -31,40 +33,43 @@ async function main(): Promise<number> {
       /** Compare this many sequences of instructions instead. */
       sequences: { type: 'string', default: '0' },
     },
+  }).values;
+}
+
+type Values = ReturnType<typeof parseOptions>;
+
+function listRows(host: Host): void {
+  for (const row of allRows())
+    process.stdout.write(
+      `${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row, host) ?? 'compared'}\n`,
+    );
+}
+
+/** Compares sequences of instructions; returns the exit code. */
+function compareSequences(values: Values, host: Host, emulated: Executor): number {
+  const seed = Number(values.seed);
+  const result = fuzzSequences({
+    count: Number(values.sequences),
+    seed,
+    native: runNatively,
+    host,
+    emulated,
+    first: Number(values.first),
   });
-  const host = hostOf(hostProcessor());
+  for (const failure of result.failures) process.stdout.write(`${failure.text}\n`);
+  const line = `${result.cases} sequences (${result.completed} to their end), seed ${seed}: ${result.failures.length} differences`;
+  process.stdout.write(`${line}\n`);
+  return result.failures.length === 0 ? 0 : 1;
+}
+
+/** Compares single instructions of every encoding; returns the exit code. */
+function compareRows(values: Values, host: Host, emulated: Executor): number {
   const wanted = new RegExp(values.rows, 'i');
   const rows = allRows().filter(
     (row) => whyExcluded(row, host) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)),
   );
-  if (values.list) {
-    for (const row of allRows())
-      process.stdout.write(
-        `${row.name}\t${row.text}\t${row.modes.join(',')}\t${whyExcluded(row, host) ?? 'compared'}\n`,
-      );
-    return 0;
-  }
-  process.stderr.write(`${leftOut(host)}\n`);
   const seed = Number(values.seed);
-  const emulated: Executor = values.self
-    ? runNatively
-    : await (await import('./emulated.ts')).emulatedExecutor();
   const started = performance.now();
-  const sequences = Number(values.sequences);
-  if (sequences > 0) {
-    const result = fuzzSequences({
-      count: sequences,
-      seed,
-      native: runNatively,
-      host,
-      emulated,
-      first: Number(values.first),
-    });
-    for (const failure of result.failures) process.stdout.write(`${failure.text}\n`);
-    const line = `${result.cases} sequences (${result.completed} to their end), seed ${seed}: ${result.failures.length} differences`;
-    process.stdout.write(`${line}\n`);
-    return result.failures.length === 0 ? 0 : 1;
-  }
   const results = fuzz({
     rows,
     casesPerRow: Number(values.cases),
@@ -100,6 +105,22 @@ async function main(): Promise<number> {
     `${results.length} rows, ${cases} cases, seed ${seed}: ${failed} differences in ${badRows} rows (${seconds} s)\n`,
   );
   return failed === 0 ? 0 : 1;
+}
+
+async function main(): Promise<number> {
+  const values = parseOptions();
+  const host = hostOf(hostProcessor());
+  if (values.list) {
+    listRows(host);
+    return 0;
+  }
+  process.stderr.write(`${leftOut(host)}\n`);
+  const emulated: Executor = values.self
+    ? runNatively
+    : await (await import('./emulated.ts')).emulatedExecutor();
+  return Number(values.sequences) > 0
+    ? compareSequences(values, host, emulated)
+    : compareRows(values, host, emulated);
 }
 
 process.exitCode = await main();

@@ -11,6 +11,12 @@ export interface Line {
   set(level: boolean): void;
 }
 
+/** The A20 gate, which the keyboard controller and port 0x92 share. */
+export interface A20Gate {
+  readonly enabled: boolean;
+  set(enabled: boolean): void;
+}
+
 /** One timer of the machine's clock. It fires once, at the first instruction whose virtual time is >= the deadline. */
 export interface Timer {
   /** Arms or re-arms. A deadline in the past fires before the next instruction. */

@@ -69,7 +69,6 @@ export const cpuStateSchema: Schema<CpuState> = record({
   eflags: u32,
   segments: record(fieldsOf(segmentNames, segmentSchema)),
 }) as unknown as Schema<CpuState>;
-export type SavedSegment = Infer<typeof segmentSchema>;
 
 /** Reads and writes the block of one processor. */
 export class CpuBlock {

@@ -238,8 +238,6 @@ export const shrU = binary(
 );
 export const rotl = binary('rotl', [0x77, 0x89, 0, 0]);
 export const rotr = binary('rotr', [0x78, 0x8a, 0, 0]);
-export const min = binary('min', [0, 0, 0x96, 0xa4]);
-export const max = binary('max', [0, 0, 0x97, 0xa5]);
 export const eq = compare('eq', [0x46, 0x51, 0x5b, 0x61], (a, b) => a === b);
 export const ne = compare('ne', [0x47, 0x52, 0x5c, 0x62], (a, b) => a !== b);
 export const ltS = compare('ltS', [0x48, 0x53, 0, 0], (a, b) => a < b);
@@ -247,36 +245,29 @@ export const ltU = compare('ltU', [0x49, 0x54, 0, 0], (a, b) => a < b, true);
 export const gtS = compare('gtS', [0x4a, 0x55, 0, 0], (a, b) => a > b);
 export const gtU = compare('gtU', [0x4b, 0x56, 0, 0], (a, b) => a > b, true);
 export const leS = compare('leS', [0x4c, 0x57, 0, 0], (a, b) => a <= b);
-export const leU = compare('leU', [0x4d, 0x58, 0, 0], (a, b) => a <= b, true);
 export const geS = compare('geS', [0x4e, 0x59, 0, 0], (a, b) => a >= b);
 export const geU = compare('geU', [0x4f, 0x5a, 0, 0], (a, b) => a >= b, true);
 export const lt = compare('lt', [0, 0, 0x5d, 0x63]);
 export const gt = compare('gt', [0, 0, 0x5e, 0x64]);
 export const le = compare('le', [0, 0, 0x5f, 0x65]);
-export const ge = compare('ge', [0, 0, 0x60, 0x66]);
 export const eqz = (a: Int): I32 => new Unary('i32', opcodeFor(a.type, [0x45, 0x50, 0, 0], 'eqz'), a);
 export const clz = unary('clz', [0x67, 0x79, 0, 0]);
 export const ctz = unary('ctz', [0x68, 0x7a, 0, 0]);
 export const popcnt = unary('popcnt', [0x69, 0x7b, 0, 0]);
 export const abs = unary('abs', [0, 0, 0x8b, 0x99]);
-export const neg = unary('neg', [0, 0, 0x8c, 0x9a]);
 export const nearest = unary('nearest', [0, 0, 0x90, 0x9e]);
 export const sqrt = unary('sqrt', [0, 0, 0x91, 0x9f]);
 export const extend8S = unary('extend8S', [0xc0, 0xc2, 0, 0]);
 export const extend16S = unary('extend16S', [0xc1, 0xc3, 0, 0]);
-export const extend32S = unary('extend32S', [0, 0xc4, 0, 0]);
 
 export const wrap = (a: I64): I32 => (a.constant !== undefined ? i32(a.constant) : new Unary('i32', 0xa7, a));
 export const extendS = (a: I32): I64 =>
   a.constant !== undefined ? i64(a.constant) : new Unary('i64', 0xac, a);
 export const extendU = (a: I32): I64 =>
   a.constant !== undefined ? i64(BigInt.asUintN(32, a.constant)) : new Unary('i64', 0xad, a);
-export const convertI32ToF32 = (a: I32): F32 => new Unary('f32', 0xb2, a);
 export const convertI64ToF32 = (a: I64): F32 => new Unary('f32', 0xb4, a);
 export const convertI32ToF64 = (a: I32): F64 => new Unary('f64', 0xb7, a);
 export const convertI64ToF64 = (a: I64): F64 => new Unary('f64', 0xb9, a);
-export const demote = (a: F64): F32 => new Unary('f32', 0xb6, a);
-export const promote = (a: F32): F64 => new Unary('f64', 0xbb, a);
 export const bitsOfF32 = (a: F32): I32 => new Unary('i32', 0xbc, a);
 export const bitsOfF64 = (a: F64): I64 => new Unary('i64', 0xbd, a);
 export const f32OfBits = (a: I32): F32 => new Unary('f32', 0xbe, a);
@@ -306,13 +297,6 @@ const loadOpcodes: AccessOpcodes = {
   f64: { 8: 0x2b },
   v128: { 16: 0 },
 };
-const signedLoadOpcodes: AccessOpcodes = {
-  i32: { 1: 0x2c, 2: 0x2e, 4: 0x28 },
-  i64: { 1: 0x30, 2: 0x32, 4: 0x34, 8: 0x29 },
-  f32: {},
-  f64: {},
-  v128: {},
-};
 /** v128.store is 0xfd 11. */
 const storeOpcodes: AccessOpcodes = {
   i32: { 1: 0x3a, 2: 0x3b, 4: 0x36 },
@@ -331,11 +315,6 @@ function accessOpcode(what: string, opcodes: AccessOpcodes, type: WasmType, byte
 /** Loads of `bytes` bytes at `address + offset`, zero-extended into `type`. */
 export function load<T extends WasmType>(type: T, bytes: number, address: I32, offset = 0): Expr<T> {
   return new Load(type, accessOpcode('load', loadOpcodes, type, bytes), address, offset);
-}
-
-/** As `load`, sign-extended. */
-export function loadS<T extends 'i32' | 'i64'>(type: T, bytes: number, address: I32, offset = 0): Expr<T> {
-  return new Load(type, accessOpcode('signed load', signedLoadOpcodes, type, bytes), address, offset);
 }
 
 /** Emits the instruction that stores `bytes` bytes of a value of `type`, both operands being on the stack. */

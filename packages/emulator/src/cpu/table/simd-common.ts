@@ -35,9 +35,7 @@ export const swizzle = (a: V128, indices: V128): V128 =>
         indices.vectorConstant.map((i) => Math.min(i, 16)),
       );
 export const splat8 = (a: I32): V128 => x.simd('v128', 15, [a]);
-export const splat32 = (a: I32): V128 => x.simd('v128', 17, [a]);
 export const splat64 = (a: I64): V128 => x.simd('v128', 18, [a]);
-export const lane32 = (a: V128, lane: number): I32 => x.simd('i32', 27, [a], [lane]);
 export const lane64 = (a: V128, lane: number): I64 => x.simd('i64', 29, [a], [lane]);
 export const withLane64 = (a: V128, value: I64, lane: number): V128 => x.simd('v128', 30, [a, value], [lane]);
 export const v64 = (low: I64, high: I64): V128 => {

@@ -2,7 +2,7 @@
  * Intel 8042 keyboard controller of a PC/AT and PS/2, with a keyboard and a mouse on its ports.
  * Reference: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller".
  */
-import { StatefulDevice, type AccessSize, type Line } from '../device.ts';
+import { StatefulDevice, type A20Gate, type AccessSize, type Line } from '../device.ts';
 import {
   keyboardCommand,
   keyboardKey,
@@ -49,12 +49,6 @@ function powerOn(): State {
     lastWriteCommand: false, parameterOf: null, output: null, outputSource: 'controller', queue: [], breakPrefix: false,
     keyboard: keyboardPowerOn(), mouse: mousePowerOn(),
   }; // prettier-ignore
-}
-
-/** The A20 gate, shared with port 0x92. */
-export interface A20Gate {
-  readonly enabled: boolean;
-  set(enabled: boolean): void;
 }
 
 export interface I8042Options {

@@ -2,7 +2,7 @@
  * Intel 82093AA I/O APIC with 24 inputs. Datasheet: 82093AA (order number 290566), section 3 "Register Description".
  */
 import { StatefulDevice, type AccessSize } from '../device.ts';
-import type { ApicBus } from './lapic.ts';
+import type { ApicMessageBus } from '../apic-bus.ts';
 import { defineState, record, tuple, u32, u8, type Infer } from '../schema.ts';
 
 export const ioApicBase = 0xfec0_0000;
@@ -28,9 +28,9 @@ const definition = defineState<State>({ name: 'io-apic', version: 1, schema });
 export class IoApic extends StatefulDevice<State> {
   readonly name = 'io-apic';
   readonly mmio = [{ base: ioApicBase, length: 0x1000, width: 4 as const }];
-  readonly #bus: ApicBus;
+  readonly #bus: ApicMessageBus;
 
-  constructor(options: { bus: ApicBus; id?: number }) {
+  constructor(options: { bus: ApicMessageBus; id?: number }) {
     super(definition, () => ({
       id: options.id ?? 0,
       select: 0,

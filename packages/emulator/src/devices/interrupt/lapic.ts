@@ -4,6 +4,7 @@
  *
  * Messages between APICs go through an ApicBus; the INTR and NMI lines of the processor, and its TPR (CR8), are given by the constructor.
  */
+import type { ApicMessage, ApicMessageBus } from '../apic-bus.ts';
 import { StatefulDevice, type AccessSize, type Clock, type Line, type Timer } from '../device.ts';
 import { bool, defineState, i64, nullable, record, tuple, u32, type Infer } from '../schema.ts';
 
@@ -65,18 +66,8 @@ const schema = record({
 type State = Infer<typeof schema>;
 const definition = defineState<State>({ name: 'lapic', version: 1, schema });
 
-export interface ApicMessage {
-  deliveryMode: number;
-  vector: number;
-  level: boolean;
-  /** Edge (false) or level triggered. */
-  levelTriggered: boolean;
-}
-
-/** What connects local and I/O APICs. */
-export interface ApicBus {
-  /** Logical or physical destination (8-bit xAPIC ids). Returns false when nobody accepted. */
-  send(message: ApicMessage, destination: { id: number; logical: boolean }): boolean;
+/** What connects local APICs with each other and with I/O APICs. */
+export interface ApicBus extends ApicMessageBus {
   /** To this set by shorthand, as seen from the sender. */
   sendShorthand(message: ApicMessage, shorthand: 'self' | 'all' | 'others', sender: LocalApic): void;
   /** EOI of a level-triggered vector. */

@@ -2,9 +2,8 @@
  * System control port A (0x92) of PS/2 machines and the A20 gate it shares with the keyboard controller; the APM ports 0xb2/0xb3 and the
  * coprocessor error latch 0xf0/0xf1. Reference: PS/2 Hardware Interface Technical Reference, "System Control Port A"; 82371SB section 2.6.
  */
-import { StatefulDevice, type AccessSize, type Line } from '../device.ts';
+import { StatefulDevice, type A20Gate, type AccessSize, type Line } from '../device.ts';
 import { bool, defineState, record, u8, type Infer } from '../schema.ts';
-import type { A20Gate } from '../input/i8042.ts';
 
 const Port = { controlA: 0x92, apmControl: 0xb2, apmStatus: 0xb3, fpuClear: 0xf0, fpuReset: 0xf1 } as const;
 const fastReset = 1;
