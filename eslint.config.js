@@ -92,6 +92,7 @@ export default defineConfig(
     ],
     ignores: [
       'packages/emulator/src/host-*/**/*.ts',
+      'packages/simulation/src/{run,mutate}.ts',
       '**/build.ts',
       '**/build/**/*.ts',
       '**/*.test.ts',
