@@ -5,7 +5,7 @@
 import { gprNames, type GprName } from '../cpu/registers.ts';
 import { Cpu, Segment, SegmentField, segmentBytes } from '../cpu/layout.ts';
 import { flagsToLazy, lazyToFlags } from '../cpu/flags.ts';
-import { bytes, i64, integer, record, u16, u32, type Infer, type Schema } from '../devices/schema.ts';
+import { bytes, i64, integer, record, u16, u32, type Schema } from '../devices/schema.ts';
 
 export type SegmentName = keyof typeof Segment;
 export const segmentNames = Object.keys(Segment) as SegmentName[];
