@@ -4,12 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Batch, optionSequence } from './case.ts';
 import { emulatedExecutor } from './emulated.ts';
 import { describeFailure, fuzz } from './fuzz-rows.ts';
-import { whyExcluded } from './generate.ts';
+import { fillState, whyExcluded } from './generate.ts';
 import { harnessMissing, hostProcessor, runNatively } from './harness.ts';
 import { observeFacts } from './observe.ts';
 import { hostOf, leftOut } from './processors.ts';
+import { Random } from './random.ts';
 import { allRows } from './rows.ts';
 import { fuzzSequences } from './sequences.ts';
 import { requireToolsInCi } from './toolchain.ts';
@@ -18,6 +20,7 @@ const casesPerRow = Number(process.env['REVENANT_FUZZ_CASES'] ?? 20);
 const seed = Number(process.env['REVENANT_FUZZ_SEED'] ?? 1);
 requireToolsInCi(['gcc']);
 const missing = harnessMissing();
+const rbp = 5;
 
 describe('the processor is right', { skip: missing }, () => {
   const host = missing === undefined ? hostOf(hostProcessor()) : hostOf({ vendor: '', family: 0, model: 0 });
@@ -52,6 +55,25 @@ describe('the processor is right', { skip: missing }, () => {
     });
     assert.deepEqual(result.failures, []);
     assert.ok(result.completed > result.cases * 0.7, 'most sequences run to their end');
+  });
+
+  test('ENTER with 32-bit operands on a 16-bit stack gives EBP the whole stack pointer', async () => {
+    const batch = new Batch(1);
+    const c = batch.add();
+    fillState(c, false, new Random(seed));
+    c.mode = 16;
+    c.codeOffset = 0x100;
+    c.options = optionSequence;
+    // MOV ESP, 50800h; ENTER 8, 1
+    c.code = Uint8Array.from([0x66, 0xbc, 0x00, 0x08, 0x05, 0x00, 0x66, 0xc8, 0x08, 0x00, 0x01]);
+    const got = (await emulatedExecutor())(batch).at(0).gpr(rbp);
+    assert.equal(got, 0x507fcn);
+    // An interrupt of the host between the two loses the upper half of ESP (Linux returns to 16-bit stacks in a way of its own).
+    const attempts = Array.from({ length: 5 }, () => runNatively(batch).at(0).gpr(rbp));
+    assert.ok(
+      attempts.includes(got),
+      `the processor: ${attempts.map((value) => value.toString(16)).join(' ')}`,
+    );
   });
 
   test('the harness gives the same answer twice', () => {

@@ -24,7 +24,7 @@ interface Probe {
   memory?: (view: DataView) => void;
 }
 
-const rax = 0, rcx = 1, rdx = 2, rbx = 3, rdi = 7; // prettier-ignore
+const rax = 0, rcx = 1, rdx = 2, rbx = 3, rsp = 4, rdi = 7; // prettier-ignore
 const C1 = 0x200;
 const busyInvalid = 0x8081;
 const unmaskedInvalid = 0x37e;
@@ -115,6 +115,11 @@ const probes = {
       view.setUint16(area + 8, 0x80ab, true);
     },
   },
+  // The first push ends below the stack page.
+  enter: { code: [0xc8, 0x10, 0, 3], gpr: { [rsp]: BigInt(Place.stack + 7) } },
+  fnsave: { code: [0xdd, 0x33], gpr: { [rbx]: BigInt(Place.data + Place.dataBytes - 67) } },
+  fnsaveSplit: { code: [0xdd, 0x33], gpr: { [rbx]: BigInt(Place.data + Place.dataBytes - 3) } },
+  fldenv: { code: [0xd9, 0x23], gpr: { [rbx]: BigInt(Place.data + Place.dataBytes - 16) } },
   rcp: { code: [0x0f, 0x53, 0xc0], xmm: [0x4000_0000_3f80_0000n, 0x4040_0000n] },
   rsqrt: { code: [0x0f, 0x52, 0xc0], xmm: [0x4000_0000_3f80_0000n, 0x4040_0000n] },
 } satisfies Record<string, Probe>;
@@ -181,6 +186,9 @@ export function observeFacts(execute: Executor): ProcessorFacts {
       after('far').trap === vectorDone && after('far').gpr(rax) === 0x1122_3344n ? 'm16:32' : 'm16:64',
     mxcsrMask: memory('fxsave').getUint32(28, true),
     outOfDomain: ['f2xm1', 'fyl2xp1', 'fbld'].map((name) => top(name as ProbeName)).join(' '),
+    imageFaults: (['enter', 'fnsave', 'fnsaveSplit', 'fldenv'] as const)
+      .map((name) => hex(after(name).cr2))
+      .join(' '),
     approximations: `${lanes('rcp')} ${lanes('rsqrt')}`,
     undefinedFlags: undefinedFlags(execute),
   };

@@ -37,6 +37,8 @@ export interface ProcessorFacts {
   readonly mxcsrMask: number;
   /** F2XM1 of 3, FYL2XP1 of -2 and FBLD of digits above 9: exponent and significand in hexadecimal. */
   readonly outOfDomain: string;
+  /** The address that is reported when ENTER's pushes, FNSAVE's image and FLDENV's meet a page that is not there, in hexadecimal. */
+  readonly imageFaults: string;
   /** RCPPS, RSQRTPS of 1, 2, 3; compared within the error that the manuals allow. */
   readonly approximations: string;
   /** What the manuals call undefined in the flags (see `flagSamples` in observe.ts); never compared. */
@@ -61,6 +63,7 @@ export const emulatedFacts: ProcessorFacts = {
   wideFarPointer: 'm16:64',
   mxcsrMask: 0xffff,
   outOfDomain: '4000:c000000000000000 c000:8000000000000000 c03a:fa24914a8d1d6f90',
+  imageFaults: '2fffff 202028 202000 20200b',
   approximations: '3f800000 3f000000 3eaaa800 3f800000 3f350800 3f13d000',
   undefinedFlags:
     'AND 0 0, SHL 1 4 4, SHR 3 1 1, SAR 3 1 1, ROL 3 0 d4, SHLD 16 by 20 800 800, SHRD 16 by 20 804 804, ' +
@@ -111,6 +114,7 @@ export const processors: readonly ProcessorRow[] = [
       repeatedLoop: 'jumps',
       prefetchRegister: 'undefined',
       mxcsrMask: 0x2_ffff,
+      imageFaults: '2fffff 202028 202000 20200b',
       undefinedFlags:
         'AND 0 0, SHL 1 14 14, SHR 3 11 11, SAR 3 11 11, ROL 3 0 d4, SHLD 16 by 20 14 14, SHRD 16 by 20 14 14, ' +
         'MUL 0 d4, IMUL 0 d4, DIV 10 811, IDIV 10 811, BSF 0 0, BSR 4 4, BT 1 8d5',
@@ -130,6 +134,7 @@ const leftOutWords: Readonly<Partial<Record<Fact, string>>> = {
   shortBranch: 'near branches with an operand-size prefix in 64-bit code',
   repeatedLoop: 'LOOPE and LOOPNE with a repeat prefix',
   prefetchRegister: '0F 0D with a register',
+  imageFaults: 'faults of ENTER, and of loads and stores of x87 images',
   outOfDomain: 'F2XM1 and FYL2XP1 outside of their domain, FBLD of digits above 9',
 };
 

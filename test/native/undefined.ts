@@ -51,8 +51,11 @@ export interface Undefined {
   approximate: boolean;
   /** Bits of the x87 status word that are not compared. */
   status: number;
-  /** When it faults: which of several faults is reported, and what was written before, are not defined. */
-  faultDetails: boolean;
+  /**
+   * When it faults on both sides: not defined are `registers` that it had already loaded, which of two operands faults (`operand`),
+   * or which of two different faults of one operand or target comes first (`order`), or anything (`everything`).
+   */
+  fault: 'defined' | 'registers' | 'operand' | 'order' | 'everything';
   /** The memory operand may have to be aligned. */
   alignment: boolean;
   /** The instruction is left out altogether: the host does something else, or may. */
@@ -66,7 +69,7 @@ export const defined: Undefined = {
   ulps: 0,
   approximate: false,
   status: 0,
-  faultDetails: false,
+  fault: 'defined',
   alignment: false,
   everything: false,
 };
@@ -125,6 +128,8 @@ function byHost(mnemonic: string, instruction: Instruction, before: Case, host: 
   if (mnemonic.startsWith('MASKMOV') && !host.agrees('emptyMaskedMove')) return { everything: true };
   if (/^(F2XM1|FYL2XP1)$/.test(mnemonic) && !host.agrees('outOfDomain'))
     return { everything: !insideDomain(mnemonic, before) };
+  const image = /^(ENTER|FN?SAVE|FRSTOR|FN?STENV|FLDENV)$/.test(mnemonic);
+  if (image && !host.agrees('imageFaults')) return { fault: 'everything' };
   if (mnemonic === 'FBLD' && !host.agrees('outOfDomain')) return { everything: true };
   return {};
 }
@@ -136,11 +141,12 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
   const result: Undefined = { ...defined, flags: undefinedFlags[mnemonic] ?? 0 };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
-  if (
-    /^(CALL|ENTER|CMPS[BWDQ]|POPAD?|POPAW|FN?SAVE|FRSTOR|FN?STENV|FLDENV|FXSAVE.*|FXRSTOR.*)$/.test(mnemonic)
-  )
-    result.faultDetails = true;
-  result.alignment = /xmm/.test(instruction.toString());
+  if (/^POPA[WD]?$/.test(mnemonic)) result.fault = 'registers';
+  if (/^CMPS[BWDQ]$/.test(mnemonic)) result.fault = 'operand';
+  // CALL: a target that is not canonical and a stack that is not there. ARPL: a read-only segment and a page that is not there.
+  // Images of the x87: a page that is not there and a segment's limit behind it.
+  if (/^(CALL|ARPL|FN?SAVE|FRSTOR|FN?STENV|FLDENV)$/.test(mnemonic)) result.fault = 'order';
+  result.alignment = /xmm/.test(instruction.toString()) || /^FX(SAVE|RSTOR)/.test(mnemonic);
   if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;

@@ -25,6 +25,10 @@ main:
   movw %ax, idt+8
   shrl $16, %eax
   movw %ax, idt+14
+  movl $bp_handler, %eax
+  movw %ax, idt+24
+  shrl $16, %eax
+  movw %ax, idt+30
 
   begin_test step-nops
   stepping 3
@@ -164,6 +168,65 @@ main:
   end_test
   unwatch
 
+  # B0-B3 tell of this #DB alone, BS stays (DR6 was 4002 before).
+  begin_test dr6-kept
+  movl $0x4002, %eax
+  movl %eax, %dr6
+  movl $1f, %eax
+  movl %eax, %dr2
+  movl $0x410, %eax
+  movl %eax, %dr7
+1: nop
+  end_test
+  unwatch
+  begin_test dr6-single-step
+  movl $0xF, %eax
+  movl %eax, %dr6
+  stepping 1
+  nop
+  end_test
+  # INT1 is one #DB without a bit, also under TF and behind MOV SS; the single-step trap comes with the next instruction.
+  begin_test icebp-step
+  stepping 2
+  .byte 0xF1
+  nop
+  nop
+  end_test
+  begin_test icebp-behind-mov-ss
+  movl %ss, %eax
+  stepping 2
+  movl %eax, %ss
+  .byte 0xF1
+  nop
+  nop
+  end_test
+  # A breakpoint of the MOV SS is told by the same #DB.
+  begin_test icebp-behind-watched
+  mov %ss, watched
+  watch 2, watched, 0x03000410
+  mov watched, %ss
+  .byte 0xF1
+  nop
+  end_test
+  unwatch
+  # INT n clears TF on its way: no trap in the handler, nor before the instruction behind it.
+  begin_test int3-step
+  stepping 2
+  int3
+  nop
+  nop
+  end_test
+  # Behind a MOV SS whose breakpoint was met INT3 comes first, then #DB before the handler's first instruction.
+  begin_test int3-behind-watched
+  movl $bp_handler, test_start
+  mov %ss, watched
+  watch 2, watched, 0x03000410
+  mov watched, %ss
+  int3
+  nop
+  end_test
+  unwatch
+
   # I/O breakpoints need CR4.DE; DR4 is DR6 without it and #UD with it.
   begin_test dr4-alias
   movl %dr4, %ebx
@@ -201,6 +264,10 @@ main:
   show dr7-ones %eax
   unwatch
   ret
+
+bp_handler:
+  nop
+  iret
 
 db_handler:
   pushal

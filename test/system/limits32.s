@@ -133,6 +133,59 @@ main:
   hlt
 8:
 
+  # ENTER with 32-bit operands on a 16-bit stack (60): EBP gets the whole ESP after the push, of which only SP moved.
+  descriptor 6, 0x0000FFFF, 0x00009200
+  begin_test enter-16-bit-stack
+  movl %esp, %esi
+  movl $0x60, %eax
+  movl %eax, %ss
+  movl $0x10000, %esp
+  movl $0x5FFF0, %ebp
+  enter $8, $0
+  movl %esp, %ecx
+  movl %ebp, %edx
+  movl $DATA0, %eax
+  movl %eax, %ss
+  movl %esi, %esp
+  end_test
+  show enter-ebp %edx
+  show enter-esp %ecx
+  # With nesting: the frame pointer that is pushed last is the same whole value.
+  begin_test enter-16-bit-nested
+  movl %esp, %esi
+  movl $0x60, %eax
+  movl %eax, %ss
+  movl $0x50000, %esp
+  movl $0x5FFF0, %ebp
+  enter $8, $1
+  movl %esp, %ecx
+  movl %ebp, %edx
+  movl %ss:0xFFF8, %ebx
+  movl $DATA0, %eax
+  movl %eax, %ss
+  movl %esi, %esp
+  end_test
+  show enter-nested-ebp %edx
+  show enter-nested-esp %ecx
+  show enter-nested-pushed %ebx
+
+  # ARPL writes only a selector that it changes: in a read-only segment (68) it faults only then.
+  descriptor 7, 0x0000FFFF, 0x00409000
+  movl $0x68, %eax
+  movl %eax, %fs
+  movw $0xFFF2, 0x8000
+  begin_test arpl-unchanged
+  movw $2, %bx
+  arpl %bx, %fs:0x8000
+  setz %cl
+  end_test
+  movzbl %cl, %ecx
+  show arpl-unchanged-zf %ecx
+  begin_test arpl-raised
+  movw $3, %bx
+  arpl %bx, %fs:0x8000
+  end_test
+
   # The code segment: 58 has limit 0xFFF.
   descriptor 5, 0x00000FFF, 0x00509A00
   begin_test jump-beyond-code-limit

@@ -41,6 +41,24 @@
   end_test
 .endm
 
+.macro set_bases
+  movl $DATA0, %eax
+  movl %eax, %fs
+  movl %eax, %gs
+  movl $FSBASE, %ecx
+  movl $base_data + USER, %eax
+  xorl %edx, %edx
+  wrmsr
+  incl %ecx
+  addl $8, %eax
+  wrmsr
+.endm
+.macro show_base name, number
+  movl $\number, %ecx
+  rdmsr
+  show \name %rax
+.endm
+
 main:
   orb $0x60, idt + 3 * 16 + 5        # INT3 from ring 3
   movq $FRAME + 7, TABLE + 32
@@ -51,6 +69,8 @@ main:
   call global_tests
   call refusal_tests
   call sysenter_tests
+  call base_tests
+  call syscall_step_tests
   ret
 
 protection_tests:
@@ -242,6 +262,62 @@ refusal_tests:
   end_test
   ret
 
+# Returns to ring 3 that take FS and GS away leave their bases alone; a load of a null selector does not.
+.set FSBASE, 0xC0000100
+.set GSBASE, 0xC0000101
+base_tests:
+  set_bases
+  ring3 iret-keeps-bases, show_bases
+  call report_bases
+  set_bases
+  begin_test retf-keeps-bases
+  movq $retf_bases + USER, test_start
+  pushq $DATA3
+  pushq $STACK3 + USER
+  pushq $CODE3
+  pushq $retf_bases + USER
+  lretq
+  end_test
+  call report_bases
+  set_bases
+  xorl %eax, %eax
+  movl %eax, %fs
+  movl %eax, %gs
+  show_base null-fs-base, FSBASE
+  show_base null-gs-base, GSBASE
+  ret
+# What ring 3 reads through FS and GS, and their selectors, in R12-R15.
+show_bases:
+retf_bases:
+  movq %fs:4, %r12
+  movq %gs:4, %r13
+  movl %fs, %r14d
+  movl %gs, %r15d
+  int3
+report_bases:
+  show through-fs %r12
+  show through-gs %r13
+  show selector-fs %r14
+  show selector-gs %r15
+  ret
+
+# SYSCALL that masks TF is not stepped; SYSRET that sets it traps before the next instruction.
+syscall_step_tests:
+  try_msr star, 0xC0000081, 0, 0x00230008
+  try_msr lstar, 0xC0000082, step_entry, 0
+  try_msr sfmask, 0xC0000084, 0x100, 0
+  ring3 sysret-traps, 1f
+  ret
+1: pushfq
+  orl $0x100, (%rsp)
+  popfq
+  syscall
+  nop
+  hlt
+step_entry:
+  nop
+  sysretq
+
 sysenter_tests:
   try_msr sysenter-cs, 0x174, CODE0, 0
   try_msr sysenter-esp, 0x175, STACKE, 0
@@ -284,6 +360,8 @@ sysenter_entry:
   sysexitq
 
 .data
+.balign 8
+base_data: .long 0, 0x11111111, 0x22222222, 0x33333333, 0x44444444
 .balign 8
 gdt_saved: .fill 10, 1, 0
 .balign 8

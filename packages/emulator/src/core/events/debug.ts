@@ -32,6 +32,7 @@ import { Cr4_de, code64, cr4Has, protectedMode, segmentBase } from '../state';
 export const Dr6_generalDetect: i32 = 0x2000;
 const Dr6_singleStep: i32 = 0x4000;
 export const Dr6_taskSwitch: i32 = 0x8000;
+const Dr6_breakpoints: i64 = 15;
 const Dr6_fixed: i64 = 0xffff_0ff0;
 const Dr6_writable: i64 = 0xe00f;
 const Dr7_generalDetect: i64 = 0x2000;
@@ -104,6 +105,28 @@ export function afterInstruction(cpu: i32): void {
   if (bits != 0) pendDebugTrap(cpu, bits);
 }
 
+/**
+ * INT1 is a #DB of its own with no bit in DR6. Breakpoints met by the MOV SS before it, whose shadow put them off, are told by the same #DB
+ * (SDM Vol. 3B 18.3; a processor calls the handler once).
+ */
+export function recordIcebp(cpu: i32): void {
+  recordDebug(cpu, load<i32>(cpu, Cpu_debugPending));
+}
+
+/**
+ * No single-step trap after an instruction that goes to a handler by itself: INT n, INT3, INTO, INT1, or a SYSCALL that masks TF (SDM
+ * Vol. 3B 18.3.1.4). Breakpoints that were met are still told, behind the transfer.
+ */
+export function endSingleStep(cpu: i32): void {
+  store<i32>(cpu, load<i32>(cpu, Cpu_startFlags) & ~Flag_tf, Cpu_startFlags);
+}
+
+/** SYSRET that sets TF traps at once, before the first instruction it returns to, unlike IRET and POPF. */
+export function stepAfterReturn(cpu: i32): void {
+  if ((load<i32>(cpu, Cpu_systemFlags) & Flag_tf) != 0) pendDebugTrap(cpu, Dr6_singleStep);
+  else endSingleStep(cpu);
+}
+
 /** Makes #DB, with `bits` in DR6, the event to deliver before the next instruction. */
 export function pendDebugTrap(cpu: i32, bits: i32): void {
   recordDebug(cpu, bits);
@@ -112,9 +135,12 @@ export function pendDebugTrap(cpu: i32, bits: i32): void {
   store<i32>(cpu, EventKind_exception, Cpu_pendingKind);
 }
 
-/** Sets the bits of a #DB in DR6; entering the handler ends general detection. */
+/**
+ * Sets the bits of a #DB in DR6. B0-B3 tell of this #DB alone, the others stay until a program clears them (SDM Vol. 3B 18.2.3).
+ * Entering the handler ends general detection.
+ */
 export function recordDebug(cpu: i32, bits: i32): void {
-  store<i64>(cpu, load<i64>(cpu, Cpu_dr + 48) | (bits as i64), Cpu_dr + 48);
+  store<i64>(cpu, (load<i64>(cpu, Cpu_dr + 48) & ~Dr6_breakpoints) | (bits as i64), Cpu_dr + 48);
   store<i64>(cpu, load<i64>(cpu, Cpu_dr + 56) & ~Dr7_generalDetect, Cpu_dr + 56);
   store<i32>(cpu, 0, Cpu_debugPending);
 }

@@ -29,6 +29,7 @@ import {
   Cpu_systemFlags,
   EventKind_exception,
   EventKind_external,
+  EventKind_icebp,
   EventKind_nmi,
   EventKind_none,
   EventKind_software,
@@ -38,7 +39,7 @@ import {
   Vector_nmi,
   Vector_pf,
 } from '../generated/layout';
-import { Dr6_generalDetect, recordDebug } from './debug';
+import { Dr6_generalDetect, endSingleStep, recordDebug, recordIcebp } from './debug';
 import { deliverProtected, deliverReal, deliverVirtual } from './delivery';
 import { generalProtection, raise, raiseError, segmentFault } from './fault';
 import { Cr4_vme, cr4Has, ioPrivilege, protectedMode, v86Mode } from '../state';
@@ -153,6 +154,8 @@ function deliverLater(cpu: i32, vector: i32, kind: i32): void {
  * is 1 for INT n itself, which virtual-8086 mode checks against IOPL and redirects with VME.
  */
 export function softwareInterrupt(cpu: i32, vector: i32, nextRip: i64, kind: i32, opcode: i32): void {
+  if (kind == EventKind_icebp) recordIcebp(cpu);
+  endSingleStep(cpu);
   if (v86Mode(cpu) && opcode != 0 && deliverVirtual(cpu, vector, nextRip)) return;
   if (v86Mode(cpu) && opcode != 0 && ioPrivilege(cpu) < 3 && !cr4Has(cpu, Cr4_vme)) generalProtection(cpu, 0);
   deliver(cpu, vector, kind, false, 0, nextRip);

@@ -14,8 +14,10 @@ import {
   Cpu_sysenterCs,
   Cpu_sysenterEip,
   Cpu_sysenterEsp,
+  Cpu_systemFlags,
   Flag_if,
   Flag_rf,
+  Flag_tf,
   Flag_vm,
   SegmentField_base,
   Segment_cs,
@@ -23,6 +25,7 @@ import {
   Segment_ss,
   Vector_ud,
 } from '../generated/layout';
+import { endSingleStep, stepAfterReturn } from './debug';
 import { requirePrivilege } from './control';
 import { checkInterrupts } from './events';
 import { generalProtection, raise } from './fault';
@@ -95,6 +98,7 @@ export function syscall(cpu: i32, nextRip: i64): void {
   store<i64>(cpu, readFlags(cpu) as u32 as i64, r11);
   store<i64>(cpu, load<i64>(cpu, Cpu_lstar), Cpu_rip);
   writeFlags(cpu, 0, (load<i64>(cpu, Cpu_sfmask) as i32) | Flag_rf);
+  if ((load<i32>(cpu, Cpu_systemFlags) & Flag_tf) == 0) endSingleStep(cpu);
   setFlat(cpu, selector, selector + 8, true, 0);
 }
 
@@ -111,6 +115,7 @@ export function sysret(cpu: i32, operandBytes: i32): void {
   // RF, VM and the reserved bits are cleared.
   writeFlags(cpu, load<i32>(cpu, r11), 0x3c_7fd7);
   writeFlags(cpu, 0, Flag_rf | Flag_vm);
+  stepAfterReturn(cpu);
   checkInterrupts(cpu);
 }
 

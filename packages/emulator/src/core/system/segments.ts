@@ -158,13 +158,18 @@ export function setFromDescriptor(cpu: i32, index: i32, selector: i32, descripto
   setSegment(cpu, index, selector, descriptorBase(descriptor), descriptorLimit(descriptor), attributes);
 }
 
-/** A null selector: the segment is unusable, its base 0 (as on Intel processors); limit and type stay for real mode. */
-export function setNullSegment(cpu: i32, index: i32, selector: i32): void {
+/** Gives a segment a null selector; base, limit and type stay. */
+function setUnusable(cpu: i32, index: i32, selector: i32): void {
   const segment = segmentAt(cpu, index);
-  store<i64>(segment, 0, SegmentField_base);
   store<i32>(segment, selector & 0xffff, SegmentField_selector);
   store<i32>(segment, 1, SegmentField_unusable);
   updateEnds(cpu, index);
+}
+
+/** A load of a null selector: the base is 0 then (as on Intel processors); limit and type stay for real mode. */
+export function setNullSegment(cpu: i32, index: i32, selector: i32): void {
+  store<i64>(segmentAt(cpu, index), 0, SegmentField_base);
+  setUnusable(cpu, index, selector);
 }
 
 /** Null SS of 64-bit mode; its DPL is the CPL. */
@@ -255,7 +260,10 @@ export function loadSegment(cpu: i32, index: i32, selector: i32): void {
   if (index <= Segment_ds) updateModeKey(cpu);
 }
 
-/** After a return to an outer level: ES, DS, FS, GS that the new privilege may not use become null. */
+/**
+ * After a return to an outer level: ES, DS, FS, GS that the new privilege may not use become null (SDM Vol. 2, RET). Only the selector
+ * does, and the segment is unusable: FS and GS keep their bases, through which 64-bit code goes on to address memory.
+ */
 export function dropPrivilegedSegments(cpu: i32): void {
   const cpl = load<i32>(cpu, Cpu_cpl);
   for (let index = Segment_es; index <= Segment_gs; index++) {
@@ -265,7 +273,7 @@ export function dropPrivilegedSegments(cpu: i32): void {
     if (load<i32>(segment, SegmentField_unusable) != 0) continue;
     const attributes = load<i32>(segment, SegmentField_attributes);
     if (isCode(attributes) && isConforming(attributes)) continue;
-    if (privilegeOf(attributes) < cpl) setNullSegment(cpu, index, 0);
+    if (privilegeOf(attributes) < cpl) setUnusable(cpu, index, 0);
   }
 }
 

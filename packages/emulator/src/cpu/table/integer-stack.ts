@@ -62,18 +62,19 @@ const popFlags: Semantics = (b) => {
   b.setStackPointer(next);
 };
 
-/** ENTER: the frames of the nesting levels are copied by a loop over the level (SDM, ENTER). */
+/**
+ * ENTER (SDM Vol. 2): pushes go to memory one after the other, and what was pushed before a fault stays there; RSP and RBP change at the
+ * end, after a probe of the new stack top for writing. RBP gets the whole stack pointer after the first push, also on a 16-bit stack.
+ */
 const enter: Semantics = (b) => {
   const { code, size } = b;
   const level = b.let(x.and(b.immediate2(), 31));
-  const allocation = b.let(b.immediate());
-  const frame = b.stackPointer(-size);
-  const last = b.let(x.sub(x.sub(frame, x.mul(x.extendU(level), size)), x.and(allocation, 0xffff)));
-  // Probe the last byte first, so that a fault leaves everything as it was.
-  b.probeWrite(b.stackAddress(x.and(last, b.field('i64', Cpu.stackMask)), 1, 'write'), 1, 'stack');
-  const pointer = code.variable(frame);
-  b.storeLinear(b.stackAddress(frame, size, 'write'), b.gpr(rbp, size), size, 'stack');
-  const mask = b.field('i64', Cpu.stackMask);
+  const allocation = b.let(x.and(b.immediate(), 0xffff));
+  const mask = b.let(b.field('i64', Cpu.stackMask));
+  const pointer = code.variable(b.stackPointer(-size));
+  b.storeLinear(b.stackAddress(pointer, size, 'write'), b.gpr(rbp, size), size, 'stack');
+  const old = b.let(b.field('i64', Cpu.gpr + rsp * 8, 8));
+  const frame = b.let(x.or(x.and(old, x.xor(mask, -1)), pointer));
   b.if(level, () => {
     const from = code.variable(x.and(b.field('i64', Cpu.gpr + rbp * 8, 8), mask));
     const left = code.variable(x.sub(level, 1));
@@ -89,10 +90,12 @@ const enter: Semantics = (b) => {
       });
     });
     code.set(pointer, x.and(x.sub(pointer, size), mask));
-    b.storeLinear(b.stackAddress(pointer, size, 'write'), b.narrow(frame, size), size);
+    b.storeLinear(b.stackAddress(pointer, size, 'write'), b.narrow(frame, size), size, 'stack');
   });
+  const top = b.let(x.and(x.sub(pointer, allocation), mask));
+  b.probeWrite(b.stackAddress(top, 1, 'write'), 1, 'stack');
   b.setGpr(rbp, size, b.narrow(frame, size));
-  b.setStackPointer(x.sub(pointer, x.and(allocation, 0xffff)));
+  b.setStackPointer(top);
 };
 
 const leave: Semantics = (b) => {

@@ -237,10 +237,15 @@ const storeSystemSelector =
 
 const adjustPrivilege: Semantics = (b) => {
   b.call('requireProtectedMode');
-  const destination = b.let(b.modify(0) as I32);
+  const destination = b.let(b.read(0) as I32);
   const rpl = b.let(x.and(b.read(1) as I32, 3));
   const raised = b.let(x.ltU(x.and(destination, 3), rpl));
-  b.write(0, x.select(raised, x.or(x.and(destination, 0xfffc), rpl), destination));
+  // Written only when it changes: a selector in a read-only segment or page may be asked about.
+  b.if(raised, () => {
+    const value = b.let(x.or(x.and(destination, 0xfffc), rpl));
+    if (b.isMemory) b.storeLinear(b.linearAddress(2, 'write'), value, 2, 'operand');
+    else b.write(0, value);
+  });
   writeZero(b, raised);
 };
 
