@@ -1,6 +1,7 @@
 // A checkpoint file whose RAM is read when it is needed. Opening reads the file to its end and checks it as `readCheckpointFile` does,
 // but decompresses only what a machine needs to go on: state, small spaces, low RAM. Invariant: no page is handed out of a file whose
 // checksum was not right when it was opened; the file stays open, so one that is replaced meanwhile does no harm.
+import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import {
@@ -9,10 +10,10 @@ import {
   decodeStateBody,
   joinPieces,
   pageBlock,
-  readExactly,
   type BlockTaker,
   type SpacePieces,
-} from './checkpoint-file.ts';
+} from './checkpoint-file-format.ts';
+import { readExactly } from './checkpoint-file.ts';
 import { decompressBlock } from './codec.ts';
 import { StorageError } from './errors.ts';
 import type { MachineSnapshot } from './snapshot.ts';
@@ -45,7 +46,7 @@ class Indexer implements BlockTaker {
     this.#late = late;
   }
 
-  take(tag: string, body: Buffer, at: number): void {
+  take(tag: string, body: Uint8Array, at: number): void {
     if (tag === 'STAT') {
       if (this.#state !== undefined) throw new Error('two STAT blocks');
       const { state, spaces } = decodeStateBody(body);
@@ -55,7 +56,7 @@ class Indexer implements BlockTaker {
     else throw new Error(`unknown block ${JSON.stringify(tag)}`);
   }
 
-  #takePages(body: Buffer, at: number): void {
+  #takePages(body: Uint8Array, at: number): void {
     const { ordinal, indexes, pages } = pageBlock(body, this.#spaces);
     const space = this.#spaces[ordinal]!;
     const { pageSize, name } = space;
@@ -116,8 +117,8 @@ export class LateCheckpointFile {
     try {
       const { size } = await file.stat();
       const indexer = new Indexer(late);
-      const read = (length: number): Promise<Buffer> => readExactly(file, length);
-      const snapshot = await decodeBlocks({ name: path, read, size }, indexer);
+      const read = (length: number): Promise<Uint8Array> => readExactly(file, length);
+      const snapshot = await decodeBlocks({ name: path, read, size, hash: createHash('sha256') }, indexer);
       return new LateCheckpointFile({
         path,
         file,

@@ -1,7 +1,7 @@
 // How state is encoded: MessagePack by field name, and LZ4 blocks with the decoded length in front. Everything that is
 // decoded here may come from a damaged or hostile file, so lengths, elements and depth are bounded before anything is allocated.
 // The work of decoding is in proportion to the bytes that are stored, however well they are compressed.
-import lz4 from 'lz4-napi';
+import { compressSized, uncompressSized } from '#lz4';
 import { Packr } from 'msgpackr';
 import { whyUnboundedMessagePack } from './bounded-messagepack.ts';
 import { StorageError } from './errors.ts';
@@ -56,7 +56,7 @@ export function decodeState(bytes: Uint8Array, storedBytes = bytes.length): unkn
 
 /** The decoder hands out Node Buffers for binary fields; callers get plain Uint8Arrays. */
 function plain(value: unknown): unknown {
-  if (Buffer.isBuffer(value)) return new Uint8Array(value);
+  if (value instanceof Uint8Array && value.constructor !== Uint8Array) return new Uint8Array(value);
   if (Array.isArray(value)) return value.map(plain);
   if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
     const result = value as Record<string, unknown>;
@@ -67,7 +67,7 @@ function plain(value: unknown): unknown {
 
 /** Compresses to `u32 LE decoded length` + LZ4 block. */
 export function compressBlock(bytes: Uint8Array): Uint8Array {
-  return lz4.compressSync(asBuffer(bytes));
+  return compressSized(bytes);
 }
 
 /**
@@ -75,14 +75,13 @@ export function compressBlock(bytes: Uint8Array): Uint8Array {
  * @param decodedBytes the exact length to expect; a block that says or gives another is refused as `STATE_INVALID`.
  */
 export function decompressBlock(block: Uint8Array, decodedBytes: number): Uint8Array {
-  const buffer = asBuffer(block);
-  if (buffer.length < 5 || buffer.readUInt32LE(0) !== decodedBytes)
+  if (block.length < 5 || readU32(block, 0) !== decodedBytes)
     throw new StorageError('STATE_INVALID', 'an LZ4 block has an unexpected length');
-  if (decodedBytes > buffer.length * MAX_LZ4_RATIO)
+  if (decodedBytes > block.length * MAX_LZ4_RATIO)
     throw new StorageError('STATE_INVALID', 'an LZ4 block claims more than it can hold');
   let decoded: Uint8Array;
   try {
-    decoded = lz4.uncompressSync(buffer);
+    decoded = uncompressSized(block);
   } catch (cause) {
     throw new StorageError('STATE_INVALID', 'an LZ4 block does not decompress', { cause });
   }
@@ -91,7 +90,12 @@ export function decompressBlock(block: Uint8Array, decodedBytes: number): Uint8A
   return decoded;
 }
 
-/** A Buffer view of the same memory. */
+/** A little-endian u32. */
+export function readU32(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, true);
+}
+
+/** A Buffer view of the same memory. Of Node only: what a browser runs has none. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -12,6 +12,7 @@ export {
 export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
 export * from './errors.ts';
+export { decodeLz4Block, encodeLz4Block } from './lz4-block.ts';
 export * from './host.ts';
 export * from './ownership.ts';
 export { retry, type RetryOptions, type StallEvent } from './retry.ts';
