@@ -41,6 +41,25 @@ module.exports = {
       to: { path: '^packages/(emulator|cluster|cli|console|simulation)' },
     },
     {
+      name: 'network-runs-anywhere',
+      comment: 'Switch and gateway are pure; only the host-node folder touches sockets.',
+      severity: 'error',
+      from: { path: '^packages/network/src', pathNot: [production, '^packages/network/src/host-node/'] },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'network-core-not-host',
+      severity: 'error',
+      from: { path: '^packages/network/src', pathNot: [production, '^packages/network/src/host-node/'] },
+      to: { path: '^packages/network/src/host-' },
+    },
+    {
+      name: 'network-knows-no-house',
+      severity: 'error',
+      from: { path: '^packages/network', pathNot: production },
+      to: { path: '^packages/(emulator|storage|cluster|cli|console|simulation)' },
+    },
+    {
       name: 'cluster-below-cli',
       severity: 'error',
       from: { path: '^packages/cluster', pathNot: production },

@@ -89,9 +89,11 @@ export default defineConfig(
       'packages/emulator/src/**/*.ts',
       'packages/simulation/src/**/*.ts',
       'packages/cluster/src/decisions/**/*.ts',
+      'packages/network/src/**/*.ts',
     ],
     ignores: [
       'packages/emulator/src/host-*/**/*.ts',
+      'packages/network/src/host-*/**/*.ts',
       'packages/simulation/src/{run,mutate}.ts',
       '**/build.ts',
       '**/build/**/*.ts',

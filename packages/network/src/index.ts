@@ -1,0 +1,16 @@
+// Networks of guests: a switch, a gateway to the host's sockets, both pure. docs/NETWORK.md describes them; sockets are in ./host-node.
+export type { GatewayEffect, GatewayEvent, Target } from './gateway/events.ts';
+export { handle, nextTimer } from './gateway/gateway.ts';
+export {
+  loseSockets,
+  restoreGateway,
+  saveGateway,
+  SavedGatewayError,
+  type SavedGateway,
+} from './gateway/save.ts';
+export { defaultGatewaySettings, guestOf, whySettingsAreWrong, type Forward, type GatewaySettings } from './gateway/settings.ts'; // prettier-ignore
+export { newGatewayState, type GatewayState } from './gateway/state.ts';
+export { splitFrame } from './switch/split.ts';
+export { forward, newSwitch, own, removePort, type Delivery, type SwitchPort, type SwitchState } from './switch/switch.ts'; // prettier-ignore
+export { formatAddress, formatMac, parseAddress, parseMac } from './wire/address.ts';
+export { maxFrameBytes } from './wire/ethernet.ts';
