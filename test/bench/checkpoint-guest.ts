@@ -77,7 +77,7 @@ async function runPhase(intervalMs: number | undefined, durationMs: number): Pro
     if (reason === 'idle') {
       const slept = performance.now();
       await pause(2);
-      running.passTime(timeNs + BigInt(Math.round((performance.now() - slept) * 1e6)));
+      running.input({ kind: 'skip', toNs: timeNs + BigInt(Math.round((performance.now() - slept) * 1e6)) });
     } else await nextTurn();
   }
   phase.elapsedMs = performance.now() - began;

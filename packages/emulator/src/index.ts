@@ -25,7 +25,7 @@ export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';
 export type { MachineBackends } from './machine/boards/board.ts';
 export { generationPort } from './machine/boards/microvm.ts';
-export type { LoggedInput, MachineInput } from './machine/inputs.ts';
+export * from './machine/edge/index.ts';
 export { PageBuffers } from './machine/page-buffers.ts';
 export type { DescribedSnapshot, MachineSnapshot, SpaceSnapshot } from './machine/snapshot.ts';
 export { gprNames } from './cpu/registers.ts';

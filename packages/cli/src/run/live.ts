@@ -238,7 +238,7 @@ export class LiveRun {
     else await nextTurn();
     this.#wake = () => undefined;
     const passedMs = Math.max(performance.now() - began, untilMs >= 0.5 ? 0 : untilMs);
-    machine.passTime(timeNs + BigInt(Math.ceil(passedMs * 1e6)));
+    machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
   }
 }
 

@@ -32,7 +32,7 @@ export interface BootDescription {
 }
 
 /** Of a guest that waits. A timer can be set so short that its events never catch up with the wall clock; the thread has others to hear. */
-const MAX_EVENTS_AT_ONCE = 1000;
+const MAX_SKIPS_AT_ONCE = 4;
 
 class MachineGuest implements Guest {
   readonly #machine: Machine;
@@ -61,7 +61,7 @@ class MachineGuest implements Guest {
     let { reason, nextEventNs } = this.#paced(instructions);
     // Events that are due by the wall clock come one after the other.
     for (let events = 0; reason === 'idle' && this.instructions < end && this.#isDue(nextEventNs); events++) {
-      if (events === MAX_EVENTS_AT_ONCE) return 'limit';
+      if (events === MAX_SKIPS_AT_ONCE) return 'limit';
       ({ reason, nextEventNs } = this.#paced(Number(end - this.instructions)));
     }
     switch (reason) {
@@ -87,7 +87,8 @@ class MachineGuest implements Guest {
   }
 
   #paced(instructions: number): RunResult {
-    this.#machine.passTime(this.#pace.due(this.#machine.timeNs));
+    if (this.#machine.waiting)
+      this.#machine.input({ kind: 'skip', toNs: this.#pace.due(this.#machine.timeNs) });
     return this.#machine.run({ instructions, idle: 'wait' });
   }
 

@@ -153,7 +153,7 @@ class GuestRun {
     if (untilMs >= 1) await this.#sleep(untilMs);
     else await nextTurn();
     const passedMs = Math.max(performance.now() - began, untilMs >= 1 ? 0 : untilMs);
-    this.#machine.passTime(timeNs + BigInt(Math.ceil(passedMs * 1e6)));
+    this.#machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
   }
 
   /** Until `ms` have passed or a message came. */

@@ -11,6 +11,7 @@ import { buildModules } from '../build.ts';
 import { nodeEngine } from '../host-node/engine.ts';
 import { createMachine, restoreMachine } from './create.ts';
 import type { DiskRequest } from './description.ts';
+import type { LoggedInput } from './edge/table.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
 const golden = (name: string): string => join(import.meta.dirname, 'golden', name);
@@ -21,10 +22,18 @@ const diskFile = golden('state-2-disk.json');
 /** With a log of what the serial port sent, which its state has had since its version 2. */
 const logFile = golden('state-3-log.json');
 
-/** Serial ports as version 2 of their state has them. */
-function withLogs(devices: MachineSnapshot['devices']): MachineSnapshot['devices'] {
+/** With the numbers of its streams, which the machine's own state has had since its version 2. */
+const streamsFile = golden('state-4-streams.json');
+
+/** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
+const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
+
+/** Serial ports as version 2 of their state has them, and the machine's own state. */
+function upgraded(devices: MachineSnapshot['devices']): MachineSnapshot['devices'] {
   return Object.fromEntries(
     Object.entries(devices).map(([name, device]) => {
+      if (name === 'machine' && device.version === 1)
+        return [name, { version: 2, state: { ...(device.state as object), ...newStreams } }];
       if (!name.startsWith('uart-') || device.version !== 1) return [name, device];
       return [name, { version: 2, state: { ...(device.state as object), log: new Uint8Array(0) } }];
     }),
@@ -86,7 +95,7 @@ test('a state of format 1 is read, and read again it is the same', async () => {
   const snapshot = decode(readFileSync(file, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   const again = machine.snapshot({ full: true });
-  assert.deepEqual(again.devices, withLogs(snapshot.devices));
+  assert.deepEqual(again.devices, upgraded(snapshot.devices));
   assert.deepEqual(again.cpus, snapshot.cpus);
   assert.deepEqual(
     [again.instructions, again.virtualTimeNs],
@@ -105,17 +114,29 @@ test('a state with a disk is read, and read again it is the same', async () => {
   machine.disks[0]?.read(5000, text);
   assert.equal(new TextDecoder().decode(text), 'golden disk');
   const again = machine.snapshot({ full: true });
-  assert.deepEqual(again.devices, withLogs(snapshot.devices));
+  assert.deepEqual(again.devices, upgraded(snapshot.devices));
   assert.deepEqual(again.spaces.at(-1), snapshot.spaces.at(-1));
 });
 
 test('a state with a serial log is read, and read again it is the same', async () => {
-  if (process.env['REVENANT_GOLDEN'] === 'write')
-    writeFileSync(logFile, `${encode(await makeState([{ name: 'disk0', bytes: 3 * 4096 + 512 }]))}\n`);
   const snapshot = decode(readFileSync(logFile, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   const again = machine.snapshot({ full: true });
-  assert.deepEqual(again.devices, snapshot.devices);
+  assert.deepEqual(again.devices, upgraded(snapshot.devices));
   const uart = again.devices['uart-16550a-0']?.state as { log: Uint8Array };
   assert.equal(new TextDecoder().decode(uart.log), 'Hi');
+});
+
+test('a state with numbers of streams is read, and goes on counting', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(streamsFile, `${encode(await makeState([{ name: 'disk0', bytes: 3 * 4096 + 512 }]))}\n`);
+  const snapshot = decode(readFileSync(streamsFile, 'utf8')) as MachineSnapshot;
+  const log: LoggedInput[] = [];
+  const backends = { input: (entry: LoggedInput) => log.push(entry) };
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine, backends });
+  machine.input({ kind: 'serial', port: 0, bytes: Uint8Array.of(1) });
+  assert.equal(log[0]?.number, 'golden'.length);
+  const again = machine.snapshot({ full: true });
+  const saved = again.devices['machine']?.state as { outputs: unknown };
+  assert.deepEqual(saved.outputs, [{ stream: 'serial/0', next: 2 }]);
 });

@@ -6,6 +6,7 @@ import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
 import type { AbsentPages } from './absent-pages.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { EngineCore } from './engine-interface.ts';
+import type { MachineEdge } from './edge/edge.ts';
 import { MachineError } from './errors.ts';
 import { hashValue, toHex, type Hash } from './hash.ts';
 import type { MemoryMap } from './memory-map.ts';
@@ -21,12 +22,29 @@ export function seedRandom(map: MemoryMap, seed: bigint): void {
   map.view.setBigUint64(randomState + 8, BigInt.asUintN(64, seed * 0x9e37_79b9_7f4a_7c15n + 1n), true);
 }
 
+/** Stirs bytes into the state behind RDRAND; the two words never become both 0. */
+export function stirRandom(map: MemoryMap, bytes: Uint8Array): void {
+  const words: [bigint, bigint] = [
+    map.view.getBigUint64(randomState, true),
+    map.view.getBigUint64(randomState + 8, true),
+  ];
+  for (const byte of bytes) {
+    // FNV-1a over both words in turn: every bit of the input reaches them.
+    const mixed = BigInt.asUintN(64, (words[0] ^ BigInt(byte)) * 0x100_0000_01b3n);
+    words[0] = words[1];
+    words[1] = mixed;
+  }
+  map.view.setBigUint64(randomState, words[0], true);
+  map.view.setBigUint64(randomState + 8, words[1] === 0n && words[0] === 0n ? 1n : words[1], true);
+}
+
 export interface MachineStateParts {
   map: MemoryMap;
   disks: readonly DiskSpace[];
   cpu: CpuBlock;
   clock: VirtualClock;
   board: Board;
+  edge: MachineEdge;
 }
 
 export class MachineState {
@@ -49,13 +67,15 @@ export class MachineState {
 
   /** All of a snapshot but description and spaces. */
   save(): Omit<MachineSnapshot, 'description' | 'spaces'> {
-    const { clock, cpu } = this.#parts;
+    const { clock, cpu, edge } = this.#parts;
     const time = machineState.save({
       baseNs: clock.baseNs,
       baseCount: clock.baseCount,
       rate: clock.rate,
       random0: this.#randomWord(0),
       random1: this.#randomWord(8),
+      inputs: edge.inputs.save(),
+      outputs: edge.outputs.save(),
     });
     return {
       cpus: [cpu.save()],
@@ -105,7 +125,7 @@ export class MachineState {
     options: { core: EngineCore; full: boolean; fresh: boolean; absent?: AbsentPages | undefined },
   ): void {
     const { core, full, fresh, absent } = options;
-    const { map, disks, cpu, clock, board } = this.#parts;
+    const { map, disks, cpu, clock, board, edge } = this.#parts;
     checkShape(snapshot);
     const instructions = i64.copy(snapshot.instructions, 'instructions');
     const pages = map.spaces.map((space) => ({
@@ -135,6 +155,9 @@ export class MachineState {
     clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
     map.view.setBigInt64(randomState, time.random0, true);
     map.view.setBigInt64(randomState + 8, time.random1, true);
+    edge.clear();
+    edge.inputs.restore(time.inputs);
+    edge.outputs.restore(time.outputs);
     cpu.restore(cpuState);
     core.updateMode(cpu.address);
     for (const device of board.restoreOrder) {

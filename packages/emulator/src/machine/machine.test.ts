@@ -5,7 +5,7 @@ import { buildModules } from '../build.ts';
 import { nodeEngine, nodeHash } from '../host-node/engine.ts';
 import { createMachine, restoreMachine } from './create.ts';
 import type { MachineDescription } from './description.ts';
-import type { LoggedInput } from './inputs.ts';
+import type { LoggedInput } from './edge/table.ts';
 import type { Machine, MachineParts } from './machine.ts';
 import { PageBuffers } from './page-buffers.ts';
 import type { MachineSnapshot } from './snapshot.ts';
@@ -74,11 +74,11 @@ describe('running', () => {
     for (let steps = 0; paced.timeNs < 20_500_000n; steps++) {
       assert.ok(steps < 10_000);
       const result = paced.run({ untilNs: 20_500_000n, idle: 'wait' });
-      if (result.reason === 'idle') paced.passTime(paced.timeNs + 300_000n);
+      if (result.reason === 'idle') paced.input({ kind: 'skip', toNs: paced.timeNs + 300_000n });
     }
     const skipping = await started();
     skipping.run({ instructions: paced.instructions });
-    skipping.passTime(paced.timeNs);
+    skipping.input({ kind: 'skip', toNs: paced.timeNs });
     assert.equal(skipping.instructions, paced.instructions);
     assert.equal(word(skipping, 0x504), word(paced, 0x504));
   });
@@ -189,7 +189,7 @@ describe('determinism', () => {
     const bytes = new TextEncoder().encode('hello');
     for (let n = 0; n < 40; n++) {
       live.run({ instructions: 1000 + n * 37, idle: n % 2 ? 'wait' : 'skip' });
-      if (n % 2) live.passTime(live.timeNs + 100_000n);
+      if (n % 2) live.input({ kind: 'skip', toNs: live.timeNs + 100_000n });
       if (n % 3 === 0) live.input({ kind: 'serial', port: 0, bytes });
       if (n % 4 === 1) live.input({ kind: 'key', code: 'KeyA', pressed: n % 8 === 1 });
       if (n === 17) live.input({ kind: 'rate', rate: 6 << 16 });
@@ -219,7 +219,7 @@ describe('snapshots', () => {
     // A replayed cut takes the marks back, without a snapshot of its own.
     const twin = await started(ticking, { description: { memoryBytes: 2 ** 24 } });
     twin.memory.writePhysical(0xab_cdef, Uint8Array.of(1));
-    twin.replay([{ instructions: 100n, timeNs: 0n, input: { kind: 'flush' } }]);
+    twin.replay([{ instructions: 100n, timeNs: 0n, number: 0, input: { kind: 'flush' } }]);
     twin.run({ untilNs: 5_500_000n });
     const whole = twin.snapshot();
     assert.deepEqual(whole.spaces, twin.snapshot({ full: true }).spaces);

@@ -21,8 +21,10 @@ import type { DiskSpace } from './disk-space.ts';
 import type { Engine, EngineHost } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 import { sha256, type HashFactory } from './hash.ts';
-import { MachineState, seedRandom } from './machine-state.ts';
-import { checkInput, type LoggedInput, type MachineInput } from './inputs.ts';
+import { MachineState, seedRandom, stirRandom } from './machine-state.ts';
+import { diverged, MachineEdge, type InputConsumers } from './edge/edge.ts';
+import type { InputResult } from './edge/input-queue.ts';
+import type { LoggedInput, MachineInput, MachineOutput, StampedOutput } from './edge/table.ts';
 import type { AbsentPages } from './absent-pages.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
@@ -67,6 +69,8 @@ export interface RunOptions {
 
 /** Idle skips that retire no instruction, after which `run` returns to its caller (reason `limit`). */
 const maxIdleSteps = 10_000;
+/** A skip ends after so many timers, so that one that is set too short keeps nobody waiting. */
+const maxSkippedEvents = 100;
 /** No run of the engine is longer than this, whatever the deadline. */
 const maxSlice = 1n << 40n;
 
@@ -74,7 +78,13 @@ export interface MachineParts {
   description: MachineDescription;
   memory: MemoryMap;
   disks: readonly DiskSpace[];
-  backends: MachineBackends & { hash?: HashFactory; input?: (entry: LoggedInput) => void };
+  backends: MachineBackends & {
+    hash?: HashFactory;
+    /** The log: each input with its stamp, in the order in which the guest saw them. */
+    input?: (entry: LoggedInput) => void;
+    /** All that the guest puts out; false: it is to stop until what waits was taken (an OutputQueue says so when it is full). */
+    output?: (entry: StampedOutput) => boolean | undefined;
+  };
 }
 
 export class Machine {
@@ -86,6 +96,7 @@ export class Machine {
   readonly #board: Board;
   readonly #cpu: CpuBlock;
   readonly #state: MachineState;
+  readonly #edge: MachineEdge;
   readonly #backends: MachineParts['backends'];
   #engine: Engine | undefined;
   #running = false;
@@ -93,7 +104,6 @@ export class Machine {
   #resetRequested = false;
   #pauseRequested = false;
   readonly #breakpoints = new Set<bigint>();
-  #replay: LoggedInput[] = [];
   #hasBase = false;
   /** No dirty mark was ever taken back: all pages that are not zero have theirs. */
   #allMarked = true;
@@ -117,7 +127,9 @@ export class Machine {
       backends,
       signals: this.#signals(),
     });
+    this.#edge = this.#makeEdge();
     this.#state = new MachineState({
+      edge: this.#edge,
       map: memory,
       disks,
       cpu: this.#cpu,
@@ -212,6 +224,9 @@ export class Machine {
         },
       },
       tscOffset: () => this.#cpu.wide(Cpu.tscOffset),
+      output: (output) => {
+        this.#output(output);
+      },
     };
   }
 
@@ -297,66 +312,86 @@ export class Machine {
     this.#resetRequested = false;
   }
 
-  // --- inputs ---
+  // --- the edge ---
 
-  /** Applies an input now and reports it to the log. Only between runs. Throws MachineError for what no machine can take. */
-  input(input: MachineInput): void {
-    checkInput(input);
-    this.#apply(input);
-    this.#backends.input?.({ instructions: this.instructions, timeNs: this.timeNs, input });
+  /**
+   * Gives an input to the guest, now; only between runs. `held`: it waits for room in the device, and is offered again before each run.
+   * Throws MachineError for what no machine can take.
+   */
+  input(input: MachineInput): InputResult {
+    return this.#edge.input(input);
   }
 
-  /** Inputs to apply at their stamps, in order, as logged by another run from the same state. */
+  /** Inputs to apply at their stamps, in order, as logged by another run from the same state. Live inputs wait meanwhile. */
   replay(log: readonly LoggedInput[]): void {
-    for (const { input } of log) checkInput(input);
-    this.#replay.push(...log);
+    this.#edge.replay(log);
   }
 
-  #apply(input: MachineInput): void {
-    if (this.#halted || input.kind === 'flush') this.#clock.fireDue();
-    const board = this.#board;
-    switch (input.kind) {
-      case 'serial':
-        board.uarts[input.port]?.receive(input.bytes);
-        return;
-      case 'key':
-        board.keyboardController?.key(input.code, input.pressed);
-        return;
-      case 'mouse':
-        board.keyboardController?.moveMouse(input);
-        return;
-      case 'nmi':
+  /** Applies what a replayed log has for the present moment, where `run` stops before inputs. True: the log has no more. */
+  catchUp(): boolean {
+    this.#edge.applyReplay(() => this.#halted);
+    return this.#edge.nextReplay === undefined;
+  }
+
+  /** What the machine itself does with inputs; those for devices are with the board (boards/chips.ts). */
+  #consumers(): InputConsumers {
+    return {
+      nmi: () => {
         this.#cpu.setWord(Cpu.nmiPending, 1);
-        return;
-      case 'powerButton':
-        board.chip('pm').pressPowerButton();
-        return;
-      case 'reset':
+      },
+      reset: () => {
         this.#resetRequested = true;
-        return;
-      case 'rate':
-        this.#clock.setRate(input.rate);
-        return;
-      case 'wallClock':
-        board.chip('rtc').setWallClock(input.epochNs);
-        return;
-      case 'generation':
-        board.chip('generation').setGeneration(input.generation);
-        return;
-      case 'flush':
+      },
+      skip: ({ toNs }) => {
+        this.#skip(toNs);
+      },
+      rate: ({ rate }) => {
+        this.#clock.setRate(rate);
+      },
+      entropy: ({ bytes }) => {
+        stirRandom(this.#map, bytes);
+      },
+      flush: () => {
         this.engine.core.flushTlbAll(this.#cpu.address);
         this.#allMarked = false;
         this.engine.core.beginDirtyInterval();
-    }
+      },
+      mark: () => undefined,
+    };
   }
 
-  #applyReplay(): void {
-    for (;;) {
-      const [next] = this.#replay;
-      if (next === undefined || next.instructions > this.instructions) return;
-      if (this.#halted && next.timeNs > this.timeNs) return;
-      this.#replay.shift();
-      this.#apply(next.input);
+  #makeEdge(): MachineEdge {
+    const { input, output } = this.#backends;
+    return new MachineEdge({
+      consumers: { ...this.#board.consumers, ...this.#consumers() },
+      now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
+      before: (kind) => {
+        if (this.#halted || kind === 'flush') this.#clock.fireDue();
+      },
+      log: input,
+      output,
+      stop: () => {
+        this.pause();
+      },
+    });
+  }
+
+  #output(output: MachineOutput): void {
+    const { serial, debugConsole } = this.#backends;
+    if (output.kind === 'serial') for (const byte of output.bytes) serial?.(output.port, byte);
+    else if (output.kind === 'debug') for (const byte of output.bytes) debugConsole?.(output.port, byte);
+    this.#edge.output(output);
+  }
+
+  /** Lets time pass while the processor waits, from event to event; ends when one of them gives it something to do. */
+  #skip(toNs: bigint): void {
+    for (let events = 0; events < maxSkippedEvents; events++) {
+      if (!this.waiting) return;
+      const next = this.#clock.nextDeadline();
+      const last = next === undefined || next > toNs;
+      this.#clock.skipTo(last ? toNs : next);
+      if (last) return;
+      this.#clock.fireDue();
     }
   }
 
@@ -367,6 +402,10 @@ export class Machine {
   }
   get timeNs(): bigint {
     return this.#clock.now();
+  }
+  /** The processor waits for an interrupt, and none is there: time passes only by skips. */
+  get waiting(): boolean {
+    return this.#halted && !this.#interruptReady();
   }
   get #halted(): boolean {
     return this.#cpu.word(Cpu.halted) !== 0;
@@ -390,15 +429,16 @@ export class Machine {
     const start = this.instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
     let idleSteps = 0;
+    this.#edge.retry();
     for (;;) {
       const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
       if (ended !== undefined) return ended;
       this.#clock.rebase();
-      this.#applyReplay();
+      this.#edge.applyReplay(() => this.#halted);
       this.#clock.fireDue();
       if (this.#breakpoints.has(this.#cpu.wide(Cpu.rip)) && this.instructions > start)
         return this.#result('breakpoint');
-      if (this.#halted && !this.#interruptReady()) {
+      if (this.waiting) {
         const waiting = this.#idle(options);
         if (waiting !== undefined) return waiting;
         idleSteps++;
@@ -451,7 +491,7 @@ export class Machine {
     consider(limit);
     consider(next === undefined ? undefined : this.#clock.countAt(next));
     consider(untilNs === undefined ? undefined : this.#clock.countAt(untilNs));
-    consider(this.#replay[0]?.instructions);
+    consider(this.#edge.nextReplay?.instructions);
     return deadline;
   }
 
@@ -503,7 +543,7 @@ export class Machine {
 
   /** HLT and nothing to take: lets virtual time pass, or tells the caller. */
   #idle({ idle = 'skip', untilNs }: RunOptions): RunResult | undefined {
-    const replay = this.#replay[0];
+    const replay = this.#edge.nextReplay;
     const timer = this.#clock.nextDeadline();
     const input =
       replay !== undefined && replay.instructions <= this.instructions ? replay.timeNs : undefined;
@@ -512,17 +552,14 @@ export class Machine {
     let next = timer;
     for (const other of [input, untilNs])
       if (other !== undefined && (next === undefined || other < next)) next = other;
+    if (idle === 'wait' && replay !== undefined && input === undefined)
+      throw diverged(`the processor waits at ${String(this.instructions)}, where the log lets no time pass`);
     if (next === undefined) return this.#result('idle');
     if (idle === 'wait' && next !== input) return this.#result('idle', { nextEventNs: next });
-    this.#clock.skipTo(next);
+    // In a log a skip of its own, so that the log can be replayed however its run was driven.
+    if (replay === undefined) this.#edge.input({ kind: 'skip', toNs: next });
+    else this.#clock.skipTo(next);
     return undefined;
-  }
-
-  /** While the processor waits (`idle`): lets virtual time pass up to `toNs`, but not beyond the next event. */
-  passTime(toNs: bigint): void {
-    if (!this.#halted) return;
-    const next = this.#clock.nextDeadline();
-    this.#clock.skipTo(next !== undefined && next < toNs ? next : toNs);
   }
 
   // --- looking and changing ---
@@ -572,7 +609,7 @@ export class Machine {
   }
 
   /**
-   * The state now; pages since the last snapshot (all of them the first time, or with `full`). Only between runs.
+   * The state now (a log that goes on from it begins behind the input `flush` that this makes); pages since the last snapshot (all of them the first time, or with `full`). Only between runs.
    * @param options.buffers where the changed pages of memory go; give their buffers back to it when they are done with
    */
   snapshot(options: { full?: boolean; buffers?: PageBuffers } = {}): DescribedSnapshot {
@@ -616,6 +653,5 @@ export class Machine {
     this.#hasBase = true;
     this.#outcome = undefined;
     this.#resetRequested = false;
-    this.#replay = [];
   }
 }

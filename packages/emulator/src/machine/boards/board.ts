@@ -7,13 +7,13 @@ import type { LocalApic } from '../../devices/interrupt/lapic.ts';
 import type { PciFunction } from '../../devices/pci/pci-function.ts';
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
-import type { GenerationDevice } from '../../devices/system/debug-ports.ts';
 import type { SystemControl } from '../../devices/system/system-control.ts';
 import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
-import type { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
+import type { InputConsumers } from '../edge/edge.ts';
+import type { MachineOutput } from '../edge/table.ts';
 import type { MemoryMap } from '../memory-map.ts';
 import { makeChip } from './chips.ts';
 import { InterruptWiring } from './interrupts.ts';
@@ -41,6 +41,8 @@ export interface BoardSignals {
   a20: (enabled: boolean) => void;
   cr8: { get(): number; set(value: number): void };
   tscOffset: () => bigint;
+  /** The guest put something out. */
+  output: (output: MachineOutput) => void;
 }
 
 export interface BoardOptions {
@@ -57,10 +59,8 @@ const plans: Record<MachineDescription['machine'], BoardPlan> = { pc, microvm };
 
 /** Chips that others or the machine speak to, each put here by its maker. */
 export interface BoardChips {
-  rtc: RtcMc146818;
   systemControl: SystemControl;
   pm: AcpiPm;
-  generation: GenerationDevice;
   acpi: AcpiTables;
   keyboardController?: I8042;
   vga?: VgaText;
@@ -74,6 +74,8 @@ export class Board {
   readonly pirqs = new PirqRouter((irq, source) => this.interrupts.isaLine(irq, source));
   /** Functions on bus 0 by device number. */
   readonly cards = new Map<number, PciFunction>();
+  /** What its devices do with inputs, each put here by the device's maker. */
+  readonly consumers: InputConsumers = {};
   readonly #chips: Partial<BoardChips> = {};
 
   constructor(options: BoardOptions) {

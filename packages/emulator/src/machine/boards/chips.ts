@@ -99,22 +99,29 @@ function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): 
   });
 }
 
-function addUarts({ board, description, clock, backends }: Site, { at }: PartOf<'uart-16550a'>): void {
+function addUarts({ board, description, clock, signals }: Site, { at }: PartOf<'uart-16550a'>): void {
   at.slice(0, description.serialPorts).forEach(({ basePort, irq }, port) => {
     const uart = new Uart16550A({
       name: `uart-16550a-${String(port)}`,
       basePort,
       irq: board.interrupts.isaLine(irq, `uart-${String(port)}`),
       clock,
-      transmit: (byte) => backends.serial?.(port, byte),
+      transmit: (byte) => {
+        signals.output({ kind: 'serial', port, bytes: Uint8Array.of(byte) });
+      },
     });
     board.uarts.push(board.add(uart));
   });
+  board.consumers.serial = ({ port, bytes }) => board.uarts[port]?.receive(bytes) ?? 'no-device';
 }
 
-function addDebugPorts({ board, description, backends, signals }: Site): void {
-  for (const port of description.debugConsolePorts)
-    board.add(new DebugConsole({ port, transmit: (byte) => backends.debugConsole?.(port, byte) }));
+function addDebugPorts({ board, description, signals }: Site): void {
+  for (const port of description.debugConsolePorts) {
+    const transmit = (byte: number): void => {
+      signals.output({ kind: 'debug', port, bytes: Uint8Array.of(byte) });
+    };
+    board.add(new DebugConsole({ port, transmit }));
+  }
   if (description.debugExitPort !== null)
     board.add(new DebugExit({ port: description.debugExitPort, exit: signals.debugExit }));
 }
@@ -169,7 +176,10 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     const { epochNs, memoryBytes } = description;
     const line = board.interrupts.isaLine(irq, 'rtc');
     const rtc = new RtcMc146818({ irq: line, clock, epochNs, cmos: cmosBytes(memoryBytes) });
-    board.setChip('rtc', board.add(rtc));
+    board.add(rtc);
+    board.consumers.wallClock = ({ epochNs: now }) => {
+      rtc.setWallClock(now);
+    };
   },
   'system-control': ({ board, signals }, { fpuIrq }) => {
     const control = new SystemControl({
@@ -187,7 +197,10 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   'pci-host': addPciHost,
   'virtio-blk': addDisks,
   generation: ({ board }, { basePort }) => {
-    board.setChip('generation', board.add(new GenerationDevice({ basePort })));
+    const device = board.add(new GenerationDevice({ basePort }));
+    board.consumers.generation = ({ generation }) => {
+      device.setGeneration(generation);
+    };
   },
   'debug-ports': addDebugPorts,
   'dma-8237': ({ board }) => {
@@ -204,6 +217,12 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
       resetSystem: signals.reset,
     });
     board.setChip('keyboardController', board.add(controller));
+    board.consumers.key = ({ code, pressed }) => {
+      controller.key(code, pressed);
+    };
+    board.consumers.mouse = (move) => {
+      controller.moveMouse(move);
+    };
   },
   'acpi-tables': (site, { base }) => {
     addAcpiTables(site, base);
