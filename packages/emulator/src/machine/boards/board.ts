@@ -8,7 +8,6 @@ import type { PciFunction } from '../../devices/pci/pci-function.ts';
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
 import type { SystemControl } from '../../devices/system/system-control.ts';
-import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
@@ -60,7 +59,6 @@ const plans: Record<MachineDescription['machine'], BoardPlan> = { pc, microvm };
 /** Chips that others or the machine speak to, each put here by its maker. */
 export interface BoardChips {
   systemControl: SystemControl;
-  pm: AcpiPm;
   acpi: AcpiTables;
   keyboardController?: I8042;
   vga?: VgaText;

@@ -192,7 +192,10 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   'uart-16550a': addUarts,
   'acpi-pm': ({ board, clock, signals }, { sciIrq }) => {
     const sci = board.interrupts.isaLine(sciIrq, 'sci');
-    board.setChip('pm', board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff })));
+    const pm = board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff }));
+    board.consumers.powerButton = () => {
+      pm.pressPowerButton();
+    };
   },
   'pci-host': addPciHost,
   'virtio-blk': addDisks,

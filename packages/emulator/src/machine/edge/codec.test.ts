@@ -15,6 +15,7 @@ const inputs: MachineInput[] = [
   { kind: 'frame', nic: 1, bytes: frame },
   { kind: 'medium', drive: 'cd0', image: 'Grüße.iso' },
   { kind: 'medium', drive: 'cd0', image: null },
+  { kind: 'powerButton' },
   { kind: 'reset' },
   { kind: 'nmi' },
   { kind: 'skip', toNs: -(2n ** 63n) },

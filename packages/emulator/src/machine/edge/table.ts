@@ -75,6 +75,8 @@ export const inputKinds = {
   frame: kind(4, frameFields, perCard),
   /** Drive `drive` gets a medium by the name that the host's backends know it by, or (null) is emptied. */
   medium: kind(5, fields({ drive: text(32), image: optional(text(255)) })),
+  /** A short press: what a system does about it is its own affair; most shut down in order. */
+  powerButton: kind(6, nothing),
   reset: kind(7, nothing),
   nmi: kind(8, nothing),
   /** While the processor waits, time passes up to `toNs`, each timer firing at its time, until an interrupt ends the waiting. */
