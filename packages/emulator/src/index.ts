@@ -10,7 +10,8 @@
 export { createMachine, restoreMachine } from './machine/create.ts';
 export type { CreateMachineOptions } from './machine/create.ts';
 export { Machine } from './machine/machine.ts';
-export type { MachineParts, RunOptions, RunReason, RunResult } from './machine/machine.ts';
+export type { MachineParts } from './machine/machine.ts';
+export type { RunOptions, RunReason, RunResult } from './machine/scheduler.ts';
 export { cpuModels, defaultDescription, describeMachine } from './machine/description.ts';
 export type {
   CpuModelName,

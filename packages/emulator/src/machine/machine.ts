@@ -1,15 +1,8 @@
 /**
- * A machine: processor, memory, board and virtual time. It is a function of its description, its inputs and their stamps alone; what
- * happens at one instruction count always happens in the same order:
- *
- *   1. inputs stamped with this count (before 2 when the processor runs; after 2 while it waits in HLT)
- *   2. timers that are due, earliest first
- *   3. an interrupt, when the processor can take one
- *   4. instructions, up to the next deadline
- *
- * `run` returns only before 1 at a count it has just reached, so a host that stops often and one that never does see the same machine.
+ * A machine: processor, memory, board and virtual time. It is a function of its description, its inputs and their stamps alone. Here its
+ * parts are wired together; `scheduler.ts` says in which order things happen, `processor.ts` drives the engine, `edge/` is the way in and out.
  */
-import { Cpu, CpuEvent, ExitReason, Flag, Machine as MachineField, Region } from '../cpu/layout.ts';
+import { Cpu, CpuEvent, Machine as MachineField, Region } from '../cpu/layout.ts';
 import type { AccessSize } from '../devices/device.ts';
 import type { TextScreen } from '../devices/video/vga-text.ts';
 import type { BootPlan } from '../boot/plan.ts';
@@ -22,7 +15,7 @@ import type { Engine, EngineHost } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 import { sha256, type HashFactory } from './hash.ts';
 import { MachineState, seedRandom, stirRandom } from './machine-state.ts';
-import { diverged, MachineEdge, type InputConsumers } from './edge/edge.ts';
+import { MachineEdge, type InputConsumers } from './edge/edge.ts';
 import type { InputResult } from './edge/input-queue.ts';
 import type { LoggedInput, MachineInput, MachineOutput, StampedOutput } from './edge/table.ts';
 import type { AbsentPages } from './absent-pages.ts';
@@ -30,49 +23,9 @@ import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
+import { Processor } from './processor.ts';
+import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
-
-/** Why `run` returned. */
-export type RunReason =
-  /** The asked-for instruction count or time is reached. */
-  | 'limit'
-  /** The processor waits for an interrupt: until `nextEventNs`, or for an input when that is absent. */
-  | 'idle'
-  /** HLT with interrupts off: only an NMI or a reset ends that. */
-  | 'halted'
-  | 'breakpoint'
-  | 'paused'
-  | 'powerOff'
-  /** The guest reset the machine; devices and processor are in their power-on state. Without a ROM the caller boots again. */
-  | 'reset'
-  /** Triple fault, with `tripleFault: 'stop'`. */
-  | 'shutdown'
-  | 'debugExit';
-
-export interface RunResult {
-  reason: RunReason;
-  instructions: bigint;
-  timeNs: bigint;
-  /** Exit status asked for by the debug exit device. */
-  status?: number;
-  nextEventNs?: bigint;
-}
-
-export interface RunOptions {
-  /** At most this many instructions. */
-  instructions?: number | bigint;
-  /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
-  untilNs?: bigint;
-  /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
-  idle?: 'skip' | 'wait';
-}
-
-/** Idle skips that retire no instruction, after which `run` returns to its caller (reason `limit`). */
-const maxIdleSteps = 10_000;
-/** A skip ends after so many timers, so that one that is set too short keeps nobody waiting. */
-const maxSkippedEvents = 100;
-/** No run of the engine is longer than this, whatever the deadline. */
-const maxSlice = 1n << 40n;
 
 export interface MachineParts {
   description: MachineDescription;
@@ -95,15 +48,11 @@ export class Machine {
   readonly #clock: VirtualClock;
   readonly #board: Board;
   readonly #cpu: CpuBlock;
+  readonly #processor: Processor;
+  readonly #scheduler: Scheduler;
   readonly #state: MachineState;
   readonly #edge: MachineEdge;
   readonly #backends: MachineParts['backends'];
-  #engine: Engine | undefined;
-  #running = false;
-  #outcome: { reason: RunReason; status?: number } | undefined;
-  #resetRequested = false;
-  #pauseRequested = false;
-  readonly #breakpoints = new Set<bigint>();
   #hasBase = false;
   /** No dirty mark was ever taken back: all pages that are not zero have theirs. */
   #allMarked = true;
@@ -117,8 +66,25 @@ export class Machine {
     this.#cpu = new CpuBlock(memory.memory, Region.cpuBlocks);
     this.#clock = new VirtualClock(memory.view, () => this.#cpu.retired);
     this.#clock.armed = (atNs) => {
-      this.#shortenSlice(atNs);
+      this.#processor.shortenSlice(atNs);
     };
+    this.#processor = new Processor({
+      block: this.#cpu,
+      clock: this.#clock,
+      acknowledge: () => this.#board.lapic.acknowledge(),
+      shutdown: () => {
+        this.#shutdown();
+      },
+    });
+    this.#scheduler = new Scheduler({
+      processor: this.#processor,
+      clock: this.#clock,
+      edge: () => this.#edge,
+      reset: () => {
+        this.#powerOn();
+        return this.description.romBytes === 0;
+      },
+    });
     this.#board = new Board({
       description,
       clock: this.#clock,
@@ -140,13 +106,12 @@ export class Machine {
   }
 
   get engine(): Engine {
-    if (this.#engine === undefined) throw new TypeError('the machine has no engine yet');
-    return this.#engine;
+    return this.#processor.engine;
   }
 
   /** Called once by createMachine. */
   attachEngine(engine: Engine): void {
-    this.#engine = engine;
+    this.#processor.engine = engine;
     this.#map.prepareWrite = (physical, length) => {
       engine.core.hostWritePrepare(BigInt(physical), length);
     };
@@ -188,26 +153,23 @@ export class Machine {
     return {
       intr: {
         set: (level) => {
-          this.#cpu.setWord(Cpu.intrPending, level ? 1 : 0);
-          if (level) this.#stopSlice();
+          this.#processor.setIntr(level);
         },
       },
       nmi: () => {
-        this.#cpu.setWord(Cpu.nmiPending, 1);
-        this.#stopSlice();
+        this.#processor.raiseNmi();
       },
       reset: () => {
-        this.#resetRequested = true;
-        this.#stopSlice();
+        this.#scheduler.requestReset();
       },
       powerOff: () => {
-        this.#finish('powerOff');
+        this.#scheduler.finish('powerOff');
       },
       debugExit: (status) => {
-        this.#finish('debugExit', status);
+        this.#scheduler.finish('debugExit', status);
       },
       mapChanged: () => {
-        this.#engine?.core.flushTlbAll(this.#cpu.address);
+        this.#processor.flushTlb();
       },
       a20: (enabled) => {
         this.#map.view.setUint32(
@@ -215,7 +177,7 @@ export class Machine {
           enabled ? 0xffff_ffff : 0xffef_ffff,
           true,
         );
-        this.#engine?.core.flushTlbAll(this.#cpu.address);
+        this.#processor.flushTlb();
       },
       cr8: {
         get: () => Number(this.#cpu.wide(Cpu.cr8)),
@@ -228,11 +190,6 @@ export class Machine {
         this.#output(output);
       },
     };
-  }
-
-  #finish(reason: RunReason, status?: number): void {
-    this.#outcome ??= status === undefined ? { reason } : { reason, status };
-    this.#stopSlice();
   }
 
   #cpuEvent(what: number): void {
@@ -264,23 +221,17 @@ export class Machine {
     return this.#cpu.wide(offset) & 0xffff_ffffn;
   }
 
-  /** Ends the engine's slice after the current instruction. Host calls come only at exact points. */
-  #stopSlice(): void {
-    if (this.#running) this.#cpu.setDeadline(this.#cpu.retired);
-  }
-
-  #shortenSlice(atNs: bigint): void {
-    if (!this.#running) return;
-    const count = this.#clock.countAt(atNs);
-    const retired = this.#cpu.retired;
-    if (count < this.#cpu.wide(Cpu.deadline)) this.#cpu.setDeadline(count > retired ? count : retired);
-  }
-
   // --- power and boot ---
+
+  /** Triple fault: the chipset of a PC answers the shutdown cycle with a reset. */
+  #shutdown(): void {
+    if (this.description.tripleFault === 'reset') this.#scheduler.requestReset();
+    else this.#scheduler.finish('shutdown');
+  }
 
   /** RESET#: devices and processor; RAM stays. */
   #powerOn(): void {
-    this.engine.core.resetCpu(this.#cpu.address);
+    this.#processor.reset();
     this.#board.reset();
     this.#board.lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
     this.engine.core.flushTlbAll(this.#cpu.address);
@@ -305,11 +256,9 @@ export class Machine {
     if (plan.rom !== undefined) this.#map.writeRom(plan.rom);
     for (const { address, bytes } of plan.writes) this.#map.write(address, bytes);
     if (plan.cpu !== undefined) applyBootState(this.#cpu, plan.cpu);
-    this.engine.core.updateMode(this.#cpu.address);
-    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.#processor.registersChanged();
     this.engine.dropAllCode();
-    this.#outcome = undefined;
-    this.#resetRequested = false;
+    this.#scheduler.forget();
   }
 
   // --- the edge ---
@@ -329,7 +278,7 @@ export class Machine {
 
   /** Applies what a replayed log has for the present moment, where `run` stops before inputs. True: the log has no more. */
   catchUp(): boolean {
-    this.#edge.applyReplay(() => this.#halted);
+    this.#edge.applyReplay(() => this.#processor.halted);
     return this.#edge.nextReplay === undefined;
   }
 
@@ -337,13 +286,13 @@ export class Machine {
   #consumers(): InputConsumers {
     return {
       nmi: () => {
-        this.#cpu.setWord(Cpu.nmiPending, 1);
+        this.#processor.raiseNmi();
       },
       reset: () => {
-        this.#resetRequested = true;
+        this.#scheduler.requestReset();
       },
       skip: ({ toNs }) => {
-        this.#skip(toNs);
+        this.#scheduler.skip(toNs);
       },
       rate: ({ rate }) => {
         this.#clock.setRate(rate);
@@ -352,7 +301,7 @@ export class Machine {
         stirRandom(this.#map, bytes);
       },
       flush: () => {
-        this.engine.core.flushTlbAll(this.#cpu.address);
+        this.#processor.flushTlb();
         this.#allMarked = false;
         this.engine.core.beginDirtyInterval();
       },
@@ -366,7 +315,7 @@ export class Machine {
       consumers: { ...this.#board.consumers, ...this.#consumers() },
       now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
       before: (kind) => {
-        if (this.#halted || kind === 'flush') this.#clock.fireDue();
+        if (this.#processor.halted || kind === 'flush') this.#clock.fireDue();
       },
       log: input,
       output,
@@ -383,18 +332,6 @@ export class Machine {
     this.#edge.output(output);
   }
 
-  /** Lets time pass while the processor waits, from event to event; ends when one of them gives it something to do. */
-  #skip(toNs: bigint): void {
-    for (let events = 0; events < maxSkippedEvents; events++) {
-      if (!this.waiting) return;
-      const next = this.#clock.nextDeadline();
-      const last = next === undefined || next > toNs;
-      this.#clock.skipTo(last ? toNs : next);
-      if (last) return;
-      this.#clock.fireDue();
-    }
-  }
-
   // --- running ---
 
   get instructions(): bigint {
@@ -405,161 +342,23 @@ export class Machine {
   }
   /** The processor waits for an interrupt, and none is there: time passes only by skips. */
   get waiting(): boolean {
-    return this.#halted && !this.#interruptReady();
+    return this.#processor.waiting;
   }
-  get #halted(): boolean {
-    return this.#cpu.word(Cpu.halted) !== 0;
-  }
-
   /** Makes a `run` that is in progress (a backend may call this) return with `paused` after the current instruction. */
   pause(): void {
-    this.#pauseRequested = true;
-    this.#stopSlice();
+    this.#scheduler.pause();
   }
 
   /** Instruction breakpoint at an offset in CS (linear address in flat code). */
   addBreakpoint(rip: bigint): void {
-    this.#breakpoints.add(rip);
+    this.#scheduler.addBreakpoint(rip);
   }
   removeBreakpoint(rip: bigint): void {
-    this.#breakpoints.delete(rip);
+    this.#scheduler.removeBreakpoint(rip);
   }
 
   run(options: RunOptions = {}): RunResult {
-    const start = this.instructions;
-    const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
-    let idleSteps = 0;
-    this.#edge.retry();
-    for (;;) {
-      const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
-      if (ended !== undefined) return ended;
-      this.#clock.rebase();
-      this.#edge.applyReplay(() => this.#halted);
-      this.#clock.fireDue();
-      if (this.#breakpoints.has(this.#cpu.wide(Cpu.rip)) && this.instructions > start)
-        return this.#result('breakpoint');
-      if (this.waiting) {
-        const waiting = this.#idle(options);
-        if (waiting !== undefined) return waiting;
-        idleSteps++;
-        continue;
-      }
-      const before = this.instructions;
-      if (this.#breakpoints.size > 0) this.#step();
-      else this.#slice(this.#deadline(limit, options.untilNs));
-      if (this.instructions > before) idleSteps = 0;
-    }
-  }
-
-  #result(reason: RunReason, more: Partial<RunResult> = {}): RunResult {
-    return { reason, instructions: this.instructions, timeNs: this.timeNs, ...more };
-  }
-
-  /** Power-off, reset and the like, found after the instruction that asked for them. */
-  #ended(): RunResult | undefined {
-    if (this.#resetRequested) {
-      this.#resetRequested = false;
-      this.#powerOn();
-      if (this.description.romBytes === 0) return this.#result('reset');
-    }
-    if (this.#outcome !== undefined) {
-      const { reason, status } = this.#outcome;
-      this.#outcome = undefined;
-      return this.#result(reason, status === undefined ? {} : { status });
-    }
-    if (!this.#pauseRequested) return undefined;
-    this.#pauseRequested = false;
-    return this.#result('paused');
-  }
-
-  #atLimit(limit: bigint | undefined, untilNs: bigint | undefined, idleSteps: number): RunResult | undefined {
-    const reached =
-      (limit !== undefined && this.instructions >= limit) ||
-      (untilNs !== undefined && this.timeNs >= untilNs) ||
-      idleSteps >= maxIdleSteps;
-    return reached ? this.#result('limit') : undefined;
-  }
-
-  /** Instruction count at which the engine must come back. */
-  #deadline(limit: bigint | undefined, untilNs: bigint | undefined): bigint {
-    const now = this.instructions;
-    let deadline = now + maxSlice;
-    const consider = (count: bigint | undefined): void => {
-      if (count !== undefined && count < deadline) deadline = count > now ? count : now + 1n;
-    };
-    const next = this.#clock.nextDeadline();
-    consider(limit);
-    consider(next === undefined ? undefined : this.#clock.countAt(next));
-    consider(untilNs === undefined ? undefined : this.#clock.countAt(untilNs));
-    consider(this.#edge.nextReplay?.instructions);
-    return deadline;
-  }
-
-  /** One instruction or one event and no more, so that a breakpoint on a handler's first instruction is seen. */
-  #step(): void {
-    const cpu = this.#cpu;
-    if (this.#interruptReady() && cpu.word(Cpu.interruptShadow) === 0) this.#takeInterrupt();
-    else {
-      cpu.setDeadline(this.instructions + 1n);
-      this.#running = true;
-      const reason = this.engine.stepRaw(cpu.address);
-      this.#running = false;
-      if (reason === ExitReason.shutdown) this.#shutdown();
-    }
-    if (cpu.word(Cpu.pendingVector) >= 0) this.#slice(this.instructions); // with no budget it only delivers
-  }
-
-  #slice(deadline: bigint): void {
-    this.#cpu.setDeadline(deadline);
-    this.#running = true;
-    let reason: number;
-    try {
-      reason = this.engine.run(this.#cpu.address);
-    } finally {
-      this.#running = false;
-    }
-    if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
-    else if (reason === ExitReason.shutdown) this.#shutdown();
-  }
-
-  #interruptReady(): boolean {
-    const cpu = this.#cpu;
-    if (cpu.word(Cpu.nmiPending) !== 0 && cpu.word(Cpu.nmiBlocked) === 0) return true;
-    return cpu.word(Cpu.intrPending) !== 0 && (cpu.word(Cpu.systemFlags) & Flag.if) !== 0;
-  }
-
-  #takeInterrupt(): void {
-    const cpu = this.#cpu;
-    const { core } = this.engine;
-    if (cpu.word(Cpu.nmiPending) !== 0 && cpu.word(Cpu.nmiBlocked) === 0) core.injectNmi(cpu.address);
-    else core.injectInterrupt(cpu.address, this.#board.lapic.acknowledge());
-  }
-
-  /** Triple fault: the chipset of a PC answers the shutdown cycle with a reset. */
-  #shutdown(): void {
-    if (this.description.tripleFault === 'reset') this.#resetRequested = true;
-    else this.#finish('shutdown');
-  }
-
-  /** HLT and nothing to take: lets virtual time pass, or tells the caller. */
-  #idle({ idle = 'skip', untilNs }: RunOptions): RunResult | undefined {
-    const replay = this.#edge.nextReplay;
-    const timer = this.#clock.nextDeadline();
-    const input =
-      replay !== undefined && replay.instructions <= this.instructions ? replay.timeNs : undefined;
-    if (input === undefined && (this.#cpu.word(Cpu.systemFlags) & Flag.if) === 0)
-      return this.#result('halted');
-    let next = timer;
-    for (const other of [input, untilNs])
-      if (other !== undefined && (next === undefined || other < next)) next = other;
-    if (idle === 'wait' && replay !== undefined && input === undefined)
-      throw diverged(`the processor waits at ${String(this.instructions)}, where the log lets no time pass`);
-    if (next === undefined) return this.#result('idle');
-    if (idle === 'wait' && next !== input) return this.#result('idle', { nextEventNs: next });
-    // In a log a skip of its own, so that the log can be replayed however its run was driven.
-    if (replay === undefined) this.#edge.input({ kind: 'skip', toNs: next });
-    else this.#clock.skipTo(next);
-    return undefined;
+    return this.#scheduler.run(options);
   }
 
   // --- looking and changing ---
@@ -577,8 +376,7 @@ export class Machine {
   /** Changes registers, for debuggers; throws DeviceStateError for values that no processor can hold. */
   setRegisters(change: Partial<CpuState>): void {
     this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));
-    this.engine.core.updateMode(this.#cpu.address);
-    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.#processor.registersChanged();
   }
 
   /** The text screen; undefined when the machine has no VGA. */
@@ -651,7 +449,6 @@ export class Machine {
     this.#allMarked = false;
     this.engine.core.beginDirtyInterval();
     this.#hasBase = true;
-    this.#outcome = undefined;
-    this.#resetRequested = false;
+    this.#scheduler.forget();
   }
 }

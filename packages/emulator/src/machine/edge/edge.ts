@@ -91,8 +91,9 @@ export class MachineEdge {
     checkInput(input);
     if (this.#parts.consumers[input.kind] === undefined) return 'no-device';
     const waits = this.#held.holds(input) || (this.nextReplay !== undefined && input.kind !== 'flush');
-    if (!this.#held.hasRoom(input)) return 'full';
     const units = unitsOf(inputKinds, input);
+    // What comes in parts may leave a rest.
+    if ((waits || units > 1) && !this.#held.hasRoom(input)) return 'full';
     const taken = waits ? 0 : this.#offer(input);
     if (taken === 'no-device') return taken;
     if (taken === undefined || taken >= units) return 'taken';

@@ -1,0 +1,140 @@
+/**
+ * One processor as the machine drives it: its registers, its engine, its pins. It knows how to run up to a deadline and how to take an
+ * interrupt; when to do either is the scheduler's affair.
+ */
+import { Cpu, ExitReason, Flag } from '../cpu/layout.ts';
+import type { VirtualClock } from './clock.ts';
+import type { CpuBlock } from './cpu-state.ts';
+import type { Engine } from './engine-interface.ts';
+
+export interface ProcessorParts {
+  block: CpuBlock;
+  clock: VirtualClock;
+  /** INTA: the vector of the interrupt that its local APIC or the 8259A pair has for it. */
+  acknowledge: () => number;
+  /** A triple fault. */
+  shutdown: () => void;
+}
+
+export class Processor {
+  readonly block: CpuBlock;
+  readonly #parts: ProcessorParts;
+  #engine: Engine | undefined;
+  #running = false;
+
+  constructor(parts: ProcessorParts) {
+    this.block = parts.block;
+    this.#parts = parts;
+  }
+
+  get engine(): Engine {
+    if (this.#engine === undefined) throw new TypeError('the machine has no engine yet');
+    return this.#engine;
+  }
+  set engine(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  get instructions(): bigint {
+    return this.block.retired;
+  }
+  get rip(): bigint {
+    return this.block.wide(Cpu.rip);
+  }
+  get halted(): boolean {
+    return this.block.word(Cpu.halted) !== 0;
+  }
+  get interruptsEnabled(): boolean {
+    return (this.block.word(Cpu.systemFlags) & Flag.if) !== 0;
+  }
+  get #nmiReady(): boolean {
+    return this.block.word(Cpu.nmiPending) !== 0 && this.block.word(Cpu.nmiBlocked) === 0;
+  }
+  get #interruptReady(): boolean {
+    return this.#nmiReady || (this.block.word(Cpu.intrPending) !== 0 && this.interruptsEnabled);
+  }
+  /** In HLT, with nothing that ends it. */
+  get waiting(): boolean {
+    return this.halted && !this.#interruptReady;
+  }
+
+  // --- pins ---
+
+  /** INTR, a level. */
+  setIntr(level: boolean): void {
+    this.block.setWord(Cpu.intrPending, level ? 1 : 0);
+    if (level) this.stopSlice();
+  }
+
+  /** NMI, an edge. */
+  raiseNmi(): void {
+    this.block.setWord(Cpu.nmiPending, 1);
+    this.stopSlice();
+  }
+
+  /** RESET#. */
+  reset(): void {
+    this.engine.core.resetCpu(this.block.address);
+    this.flushTlb();
+  }
+
+  flushTlb(): void {
+    this.#engine?.core.flushTlbAll(this.block.address);
+  }
+
+  /** After registers were written from outside: everything that is worked out from them. */
+  registersChanged(): void {
+    this.engine.core.updateMode(this.block.address);
+    this.flushTlb();
+  }
+
+  // --- running ---
+
+  /** Runs until `deadline`, or until something has to be done first. */
+  slice(deadline: bigint): void {
+    this.block.setDeadline(deadline);
+    this.#running = true;
+    let reason: number;
+    try {
+      reason = this.engine.run(this.block.address);
+    } finally {
+      this.#running = false;
+    }
+    if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
+    else if (reason === ExitReason.shutdown) this.#parts.shutdown();
+  }
+
+  /** One instruction or one event and no more, so that a breakpoint on a handler's first instruction is seen. */
+  step(): void {
+    const { block } = this;
+    if (this.#interruptReady && block.word(Cpu.interruptShadow) === 0) this.#takeInterrupt();
+    else {
+      block.setDeadline(this.instructions + 1n);
+      this.#running = true;
+      const reason = this.engine.stepRaw(block.address);
+      this.#running = false;
+      if (reason === ExitReason.shutdown) this.#parts.shutdown();
+    }
+    if (block.word(Cpu.pendingVector) >= 0) this.slice(this.instructions); // with no budget it only delivers
+  }
+
+  #takeInterrupt(): void {
+    const { core } = this.engine;
+    if (this.#nmiReady) core.injectNmi(this.block.address);
+    else core.injectInterrupt(this.block.address, this.#parts.acknowledge());
+  }
+
+  /** Ends the slice after the current instruction. Host calls come only at exact points. */
+  stopSlice(): void {
+    if (this.#running) this.block.setDeadline(this.instructions);
+  }
+
+  /** A timer was armed: a slice that runs ends in time for it. */
+  shortenSlice(atNs: bigint): void {
+    if (!this.#running) return;
+    const count = this.#parts.clock.countAt(atNs);
+    const { instructions } = this;
+    if (count < this.block.wide(Cpu.deadline))
+      this.block.setDeadline(count > instructions ? count : instructions);
+  }
+}

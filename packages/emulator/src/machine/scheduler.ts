@@ -1,0 +1,217 @@
+/**
+ * Runs a machine: what happens at one instruction count always happens in the same order.
+ *
+ *   1. inputs stamped with this count (before 2 when the processor runs; after 2 while it waits in HLT)
+ *   2. timers that are due, earliest first
+ *   3. an interrupt, when the processor can take one
+ *   4. instructions, up to the next deadline
+ *
+ * `run` returns only before 1 at a count it has just reached, so a host that stops often and one that never does see the same machine.
+ */
+import type { VirtualClock } from './clock.ts';
+import { diverged, type MachineEdge } from './edge/edge.ts';
+import type { Processor } from './processor.ts';
+
+/** Why `run` returned. */
+export type RunReason =
+  /** The asked-for instruction count or time is reached. */
+  | 'limit'
+  /** The processor waits for an interrupt: until `nextEventNs`, or for an input when that is absent. */
+  | 'idle'
+  /** HLT with interrupts off: only an NMI or a reset ends that. */
+  | 'halted'
+  | 'breakpoint'
+  | 'paused'
+  | 'powerOff'
+  /** The guest reset the machine; devices and processor are in their power-on state. Without a ROM the caller boots again. */
+  | 'reset'
+  /** Triple fault, with `tripleFault: 'stop'`. */
+  | 'shutdown'
+  | 'debugExit';
+
+export interface RunResult {
+  reason: RunReason;
+  instructions: bigint;
+  timeNs: bigint;
+  /** Exit status asked for by the debug exit device. */
+  status?: number;
+  nextEventNs?: bigint;
+}
+
+export interface RunOptions {
+  /** At most this many instructions. */
+  instructions?: number | bigint;
+  /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
+  untilNs?: bigint;
+  /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
+  idle?: 'skip' | 'wait';
+}
+
+/** Idle skips that retire no instruction, after which `run` returns to its caller (reason `limit`). */
+const maxIdleSteps = 10_000;
+/** A skip ends after so many timers, so that one that is set too short keeps nobody waiting. */
+const maxSkippedEvents = 100;
+/** No run of the engine is longer than this, whatever the deadline. */
+const maxSlice = 1n << 40n;
+
+export interface SchedulerParts {
+  processor: Processor;
+  clock: VirtualClock;
+  edge: () => MachineEdge;
+  /** Resets the machine; true: it can't start by itself, so `run` returns `reset`. */
+  reset: () => boolean;
+}
+
+export class Scheduler {
+  readonly #parts: SchedulerParts;
+  readonly #breakpoints = new Set<bigint>();
+  #outcome: { reason: RunReason; status?: number } | undefined;
+  #resetRequested = false;
+  #pauseRequested = false;
+
+  constructor(parts: SchedulerParts) {
+    this.#parts = parts;
+  }
+
+  get #instructions(): bigint {
+    return this.#parts.processor.instructions;
+  }
+
+  /** The machine was restored or booted: what was about to end the run is over. */
+  forget(): void {
+    this.#outcome = undefined;
+    this.#resetRequested = false;
+  }
+
+  requestReset(): void {
+    this.#resetRequested = true;
+    this.#parts.processor.stopSlice();
+  }
+
+  /** Ends the run after the current instruction. */
+  finish(reason: RunReason, status?: number): void {
+    this.#outcome ??= status === undefined ? { reason } : { reason, status };
+    this.#parts.processor.stopSlice();
+  }
+
+  pause(): void {
+    this.#pauseRequested = true;
+    this.#parts.processor.stopSlice();
+  }
+
+  /** Instruction breakpoint at an offset in CS (linear address in flat code). */
+  addBreakpoint(rip: bigint): void {
+    this.#breakpoints.add(rip);
+  }
+  removeBreakpoint(rip: bigint): void {
+    this.#breakpoints.delete(rip);
+  }
+
+  run(options: RunOptions = {}): RunResult {
+    const { processor, clock } = this.#parts;
+    const edge = this.#parts.edge();
+    const start = this.#instructions;
+    const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
+    let idleSteps = 0;
+    edge.retry();
+    for (;;) {
+      const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
+      if (ended !== undefined) return ended;
+      clock.rebase();
+      edge.applyReplay(() => processor.halted);
+      clock.fireDue();
+      if (this.#breakpoints.has(processor.rip) && this.#instructions > start)
+        return this.#result('breakpoint');
+      if (processor.waiting) {
+        const waiting = this.#idle(options);
+        if (waiting !== undefined) return waiting;
+        idleSteps++;
+        continue;
+      }
+      const before = this.#instructions;
+      if (this.#breakpoints.size > 0) processor.step();
+      else processor.slice(this.#deadline(limit, options.untilNs));
+      if (this.#instructions > before) idleSteps = 0;
+    }
+  }
+
+  #result(reason: RunReason, more: Partial<RunResult> = {}): RunResult {
+    return { reason, instructions: this.#instructions, timeNs: this.#parts.clock.now(), ...more };
+  }
+
+  /** Power-off, reset and the like, found after the instruction that asked for them. */
+  #ended(): RunResult | undefined {
+    if (this.#resetRequested) {
+      this.#resetRequested = false;
+      if (this.#parts.reset()) return this.#result('reset');
+    }
+    if (this.#outcome !== undefined) {
+      const { reason, status } = this.#outcome;
+      this.#outcome = undefined;
+      return this.#result(reason, status === undefined ? {} : { status });
+    }
+    if (!this.#pauseRequested) return undefined;
+    this.#pauseRequested = false;
+    return this.#result('paused');
+  }
+
+  #atLimit(limit: bigint | undefined, untilNs: bigint | undefined, idleSteps: number): RunResult | undefined {
+    const reached =
+      (limit !== undefined && this.#instructions >= limit) ||
+      (untilNs !== undefined && this.#parts.clock.now() >= untilNs) ||
+      idleSteps >= maxIdleSteps;
+    return reached ? this.#result('limit') : undefined;
+  }
+
+  /** Instruction count at which the engine must come back. */
+  #deadline(limit: bigint | undefined, untilNs: bigint | undefined): bigint {
+    const { clock } = this.#parts;
+    const edge = this.#parts.edge();
+    const now = this.#instructions;
+    let deadline = now + maxSlice;
+    const consider = (count: bigint | undefined): void => {
+      if (count !== undefined && count < deadline) deadline = count > now ? count : now + 1n;
+    };
+    const next = clock.nextDeadline();
+    consider(limit);
+    consider(next === undefined ? undefined : clock.countAt(next));
+    consider(untilNs === undefined ? undefined : clock.countAt(untilNs));
+    consider(edge.nextReplay?.instructions);
+    return deadline;
+  }
+
+  /** HLT and nothing to take: lets virtual time pass, or tells the caller. */
+  #idle({ idle = 'skip', untilNs }: RunOptions): RunResult | undefined {
+    const { processor, clock } = this.#parts;
+    const edge = this.#parts.edge();
+    const replay = edge.nextReplay;
+    const timer = clock.nextDeadline();
+    const input =
+      replay !== undefined && replay.instructions <= this.#instructions ? replay.timeNs : undefined;
+    if (input === undefined && !processor.interruptsEnabled) return this.#result('halted');
+    let next = timer;
+    for (const other of [input, untilNs])
+      if (other !== undefined && (next === undefined || other < next)) next = other;
+    if (idle === 'wait' && replay !== undefined && input === undefined)
+      throw diverged(`the processor waits at ${String(this.#instructions)}, where the log lets no time pass`);
+    if (next === undefined) return this.#result('idle');
+    if (idle === 'wait' && next !== input) return this.#result('idle', { nextEventNs: next });
+    // In a log a skip of its own, so that the log can be replayed however its run was driven.
+    if (replay === undefined) edge.input({ kind: 'skip', toNs: next });
+    else clock.skipTo(next);
+    return undefined;
+  }
+
+  /** Lets time pass while the processor waits, from event to event; ends when one of them gives it something to do. */
+  skip(toNs: bigint): void {
+    const { processor, clock } = this.#parts;
+    for (let events = 0; events < maxSkippedEvents; events++) {
+      if (!processor.waiting) return;
+      const next = clock.nextDeadline();
+      const last = next === undefined || next > toNs;
+      clock.skipTo(last ? toNs : next);
+      if (last) return;
+      clock.fireDue();
+    }
+  }
+}
