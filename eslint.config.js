@@ -145,6 +145,7 @@ export default defineConfig(
         module: 'writable',
         require: 'readonly',
         Buffer: 'readonly',
+        setInterval: 'readonly',
       },
     },
   },

@@ -143,17 +143,33 @@ function saveTerminal() {
   return () => spawnSync('stty', [saved.stdout.trim()], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
+/** How often a process that npm started looks whether npm is still there. */
+const parentCheckMs = 1000;
+
 /**
  * Runs Node 24 with these arguments on our own terminal, passes signals on, and ends as it ends. It keeps what it makes of sources (types
- * stripped, compiled) for the next process: half of the start of each.
+ * stripped, compiled) for the next process: half of the start of each. Should we be killed, the child hears of it by the end of a pipe
+ * (packages/cli/src/parent.ts); should npm be, which passes no signal on then, we do by having another parent.
  */
 function handOver(runtime, args, cwd) {
   const restoreTerminal = saveTerminal();
-  const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'), ...process.env };
-  const child = spawn(runtime, args, { cwd, env, stdio: 'inherit' });
+  const env = {
+    NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
+    ...process.env,
+    REVENANT_PARENT_PIPE: '3',
+  };
+  const child = spawn(runtime, args, { cwd, env, stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
+  child.stdio[3].on('error', () => {});
+  child.stdio[3].unref();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     // A terminal sends SIGINT to the whole group; the program has it already and decides what to do.
     process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal)));
+  }
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const parent = process.ppid;
+    setInterval(() => {
+      if (process.ppid !== parent) child.kill('SIGTERM');
+    }, parentCheckMs).unref();
   }
   child.on('error', (error) => fail(`can't start ${runtime}: ${error.message}`));
   child.on('exit', (code, signal) => {

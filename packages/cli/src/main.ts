@@ -2,6 +2,7 @@
 import { dispatch } from './command/dispatch.ts';
 import { commands } from './commands/index.ts';
 import { CliError, ExitCode, messageOf } from './errors.ts';
+import { endWithParent } from './parent.ts';
 
 /** Runs one command line; never throws. */
 export async function main(words: string[]): Promise<number> {
@@ -27,6 +28,7 @@ function endWithoutOutput(error: NodeJS.ErrnoException): void {
 }
 
 if (import.meta.main) {
+  endWithParent();
   process.stdout.on('error', endWithoutOutput);
   process.exitCode = await main(process.argv.slice(2));
 }

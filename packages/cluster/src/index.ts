@@ -15,6 +15,7 @@ export * from './client/cluster-client.ts';
 export * from './demo/chain-checker.ts';
 export * from './demo/cluster-demo.ts';
 export { NodeProcess, type ProcessOptions } from './demo/processes.ts';
+export { Guardian } from './processes/guardian.ts';
 export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { readEvents, type ClusterEvent } from './stored/event-log.ts';

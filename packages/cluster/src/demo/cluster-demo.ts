@@ -9,6 +9,7 @@ import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import type { ClusterEvent } from '../stored/event-log.ts';
 import { chainDigest, CHAIN_START } from '../vm/chain-guest.ts';
+import { Guardian } from '../processes/guardian.ts';
 import { ChainChecker, type ChainRule } from './chain-checker.ts';
 import { NodeProcess } from './processes.ts';
 
@@ -58,11 +59,13 @@ class Demo {
   readonly #folder: string;
   readonly #client: ClusterClient;
   readonly #checker: ChainChecker;
+  readonly #guardian: Guardian;
   readonly nodes = new Map<string, NodeProcess>();
   #epoch = 0;
   #failures = 0;
 
-  constructor(options: ClusterDemoOptions, folder: string) {
+  constructor(options: ClusterDemoOptions, folder: string, guardian: Guardian) {
+    this.#guardian = guardian;
     this.#options = options;
     this.#guest = options.guest ?? chainGuest;
     this.#folder = folder;
@@ -74,7 +77,10 @@ class Demo {
   async #startNode(name: string): Promise<void> {
     const profile = this.#options.profile ?? 'default';
     const logFile = join(this.#folder, `${name}.log`);
-    this.nodes.set(name, await NodeProcess.start({ store: this.#store, name, profile, logFile }));
+    this.nodes.set(
+      name,
+      await NodeProcess.start({ store: this.#store, name, profile, logFile, guardian: this.#guardian }),
+    );
   }
 
   async run(): Promise<boolean> {
@@ -237,6 +243,7 @@ class Demo {
     await this.#client.close();
     if (keep === true) {
       const nodes = [...this.nodes.values()];
+      this.#guardian.release();
       for (const node of nodes) node.release();
       say('');
       say(
@@ -264,7 +271,9 @@ function timeLine(event: ClusterEvent, startedAt: number): string {
 /** Runs the demo to its end; true when the chain is whole and every drill went as it must. */
 export async function runClusterDemo(options: ClusterDemoOptions): Promise<boolean> {
   const folder = options.storeFolder ?? (await mkdtemp(join(tmpdir(), 'revenant-demo-')));
-  const demo = new Demo(options, folder);
+  const guardian = await Guardian.start();
+  if (options.storeFolder === undefined) guardian.remove(folder);
+  const demo = new Demo(options, folder, guardian);
   try {
     return await demo.run();
   } catch (error) {

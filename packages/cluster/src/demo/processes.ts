@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
+import type { Guardian } from '../processes/guardian.ts';
 
 const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));
 
@@ -22,6 +23,8 @@ export interface ProcessOptions {
   tokenFile?: string;
   /** Another script than that of a plain node. */
   main?: string;
+  /** Ends it should this process be killed. */
+  guardian?: Guardian;
 }
 
 export class NodeProcess {
@@ -51,6 +54,7 @@ export class NodeProcess {
     if (tokenFile !== undefined) words.push('--token-file', tokenFile);
     const [program = process.execPath, ...rest] = [...within, process.execPath, ...words];
     const child = spawn(program, rest, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
+    options.guardian?.watch(child);
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout! }).once('line', resolve);
       child.once('exit', (code) =>
