@@ -11,7 +11,7 @@ const launcher = fileURLToPath(new URL('../launcher.mjs', import.meta.url));
 
 /** All processes below this one (proc(5), /proc/PID/task/TID/children). */
 function descendants(pid: number): number[] {
-  let text = '';
+  let text: string;
   try {
     text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
   } catch {

@@ -4,13 +4,11 @@
  */
 import { Socket } from 'node:net';
 
-const variable = 'REVENANT_PARENT_PIPE';
-
 /** To be called once, first of all. Keeps no program from ending of itself. */
 export function endWithParent(): void {
-  const fd = Number(process.env[variable]);
+  const fd = Number(process.env['REVENANT_PARENT_PIPE']);
   // The programs that we start have parents of their own.
-  delete process.env[variable];
+  delete process.env['REVENANT_PARENT_PIPE'];
   if (!Number.isInteger(fd) || fd < 3) return;
   try {
     const pipe = new Socket({ fd, readable: true, writable: false });
