@@ -9,7 +9,7 @@ export * from './decisions/settings.ts';
 export * from './decisions/state.ts';
 export * from './decisions/types.ts';
 export * from './errors.ts';
-export type { ClusterStatus, NodeStatus } from './protocol/api.ts';
+export type { ClusterStatus, NodeStatus, VmSeen } from './protocol/api.ts';
 export type { VmSpec } from './protocol/spec.ts';
 export * from './client/cluster-client.ts';
 export * from './demo/chain-checker.ts';

@@ -1,5 +1,12 @@
 // What must always hold (FAILOVER, "What must always hold"), looked at from outside: the checker sees real time and every node.
-import { PROTECTED_KEY, type NodeRecord, type ProtectedList, type StoreBeat } from '@revenant/cluster';
+import {
+  PROTECTED_KEY,
+  whyUnreadable,
+  type NodeRecord,
+  type OwnerView,
+  type ProtectedList,
+  type StoreBeat,
+} from '@revenant/cluster';
 import type { SimNode } from './node.ts';
 import type { SimStore } from './store.ts';
 
@@ -57,11 +64,10 @@ export class Checker {
   }
 
   /** A takeover's swap landed over this owner. Invariants 1 and 5. */
-  raised(
-    vmId: string,
-    before: { state: string; epoch: number; node: string; incarnation: number } | undefined,
-    by: string,
-  ): void {
+  raised(vmId: string, before: OwnerView | undefined, { id: by, form }: SimNode): void {
+    const unread = before?.form && whyUnreadable(before.form, form);
+    if (unread !== undefined)
+      throw new Violation('unreadable', `${by}, which is ${unread}, raised the epoch of ${vmId}`);
     if (before?.state !== 'owned') return;
     this.failovers++;
     const owner = this.nodes.get(before.node);

@@ -113,13 +113,14 @@ export class SimGuests {
     const apply = (): boolean => {
       const cell = store.get<Owner>(key);
       if ((cell?.value.epoch ?? 0) !== expectedEpoch || cell?.value.state === 'deleted') return false;
-      checker.raised(vmId, cell?.value, this.#node.id);
+      checker.raised(vmId, cell?.value, this.#node);
       const lineage = (cell?.value.lineage ?? []).filter(({ from }) => from !== undefined);
       const owner: Owner = {
         state: 'owned',
         epoch,
         node: this.#node.id,
         incarnation,
+        form: this.#node.form,
         lineage: [...lineage, { epoch }],
       };
       return store.swap(key, owner, cell?.version) !== undefined;
@@ -132,7 +133,7 @@ export class SimGuests {
       return store.swap(key, { ...cell.value, lineage }, cell.version) !== undefined;
     };
     const failed = (): void =>
-      this.#tell({ type: 'not-raised', vmId, attempt, reason: 'the store did not take it' });
+      this.#tell({ type: 'not-raised', vmId, attempt, why: 'retry', reason: 'the store did not take it' });
     store.operate(
       this.#node.id,
       apply,

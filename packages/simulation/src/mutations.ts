@@ -99,6 +99,13 @@ export const mutations: readonly Mutation[] = [
     replace: 'const ended = [host.id];',
   },
   {
+    name: 'raise-unread',
+    removes: 'a node raises no epoch of a VM whose state it has no key for',
+    file: `${decisions}reconcile.ts`,
+    find: 'if (reads === undefined || owner.form === undefined) return undefined;',
+    replace: 'if (reads !== undefined || owner.form === undefined) return undefined;',
+  },
+  {
     name: 'give-up-everything',
     removes: 'a node gives up only what it does not run',
     file: `${decisions}reconcile.ts`,

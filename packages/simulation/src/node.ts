@@ -14,6 +14,7 @@ import {
   type ProtectedList,
   type Purpose,
   type ReadOutcome,
+  type StateForm,
   type StoreBeat,
   type WriteOutcome,
 } from '@revenant/cluster';
@@ -58,13 +59,19 @@ export class SimNode {
     this.#startTicking();
   }
 
+  /** How it stores its guests: one node of some worlds has another key than the rest. */
+  get form(): StateForm {
+    return { key: this.id === this.world.foreigner ? 'another key' : 'the key', format: 1 };
+  }
+
   /** Its own monotonic clock. */
   get clock(): number {
     return this.world.scheduler.now * this.#rate + this.#offset;
   }
 
   #newAgent(): AgentState {
-    return startAgent({ id: this.id, address: `sim:${this.id}`, capacity: { memoryMiB: 4096 } }, this.clock);
+    const identity = { id: this.id, address: `sim:${this.id}`, capacity: { memoryMiB: 4096 } };
+    return startAgent({ ...identity, reads: this.form }, this.clock);
   }
 
   #startTicking(): void {

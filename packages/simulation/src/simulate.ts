@@ -98,5 +98,6 @@ function unwell(world: World, person: Person): string | undefined {
   return undefined;
 }
 
-/** More VMs of one anti-affinity group than nodes: rightly waiting. */
-const placeless = (reason: string): boolean => /^no node fits: \d+ with one of its group$/.test(reason);
+/** More VMs of one anti-affinity group than nodes that can read their state: rightly waiting. */
+const placeless = (reason: string): boolean =>
+  /^no node fits: (\d+ (with one of its group|with another key than its state)(, )?)+$/.test(reason);

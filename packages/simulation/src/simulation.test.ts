@@ -45,7 +45,7 @@ for (const { name, removes } of mutations) {
     );
     assert.match(
       result.stdout,
-      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|acknowledged|liveness|healthy-fenced)/m,
+      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced)/m,
       result.stderr,
     );
     assert.equal(result.status, 1);

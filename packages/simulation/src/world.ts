@@ -15,6 +15,8 @@ export class World {
   /** A VM that breaks, or ends its node, a while after each resume. */
   readonly poisoned: string | undefined;
   readonly endsNodes: boolean;
+  /** A node that can't read what the others store, nor they what it does. */
+  readonly foreigner: string | undefined;
   readonly network: SimNetwork;
   readonly store: SimStore;
   readonly heartbeatStores: SimStore[] = [];
@@ -32,6 +34,7 @@ export class World {
     this.random = new Random(seed);
     if (this.random.chance(0.07)) this.poisoned = 'vm1';
     this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
+    if (this.random.chance(0.1)) this.foreigner = 'n1';
     const breaks = this.poisoned !== undefined && !this.endsNodes;
     this.settings = makeSettings('default', breaks ? { stableMs: 1000 } : {});
     this.network = new SimNetwork(this.scheduler, this.random);

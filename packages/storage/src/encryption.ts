@@ -21,6 +21,11 @@ export class CheckpointKey {
     this.#bytes = new Uint8Array(bytes);
   }
 
+  /** Tells whether two nodes have the same key, and nothing else about it. */
+  get id(): string {
+    return Buffer.from(hkdfSync('sha256', this.#bytes, new Uint8Array(0), `${INFO} id`, 8)).toString('hex');
+  }
+
   /** The key of one object. */
   forObject(salt: Uint8Array): ObjectKey {
     return new ObjectKey(new Uint8Array(hkdfSync('sha256', this.#bytes, salt, INFO, KEY_BYTES)));

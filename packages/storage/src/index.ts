@@ -11,6 +11,7 @@ export {
 } from './checkpoint-file.ts';
 export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
+export { ENVELOPE_VERSION } from './envelope.ts';
 export * from './errors.ts';
 export { decodeLz4Block, encodeLz4Block } from './lz4-block.ts';
 export * from './host.ts';

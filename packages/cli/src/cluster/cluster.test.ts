@@ -133,6 +133,14 @@ test('the cluster is shown, and a node is drained', { timeout: 120_000 }, async 
   assert.match(await ok('cluster', 'nodes'), /^a( \(master\))? +maintenance/m);
   await ok('cluster', 'undrain', 'a');
   assert.doesNotMatch(await ok('cluster', 'nodes'), /maintenance/);
+  // With nowhere to go: what stays, and why.
+  await ok('cluster', 'drain', 'b');
+  await ok('vm', 'create', 'three', 'builtin');
+  const nowhere = await revenant('cluster', 'drain', 'a');
+  assert.deepEqual([nowhere.code, nowhere.out], [16, ''], nowhere.error);
+  assert.match(nowhere.error, /a is not empty: .*three \(no node fits: 1 maintenance\) stays on a/);
+  await ok('vm', 'delete', 'three');
+  for (const node of ['a', 'b']) await ok('cluster', 'undrain', node);
   assert.match(await ok('cluster', 'events', '--since', '10m'), /command-drain/);
 });
 

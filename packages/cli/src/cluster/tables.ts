@@ -1,16 +1,32 @@
 /** VMs, nodes and events as a person reads them. */
-import type { ClusterEvent, ClusterStatus, ProtectedVm } from '@revenant/cluster';
+import type { ClusterEvent, ClusterStatus, VmSeen } from '@revenant/cluster';
 import { table } from '../output/print.ts';
 
-export function vmTable(vms: readonly ProtectedVm[]): string {
-  const rows = vms.map(({ id, status, desired, assignment, spec, reason }) => [
-    id,
-    status === desired || desired === 'running' ? status : `${status} (to be ${desired})`,
-    assignment?.node ?? '-',
-    `${spec.memoryMiB} MiB`,
-    String(spec.priority),
-    reason,
-  ]);
+/** Status and reason of a VM for people: the list says `running` also while its node has no lease. */
+export function statusOf(vm: VmSeen): { status: string; reason: string } {
+  const { status, desired, reason, stays, suspendedMs } = vm;
+  if (suspendedMs !== undefined)
+    return {
+      status: 'suspended',
+      reason: `the store does not answer since ${new Date(Date.now() - suspendedMs).toISOString()}`,
+    };
+  return {
+    status: status === desired || desired === 'running' ? status : `${status} (to be ${desired})`,
+    reason: stays === undefined ? reason : `stays on ${vm.assignment?.node ?? 'its node'}: ${stays}`,
+  };
+}
+
+export function vmTable(vms: readonly VmSeen[]): string {
+  const rows = vms
+    .map((vm) => ({ ...vm, ...statusOf(vm) }))
+    .map(({ id, status, assignment, spec, reason }) => [
+      id,
+      status,
+      assignment?.node ?? '-',
+      `${spec.memoryMiB} MiB`,
+      String(spec.priority),
+      reason,
+    ]);
   return table(['NAME', 'STATUS', 'NODE', 'MEMORY', 'PRIORITY', 'REASON'], rows);
 }
 

@@ -36,11 +36,11 @@ export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
     master: list.master?.node ?? null,
     nodes: records.map(({ id, state, incarnation, view }) => ({
       id,
-      state: state === 'active' ? 'unreachable' : 'dead',
+      state: state === 'active' ? 'unreachable' : state === 'left' ? 'left' : 'dead',
       reason: `does not answer; its record says ${state}`,
       incarnation,
       address: view.address,
-      view,
+      view: state === 'active' ? view : { ...view, powerOn: [], reports: [] },
     })),
     vms: Object.values(list.vms),
     maintenance: list.maintenance,
@@ -58,8 +58,8 @@ export async function commandThroughStore(
 ): Promise<void> {
   const records = await readNodeRecords(store);
   const hosts = records.map(({ id, incarnation, view }): Host => {
-    const { capacity, pressure } = view;
-    return { id, incarnation, state: 'unreachable', capacity, pressure };
+    const { capacity, pressure, reads, runtimes } = view;
+    return { id, incarnation, state: 'unreachable', capacity, pressure, reads, runtimes };
   });
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const { list, version } = await readList(store);

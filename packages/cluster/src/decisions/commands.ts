@@ -46,7 +46,7 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
   checkCommand(command);
   switch (command.type) {
     case 'vm-create':
-      return create(list, command);
+      return create(list, command, hosts);
     case 'vm-migrate':
       return migrate(list, command.vmId, command.to, hosts);
     case 'drain':
@@ -72,7 +72,11 @@ export function checkCommand(given: unknown): Command {
   return check(commandSchema, given, 'the command', 'BAD_REQUEST');
 }
 
-function create(list: ProtectedList, command: Extract<Command, { type: 'vm-create' }>): ProtectedList {
+function create(
+  list: ProtectedList,
+  command: Extract<Command, { type: 'vm-create' }>,
+  hosts: readonly Host[],
+): ProtectedList {
   const { vmId, spec, start } = command;
   if (!NAME.test(vmId))
     throw new ClusterError('BAD_REQUEST', `${JSON.stringify(vmId)} is no name for a VM`, {
@@ -80,6 +84,9 @@ function create(list: ProtectedList, command: Extract<Command, { type: 'vm-creat
     });
   if (vmOf(list, vmId) !== undefined)
     throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
+  const { runtime } = spec;
+  if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
+    throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);
   const vm: ProtectedVm = {
     id: vmId,
     spec,
@@ -125,6 +132,7 @@ function changeDesire(
         tries: 0,
         avoid: [],
         ended: [],
+        unreadable: [],
       });
     }
     case 'vm-stop':

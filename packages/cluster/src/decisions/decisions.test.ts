@@ -77,6 +77,32 @@ describe('placement', () => {
     );
   });
 
+  test('passes over nodes that lack the runtime, or can not read the state', () => {
+    const form = (key: string | null, format = 1): { key: string | null; format: number } => ({
+      key,
+      format,
+    });
+    const hosts = [
+      host('a', { reads: form(null) }),
+      host('b', { reads: form('other') }),
+      host('c', { reads: form('key', 1) }),
+      host('d', { reads: form('key', 3), runtimes: ['constructor'] }),
+      host('e', { reads: form('key', 3), incarnation: 2 }),
+    ];
+    const vm = {
+      ...listOf(['v1', {}]).vms['v1']!,
+      state: form('key', 2),
+      unreadable: [{ node: 'e', incarnation: 2 }],
+    };
+    const result = place({ vm, hosts, vms: [vm], resumesPerNode: 4 });
+    assert.equal(
+      'reason' in result ? result.reason : '',
+      'no node fits: 1 without the key of its state, 1 with another key than its state, 1 too old for the format of its state, 1 without the runtime chain, 1 unable to read its state',
+    );
+    const next = host('e', { reads: form('key', 3), incarnation: 3 });
+    assert.equal(place({ vm, hosts: [...hosts, next], vms: [vm], resumesPerNode: 4 }).host, next);
+  });
+
   test('rebalance moves until it no longer helps', () => {
     const list = listOf(['v1', {}], ['v2', {}], ['v3', {}], ['v4', {}]);
     const vms = Object.values(list.vms).map((vm) => ({
@@ -177,6 +203,50 @@ describe('failover', () => {
       { status, proven, ended, tries },
       { status: 'running', proven: true, ended: [], tries: 0 },
     );
+  });
+
+  test('a node that can not read the state is no try, and is not asked again', () => {
+    const list = running(listOf(['v1', {}]), 'a');
+    const reports = [{ vmId: 'v1', attempt: 1, kind: 'unreadable' as const, reason: 'no key' }];
+    const unable = host('a', { view: { ...host('a').view!, reports } });
+    const result = plan({ list, hosts: hostsOf(unable), timers: timers(), now: 0, settings });
+    const { tries, status, unreadable, reason } = result.list.vms['v1']!;
+    assert.deepEqual(
+      { tries, status, unreadable },
+      { tries: 0, status: 'pending', unreadable: [{ node: 'a', incarnation: 1 }] },
+    );
+    assert.equal(reason, 'no node fits: 1 unable to read its state');
+    assert.deepEqual(result.log.map(({ event, reason: why }) => [event, why])[0], [
+      'vm-unreadable',
+      'no key',
+    ]);
+  });
+
+  test('a drain with nowhere to go says what stays, and why; it is taken back when there is room', () => {
+    const list = running(listOf(['v1', { memoryMiB: 900 }], ['v2', { memoryMiB: 100 }]), 'a');
+    const own = timers();
+    const draining = host('a', { state: 'maintenance' });
+    const full = host('b', { capacity: { memoryMiB: 200 } });
+    const first = plan({ list, hosts: hostsOf(draining, full), timers: own, now: 0, settings });
+    const { v1, v2 } = first.list.vms;
+    assert.equal(v1!.stays, 'no node fits: 1 without enough memory');
+    assert.deepEqual([v2!.moving, v2!.assignment?.node, v2!.stays], [true, 'b', undefined]);
+    assert.deepEqual(
+      first.log.map(({ event }) => event),
+      ['vm-stays', 'vm-moving'],
+    );
+    const again = plan({ list: first.list, hosts: hostsOf(draining, full), timers: own, now: 100, settings });
+    assert.deepEqual([again.log, again.list], [[], first.list]);
+    const back = plan({ list: first.list, hosts: hostsOf(host('a'), full), timers: own, now: 200, settings });
+    assert.equal(back.list.vms['v1']!.stays, undefined);
+    const room = plan({
+      list: first.list,
+      hosts: hostsOf(draining, host('c')),
+      timers: own,
+      now: 200,
+      settings,
+    });
+    assert.deepEqual([room.list.vms['v1']!.assignment?.node, room.list.vms['v1']!.stays], ['c', undefined]);
   });
 
   test('a node that fell silent proves nothing of its VMs', () => {
@@ -428,6 +498,7 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       retryAt: Infinity,
       paused: false,
       begunAt: 0,
+      raises: 0,
     },
     ...{
       preparing: false,

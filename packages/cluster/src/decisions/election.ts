@@ -280,6 +280,8 @@ export function sights(context: Context): Map<string, HostSight> {
     state: state.list.maintenance.includes(state.id) || state.phase === 'leaving' ? 'maintenance' : 'alive',
     capacity: state.view.capacity,
     pressure: state.view.pressure,
+    reads: state.view.reads,
+    runtimes: state.view.runtimes,
     record: 'active',
     view: state.view,
     seenAt: context.now,
@@ -296,6 +298,8 @@ export function sights(context: Context): Map<string, HostSight> {
       state: view === undefined ? 'unreachable' : peer.state,
       capacity: view?.capacity ?? { memoryMiB: 0 },
       pressure: view?.pressure ?? 'none',
+      reads: view?.reads,
+      runtimes: view?.runtimes,
     });
   }
   return hosts;

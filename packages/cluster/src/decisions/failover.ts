@@ -3,7 +3,13 @@
 // safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
 import { moveTo, withVm } from './commands.ts';
 import { isSuspect, place, sameSession, type Host } from './placement.ts';
-import type { NodeView, ProtectedList, ProtectedVm, VmReport } from './records.ts';
+import {
+  MAX_UNREADABLE,
+  type NodeView,
+  type ProtectedList,
+  type ProtectedVm,
+  type VmReport,
+} from './records.ts';
 import type { Settings } from './settings.ts';
 import type { LogEntry } from './types.ts';
 
@@ -42,6 +48,7 @@ export function plan(input: PlanInput): Plan {
   }
   placePending(input, result);
   evacuate(input, result);
+  for (const vm of Object.values(result.list.vms)) if (vm.stays !== undefined) mayStay(input, result, vm);
   return result;
 }
 
@@ -70,7 +77,7 @@ function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
     ({ vmId, attempt }) => vmId === vm.id && attempt === assignment.attempt,
   );
   if (entry !== undefined && (entry.state === 'running' || entry.state === 'paused')) {
-    noteRunning(input, result, vm, { status: entry.state, seenAt: host.seenAt });
+    noteRunning(input, result, vm, { status: entry.state, host });
     return;
   }
   noteMissing(input, result, vm, host);
@@ -120,7 +127,7 @@ function noteRunning(
   input: PlanInput,
   result: Plan,
   vm: ProtectedVm,
-  { status, seenAt }: { status: 'running' | 'paused'; seenAt: number },
+  { status, host }: { status: 'running' | 'paused'; host: HostSight },
 ): void {
   const { timers, now, settings } = input;
   if (vm.status !== status) {
@@ -129,7 +136,7 @@ function noteRunning(
     timers.runningSince.set(vm.id, now);
     change(
       result,
-      { ...vm, status, moving: false },
+      { ...vm, status, moving: false, ...(host.reads === undefined ? {} : { state: host.reads }) },
       {
         event: `vm-${status}`,
         vm: vm.id,
@@ -146,7 +153,7 @@ function noteRunning(
     return;
   }
   // A node that fell silent meanwhile may have ended.
-  if (vm.proven !== true && seenAt - since >= provenAfterMs(vm, settings))
+  if (vm.proven !== true && host.seenAt - since >= provenAfterMs(vm, settings))
     change(result, { ...vm, proven: true, ended: [] });
   else if (vm.avoid.length > 0 && now - since >= settings.stableMs) change(result, { ...vm, avoid: [] });
   else if (vm.tries > 0 && now - since >= settings.forgiveMs) {
@@ -179,6 +186,10 @@ function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: V
     tryAgain(input, result, vm, report.reason);
     return;
   }
+  if (report.kind === 'unreadable') {
+    notReadable(result, vm, report.reason);
+    return;
+  }
   // Its checkpoints hold the hung guest, so it boots afresh.
   if (report.kind === 'hung') {
     tryAgain(input, result, { ...vm, boot: vm.boot + 1 }, report.reason);
@@ -188,6 +199,17 @@ function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: V
     result,
     { ...vm, desired: 'stopped', status: 'stopping', boot: vm.boot + 1, reason: report.reason },
     { event: 'vm-powered-off', vm: vm.id, node: vm.assignment!.node, reason: report.reason },
+  );
+}
+
+/** Nothing is wrong with the VM: another node may read it at once, this session never. */
+function notReadable(result: Plan, vm: ProtectedVm, reason: string): void {
+  const { node, incarnation } = vm.assignment!;
+  const unreadable = [...(vm.unreadable ?? []), { node, incarnation }].slice(-MAX_UNREADABLE);
+  change(
+    result,
+    { ...vm, unreadable, assignment: null, moving: false, status: 'pending', reason: `${node}: ${reason}` },
+    { event: 'vm-unreadable', vm: vm.id, node, reason },
   );
 }
 
@@ -280,6 +302,25 @@ function runsOn(hosts: ReadonlyMap<string, HostSight>, vm: ProtectedVm): HostSig
   return undefined;
 }
 
+/** Takes back that a VM stays where it should not, once it may, or has left. */
+function mayStay({ hosts }: PlanInput, result: Plan, vm: ProtectedVm): void {
+  const host = vm.assignment === null ? undefined : hosts.get(vm.assignment.node);
+  const unwanted = host !== undefined && (host.state === 'maintenance' || host.pressure !== 'none');
+  if (unwanted && !vm.moving && vm.status !== 'starting') return;
+  const { stays: _stays, ...rest } = vm;
+  change(result, rest);
+}
+
+/** Said once for each reason. A node that is busy for a moment is none. */
+function noteStays(result: Plan, vm: ProtectedVm, host: HostSight, reason: string): void {
+  if (vm.stays === reason || /busy resuming|on trial/.test(reason)) return;
+  change(
+    result,
+    { ...vm, stays: reason },
+    { event: 'vm-stays', vm: vm.id, node: host.id, reason: `${host.id} should be emptied, but ${reason}` },
+  );
+}
+
 /** Moves VMs away from nodes in maintenance, and one at a time from those short of something. */
 function evacuate(input: PlanInput, result: Plan): void {
   const { hosts, timers, now, settings } = input;
@@ -296,7 +337,10 @@ function evacuate(input: PlanInput, result: Plan): void {
       const others = [...hosts.values()].filter(({ id }) => id !== host.id);
       const vms = Object.values(result.list.vms);
       const chosen = place({ vm, hosts: others, vms, resumesPerNode: settings.resumesPerNode });
-      if (chosen.host === undefined) continue;
+      if (chosen.host === undefined) {
+        noteStays(result, vm, host, chosen.reason);
+        continue;
+      }
       timers.assignedAt.set(vm.id, now);
       result.list = moveTo(result.list, vm.id, chosen.host, why);
       result.log.push({ event: 'vm-moving', vm: vm.id, node: chosen.host.id, reason: why });

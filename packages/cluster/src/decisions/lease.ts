@@ -15,6 +15,8 @@ export function driveLease(context: Context): void {
   if (state.phase === 'gone') return;
   if (state.leaseHeld && now >= state.leaseUntil) {
     state.leaseHeld = false;
+    state.suspendedAt = now;
+    changeView(context, { suspended: true });
     log(context, {
       event: 'lease-lost',
       node: state.id,
@@ -155,6 +157,8 @@ export function renewed(
     });
   }
   state.leaseHeld = true;
+  state.suspendedAt = undefined;
+  changeView(context, { suspended: false });
   state.leaseUntil = until;
   context.out.push({ type: 'grant', until });
   // Told at once, the others count our silence from here, and not from when they happen to look.

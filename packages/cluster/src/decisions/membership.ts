@@ -10,7 +10,7 @@
 // A host that lives, by network or by a heartbeat datastore, but does not reach the store itself (its guests are suspended then) is
 // given storeLossMs to reach it again.
 // A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
-import type { NodeRecord, StoreBeat } from './records.ts';
+import type { NodeRecord, NodeView, StoreBeat } from './records.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { HostState, Message, Peer, ReadOutcome, WriteOutcome } from './types.ts';
 
@@ -30,6 +30,7 @@ export function newPeer(id: string, now: number): Peer {
     silentSince: Infinity,
     record: 'active',
     view: undefined,
+    suspendedAt: undefined,
     master: null,
     readInFlight: false,
     readAt: -Infinity,
@@ -74,7 +75,7 @@ export function beatSeen(context: Context, store: string, beat: StoreBeat): void
   if (before !== undefined && beat.beats <= before) return;
   peer.beats.set(store, beat.beats);
   if (before !== undefined) peer.beatSeenAt = context.now;
-  if (peer.view === undefined || beat.view.seq > peer.view.seq) peer.view = beat.view;
+  learnView(context, peer, beat.view);
 }
 
 function forgetBeats(peer: Peer): void {
@@ -96,9 +97,11 @@ export function heartbeatHeard(
   const peer = peerOf(context, from);
   if (message.incarnation < peer.incarnation) return;
   counterSeen(context, peer, message.incarnation, message.counter);
+  // The last words of a session that is over.
+  if (peer.record !== 'active') return;
   peer.heardAt = now;
   if (message.hears.includes(state.id)) peer.heardBothAt = now;
-  if (peer.view === undefined || message.view.seq > peer.view.seq) peer.view = message.view;
+  learnView(context, peer, message.view);
   peer.master = message.master;
   if (message.master === null || message.master !== state.list.master?.node) return;
   // The master's own word that its claim stands spares us a look into the store.
@@ -124,7 +127,21 @@ export function learnRecord(context: Context, peer: Peer, record: NodeRecord): v
   if (record.incarnation < peer.incarnation) return;
   counterSeen(context, peer, record.incarnation, record.counter);
   peer.record = record.state;
-  if (peer.view === undefined || record.view.seq > peer.view.seq) peer.view = record.view;
+  learnView(context, peer, record.view);
+  if (record.state !== 'active') emptyView(peer);
+}
+
+/** What it tells about itself, by whichever road, when it is newer than what is known. */
+function learnView({ now }: Context, peer: Peer, view: NodeView): void {
+  if (peer.view !== undefined && view.seq <= peer.view.seq) return;
+  peer.view = view;
+  if (view.suspended !== true) peer.suspendedAt = undefined;
+  else peer.suspendedAt ??= now;
+}
+
+/** A session that is over runs nothing, whatever it told last. */
+function emptyView(peer: Peer): void {
+  if (peer.view !== undefined) peer.view = { ...peer.view, powerOn: [], reports: [] };
 }
 
 /** Brings every peer's state up to date and asks the store about those that are silent. */
@@ -142,7 +159,7 @@ export function drivePeers(context: Context): void {
 function judge(context: Context, peer: Peer): { next: HostState; reason: string } {
   const { state, now, settings } = context;
   if (peer.record === 'fenced') return { next: 'dead', reason: 'its session was fenced' };
-  if (peer.record === 'left') return { next: 'dead', reason: 'it left' };
+  if (peer.record === 'left') return { next: 'left', reason: 'it left in order' };
   if (reachable(context, peer)) {
     return state.list.maintenance.includes(peer.id)
       ? { next: 'maintenance', reason: 'a person put it in maintenance' }
@@ -201,7 +218,9 @@ function askStore(context: Context, peer: Peer): void {
   if (peer.readInFlight || peer.record === 'left') return;
   const late = now - peer.counterSeenAt > settings.storeHeartbeatMs * 1.5;
   const idle =
-    peer.state === 'dead' || (peer.state === 'unreachable' && now - peer.counterSeenAt > 5 * settings.deadMs);
+    peer.state === 'dead' ||
+    peer.state === 'left' ||
+    (peer.state === 'unreachable' && now - peer.counterSeenAt > 5 * settings.deadMs);
   const pause = idle
     ? settings.storeHeartbeatMs * 2
     : late
@@ -312,6 +331,7 @@ export function fenceWritten(
   peer.fencing = false;
   if (outcome.result !== 'done' || peer.incarnation !== purpose.incarnation) return;
   peer.record = 'fenced';
+  emptyView(peer);
   changeState(context, peer, 'dead', purpose.why);
 }
 

@@ -1,5 +1,12 @@
 // Where a VM goes (FAILOVER rule 11). Pure choices over what is known.
-import type { Assignment, Capacity, NodeView, ProtectedVm } from './records.ts';
+import {
+  whyUnreadable,
+  type Assignment,
+  type Capacity,
+  type NodeView,
+  type ProtectedVm,
+  type StateForm,
+} from './records.ts';
 import type { HostState } from './types.ts';
 
 export interface Host {
@@ -8,6 +15,8 @@ export interface Host {
   state: HostState;
   capacity: Capacity;
   pressure: NodeView['pressure'];
+  reads?: StateForm | undefined;
+  runtimes?: readonly string[] | undefined;
 }
 
 export interface PlacementInput {
@@ -64,6 +73,8 @@ function memoryOf(vms: readonly ProtectedVm[]): number {
 function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string | undefined {
   if (host.state !== 'alive') return host.state;
   if (host.pressure !== 'none') return `short of ${host.pressure}`;
+  const unable = whyUnable(vm, host);
+  if (unable !== undefined) return unable;
   const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
   if (memoryOf(others) + vm.spec.memoryMiB > host.capacity.memoryMiB) return 'without enough memory';
   const group = vm.spec.antiAffinity;
@@ -76,6 +87,16 @@ function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string
   return undefined;
 }
 
+/** What a node lacks for a VM that no waiting gives it. */
+function whyUnable(vm: ProtectedVm, host: Host): string | undefined {
+  if (host.runtimes?.includes(vm.spec.runtime) === false) return `without the runtime ${vm.spec.runtime}`;
+  const unread =
+    vm.state !== undefined && host.reads !== undefined ? whyUnreadable(vm.state, host.reads) : undefined;
+  if (unread !== undefined) return unread;
+  const tried = vm.unreadable?.some((session) => sameSession(session, host)) === true;
+  return tried ? 'unable to read its state' : undefined;
+}
+
 const onTrial = ({ proven, status }: ProtectedVm): boolean =>
   proven !== true && (status === 'starting' || status === 'running' || status === 'paused');
 
@@ -85,7 +106,10 @@ function before(a: readonly number[], idA: string, b: readonly number[], idB: st
 }
 
 /** True when the session that an assignment names is that of a node we believe to be up or at least not over. */
-export function sameSession(assignment: Assignment, host: { id: string; incarnation: number }): boolean {
+export function sameSession(
+  assignment: Pick<Assignment, 'node' | 'incarnation'>,
+  host: { id: string; incarnation: number },
+): boolean {
   return assignment.node === host.id && assignment.incarnation === host.incarnation;
 }
 

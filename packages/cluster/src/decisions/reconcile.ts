@@ -13,6 +13,7 @@
 import {
   MAX_REPORTS,
   vmOf,
+  whyUnreadable,
   type NodeRecord,
   type OwnerView,
   type PowerOnEntry,
@@ -23,6 +24,9 @@ import {
 import { readList } from './election.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
+
+/** Between tries to raise an epoch. */
+const MAX_RAISE_PAUSE_MS = 5000;
 
 export function driveVms(context: Context): void {
   const { state, now } = context;
@@ -65,6 +69,7 @@ function begin(context: Context, vm: ProtectedVm): void {
     retryAt: Infinity,
     paused: vm.desired === 'paused',
     begunAt: now,
+    raises: 0,
     preparing: false,
     movingSince: undefined,
     readyNode: undefined,
@@ -179,6 +184,11 @@ export function ownerRead(
     finish(context, local, { kind: 'failed', reason: 'the VM was deleted' });
     return;
   }
+  const unread = cannotRead(context, owner);
+  if (unread !== undefined) {
+    finish(context, local, { kind: 'unreadable', reason: unread });
+    return;
+  }
   // Owned by this very session, which does not run it: a raise of ours whose answer was lost.
   const ownRaise = owner.node === state.id && owner.incarnation === state.incarnation;
   if (owner.state === 'released' || ownRaise) {
@@ -190,6 +200,14 @@ export function ownerRead(
     node: owner.node,
     purpose: { kind: 'owner-node', vmId: local.vmId, attempt: local.attempt, owner },
   });
+}
+
+/** Known before the epoch is raised: whoever raises it and then can't read only takes the VM away from those who can. */
+function cannotRead(context: Context, owner: OwnerView): string | undefined {
+  const { reads } = context.state.view;
+  if (reads === undefined || owner.form === undefined) return undefined;
+  const why = whyUnreadable(owner.form, reads);
+  return why === undefined ? undefined : `it is ${why}, as ${owner.node} stored it`;
 }
 
 export function ownerNodeRead(
@@ -269,11 +287,25 @@ export function raised(context: Context, event: { vmId: string; attempt: number;
   validate(context, local);
 }
 
-export function notRaised(context: Context, event: { vmId: string; attempt: number; reason: string }): void {
+export function notRaised(
+  context: Context,
+  {
+    why,
+    reason,
+    ...event
+  }: { vmId: string; attempt: number; why: 'retry' | VmReport['kind']; reason: string },
+): void {
+  const { state, now, settings } = context;
   const local = current(context, event, 'raising');
   if (local === undefined) return;
-  log(context, { event: 'vm-not-taken', vm: local.vmId, node: context.state.id, reason: event.reason });
-  wait(context, local);
+  log(context, { event: 'vm-not-taken', vm: local.vmId, node: state.id, reason });
+  if (why !== 'retry') {
+    finish(context, local, { kind: why, reason });
+    return;
+  }
+  // It may have been raised all the same: each further try raises it once more.
+  const pauseMs = Math.min(settings.storeRetryMs * 2 ** local.raises++, MAX_RAISE_PAUSE_MS);
+  setPhase(context, local, 'waiting', now + pauseMs);
 }
 
 function validate(context: Context, local: LocalVm): void {
@@ -314,6 +346,7 @@ export function started(context: Context, event: { vmId: string; epoch: number }
     event: 'vm-started',
     vm: local.vmId,
     node: state.id,
+    epoch: local.epoch,
     reason: `epoch ${String(local.epoch)}`,
     tookMs: Math.round(now - local.begunAt),
     details: { epoch: local.epoch, attempt: local.attempt },
@@ -330,7 +363,13 @@ export function stopped(
   if (local === undefined) return;
   const { vmId, attempt } = local;
   if (event.kind !== 'asked')
-    log(context, { event: `vm-stopped-${event.kind}`, vm: vmId, node: state.id, reason: event.reason });
+    log(context, {
+      event: `vm-stopped-${event.kind}`,
+      vm: vmId,
+      node: state.id,
+      epoch: local.epoch,
+      reason: event.reason,
+    });
   if (event.kind === 'fenced') {
     // Another owns it: nothing here is ours to give up.
     drop(context, local);

@@ -1,7 +1,7 @@
 // What the cluster keeps in the store, as the decisions see it. The shapes are those of the protocol (protocol/records.ts), which also
 // says what each field means.
-import { MAX_COMMAND_ANSWERS, MAX_REPORTS } from '../protocol/limits.ts';
-import type { ProtectedList, ProtectedVm } from '../protocol/records.ts';
+import { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE } from '../protocol/limits.ts';
+import type { ProtectedList, ProtectedVm, StateForm } from '../protocol/records.ts';
 
 export type {
   Assignment,
@@ -12,12 +12,22 @@ export type {
   PowerOnEntry,
   ProtectedList,
   ProtectedVm,
+  StateForm,
   StoreBeat,
   VmReport,
   VmStatus,
 } from '../protocol/records.ts';
 export type { VmSpec } from '../protocol/spec.ts';
-export { MAX_COMMAND_ANSWERS, MAX_REPORTS };
+export { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE };
+
+/** Why a node can't read what was stored in a form; undefined when it can. */
+export function whyUnreadable(stored: StateForm, reads: StateForm): string | undefined {
+  if (stored.key !== reads.key) {
+    if (reads.key === null) return 'without the key of its state';
+    return stored.key === null ? 'with a key, while its state has none' : 'with another key than its state';
+  }
+  return stored.format > reads.format ? 'too old for the format of its state' : undefined;
+}
 
 /** What the core needs to know of a VM's owner record (packages/storage, ownership). */
 export interface OwnerView {
@@ -25,6 +35,8 @@ export interface OwnerView {
   epoch: number;
   node: string;
   incarnation: number;
+  /** How that node stores its state; undefined: it did not say. */
+  form?: StateForm | undefined;
 }
 
 export const PROTECTED_KEY = 'cluster/protected';

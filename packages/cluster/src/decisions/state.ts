@@ -1,6 +1,14 @@
 // The state of one agent and the context in which one step of its decisions runs.
 import type { Settings } from './settings.ts';
-import { emptyList, type Capacity, type NodeRecord, type NodeView, type ProtectedList } from './records.ts';
+import {
+  emptyList,
+  type Capacity,
+  type NodeRecord,
+  type NodeView,
+  type ProtectedList,
+  type StateForm,
+} from './records.ts';
+import type { VmSeen } from '../protocol/api.ts';
 import type { Effect, LocalVm, LogEntry, MasterState, Peer, Version } from './types.ts';
 
 export interface AgentState {
@@ -17,6 +25,8 @@ export interface AgentState {
   /** Guests may run until then, by our clock. */
   leaseUntil: number;
   leaseHeld: boolean;
+  /** Since when our guests are suspended, for want of a lease. */
+  suspendedAt: number | undefined;
   renewing: boolean;
   renewedAt: number;
   /** `view.seq` that the store has. */
@@ -58,6 +68,8 @@ export interface AgentIdentity {
   id: string;
   address: string;
   capacity: Capacity;
+  reads?: StateForm;
+  runtimes?: readonly string[];
 }
 
 /** The state of an agent that has just started, at local time `now`. */
@@ -72,6 +84,9 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
       isolated: false,
       stores: 1,
       capacity: identity.capacity,
+      ...(identity.reads === undefined ? {} : { reads: identity.reads }),
+      ...(identity.runtimes === undefined ? {} : { runtimes: [...identity.runtimes] }),
+      suspended: false,
       pressure: 'none',
       powerOn: [],
       reports: [],
@@ -82,6 +97,7 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     joinSince: now,
     leaseUntil: -Infinity,
     leaseHeld: false,
+    suspendedAt: undefined,
     renewing: false,
     renewedAt: -Infinity,
     publishedSeq: 0,
@@ -108,6 +124,16 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
 
 export function log(context: Context, entry: LogEntry): void {
   context.out.push({ type: 'log', entry });
+}
+
+/** The VMs as somebody who asks shall see them. */
+export function vmsSeen({ id, list, peers, suspendedAt }: AgentState, now: number): VmSeen[] {
+  return Object.values(list.vms).map((vm) => {
+    const { assignment } = vm;
+    if (assignment === null || (vm.status !== 'running' && vm.status !== 'starting')) return vm;
+    const since = assignment.node === id ? suspendedAt : peers.get(assignment.node)?.suspendedAt;
+    return since === undefined ? vm : { ...vm, suspendedMs: Math.round(now - since) };
+  });
 }
 
 /** Replaces part of what we tell about ourselves, when it differs. */

@@ -57,7 +57,14 @@ export type Event =
   | { type: 'written'; purpose: Purpose; outcome: WriteOutcome }
   | { type: 'beat'; store: string; beat: StoreBeat } // read in a heartbeat datastore
   | { type: 'raised'; vmId: string; attempt: number; epoch: number }
-  | { type: 'not-raised'; vmId: string; attempt: number; reason: string }
+  /** `retry`: the store failed, or another was first. `failed`: it can't be had at all. `unreadable`: not by this node. */
+  | {
+      type: 'not-raised';
+      vmId: string;
+      attempt: number;
+      why: 'retry' | 'failed' | 'unreadable';
+      reason: string;
+    }
   | { type: 'prepared'; vmId: string; owner: OwnerView }
   | { type: 'started'; vmId: string; epoch: number }
   | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
@@ -107,6 +114,8 @@ export interface LogEntry {
   event: string;
   node?: string;
   vm?: string;
+  /** Of the VM, where it is about what one owner did. */
+  epoch?: number;
   reason: string;
   /** How long what it names took, in milliseconds of the local clock. */
   tookMs?: number;
@@ -135,6 +144,8 @@ export interface Peer {
   silentSince: number;
   record: 'active' | 'fenced' | 'left';
   view: NodeView | undefined;
+  /** Since when, by our clock, it says that its guests are suspended. */
+  suspendedAt: number | undefined;
   master: string | null;
   readInFlight: boolean;
   readAt: number;
@@ -164,6 +175,8 @@ export interface LocalVm {
   retryAt: number;
   paused: boolean;
   begunAt: number;
+  /** Raises that came to nothing, one after the other. */
+  raises: number;
   /** True once `prepare` was asked for. */
   preparing: boolean;
   /** While another node shall have it: since when, and who said that it is ready. */

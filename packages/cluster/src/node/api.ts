@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { screenLines, type TextScreen } from '@revenant/emulator';
+import { vmsSeen } from '../decisions/state.ts';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { requestProof, sameMac, sha256 } from '../mac.ts';
 import {
@@ -20,6 +21,7 @@ import { check } from '../protocol/schema.ts';
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import { BLOBS_PREFIX } from '../stored/blobs.ts';
 import { readEvents } from '../stored/event-log.ts';
+import { monotonicMs } from '../vm/vm-runtime.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { metrics } from './metrics.ts';
 
@@ -305,7 +307,7 @@ export function status(node: ClusterNode): ClusterStatus {
     term: agent.list.term,
     master: agent.list.master?.node ?? null,
     nodes: [self, ...peers],
-    vms: Object.values(agent.list.vms),
+    vms: vmsSeen(agent, monotonicMs()),
     maintenance: agent.list.maintenance,
     heartbeatStores: node.heartbeatStores.states,
   };

@@ -11,8 +11,9 @@ import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
+import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
-import { monotonicMs } from '../vm/vm-runtime.ts';
+import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
 import { ApiServer } from './api.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { EventLog } from '../stored/event-log.ts';
@@ -77,7 +78,12 @@ export class ClusterNode {
     );
     this.events = new EventLog(store, options.name);
     const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
-    this.agent = startAgent({ id: options.name, address, capacity: { memoryMiB } }, monotonicMs());
+    const identity = {
+      ...{ id: options.name, address, capacity: { memoryMiB } },
+      reads: formOf(options.key),
+      runtimes: [...Object.keys(builtinRuntimes), ...Object.keys(options.runtimes ?? {})],
+    };
+    this.agent = startAgent(identity, monotonicMs());
     const tell = (event: Event): void => this.handle(event);
     this.links = new Links({
       node: options.name,
@@ -175,7 +181,9 @@ export class ClusterNode {
   }
 
   #log(entry: LogEntry): void {
-    const event = this.events.add(entry);
+    // Under which epoch we have the VM just now, if we have it.
+    const epoch = entry.epoch ?? this.agent.local.get(entry.vm ?? '')?.epoch ?? 0;
+    const event = this.events.add(epoch > 0 ? { ...entry, epoch } : entry);
     this.logger.info(event, `${entry.event} ${entry.vm ?? entry.node ?? ''}`);
   }
 
@@ -221,6 +229,7 @@ export class ClusterNode {
 
   /** Stops at once, as a crash would, but without leaving workers behind. */
   async close(): Promise<void> {
+    if (this.#closing) return;
     this.#closing = true;
     for (const timer of this.#timers) clearInterval(timer);
     this.links.close();

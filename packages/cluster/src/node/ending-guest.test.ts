@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import { NodeProcess } from '../demo/processes.ts';
-import { until } from '../testing/until.ts';
+import { isClusterError } from '../errors.ts';
 import { ClusterNode } from './cluster-node.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-ending-test-'));
@@ -67,9 +67,11 @@ test('names that every object has are names like others, for VMs and for runtime
       client.command({ type: 'vm-create', vmId, spec: { ...spec, runtime }, start: true });
     await create('constructor', 'chain');
     await client.waitFor('constructor', ['running']);
-    await create('v1', 'constructor');
-    await until('the failure', async () => (await client.vm('v1')).tries >= 2);
-    assert.match((await client.vm('v1')).reason, /there is no runtime constructor/);
+    await assert.rejects(
+      create('v1', 'constructor'),
+      (error) =>
+        isClusterError(error, 'BAD_REQUEST') && /no node has the runtime "constructor"/.test(error.message),
+    );
     await client.command({ type: 'vm-delete', vmId: 'constructor' });
     await client.waitFor('constructor', ['deleted']);
   } finally {

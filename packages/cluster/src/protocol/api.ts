@@ -17,6 +17,7 @@ export const hostStateSchema = v.picklist([
   'partitioned',
   'isolated',
   'dead',
+  'left',
   'maintenance',
 ]);
 export type HostState = v.InferOutput<typeof hostStateSchema>;
@@ -33,6 +34,14 @@ export type NodeStatus = v.InferOutput<typeof nodeStatusSchema>;
 
 export const heartbeatStoreStatusSchema = v.strictObject({ url: text(2048), reached: v.boolean(), reason });
 
+/** A VM as somebody who asks shall see it: one whose node has no lease does not run, though the list still says so. */
+export const vmSeenSchema = v.strictObject({
+  ...protectedVmSchema.entries,
+  /** For how long, in milliseconds, the store has not answered the node that has it. */
+  suspendedMs: v.exactOptional(v.number()),
+});
+export type VmSeen = v.InferOutput<typeof vmSeenSchema>;
+
 /** `GET /v1/status` */
 export const clusterStatusSchema = v.strictObject({
   version: count,
@@ -43,7 +52,7 @@ export const clusterStatusSchema = v.strictObject({
   term: count,
   master: v.nullable(nodeName),
   nodes: list(nodeStatusSchema, MAX_NODES),
-  vms: list(protectedVmSchema, MAX_VMS),
+  vms: list(vmSeenSchema, MAX_VMS),
   maintenance: list(nodeName, MAX_NODES),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),
@@ -55,14 +64,19 @@ export const clusterEventSchema = v.strictObject({
   event: text(64),
   node: v.exactOptional(text(64)),
   vm: v.exactOptional(vmName),
+  /** Of the VM, where it is about what one owner did. */
+  epoch: v.exactOptional(count),
   reason,
   /** How long what it names took, in milliseconds of the local clock. */
   tookMs: v.exactOptional(v.number()),
   details: v.exactOptional(mapOf(v.union([text(), v.number(), v.boolean()]), MAX_EVENT_DETAILS)),
-  /** Milliseconds since 1970 by the clock of the node that wrote it. */
+  /** Milliseconds since 1970 by the clock of the node that wrote it: for people, as clocks differ. */
   atMs: v.number(),
   /** The node that wrote it. */
   by: text(64),
+  /** The process that wrote it, and its how many-th event this is. Absent in events of older versions. */
+  process: v.exactOptional(text(64)),
+  seq: v.exactOptional(count),
 });
 export type ClusterEvent = v.InferOutput<typeof clusterEventSchema>;
 /** `GET /v1/events` */

@@ -17,6 +17,9 @@ export const MAX_ADDRESS = 261; // a DNS name of 253, a colon, a port, brackets
 export const MAX_NODES = 256;
 export const MAX_VMS = 1000;
 export const MAX_REPORTS = 256;
+/** Sessions that could not read one VM's state. */
+export const MAX_UNREADABLE = 64;
+export const MAX_RUNTIMES = 64;
 export const MAX_COMMAND_ANSWERS = 128;
 export const MAX_COMMAND_ID = 64;
 

@@ -1,12 +1,29 @@
 // What the cluster keeps in the store (docs/CLUSTER_PROTOCOL.md, "Records"). All of it is swapped by conditional put, so
 // that nothing rests on one process. Values are never changed in place: a change makes a new object.
 import * as v from 'valibot';
-import { MAX_COMMAND_ANSWERS, MAX_NODES, MAX_REPORTS, MAX_TEXT, MAX_VMS } from './limits.ts';
+import {
+  MAX_COMMAND_ANSWERS,
+  MAX_NODES,
+  MAX_REPORTS,
+  MAX_RUNTIMES,
+  MAX_TEXT,
+  MAX_UNREADABLE,
+  MAX_VMS,
+} from './limits.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandId, vmSpecSchema } from './spec.ts';
 
 export const capacitySchema = v.strictObject({ memoryMiB: v.pipe(v.number(), v.finite(), v.minValue(0)) });
 export type Capacity = v.InferOutput<typeof capacitySchema>;
+
+/** How the state of guests is stored. Only a node with the same key, and a format as new or newer, can read it. */
+export const stateFormSchema = v.strictObject({
+  /** Id of the key that it is encrypted under; null: it is not. */
+  key: v.nullable(text(64)),
+  /** Version of the format of checkpoints. */
+  format: count,
+});
+export type StateForm = v.InferOutput<typeof stateFormSchema>;
 
 export const powerOnEntrySchema = v.strictObject({
   vmId: vmName,
@@ -20,8 +37,11 @@ export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
 export const vmReportSchema = v.strictObject({
   vmId: vmName,
   attempt: count,
-  /** `failed`: to be tried elsewhere. `hung`: its guest, which is to boot afresh. `powered-off`: by the guest itself, not to be restarted. */
-  kind: v.picklist(['failed', 'hung', 'powered-off']),
+  /**
+   * `failed`: to be tried elsewhere. `hung`: its guest, which is to boot afresh. `powered-off`: by the guest itself, not to be restarted.
+   * `unreadable`: this session can't read its state (key, version), and never will.
+   */
+  kind: v.picklist(['failed', 'hung', 'powered-off', 'unreadable']),
   reason,
 });
 export type VmReport = v.InferOutput<typeof vmReportSchema>;
@@ -36,6 +56,12 @@ export const nodeViewSchema = v.strictObject({
   /** Datastores that it reaches: the store itself and heartbeat datastores. */
   stores: count,
   capacity: capacitySchema,
+  /** How it stores what its guests are: what it can't read it is not given. */
+  reads: v.exactOptional(stateFormSchema),
+  /** Names of the runtimes that it has. */
+  runtimes: v.exactOptional(list(text(64), MAX_RUNTIMES)),
+  /** Its guests stand still, as the store takes no renewal of its. */
+  suspended: v.exactOptional(v.boolean()),
   /** What it is short of, or that it is about to leave: nothing is placed there, and VMs are moved away. */
   pressure: v.picklist(['none', 'memory', 'disk', 'leaving']),
   powerOn: list(powerOnEntrySchema, MAX_VMS),
@@ -100,6 +126,12 @@ export const protectedVmSchema = v.strictObject({
   avoid: list(nodeName, MAX_NODES),
   /** The assignment is a live move: the node before hands over. */
   moving: v.boolean(),
+  /** How its state is stored, as far as it was ever noticed running. */
+  state: v.exactOptional(stateFormSchema),
+  /** Sessions that could not read its state. */
+  unreadable: v.exactOptional(list(v.strictObject({ node: nodeName, incarnation: count }), MAX_UNREADABLE)),
+  /** Why it stays on a node that it should leave. */
+  stays: v.exactOptional(reason),
   /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
   proven: v.exactOptional(v.boolean()),
   /** Nodes whose sessions ended one after the other while it was not proven there: it may be what ended them. */
@@ -132,4 +164,8 @@ export const protectedListSchema = v.strictObject({
 export type ProtectedList = v.InferOutput<typeof protectedListSchema>;
 
 /** What the cluster keeps in the notes of a VM's owner record (packages/storage): the owner's session. */
-export const ownerNotesSchema = v.object({ incarnation: v.optional(count, 0) });
+export const ownerNotesSchema = v.object({
+  incarnation: v.optional(count, 0),
+  /** How the owner stores the VM's state. */
+  form: v.exactOptional(stateFormSchema),
+});

@@ -1,11 +1,12 @@
 // The event log: what each node saw and decided, with reasons and times, kept in the store so that it outlives every process.
-// Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. Ordered by wall clock: for people; no rule reads it.
+// Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. For people; no rule reads it. Ordered as event-order.ts says.
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { MAX_LIST, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
+import { orderEvents } from './event-order.ts';
 
 export type { ClusterEvent };
 
@@ -16,6 +17,8 @@ const MAX_WAITING = 10_000;
 export class EventLog {
   readonly #store: ObjectStore;
   readonly #node: string;
+  readonly #process = randomBytes(6).toString('hex');
+  #seq = 0;
   #waiting: ClusterEvent[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing = false;
@@ -33,6 +36,8 @@ export class EventLog {
       ...(entry.details === undefined ? {} : { details: boundedDetails(entry.details) }),
       atMs: Date.now(),
       by: this.#node,
+      process: this.#process,
+      seq: ++this.#seq,
     };
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
@@ -93,7 +98,7 @@ function parseEvents(body: Uint8Array): ClusterEvent[] {
   });
 }
 
-/** Events from `sinceMs` on, in order of time. At most `limit`, the newest of them. */
+/** Events from `sinceMs` on, in the order of what happened. At most `limit`, the newest of them. */
 export async function readEvents(
   store: ObjectStore,
   { sinceMs = 0, limit = 1000 }: { sinceMs?: number; limit?: number } = {},
@@ -113,5 +118,5 @@ export async function readEvents(
     after = last.key;
   }
   const wanted = events.filter(({ atMs }) => atMs >= sinceMs);
-  return wanted.sort((a, b) => a.atMs - b.atMs).slice(-limit);
+  return orderEvents(wanted).slice(-limit);
 }

@@ -1,6 +1,7 @@
 // The epochs of VMs in the store, as one node raises them, gives them up and marks VMs as deleted. Each ends in an event.
 import {
   deleteVm,
+  ENVELOPE_VERSION,
   formatId,
   isStorageError,
   raiseEpoch,
@@ -10,6 +11,7 @@ import {
   type ObjectStore,
   type Ownership,
 } from '@revenant/storage';
+import type { StateForm } from '../decisions/records.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
 import { removeDeleted } from './housekeeping.ts';
@@ -25,6 +27,19 @@ export interface EpochsOptions {
 type Raise = Extract<Effect, { type: 'raise' }>;
 
 export const epochName = (vmId: string, epoch: number): string => `${vmId}@${String(epoch)}`;
+
+/** How a node with this key stores what its guests are. */
+export const formOf = (key: CheckpointKey | undefined): StateForm => ({
+  key: key?.id ?? null,
+  format: ENVELOPE_VERSION,
+});
+
+/** What the store says of the state is final; what the store or others do may be over in a moment. */
+function whyNotRaised(error: unknown): 'retry' | 'failed' | 'unreadable' {
+  const unreadable = ['KEY_NEEDED', 'KEY_WRONG', 'CHECKPOINT_NEWER'] as const;
+  if (unreadable.some((code) => isStorageError(error, code))) return 'unreadable';
+  return isStorageError(error) && !error.retryable && error.code !== 'FENCED' ? 'failed' : 'retry';
+}
 
 export class Epochs {
   readonly #options: EpochsOptions;
@@ -47,14 +62,14 @@ export class Epochs {
   async raise({ vmId, attempt, expectedEpoch, incarnation }: Raise): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
-      const notes = { incarnation };
+      const notes = { incarnation, form: formOf(key) };
       const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
       this.#owned.set(epochName(vmId, ownership.epoch), ownership);
       for (const refusal of ownership.refused)
         log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
       tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
     } catch (error) {
-      tell({ type: 'not-raised', vmId, attempt, reason: messageOf(error) });
+      tell({ type: 'not-raised', vmId, attempt, why: whyNotRaised(error), reason: messageOf(error) });
     }
   }
 

@@ -1,6 +1,7 @@
 /** `revenant vm show`. */
 import type { ClusterClient, ClusterStatus, ProtectedVm } from '@revenant/cluster';
 import { askStatus, connectOptions, withCluster, type ConnectValues } from '../../cluster/connect.ts';
+import { statusOf } from '../../cluster/tables.ts';
 import { define } from '../../command/command.ts';
 import { fields } from '../../output/print.ts';
 
@@ -21,9 +22,10 @@ async function find(client: ClusterClient, vmId: string, values: ConnectValues):
 
 function text({ vm, holder, epoch }: Shown): string {
   const { spec } = vm;
+  const { status, reason } = statusOf(vm);
   return fields([
     ['name', vm.id],
-    ['status', `${vm.status}: ${vm.reason}`],
+    ['status', `${status}: ${reason}`],
     ['wanted', vm.desired],
     ['node', holder ?? vm.assignment?.node ?? 'none'],
     ['epoch', epoch === undefined ? 'none' : String(epoch)],
