@@ -8,12 +8,15 @@ import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { asCliError } from '../failures.ts';
 import { readyGuest, type ReadyGuest } from './guest.ts';
 import type { RunOptions } from './options.ts';
+import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
 
 /** Short enough for a quick answer to a key. */
 const sliceInstructions = 3_000_000;
 /** A boot that prints nothing for so long gets a line of progress on stderr. */
 const silenceMs = 5000;
+/** After the end of piped input, a guest that waits and says nothing for so long waits for input that can't come. */
+const quietMs = 5000;
 /** In a halt, the longest sleep before input is looked at again. */
 const maxSleepMs = 20;
 /** Between two slices, so much time goes into pages of memory that nobody asked for yet. */
@@ -47,10 +50,12 @@ class OutputFile {
 export class LiveRun {
   readonly #options: RunOptions;
   #output: number[] = [];
-  #lastOutputMs = performance.now();
+  #lastEventMs = performance.now();
   #printed = false;
   #left = false;
-  #pendingInput: Uint8Array[] = [];
+  #typed: Uint8Array[] = [];
+  /** Undefined with a terminal: what is typed goes to the guest at once. */
+  #piped: PipedInput | undefined;
   #wake: () => void = () => undefined;
 
   constructor(options: RunOptions) {
@@ -121,14 +126,21 @@ export class LiveRun {
   }
 
   #openTerminal(): Terminal {
-    if (process.stdin.isTTY) process.stderr.write('revenant: Ctrl-] leaves the guest\r\n');
-    return new Terminal(process.stdin, {
+    const { stdin } = process;
+    if (stdin.isTTY) process.stderr.write('revenant: Ctrl-] leaves the guest\r\n');
+    else this.#piped = new PipedInput(stdin);
+    return new Terminal(stdin, {
       input: (bytes) => {
-        this.#pendingInput.push(bytes);
+        if (this.#piped === undefined) this.#typed.push(bytes);
+        else this.#piped.push(bytes);
         this.#wake();
       },
       escape: () => {
         this.#left = true;
+        this.#wake();
+      },
+      end: () => {
+        this.#piped?.end();
         this.#wake();
       },
     });
@@ -155,14 +167,14 @@ export class LiveRun {
     process.stdout.write(Uint8Array.from(this.#output));
     this.#output = [];
     this.#printed = true;
-    this.#lastOutputMs = performance.now();
+    this.#lastEventMs = performance.now();
   }
 
   #tellSilence(): void {
     if (
       this.#printed ||
       this.#options.serial.kind !== 'stdio' ||
-      performance.now() - this.#lastOutputMs < silenceMs
+      performance.now() - this.#lastEventMs < silenceMs
     )
       return;
     process.stderr.write('revenant: the guest runs and has printed nothing yet\n');
@@ -185,7 +197,7 @@ export class LiveRun {
     const limit = maxInstructions === undefined ? undefined : machine.instructions + maxInstructions;
     while (!this.#left) {
       this.#deliver(guest);
-      for (const bytes of this.#pendingInput.splice(0)) machine.input({ kind: 'serial', port: 0, bytes });
+      this.#give(machine);
       const budget =
         limit === undefined
           ? BigInt(sliceInstructions)
@@ -196,10 +208,33 @@ export class LiveRun {
       const code = this.#ended(result, guest);
       if (code !== undefined) return code;
       if (limit !== undefined && machine.instructions >= limit) return ExitCode.instructionLimit;
-      if (result.reason === 'idle') await this.#wait(machine, result);
-      else await nextTurn();
+      if (result.reason !== 'idle') await nextTurn();
+      else if (this.#isOver(machine)) return ExitCode.ok;
+      else await this.#wait(machine, result);
     }
     return ExitCode.ok;
+  }
+
+  /** What was typed or piped goes to the guest. */
+  #give(machine: ReadyGuest['machine']): void {
+    for (const bytes of this.#typed.splice(0)) machine.input({ kind: 'serial', port: 0, bytes });
+    const port = machine.serialPort(0);
+    const bytes = port && this.#piped?.next(port);
+    if (bytes === undefined) return;
+    machine.input({ kind: 'serial', port: 0, bytes });
+    this.#lastEventMs = performance.now();
+  }
+
+  /** The piped input is used up, and the guest only waits: for more, which can't come. */
+  #isOver(machine: ReadyGuest['machine']): boolean {
+    const port = machine.serialPort(0);
+    if (this.#options.atEof === 'stay' || port === undefined || this.#piped?.done(port) !== true)
+      return false;
+    if (performance.now() - this.#lastEventMs < quietMs) return false;
+    process.stderr.write(
+      'revenant: the input has ended, and the guest waits for more: left it (--at-eof stay goes on)\n',
+    );
+    return true;
   }
 
   /** Exit code when the run is over. */

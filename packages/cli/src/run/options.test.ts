@@ -21,6 +21,7 @@ test('everything that can be given', () => {
     debugExitPort: 0xf4,
     debugConsole: { port: 0xe9, path: 'log' },
     engine: 'translator',
+    atEof: 'leave',
   });
 });
 

@@ -26,6 +26,8 @@ export interface RunOptions {
   disks?: DiskOption[];
   debugExitPort?: number;
   debugConsole?: { port: number; path: string };
+  /** What the end of piped input means. */
+  atEof?: 'leave' | 'stay';
   engine: 'interpreter' | 'translator';
 }
 
@@ -92,6 +94,14 @@ export const runOptions = {
     parseSerial,
     { kind: 'stdio' } as RunOptions['serial'],
   ),
+  'at-eof': value(
+    'leave|stay',
+    `what the end of piped input means: leave (default) ends the run when the guest has read
+all of it and then waits, silent, for five seconds; stay lets it go on. Input is held
+until the guest reads its console; an empty input (/dev/null) ends nothing`,
+    oneOf(['leave', 'stay']),
+    'leave' as const,
+  ),
   engine: value(
     'NAME',
     'translator (default) or interpreter; both reach the same states',
@@ -102,7 +112,7 @@ export const runOptions = {
   save: text('FILE', 'write a checkpoint file at the end'),
 } satisfies Options;
 
-type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'maxInstructions' | 'save'>;
+type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'atEof' | 'maxInstructions' | 'save'>;
 
 /** Without the entries that are undefined. */
 function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
@@ -158,5 +168,5 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     save,
     maxInstructions: values['max-instructions'],
   });
-  return { ...guestRequest(values, image), ...rest, serial, engine };
+  return { ...guestRequest(values, image), ...rest, serial, engine, atEof: values['at-eof'] };
 }

@@ -6,6 +6,8 @@ const escapeByte = 0x1d; // Ctrl-]
 export interface TerminalEvents {
   input(bytes: Uint8Array): void;
   escape(): void;
+  /** The input has come to its end. */
+  end?(): void;
 }
 
 export class Terminal {
@@ -27,11 +29,12 @@ export class Terminal {
       if (at !== 0) events.input(at < 0 ? data : data.subarray(0, at));
       if (at >= 0) events.escape();
     });
+    stdin.on('end', () => events.end?.());
   }
 
   close(): void {
     this.#restore();
     this.#stdin.pause();
-    this.#stdin.removeAllListeners('data');
+    this.#stdin.removeAllListeners('data').removeAllListeners('end');
   }
 }

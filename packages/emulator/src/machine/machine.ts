@@ -384,6 +384,12 @@ export class Machine {
     return this.#board.vga?.screen(this.#map.spaceBytes('vram'));
   }
 
+  /** Of a serial port: whether the guest reads it, and how many bytes it has still to read. Undefined: there is no such port. */
+  serialPort(port: number): { listening: boolean; unread: number } | undefined {
+    const uart = this.#board.uarts[port];
+    return uart && { listening: uart.listening, unread: uart.unread };
+  }
+
   /** Keyboard LEDs: bit 0 scroll, 1 num, 2 caps. */
   get leds(): number {
     return this.#board.keyboardController?.leds ?? 0;

@@ -66,6 +66,9 @@ const schema = record({
   timeoutAtNs: nullable(i64),
   log: bytesUpTo(uartLogLimit),
 });
+/** The transmitter is always ready: who reads the line status so often without sending waits for a byte to come. */
+const pollsOfReader = 16;
+
 type State = Infer<typeof schema>;
 const definition = defineState<State>({
   name: 'uart-16550a',
@@ -102,6 +105,8 @@ export class Uart16550A extends StatefulDevice<State> {
   readonly #log = new SerialLog(uartLogLimit);
   readonly #thrTimer: Timer;
   readonly #timeoutTimer: Timer;
+  /** Reads of the line status since the last byte was sent. */
+  #polls = 0;
 
   constructor({ name, basePort, irq, clock, transmit }: UartOptions) {
     super(definition, powerOn);
@@ -121,6 +126,19 @@ export class Uart16550A extends StatefulDevice<State> {
       this.state.timeoutPending = this.state.fifo.length > 0;
       this.#drive();
     });
+  }
+
+  /**
+   * Whether somebody reads this port: the driver has asked for interrupts of received bytes, or a program polls for them. Before that, a
+   * driver that sets the port up throws away what came. This is for whoever sends, and no state of the chip.
+   */
+  get listening(): boolean {
+    return (this.state.ier & Ier.received) !== 0 || this.#polls >= pollsOfReader;
+  }
+
+  /** Bytes that came and were not read yet. */
+  get unread(): number {
+    return this.state.fifo.length + this.state.backlog.length;
   }
 
   /** Bytes from the line; what does not fit into the backlog is dropped. Returns how many were taken. */
@@ -201,6 +219,7 @@ export class Uart16550A extends StatefulDevice<State> {
       case Register.mcr:
         return state.mcr;
       case Register.lsr:
+        if (this.#polls < pollsOfReader) this.#polls++;
         return Lsr.thrEmpty | Lsr.transmitterEmpty | (state.fifo.length > 0 ? Lsr.dataReady : 0);
       case Register.msr: {
         const value = state.msr;
@@ -253,6 +272,7 @@ export class Uart16550A extends StatefulDevice<State> {
 
   #writeData(value: number): void {
     const state = this.state;
+    if (this.#polls < pollsOfReader) this.#polls = 0;
     if (state.mcr & Mcr.loopback) {
       if (state.fifo.length < (state.fifoEnabled ? fifoBytes : 1)) state.fifo.push(value);
       this.#restartTimeout();
