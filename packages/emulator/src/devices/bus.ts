@@ -13,6 +13,13 @@ interface MmioClaim {
   range: MmioRange;
 }
 
+/** Who answers where no device has a fixed port: functions of a PCI bus, whose registers move them about. */
+export interface MovablePorts {
+  /** Undefined, or false, when nobody decodes the port. */
+  readRange(port: number, size: AccessSize): number | undefined;
+  writeRange(port: number, size: AccessSize, value: number): boolean;
+}
+
 /** Two devices want the same address: a mistake in the machine's wiring. */
 export class BusConflictError extends Error {
   readonly code = 'BUS_CONFLICT';
@@ -27,6 +34,7 @@ export class Bus {
   /** Index into #claims plus 1; 0 = nobody. */
   readonly #ports = new Uint8Array(0x1_0000);
   readonly #mmio: MmioClaim[] = [];
+  movable: MovablePorts | undefined;
 
   /** Throws BusConflictError. */
   attach(device: Device): void {
@@ -53,6 +61,8 @@ export class Bus {
     const claim = this.#claims[(this.#ports[port] ?? 0) - 1];
     if (claim !== undefined && size <= claim.width && this.#sameClaim(port, size))
       return truncate(claim.device.readPort?.(port, size) ?? allOnes(size), size);
+    const moved = claim === undefined ? this.movable?.readRange(port, size) : undefined;
+    if (moved !== undefined) return truncate(moved, size);
     if (size === 1) return 0xff;
     const half = (size >> 1) as AccessSize;
     const low = this.readPort(port, half);
@@ -66,6 +76,7 @@ export class Bus {
       claim.device.writePort?.(port, size, truncate(value, size));
       return;
     }
+    if (claim === undefined && this.movable?.writeRange(port, size, truncate(value, size)) === true) return;
     if (size === 1) return;
     const half = (size >> 1) as AccessSize;
     this.writePort(port, half, truncate(value, half));

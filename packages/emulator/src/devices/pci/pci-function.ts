@@ -13,6 +13,15 @@ export interface PciFunction {
   claims(address: number): number | undefined;
   readBar(offset: number, size: AccessSize): number;
   writeBar(offset: number, size: AccessSize, value: number): void;
+  /** Ports that the function decodes now, which its registers can move. */
+  portRanges?(): readonly PciPortRange[];
+}
+
+export interface PciPortRange {
+  first: number;
+  length: number;
+  read(offset: number, size: AccessSize): number;
+  write(offset: number, size: AccessSize, value: number): void;
 }
 
 export const PciHeader = {

@@ -2,7 +2,7 @@
  * ACPI fixed hardware: PM1a event and control blocks and the PM timer. Reference: ACPI 6.4, section 4.8.3. The system is
  * always in ACPI mode (no SMI command port). The addresses are given to the guest by the FADT (acpi/tables.ts).
  */
-import { StatefulDevice, type AccessSize, type Clock, type Line } from '../device.ts';
+import { StatefulDevice, type AccessSize, type Clock, type Line, type PortRange } from '../device.ts';
 import { defineState, record, u16, type Infer } from '../schema.ts';
 
 /** Port addresses, used by the FADT too. */
@@ -25,19 +25,42 @@ export interface AcpiPmOptions {
   sci: Line;
   clock: Clock;
   powerOff: () => void;
+  /** The block lies where a PCI function puts it (`readBlock`, `writeBlock`), not at fixed ports. */
+  movable?: boolean;
 }
+
+/** Bytes of the block that are registers. */
+const blockBytes = 12;
+
+const fixedPorts: readonly PortRange[] = [
+  { first: AcpiPmPort.event, last: AcpiPmPort.control + 1, width: 2 },
+  { first: AcpiPmPort.timer, last: AcpiPmPort.timer + 3, width: 4 },
+];
 
 export class AcpiPm extends StatefulDevice<State> {
   readonly name = 'acpi-pm';
-  readonly ports = [
-    { first: AcpiPmPort.event, last: AcpiPmPort.control + 1, width: 2 as const },
-    { first: AcpiPmPort.timer, last: AcpiPmPort.timer + 3, width: 4 as const },
-  ];
+  readonly ports: readonly PortRange[];
   readonly #options: AcpiPmOptions;
 
   constructor(options: AcpiPmOptions) {
     super(definition, () => ({ status: 0, enable: 0, control: Control.sciEnable }));
     this.#options = options;
+    this.ports = options.movable === true ? [] : fixedPorts;
+  }
+
+  /** The block by offset: words, and the timer whole. */
+  readBlock(offset: number, size: AccessSize): number {
+    if (offset >= blockBytes) return 0;
+    const port = AcpiPmPort.event + offset;
+    if (size < 4 || port >= AcpiPmPort.timer) return this.readPort(port, size);
+    return (this.readPort(port, 2) | (this.readPort(port + 2, 2) << 16)) >>> 0;
+  }
+
+  writeBlock(offset: number, size: AccessSize, value: number): void {
+    if (offset >= blockBytes) return;
+    const port = AcpiPmPort.event + offset;
+    this.writePort(port, size === 4 ? 2 : size, size === 4 ? value & 0xffff : value);
+    if (size === 4) this.writePort(port + 2, 2, value >>> 16);
   }
 
   /** The user presses the power button. */

@@ -1,0 +1,77 @@
+/**
+ * Host bridge of the 440FX chipset, 82441FX PMC (Intel order number 290549): function 0 of device 0. Its PAM registers say for each area
+ * from 0xc0000 to 0xfffff whether reads and writes go to RAM or to the ISA bus, which is how firmware makes its shadow.
+ */
+import { StatefulDevice, type AccessSize } from '../device.ts';
+import { bytes, defineState, record, type Infer } from '../schema.ts';
+import type { PciFunction } from './pci-function.ts';
+import { CommandBit, configurationBytes, PciRegisters } from './pci-registers.ts';
+
+/** 3.2.11: PAM[6:0]. */
+const pam = { first: 0x59, count: 7, writable: 0x33 } as const;
+/** By which firmware knows a virtual machine with fw_cfg: QEMU documentation, "PCI IDs for QEMU". */
+const virtualMachine = { vendor: 0x1af4, device: 0x1100 } as const;
+const always = CommandBit.memory | CommandBit.master;
+const devselMedium = 0x0200;
+
+const registers = new PciRegisters({
+  vendor: 0x8086,
+  device: 0x1237,
+  classCode: 0x06_0000,
+  revision: 2,
+  subsystemVendor: virtualMachine.vendor,
+  subsystem: virtualMachine.device,
+  command: { reset: always, writable: 0x0102 },
+  status: devselMedium,
+  own: [
+    { first: 0x50, reset: [0, 0, 0, 0, 0, 0, 0, 0, 0], writable: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff] },
+    { first: pam.first, reset: new Array<number>(pam.count).fill(0), writable: new Array<number>(pam.count).fill(pam.writable) },
+    // DRAM row boundaries, fixed DRAM hole, multi-transaction timer, CPU latency timer, SMRAM control (whose memory is not there).
+    { first: 0x60, reset: new Array<number>(0x13).fill(0), writable: new Array<number>(0x13).fill(0xff) },
+    { first: 0x93, reset: [0], writable: [0x0c] },
+  ],
+}); // prettier-ignore
+
+const schema = record({ space: bytes(configurationBytes) });
+type State = Infer<typeof schema>;
+const definition = defineState<State>({ name: 'i440fx-host', version: 1, schema });
+
+export interface I440FxOptions {
+  /** Attributes of the areas from 0xc0000 to 0xfffff changed: the seven PAM bytes. */
+  memoryAttributes: (pam: Uint8Array) => void;
+}
+
+export class I440FxHost extends StatefulDevice<State> implements PciFunction {
+  readonly name = 'i440fx-host';
+  readonly #options: I440FxOptions;
+
+  constructor(options: I440FxOptions) {
+    super(definition, () => ({ space: registers.powerOn() }));
+    this.#options = options;
+  }
+
+  readConfiguration(register: number, size: AccessSize): number {
+    return registers.read(this.state.space, register, size);
+  }
+
+  writeConfiguration(register: number, size: AccessSize, value: number): void {
+    registers.write(this.state.space, register, size, value);
+    if (register + size > pam.first && register < pam.first + pam.count) this.stateChanged();
+  }
+
+  claims(): undefined {
+    return undefined;
+  }
+  readBar(): number {
+    return 0xffff_ffff;
+  }
+  writeBar(): void {}
+
+  protected override checkState({ space }: State): void {
+    if (!registers.isPossible(space)) this.refuseState('a read-only register has another value');
+  }
+
+  protected override stateChanged(): void {
+    this.#options.memoryAttributes(this.state.space.slice(pam.first, pam.first + pam.count));
+  }
+}

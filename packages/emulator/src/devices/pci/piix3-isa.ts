@@ -1,0 +1,81 @@
+/**
+ * ISA bridge of the PIIX3, 82371SB (Intel order number 290550): function 0 of device 1. PIRQRC[A:D] steer PCI interrupts to ISA ones.
+ * (Its ELCR lies in the 8259A pair, its reset control register in the PCI bus.)
+ */
+import { StatefulDevice, type AccessSize } from '../device.ts';
+import { bytes, defineState, record, type Infer } from '../schema.ts';
+import type { PciFunction } from './pci-function.ts';
+import { CommandBit, configurationBytes, PciRegisters } from './pci-registers.ts';
+
+/** 2.2.7: bit 7 off, bits 3-0 the ISA interrupt. */
+const route = { first: 0x60, count: 4, off: 0x80 } as const;
+const always = CommandBit.io | CommandBit.memory | CommandBit.master;
+const multiFunction = 0x80;
+const devselMedium = 0x0200;
+
+const registers = new PciRegisters({
+  vendor: 0x8086,
+  device: 0x7000,
+  classCode: 0x06_0100,
+  headerType: multiFunction,
+  command: { reset: always, writable: 0 },
+  status: devselMedium,
+  own: [
+    { first: 0x4c, reset: [0x4d, 0, 0x03, 0], writable: [0xff, 0xff, 0xff, 0xff] },
+    { first: route.first, reset: [route.off, route.off, route.off, route.off], writable: [0x8f, 0x8f, 0x8f, 0x8f] },
+    { first: 0x69, reset: [0, 0], writable: [0xff, 0xff] },
+    { first: 0x76, reset: [0, 0], writable: [0x8f, 0x8f] },
+    { first: 0x80, reset: [0, 0, 0, 0], writable: [0xff, 0xff, 0xff, 0xff] },
+  ],
+}); // prettier-ignore
+
+const schema = record({ space: bytes(configurationBytes) });
+type State = Infer<typeof schema>;
+const definition = defineState<State>({ name: 'piix3-isa', version: 1, schema });
+
+export interface Piix3Options {
+  /** A route changed: the ISA interrupts of PIRQ A to D, 0 for off. */
+  routesChanged: (routes: readonly number[]) => void;
+  /** What firmware writes to PIRQRC[A:D]; without it they are off. */
+  firmwareRoutes?: readonly number[] | undefined;
+}
+
+export class Piix3Isa extends StatefulDevice<State> implements PciFunction {
+  readonly name = 'piix3-isa';
+  readonly #options: Piix3Options;
+
+  constructor(options: Piix3Options) {
+    super(definition, () => {
+      const space = registers.powerOn();
+      if (options.firmwareRoutes !== undefined) space.set(options.firmwareRoutes, route.first);
+      return { space };
+    });
+    this.#options = options;
+  }
+
+  readConfiguration(register: number, size: AccessSize): number {
+    return registers.read(this.state.space, register, size);
+  }
+
+  writeConfiguration(register: number, size: AccessSize, value: number): void {
+    registers.write(this.state.space, register, size, value);
+    if (register + size > route.first && register < route.first + route.count) this.stateChanged();
+  }
+
+  claims(): undefined {
+    return undefined;
+  }
+  readBar(): number {
+    return 0xffff_ffff;
+  }
+  writeBar(): void {}
+
+  protected override checkState({ space }: State): void {
+    if (!registers.isPossible(space)) this.refuseState('a read-only register has another value');
+  }
+
+  protected override stateChanged(): void {
+    const routes = this.state.space.subarray(route.first, route.first + route.count);
+    this.#options.routesChanged(Array.from(routes, (one) => (one & route.off ? 0 : one & 15)));
+  }
+}
