@@ -2,7 +2,7 @@
  * A disk's contents, copy-on-write: pages that the guest wrote lie here, all others in the base image below, which never changes, or are
  * zero. A disk is a space of the machine as RAM is: a snapshot lists its changed pages, cut at the same instruction.
  */
-import type { BlockBackend } from '../devices/virtio/virtio-blk.ts';
+import type { BlockBackend } from '../devices/block.ts';
 import { MachineError } from './errors.ts';
 import type { DiskDescription } from './description.ts';
 import { checkSpace, type SpaceSnapshot } from './snapshot.ts';

@@ -1,6 +1,7 @@
 /** The driver's side of a virtio-blk device for tests: guest memory, start-up as in VIRTIO 1.2 section 3.1, and requests in a ring. */
 import assert from 'node:assert/strict';
-import { VirtioBlk, type BlockBackend } from '../virtio/virtio-blk.ts';
+import type { BlockBackend } from '../block.ts';
+import { VirtioBlk } from '../virtio/virtio-blk.ts';
 import { FakeClock, FakeLine } from './contract.ts';
 
 /** 4.1.4.3, in BAR 0. */

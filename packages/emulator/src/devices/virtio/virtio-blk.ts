@@ -3,12 +3,12 @@
  * Everything the driver says is checked before a byte moves: what leaves the disk ends with IOERR, what can't be answered at all (no
  * header, no room for the status) breaks the device.
  */
+import { sectorBytes, type BlockBackend } from '../block.ts';
 import type { Clock, GuestMemory, Line } from '../device.ts';
 import type { PciFirmware } from '../pci/pci-function.ts';
 import { VirtioPciDevice } from './virtio-pci.ts';
 import { sliceSegments, totalLength, type Chain, type Segment } from './virtqueue.ts';
 
-export const sectorBytes = 512;
 const deviceType = 2;
 /** Mass storage, other: PCI Code and ID Assignment 1.11, base class 01h. */
 const classCode = 0x01_8000;
@@ -29,16 +29,6 @@ const maxSegmentBytes = 0x1_0000;
 const maxDataBytes = maxSegments * maxSegmentBytes;
 /** About what a fast solid-state disk takes; 12,500 instructions at the default rate. */
 const latencyNs = 50_000n;
-
-/** Where the sectors are. `offset` and `length` are bytes, multiples of 512 inside of the disk. */
-export interface BlockBackend {
-  readonly bytes: number;
-  readonly readOnly: boolean;
-  read(offset: number, into: Uint8Array): void;
-  write(offset: number, data: Uint8Array): void;
-  /** All that was written before is to last. */
-  flush(): void;
-}
 
 export interface VirtioBlkOptions {
   name: string;
