@@ -1,8 +1,8 @@
 /**
  * Two Intel 8237A DMA controllers and the page registers of a PC/AT (port 0x80 among them, where firmware shows its progress).
- * Datasheet: 8237A (order number 231466), "Register Description". Registers work; no device of this machine asks for a transfer yet.
+ * Datasheet: 8237A (order number 231466), "Register Description". A device that has a channel asks for transfers (`toMemory`, `fromMemory`).
  */
-import { StatefulDevice, type AccessSize } from '../device.ts';
+import { StatefulDevice, type AccessSize, type GuestMemory } from '../device.ts';
 import { bool, bytes, defineState, record, tuple, u16, u8, type Infer } from '../schema.ts';
 
 const pageBase = 0x80;
@@ -22,6 +22,12 @@ const schema = record({ controllers: tuple(controller, 2), pages: bytes(16) });
 type State = Infer<typeof schema>;
 const definition = defineState<State>({ name: 'dma-8237', version: 1, schema });
 
+/** Bits 7-2 of the mode register. */
+const Mode = { autoInitialize: 0x10, transfer: 0x0c, write: 0x04, read: 0x08 } as const;
+const controllerOff = 4;
+/** Page registers of channels 0 to 3, by offset from 0x80: address bits 16-23. */
+const pageOf = [7, 3, 1, 2] as const;
+
 function powerOnController(): Controller {
   return {
     base: Array<number>(8).fill(0), current: Array<number>(8).fill(0), mode: new Uint8Array(4), command: 0, status: 0, request: 0,
@@ -37,11 +43,63 @@ export class Dma8237 extends StatefulDevice<State> {
     { first: 0xc0, last: 0xdf },
   ];
 
-  constructor() {
+  readonly #memory: GuestMemory | undefined;
+
+  /** Without memory its registers work, and no transfer moves anything: a board without a device that has a channel. */
+  constructor(memory?: GuestMemory) {
     super(definition, () => ({
       controllers: [powerOnController(), powerOnController()],
       pages: new Uint8Array(16),
     }));
+    this.#memory = memory;
+  }
+
+  /**
+   * A device gives bytes to its 8-bit channel (0 to 3).
+   * @returns how many the channel took, and whether its count ran out (terminal count)
+   */
+  toMemory(channel: number, data: Uint8Array): { moved: number; terminal: boolean } {
+    const at = this.#start(channel, data.length);
+    if (at === undefined) return { moved: 0, terminal: false };
+    if (((at.mode & Mode.transfer) as number) === Mode.write)
+      this.#memory?.write(at.address, data.subarray(0, at.length));
+    return { moved: at.length, terminal: this.#advance(channel, at.length) };
+  }
+
+  /** A device takes bytes from its 8-bit channel. */
+  fromMemory(channel: number, length: number): { data: Uint8Array; terminal: boolean } {
+    const at = this.#start(channel, length);
+    if (at === undefined) return { data: new Uint8Array(0), terminal: false };
+    const isRead = ((at.mode & Mode.transfer) as number) === Mode.read;
+    const data =
+      (isRead ? this.#memory?.read(at.address, at.length) : undefined) ?? new Uint8Array(at.length);
+    return { data, terminal: this.#advance(channel, at.length) };
+  }
+
+  /** What the channel is set up to move, at most `length` bytes; undefined when it is off. Addresses count upward. */
+  #start(channel: number, length: number): { address: number; length: number; mode: number } | undefined {
+    const c = this.state.controllers[0] as Controller;
+    if (c.mask & (1 << channel) || c.command & controllerOff) return undefined;
+    const page = this.state.pages[pageOf[channel & 3] ?? 7] ?? 0;
+    const left = (c.current[channel * 2 + 1] ?? 0) + 1;
+    const offset = c.current[channel * 2] ?? 0;
+    // A transfer does not leave its 64 KiB: the address counter has 16 bits.
+    const size = Math.min(length, left, 0x1_0000 - offset);
+    return { address: page * 0x1_0000 + offset, length: size, mode: c.mode[channel] ?? 0 };
+  }
+
+  #advance(channel: number, moved: number): boolean {
+    const c = this.state.controllers[0] as Controller;
+    const left = (c.current[channel * 2 + 1] ?? 0) + 1 - moved;
+    c.current[channel * 2] = ((c.current[channel * 2] ?? 0) + moved) & 0xffff;
+    c.current[channel * 2 + 1] = (left - 1) & 0xffff;
+    if (left > 0) return false;
+    c.status |= 1 << channel;
+    if ((c.mode[channel] ?? 0) & Mode.autoInitialize) {
+      c.current[channel * 2] = c.base[channel * 2] ?? 0;
+      c.current[channel * 2 + 1] = c.base[channel * 2 + 1] ?? 0;
+    } else c.mask |= 1 << channel;
+    return true;
   }
 
   /** Last value written to port 0x80. */
