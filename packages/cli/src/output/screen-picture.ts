@@ -1,6 +1,6 @@
 /** A text screen as a picture. */
-import type { TextScreen } from '@revenant/emulator';
-import { glyph, glyphHeight, glyphWidth } from './font.ts';
+import { glyph, glyphHeight, glyphWidth, type TextScreen } from '@revenant/emulator';
+
 import { encodePng } from './png.ts';
 
 /** Lines of the character cell that the cursor covers. */
