@@ -200,7 +200,17 @@ function rootPointer(rsdt: number, xsdt: number): Uint8Array {
   return bytes;
 }
 
-export function acpiTables(options: AcpiOptions): AcpiTables {
+/** All tables in one piece, and where in it the addresses of others stand. */
+interface Placement {
+  rsdp: number;
+  bytes: Uint8Array;
+  /** Offset of each address in the piece, its size, and the offset of the table that it belongs to. */
+  pointers: { at: number; size: 4 | 8; table: number }[];
+  /** Tables with addresses, whose checksums follow from them. */
+  summed: { table: number; length: number }[];
+}
+
+function placeTables(options: AcpiOptions): Placement {
   const pieces: { address: number; bytes: Uint8Array }[] = [];
   let next = options.base;
   const place = (bytes: Uint8Array): number => {
@@ -212,18 +222,89 @@ export function acpiTables(options: AcpiOptions): AcpiTables {
   const rsdpAddress = place(new Uint8Array(36)); // filled below: it needs the others' addresses
   const facs = place(firmwareControl());
   const dsdt = place(differentiatedTable(options));
-  const listed = [place(fixedTable({ facs, dsdt }, options)), place(apicTable(options.cpuCount))];
-  const rsdt = new Uint8Array(listed.length * 4);
-  const xsdt = new Uint8Array(listed.length * 8);
+  const fadt = place(fixedTable({ facs, dsdt }, options));
+  const listed = [fadt, place(apicTable(options.cpuCount))];
+  const entries = { rsdt: new Uint8Array(listed.length * 4), xsdt: new Uint8Array(listed.length * 8) };
   listed.forEach((address, n) => {
-    new DataView(rsdt.buffer).setUint32(n * 4, address, true);
-    new DataView(xsdt.buffer).setUint32(n * 8, address, true);
+    new DataView(entries.rsdt.buffer).setUint32(n * 4, address, true);
+    new DataView(entries.xsdt.buffer).setUint32(n * 8, address, true);
   });
-  pieces[0] = {
-    address: rsdpAddress,
-    bytes: rootPointer(place(table('RSDT', 1, rsdt)), place(table('XSDT', 1, xsdt))),
-  };
+  const rsdt = place(table('RSDT', 1, entries.rsdt));
+  const xsdt = place(table('XSDT', 1, entries.xsdt));
+  pieces[0] = { address: rsdpAddress, bytes: rootPointer(rsdt, xsdt) };
   const bytes = new Uint8Array(next - options.base);
   for (const piece of pieces) bytes.set(piece.bytes, piece.address - options.base);
-  return { rsdpAddress, bytes };
+  const pointer = (at: number, owner: number, size: 4 | 8 = 4) => ({
+    at: owner + at - options.base,
+    size,
+    table: owner - options.base,
+  });
+  return {
+    rsdp: rsdpAddress,
+    bytes,
+    pointers: [
+      pointer(36, fadt),
+      pointer(40, fadt),
+      ...listed.map((_, n) => pointer(headerBytes + n * 4, rsdt)),
+      ...listed.map((_, n) => pointer(headerBytes + n * 8, xsdt, 8)),
+      pointer(16, rsdpAddress),
+      pointer(24, rsdpAddress, 8),
+    ],
+    summed: [fadt, rsdt, xsdt].map((address) => ({
+      table: address - options.base,
+      length: new DataView(bytes.buffer).getUint32(address - options.base + 4, true),
+    })),
+  };
+}
+
+export function acpiTables(options: AcpiOptions): AcpiTables {
+  const { rsdp, bytes } = placeTables(options);
+  return { rsdpAddress: rsdp, bytes };
+}
+
+/** Files of fw_cfg from which firmware puts the tables where it likes: QEMU documentation, "ACPI table loader" (bios-linker-loader). */
+export function acpiFiles(options: Omit<AcpiOptions, 'base'>): Map<string, Uint8Array> {
+  const rsdpBytes = 36;
+  const { bytes, pointers, summed } = placeTables({ ...options, base: 0 });
+  const names = { rsdp: 'etc/acpi/rsdp', tables: 'etc/acpi/tables' } as const;
+  const Loader = { allocate: 1, addPointer: 2, addChecksum: 3 } as const;
+  const zone = { high: 1, lowSegment: 2 } as const;
+  const entries: Uint8Array[] = [];
+  const entry = (
+    command: number,
+    files: readonly string[],
+    numbers: readonly number[],
+    lastByte?: number,
+  ): void => {
+    const out = new Uint8Array(128);
+    const view = new DataView(out.buffer);
+    view.setUint32(0, command, true);
+    files.forEach((file, n) => {
+      out.set(encode(file), 4 + n * 56);
+    });
+    numbers.forEach((value, n) => {
+      view.setUint32(4 + files.length * 56 + n * 4, value, true);
+    });
+    if (lastByte !== undefined) out[4 + files.length * 56 + numbers.length * 4] = lastByte;
+    entries.push(out);
+  };
+  entry(Loader.allocate, [names.rsdp], [16], zone.lowSegment);
+  entry(Loader.allocate, [names.tables], [64], zone.high);
+  // The piece begins with the RSDP, which is a file of its own: the rest of the tables keeps its offsets.
+  for (const { at, size, table: owner } of pointers)
+    entry(Loader.addPointer, [owner === 0 ? names.rsdp : names.tables, names.tables], [at], size);
+  for (const { table: at, length } of summed) entry(Loader.addChecksum, [names.tables], [at + 9, at, length]);
+  entry(Loader.addChecksum, [names.rsdp], [8, 0, 20]);
+  entry(Loader.addChecksum, [names.rsdp], [32, 0, rsdpBytes]);
+  const loader = new Uint8Array(entries.length * 128);
+  entries.forEach((one, n) => {
+    loader.set(one, n * 128);
+  });
+  const tables = bytes.slice();
+  tables.fill(0, 0, rsdpBytes);
+  return new Map([
+    [names.rsdp, bytes.slice(0, rsdpBytes)],
+    [names.tables, tables],
+    ['etc/table-loader', loader],
+  ]);
 }
