@@ -59,7 +59,7 @@ export class BareMachine {
 
   static async create(kind: EngineKind, hotThreshold = 200): Promise<BareMachine> {
     buildModules(() => undefined);
-    const map = new MemoryMap({ ramBytes, romBytes: 0, vga: false });
+    const map = new MemoryMap({ ramBytes, romBytes: 0, vramBytes: 0 });
     let machine: BareMachine | undefined = undefined;
     const host = {
       ioRead: () => -1,

@@ -6,7 +6,15 @@ import { FwCfg } from './system/fw-cfg.ts';
 import { I8042 } from './input/i8042.ts';
 import { IoApic } from './interrupt/io-apic.ts';
 import { LocalApic, type ApicBus } from './interrupt/lapic.ts';
+import { Fdc82077aa } from './floppy/fdc-82077aa.ts';
+import { PiixIde } from './ide/piix-ide.ts';
+import { I440FxHost } from './pci/i440fx-host.ts';
+import { PciBus } from './pci/pci-bus.ts';
+import type { PciFunction } from './pci/pci-function.ts';
 import { PciHost } from './pci/pci-host.ts';
+import { Piix3Isa } from './pci/piix3-isa.ts';
+import { Piix4Pm } from './pci/piix4-pm.ts';
+import { Vga } from './video/vga.ts';
 import { Pic8259A } from './interrupt/pic-8259a.ts';
 import { Pit8254 } from './timer/pit-8254.ts';
 import { RtcMc146818 } from './timer/rtc-mc146818.ts';
@@ -78,6 +86,60 @@ function card(clock: FakeClock): Device {
 }
 
 const irq = (): FakeLine => new FakeLine();
+
+/** A part of the chipset with its configuration space at ports of its own beside the device's. */
+function withConfiguration(device: Device & PciFunction): Device {
+  const at = { first: 0x1000, last: 0x10ff, width: 4 as const };
+  const inSpace = (port: number): boolean => port >= at.first && port <= at.last;
+  const inWord = (port: number, size: AccessSize): boolean => (port & 3) + size <= 4;
+  return {
+    name: device.name,
+    version: device.version,
+    ports: [at, ...(device.ports ?? [])],
+    mmio: device.mmio ?? [],
+    readPort: (port, size) => {
+      if (!inSpace(port)) return device.readPort?.(port, size) ?? 0;
+      return inWord(port, size) ? device.readConfiguration(port & 0xff, size) : 0;
+    },
+    writePort: (port, size, value) => {
+      if (!inSpace(port)) device.writePort?.(port, size, value);
+      else if (inWord(port, size)) device.writeConfiguration(port & 0xff, size, value);
+    },
+    readMemory: (offset, size, range) => device.readMemory?.(offset, size, range) ?? 0,
+    writeMemory: (offset, size, value, range) => device.writeMemory?.(offset, size, value, range),
+    reset: () => {
+      device.reset();
+    },
+    save: () => device.save(),
+    restore: (state, version) => {
+      device.restore(state, version);
+    },
+  };
+}
+
+function ide(clock: FakeClock): Device {
+  const drives = [
+    { kind: 'disk', identity: { model: 'DISK', serial: '1' }, media: [new FakeDisk(0x10_0000)] },
+    undefined,
+    { kind: 'cd', identity: { model: 'CD', serial: '2' }, media: [new FakeDisk(0x10_0000, true)] },
+  ] as const;
+  return withConfiguration(
+    new PiixIde({ drives, clock, memory, irqs: [irq(), irq()], firmwareBase: 0xc000 }),
+  );
+}
+
+function vga(clock: FakeClock): Device {
+  const video = new Uint8Array(0x10_0000);
+  const part = new Vga({
+    clock,
+    video: { memory: () => video, changed: nothing, map: nothing },
+    rom: () => new Uint8Array(16),
+  });
+  const device = withConfiguration(part);
+  // Video memory is a space of the machine and no part of the state: what is read back is left out here.
+  return { ...device, mmio: [], reset: device.reset, save: device.save, restore: device.restore };
+}
+
 const devices: Record<string, (clock: FakeClock) => Device> = {
   'pic-8259a': () => new Pic8259A({ intr: irq() }),
   'pit-8254': (clock) => new Pit8254({ irq: irq(), clock }),
@@ -93,6 +155,22 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   generation: () => new GenerationDevice({ basePort: 0x560 }),
   'acpi-pm': (clock) => new AcpiPm({ sci: irq(), clock, powerOff: nothing }),
   'pci-host': () => new PciHost({ memoryAttributes: nothing, resetSystem: nothing }),
+  'pci-bus': () => new PciBus({ resetSystem: nothing, functions: new Map() }),
+  'i440fx-host': () => withConfiguration(new I440FxHost({ memoryAttributes: nothing })),
+  'piix3-isa': () => withConfiguration(new Piix3Isa({ routesChanged: nothing })),
+  'piix4-pm': () => withConfiguration(new Piix4Pm({ registers: { read: () => 0, write: nothing } })),
+  'piix-ide': (clock) => ide(clock),
+  'fdc-82077aa': (clock) =>
+    new Fdc82077aa({
+      drives: [{ media: [new FakeDisk(1440 * 1024)] }],
+      clock,
+      irq: irq(),
+      dma: {
+        toMemory: (_, data) => ({ moved: data.length, terminal: false }),
+        fromMemory: (_, length) => ({ data: new Uint8Array(length), terminal: true }),
+      },
+    }),
+  vga: (clock) => vga(clock),
   'dma-8237': () => new Dma8237(),
   'system-control': () => new SystemControl({ a20Changed: nothing, fpuIrq: irq(), resetSystem: nothing }),
   'virtio-blk': (clock) => card(clock),

@@ -2,6 +2,8 @@
 import type { AbsentPages } from './absent-pages.ts';
 import { installCpuModel } from '../cpu/cpuid-models.ts';
 import { Region } from '../cpu/layout.ts';
+import { vgaTextBytes } from '../devices/video/vga-text.ts';
+import { videoMemoryBytes } from '../devices/video/vga-registers.ts';
 import { describeMachine, type MachineRequest } from './description.ts';
 import { DiskSpace } from './disk-space.ts';
 import type { EngineFactory } from './engine-interface.ts';
@@ -29,7 +31,7 @@ async function buildMachine({ description, backends = {}, engine }: CreateMachin
   const memory = new MemoryMap({
     ramBytes: full.memoryBytes,
     romBytes: full.romBytes,
-    vga: full.machine === 'pc',
+    vramBytes: full.machine !== 'pc' ? 0 : full.boardVersion < 2 ? vgaTextBytes : videoMemoryBytes,
   });
   installCpuModel(memory.view, Region.cpuBlocks, full.cpu.model, { apicId: 0, cpuCount: 1 });
   const disks = full.disks.map((disk) => new DiskSpace(disk, backends.disks?.[disk.name]));

@@ -1,4 +1,5 @@
 /** The hardware a machine is made of: plain data that goes into checkpoints. Two machines with equal descriptions and inputs run alike. */
+import { floppyFormat, floppyFormats } from '../devices/floppy/floppy-media.ts';
 import { MachineError } from './errors.ts';
 import { maxRamBytes } from './memory-map.ts';
 
@@ -13,18 +14,35 @@ export interface DiskDescription {
   readOnly: boolean;
   /** The image below, by its contents; null = zeros. */
   base: { sha256: string } | null;
+  /** How the guest sees it. The first medium of a CD or floppy drive is in it at power-on, others wait to be put in. Absent is `virtio`. */
+  attach?: DiskAttachment;
 }
+export const diskAttachments = ['virtio', 'ide', 'cdrom', 'floppy'] as const;
+export type DiskAttachment = (typeof diskAttachments)[number];
+export const bootDevices = ['disk', 'cdrom', 'floppy'] as const;
+export type BootDevice = (typeof bootDevices)[number];
+/** The newest version of each board. */
+export const newestBoard = { pc: 2, microvm: 1 } as const;
 /** How a disk is asked for: what is not given is `readOnly: false`, `base: null`. */
 export type DiskRequest = Pick<DiskDescription, 'name' | 'bytes'> & Partial<DiskDescription>;
 
 export interface MachineDescription {
-  /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA text and DMA. `microvm`: the same without these four. */
+  /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */
   machine: 'pc' | 'microvm';
+  /**
+   * Which version of the board, so that a checkpoint goes on with the hardware that it was made with. `pc` 2: each function of the chipset on
+   * its own, IDE, floppy drive, VGA with graphics. `pc` 1, and descriptions that don't say: text display, virtio disks only.
+   */
+  boardVersion: number;
   cpu: { model: CpuModelName };
   /** A multiple of 1 MiB from 1 MiB to 3 GiB. */
   memoryBytes: number;
   /** Size of the firmware image that ends at 4 GiB; 0 = none (a kernel is started directly). */
   romBytes: number;
+  /** How much of it, at its start, is the VGA BIOS; whole pages. */
+  optionRomBytes: number;
+  /** The order in which firmware tries to start from devices. */
+  bootOrder: BootDevice[];
   /** 0 to 4 (COM1 to COM4). */
   serialPorts: number;
   /** Port of the debug exit device, or null. */
@@ -50,9 +68,12 @@ const maxDiskBytes = 2 ** 40;
 const defaultRate = 4 << 16;
 export const defaultDescription: MachineDescription = {
   machine: 'pc',
+  boardVersion: 1,
   cpu: { model: 'x86-64-v2' },
   memoryBytes: 128 * mebibyte,
   romBytes: 0,
+  optionRomBytes: 0,
+  bootOrder: ['disk', 'cdrom', 'floppy'],
   serialPorts: 2,
   debugExitPort: null,
   debugConsolePorts: [0x402, 0xe9],
@@ -97,11 +118,46 @@ function checkMemory(memoryBytes: number): void {
 /** A description of which only what matters is given. */
 export type MachineRequest = Partial<Omit<MachineDescription, 'disks'>> & { disks?: readonly DiskRequest[] };
 
-function describeDisks(given: readonly DiskRequest[]): DiskDescription[] {
+function checkAttachment({ attach = 'virtio', name, bytes }: DiskRequest, boardVersion: number): void {
+  if (!diskAttachments.includes(attach))
+    refuse(`${name} is attached to ${String(attach)}`, `use one of ${diskAttachments.join(', ')}`);
+  if (attach !== 'virtio' && boardVersion < 2)
+    refuse(`${name}: this board has no ${attach}`, 'use machine pc with boardVersion 2');
+  if (attach === 'floppy' && floppyFormat(bytes) === undefined)
+    refuse(
+      `${name}: no floppy disk has ${String(bytes)} bytes`,
+      `sizes are ${floppyFormats.map((one) => `${String(one.bytes / 1024)}K`).join(', ')}`,
+    );
+}
+
+/** IDE has four places, of which CDs share one drive; floppy disks share one drive. */
+function checkPlaces(disks: readonly DiskDescription[]): void {
+  const count = (attach: DiskAttachment): number => disks.filter((disk) => disk.attach === attach).length;
+  const places = count('cdrom') > 0 ? 3 : 4;
+  if (count('ide') > places)
+    refuse(
+      `${String(count('ide'))} IDE disks`,
+      `there is room for ${String(places)}; attach others by virtio`,
+    );
+}
+
+function checkFirmware({ optionRomBytes, romBytes, bootOrder }: Omit<MachineDescription, 'disks'>): void {
+  checkInteger('optionRomBytes', optionRomBytes, 0, romBytes);
+  if (optionRomBytes % 4096 !== 0)
+    refuse(`optionRomBytes is ${String(optionRomBytes)}`, 'give whole pages of 4096 bytes');
+  if (
+    !Array.isArray(bootOrder) ||
+    bootOrder.some((one, n) => !bootDevices.includes(one) || bootOrder.indexOf(one) !== n)
+  )
+    refuse('bootOrder', `give a list of ${bootDevices.join(', ')}, each at most once`);
+}
+
+function describeDisks(given: readonly DiskRequest[], boardVersion: number): DiskDescription[] {
   if (!Array.isArray(given) || given.length > maxDisks)
     refuse('disks', `give a list of at most ${String(maxDisks)} disks`);
-  return given.map((disk: DiskRequest, n) => {
-    const { name, bytes, readOnly = false, base = null } = disk;
+  const disks = given.map((disk: DiskRequest, n): DiskDescription => {
+    const { name, bytes, readOnly = disk.attach === 'cdrom', base = null, attach } = disk;
+    checkAttachment(disk, boardVersion);
     if (name !== `disk${String(n)}`)
       refuse(`disk ${String(n)} is called ${String(name)}`, `call it disk${String(n)}`);
     if (!Number.isInteger(bytes) || bytes <= 0 || bytes % 512 !== 0 || bytes > maxDiskBytes)
@@ -110,8 +166,11 @@ function describeDisks(given: readonly DiskRequest[]): DiskDescription[] {
       refuse(`${name}: readOnly is ${String(readOnly)}`, 'use true or false');
     if (base !== null && !/^[0-9a-f]{64}$/.test(base.sha256))
       refuse(`${name}: its base is named ${String(base.sha256)}`, 'give a SHA-256 in hexadecimal');
-    return { name, bytes, readOnly, base: base === null ? null : { sha256: base.sha256 } };
+    const kept = attach === undefined || attach === 'virtio' ? {} : { attach };
+    return { name, bytes, readOnly, base: base === null ? null : { sha256: base.sha256 }, ...kept };
   });
+  checkPlaces(disks);
+  return disks;
 }
 
 /** Fills in defaults and checks everything; throws MachineError. Unknown fields are refused. */
@@ -125,6 +184,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
     refuse(`machine is ${String(all.machine)}`, 'use pc or microvm');
   if (!cpuModels.includes(all.cpu.model))
     refuse(`no processor is called ${String(all.cpu.model)}`, `use one of ${cpuModels.join(', ')}`);
+  checkInteger('boardVersion', all.boardVersion, 1, newestBoard[all.machine]);
   checkMemory(all.memoryBytes);
   if (
     !Number.isInteger(all.romBytes) ||
@@ -137,6 +197,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
       `a ROM can't have ${String(all.romBytes)} bytes`,
       'give whole 4 KiB pages up to 16M',
     );
+  checkFirmware(all);
   checkInteger('serialPorts', all.serialPorts, 0, 4);
   if (all.debugExitPort !== null) checkInteger('debugExitPort', all.debugExitPort, 0, 0xfffc);
   if (!Array.isArray(all.debugConsolePorts) || all.debugConsolePorts.length > 8)
@@ -148,8 +209,9 @@ export function describeMachine(given: MachineRequest): MachineDescription {
   return {
     ...all,
     cpu: { model: all.cpu.model },
+    bootOrder: [...all.bootOrder],
     debugConsolePorts: [...all.debugConsolePorts],
-    disks: describeDisks(all.disks),
+    disks: describeDisks(all.disks, all.boardVersion),
     epochNs: checkWide('epochNs', all.epochNs),
     randomSeed: checkWide('randomSeed', BigInt.asIntN(64, checkWideUnsigned(all.randomSeed))),
   };

@@ -4,6 +4,8 @@
  */
 import { Cpu, CpuEvent, Machine as MachineField, Region } from '../cpu/layout.ts';
 import type { AccessSize } from '../devices/device.ts';
+import { vgaTextScreen, type DisplayWatcher } from '../devices/video/display.ts';
+import { renderVga, type Picture } from '../devices/video/vga-renderer.ts';
 import type { TextScreen } from '../devices/video/vga-text.ts';
 import type { BootPlan } from '../boot/plan.ts';
 import { applyBootState } from './boot-state.ts';
@@ -379,9 +381,25 @@ export class Machine {
     this.#processor.registersChanged();
   }
 
-  /** The text screen; undefined when the machine has no VGA. */
+  /** The text screen; undefined when the machine has no VGA, or shows no text. */
   screen(): TextScreen | undefined {
-    return this.#board.vga?.screen(this.#map.spaceBytes('vram'));
+    const { vga, graphics } = this.#board;
+    const memory = this.#map.spaceBytes('vram');
+    return graphics === undefined ? vga?.screen(memory) : vgaTextScreen(graphics.registers, memory);
+  }
+
+  /** What the screen shows now; undefined when the machine has no display with graphics. */
+  picture(): Picture | undefined {
+    const { graphics } = this.#board;
+    return graphics === undefined ? undefined : renderVga(graphics.registers, this.#map.spaceBytes('vram'));
+  }
+
+  /** The same for somebody who looks again and again, with what changed since the last look. */
+  watchDisplay(watcher: DisplayWatcher): ReturnType<DisplayWatcher['look']> | undefined {
+    const { graphics } = this.#board;
+    return graphics === undefined
+      ? undefined
+      : watcher.look(graphics.registers, this.#map.spaceBytes('vram'));
   }
 
   /** Of a serial port: whether the guest reads it, and how many bytes it has still to read. Undefined: there is no such port. */

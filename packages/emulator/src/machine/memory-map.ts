@@ -1,13 +1,14 @@
 /**
  * Where the machine's memory lies in the linear memory (cpu/layout.ts), and what each guest-physical page is backed by.
  *
- * Backing pages: RAM first, then ROM, then video RAM. RAM starts at physical address 0 and ends below the PCI hole at 3 GiB. The page
- * at 0xb8000 is video RAM; the areas from 0xc0000 to 0xfffff are RAM or ROM as the PAM registers of the host bridge say.
+ * Backing pages: RAM first, then ROM, then video RAM. RAM starts at physical address 0 and ends below the PCI hole at 3 GiB. Video RAM
+ * appears where the adapter has its linear windows; the areas from 0xc0000 to 0xfffff are RAM or ROM as the PAM registers of the host bridge say.
  */
 import { Machine, PhysicalPage, Region, Tlb, maxCpus, pageBytes } from '../cpu/layout.ts';
 import { AbsentRam } from './absent-pages.ts';
 import { vgaTextBase, vgaTextBytes } from '../devices/video/vga-text.ts';
 import type { GuestMemory } from '../devices/device.ts';
+import type { VideoWindow } from '../devices/video/vga.ts';
 
 const blockHashEntries = 1 << 17;
 const recordPoolBytes = 64 * 2 ** 20;
@@ -21,8 +22,8 @@ export interface MemorySizes {
   ramBytes: number;
   /** 0, or a whole number of pages up to 16 MiB; mapped so that it ends at 4 GiB. */
   romBytes: number;
-  /** False leaves out the video RAM. */
-  vga: boolean;
+  /** Bytes of video memory, whole pages; 0 leaves it out. */
+  vramBytes: number;
 }
 
 /** One kind of backing memory, a space of the checkpoint. */
@@ -31,6 +32,16 @@ export interface BackingSpace {
   /** Address in linear memory. */
   address: number;
   bytes: number;
+}
+
+function sameWindows(some: readonly VideoWindow[], others: readonly VideoWindow[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((one, n) => {
+      const other = others[n];
+      return one.physical === other?.physical && one.length === other.length && one.memory === other.memory;
+    })
+  );
 }
 
 function roundUp(value: number, unit: number): number {
@@ -52,10 +63,11 @@ export class MemoryMap implements GuestMemory {
   prepareWrite: (physical: number, length: number) => void = () => undefined;
   /** Reads of areas whose PAM says "read ROM, write RAM". */
   #splitAreas = new Set<number>();
+  #videoWindows: readonly VideoWindow[] = [];
 
   constructor(sizes: MemorySizes) {
     this.#sizes = sizes;
-    const vramBytes = sizes.vga ? vgaTextBytes : 0;
+    const { vramBytes } = sizes;
     const pages = (sizes.ramBytes + sizes.romBytes + vramBytes) / pageBytes;
     if (Region.tlbs + maxCpus * Tlb.bytesPerCpu > Region.physicalMap)
       throw new RangeError('TLBs overlap the physical map');
@@ -149,9 +161,42 @@ export class MemoryMap implements GuestMemory {
     this.#mapRange(0, ramBytes, this.backingBase, 0);
     this.#unmapRange(0xa_0000, shadowStart - 0xa_0000);
     const vram = this.space('vram');
-    if (vram !== undefined) this.#mapRange(vgaTextBase, vgaTextBytes, vram.address, 0);
+    // The adapter of the first boards has text memory only, which never moves.
+    if (vram?.bytes === vgaTextBytes) this.#mapRange(vgaTextBase, vgaTextBytes, vram.address, 0);
     const rom = this.space('rom');
     if (rom !== undefined) this.#mapRange(2 ** 32 - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
+  }
+
+  /**
+   * Where video memory can be reached as plain memory: the adapter's linear windows. Windows lie outside of RAM and ROM. Returns true when the
+   * map changed: TLBs must be flushed.
+   */
+  mapVideo(windows: readonly VideoWindow[]): boolean {
+    const vram = this.space('vram');
+    if (vram === undefined || sameWindows(windows, this.#videoWindows)) return false;
+    for (const { physical, length } of this.#videoWindows) this.#unmapRange(physical, length);
+    this.#videoWindows = windows.filter(
+      ({ physical, length }) =>
+        physical >= vgaTextBase - 0x1_8000 && (physical + length <= shadowStart || physical >= maxRamBytes),
+    );
+    for (const { physical, length, memory } of this.#videoWindows)
+      this.#mapRange(physical, Math.min(length, vram.bytes - memory), vram.address + memory, 0);
+    const rom = this.space('rom');
+    if (rom !== undefined) this.#mapRange(2 ** 32 - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
+    return true;
+  }
+
+  /** The adapter itself changed its memory: the pages are dirty, and code that was decoded from them is gone. */
+  videoChanged(offset: number, length: number): void {
+    const vram = this.space('vram');
+    if (vram === undefined) return;
+    for (let at = offset - (offset % pageBytes); at < offset + length; at += pageBytes)
+      this.#markDirty(vram.address + at);
+    for (const { physical, length: size, memory } of this.#videoWindows) {
+      const from = Math.max(offset, memory);
+      const to = Math.min(offset + length, memory + size);
+      if (from < to) this.prepareWrite(physical + from - memory, to - from);
+    }
   }
 
   /** Backing of the ROM at a shadow area's address: the last 128 KiB of the image appear below 1 MiB. */

@@ -33,7 +33,7 @@ export class TestCpu {
   ): Promise<TestCpu> {
     const { ramBytes = 4 * 2 ** 20, ...engineOptions } = options;
     buildModules(() => undefined);
-    const map = new MemoryMap({ ramBytes, romBytes: 0, vga: false });
+    const map = new MemoryMap({ ramBytes, romBytes: 0, vramBytes: 0 });
     const output: PortAccess[] = [];
     const host = {
       ioRead: () => -1,

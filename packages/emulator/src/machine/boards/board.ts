@@ -2,6 +2,10 @@
 import type { AcpiTables } from '../../acpi/tables.ts';
 import { Bus } from '../../devices/bus.ts';
 import type { Clock, Device, Line } from '../../devices/device.ts';
+import type { Fdc82077aa } from '../../devices/floppy/fdc-82077aa.ts';
+import type { PiixIde } from '../../devices/ide/piix-ide.ts';
+import type { Dma8237 } from '../../devices/system/dma-8237.ts';
+import type { Vga } from '../../devices/video/vga.ts';
 import type { I8042 } from '../../devices/input/i8042.ts';
 import type { LocalApic } from '../../devices/interrupt/lapic.ts';
 import type { PciFunction } from '../../devices/pci/pci-function.ts';
@@ -17,7 +21,7 @@ import type { MemoryMap } from '../memory-map.ts';
 import { makeChip } from './chips.ts';
 import { InterruptWiring } from './interrupts.ts';
 import { microvm } from './microvm.ts';
-import { pc } from './pc.ts';
+import { pc1, pc2 } from './pc.ts';
 import type { BoardPlan } from './plan.ts';
 
 /** Where the guest's output goes. All are optional; what nobody takes is dropped. */
@@ -53,14 +57,21 @@ export interface BoardOptions {
   signals: BoardSignals;
 }
 
-/** The plans of the machine types. */
-const plans: Record<MachineDescription['machine'], BoardPlan> = { pc, microvm };
+/** The plans of the machine types, by the versions of their boards. */
+const plans: Record<MachineDescription['machine'], readonly BoardPlan[]> = {
+  pc: [pc1, pc2],
+  microvm: [microvm],
+};
 
 /** Chips that others or the machine speak to, each put here by its maker. */
 export interface BoardChips {
   systemControl: SystemControl;
   acpi: AcpiTables;
   keyboardController?: I8042;
+  dma?: Dma8237;
+  ide?: PiixIde;
+  floppy?: Fdc82077aa;
+  graphics?: Vga;
   vga?: VgaText;
 }
 
@@ -70,14 +81,20 @@ export class Board {
   readonly uarts: Uart16550A[] = [];
   readonly interrupts = new InterruptWiring();
   readonly pirqs = new PirqRouter((irq, source) => this.interrupts.isaLine(irq, source));
-  /** Functions on bus 0 by device number. */
+  /** Functions on bus 0 by device number * 8 + function number, where each is its own. */
+  readonly functions = new Map<number, PciFunction>();
+  /** Cards on bus 0 by device number. */
   readonly cards = new Map<number, PciFunction>();
   /** What its devices do with inputs, each put here by the device's maker. */
   readonly consumers: InputConsumers = {};
   readonly #chips: Partial<BoardChips> = {};
 
   constructor(options: BoardOptions) {
-    const { parts } = plans[options.description.machine];
+    const { machine, boardVersion } = options.description;
+    const plan = plans[machine][boardVersion - 1];
+    if (plan === undefined)
+      throw new TypeError(`there is no version ${String(boardVersion)} of the board ${machine}`);
+    const { parts } = plan;
     for (const part of parts) makeChip({ board: this, parts, ...options }, part);
     for (const device of this.devices) this.bus.attach(device);
   }
@@ -104,6 +121,16 @@ export class Board {
   }
   get vga(): VgaText | undefined {
     return this.#chips.vga;
+  }
+  /** The display of boards with graphics. */
+  get graphics(): Vga | undefined {
+    return this.#chips.graphics;
+  }
+  get ide(): PiixIde | undefined {
+    return this.#chips.ide;
+  }
+  get floppy(): Fdc82077aa | undefined {
+    return this.#chips.floppy;
   }
   get lapic(): LocalApic {
     return this.interrupts.get('lapic');

@@ -1,5 +1,6 @@
 /** How each chip of a plan is made and wired. Whoever adds a chip adds its entry to `plan.ts` and its maker here. */
-import { acpiTables } from '../../acpi/tables.ts';
+import { smbiosFiles } from '../../acpi/smbios.ts';
+import { acpiFiles, acpiTables, type AcpiOptions } from '../../acpi/tables.ts';
 import type { Line } from '../../devices/device.ts';
 import { I8042 } from '../../devices/input/i8042.ts';
 import { IoApic } from '../../devices/interrupt/io-apic.ts';
@@ -19,6 +20,7 @@ import { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
 import { VgaText } from '../../devices/video/vga-text.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
 import type { Board, BoardOptions } from './board.ts';
+import { attached, driveCmos, i440fxMakers } from './i440fx-chips.ts';
 import type { BoardPart, ChipName, PartOf } from './plan.ts';
 
 /** What a maker has at hand. */
@@ -46,7 +48,8 @@ function partOf<C extends ChipName>({ parts }: Site, chip: C): PartOf<C> | undef
 
 /** The ISA interrupt that firmware would give to INTA# of a device on bus 0. */
 function firmwareIrq(site: Site, device: number): number {
-  return partOf(site, 'pci-host')?.pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
+  const { pirqRoutes } = partOf(site, 'piix3-isa') ?? partOf(site, 'pci-host') ?? { pirqRoutes: [] };
+  return pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
 }
 
 /** Without a ROM nobody else sets up the PCI functions. */
@@ -87,7 +90,7 @@ function addPciHost(site: Site, { pirqRoutes }: PartOf<'pci-host'>): void {
 
 function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): void {
   const { board, clock, memory } = site;
-  site.disks.forEach((disk, n) => {
+  attached(site, 'virtio').forEach((disk, n) => {
     const device = firstDevice + n;
     const firmware: PciFirmware | undefined = hasFirmware(site)
       ? undefined
@@ -96,6 +99,7 @@ function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): 
     const irq = board.pirqs.line(device, name);
     const card = new VirtioBlk({ name, identity: disk.name, backend: disk, memory, clock, irq, firmware });
     board.cards.set(device, board.add(card));
+    board.functions.set(device * 8, card);
   });
 }
 
@@ -126,7 +130,25 @@ function addDebugPorts({ board, description, signals }: Site): void {
     board.add(new DebugExit({ port: description.debugExitPort, exit: signals.debugExit }));
 }
 
-function addFwCfg({ board, description, memory }: Site): void {
+/** Names of the tables' devices, and who interrupts where. */
+function acpiOptions(site: Site): Omit<AcpiOptions, 'base'> {
+  const hasVideo = partOf(site, 'vga-text') !== undefined || partOf(site, 'vga') !== undefined;
+  return {
+    cpuCount: 1,
+    keyboard: partOf(site, 'i8042') !== undefined,
+    vga: hasVideo,
+    serialPorts: site.description.serialPorts,
+    pciInterrupts: [...site.board.cards.keys()].map((device) => ({
+      device,
+      input: firmwareIrq(site, device),
+    })),
+  };
+}
+
+/** What firmware learns. That of the first boards finds its way by the CMOS, and makes no tables. */
+function addFwCfg(site: Site): void {
+  const { board, description, memory } = site;
+  const isFull = partOf(site, 'i440fx-host') !== undefined;
   const e820 = new Uint8Array(20);
   e820.set(littleEndian(description.memoryBytes, 8), 8);
   e820[16] = 1;
@@ -137,22 +159,16 @@ function addFwCfg({ board, description, memory }: Site): void {
       [FwCfgItem.cpuCount, littleEndian(1, 2)],
       [FwCfgItem.maxCpus, littleEndian(1, 2)],
     ]),
-    files: new Map([['etc/e820', e820]]),
+    files: new Map([
+      ['etc/e820', e820],
+      ...(isFull ? [...acpiFiles(acpiOptions(site)), ...smbiosFiles(description.memoryBytes)] : []),
+    ]),
   });
   board.add(fwCfg);
 }
 
 function addAcpiTables(site: Site, base: number): void {
-  const { board, description } = site;
-  const tables = acpiTables({
-    base,
-    cpuCount: 1,
-    keyboard: partOf(site, 'i8042') !== undefined,
-    vga: partOf(site, 'vga-text') !== undefined,
-    serialPorts: description.serialPorts,
-    pciInterrupts: [...board.cards.keys()].map((device) => ({ device, input: firmwareIrq(site, device) })),
-  });
-  board.setChip('acpi', tables);
+  site.board.setChip('acpi', acpiTables({ base, ...acpiOptions(site) }));
 }
 
 const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
@@ -172,10 +188,14 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   'pit-8254': ({ board, clock }, { irq }) => {
     board.add(new Pit8254({ irq: board.interrupts.isaLine(irq, 'pit'), clock }));
   },
-  'rtc-mc146818': ({ board, clock, description }, { irq }) => {
+  ...i440fxMakers,
+  'rtc-mc146818': (site, { irq }) => {
+    const { board, clock, description } = site;
     const { epochNs, memoryBytes } = description;
     const line = board.interrupts.isaLine(irq, 'rtc');
-    const rtc = new RtcMc146818({ irq: line, clock, epochNs, cmos: cmosBytes(memoryBytes) });
+    const drives = partOf(site, 'piix-ide') === undefined ? {} : driveCmos(site);
+    const cmos = { ...cmosBytes(memoryBytes), ...drives };
+    const rtc = new RtcMc146818({ irq: line, clock, epochNs, cmos });
     board.add(rtc);
     board.consumers.wallClock = ({ epochNs: now }) => {
       rtc.setWallClock(now);
@@ -190,9 +210,10 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     board.setChip('systemControl', board.add(control));
   },
   'uart-16550a': addUarts,
-  'acpi-pm': ({ board, clock, signals }, { sciIrq }) => {
+  'acpi-pm': ({ board, clock, signals }, { sciIrq, movable = false }) => {
     const sci = board.interrupts.isaLine(sciIrq, 'sci');
-    const pm = board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff }));
+    const pm = board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff, movable }));
+    board.setChip('pm', pm);
     board.consumers.powerButton = () => {
       pm.pressPowerButton();
     };
@@ -206,8 +227,8 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     };
   },
   'debug-ports': addDebugPorts,
-  'dma-8237': ({ board }) => {
-    board.add(new Dma8237());
+  'dma-8237': ({ board, memory }, { forDevices = false }) => {
+    board.setChip('dma', board.add(new Dma8237(forDevices ? memory : undefined)));
   },
   'vga-text': ({ board, clock }) => {
     board.setChip('vga', board.add(new VgaText({ clock })));

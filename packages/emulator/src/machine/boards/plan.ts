@@ -14,7 +14,8 @@ export type BoardPart =
   | { chip: 'system-control'; fpuIrq: number }
   /** As many of these as the machine's description has serial ports. */
   | { chip: 'uart-16550a'; at: readonly { basePort: number; irq: number }[] }
-  | { chip: 'acpi-pm'; sciIrq: number }
+  /** `movable`: its ports are where the power management function says. */
+  | { chip: 'acpi-pm'; sciIrq: number; movable?: boolean }
   /** `pirqRoutes`: the ISA interrupts of PIRQ A to D as firmware would set them; used when there is no firmware to do so. */
   | { chip: 'pci-host'; pirqRoutes: readonly [number, number, number, number] }
   /** One card for each disk of the description, from device number `firstDevice` on. */
@@ -22,7 +23,19 @@ export type BoardPart =
   | { chip: 'generation'; basePort: number }
   /** The debug console and exit ports of the description. */
   | { chip: 'debug-ports' }
-  | { chip: 'dma-8237' }
+  /** `forDevices`: a device has a channel. */
+  | { chip: 'dma-8237'; forDevices?: boolean }
+  | { chip: 'pci-bus' }
+  | { chip: 'i440fx-host'; device: number }
+  /** `pirqRoutes` as with `pci-host`. */
+  | { chip: 'piix3-isa'; device: number; pirqRoutes: readonly [number, number, number, number] }
+  /** Drives as the description says. `busMaster`: where its ports are when there is no firmware to place them. */
+  | { chip: 'piix-ide'; device: number; function: number; irqs: readonly [number, number]; busMaster: number }
+  /** Behind `acpi-pm`, whose registers it places. */
+  | { chip: 'piix4-pm'; device: number; function: number }
+  /** Addresses as with `piix-ide`. */
+  | { chip: 'vga'; device: number; frameBuffer: number; registers: number }
+  | { chip: 'fdc-82077aa'; irq: number }
   | { chip: 'vga-text' }
   | { chip: 'i8042'; keyboardIrq: number; mouseIrq: number }
   /** Made when all others are there: the tables name them. `base` as in AcpiOptions. */
