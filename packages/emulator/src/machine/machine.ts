@@ -4,8 +4,6 @@
  */
 import { Cpu, CpuEvent, Machine as MachineField, Region } from '../cpu/layout.ts';
 import type { AccessSize } from '../devices/device.ts';
-import { vgaTextScreen, type DisplayWatcher } from '../devices/video/display.ts';
-import { renderVga, type Picture } from '../devices/video/vga-renderer.ts';
 import type { TextScreen } from '../devices/video/vga-text.ts';
 import type { BootPlan } from '../boot/plan.ts';
 import { applyBootState } from './boot-state.ts';
@@ -21,6 +19,7 @@ import { MachineEdge, type InputConsumers } from './edge/edge.ts';
 import type { InputResult } from './edge/input-queue.ts';
 import type { LoggedInput, MachineInput, MachineOutput, StampedOutput } from './edge/table.ts';
 import type { AbsentPages } from './absent-pages.ts';
+import { MachineDisplay } from './machine-display.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
@@ -45,6 +44,7 @@ export interface MachineParts {
 export class Machine {
   readonly description: MachineDescription;
   readonly memory: MachineMemory;
+  readonly display: MachineDisplay;
   readonly disks: readonly DiskSpace[];
   readonly #map: MemoryMap;
   readonly #clock: VirtualClock;
@@ -104,6 +104,7 @@ export class Machine {
       clock: this.#clock,
       board: this.#board,
     });
+    this.display = new MachineDisplay(this.#board, memory);
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
   }
 
@@ -383,23 +384,7 @@ export class Machine {
 
   /** The text screen; undefined when the machine has no VGA, or shows no text. */
   screen(): TextScreen | undefined {
-    const { vga, graphics } = this.#board;
-    const memory = this.#map.spaceBytes('vram');
-    return graphics === undefined ? vga?.screen(memory) : vgaTextScreen(graphics.registers, memory);
-  }
-
-  /** What the screen shows now; undefined when the machine has no display with graphics. */
-  picture(): Picture | undefined {
-    const { graphics } = this.#board;
-    return graphics === undefined ? undefined : renderVga(graphics.registers, this.#map.spaceBytes('vram'));
-  }
-
-  /** The same for somebody who looks again and again, with what changed since the last look. */
-  watchDisplay(watcher: DisplayWatcher): ReturnType<DisplayWatcher['look']> | undefined {
-    const { graphics } = this.#board;
-    return graphics === undefined
-      ? undefined
-      : watcher.look(graphics.registers, this.#map.spaceBytes('vram'));
+    return this.display.text();
   }
 
   /** Of a serial port: whether the guest reads it, and how many bytes it has still to read. Undefined: there is no such port. */
