@@ -12,6 +12,7 @@ import type { PciFunction } from '../../devices/pci/pci-function.ts';
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
 import type { SystemControl } from '../../devices/system/system-control.ts';
+import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
@@ -67,6 +68,7 @@ const plans: Record<MachineDescription['machine'], readonly BoardPlan[]> = {
 export interface BoardChips {
   systemControl: SystemControl;
   acpi: AcpiTables;
+  pm: AcpiPm;
   keyboardController?: I8042;
   dma?: Dma8237;
   ide?: PiixIde;
