@@ -16,7 +16,7 @@ export const config: InlineConfig = {
     modulePreload: { polyfill: false },
     target: 'es2022',
     rolldownOptions: {
-      input: { run: here('run.html'), revenant: here('src/run/guest-client.ts') },
+      input: { index: here('index.html'), run: here('run.html'), revenant: here('src/run/guest-client.ts') },
       // Pages of others import it by this name.
       output: {
         entryFileNames: ({ name }) => (name === 'revenant' ? 'revenant.js' : 'assets/[name]-[hash].js'),

@@ -23,7 +23,11 @@ import { BLOBS_PREFIX } from '../stored/blobs.ts';
 import { readEvents } from '../stored/event-log.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 import type { ClusterNode } from './cluster-node.ts';
+import { PageGateway } from '../page/gateway.ts';
+import { makePass, passCookie, passOf, roleOfPass } from '../page/pass.ts';
+import { PAGE_SUBPROTOCOL, type Role } from '../protocol/page.ts';
 import { metrics } from './metrics.ts';
+import { builtPage, PageFiles } from './page-files.ts';
 
 const CHALLENGE_MS = 30_000;
 const MAX_CHALLENGES = 4096;
@@ -46,8 +50,12 @@ export class ApiServer {
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
     perMessageDeflate: false,
+    // A page offers its pass beside it; that is never chosen.
+    handleProtocols: (offered) => (offered.has(PAGE_SUBPROTOCOL) ? PAGE_SUBPROTOCOL : false),
   });
   readonly #challenges = new Map<string, number>();
+  readonly #page = new PageFiles(builtPage, 'index.html');
+  #gateway: PageGateway | undefined;
   #node: ClusterNode | undefined;
 
   private constructor(token: string | undefined) {
@@ -88,9 +96,11 @@ export class ApiServer {
 
   serve(node: ClusterNode): void {
     this.#node = node;
+    this.#gateway = PageGateway.at(this.address, this.#token, node.agent.id);
   }
 
   async close(): Promise<void> {
+    await this.#gateway?.close();
     for (const socket of this.#sockets.clients) socket.terminate();
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => {
@@ -101,7 +111,11 @@ export class ApiServer {
   /** A page of another origin, or a name that was made to point here (DNS rebinding). */
   #foreign(request: IncomingMessage): string | undefined {
     const { origin, host } = request.headers;
-    if (origin !== undefined && origin !== `http://${host ?? ''}` && origin !== `https://${host ?? ''}`)
+    const own = [host ?? '', ...(request.url === '/v1/page' ? this.#nodes : [])];
+    if (
+      origin !== undefined &&
+      !own.some((name) => origin === `http://${name}` || origin === `https://${name}`)
+    )
       return `a request of the foreign origin ${origin}`;
     const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
     if (this.#token === undefined && !LOOPBACK.has(name)) return `a request for the host ${name}`;
@@ -121,6 +135,23 @@ export class ApiServer {
     return sameMac(Buffer.from(proof), Buffer.from(expected));
   }
 
+  /** What the session of a page may do; without a token everybody at this host may do everything. */
+  #role({ headers }: IncomingMessage): Role | undefined {
+    if (this.#token === undefined) return 'admin';
+    const pass = passOf({ cookie: headers.cookie, subprotocols: headers['sec-websocket-protocol'] });
+    return pass === undefined ? undefined : roleOfPass(this.#token, pass, Date.now());
+  }
+
+  #newPass(role: Role): string | null {
+    return this.#token === undefined ? null : makePass(this.#token, role, Date.now());
+  }
+
+  /** Addresses of the nodes that this one knows: a page goes on with another one when the node that served it is gone. */
+  get #nodes(): string[] {
+    const known = [...(this.#node?.agent.peers.values() ?? [])].map(({ view }) => view?.address);
+    return [this.address, ...known.filter((address) => address !== undefined)];
+  }
+
   #challenge(): string {
     const challenge = randomBytes(16).toString('hex');
     this.#challenges.set(challenge, performance.now());
@@ -138,10 +169,20 @@ export class ApiServer {
       const path = (request.url ?? '').split('?')[0]!;
       if (path === '/v1/challenge')
         return json(response, 200, { challenge: this.#challenge(), needed: this.#token !== undefined });
+      if (await this.#page.serve(request, response)) return;
+      if (path === '/v1/session' && request.method === 'DELETE') {
+        response.setHeader('set-cookie', passCookie(undefined));
+        return json(response, 200, {});
+      }
       const body = await readBody(request, path.startsWith('/v1/blobs/') ? MAX_BLOB_BYTES : MAX_BODY_BYTES);
       const proof = request.headers.authorization?.replace(/^Revenant /, '');
-      if (!this.#authorized(request, proof, body))
+      const byPage = path.startsWith('/v1/blobs/') && this.#role(request) === 'admin';
+      if (!byPage && !this.#authorized(request, proof, body))
         throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
+      if (path === '/v1/session' && request.method === 'POST') {
+        response.setHeader('set-cookie', passCookie(this.#newPass('admin') ?? undefined));
+        return json(response, 200, { role: 'admin' satisfies Role });
+      }
       if (this.#node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
       await route(this.#node, request, response, body);
     } catch (error) {
@@ -169,6 +210,13 @@ export class ApiServer {
     // Links prove themselves by a handshake of their own.
     if (url.pathname === '/v1/link')
       return this.#sockets.handleUpgrade(request, socket, head, (accepted) => node.links.accept(accepted));
+    if (url.pathname === '/v1/page') {
+      const role = this.#role(request);
+      if (role === undefined) return refuse('a page without a session');
+      return this.#sockets.handleUpgrade(request, socket, head, (accepted) =>
+        this.#gateway?.attach(accepted, role, this.#newPass(role)),
+      );
+    }
     const vm = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
     if (vm === undefined) return refuse(`there is no ${url.pathname}`);
     if (!this.#authorized(request, url.searchParams.get('proof') ?? undefined, new Uint8Array(0)))

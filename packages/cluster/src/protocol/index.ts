@@ -4,6 +4,7 @@ export * from './console.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './msgpack.ts';
+export * from './page.ts';
 export * from './records.ts';
 export { check, isBounded, isMap, whatIsWrong } from './schema.ts';
 export * from './spec.ts';

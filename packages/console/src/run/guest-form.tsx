@@ -59,6 +59,50 @@ function titleOf(source: Source): string {
       : source.slice('image:'.length);
 }
 
+function OwnFiles() {
+  return (
+    <>
+      <label>
+        Kernel (bzImage, ELF, multiboot)
+        <input type="file" name="kernel" />
+      </label>
+      <label>
+        Initial RAM disk, if it needs one
+        <input type="file" name="initrd" />
+      </label>
+    </>
+  );
+}
+
+function Settings({ source, image }: { source: Source; image: ImageEntry | undefined }) {
+  return (
+    <>
+      <label>
+        Kernel command line, added to the image's own
+        <input type="text" name="append" defaultValue={source === 'files' ? 'console=ttyS0' : ''} />
+      </label>
+      <label>
+        Memory in MiB
+        <input
+          key={source}
+          type="number"
+          name="memory"
+          min={minMemoryMiB}
+          max={maxMemoryMiB}
+          defaultValue={String(image?.memoryMiB ?? 128)}
+        />
+      </label>
+      <label>
+        Entry
+        <select name="mode" key={source} defaultValue="64">
+          <option value="64">64-bit where the kernel has one</option>
+          <option value="32">32-bit</option>
+        </select>
+      </label>
+    </>
+  );
+}
+
 export function GuestForm({ start }: { start: (choice: Choice) => void }) {
   const [source, setSource] = useState<Source>('builtin');
   const [images, setImages] = useState<readonly ImageEntry[]>([]);
@@ -107,44 +151,8 @@ export function GuestForm({ start }: { start: (choice: Choice) => void }) {
           <option value="files">kernel and initrd from files</option>
         </select>
       </label>
-      {source === 'files' && (
-        <>
-          <label>
-            Kernel (bzImage, ELF, multiboot)
-            <input type="file" name="kernel" />
-          </label>
-          <label>
-            Initial RAM disk, if it needs one
-            <input type="file" name="initrd" />
-          </label>
-        </>
-      )}
-      {source !== 'builtin' && (
-        <>
-          <label>
-            Kernel command line, added to the image's own
-            <input type="text" name="append" defaultValue={source === 'files' ? 'console=ttyS0' : ''} />
-          </label>
-          <label>
-            Memory in MiB
-            <input
-              key={source}
-              type="number"
-              name="memory"
-              min={minMemoryMiB}
-              max={maxMemoryMiB}
-              defaultValue={String(image?.memoryMiB ?? 128)}
-            />
-          </label>
-          <label>
-            Entry
-            <select name="mode" key={source} defaultValue="64">
-              <option value="64">64-bit where the kernel has one</option>
-              <option value="32">32-bit</option>
-            </select>
-          </label>
-        </>
-      )}
+      {source === 'files' && <OwnFiles />}
+      {source !== 'builtin' && <Settings source={source} image={image} />}
       <label>
         Engine
         <select name="engine">

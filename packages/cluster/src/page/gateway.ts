@@ -1,0 +1,278 @@
+// What a node does for people at its web page: it follows the cluster for all of them at once, and consoles and screens for each, as any
+// client of the cluster would, so that a page sees VMs of every node through the one that serves it.
+import type { WebSocket } from 'ws';
+import type { TextScreen } from '@revenant/emulator';
+import { ClusterClient, type ConsoleFollower } from '../client/cluster-client.ts';
+import { ClusterError, messageOf } from '../errors.ts';
+import type { ClusterEvent } from '../protocol/api.ts';
+import { bounded } from '../protocol/limits.ts';
+import { encode } from '../protocol/msgpack.ts';
+import { decodePageRequest, roles, type PageReply, type PageRequest, type Role } from '../protocol/page.ts';
+
+const STATUS_MS = 500;
+const EVENTS_MS = 1000;
+const SCREEN_MS = 200;
+/** A page that reads more slowly than this much piles up is let go; it comes again and gets what is kept. */
+const MAX_BACKLOG_BYTES = 4 << 20;
+const MAX_VIEWERS = 64;
+const MAX_FOLLOWED = 32;
+const MAX_KEPT_EVENTS = 2000;
+/** Events are stored a little after they happened, by several nodes' clocks. */
+const EVENTS_OVERLAP_MS = 5000;
+
+/** What a session must be allowed for each request; everything else is for whoever may view. */
+function neededRole(request: PageRequest): Role {
+  switch (request.type) {
+    case 'console':
+    case 'screen':
+      return 'view';
+    case 'input':
+    case 'keys':
+      return 'operate';
+    case 'command':
+      switch (request.command.type) {
+        case 'vm-start':
+        case 'vm-stop':
+        case 'vm-pause':
+        case 'vm-resume':
+        case 'vm-migrate':
+          return 'operate';
+        default:
+          return 'admin';
+      }
+  }
+}
+
+/** A screen as it travels. */
+function screenReply(vmId: string, screen: (TextScreen & { lines: string[] }) | undefined): PageReply {
+  if (screen === undefined) return { type: 'screen', vmId, screen: null };
+  const { columns, rows, cells, cursor, colours, blinks, lines } = screen;
+  return {
+    type: 'screen',
+    vmId,
+    screen: {
+      ...{ columns, rows, blinks, lines, cells: [...cells] },
+      colours: colours.map(([red, green, blue]): [number, number, number] => [red, green, blue]),
+      ...(cursor === undefined ? {} : { cursor }),
+    },
+  };
+}
+
+/** One page that is open. */
+class Viewer {
+  readonly #socket: WebSocket;
+  readonly #client: ClusterClient;
+  readonly #role: Role;
+  readonly #consoles = new Map<string, ConsoleFollower>();
+  readonly #screens = new Map<string, NodeJS.Timeout>();
+  #closed = false;
+
+  constructor(socket: WebSocket, client: ClusterClient, role: Role) {
+    this.#socket = socket;
+    this.#client = client;
+    this.#role = role;
+    socket.on('message', (data, binary) => {
+      void this.#hear(data as Buffer, binary);
+    });
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#socket.bufferedAmount > MAX_BACKLOG_BYTES) this.#socket.terminate();
+    else this.#socket.send(frame);
+  }
+
+  tell(reply: PageReply): void {
+    this.send(encode(reply));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const console of this.#consoles.values()) console.close();
+    for (const timer of this.#screens.values()) clearTimeout(timer);
+    this.#consoles.clear();
+    this.#screens.clear();
+  }
+
+  async #hear(data: Buffer, binary: boolean): Promise<void> {
+    let request: PageRequest;
+    try {
+      if (!binary) throw new ClusterError('PROTOCOL', 'a message of a page is binary');
+      request = decodePageRequest(data);
+    } catch (error) {
+      this.#socket.close(1002, bounded(messageOf(error), 100));
+      return;
+    }
+    const allowed = roles.indexOf(this.#role) >= roles.indexOf(neededRole(request));
+    if ('question' in request) await this.#answer(request, allowed);
+    else if (allowed) this.#follow(request);
+    else if (request.type === 'input')
+      this.tell({ type: 'refused', vmId: request.vmId, bytes: request.bytes.length });
+  }
+
+  async #answer(request: Extract<PageRequest, { question: number }>, allowed: boolean): Promise<void> {
+    const { question } = request;
+    try {
+      if (!allowed)
+        throw new ClusterError('UNAUTHORIZED', `this session may only ${this.#role}`, {
+          hint: 'log in with a token that may do more',
+        });
+      if (request.type === 'command') await this.#client.command(request.command);
+      else await this.#client.press(request.vmId, request.keys);
+      this.tell({ type: 'done', question, error: null });
+    } catch (error) {
+      const { code, message, hint } =
+        error instanceof ClusterError ? error : new ClusterError('STORE', messageOf(error));
+      this.tell({
+        type: 'done',
+        question,
+        error: { code, message: bounded(message), hint: bounded(hint ?? '') },
+      });
+    }
+  }
+
+  #follow(request: Exclude<PageRequest, { question: number }>): void {
+    const { vmId } = request;
+    switch (request.type) {
+      case 'console': {
+        this.#consoles.get(vmId)?.close();
+        this.#consoles.delete(vmId);
+        if (!request.on || this.#consoles.size >= MAX_FOLLOWED) return;
+        const follower = this.#client.console(vmId, (bytes, epoch) => {
+          this.tell({ type: 'output', vmId, epoch, bytes: Uint8Array.from(bytes) });
+        });
+        this.#consoles.set(vmId, follower);
+        return;
+      }
+      case 'input':
+        if (this.#consoles.get(vmId)?.write(request.bytes) !== true)
+          this.tell({ type: 'refused', vmId, bytes: request.bytes.length });
+        return;
+      case 'screen':
+        clearTimeout(this.#screens.get(vmId));
+        this.#screens.delete(vmId);
+        if (request.on && this.#screens.size < MAX_FOLLOWED) void this.#watchScreen(vmId, undefined);
+    }
+  }
+
+  /** Looks again and again, and sends the screen when it has changed. */
+  async #watchScreen(vmId: string, before: string | undefined): Promise<void> {
+    const mark = setTimeout(() => undefined, 0);
+    this.#screens.set(vmId, mark);
+    const screen = await this.#client.screen(vmId).catch(() => undefined);
+    const reply = screenReply(vmId, screen);
+    const now = JSON.stringify(reply);
+    if (this.#closed || this.#screens.get(vmId) !== mark) return;
+    if (now !== before) this.tell(reply);
+    const timer = setTimeout(() => void this.#watchScreen(vmId, now), SCREEN_MS);
+    this.#screens.set(vmId, timer);
+  }
+}
+
+export class PageGateway {
+  readonly #client: ClusterClient;
+  readonly #node: string;
+  readonly #viewers = new Set<Viewer>();
+  #statusFrame: Uint8Array | undefined;
+  #status = '';
+  #events: ClusterEvent[] = [];
+  #known = new Set<string>();
+  #timers: NodeJS.Timeout[] = [];
+  #asking = { status: false, events: false };
+
+  /** `client` speaks to `node`, and to whatever node runs a VM. */
+  constructor(client: ClusterClient, node: string) {
+    this.#client = client;
+    this.#node = node;
+  }
+
+  /** Of the node that listens at `address`. */
+  static at(address: string, token: string | undefined, node: string): PageGateway {
+    return new PageGateway(
+      new ClusterClient({ nodes: [address], ...(token === undefined ? {} : { token }) }),
+      node,
+    );
+  }
+
+  /** Serves one page until its socket closes. */
+  attach(socket: WebSocket, role: Role, pass: string | null): void {
+    if (this.#viewers.size >= MAX_VIEWERS) {
+      socket.close(1013, 'too many pages are open at this node');
+      return;
+    }
+    const viewer = new Viewer(socket, this.#client, role);
+    this.#viewers.add(viewer);
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      viewer.close();
+      this.#viewers.delete(viewer);
+      if (this.#viewers.size === 0) this.#rest();
+    });
+    viewer.tell({ type: 'hello', node: this.#node, role, pass });
+    if (this.#statusFrame !== undefined) viewer.send(this.#statusFrame);
+    if (this.#events.length > 0) viewer.tell({ type: 'events', events: this.#events });
+    if (this.#timers.length === 0) this.#watch();
+  }
+
+  async close(): Promise<void> {
+    this.#rest();
+    for (const viewer of this.#viewers) viewer.close();
+    await this.#client.close();
+  }
+
+  /** One look for all pages together, however many are open. */
+  #watch(): void {
+    this.#timers = [
+      setInterval(() => void this.#lookAtStatus(), STATUS_MS),
+      setInterval(() => void this.#lookAtEvents(), EVENTS_MS),
+    ];
+    void this.#lookAtStatus();
+    void this.#lookAtEvents();
+  }
+
+  #rest(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers = [];
+    this.#statusFrame = undefined;
+    this.#status = '';
+    this.#events = [];
+    this.#known.clear();
+  }
+
+  #broadcast(frame: Uint8Array): void {
+    for (const viewer of this.#viewers) viewer.send(frame);
+  }
+
+  async #lookAtStatus(): Promise<void> {
+    if (this.#asking.status) return;
+    this.#asking.status = true;
+    let reply: PageReply;
+    try {
+      reply = { type: 'cluster', status: await this.#client.status() };
+    } catch (error) {
+      reply = { type: 'unknown', reason: bounded(messageOf(error)) };
+    }
+    this.#asking.status = false;
+    const text = JSON.stringify(reply);
+    if (text === this.#status || this.#timers.length === 0) return;
+    this.#status = text;
+    this.#statusFrame = encode(reply);
+    this.#broadcast(this.#statusFrame);
+  }
+
+  async #lookAtEvents(): Promise<void> {
+    if (this.#asking.events) return;
+    this.#asking.events = true;
+    const last = this.#events.at(-1)?.atMs ?? 0;
+    const found = await this.#client
+      .events({ sinceMs: Math.max(0, last - EVENTS_OVERLAP_MS), limit: MAX_KEPT_EVENTS })
+      .catch(() => []);
+    this.#asking.events = false;
+    if (this.#timers.length === 0) return;
+    const fresh = found.filter((event) => !this.#known.has(JSON.stringify(event)));
+    if (fresh.length === 0) return;
+    this.#events = [...this.#events, ...fresh].slice(-MAX_KEPT_EVENTS);
+    this.#known = new Set(this.#events.map((event) => JSON.stringify(event)));
+    this.#broadcast(encode({ type: 'events', events: fresh } satisfies PageReply));
+  }
+}

@@ -1,0 +1,45 @@
+// What a person who has proved the token carries from then on: a pass that says what it allows and until when, authenticated by the
+// cluster's token, so that each node knows it without asking another. It travels as a cookie that scripts can't read and other sites
+// can't send, and, where a page goes to another host when its node died, as a websocket subprotocol.
+import { mac, sameMac } from '../mac.ts';
+import { PASS_SUBPROTOCOL, roles, type Role } from '../protocol/page.ts';
+
+const COOKIE = 'revenant-session';
+const LIFE_MS = 8 * 3600_000;
+
+function signed(token: string, body: string): string {
+  return `${body}.${mac(Buffer.from(token), 'page', body).toString('hex')}`;
+}
+
+/** A new pass; `nowMs`: milliseconds since 1970, as nodes of several hosts have to agree on its end. */
+export function makePass(token: string, role: Role, nowMs: number): string {
+  return signed(token, `${role}.${String(nowMs + LIFE_MS)}`);
+}
+
+/** What a pass allows now; undefined for one that nobody made, was changed, or is over. */
+export function roleOfPass(token: string, pass: string, nowMs: number): Role | undefined {
+  const [roleText = '', untilText = ''] = pass.split('.');
+  const expected = signed(token, `${roleText}.${untilText}`);
+  if (!sameMac(Buffer.from(pass), Buffer.from(expected)) || !(nowMs < Number(untilText))) return undefined;
+  return roles.find((role) => role === roleText);
+}
+
+/** `Set-Cookie` that keeps a pass; without one it takes the cookie back. */
+export function passCookie(pass: string | undefined, secure = false): string {
+  const life = pass === undefined ? 0 : LIFE_MS / 1000;
+  const attributes = `Path=/; HttpOnly; SameSite=Strict; Max-Age=${String(life)}${secure ? '; Secure' : ''}`;
+  return `${COOKIE}=${pass ?? ''}; ${attributes}`;
+}
+
+/** The pass among a request's cookies or websocket subprotocols. */
+export function passOf(headers: {
+  cookie?: string | undefined;
+  subprotocols?: string | undefined;
+}): string | undefined {
+  for (const pair of (headers.cookie ?? '').split(';')) {
+    const [name, value] = pair.trim().split('=', 2);
+    if (name === COOKIE && value !== undefined && value !== '') return value;
+  }
+  const offered = (headers.subprotocols ?? '').split(',').map((word) => word.trim());
+  return offered.find((word) => word.startsWith(PASS_SUBPROTOCOL))?.slice(PASS_SUBPROTOCOL.length);
+}

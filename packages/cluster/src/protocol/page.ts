@@ -1,0 +1,73 @@
+// Messages of `GET /v1/page` (websocket, binary frames of msgpack): all that the web page needs, live, from the node that serves it.
+import * as v from 'valibot';
+import { clusterErrorCodes } from '../errors.ts';
+import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
+import { MAX_CONSOLE_BYTES, MAX_EVENTS, MAX_KEYS, MAX_TEXT } from './limits.ts';
+import { decode } from './msgpack.ts';
+import { check, count, list, nodeName, text, vmName } from './schema.ts';
+import { commandSchema } from './spec.ts';
+
+/** What a session may do: look; also use VMs (type, start, stop, pause, migrate); also make and delete them and change the cluster. */
+export const roles = ['view', 'operate', 'admin'] as const;
+export const roleSchema = v.picklist(roles);
+export type Role = v.InferOutput<typeof roleSchema>;
+
+/** `POST /v1/session`, proved by the token as any request is; the answer sets the cookie. */
+export const sessionAnswerSchema = v.strictObject({ role: roleSchema });
+
+const bytes = v.pipe(
+  v.instance(Uint8Array),
+  v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
+);
+/** Chosen by the page; the answer carries it. */
+const question = count;
+
+/** Websocket subprotocol of pages; the pass may be offered as another one (`PASS_SUBPROTOCOL` and the pass). */
+export const PAGE_SUBPROTOCOL = 'revenant-page';
+export const PASS_SUBPROTOCOL = 'revenant-pass.';
+
+/** From the page to the node. */
+export const pageRequestSchema = v.variant('type', [
+  v.strictObject({ type: v.literal('command'), question, command: commandSchema }),
+  v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), MAX_KEYS) }),
+  /** From now on output of this VM's console is sent, what is kept first; `off` ends it. */
+  v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),
+  v.strictObject({ type: v.literal('input'), vmId: vmName, bytes }),
+  /** From now on this VM's screen is sent when it changes. */
+  v.strictObject({ type: v.literal('screen'), vmId: vmName, on: v.boolean() }),
+]);
+export type PageRequest = v.InferOutput<typeof pageRequestSchema>;
+
+/** From the node to the page. */
+export const pageReplySchema = v.variant('type', [
+  /** First: who answers, what the session may do, and the pass by which another node will know it; null where none is needed. */
+  v.strictObject({ type: v.literal('hello'), node: nodeName, role: roleSchema, pass: v.nullable(text(256)) }),
+  v.strictObject({ type: v.literal('cluster'), status: clusterStatusSchema }),
+  /** The nodes can't say how the cluster is: why. */
+  v.strictObject({ type: v.literal('unknown'), reason: text() }),
+  v.strictObject({ type: v.literal('events'), events: list(clusterEventSchema, MAX_EVENTS) }),
+  v.strictObject({
+    type: v.literal('done'),
+    question,
+    error: v.nullable(
+      v.strictObject({
+        code: v.picklist(clusterErrorCodes),
+        message: text(4 * MAX_TEXT),
+        hint: text(4 * MAX_TEXT),
+      }),
+    ),
+  }),
+  v.strictObject({ type: v.literal('output'), vmId: vmName, epoch: count, bytes: v.instance(Uint8Array) }),
+  /** Bytes typed could not be given to the VM: it is on its way between nodes. */
+  v.strictObject({ type: v.literal('refused'), vmId: vmName, bytes: count }),
+  v.strictObject({ type: v.literal('screen'), vmId: vmName, screen: v.nullable(screenAnswerSchema) }),
+]);
+export type PageReply = v.InferOutput<typeof pageReplySchema>;
+
+/** Throws `PROTOCOL`, whatever the bytes. */
+export const decodePageRequest = (frame: Uint8Array): PageRequest =>
+  check(pageRequestSchema, decode(frame, { maxValues: 10_000, maxDepth: 16 }), 'a message of a page');
+
+/** Throws `PROTOCOL`, whatever the bytes. */
+export const decodePageReply = (frame: Uint8Array): PageReply =>
+  check(pageReplySchema, decode(frame), 'a message to a page');

@@ -1,0 +1,182 @@
+/** The whole cluster: a map of its nodes with the VMs that each runs, the list of VMs, what happened. */
+import { useState } from 'preact/hooks';
+import type { ClusterStatus, NodeStatus } from '@revenant/cluster/protocol';
+import type { ClusterState, Connection } from './connection.ts';
+import { CreateForm } from './create-form.tsx';
+import { EventList } from './events.tsx';
+import { VmActions } from './vm-actions.tsx';
+import { nodeTone, placeOf, vmTone } from './text.ts';
+
+interface ViewProps {
+  state: ClusterState;
+  connection: Connection;
+  open: (vmId: string) => void;
+}
+
+function NodeActions({
+  node,
+  state,
+  connection,
+}: {
+  node: NodeStatus;
+  state: ClusterState;
+  connection: Connection;
+}) {
+  const [error, setError] = useState('');
+  const resting = state.status?.maintenance.includes(node.id) === true;
+  return (
+    <span class="actions">
+      <button
+        type="button"
+        disabled={state.role !== 'admin' || node.state === 'dead'}
+        aria-label={`${resting ? 'Undrain' : 'Drain'} ${node.id}`}
+        onClick={() => {
+          setError('');
+          connection
+            .command({ type: resting ? 'undrain' : 'drain', node: node.id })
+            .catch((problem: unknown) => {
+              setError(problem instanceof Error ? problem.message : String(problem));
+            });
+        }}
+      >
+        {resting ? 'Undrain' : 'Drain'}
+      </button>
+      {error !== '' && (
+        <span class="error" role="alert">
+          {error}
+        </span>
+      )}
+    </span>
+  );
+}
+
+function NodeCard({
+  node,
+  status,
+  state,
+  connection,
+  open,
+}: ViewProps & { node: NodeStatus; status: ClusterStatus }) {
+  const here = status.vms.filter((vm) => placeOf(status, vm)?.node === node.id);
+  const usedMiB = here.reduce((sum, { spec }) => sum + spec.memoryMiB, 0);
+  return (
+    <li class={`node panel ${nodeTone(node.state)}`} aria-label={`node ${node.id}`}>
+      <h2>
+        {node.id}
+        {status.master === node.id && <span class="badge">master</span>}
+      </h2>
+      <p>
+        <span class={`tone ${nodeTone(node.state)}`}>{node.state}</span>{' '}
+        <span class="quiet">{node.reason}</span>
+      </p>
+      {node.view !== undefined && (
+        <p class="quiet">
+          {String(usedMiB)} of {String(node.view.capacity.memoryMiB)} MiB
+          {node.view.pressure === 'none' ? '' : `, short of ${node.view.pressure}`}
+        </p>
+      )}
+      <ul class="chips">
+        {here.map((vm) => (
+          <li key={vm.id}>
+            <button type="button" class={`chip ${vmTone(vm.status)}`} onClick={() => open(vm.id)}>
+              {vm.id}
+            </button>
+          </li>
+        ))}
+      </ul>
+      <NodeActions node={node} state={state} connection={connection} />
+    </li>
+  );
+}
+
+function VmTable({ status, state, connection, open }: ViewProps & { status: ClusterStatus }) {
+  const vms = status.vms.filter(({ status: now }) => now !== 'deleted');
+  if (vms.length === 0) return <p class="quiet">There are no VMs yet.</p>;
+  return (
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th>VM</th>
+            <th>State</th>
+            <th>Node</th>
+            <th>Epoch</th>
+            <th>Memory</th>
+            <th>Outputs</th>
+            <th>Actions</th>
+          </tr>
+        </thead>
+        <tbody>
+          {vms.map((vm) => {
+            const place = placeOf(status, vm);
+            return (
+              <tr key={vm.id}>
+                <td>
+                  <button type="button" class="link" onClick={() => open(vm.id)}>
+                    {vm.id}
+                  </button>
+                </td>
+                <td>
+                  <span class={`tone ${vmTone(vm.status)}`}>{vm.status}</span>{' '}
+                  <span class="quiet">{vm.reason}</span>
+                </td>
+                <td>{place?.node ?? '–'}</td>
+                <td>{place === undefined ? '–' : String(place.epoch)}</td>
+                <td>{String(vm.spec.memoryMiB)} MiB</td>
+                <td>{vm.spec.outputs}</td>
+                <td>
+                  <VmActions vm={vm} state={state} connection={connection} />
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function ClusterView(props: ViewProps) {
+  const { state, connection } = props;
+  const [creating, setCreating] = useState(false);
+  const { status } = state;
+  if (status === undefined)
+    return (
+      <main>
+        <p class="quiet">{state.trouble ?? 'Looking at the cluster…'}</p>
+      </main>
+    );
+  const admin = state.role === 'admin';
+  return (
+    <main class="cluster">
+      <ul class="map" aria-label="nodes">
+        {[...status.nodes]
+          .sort((a, b) => a.id.localeCompare(b.id))
+          .map((node) => (
+            <NodeCard key={node.id} {...props} node={node} status={status} />
+          ))}
+      </ul>
+      <section class="panel" aria-label="virtual machines">
+        <div class="heading">
+          <h2>Virtual machines</h2>
+          <button type="button" class="primary" disabled={!admin} onClick={() => setCreating(true)}>
+            Create
+          </button>
+          <button
+            type="button"
+            disabled={!admin}
+            onClick={() => void connection.command({ type: 'rebalance' })}
+          >
+            Rebalance
+          </button>
+        </div>
+        {creating && <CreateForm connection={connection} close={() => setCreating(false)} />}
+        <VmTable {...props} status={status} />
+      </section>
+      <section class="panel" aria-label="events">
+        <h2>What happened</h2>
+        <EventList events={state.events} />
+      </section>
+    </main>
+  );
+}

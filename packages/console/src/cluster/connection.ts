@@ -1,0 +1,261 @@
+/**
+ * The page's one websocket to the cluster. It keeps the last state of everything, so that a view never goes blank; when its node dies it
+ * tries the other nodes that it has heard of, in turn, until one answers, and asks again for the consoles and screens that are open.
+ */
+import {
+  decodePageReply,
+  encode,
+  PAGE_SUBPROTOCOL,
+  PASS_SUBPROTOCOL,
+  type ClusterEvent,
+  type ClusterStatus,
+  type Command,
+  type PageReply,
+  type PageRequest,
+  type Role,
+} from '@revenant/cluster/protocol';
+import type { SerialLine } from '../shared/terminal.tsx';
+
+export type Screen = Extract<PageReply, { type: 'screen' }>['screen'];
+
+export interface ClusterState {
+  /** `refused`: there is no session here. */
+  link: 'connecting' | 'open' | 'lost' | 'refused';
+  /** The node that serves the page now. */
+  node?: string;
+  role: Role;
+  status?: ClusterStatus;
+  /** Why the cluster is not known just now. */
+  trouble?: string;
+  events: readonly ClusterEvent[];
+}
+
+const retryMs = 500;
+const maxEvents = 2000;
+const maxKeptBytes = 256 << 10;
+const encoder = new TextEncoder();
+
+/** A request that waits for its answer. */
+interface Waiting {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+interface OpenConsole {
+  kept: Uint8Array[];
+  keptBytes: number;
+  epoch: number;
+  listeners: Set<(bytes: Uint8Array) => void>;
+}
+
+export class Connection {
+  readonly #changed: (state: ClusterState) => void;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #consoles = new Map<string, OpenConsole>();
+  readonly #screens = new Map<string, Set<(screen: Screen) => void>>();
+  #state: ClusterState = { link: 'connecting', role: 'view', events: [] };
+  #socket: WebSocket | undefined;
+  #questions = 0;
+  #tries = 0;
+  #closed = false;
+  /** By which other nodes know this session. */
+  #pass: string | null = null;
+
+  constructor(changed: (state: ClusterState) => void) {
+    this.#changed = changed;
+    this.#connect();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket?.close();
+  }
+
+  /** Has a command carried out; rejects with its refusal. */
+  command(command: Command): Promise<void> {
+    return this.#ask((question) => ({ type: 'command', question, command }));
+  }
+
+  /** Presses keys together, by DOM `code`. */
+  press(vmId: string, keys: string[]): Promise<void> {
+    return this.#ask((question) => ({ type: 'keys', question, vmId, keys }));
+  }
+
+  /** The serial console of a VM, wherever it runs; what was heard of it before comes first. */
+  console(vmId: string): SerialLine {
+    return {
+      listen: (write) => {
+        const open = this.#openConsole(vmId);
+        for (const bytes of open.kept) write(bytes);
+        open.listeners.add(write);
+        return () => {
+          open.listeners.delete(write);
+          if (open.listeners.size > 0) return;
+          this.#consoles.delete(vmId);
+          this.#send({ type: 'console', vmId, on: false });
+        };
+      },
+      send: (bytes) => {
+        this.#send({ type: 'input', vmId, bytes: Uint8Array.from(bytes) });
+      },
+    };
+  }
+
+  /** Hears of each change of a VM's screen. Gives a function that ends it. */
+  watchScreen(vmId: string, seen: (screen: Screen) => void): () => void {
+    const watchers = this.#screens.get(vmId) ?? new Set();
+    this.#screens.set(vmId, watchers);
+    watchers.add(seen);
+    this.#send({ type: 'screen', vmId, on: true });
+    return () => {
+      watchers.delete(seen);
+      if (watchers.size > 0) return;
+      this.#screens.delete(vmId);
+      this.#send({ type: 'screen', vmId, on: false });
+    };
+  }
+
+  #openConsole(vmId: string): OpenConsole {
+    const before = this.#consoles.get(vmId);
+    if (before !== undefined) return before;
+    const open: OpenConsole = { kept: [], keptBytes: 0, epoch: 0, listeners: new Set() };
+    this.#consoles.set(vmId, open);
+    this.#send({ type: 'console', vmId, on: true });
+    return open;
+  }
+
+  #ask(make: (question: number) => PageRequest): Promise<void> {
+    const question = ++this.#questions;
+    return new Promise((resolve, reject) => {
+      if (this.#socket?.readyState !== WebSocket.OPEN) {
+        reject(new Error('no node is connected just now'));
+        return;
+      }
+      this.#waiting.set(question, { resolve, reject });
+      this.#send(make(question));
+    });
+  }
+
+  #send(request: PageRequest): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encode(request));
+  }
+
+  #update(change: Partial<ClusterState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#changed(this.#state);
+  }
+
+  /** Where the page came from first, then the other living nodes. */
+  #address(): string {
+    const others = (this.#state.status?.nodes ?? [])
+      .filter(({ state, address }) => state !== 'dead' && address !== undefined)
+      .map(({ address }) => address!);
+    const all = [location.host, ...others.filter((address) => address !== location.host)];
+    return all[this.#tries % all.length]!;
+  }
+
+  #connect(): void {
+    if (this.#closed) return;
+    const protocol = location.protocol === 'https:' ? 'wss' : 'ws';
+    const socket = new WebSocket(`${protocol}://${this.#address()}/v1/page`, [
+      PAGE_SUBPROTOCOL,
+      ...(this.#pass === null ? [] : [`${PASS_SUBPROTOCOL}${this.#pass}`]),
+    ]);
+    socket.binaryType = 'arraybuffer';
+    this.#socket = socket;
+    let opened = false;
+    socket.addEventListener('open', () => {
+      opened = true;
+      for (const vmId of this.#consoles.keys()) this.#send({ type: 'console', vmId, on: true });
+      for (const vmId of this.#screens.keys()) this.#send({ type: 'screen', vmId, on: true });
+    });
+    socket.addEventListener('message', ({ data }: MessageEvent<ArrayBuffer>) => {
+      this.#hear(decodePageReply(new Uint8Array(data)));
+    });
+    socket.addEventListener('close', () => {
+      for (const { reject } of this.#waiting.values())
+        reject(new Error('the node went away before it answered'));
+      this.#waiting.clear();
+      if (this.#closed) return;
+      if (!opened) this.#tries++;
+      this.#update({ link: this.#state.node === undefined && !opened ? 'refused' : 'lost' });
+      setTimeout(() => {
+        this.#connect();
+      }, retryMs);
+    });
+  }
+
+  #hear(reply: PageReply): void {
+    switch (reply.type) {
+      case 'hello':
+        this.#pass = reply.pass;
+        this.#update({ link: 'open', node: reply.node, role: reply.role });
+        return;
+      case 'cluster': {
+        const { trouble: _, ...state } = this.#state;
+        this.#state = state;
+        this.#update({ status: reply.status });
+        return;
+      }
+      case 'unknown':
+        this.#update({ trouble: reply.reason });
+        return;
+      case 'events':
+        this.#update({ events: this.#merged(reply.events) });
+        return;
+      case 'done': {
+        const waiting = this.#waiting.get(reply.question);
+        this.#waiting.delete(reply.question);
+        if (reply.error === null) waiting?.resolve();
+        else
+          waiting?.reject(
+            new Error([reply.error.message, reply.error.hint].filter((part) => part !== '').join(': ')),
+          );
+        return;
+      }
+      case 'output':
+        this.#output(reply.vmId, reply.epoch, reply.bytes);
+        return;
+      case 'refused':
+        this.#note(
+          reply.vmId,
+          `[${String(reply.bytes)} typed bytes did not reach the guest: it is on its way between nodes]`,
+        );
+        return;
+      case 'screen':
+        for (const seen of this.#screens.get(reply.vmId) ?? []) seen(reply.screen);
+    }
+  }
+
+  /** Another node begins with what it keeps, some of which is known. */
+  #merged(fresh: readonly ClusterEvent[]): readonly ClusterEvent[] {
+    const known = new Set(this.#state.events.map((event) => JSON.stringify(event)));
+    const added = fresh.filter((event) => !known.has(JSON.stringify(event)));
+    return [...this.#state.events, ...added].sort((a, b) => a.atMs - b.atMs).slice(-maxEvents);
+  }
+
+  #output(vmId: string, epoch: number, bytes: Uint8Array): void {
+    const open = this.#consoles.get(vmId);
+    if (open === undefined) return;
+    if (open.epoch !== 0 && epoch > open.epoch)
+      this.#note(
+        vmId,
+        `[it goes on under epoch ${String(epoch)}; what it wrote since its last checkpoint may come again]`,
+      );
+    open.epoch = epoch;
+    this.#write(open, bytes);
+  }
+
+  /** A line of ours between the guest's. */
+  #note(vmId: string, text: string): void {
+    const open = this.#consoles.get(vmId);
+    if (open !== undefined) this.#write(open, encoder.encode(`\r\n\x1b[2m${text}\x1b[22m\r\n`));
+  }
+
+  #write(open: OpenConsole, bytes: Uint8Array): void {
+    open.kept.push(bytes);
+    open.keptBytes += bytes.length;
+    while (open.keptBytes > maxKeptBytes && open.kept.length > 1) open.keptBytes -= open.kept.shift()!.length;
+    for (const listener of open.listeners) listener(bytes);
+  }
+}

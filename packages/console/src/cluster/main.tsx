@@ -1,0 +1,97 @@
+/** `index.html`: the cluster, served by each of its nodes. */
+import { render } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import '../shared/style.css';
+import { ClusterView } from './cluster-view.tsx';
+import { Connection, type ClusterState } from './connection.ts';
+import { isTokenNeeded, logIn, logOut } from './login.ts';
+import { VmView } from './vm-view.tsx';
+
+const linkWords = {
+  connecting: 'connecting…',
+  open: '',
+  lost: 'the node went away; looking for another…',
+  refused: 'not logged in',
+} as const;
+
+function LogIn({ done }: { done: () => void }) {
+  const [error, setError] = useState('');
+  return (
+    <form
+      class="form panel"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const token = new FormData(event.currentTarget).get('token');
+        logIn(typeof token === 'string' ? token : '').then(done, (problem: unknown) => {
+          setError(problem instanceof Error ? problem.message : String(problem));
+        });
+      }}
+    >
+      <h2>Log in</h2>
+      <label>
+        Token of the cluster (the content of its token file)
+        <input type="password" name="token" autocomplete="current-password" required />
+      </label>
+      <div>
+        <button class="primary" type="submit">
+          Log in
+        </button>
+      </div>
+      <p class="error" role="alert">
+        {error}
+      </p>
+    </form>
+  );
+}
+
+function Cluster({ loggedOut }: { loggedOut: () => void }) {
+  const [state, setState] = useState<ClusterState>({ link: 'connecting', role: 'view', events: [] });
+  const [vmId, setVmId] = useState<string>();
+  const connection = useRef<Connection>(undefined);
+  connection.current ??= new Connection(setState);
+  const live = connection.current;
+  useEffect(
+    () => () => {
+      live.close();
+    },
+    [live],
+  );
+  useEffect(() => {
+    if (state.link === 'refused') void isTokenNeeded().then((needed) => needed && loggedOut());
+  }, [state.link, loggedOut]);
+  return (
+    <>
+      <header class="bar">
+        <h1>Revenant</h1>
+        <span class="quiet" role="status" aria-label="connection">
+          {state.link === 'open' ? `served by ${state.node ?? ''}` : linkWords[state.link]}
+          {state.trouble === undefined ? '' : ` · ${state.trouble}`}
+        </span>
+        <span class="grow" />
+        <span class="quiet">{state.role}</span>
+        <a href="run.html">Run a guest in this tab</a>
+        <button type="button" onClick={() => void logOut().then(loggedOut)}>
+          Log out
+        </button>
+      </header>
+      {vmId === undefined ? (
+        <ClusterView state={state} connection={live} open={setVmId} />
+      ) : (
+        <VmView state={state} connection={live} vmId={vmId} leave={() => setVmId(undefined)} />
+      )}
+    </>
+  );
+}
+
+function App() {
+  const [loggingIn, setLoggingIn] = useState(false);
+  if (loggingIn)
+    return (
+      <main>
+        <LogIn done={() => setLoggingIn(false)} />
+      </main>
+    );
+  return <Cluster loggedOut={() => setLoggingIn(true)} />;
+}
+
+render(<App />, document.getElementById('app')!);

@@ -1,0 +1,40 @@
+/** How states and times are put into words. */
+import type { ClusterStatus, ProtectedVm } from '@revenant/cluster/protocol';
+
+/** `12 s ago`, `3 min ago`. */
+export function ago(atMs: number, nowMs: number): string {
+  const seconds = Math.max(0, Math.round((nowMs - atMs) / 1000));
+  if (seconds < 90) return `${String(seconds)} s ago`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${String(minutes)} min ago` : `${String(Math.round(minutes / 60))} h ago`;
+}
+
+export function clock(atMs: number): string {
+  return new Date(atMs).toLocaleTimeString(undefined, { hour12: false });
+}
+
+/** The node that runs it now: during a live move that is still the one before. Undefined when none does. */
+export function placeOf(status: ClusterStatus, vm: ProtectedVm): { node: string; epoch: number } | undefined {
+  const holders = status.nodes
+    .filter(({ state }) => state !== 'dead')
+    .flatMap(({ id, view }) =>
+      (view?.powerOn ?? [])
+        .filter(({ vmId, state }) => vmId === vm.id && state !== 'leaving')
+        .map(({ epoch }) => ({ node: id, epoch })),
+    );
+  return holders.sort((a, b) => b.epoch - a.epoch)[0];
+}
+
+export type Tone = 'good' | 'warn' | 'bad' | 'quiet';
+
+export function nodeTone(state: string): Tone {
+  if (state === 'alive') return 'good';
+  if (state === 'maintenance') return 'quiet';
+  return state === 'dead' ? 'bad' : 'warn';
+}
+
+export function vmTone(status: string): Tone {
+  if (status === 'running') return 'good';
+  if (status === 'failed') return 'bad';
+  return status === 'stopped' || status === 'paused' ? 'quiet' : 'warn';
+}
