@@ -156,7 +156,9 @@ function mainLoop(a: Assembler): void {
   // mov rbx, r13; call hexadecimal
   a.emit(0x4c, 0x89, 0xeb);
   a.jump([0xe8], 'hexadecimal', 32);
-  // mov al, '\n'; call putc
+  // mov al, '\r'; call putc; mov al, '\n'; call putc
+  a.emit(0xb0, 0x0d);
+  a.jump([0xe8], 'putc', 32);
   a.emit(0xb0, 0x0a);
   a.jump([0xe8], 'putc', 32);
   a.jump([0xe9], 'nextStep', 32);
@@ -215,6 +217,9 @@ function putCharacter(a: Assembler): void {
   a.emit(0xec, 0xa8, 0x20);
   a.jump([0x74], 'busy');
   a.emit(0x58, 0x50, 0x66, 0xba, 0xf8, 0x03, 0xee); // pop rax; push rax; mov dx, THR; out dx, al
+  // cmp al, '\r'; je: the screen's new line begins at its left edge anyway
+  a.emit(0x3c, 0x0d);
+  a.jump([0x74], 'putcEnd');
   // cmp al, '\n'; je
   a.emit(0x3c, 0x0a);
   a.jump([0x74], 'newLine');

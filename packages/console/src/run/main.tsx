@@ -57,11 +57,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
         </button>
       </div>
       <main class="guest">
-        <TerminalView
-          line={client}
-          label={`serial console of ${choice.title}`}
-          convertEol={choice.request.kind === 'builtin'}
-        />
+        <TerminalView line={client} label={`serial console of ${choice.title}`} />
       </main>
     </>
   );

@@ -19,18 +19,15 @@ export interface TerminalProps {
   line: SerialLine;
   /** For screen readers. */
   label: string;
-  /** The guest ends its lines with a line feed alone. */
-  convertEol?: boolean;
 }
 
-export function TerminalView({ line, label, convertEol = false }: TerminalProps) {
+export function TerminalView({ line, label }: TerminalProps) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const terminal = new Terminal({
       scrollback: scrollbackLines,
       fontSize: 14,
       screenReaderMode: true,
-      convertEol,
     });
     const fit = new FitAddon();
     terminal.loadAddon(fit);
@@ -59,6 +56,6 @@ export function TerminalView({ line, label, convertEol = false }: TerminalProps)
       binary.dispose();
       terminal.dispose();
     };
-  }, [line, label, convertEol]);
+  }, [line, label]);
   return <div class="serial" ref={place} />;
 }
