@@ -18,6 +18,7 @@ import {
   type StoreBeat,
   type WriteOutcome,
 } from '@revenant/cluster';
+import { deepFreeze } from '../../cluster/src/testing/deep-freeze.ts';
 import { SimGuests } from './guests.ts';
 import type { World } from './world.ts';
 import type { Done } from './store.ts';
@@ -100,7 +101,11 @@ export class SimNode {
   }
 
   handle(event: Event): void {
-    for (const effect of step(this.agent, this.clock, event, this.world.settings)) this.#do(effect);
+    const { settings, freezes } = this.world;
+    const [before, given] = freezes ? [deepFreeze(this.agent), deepFreeze(event)] : [this.agent, event];
+    const { state, effects } = step(before, this.clock, given, settings);
+    this.agent = state;
+    for (const effect of effects) this.#do(effect);
   }
 
   /** True when the guest of that epoch may still execute here, now or after a thaw. */

@@ -22,6 +22,8 @@ export class World {
   readonly heartbeatStores: SimStore[] = [];
   readonly nodes = new Map<string, SimNode>();
   readonly checker: Checker;
+  /** In a share of the worlds whatever changes what the decisions are given fails: they change nothing. */
+  readonly freezes: boolean;
   /** False once all faults have stopped. */
   faulty = true;
   messages = 0;
@@ -32,6 +34,7 @@ export class World {
   constructor(seed: number) {
     this.seed = seed;
     this.random = new Random(seed);
+    this.freezes = seed % 50 === 0;
     if (this.random.chance(0.07)) this.poisoned = 'vm1';
     this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
     if (this.random.chance(0.1)) this.foreigner = 'n1';

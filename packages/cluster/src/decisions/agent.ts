@@ -1,9 +1,10 @@
 // One node's decisions: `step(state, now, event)` changes the state and gives the effects that the edge shall carry out.
-// Deterministic: the same state, time and event always give the same. The state passed in is consumed.
+// Deterministic: the same state, time and event always give the same. Nothing that is passed in is changed.
 import { ClusterError } from '../errors.ts';
 import { bounded } from '../protocol/limits.ts';
 import {
   claimed,
+  confirmAgain,
   driveElection,
   driveMaster,
   listPushed,
@@ -46,13 +47,19 @@ import {
 } from './reconcile.ts';
 import type { NodeRecord } from './records.ts';
 import type { Settings } from './settings.ts';
-import { changeView, log, type AgentState, type Context } from './state.ts';
+import { changeView, draftOf, log, withEntry, type AgentState, type Context } from './state.ts';
 import type { Effect, Event, Message, ReadOutcome } from './types.ts';
 
-export function step(state: AgentState, now: number, event: Event, settings: Settings): Effect[] {
-  const context: Context = { state, now, settings, out: [] };
-  if (state.phase !== 'gone') handle(context, event);
-  return context.out;
+export interface Step {
+  state: AgentState;
+  effects: Effect[];
+}
+
+export function step(state: AgentState, now: number, event: Event, settings: Settings): Step {
+  if (state.phase === 'gone') return { state, effects: [] };
+  const context: Context = { state: draftOf(state), now, settings, out: [] };
+  handle(context, event);
+  return { state: context.state, effects: context.out };
 }
 
 function tick(context: Context): void {
@@ -120,7 +127,7 @@ function guestEvent(
     case 'released':
       return released(context, event);
     case 'tombstoned':
-      context.state.master?.confirming.delete(event.vmId);
+      return confirmAgain(context, event.vmId);
   }
 }
 
@@ -212,10 +219,11 @@ function commanded(
 ): void {
   const { state } = context;
   if (state.master !== undefined) {
-    state.master.waiting.set(id, from);
+    state.master.waiting = withEntry(state.master.waiting, id, from);
     const known = state.list.commands.find((answer) => answer.id === id);
     if (known !== undefined) reply(context, known, from);
-    else if (!state.master.queue.some((queued) => queued.id === id)) state.master.queue.push({ id, command });
+    else if (!state.master.queue.some((queued) => queued.id === id))
+      state.master.queue = [...state.master.queue, { id, command }];
     return driveMaster(context);
   }
   const master = state.list.master?.node;

@@ -1,18 +1,42 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isClusterError } from '../errors.ts';
-import { step } from './agent.ts';
-import { applyCommand } from './commands.ts';
-import { plan, type HostSight, type PlanTimers } from './failover.ts';
+import { step as purely } from './agent.ts';
+import { applyCommand as commanded } from './commands.ts';
+import { plan as planOf, type HostSight, type Plan, type PlanInput, type PlanTimers } from './failover.ts';
 import { place, rebalance } from './placement.ts';
 import { mayTake } from './reconcile.ts';
 import { emptyList, vmOf, type NodeRecord, type ProtectedList, type VmSpec } from './records.ts';
 import { makeSettings } from './settings.ts';
 import { FrameWriter } from '../node/frames.ts';
-import { startAgent } from './state.ts';
+import { startAgent, type AgentState } from './state.ts';
+import { deepFreeze } from '../testing/deep-freeze.ts';
 import type { Effect, Event } from './types.ts';
 
 const settings = makeSettings();
+
+/** Decisions are pure: whatever changed what they are given would fail here. */
+const applyCommand: typeof commanded = (...given) => commanded(...deepFreeze(given));
+
+/** A master's plan, with its timers kept for the next. */
+function plan(input: PlanInput): Plan {
+  const result = planOf(deepFreeze({ ...input, timers: { ...input.timers } }));
+  Object.assign(input.timers, result.timers);
+  return result;
+}
+
+/** An agent that goes from state to state. */
+class Agent {
+  state: AgentState;
+  constructor(state: AgentState) {
+    this.state = state;
+  }
+  step(now: number, event: Event): Effect[] {
+    const { state, effects } = purely(deepFreeze(this.state), now, deepFreeze(event), settings);
+    this.state = state;
+    return effects;
+  }
+}
 const spec: VmSpec = { runtime: 'chain', description: {}, memoryMiB: 100, priority: 0, outputs: 'async' };
 
 function host(id: string, change: Partial<HostSight> = {}): HostSight {
@@ -353,10 +377,10 @@ describe('fencing', () => {
   });
 
   test('a node that starts again waits until the session before has stood still for deadMs', () => {
-    const state = startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1 } }, 0);
+    const agent = new Agent(startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1 } }, 0));
     const found = { result: 'found', value: record({}), version: '7' } as const;
     const read = (now: number): unknown[] =>
-      step(state, now, { type: 'record', purpose: { kind: 'join' }, outcome: found }, settings);
+      agent.step(now, { type: 'record', purpose: { kind: 'join' }, outcome: found });
     assert.deepEqual(read(0), []);
     assert.deepEqual(read(settings.deadMs - 1), []);
     const [put] = read(settings.deadMs) as { type: string; record: NodeRecord; expected: string }[];
@@ -416,7 +440,7 @@ test('the protected list stays small enough for one frame; deleted VMs make room
 });
 
 test('each of many commands at once is carried out once and answered', () => {
-  const state = startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1000 } }, 0);
+  const agent = new Agent(startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1000 } }, 0));
   let [now, version] = [0, 0];
   let stored: ProtectedList | undefined;
   const answers = new Map<string, unknown>();
@@ -458,29 +482,33 @@ test('each of many commands at once is carried out once and answered', () => {
   const happen = (first: Event): void => {
     const events = [first];
     for (let event = events.shift(); event !== undefined; event = events.shift())
-      for (const effect of step(state, now, event, settings)) {
+      for (const effect of agent.step(now, event)) {
         const next = answer(effect);
         if (next !== undefined) events.push(next);
       }
   };
-  for (; state.master === undefined && now < 20_000; now += 100) happen({ type: 'tick' });
-  assert.ok(state.master);
-  // While a write is under way, they wait.
-  state.master.writing = true;
+  for (; agent.state.master === undefined && now < 20_000; now += 100) happen({ type: 'tick' });
+  /** While a write is under way, they wait. */
+  const write = (writing: boolean): void => {
+    const { master } = agent.state;
+    assert.ok(master);
+    agent.state = { ...agent.state, master: { ...master, writing } };
+  };
+  write(true);
   for (let n = 0; n < 200; n++)
     happen({
       type: 'command',
       id: `c${n}`,
       command: { type: 'vm-create', vmId: `v${n}`, spec, start: false },
     });
-  state.master.writing = false;
+  write(false);
   for (const end = now + 1000; now < end; now += 100) happen({ type: 'tick' });
   assert.equal(answers.size, 200);
   assert.deepEqual(
     [...answers.values()].filter((error) => error !== null),
     [],
   );
-  assert.equal(Object.keys(state.list.vms).length, 200);
+  assert.equal(Object.keys(agent.state.list.vms).length, 200);
 });
 
 test('a VM that is deleted while it powers off is told so, once', () => {
@@ -508,13 +536,11 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       stopMode: undefined,
     },
   });
+  const agent = new Agent(state);
   const wanted = (desired: 'stopped' | 'deleted', revision: number): unknown[] => {
     const list = { ...emptyList(), revision, vms: { v1: { ...vm, desired, status: 'stopping' } } } as const;
     const event = { type: 'message', from: 'b', message: { type: 'list', list } } as const;
-    const effects = [
-      ...step(state, revision, event, settings),
-      ...step(state, revision, { type: 'tick' }, settings),
-    ];
+    const effects = [...agent.step(revision, event), ...agent.step(revision, { type: 'tick' })];
     return effects.filter(({ type }) => type === 'stop');
   };
   const stop = { type: 'stop', vmId: 'v1', epoch: 3 };

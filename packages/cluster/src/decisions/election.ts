@@ -13,7 +13,7 @@ import {
   type OwnerView,
   type ProtectedList,
 } from './records.ts';
-import { holdsLease, log, type Context } from './state.ts';
+import { holdsLease, log, withEntry, withoutEntry, type Context } from './state.ts';
 import type { MasterState, Purpose, ReadOutcome, WriteOutcome } from './types.ts';
 
 /** Reads the list when it is time, claims it when nobody holds it. */
@@ -190,6 +190,7 @@ export function driveMaster(context: Context): void {
   const hosts = sights(context);
   const commanded = runCommands(context, master, [...hosts.values()]);
   const planned = plan({ list: commanded, hosts, timers: master, now, settings });
+  Object.assign(master, planned.timers);
   for (const entry of planned.log) log(context, entry);
   let { list } = planned;
   if (shouldResign(context)) list = { ...list, master: null };
@@ -239,7 +240,7 @@ function deliver(context: Context, master: MasterState): void {
   for (const answer of context.state.list.commands) {
     if (!master.waiting.has(answer.id)) continue;
     reply(context, answer, master.waiting.get(answer.id));
-    master.waiting.delete(answer.id);
+    master.waiting = withoutEntry(master.waiting, answer.id);
     master.queue = master.queue.filter(({ id }) => id !== answer.id);
   }
 }
@@ -321,13 +322,18 @@ function shouldResign(context: Context): boolean {
   return false;
 }
 
+/** Looks again at once whether a VM has stopped. */
+export function confirmAgain({ state: { master } }: Context, vmId: string): void {
+  if (master !== undefined) master.confirming = withoutEntry(master.confirming, vmId);
+}
+
 /** A VM that shall be off counts as stopped only when its owner gave it up or is fenced: asked of the store, after the decision. */
 function confirmStops(context: Context, master: MasterState): void {
   const { state, now, settings } = context;
   for (const vm of Object.values(state.list.vms)) {
     if (vm.status !== 'stopping') continue;
     if (now - (master.confirming.get(vm.id) ?? -Infinity) < settings.storeRetryMs * 2) continue;
-    master.confirming.set(vm.id, now);
+    master.confirming = withEntry(master.confirming, vm.id, now);
     const purpose: Purpose = { kind: 'confirm-stopped', vmId: vm.id, boot: vm.boot };
     context.out.push({ type: 'get-owner', vmId: vm.id, purpose });
   }

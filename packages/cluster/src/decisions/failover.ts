@@ -22,9 +22,9 @@ export interface HostSight extends Host {
 
 /** Local times of this master: a new master starts them afresh. */
 export interface PlanTimers {
-  notBefore: Map<string, number>;
-  assignedAt: Map<string, number>;
-  runningSince: Map<string, number>;
+  notBefore: ReadonlyMap<string, number>;
+  assignedAt: ReadonlyMap<string, number>;
+  runningSince: ReadonlyMap<string, number>;
 }
 
 export interface PlanInput {
@@ -35,13 +35,30 @@ export interface PlanInput {
   settings: Settings;
 }
 
+/** The same, with timers of this plan's own. */
+interface Planning extends PlanInput {
+  timers: {
+    notBefore: Map<string, number>;
+    assignedAt: Map<string, number>;
+    runningSince: Map<string, number>;
+  };
+}
+
 export interface Plan {
   list: ProtectedList;
+  timers: PlanTimers;
   log: LogEntry[];
 }
 
-export function plan(input: PlanInput): Plan {
-  const result: Plan = { list: input.list, log: [] };
+export function plan({ timers, ...given }: PlanInput): Plan {
+  const { notBefore, assignedAt, runningSince } = timers;
+  const own = {
+    notBefore: new Map(notBefore),
+    assignedAt: new Map(assignedAt),
+    runningSince: new Map(runningSince),
+  };
+  const input: Planning = { ...given, timers: own };
+  const result: Plan = { list: input.list, timers: own, log: [] };
   for (const vm of Object.values(input.list.vms)) {
     if (vm.desired !== 'running' && vm.desired !== 'paused') continue;
     if (vm.assignment !== null) followAssigned(input, result, vm);
@@ -57,7 +74,7 @@ function change(result: Plan, vm: ProtectedVm, entry?: LogEntry): void {
   if (entry !== undefined) result.log.push(entry);
 }
 
-function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
+function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
   const assignment = vm.assignment!;
   const host = input.hosts.get(assignment.node);
   if (host === undefined || host.incarnation < assignment.incarnation) return;
@@ -85,7 +102,7 @@ function followAssigned(input: PlanInput, result: Plan, vm: ProtectedVm): void {
 
 /** The session that had it is over. Unless the node left in order, a VM that is not proven there may be what ended it. */
 function lostWithHost(
-  { timers, now, settings }: PlanInput,
+  { timers, now, settings }: Planning,
   result: Plan,
   vm: ProtectedVm,
   host: HostSight,
@@ -124,7 +141,7 @@ function pauseAfter(inRow: number, { retryPauseMs, retryPauseMaxMs }: Settings):
 }
 
 function noteRunning(
-  input: PlanInput,
+  input: Planning,
   result: Plan,
   vm: ProtectedVm,
   { status, host }: { status: 'running' | 'paused'; host: HostSight },
@@ -163,7 +180,7 @@ function noteRunning(
 }
 
 /** A VM that should be on a node and is not on its power-on list: still on its way, or it ceased. */
-function noteMissing(input: PlanInput, result: Plan, vm: ProtectedVm, host: HostSight): void {
+function noteMissing(input: Planning, result: Plan, vm: ProtectedVm, host: HostSight): void {
   const { timers, now, settings } = input;
   const since = timers.assignedAt.get(vm.id);
   if (since === undefined) {
@@ -181,7 +198,7 @@ function noteMissing(input: PlanInput, result: Plan, vm: ProtectedVm, host: Host
   );
 }
 
-function answerReport(input: PlanInput, result: Plan, vm: ProtectedVm, report: VmReport): void {
+function answerReport(input: Planning, result: Plan, vm: ProtectedVm, report: VmReport): void {
   if (report.kind === 'failed') {
     tryAgain(input, result, vm, report.reason);
     return;
@@ -213,7 +230,7 @@ function notReadable(result: Plan, vm: ProtectedVm, reason: string): void {
   );
 }
 
-function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: string): void {
+function tryAgain(input: Planning, result: Plan, vm: ProtectedVm, reason: string): void {
   const { timers, now, settings } = input;
   const tries = vm.tries + 1;
   const failed = tries + (vm.ended?.length ?? 0) >= settings.maxTries;
@@ -247,7 +264,7 @@ function tryAgain(input: PlanInput, result: Plan, vm: ProtectedVm, reason: strin
   );
 }
 
-function placePending(input: PlanInput, result: Plan): void {
+function placePending(input: Planning, result: Plan): void {
   const { timers, now, settings, hosts } = input;
   const waiting = Object.values(result.list.vms).filter(
     (vm) =>
@@ -303,7 +320,7 @@ function runsOn(hosts: ReadonlyMap<string, HostSight>, vm: ProtectedVm): HostSig
 }
 
 /** Takes back that a VM stays where it should not, once it may, or has left. */
-function mayStay({ hosts }: PlanInput, result: Plan, vm: ProtectedVm): void {
+function mayStay({ hosts }: Planning, result: Plan, vm: ProtectedVm): void {
   const host = vm.assignment === null ? undefined : hosts.get(vm.assignment.node);
   const unwanted = host !== undefined && (host.state === 'maintenance' || host.pressure !== 'none');
   if (unwanted && !vm.moving && vm.status !== 'starting') return;
@@ -322,7 +339,7 @@ function noteStays(result: Plan, vm: ProtectedVm, host: HostSight, reason: strin
 }
 
 /** Moves VMs away from nodes in maintenance, and one at a time from those short of something. */
-function evacuate(input: PlanInput, result: Plan): void {
+function evacuate(input: Planning, result: Plan): void {
   const { hosts, timers, now, settings } = input;
   for (const host of hosts.values()) {
     const short = (host.state === 'alive' || host.state === 'maintenance') && host.pressure !== 'none';

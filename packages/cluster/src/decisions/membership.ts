@@ -11,7 +11,7 @@
 // given storeLossMs to reach it again.
 // A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
 import type { NodeRecord, NodeView, StoreBeat } from './records.ts';
-import { changeView, holdsLease, log, type Context } from './state.ts';
+import { changeView, holdsLease, log, withEntry, type Context } from './state.ts';
 import type { HostState, Message, Peer, ReadOutcome, WriteOutcome } from './types.ts';
 
 export function newPeer(id: string, now: number): Peer {
@@ -73,13 +73,13 @@ export function beatSeen(context: Context, store: string, beat: StoreBeat): void
   if (peer === undefined || peer.incarnation !== beat.incarnation || peer.record !== 'active') return;
   const before = peer.beats.get(store);
   if (before !== undefined && beat.beats <= before) return;
-  peer.beats.set(store, beat.beats);
+  peer.beats = withEntry(peer.beats, store, beat.beats);
   if (before !== undefined) peer.beatSeenAt = context.now;
   learnView(context, peer, beat.view);
 }
 
 function forgetBeats(peer: Peer): void {
-  peer.beats.clear();
+  if (peer.beats.size > 0) peer.beats = new Map();
   peer.beatSeenAt = -Infinity;
 }
 

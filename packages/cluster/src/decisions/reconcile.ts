@@ -21,7 +21,7 @@ import {
   type ProtectedVm,
   type VmReport,
 } from './records.ts';
-import { readList } from './election.ts';
+import { confirmAgain, readList } from './election.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
 
@@ -410,7 +410,7 @@ export function releaseHeard(context: Context, vmId: string): void {
   const { state } = context;
   const local = state.local.get(vmId);
   if (local?.phase === 'waiting') local.retryAt = context.now;
-  state.master?.confirming.delete(vmId);
+  confirmAgain(context, vmId);
 }
 
 function finish(

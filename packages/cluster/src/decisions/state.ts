@@ -53,8 +53,6 @@ export interface AgentState {
   claiming: boolean;
   master: MasterState | undefined;
   local: Map<string, LocalVm>;
-  /** When each VM's guest was last taken over by us; for people. */
-  confirmedAt: Map<string, number>;
 }
 
 export interface Context {
@@ -118,8 +116,38 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     claiming: false,
     master: undefined,
     local: new Map(),
-    confirmedAt: new Map(),
   };
+}
+
+/**
+ * A state that one step may change in place, as nobody else has it: what a step changes is copied, what it only replaces (lists, views,
+ * records) is shared with the state before, which stays as it is.
+ */
+export function draftOf(state: AgentState): AgentState {
+  const { master } = state;
+  return {
+    ...state,
+    peers: copied(state.peers, (peer) => ({ ...peer })),
+    local: copied(state.local, (vm) => ({ ...vm })),
+    master: master && { ...master },
+  };
+}
+
+/** A map as it was, but for one entry. */
+export const withEntry = <T>(map: ReadonlyMap<string, T>, name: string, value: T): ReadonlyMap<string, T> =>
+  new Map(map).set(name, value);
+
+export function withoutEntry<T>(map: ReadonlyMap<string, T>, name: string): ReadonlyMap<string, T> {
+  if (!map.has(name)) return map;
+  const rest = new Map(map);
+  rest.delete(name);
+  return rest;
+}
+
+function copied<T>(map: ReadonlyMap<string, T>, copy: (value: T) => T): Map<string, T> {
+  const copies = new Map<string, T>();
+  for (const [name, value] of map) copies.set(name, copy(value));
+  return copies;
 }
 
 export function log(context: Context, entry: LogEntry): void {

@@ -134,7 +134,7 @@ export interface Peer {
   counter: number;
   counterSeenAt: number;
   /** Since it is late, by heartbeat datastore: the last beat seen; when one of them last moved on; when they were last asked for. */
-  beats: Map<string, number>;
+  beats: ReadonlyMap<string, number>;
   beatSeenAt: number;
   beatsAskedAt: number;
   /** Last network heartbeat from it, and the last one that says it hears us. */
@@ -194,11 +194,11 @@ export interface MasterState {
   writing: boolean;
   writtenAt: number;
   /** Local times per VM: not before (retries), assigned at, running since. */
-  notBefore: Map<string, number>;
-  assignedAt: Map<string, number>;
-  runningSince: Map<string, number>;
-  confirming: Map<string, number>;
+  notBefore: ReadonlyMap<string, number>;
+  assignedAt: ReadonlyMap<string, number>;
+  runningSince: ReadonlyMap<string, number>;
+  confirming: ReadonlyMap<string, number>;
   /** Commands waiting for the next write: id → where the answer goes (undefined: this node's own client). */
-  waiting: Map<string, string | undefined>;
-  queue: { id: string; command: Command }[];
+  waiting: ReadonlyMap<string, string | undefined>;
+  queue: readonly { id: string; command: Command }[];
 }

@@ -54,7 +54,7 @@ const MIN_FREE_SHARE = 0.03;
 export class ClusterNode {
   readonly options: NodeOptions;
   readonly store: ObjectStore;
-  readonly agent: AgentState;
+  agent: AgentState;
   readonly consoles = new ConsoleHub();
   readonly links: Links;
   readonly storeEdge: StoreEdge;
@@ -143,7 +143,9 @@ export class ClusterNode {
   handle(event: Event): void {
     if (this.#closing) return;
     const bounds = boundedEvent(event);
-    for (const effect of step(this.agent, monotonicMs(), bounds, this.options.settings)) this.#do(effect);
+    const { state, effects } = step(this.agent, monotonicMs(), bounds, this.options.settings);
+    this.agent = state;
+    for (const effect of effects) this.#do(effect);
   }
 
   #do(effect: Effect): void {
