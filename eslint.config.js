@@ -103,6 +103,27 @@ export default defineConfig(
     rules: noAmbientState,
   },
   {
+    // Decisions besides: nothing of the host at all, and no look-up by a name from outside in a plain object.
+    files: ['packages/cluster/src/decisions/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-globals': [
+        ...noAmbientState['no-restricted-globals'],
+        { name: 'process', message: ambient },
+        { name: 'crypto', message: ambient },
+        { name: 'fetch', message: ambient },
+        { name: 'Buffer', message: 'Decisions run wherever JavaScript does.' },
+      ],
+      'no-restricted-syntax': [
+        ...noAmbientState['no-restricted-syntax'],
+        {
+          selector: 'MemberExpression[computed=true][object.property.name="vms"]',
+          message: 'The name may be one that every object has (`constructor`): use `vmOf`.',
+        },
+      ],
+    },
+  },
+  {
     files: ['packages/**/*.{ts,tsx}', 'test/**/*.ts', 'images/**/*.ts', '.ci/**/*.ts', '*.{js,mjs,cjs}'],
     rules: { 'max-lines': ['error', { max: 500, skipBlankLines: true, skipComments: true }] },
   },

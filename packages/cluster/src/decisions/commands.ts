@@ -39,7 +39,7 @@ export function commandStored(
 }
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
+const jsonBytes = (value: unknown): number => new TextEncoder().encode(JSON.stringify(value)).length;
 
 /** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
 export function applyCommand(list: ProtectedList, command: Command, hosts: readonly Host[]): ProtectedList {
