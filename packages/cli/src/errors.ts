@@ -23,7 +23,7 @@ export const exitCodeMeanings: readonly (readonly [number, string])[] = [
   [ExitCode.usage, 'the command line is wrong'],
   [
     ExitCode.badInput,
-    'a file is not there or not what it should be: no kernel, a damaged checkpoint, too little memory',
+    'a file or store is not there or not what it should be: no kernel, a damaged checkpoint, too little memory',
   ],
   [ExitCode.cannotWrite, 'a file could not be written'],
   [ExitCode.unavailable, 'an image could not be fetched or made'],

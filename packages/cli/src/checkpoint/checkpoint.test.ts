@@ -1,6 +1,7 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -98,7 +99,11 @@ test('pages and screen are drawn, as text and as PNG', async () => {
 });
 
 test('a file goes into a store and out again, the same', async () => {
-  const store = ['--store', `file:${folder}/store`];
+  const url = `file:${folder}/store`;
+  const store = ['--store', url];
+  const missing = await revenant('checkpoint', 'import', file, 'vm1', ...store);
+  assert.deepEqual([missing.code, existsSync(`${folder}/store`)], [4, false], missing.error);
+  assert.equal((await revenant('store', 'init', url)).code, 0);
   await look('import', file, 'vm1', ...store);
   assert.match(await look('list', ...store), /^vm1 /m);
   const intact = /intact +[\d,]+ +([0-9a-f]{64})/;

@@ -42,7 +42,7 @@ export class Opener {
     this.#url = url;
   }
 
-  /** The store that was named. It is only looked at, unless it is to be written: then it is probed, and made if need be. */
+  /** The store that was named. It must be there; one that is to be written is probed. */
   async store(options: { write?: boolean } = {}): Promise<ObjectStore> {
     if (this.#store !== undefined) return this.#store;
     const url = this.#url;
@@ -52,16 +52,7 @@ export class Opener {
         'no store is named',
         'give --store URL, for example --store file:/srv/revenant, or set REVENANT_STORE',
       );
-    const path = /^file:(?:\/\/)?(.+)$/.exec(url)?.[1];
-    const write = options.write === true;
-    // Looking must not make a folder.
-    if (!write && path !== undefined && !existsSync(path))
-      throw new CliError(
-        ExitCode.unreachable,
-        `there is no store in ${path}`,
-        'check the path behind --store',
-      );
-    this.#store = await openStore(url, { probe: write });
+    this.#store = await openStore(url, { probe: options.write === true, create: false });
     this.#open.push(this.#store);
     return this.#store;
   }

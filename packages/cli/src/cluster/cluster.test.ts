@@ -66,6 +66,11 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'revenant-cli-'));
   await writeFile(`${folder}/token`, `${token}\n`);
   await Promise.all(['a', 'b'].map((name) => startNode(name)));
+  // A node that listens is not yet one that the master counts on.
+  for (let tries = 0; !/^2 of 2 nodes alive, master [ab]/.test(await ok('cluster', 'status')); tries++) {
+    assert.ok(tries < 100, await ok('cluster', 'status'));
+    await sleep(200);
+  }
 });
 
 after(async () => {
@@ -149,6 +154,9 @@ test(
   { timeout: 240_000 },
   async () => {
     const store = ['--store', `file:${folder}/unattended`];
+    const missing = await revenant('vm', 'create', 'four', 'builtin', ...store);
+    assert.equal(missing.code, 4, missing.error);
+    await ok('store', 'init', `file:${folder}/unattended`);
     const stored = /no node is running: stored, and takes effect when one starts/;
     assert.match(await ok('vm', 'create', 'four', 'builtin', ...store), stored);
     const listed = await revenant('vm', 'list', ...store);

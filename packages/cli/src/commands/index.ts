@@ -17,6 +17,7 @@ export const commands: Group = {
     vm: () => import('./vm/index.ts'),
     checkpoint: () => import('./checkpoint/index.ts'),
     cluster: () => import('./cluster/index.ts'),
+    store: () => import('./store/index.ts'),
     debug: () => import('./debug/index.ts'),
     page: () => import('./page.ts'),
     demo: () => import('./demo.ts'),

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { restoreMachine, type Machine } from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { importCheckpointFile, raiseEpoch, readCheckpointFile } from '@revenant/storage';
+import { importCheckpointFile, openStore, raiseEpoch, readCheckpointFile } from '@revenant/storage';
 import { SmallS3 } from '../../test-support/small-s3.ts';
 
 const program = join(import.meta.dirname, '../main.ts');
@@ -147,11 +147,14 @@ describe('run --restore', { timeout: 120_000 }, () => {
   });
 
   test('refuses what can not be', async () => {
+    const url = `file:${folder}/empty`;
+    await (await openStore(url)).close();
     for (const [words, reason] of [
       [['--restore', file, '--store', 's3://b/'], /is a path, and no VM/],
       [['--store', 'memory:', 'builtin'], /nothing is restored/],
-      [['--restore', 'vm1', '--store', `file:${folder}/none`], /no store in/],
-      [['--restore', 'vm1', '--store', `file:${folder}`], /no VM 'vm1'/],
+      [['--restore', 'vm1', '--store', `file:${folder}/none`], /there is no store at/],
+      [['--restore', 'vm1', '--store', `file:${folder}`], /there is no store at/],
+      [['--restore', 'vm9', '--store', url], /no VM 'vm9'/],
     ] as const) {
       const { code, error } = await revenant([...words, '--max-instructions', '1', '--serial', 'none']);
       assert.ok(code !== 0, words.join(' '));

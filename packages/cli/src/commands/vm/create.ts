@@ -75,7 +75,7 @@ async function putDisks(
   const open = openDisks(options);
   open.close();
   if (storeUrl === undefined || files.length === 0) return open.requests;
-  const store = await openStore(storeUrl);
+  const store = await openStore(storeUrl, { create: false });
   try {
     const key = await keyFromEnvironment();
     for (const [i, { path }] of files.entries()) {
