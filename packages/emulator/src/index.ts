@@ -27,6 +27,7 @@ export type { MachineErrorCode } from './machine/errors.ts';
 export type { MachineBackends } from './machine/boards/board.ts';
 export { generationPort } from './machine/boards/microvm.ts';
 export * from './machine/edge/index.ts';
+export { LivePace, type PacedMachine, type PaceHost } from './machine/pace.ts';
 export { PageBuffers } from './machine/page-buffers.ts';
 export type { DescribedSnapshot, MachineSnapshot, SpaceSnapshot } from './machine/snapshot.ts';
 export { gprNames } from './cpu/registers.ts';

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { RunResult } from '@revenant/emulator';
+import { LivePace, type RunResult } from '@revenant/emulator';
+import { nodeClock } from '@revenant/emulator/host-node';
 import { writeCheckpointFile } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { asCliError } from '../failures.ts';
@@ -195,6 +196,10 @@ export class LiveRun {
     const { machine } = guest;
     const { maxInstructions } = this.#options;
     const limit = maxInstructions === undefined ? undefined : machine.instructions + maxInstructions;
+    const { clock = limit === undefined ? 'wall' : 'virtual' } = this.#options;
+    const pace = clock === 'wall' ? new LivePace(machine, nodeClock) : undefined;
+    // A run with a limit does not wait for the clock on the wall.
+    const idle = limit === undefined ? 'wait' : 'skip';
     while (!this.#left) {
       this.#deliver(guest);
       this.#give(machine);
@@ -202,15 +207,14 @@ export class LiveRun {
         limit === undefined
           ? BigInt(sliceInstructions)
           : minimum(BigInt(sliceInstructions), limit - machine.instructions);
-      // A run with a limit does not wait for the clock on the wall.
-      const result = machine.run({ instructions: budget, idle: limit === undefined ? 'wait' : 'skip' });
+      const result = pace?.turn(Number(budget)) ?? machine.run({ instructions: budget, idle });
       this.#flush();
       const code = this.#ended(result, guest);
       if (code !== undefined) return code;
       if (limit !== undefined && machine.instructions >= limit) return ExitCode.instructionLimit;
       if (result.reason !== 'idle') await nextTurn();
       else if (this.#isOver(machine)) return ExitCode.ok;
-      else await this.#wait(machine, result);
+      else await this.#wait(machine, result, pace);
     }
     return ExitCode.ok;
   }
@@ -261,9 +265,16 @@ export class LiveRun {
   }
 
   /** In a halt: until the next event is due on the wall clock, or input comes. */
-  async #wait(machine: ReadyGuest['machine'], { nextEventNs, timeNs }: RunResult): Promise<void> {
+  async #wait(
+    machine: ReadyGuest['machine'],
+    { nextEventNs, timeNs }: RunResult,
+    pace: LivePace | undefined,
+  ): Promise<void> {
+    const behindNs = pace?.lagNs ?? 0;
     const untilMs =
-      nextEventNs === undefined ? maxSleepMs : Math.min(maxSleepMs, Number(nextEventNs - timeNs) / 1e6);
+      nextEventNs === undefined
+        ? maxSleepMs
+        : Math.min(maxSleepMs, (Number(nextEventNs - timeNs) - behindNs) / 1e6);
     const began = performance.now();
     const stop = new AbortController();
     this.#wake = () => {
@@ -272,6 +283,8 @@ export class LiveRun {
     if (untilMs >= 0.5) await sleep(untilMs, undefined, { signal: stop.signal }).catch(() => undefined);
     else await nextTurn();
     this.#wake = () => undefined;
+    // With a pace, the next turn lets the time pass.
+    if (pace !== undefined) return;
     const passedMs = Math.max(performance.now() - began, untilMs >= 0.5 ? 0 : untilMs);
     machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
   }

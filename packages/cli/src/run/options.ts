@@ -16,6 +16,8 @@ export interface RunOptions {
   cpu?: CpuModelName;
   /** `stdio`, `none`, or the path of a file. */
   serial: { kind: 'stdio' | 'none' } | { kind: 'file'; path: string };
+  /** What virtual time follows. Default: `wall`, and `virtual` with `maxInstructions`. */
+  clock?: 'wall' | 'virtual';
   maxInstructions?: bigint;
   save?: string;
   /** A checkpoint file, or `VM[@SEQUENCE]` in `store`. */
@@ -108,11 +110,17 @@ until the guest reads its console; an empty input (/dev/null) ends nothing`,
     oneOf(['translator', 'interpreter']),
     'translator' as const,
   ),
+  clock: value(
+    'NAME',
+    `wall: the guest's clock follows this host's (default); virtual: so much time for each
+instruction, as runs with --max-instructions have it`,
+    oneOf(['wall', 'virtual']),
+  ),
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
 } satisfies Options;
 
-type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'atEof' | 'maxInstructions' | 'save'>;
+type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save'>;
 
 /** Without the entries that are undefined. */
 function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
@@ -164,8 +172,9 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
       '--save: a checkpoint would lack the disk that writes to its file',
       'leave rw out: then the changes go into the checkpoint',
     );
-  const rest = given<Required<Pick<RunOptions, 'save' | 'maxInstructions'>>>({
+  const rest = given<Required<Pick<RunOptions, 'save' | 'clock' | 'maxInstructions'>>>({
     save,
+    clock: values.clock,
     maxInstructions: values['max-instructions'],
   });
   return { ...guestRequest(values, image), ...rest, serial, engine, atEof: values['at-eof'] };

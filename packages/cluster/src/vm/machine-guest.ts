@@ -3,6 +3,7 @@ import {
   createMachine,
   type AbsentPages,
   keyCodes,
+  LivePace,
   PageBuffers,
   pcMemoryMap,
   planBootSector,
@@ -12,15 +13,13 @@ import {
   type HashFactory,
   type Machine,
   type MachineBackends,
-  type RunResult,
   type TextScreen,
 } from '@revenant/emulator';
-import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { nodeClock, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { PageClient, type MachineSnapshot } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';
 import type { Blobs, Guest, GuestStart } from './vm-runtime.ts';
-import { WallPace } from './wall-pace.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -31,19 +30,17 @@ export interface BootDescription {
   disks?: DiskSpec[];
 }
 
-/** Of a guest that waits. A timer can be set so short that its events never catch up with the wall clock; the thread has others to hear. */
-const MAX_SKIPS_AT_ONCE = 4;
-
 class MachineGuest implements Guest {
   readonly #machine: Machine;
   readonly #console: number[];
   /** Absent pages of RAM that were fetched since the last delivery. */
   readonly #touched: number[];
-  readonly #pace = new WallPace();
+  readonly #pace: LivePace;
   readonly #buffers = new PageBuffers();
 
   constructor(machine: Machine, console: number[], touched: number[]) {
     this.#machine = machine;
+    this.#pace = new LivePace(machine, nodeClock);
     this.#console = console;
     this.#touched = touched;
   }
@@ -57,14 +54,7 @@ class MachineGuest implements Guest {
   }
 
   run(instructions: number): ReturnType<Guest['run']> {
-    const end = this.instructions + BigInt(instructions);
-    let { reason, nextEventNs } = this.#paced(instructions);
-    // Events that are due by the wall clock come one after the other.
-    for (let events = 0; reason === 'idle' && this.instructions < end && this.#isDue(nextEventNs); events++) {
-      if (events === MAX_SKIPS_AT_ONCE) return 'limit';
-      ({ reason, nextEventNs } = this.#paced(Number(end - this.instructions)));
-    }
-    switch (reason) {
+    switch (this.#pace.turn(instructions).reason) {
       case 'limit':
       case 'paused':
       case 'breakpoint':
@@ -80,16 +70,6 @@ class MachineGuest implements Guest {
       case 'shutdown':
         return 'halted';
     }
-  }
-
-  #isDue(eventNs: bigint | undefined): boolean {
-    return eventNs !== undefined && eventNs <= this.#pace.due(this.#machine.timeNs);
-  }
-
-  #paced(instructions: number): RunResult {
-    if (this.#machine.waiting)
-      this.#machine.input({ kind: 'skip', toNs: this.#pace.due(this.#machine.timeNs) });
-    return this.#machine.run({ instructions, idle: 'wait' });
   }
 
   snapshot(): MachineSnapshot {

@@ -2,3 +2,4 @@
 export { makeNodeEngine, nodeEngine, nodeHash } from './engine.ts';
 export { loadEngineModules } from './modules.ts';
 export { buildModules } from '../build.ts';
+export { nodeClock } from './clock.ts';

@@ -1,0 +1,165 @@
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { InputResult } from './edge/input-queue.ts';
+import type { MachineInput } from './edge/table.ts';
+import { LivePace, type PacedMachine } from './pace.ts';
+import type { RunResult } from './scheduler.ts';
+
+const ms = 1_000_000;
+
+/** A host and a guest in simulated time. The guest computes at a cost that the test sets, or waits for a timer each 4 ms. */
+class World implements PacedMachine {
+  now = 0;
+  thread = 0;
+  /** ns of the host per instruction; 0: the guest waits. */
+  cost = 0;
+  /** Part of a processor that the host gives to this thread. */
+  share = 1;
+  instructions = 0n;
+  guestNs = 0;
+  rate = 4;
+  timerNs = 4 * ms;
+  log: MachineInput[] = [];
+  readonly pace: LivePace;
+
+  constructor() {
+    this.pace = new LivePace(this, {
+      nowNs: () => BigInt(Math.round(this.now)),
+      threadNs: () => this.thread,
+    });
+  }
+
+  get timeNs(): bigint {
+    return BigInt(Math.floor(this.guestNs));
+  }
+  get waiting(): boolean {
+    return this.cost === 0;
+  }
+
+  input(input: MachineInput): InputResult {
+    this.log.push(input);
+    if (input.kind === 'rate') this.rate = input.rate / 0x1_0000;
+    if (input.kind === 'skip') {
+      assert.ok(this.waiting);
+      this.guestNs = Math.max(this.guestNs, Math.min(Number(input.toNs), this.timerNs));
+    }
+    return 'taken';
+  }
+
+  work(threadNs: number): void {
+    this.thread += threadNs;
+    this.now += threadNs / this.share;
+  }
+
+  run({ instructions = 0 }: { instructions?: number | bigint }): RunResult {
+    this.work(1000);
+    if (this.cost === 0) {
+      if (this.guestNs >= this.timerNs) {
+        this.timerNs += 4 * ms;
+        this.instructions += 2000n;
+        this.guestNs += 2000 * this.rate;
+        this.work(2000 * 2);
+      }
+      return this.#result('idle');
+    }
+    const count = Number(instructions);
+    this.instructions += BigInt(count);
+    this.guestNs += count * this.rate;
+    this.timerNs = Math.max(this.timerNs, this.guestNs);
+    this.work(count * this.cost);
+    return this.#result('limit');
+  }
+
+  #result(reason: 'idle' | 'limit'): RunResult {
+    return {
+      reason,
+      instructions: this.instructions,
+      timeNs: this.timeNs,
+      ...(reason === 'idle' ? { nextEventNs: BigInt(Math.ceil(this.timerNs)) } : {}),
+    };
+  }
+
+  /** Runs for so long on the host's clock; returns the greatest distance between the clocks meanwhile, and the guest's progress. */
+  live(forNs: number): { distanceMs: number; ratio: number } {
+    const [from, guestFrom] = [this.now, this.guestNs];
+    let distance = 0;
+    while (this.now - from < forNs) {
+      const { reason } = this.pace.turn();
+      if (reason === 'idle') this.now += 2 * ms;
+      distance = Math.max(distance, Math.abs(this.pace.lagNs));
+    }
+    return { distanceMs: distance / ms, ratio: (this.guestNs - guestFrom) / (this.now - from) };
+  }
+}
+
+const assertFollows = ({ distanceMs, ratio }: { distanceMs: number; ratio: number }, what: string): void => {
+  assert.ok(distanceMs < 100, `${what}: ${String(distanceMs)} ms apart`);
+  assert.ok(Math.abs(ratio - 1) < 0.01, `${what}: ${String(ratio)}`);
+};
+
+describe('a guest whose clock follows the host', () => {
+  test('idle, in fast code, in slow code, on part of a processor', () => {
+    for (const [cost, share] of [[0, 1], [0.7, 1], [80, 1], [20, 0.25], [500, 1], [4, 0.15]] as const) {
+      const world = new World();
+      world.cost = cost;
+      world.share = share;
+      assertFollows(world.live(10_000 * ms), `${String(cost)} ns, ${String(share)} of a processor`);
+    }
+  }); // prettier-ignore
+
+  test('when what it does changes all the time', () => {
+    const world = new World();
+    const costs = [0, 0.7, 80, 0.7, 0, 80, 4, 200, 0.7];
+    const [from, guestFrom] = [world.now, world.guestNs];
+    let distance = 0;
+    for (let n = 0; n < 200; n++) {
+      world.cost = costs[n % costs.length] ?? 0;
+      distance = Math.max(distance, world.live((3 + ((n * 37) % 160)) * ms).distanceMs);
+    }
+    assertFollows({ distanceMs: distance, ratio: (world.guestNs - guestFrom) / (world.now - from) }, 'mixed');
+  });
+
+  test('a frozen host does not make it leap', () => {
+    for (const cost of [0, 4]) {
+      const world = new World();
+      world.cost = cost;
+      world.live(1000 * ms);
+      const before = world.guestNs;
+      world.now += 60_000 * ms;
+      world.live(2000 * ms);
+      const passed = (world.guestNs - before) / ms;
+      assert.ok(passed > 1990 && passed < 2400, `${String(passed)} ms`);
+      assertFollows(world.live(10_000 * ms), 'afterwards');
+    }
+  });
+
+  test('on a host that gives it less than an eighth of a processor its time waits for it', () => {
+    const world = new World();
+    world.cost = 4;
+    world.share = 0.02;
+    world.live(2000 * ms);
+    const { ratio } = world.live(10_000 * ms);
+    // An eighth would be 1; a fiftieth is 0.16 of that.
+    assert.ok(ratio > 0.1 && ratio < 0.25, String(ratio));
+  });
+
+  test('a guest that rested goes on from where it stood', () => {
+    const world = new World();
+    world.cost = 4;
+    world.live(500 * ms);
+    const before = world.guestNs;
+    world.pace.rest();
+    world.now += 5000 * ms;
+    world.live(1000 * ms);
+    assert.ok(Math.abs(world.guestNs - before - 1000 * ms) < 60 * ms);
+  });
+
+  test('says no more than it has to: a few entries of log a second in steady code', () => {
+    const world = new World();
+    world.cost = 3;
+    world.live(1000 * ms);
+    world.log = [];
+    world.live(1000 * ms);
+    assert.ok(world.log.length < 20, String(world.log.length));
+  });
+});

@@ -1,0 +1,214 @@
+/**
+ * Makes a guest's clock follow a monotonic clock of the host: skips while the processor waits, and a rate, set from measured progress,
+ * while it computes. Both are inputs, so the log holds them; nothing here touches the machine otherwise. Virtual time never goes back.
+ *
+ * How following is weighed against time that waits for the guest: the clock follows as long as the host gives the guest's thread at
+ * least an eighth of a processor. What is missing from that (a frozen process, a host that is busier still, a page of memory that does
+ * not come) is forgiven up to `graceNs`; beyond it virtual time waits, for good, so that no guest sees its timeouts run out while it
+ * could not run.
+ */
+import type { InputResult } from './edge/input-queue.ts';
+import type { MachineInput } from './edge/table.ts';
+import type { RunOptions, RunResult } from './scheduler.ts';
+
+/** What is paced: a Machine. */
+export interface PacedMachine {
+  readonly instructions: bigint;
+  readonly timeNs: bigint;
+  readonly waiting: boolean;
+  input(input: MachineInput): InputResult;
+  run(options: RunOptions): RunResult;
+}
+
+export interface PaceHost {
+  /** A monotonic clock. */
+  nowNs: () => bigint;
+  /** Processor time that this thread has used, in ns; where there is none, only long gaps count as the host's. */
+  threadNs?: () => number;
+}
+
+const ms = 1e6;
+/** The thread's share below which the host, not the guest, is what is slow. */
+const leastShare = 1 / 8;
+/** How much the host may owe before time waits for the guest. */
+const graceNs = 250 * ms;
+/** Nothing sleeps longer than this of its own will. */
+const longestSleepNs = 50 * ms;
+/** Processor time that a turn without a thread clock is taken to have used. */
+const assumedThreadNs = 50 * ms;
+/** Progress is measured over so much time, the host's or the guest's, and the rate changes no more often. */
+const windowNs = 4 * ms;
+/** How quickly a new speed is believed, and a lag made up for. */
+const speedNs = 8 * ms;
+const lagNs = 100 * ms;
+/** A slice takes about this long at most, so that the rate is never wrong for long. */
+const sliceNs = 4 * ms;
+const leastSlice = 2_000;
+const turnNs = 2 * ms;
+/** ns per instruction that a machine begins with. */
+const firstCost = 4;
+const mostSlice = 100_000;
+/** A guest whose timers come faster than its host can fire them is not owed more than this. */
+const greatestLagNs = 1000 * ms;
+/** While the guest waits, its time is brought up to date when it is behind by so much, if nothing else needs it. */
+const staleNs = 10 * ms;
+/** The rate, in 1/65536 ns per instruction: 0.02 ns to 20 microseconds. */
+const leastRate = 0x500;
+const greatestRate = 20_000 * 0x1_0000;
+/** Events that are due follow each other at once, so many times in one turn. */
+const mostEvents = 4;
+
+const clamp = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
+
+export class LivePace {
+  readonly #machine: PacedMachine;
+  readonly #host: PaceHost;
+  /** Host's clock minus virtual time, in ns: where the guest's clock should be. Undefined: to be found at the next turn. */
+  #offsetNs: bigint | undefined;
+  /** ns of the host per instruction, smoothed. */
+  #cost = firstCost;
+  #rate = 0;
+  /** Of the window that is being measured. */
+  #busyNs = 0;
+  #busyInstructions = 0;
+  #busyGuestNs = 0;
+  #asleepNs = 0;
+  #windowAt = 0n;
+  #threadAt = 0;
+  /** When the last turn ended, and whether the guest waited then. */
+  #endedAt = 0n;
+  #waited = false;
+  #owedNs = 0;
+
+  constructor(machine: PacedMachine, host: PaceHost) {
+    this.#machine = machine;
+    this.#host = host;
+  }
+
+  /** How far the guest's clock is behind the host's, in ns; negative: ahead. 0 before the first turn. */
+  get lagNs(): number {
+    return this.#offsetNs === undefined ? 0 : Number(this.#dueNs(this.#host.nowNs()) - this.#machine.timeNs);
+  }
+
+  /** The guest does not run for a while, by somebody's will: its clock goes on from where it stands. */
+  rest(): void {
+    this.#offsetNs = undefined;
+  }
+
+  #dueNs(now: bigint): bigint {
+    return now - (this.#offsetNs ?? 0n);
+  }
+
+  #begin(): void {
+    const now = this.#host.nowNs();
+    if (this.#offsetNs === undefined) {
+      this.#offsetNs = now - this.#machine.timeNs;
+      this.#startWindow(now);
+    } else if (this.#waited)
+      // Longer is nobody's will: the host did not wake this thread.
+      this.#asleepNs += Math.min(Number(now - this.#endedAt), longestSleepNs);
+    if (this.#machine.waiting) this.#skip(now, staleNs);
+  }
+
+  /** Lets time pass up to now, if the guest is behind by `atLeastNs`. */
+  #skip(now: bigint, atLeastNs: number): void {
+    const due = this.#dueNs(now);
+    if (Number(due - this.#machine.timeNs) >= atLeastNs) this.#machine.input({ kind: 'skip', toNs: due });
+  }
+
+  /**
+   * Runs the guest for about 2 ms, or until it waits, or for `most` instructions. A process that was frozen meanwhile runs no more than one
+   * slice before it looks at the clock.
+   */
+  turn(most = Number.MAX_SAFE_INTEGER): RunResult {
+    this.#begin();
+    const end = this.#host.nowNs() + BigInt(turnNs);
+    let left = most;
+    for (;;) {
+      const before = this.#machine.instructions;
+      const result = this.#step(Math.min(left, this.#slice()));
+      left -= Number(result.instructions - before);
+      this.#endedAt = this.#host.nowNs();
+      if (Number(this.#endedAt - this.#windowAt) >= windowNs || this.#busyGuestNs >= windowNs)
+        this.#closeWindow(this.#endedAt);
+      this.#waited = result.reason === 'idle';
+      if (result.reason !== 'limit' || left <= 0 || this.#endedAt >= end) return result;
+    }
+  }
+
+  /** A slice; or several, when what the guest waits for is due already. */
+  #step(slice: number): RunResult {
+    let result = this.#run(slice);
+    for (let events = 0; events < mostEvents && result.reason === 'idle'; events++) {
+      const { nextEventNs } = result;
+      const now = this.#host.nowNs();
+      if (nextEventNs === undefined || nextEventNs > this.#dueNs(now)) break;
+      this.#skip(now, 0);
+      result = this.#run(slice);
+    }
+    return result;
+  }
+
+  #slice(): number {
+    return clamp(Math.ceil(sliceNs / this.#cost), leastSlice, mostSlice);
+  }
+
+  #run(instructions: number): RunResult {
+    const began = this.#host.nowNs();
+    const { instructions: before, timeNs } = this.#machine;
+    const result = this.#machine.run({ instructions, idle: 'wait' });
+    this.#busyNs += Number(this.#host.nowNs() - began);
+    this.#busyGuestNs += Number(result.timeNs - timeNs);
+    this.#busyInstructions += Number(result.instructions - before);
+    return result;
+  }
+
+  #startWindow(now: bigint): void {
+    this.#windowAt = now;
+    this.#threadAt = this.#host.threadNs?.() ?? 0;
+    this.#asleepNs = 0;
+  }
+
+  #closeWindow(now: bigint): void {
+    const passed = Number(now - this.#windowAt);
+    const used =
+      this.#host.threadNs === undefined
+        ? Math.min(passed, assumedThreadNs)
+        : this.#host.threadNs() - this.#threadAt;
+    this.#forgive(passed - this.#asleepNs - used / leastShare);
+    this.#startWindow(now);
+    const lag = Number(this.#dueNs(now) - this.#machine.timeNs);
+    if (lag > greatestLagNs) this.#giveUp(lag - greatestLagNs);
+    if (Math.max(this.#busyNs, this.#busyGuestNs, Math.abs(lag)) >= windowNs)
+      this.#adjust(Math.min(lag, greatestLagNs));
+  }
+
+  /** `missingNs`: what the host kept from the guest in a window; negative: it gave more than the least. */
+  #forgive(missingNs: number): void {
+    this.#owedNs = Math.max(0, this.#owedNs + missingNs);
+    if (this.#owedNs <= graceNs) return;
+    this.#giveUp(this.#owedNs - graceNs);
+    this.#owedNs = graceNs;
+  }
+
+  /** So much of the host's time is not the guest's. */
+  #giveUp(byNs: number): void {
+    this.#offsetNs = (this.#offsetNs ?? 0n) + BigInt(Math.round(byNs));
+  }
+
+  #adjust(lag: number): void {
+    if (this.#busyInstructions === 0) return;
+    const cost = this.#busyNs / this.#busyInstructions;
+    const measuredNs = Math.max(this.#busyNs, this.#busyGuestNs);
+    this.#cost += ((cost - this.#cost) * measuredNs) / (measuredNs + speedNs);
+    this.#busyNs = 0;
+    this.#busyGuestNs = 0;
+    this.#busyInstructions = 0;
+    const wanted = this.#cost * (1 + clamp(lag / lagNs, -0.75, 3)) * 0x1_0000;
+    const rate = Math.round(clamp(wanted, leastRate, greatestRate));
+    // A change that nobody could notice is not worth an entry in the log.
+    if (Math.abs(rate - this.#rate) < this.#rate / 256) return;
+    this.#rate = rate;
+    this.#machine.input({ kind: 'rate', rate });
+  }
+}
