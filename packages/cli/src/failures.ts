@@ -33,6 +33,7 @@ const storageCodes: Record<StorageErrorCode | StoreErrorCode, ExitCode> = {
   CHECKPOINT_FILE_DAMAGED: ExitCode.badInput,
   CHECKPOINT_DAMAGED: ExitCode.badInput,
   CHECKPOINT_NEWER: ExitCode.badInput,
+  LOG_DAMAGED: ExitCode.badInput,
   SNAPSHOT_INVALID: ExitCode.badInput,
   STATE_INVALID: ExitCode.badInput,
   KEY_NEEDED: ExitCode.badInput,

@@ -41,6 +41,17 @@ export interface EnvelopeOptions {
 /** Encodes a value into an envelope. */
 export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: StorageHost }): Uint8Array {
   const encoded = encodeState(value);
+  return sealBytes(encoded, {
+    ...options,
+    check: (storedBytes) => whyUnboundedState(encoded, storedBytes),
+  });
+}
+
+/** Puts bytes into an envelope. `check` may refuse them, knowing how long they are as stored. */
+export function sealBytes(
+  encoded: Uint8Array,
+  options: EnvelopeOptions & { host: StorageHost; check?: (storedBytes: number) => string | undefined },
+): Uint8Array {
   let flags = 0;
   let payload = encoded;
   if (encoded.length >= COMPRESS_FROM_BYTES) {
@@ -49,7 +60,7 @@ export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: 
   }
   const tooLarge =
     encoded.length > (options.maxDecodedBytes ?? MAX_DECODED_BYTES) ? 'it is too large' : undefined;
-  const why = tooLarge ?? whyUnboundedState(encoded, payload.length);
+  const why = tooLarge ?? options.check?.(payload.length);
   if (why !== undefined)
     throw new StorageError('SNAPSHOT_INVALID', `${options.name}: this state could not be read back: ${why}`);
   const header = Buffer.alloc(HEADER_BYTES);
@@ -66,6 +77,11 @@ export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: 
   header.writeUInt32LE(payload.length, 12);
   const covered = Buffer.concat([header, payload]);
   return Buffer.concat([covered, hash('sha256', covered, 'buffer')]);
+}
+
+/** The checksum that an envelope ends with; undefined when there are too few bytes for one. */
+export function envelopeHash(bytes: Uint8Array): Uint8Array | undefined {
+  return bytes.length < HEADER_BYTES + HASH_BYTES ? undefined : bytes.slice(bytes.length - HASH_BYTES);
 }
 
 /** Length of the envelope that begins with these bytes, or undefined when they are too few or no envelope. */
@@ -85,6 +101,19 @@ export function isSealed(bytes: Uint8Array): boolean {
  * @throws StorageError `CHECKPOINT_DAMAGED`, `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`
  */
 export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unknown {
+  return open(bytes, options, decodeState);
+}
+
+/** The bytes that `sealBytes` put into an envelope. Throws as `openEnvelope` does. */
+export function openBytes(bytes: Uint8Array, options: EnvelopeOptions): Uint8Array {
+  return open(bytes, options, (decoded) => decoded);
+}
+
+function open<T>(
+  bytes: Uint8Array,
+  options: EnvelopeOptions,
+  decode: (decoded: Uint8Array, storedBytes: number) => T,
+): T {
   const { name } = options;
   const damaged = (why: string, cause?: unknown): StorageError =>
     new StorageError('CHECKPOINT_DAMAGED', `${name}: ${why}`, { cause });
@@ -106,7 +135,7 @@ export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unkno
     const decoded = buffer.readUInt32LE(8);
     if (decoded > (options.maxDecodedBytes ?? MAX_DECODED_BYTES)) throw damaged('it is too large');
     const compressed = (buffer.readUInt16LE(6) & FLAG_LZ4) !== 0;
-    return compressed ? decodeState(decompressBlock(payload, decoded), payload.length) : decodeState(payload);
+    return decode(compressed ? decompressBlock(payload, decoded) : payload, payload.length);
   } catch (cause) {
     throw damaged(`its contents do not decode: ${cause instanceof Error ? cause.message : ''}`, cause);
   }

@@ -8,6 +8,7 @@ export type StorageErrorCode =
   | 'CHECKPOINT_DAMAGED' // an object of a checkpoint in a store is torn, flipped or missing
   | 'CHECKPOINT_NEWER' // an object of a later format version
   | 'CHECKPOINT_NOT_FOUND'
+  | 'LOG_DAMAGED' // a segment of the input log is missing or damaged: replay cannot go beyond it
   | 'KEY_NEEDED' // encrypted, and no key was given
   | 'KEY_WRONG' // encrypted under another key (or forged)
   | 'FENCED' // a higher epoch exists: this writer is no longer the owner

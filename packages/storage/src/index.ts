@@ -66,6 +66,19 @@ export { CheckpointReader, openCheckpoint, type OpenOptions, type ReadOptions } 
 export { readWorkingSet, saveWorkingSet, type WorkingSet } from './checkpoint/working-set.ts';
 export { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './checkpoint/writer.ts';
 
+export { listSegments, readSegment, type LogPath, type TornSegment } from './log/chain.ts';
+export { LogReader, type OpenLogOptions, type ReadEntry } from './log/reader.ts';
+export type { LogResume } from './log/resume.ts';
+export type { DecodedSegment, LogEntry, Segment, SegmentId, SegmentRef } from './log/segment.ts';
+export {
+  LogWriter,
+  type Durable,
+  type LogPosition,
+  type LogState,
+  type LogStatus,
+  type LogWriterOptions,
+} from './log/writer.ts';
+
 export {
   collectGarbage,
   type CollectOptions,

@@ -17,6 +17,7 @@ import { isVisible, lineageFrom, type LineageEntry } from './checkpoint/lineage.
 import type { Manifest } from './checkpoint/manifest.ts';
 import type { CheckpointKey } from './encryption.ts';
 import { isStoreError, StorageError } from './errors.ts';
+import { chooseLog, type LogResume } from './log/resume.ts';
 import { systemHost, type StorageHost } from './host.ts';
 import type { ObjectStore, ObjectVersion } from './store/object-store.ts';
 import { PatientStore } from './store/patient-store.ts';
@@ -61,6 +62,8 @@ export interface Ownership {
   /** Newer checkpoints that were refused as damaged, newest first. Say so: never silently an older one. */
   refused: Refusal[];
   stored: StoredOwner;
+  /** What of the input log there is to replay, when that was asked for. */
+  log?: LogResume;
 }
 
 export interface RaiseOptions {
@@ -72,6 +75,13 @@ export interface RaiseOptions {
   leaseMs?: number;
   /** Resume from this checkpoint rather than the newest intact one (a person's choice: rolling back). */
   resumeFrom?: CheckpointId;
+  /**
+   * The history goes on from the end of the input log: what is behind the checkpoint is replayed before the machine goes live. Default
+   * false: it goes on from the checkpoint, and what was logged behind it is no part of the history any more.
+   */
+  replayLog?: boolean;
+  /** When the input log is broken in the middle: replay what is before the break. Default false: throw, and leave everything as it is. */
+  acceptBrokenLog?: boolean;
   /** When checkpoints exist but none is intact: give them up. Default false: throw, and leave everything as it is. */
   startAfresh?: boolean;
   /** Take a deleted VM's name again. */
@@ -156,20 +166,43 @@ async function fix(
   let current = raised;
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const { from, chain, refused } = await chooseResume(store, current.record, options);
+    const log = await chooseReplay(store, current.record, {
+      ...options,
+      from: chain.at(-1)?.head.instructions,
+    });
+    const replayed = log?.last && { epoch: log.last.epoch, ordinal: log.last.ordinal, hash: log.last.hash };
     const record = {
       ...current.record,
-      lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE),
+      lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE, replayed),
       pinned: from,
     };
     try {
       const stored = await swap(store, host, record, current.version);
-      return { vmId, epoch, owner: options.owner, resumeFrom: from, chain, refused, stored };
+      const ownership = { vmId, epoch, owner: options.owner, resumeFrom: from, chain, refused, stored };
+      return log === undefined ? ownership : { ...ownership, log };
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
     }
     current = await requireEpoch(store, vmId, epoch);
   }
   throw busy(vmId);
+}
+
+/** Undefined when nothing is to be replayed: a person who rolls back wants the checkpoint as it is. */
+async function chooseReplay(
+  store: ObjectStore,
+  { vmId, lineage }: OwnerRecord,
+  options: Omit<RaiseOptions, 'resumeFrom'> & { resumeFrom?: CheckpointId; from: bigint | undefined },
+): Promise<LogResume | undefined> {
+  if (options.replayLog !== true || options.resumeFrom !== undefined) return undefined;
+  const last = lineage.findLast(({ from }) => from !== undefined);
+  const before = last && { epoch: last.epoch, log: last.log };
+  return chooseLog(store, vmId, {
+    before,
+    from: options.from ?? 0n,
+    acceptBroken: options.acceptBrokenLog === true,
+    key: options.key,
+  });
 }
 
 async function chooseResume(
@@ -367,7 +400,15 @@ function isLineageEntry(entry: unknown): entry is LineageEntry {
   if (!isRecord(entry) || !Number.isInteger(entry['epoch'])) return false;
   const { from } = entry;
   const isId = isRecord(from) && Number.isInteger(from['epoch']) && Number.isInteger(from['sequence']);
-  return from === undefined || from === null || isId;
+  return (
+    (from === undefined || from === null || isId) &&
+    (entry['log'] === undefined || isSegmentRef(entry['log']))
+  );
+}
+
+function isSegmentRef(value: unknown): boolean {
+  if (!isRecord(value) || !(value['hash'] instanceof Uint8Array)) return false;
+  return Number.isInteger(value['epoch']) && Number.isInteger(value['ordinal']);
 }
 
 function fenced(vmId: string, options: RaiseOptions, epoch: number): StorageError {

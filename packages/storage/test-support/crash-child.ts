@@ -48,5 +48,5 @@ async function collect(store: ObjectStore, seed: number): Promise<never> {
 }
 
 const [role, folder, seed] = process.argv.slice(2);
-const store = await openStore(`file:${folder!}`, { probe: false });
+const store = await openStore(`file:${folder!}`, { probe: false, create: true });
 await (role === 'writer' ? write(store, Number(seed)) : collect(store, Number(seed)));

@@ -20,6 +20,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
+import { findLogGarbage } from '../log/collect.ts';
 import { readOwner, type OwnerRecord } from '../ownership.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
@@ -46,7 +47,7 @@ import {
 import { isVisible } from './lineage.ts';
 import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
-import { DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
+import { DEFAULT_LOG_MS, DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
 
 export interface CollectOptions {
   policy?: RetentionPolicy;
@@ -69,6 +70,10 @@ export interface CollectReport {
   removed: CheckpointId[];
   removedPacks: number;
   removedBytes: number;
+  /** Segments of the input log. */
+  removedSegments: number;
+  /** Why nothing of the input log is collected: it is damaged. */
+  logSkipped?: string;
   /** Damaged checkpoints met. They are removed once a newer intact one exists. */
   damaged: Refusal[];
 }
@@ -87,6 +92,7 @@ export interface KnownManifest {
   parent: CheckpointId | null;
   full: boolean;
   createdAtMs: number;
+  instructions: bigint;
   packs: { name: string; bytes: number }[];
 }
 
@@ -103,6 +109,7 @@ export async function collectGarbage(
     removed: [],
     removedPacks: 0,
     removedBytes: 0,
+    removedSegments: 0,
     damaged: [],
   };
   const owner = (await readOwner(store, vmId))?.record;
@@ -142,8 +149,31 @@ export async function collectGarbage(
   const garbage = unreached(survey, known, report.kept);
   report.removedPacks = garbage.length;
   report.removedBytes = garbage.reduce((sum, name) => sum + (packs.get(name) ?? 0), 0);
+  const log = await findLogGarbage(store, vmId, {
+    lineage: owner.lineage,
+    from: logBegin(known, report.kept, survey.holds, nowMs - (options.policy?.logMs ?? DEFAULT_LOG_MS)),
+    key: options.key,
+  });
+  report.removedSegments = log.keys.length;
+  if (log.skipped !== undefined) report.logSkipped = log.skipped;
   if (options.dryRun === true) return report;
-  return remove(store, survey, report, garbage, options);
+  return remove(store, survey, report, { packs: garbage, segments: log.keys }, options);
+}
+
+/** From which count on the input log is kept: that of the oldest kept checkpoint since `sinceMs`, or held by somebody; of the newest at least. */
+function logBegin(known: KnownManifest[], kept: CheckpointId[], holds: FoundHold[], sinceMs: number): bigint {
+  const newest = known.at(-1);
+  // Without any checkpoint the machine is replayed from power-on.
+  if (newest === undefined) return 0n;
+  const keeping = new Set(kept.map(formatId));
+  const held = new Set(holds.filter(({ alive }) => alive).map(({ id }) => formatId(id)));
+  const wanted = known.filter(
+    ({ id, createdAtMs }) => held.has(formatId(id)) || (keeping.has(formatId(id)) && createdAtMs >= sinceMs),
+  );
+  return [newest, ...wanted].reduce(
+    (least, { instructions }) => (instructions < least ? instructions : least),
+    newest.instructions,
+  );
 }
 
 async function readManifests(
@@ -206,12 +236,13 @@ async function readKnown(
   try {
     const manifest = await readManifest(store, vmId, id, key);
     if (manifest === undefined) return undefined;
-    const { parent, map, createdAtMs } = manifest.head;
+    const { parent, map, createdAtMs, instructions } = manifest.head;
     return {
       id,
       parent,
       full: map === 'full',
       createdAtMs,
+      instructions,
       packs: manifest.body.packs.map(({ name, bytes }) => ({ name, bytes })),
     };
   } catch (error) {
@@ -279,9 +310,10 @@ async function remove(
   store: ObjectStore,
   survey: Survey,
   report: CollectReport,
-  garbage: string[],
+  garbage: { packs: string[]; segments: string[] },
   options: CollectOptions,
 ): Promise<CollectReport> {
+  const nothing = { ...report, removed: [], removedPacks: 0, removedBytes: 0, removedSegments: 0 };
   const { vmId, epoch } = survey.owner;
   const host = options.host ?? systemHost;
   const note = `${condemnedPrefix(vmId)}${newNonce(host)}`;
@@ -295,19 +327,19 @@ async function remove(
     !isDeepStrictEqual(now.lineage, survey.owner.lineage)
   ) {
     if (ids.length > 0) await store.delete([note]);
-    return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'a takeover began' };
+    return { ...nothing, skipped: 'a takeover began' };
   }
   const wanted = (await readHolds(store, vmId, host.wallClockMs())).find(
     ({ id, alive }) => alive && ids.some((each) => compareIds(each, id) === 0),
   );
   if (wanted !== undefined) {
     await store.delete([note]);
-    const skipped = `${wanted.purpose} of checkpoint ${formatId(wanted.id)} began`;
-    return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped };
+    return { ...nothing, skipped: `${wanted.purpose} of checkpoint ${formatId(wanted.id)} began` };
   }
   // Newest first: a delta goes before what it needs.
   await store.delete(ids.map((id) => manifestKey(vmId, id)));
-  await store.delete(garbage.map((name) => packsPrefix(vmId) + name));
+  await store.delete(garbage.packs.map((name) => packsPrefix(vmId) + name));
+  await store.delete(garbage.segments);
   const deadHolds = survey.holds.filter(({ alive }) => !alive).map(({ key }) => key);
   await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey), ...deadHolds]);
   return report;

@@ -42,6 +42,7 @@ export const manifestsPrefix = (vmId: string): string => `${vmPrefix(vmId)}manif
 export const packsPrefix = (vmId: string): string => `${vmPrefix(vmId)}packs/`;
 export const condemnedPrefix = (vmId: string): string => `${vmPrefix(vmId)}condemned/`;
 export const holdsPrefix = (vmId: string): string => `${vmPrefix(vmId)}holds/`;
+export const logPrefix = (vmId: string): string => `${vmPrefix(vmId)}log/`;
 export const BASES_PREFIX = 'bases/';
 export const basePrefix = (name: string): string => {
   checkName('base image', name);
@@ -54,6 +55,10 @@ export const manifestKey = (vmId: string, id: CheckpointId): string =>
 /** Name of the `ordinal`th pack written for a checkpoint. The nonce keeps attempts apart. */
 export const packName = (id: CheckpointId, ordinal: number, nonce: string): string =>
   `${digits(id.epoch)}-${digits(id.sequence)}-${String(ordinal).padStart(4, '0')}-${nonce.slice(0, 16)}`;
+
+/** A segment of a VM's input log: the `ordinal`th of an epoch. */
+export const segmentKey = (vmId: string, { epoch, ordinal }: { epoch: number; ordinal: number }): string =>
+  `${logPrefix(vmId)}${digits(epoch)}-${digits(ordinal)}`;
 
 /** The checkpoint that a manifest key or a pack name belongs to; undefined for foreign names. */
 export function idOfName(key: string): CheckpointId | undefined {

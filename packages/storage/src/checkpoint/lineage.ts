@@ -1,10 +1,13 @@
 // Which checkpoints exist for good (see ownership.ts). Pure.
+import type { SegmentRef } from '../log/segment.ts';
 import { sameId, type CheckpointId } from './keys.ts';
 
 export interface LineageEntry {
   epoch: number;
   /** null: it started without a checkpoint. undefined: a takeover is between its two steps. */
   from?: CheckpointId | null;
+  /** The last segment of the input log that it replayed; absent: none. */
+  log?: SegmentRef;
 }
 
 /** Whether a checkpoint counts, by the lineage. Pending entries count nothing. */
@@ -32,8 +35,9 @@ export function lineageFrom(
   epoch: number,
   from: CheckpointId | null,
   limit: number,
+  log?: SegmentRef,
 ): LineageEntry[] {
-  const kept: LineageEntry[] = [{ epoch, from }];
+  const kept: LineageEntry[] = [log === undefined ? { epoch, from } : { epoch, from, log }];
   const settled = lineage.filter((entry) => entry.from !== undefined && entry.epoch < epoch);
   let next = from;
   while (next !== null && kept.length < limit) {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { isStoreError } from '../errors.ts';
+import { testLogOn } from '../../test-support/log-suite.ts';
 import { testStoreContract } from '../../test-support/store-contract.ts';
 import { FileStore } from './file-store.ts';
 import { openStore } from './open-store.ts';
@@ -13,6 +14,7 @@ const root = await mkdtemp(join(tmpdir(), 'revenant-store-'));
 after(() => rm(root, { recursive: true, force: true }));
 
 testCheckpointsOn('file:', () => openStore(`file:${join(root, 'checkpoints')}`));
+testLogOn('file:', () => openStore(`file:${join(root, 'log')}`));
 testStoreContract('file:', { open: () => openStore(`file:${join(root, 'contract')}`) });
 
 test('a torn file is refused by name', async () => {

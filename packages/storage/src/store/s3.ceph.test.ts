@@ -4,6 +4,7 @@ import { after, test } from 'node:test';
 import { skipReason, startCeph } from '../../test-support/ceph.ts';
 import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { isStoreError } from '../errors.ts';
+import { testLogOn } from '../../test-support/log-suite.ts';
 import { testStoreContract } from '../../test-support/store-contract.ts';
 import { openStore } from './open-store.ts';
 
@@ -23,6 +24,7 @@ const open = async (): ReturnType<typeof openStore> => {
 
 testStoreContract('s3: on Ceph', { open, skip });
 testCheckpointsOn('s3: on Ceph', open, skip);
+testLogOn('s3: on Ceph', open, skip);
 
 test('a server that is not there is unavailable, and nothing was applied', { skip }, async () => {
   await assert.rejects(

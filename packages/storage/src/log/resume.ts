@@ -1,0 +1,97 @@
+// What a takeover replays: the log from the checkpoint that it resumes from to the end (ownership.ts fixes both in one step).
+import type { CheckpointKey } from '../encryption.ts';
+import { isStorageError } from '../errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import {
+  findLogEnd,
+  listSegments,
+  requireSegment,
+  walkBack,
+  type LogEnd,
+  type LogPath,
+  type SegmentList,
+  type TornSegment,
+} from './chain.ts';
+import type { DecodedSegment, SegmentRef } from './segment.ts';
+
+export interface LogResume {
+  /** The last segment to replay; undefined: there is nothing behind the checkpoint. */
+  last: DecodedSegment | undefined;
+  /** Where its segments are. */
+  path: LogPath | undefined;
+  /** A segment at the end that was left out: half of what its writer was writing when it died, unless the disk damaged it. */
+  torn: TornSegment | undefined;
+  /** Why not everything that was logged can be replayed: say so, and what it costs. Undefined: everything is. */
+  refused: string | undefined;
+}
+
+export interface ChooseLogOptions {
+  /** The epoch before, and where it took over from. Undefined: there was none. */
+  before: { epoch: number; log: SegmentRef | undefined } | undefined;
+  /** Instructions of the checkpoint; 0 from power-on. */
+  from: bigint;
+  /** Of a log that is broken in the middle, replay what is before the break. Default: throw. */
+  acceptBroken?: boolean;
+  key?: CheckpointKey | undefined;
+}
+
+const NOTHING: LogResume = { last: undefined, path: undefined, torn: undefined, refused: undefined };
+/** Of a broken log so many segments are tried as its end. */
+const MAX_TRIED = 10_000;
+
+/** Throws `LOG_DAMAGED` with the key of a missing or damaged segment, unless that is accepted. */
+export async function chooseLog(
+  store: ObjectStore,
+  vmId: string,
+  options: ChooseLogOptions,
+): Promise<LogResume> {
+  const { before, from, key } = options;
+  if (before === undefined) return NOTHING;
+  const list = await listSegments(store, vmId);
+  try {
+    const end = await findLogEnd(store, vmId, { epoch: before.epoch, fixed: before.log, list, key });
+    return await judge(store, vmId, end, { from, list, key });
+  } catch (error) {
+    if (!isStorageError(error, 'LOG_DAMAGED') || options.acceptBroken !== true) throw error;
+    return intactPart(store, vmId, { from, list, key, newest: before.epoch, why: error.message });
+  }
+}
+
+async function judge(
+  store: ObjectStore,
+  vmId: string,
+  { last, torn }: LogEnd,
+  options: { from: bigint; list: SegmentList; key: CheckpointKey | undefined },
+): Promise<LogResume> {
+  const { from } = options;
+  // The checkpoint is newer than the log: what was logged is in it.
+  if (last === undefined || last.to < from) return { ...NOTHING, torn };
+  const path = await walkBack(store, vmId, last, { ...options, to: from });
+  if (path.from <= from) return { last, path, torn, refused: undefined };
+  const refused = `the log begins at instruction ${String(path.from)}, and the checkpoint is of ${String(from)}`;
+  return { ...NOTHING, torn, refused };
+}
+
+/** The longest part of a broken log that can be replayed. */
+async function intactPart(
+  store: ObjectStore,
+  vmId: string,
+  options: { from: bigint; list: SegmentList; key: CheckpointKey | undefined; newest: number; why: string },
+): Promise<LogResume> {
+  const { from, list, key, newest, why: refused } = options;
+  const ids = [...list]
+    .filter(([epoch]) => epoch <= newest)
+    .flatMap(([epoch, ordinals]) => ordinals.map((ordinal) => ({ epoch, ordinal })))
+    .reverse();
+  for (const id of ids.slice(0, MAX_TRIED)) {
+    try {
+      const last = await requireSegment(store, vmId, id, key);
+      if (last.to < from) break;
+      const path = await walkBack(store, vmId, last, { to: from, list, key });
+      if (path.from <= from) return { last, path, torn: undefined, refused };
+    } catch (error) {
+      if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
+    }
+  }
+  return { ...NOTHING, refused };
+}

@@ -1,0 +1,146 @@
+// Segments of the input log (docs/LOG_FORMAT.md): what came into a machine, and when, by its count of retired instructions.
+//
+// A segment is an envelope around: header, name of the VM, entries. It covers the instructions after `from` up to `to`: whatever came in
+// there is in it. Its entries are inputs, bytes that mean nothing here; its `to` is a mark: nothing else came in up to that count. Each
+// segment names the one before it with its checksum, also across epochs, so that what one reads is the one history that led to its end.
+import { openBytes, sealBytes } from '../envelope.ts';
+import type { CheckpointKey } from '../encryption.ts';
+import { StorageError } from '../errors.ts';
+import type { StorageHost } from '../host.ts';
+import { segmentKey } from '../checkpoint/keys.ts';
+import { ByteReader, ByteWriter } from './varint.ts';
+
+const MAGIC = 'RVLG';
+const HASH_BYTES = 32;
+/** Entries of one segment, decoded. */
+export const MAX_SEGMENT_BYTES = 4 << 20;
+/** One input. */
+export const MAX_PAYLOAD_BYTES = 1 << 20;
+const MAX_COUNT = 2n ** 64n - 1n;
+
+/** Which segment: the `ordinal`th (from 1) of an epoch. */
+export interface SegmentId {
+  epoch: number;
+  ordinal: number;
+}
+
+/** An input: something that came into a machine once it had retired `count` instructions. */
+export interface LogEntry {
+  count: bigint;
+  payload: Uint8Array;
+}
+
+/** A segment as the next one names it. */
+export interface SegmentRef extends SegmentId {
+  /** Its checksum. */
+  hash: Uint8Array;
+}
+
+export interface Segment extends SegmentId {
+  vmId: string;
+  /** Instructions up to which segments before this one tell what came in. */
+  from: bigint;
+  /** The same with this one. */
+  to: bigint;
+  /** The ordinal of this epoch from which on no instruction is left out, up to this segment. */
+  opened: number;
+  /** Number of its first input, counted over the VM's whole history from 1. */
+  firstInput: bigint;
+  /** The one before it; undefined: the log begins here. */
+  previous: SegmentRef | undefined;
+  entries: LogEntry[];
+}
+
+export interface DecodedSegment extends Segment {
+  key: string;
+  hash: Uint8Array;
+  /** Number that the first input after it has. */
+  nextInput: bigint;
+}
+
+/** Encodes a segment. Entries ascend in count, from `from` to `to`. */
+export function encodeSegment(
+  segment: Segment,
+  options: { key?: CheckpointKey | undefined; host: StorageHost },
+): Uint8Array {
+  const out = new ByteWriter();
+  out.u64(BigInt(segment.epoch));
+  out.u64(BigInt(segment.ordinal));
+  out.u64(BigInt(segment.opened));
+  out.u64(segment.from);
+  out.u64(segment.to);
+  out.u64(segment.firstInput);
+  out.u64(BigInt(segment.previous?.epoch ?? 0));
+  out.u64(BigInt(segment.previous?.ordinal ?? 0));
+  out.bytes(segment.previous?.hash ?? new Uint8Array(HASH_BYTES));
+  const name = new TextEncoder().encode(segment.vmId);
+  out.varint(BigInt(name.length));
+  out.bytes(name);
+  out.varint(BigInt(segment.entries.length));
+  let count = segment.from;
+  for (const entry of segment.entries) {
+    out.varint(entry.count - count);
+    count = entry.count;
+    out.varint(BigInt(entry.payload.length));
+    out.bytes(entry.payload);
+  }
+  const key = segmentKey(segment.vmId, segment);
+  return sealBytes(out.finish(), { magic: MAGIC, name: key, ...options });
+}
+
+/**
+ * Decodes the segment that lies under a name, and checks that it is the one.
+ * @throws StorageError `LOG_DAMAGED` with its key; `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`
+ */
+export function decodeSegment(
+  vmId: string,
+  id: SegmentId,
+  bytes: Uint8Array,
+  key: CheckpointKey | undefined,
+): DecodedSegment {
+  const name = segmentKey(vmId, id);
+  try {
+    const body = openBytes(bytes, { magic: MAGIC, name, key });
+    const segment = parse(new ByteReader(body));
+    if (segment.vmId !== vmId || segment.epoch !== id.epoch || segment.ordinal !== id.ordinal)
+      throw new RangeError('it is another segment, stored under a wrong name');
+    const nextInput = segment.firstInput + BigInt(segment.entries.length);
+    const hash = bytes.slice(bytes.length - HASH_BYTES);
+    return { ...segment, key: name, hash, nextInput };
+  } catch (error) {
+    const isDamage = error instanceof RangeError || (error instanceof StorageError && error.code === 'CHECKPOINT_DAMAGED'); // prettier-ignore
+    if (!isDamage) throw error;
+    const why = error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;
+    throw new StorageError('LOG_DAMAGED', why, { cause: error });
+  }
+}
+
+/** Throws RangeError for what no writer makes. Nothing is allocated but what the bytes hold. */
+function parse(bytes: ByteReader): Segment {
+  const epoch = safe(bytes.u64());
+  const ordinal = safe(bytes.u64());
+  const opened = safe(bytes.u64());
+  const from = bytes.u64();
+  const to = bytes.u64();
+  const firstInput = bytes.u64();
+  const previousId = { epoch: safe(bytes.u64()), ordinal: safe(bytes.u64()) };
+  const hash = new Uint8Array(bytes.take(HASH_BYTES));
+  const vmId = new TextDecoder().decode(bytes.take(safe(bytes.varint())));
+  const wanted = safe(bytes.varint());
+  const entries: LogEntry[] = [];
+  let count = from;
+  for (let i = 0; i < wanted; i++) {
+    count += bytes.varint();
+    entries.push({ count, payload: new Uint8Array(bytes.take(safe(bytes.varint()))) });
+  }
+  if (!bytes.atEnd) throw new RangeError('bytes follow its last entry');
+  if (to < from || count > to || to > MAX_COUNT || opened > ordinal || ordinal === 0)
+    throw new RangeError('its counts are impossible');
+  const previous = previousId.ordinal === 0 ? undefined : { ...previousId, hash };
+  return { vmId, epoch, ordinal, opened, from, to, firstInput, previous, entries };
+}
+
+function safe(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError('a number of it is impossible');
+  return Number(value);
+}
