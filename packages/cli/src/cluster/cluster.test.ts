@@ -47,6 +47,8 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
 async function startNode(name: string, store = 'store'): Promise<ChildProcess> {
   const words = [
     'node',
+    '--memory-mib',
+    '2000',
     '--store',
     `file:${folder}/${store}`,
     '--name',
@@ -206,6 +208,16 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 1
       /--health: 'pulse:3' is no sign with seconds/,
     ],
     [['vm', 'create', 'three', 'windows'], 2, /there is no image 'windows'/],
+    [
+      ['vm', 'create', 'three', 'builtin', '--memory', '100G'],
+      4,
+      /a machine can't have 107374182400 bytes of memory/,
+    ],
+    [
+      ['vm', 'create', 'three', 'builtin', '--memory', '3G'],
+      16,
+      /no node has 3072 MiB for VMs; the largest has 2000 MiB/,
+    ],
     [['cluster', 'drain', 'nowhere'], 16, /there is no node nowhere/],
     [['cluster', 'status', '--token-file', `${folder}/none`], 4, /can't read/],
     [['node', '--name', 'x'], 2, /a node needs --store and --name/],

@@ -2,11 +2,14 @@
 import { createReadStream } from 'node:fs';
 import {
   healthSigns,
+  isClusterError,
   type BootDescription,
   type ClusterClient,
+  type ClusterStatus,
   type HealthPolicy,
   type VmSpec,
 } from '@revenant/cluster';
+import { describeMachine } from '@revenant/emulator';
 import { baseImageName, importBaseImage, keyFromEnvironment, openStore } from '@revenant/storage';
 import { chosenStore, withCluster } from '../../cluster/connect.ts';
 import { changeOptions, settled } from '../../cluster/settle.ts';
@@ -94,6 +97,27 @@ async function putDisks(
   return open.requests;
 }
 
+/** Throws when no node could ever hold so much: the VM would wait for ever. Nodes that are not there yet may have more. */
+async function requireRoom(client: ClusterClient, memoryMiB: number): Promise<void> {
+  let nodes: ClusterStatus['nodes'];
+  try {
+    ({ nodes } = await client.status());
+  } catch (error) {
+    if (isClusterError(error, 'UNREACHABLE')) return;
+    throw error;
+  }
+  const offers = nodes.flatMap(({ state, view }) =>
+    state === 'alive' && view !== undefined ? [view.capacity.memoryMiB] : [],
+  );
+  const most = Math.max(0, ...offers);
+  if (offers.length > 0 && memoryMiB > most)
+    throw new CliError(
+      ExitCode.refused,
+      `--memory: no node has ${memoryMiB} MiB for VMs; the largest has ${most} MiB`,
+      'give it less, or start a node with more (revenant node --memory-mib)',
+    );
+}
+
 /** Enters a VM into the protected list, with kernel, initrd and disks in the store. */
 async function createVm(
   client: ClusterClient,
@@ -118,6 +142,9 @@ async function createVm(
     say,
   );
   const memoryBytes = values.memory ?? source.memoryBytes ?? defaultMemoryBytes;
+  // What no machine can have is refused before anything is copied.
+  const memoryMiB = describeMachine({ memoryBytes }).memoryBytes / 2 ** 20;
+  if (!values['no-start']) await requireRoom(client, memoryMiB);
   const disks = await putDisks(
     [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
     chosenStore(values),
@@ -134,7 +161,7 @@ async function createVm(
   const spec: VmSpec = {
     runtime: 'machine',
     description,
-    memoryMiB: memoryBytes / 2 ** 20,
+    memoryMiB,
     priority: values.priority,
     outputs: 'async',
     ...(group === undefined ? {} : { antiAffinity: group }),
