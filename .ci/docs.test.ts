@@ -1,0 +1,166 @@
+/**
+ * Docs that are true: every path that they name is there, every link leads somewhere, and every command that they show is one that the
+ * command line, npm or Node would take.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Input } from '../packages/cli/src/command/command.ts';
+import { find } from '../packages/cli/src/command/dispatch.ts';
+import { parseWords } from '../packages/cli/src/command/parse.ts';
+import { commands } from '../packages/cli/src/commands/index.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const documents = globSync(['README.md', 'docs/**/*.md', 'packages/*/README.md', 'images/**/*.md'], {
+  cwd: root,
+});
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>;
+};
+const tests = globSync('{.ci,test,packages,images}/**/*.test.ts', {
+  cwd: root,
+  exclude: ['**/node_modules/**'],
+});
+
+/** Below which folders a path may be meant: a page about the emulator needs not say `packages/emulator/src/` each time. */
+const bases = [
+  '.',
+  'packages',
+  'docs',
+  ...globSync('packages/*/src', { cwd: root }),
+  ...globSync(['packages/*', 'packages/*/src/*'], { cwd: root }),
+];
+
+interface Named {
+  document: string;
+  line: number;
+  text: string;
+}
+
+/** Code in a document: the lines of code blocks, and what stands between backticks. */
+function codeOf(document: string): { blocks: Named[]; spans: Named[] } {
+  const blocks: Named[] = [];
+  const spans: Named[] = [];
+  let fence = false;
+  for (const [n, text] of readFileSync(join(root, document), 'utf8').split('\n').entries()) {
+    const at = { document, line: n + 1 };
+    if (/^\s*```/.test(text)) fence = !fence;
+    else if (fence) blocks.push({ ...at, text });
+    else for (const [, span = ''] of text.matchAll(/`([^`]+)`/g)) spans.push({ ...at, text: span });
+  }
+  return { blocks, spans };
+}
+
+const code = documents.map((document) => codeOf(document));
+const blocks = code.flatMap(({ blocks }) => blocks);
+const spans = code.flatMap(({ spans }) => spans);
+const where = ({ document, line, text }: Named): string => `${document}:${line}: ${text}`;
+
+/** Objects of a store have names like paths. */
+const objectPattern = /^(?:vms|bases|cluster|store)\//;
+
+/** `a/b.ts` or `a/b/`; with a star it stands for several. Paths of objects in a store and of a guest's or host's system are none of ours. */
+const pathPattern =
+  /^(?:\.\/)?(?:[\w@*.-]+\/)+[\w*.-]*\.(?:ts|tsx|mjs|cjs|js|json|md|c|s|svg)$|^(?:[\w@-]+\/)+$/;
+
+function isThere(named: string, document: string): boolean {
+  // NAME stands for any.
+  const path = named.replaceAll(/\b[A-Z]{2,}(?=[./])(?!\.md)/g, '*');
+  return [dirname(document), ...bases].some((base) => {
+    const full = join(root, base, path);
+    return path.includes('*') ? globSync(full).length > 0 : existsSync(full);
+  });
+}
+
+test('each path that a document names is there', () => {
+  const named = spans.filter(
+    ({ text, document }) => pathPattern.test(text) && (!objectPattern.test(text) || isThere(text, document)),
+  );
+  assert.ok(named.length > 50, 'paths are found at all');
+  assert.deepEqual(named.filter(({ text, document }) => !isThere(text, document)).map(where), []);
+});
+
+test('each link of a document leads to a file', () => {
+  const missing: string[] = [];
+  for (const document of documents)
+    for (const [, target = ''] of readFileSync(join(root, document), 'utf8').matchAll(/\]\(([^)\s]+)\)/g)) {
+      const [path = ''] = target.split('#');
+      if (path === '' || /^[a-z]+:/.test(path)) continue;
+      if (!existsSync(join(root, dirname(document), path))) missing.push(`${document}: ${target}`);
+    }
+  assert.deepEqual(missing, []);
+});
+
+/** Words as a shell splits them; what is behind a comment, a pipe or a redirection is left out. */
+function shellWords(line: string): string[] {
+  const words: string[] = [];
+  for (const [word] of line.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)) {
+    if (/^(#|&|;|\||>|<|2>)/.test(word)) break;
+    words.push(
+      word.replaceAll(
+        /"([^"]*)"|'([^']*)'/g,
+        (_, double?: string, single?: string) => double ?? single ?? '',
+      ),
+    );
+  }
+  return words;
+}
+
+/** Lines that begin with a program, after `$ ` or assignments. */
+function invocations(program: RegExp): (Named & { words: string[] })[] {
+  return [...blocks, ...spans]
+    .map((named) => {
+      const [, rest] =
+        new RegExp(`(?:^|[|;&(] *|^\\$ |^[A-Z_]+=\\S+ )(?:${program.source})(?= |$)(.*)`).exec(
+          named.text.trim(),
+        ) ?? [];
+      return { ...named, words: shellWords(rest ?? ''), found: rest !== undefined };
+    })
+    .filter(({ found }) => found);
+}
+
+/** What a checkpoint begins with, and no command. */
+const magic = 'revenant checkpoint v1';
+
+test('each `revenant …` that a document shows is a command line that is taken', async () => {
+  const wrong: string[] = [];
+  const shown = invocations(/npx revenant|revenant/).filter(
+    ({ text }) => !/…| COMMAND\b/.test(text) && text !== magic,
+  );
+  assert.ok(shown.length > 40, `commands are found at all: ${shown.length}`);
+  for (const { words, ...named } of shown) {
+    try {
+      const found = await find(commands, words);
+      if ('group' in found) continue;
+      const input = parseWords(found.path, found.command, found.rest);
+      assert.ok(input === 'help' || input instanceof Input);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      // In a sentence a command or an option may be meant by its name alone.
+      const isNamed =
+        spans.some(({ text }) => text === named.text) && / (is missing|needs [A-Z|a-z:,[\]-]+)$/.test(reason);
+      if (!isNamed) wrong.push(`${where(named)}: ${reason}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test('each `npm …` is a script of ours, or npm itself', () => {
+  const wrong = invocations(/npm/).filter(({ words: [verb = '', name = '', ...rest] }) => {
+    if (verb === 'run') return !(name in scripts);
+    if (verb !== 'test') return !['', 'start', 'install', 'ci', 'pack'].includes(verb);
+    const word = rest.find((each) => !each.startsWith('-'));
+    return name === '--' && word !== undefined && !tests.some((file) => file.includes(word));
+  });
+  assert.deepEqual(wrong.map(where), []);
+});
+
+test('each `node FILE` names a file that is there', () => {
+  const wrong = invocations(/[A-Z_]*(?:node)/).filter(({ words, document }) => {
+    const file = words.find((word) => /\.(?:ts|mjs|js)$/.test(word));
+    return file !== undefined && !isThere(file, document);
+  });
+  assert.deepEqual(wrong.map(where), []);
+});
