@@ -19,6 +19,7 @@ export type {
   DiskRequest,
   MachineDescription,
   MachineRequest,
+  NetworkCardDescription,
 } from './machine/description.ts';
 export type { AbsentPages } from './machine/absent-pages.ts';
 export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';

@@ -5,13 +5,20 @@ import { recipeFolder } from './cache.ts';
 import { characterDevice, directory, file, symbolicLink, writeCpio } from './cpio.ts';
 
 /** Sources of the userland, in the order in which they enter the hash of an image. */
-export const userlandSources = ['init', 'chain', 'modprobe', 'profile'] as const;
+export const userlandSources = ['init', 'chain', 'modprobe', 'network', 'profile', 'udhcpc'] as const;
 
 export async function readUserland(): Promise<Record<(typeof userlandSources)[number], Uint8Array>> {
-  const [init, chain, modprobe, profile] = await Promise.all(
+  const [init, chain, modprobe, network, profile, udhcpc] = await Promise.all(
     userlandSources.map((name) => readFile(join(recipeFolder, 'linux', name))),
   );
-  return { init: init!, chain: chain!, modprobe: modprobe!, profile: profile! };
+  return {
+    init: init!,
+    chain: chain!,
+    modprobe: modprobe!,
+    network: network!,
+    profile: profile!,
+    udhcpc: udhcpc!,
+  };
 }
 
 /**
@@ -23,9 +30,9 @@ export async function makeInitramfs(
   busybox: Uint8Array,
   modules: ReadonlyMap<string, Uint8Array>,
 ): Promise<Uint8Array> {
-  const { init, chain, modprobe, profile } = await readUserland();
+  const { init, chain, modprobe, network, profile, udhcpc } = await readUserland();
   return writeCpio([
-    ...['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'root', 'sbin', 'sys', 'tmp'].map(
+    ...['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'root', 'sbin', 'srv', 'sys', 'tmp'].map(
       directory,
     ),
     characterDevice('dev/console', 5, 1),
@@ -37,6 +44,8 @@ export async function makeInitramfs(
     ...[...modules].map(([name, bytes]) => file(`lib/modules/${name}`, bytes, 0o644)),
     // What mount tries when it is told no type, before what the kernel knows already.
     file('etc/filesystems', Buffer.from('ext4\next3\next2\n*\n'), 0o644),
+    file('etc/network', network, 0o644),
+    file('etc/udhcpc', udhcpc),
     file('etc/profile', profile, 0o644),
     file('etc/passwd', Buffer.from('root::0:0:root:/root:/bin/sh\n'), 0o644),
     file('etc/group', Buffer.from('root:x:0:\n'), 0o644),

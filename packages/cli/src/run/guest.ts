@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import {
   createMachine, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
-  type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineRequest,
+  type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineParts, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
@@ -11,6 +11,7 @@ import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
 import { requireImage } from '../images/named.ts';
 import { openDisks, type OpenDisks } from './disks.ts';
+import { networkCards } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
 
@@ -75,6 +76,7 @@ function describe(
     ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
     ...(rom === undefined ? {} : { romBytes: rom.length }),
     ...(requests.length === 0 ? {} : { disks: requests }),
+    ...(options.network === undefined ? {} : { networkCards: networkCards(options.network) }),
     epochNs: BigInt(Date.now()) * 1_000_000n,
   };
 }
@@ -106,13 +108,15 @@ export interface ReadyGuest {
   restoring?: Restoring;
 }
 
+type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output'>;
+
 async function prepare(
   options: RunOptions,
-  backends: MachineBackends,
+  backends: GuestBackends,
   say: (line: string) => void,
   engine: EngineFactory,
 ): Promise<ReadyGuest> {
-  const withDisks = (disks: OpenDisks['backings']): MachineBackends & { hash: typeof nodeHash } => ({
+  const withDisks = (disks: OpenDisks['backings']): GuestBackends & { hash: typeof nodeHash } => ({
     ...backends,
     hash: nodeHash,
     disks,
@@ -150,7 +154,7 @@ async function prepare(
 /** Makes the machine; what is wrong with the person's input becomes a CliError. */
 export async function readyGuest(
   options: RunOptions,
-  backends: MachineBackends,
+  backends: GuestBackends,
   say: (line: string) => void,
   engine = makeNodeEngine({ kind: options.engine }),
 ): Promise<ReadyGuest> {

@@ -8,6 +8,7 @@ import { writeCheckpointFile } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { asCliError } from '../failures.ts';
 import { readyGuest, type ReadyGuest } from './guest.ts';
+import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
@@ -58,6 +59,7 @@ export class LiveRun {
   /** Undefined with a terminal: what is typed goes to the guest at once. */
   #piped: PipedInput | undefined;
   #wake: () => void = () => undefined;
+  #network: GuestNetwork | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -78,11 +80,16 @@ export class LiveRun {
           else this.#output.push(byte);
         },
         debugConsole: (_port, byte) => debugFile?.write(byte),
+        output: ({ output }) => {
+          this.#network?.output(output);
+          return undefined;
+        },
       },
       (line) => process.stderr.write(`revenant: ${line}\n`),
     ).catch((error: unknown) => {
       throw asCliError(error);
     });
+    await this.#openNetwork(guest);
     // Only now that there is a guest: they lose what they held.
     if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
     if (debugConsole !== undefined) debugFile = this.#openOutput('debug-console', debugConsole.path);
@@ -101,6 +108,7 @@ export class LiveRun {
       throw asCliError(error);
     } finally {
       terminal?.close();
+      await this.#network?.close();
       await guest.restoring?.close();
       serialFile?.close();
       debugFile?.close();
@@ -124,6 +132,23 @@ export class LiveRun {
         'choose another file for the output',
       );
     return new OutputFile(option, path);
+  }
+
+  async #openNetwork({ machine }: ReadyGuest): Promise<void> {
+    const { network } = this.#options;
+    if (network === undefined) return;
+    if (machine.description.networkCards.length === 0)
+      throw new CliError(
+        ExitCode.usage,
+        '--net: the guest of this checkpoint has no network card',
+        'leave --net out, or start the guest with one',
+      );
+    this.#network = await GuestNetwork.open(network, {
+      arrived: () => {
+        this.#wake();
+      },
+      say: (line) => process.stderr.write(`revenant: ${line}\n`),
+    });
   }
 
   #openTerminal(): Terminal {
@@ -203,11 +228,13 @@ export class LiveRun {
     while (!this.#left) {
       this.#deliver(guest);
       this.#give(machine);
+      this.#network?.exchange(machine);
       const budget =
         limit === undefined
           ? BigInt(sliceInstructions)
           : minimum(BigInt(sliceInstructions), limit - machine.instructions);
       const result = pace?.turn(Number(budget)) ?? machine.run({ instructions: budget, idle });
+      this.#network?.exchange(machine);
       this.#flush();
       const code = this.#ended(result, guest);
       if (code !== undefined) return code;

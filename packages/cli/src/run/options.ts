@@ -4,6 +4,13 @@ import { list, text, value, type Options, type Values } from '../command/options
 import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { parseDisk, type DiskOption } from './disks.ts';
+import {
+  networkRequest,
+  parseHostPort,
+  parseNetwork,
+  parsePublish,
+  type NetworkOption,
+} from './network-options.ts';
 
 export interface RunOptions {
   image?: string;
@@ -31,6 +38,7 @@ export interface RunOptions {
   /** What the end of piped input means. */
   atEof?: 'leave' | 'stay';
   engine: 'interpreter' | 'translator';
+  network?: NetworkOption;
 }
 
 function usage(message: string, hint: string): CliError {
@@ -116,11 +124,30 @@ until the guest reads its console; an empty input (/dev/null) ends nothing`,
 instruction, as runs with --max-instructions have it`,
     oneOf(['wall', 'virtual']),
   ),
+  net: value(
+    'NETWORK',
+    `none (default); user: a network of its own, by this process's sockets;
+stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`,
+    parseNetwork,
+  ),
+  publish: list(
+    '[ADDRESS:]PORT:GUESTPORT[/udp]',
+    `the guest's port at a port of this host (127.0.0.1 unless told otherwise); takes --net user`,
+    parsePublish,
+  ),
+  'host-port': list(
+    'PORT',
+    "a port of this host's loopback that the guest reaches at 10.0.2.2",
+    parseHostPort,
+  ),
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
 } satisfies Options;
 
-type GuestRequest = Omit<RunOptions, 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save'>;
+type GuestRequest = Omit<
+  RunOptions,
+  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save'
+>;
 
 /** Without the entries that are undefined. */
 function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
@@ -172,8 +199,10 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
       '--save: a checkpoint would lack the disk that writes to its file',
       'leave rw out: then the changes go into the checkpoint',
     );
-  const rest = given<Required<Pick<RunOptions, 'save' | 'clock' | 'maxInstructions'>>>({
+  const network = networkRequest(values.net, values.publish, values['host-port']);
+  const rest = given<Required<Pick<RunOptions, 'save' | 'clock' | 'maxInstructions' | 'network'>>>({
     save,
+    network,
     clock: values.clock,
     maxInstructions: values['max-instructions'],
   });

@@ -24,6 +24,7 @@ import { FakeDisk } from './testing/virtio-driver.ts';
 import { Uart16550A } from './serial/uart-16550a.ts';
 import { VgaText } from './video/vga-text.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
+import { VirtioNet } from './virtio/virtio-net.ts';
 
 const nothing = (): void => undefined;
 const noBus: ApicBus = { send: () => true, sendShorthand: nothing, endOfInterrupt: nothing };
@@ -47,19 +48,11 @@ function localApic(clock: FakeClock): LocalApic {
 }
 
 /** A card with its configuration space at ports and its BAR in memory, so that the suite reaches both. */
-function card(clock: FakeClock): Device {
-  const disk = new VirtioBlk({
-    name: 'virtio-blk-0',
-    identity: 'disk0',
-    backend: new FakeDisk(4096),
-    memory,
-    clock,
-    irq: new FakeLine(),
-  });
+function card(pci: VirtioBlk | VirtioNet): Device {
   const inWord = (port: number, size: AccessSize): boolean => (port & 3) + size <= 4;
   return {
-    name: disk.name,
-    version: disk.version,
+    name: pci.name,
+    version: pci.version,
     ports: [{ first: 0x1000, last: 0x10ff, width: 4 }],
     mmio: [
       { base: 0xe000_0000, length: 0x40, width: 4 },
@@ -67,20 +60,20 @@ function card(clock: FakeClock): Device {
       { base: 0xe000_2000, length: 0x40, width: 4 },
       { base: 0xe000_3000, length: 4, width: 4 },
     ],
-    readPort: (port, size) => (inWord(port, size) ? disk.readConfiguration(port & 0xff, size) : 0),
+    readPort: (port, size) => (inWord(port, size) ? pci.readConfiguration(port & 0xff, size) : 0),
     writePort: (port, size, value) => {
-      if (inWord(port, size)) disk.writeConfiguration(port & 0xff, size, value);
+      if (inWord(port, size)) pci.writeConfiguration(port & 0xff, size, value);
     },
-    readMemory: (offset, size, { base }) => disk.readBar(base - 0xe000_0000 + offset, size),
+    readMemory: (offset, size, { base }) => pci.readBar(base - 0xe000_0000 + offset, size),
     writeMemory: (offset, size, value, { base }) => {
-      disk.writeBar(base - 0xe000_0000 + offset, size, value);
+      pci.writeBar(base - 0xe000_0000 + offset, size, value);
     },
     reset: () => {
-      disk.reset();
+      pci.reset();
     },
-    save: () => disk.save(),
+    save: () => pci.save(),
     restore: (state, version) => {
-      disk.restore(state, version);
+      pci.restore(state, version);
     },
   };
 }
@@ -173,7 +166,29 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   vga: (clock) => vga(clock),
   'dma-8237': () => new Dma8237(),
   'system-control': () => new SystemControl({ a20Changed: nothing, fpuIrq: irq(), resetSystem: nothing }),
-  'virtio-blk': (clock) => card(clock),
+  'virtio-blk': (clock) =>
+    card(
+      new VirtioBlk({
+        name: 'virtio-blk-0',
+        identity: 'disk0',
+        backend: new FakeDisk(4096),
+        memory,
+        clock,
+        irq: irq(),
+      }),
+    ),
+  'virtio-net': (clock) =>
+    card(
+      new VirtioNet({
+        name: 'virtio-net-0',
+        mac: new Uint8Array(6),
+        mtu: 1500,
+        transmit: nothing,
+        memory,
+        clock,
+        irq: irq(),
+      }),
+    ),
   'vga-text': (clock) => new VgaText({ clock }),
 };
 

@@ -26,6 +26,13 @@ export const newestBoard = { pc: 2, microvm: 1 } as const;
 /** How a disk is asked for: what is not given is `readOnly: false`, `base: null`. */
 export type DiskRequest = Pick<DiskDescription, 'name' | 'bytes'> & Partial<DiskDescription>;
 
+export interface NetworkCardDescription {
+  /** Six bytes in hexadecimal with colons: `52:54:00:12:34:56`. */
+  mac: string;
+  /** The largest packet of the segment, in bytes: 68 to 65535. */
+  mtu: number;
+}
+
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */
   machine: 'pc' | 'microvm';
@@ -50,6 +57,8 @@ export interface MachineDescription {
   debugConsolePorts: number[];
   /** Virtio block devices, up to 8. Descriptions made before there were disks have none. */
   disks: DiskDescription[];
+  /** Virtio network cards, up to 8. Descriptions made before there were any have none. */
+  networkCards: NetworkCardDescription[];
   /** Virtual ns per instruction at power-on, 16.16 fixed point. */
   timeRate: number;
   /** Wall-clock time at power-on in ns since 1970, what the RTC shows. */
@@ -62,6 +71,7 @@ export interface MachineDescription {
 
 const mebibyte = 2 ** 20;
 export const maxDisks = 8;
+export const maxNetworkCards = 8;
 /** 2^28 pages of 4 KiB, the most that a checkpoint's space has. */
 const maxDiskBytes = 2 ** 40;
 /** 4 ns: 250 million instructions a virtual second. */
@@ -78,6 +88,7 @@ export const defaultDescription: MachineDescription = {
   debugExitPort: null,
   debugConsolePorts: [0x402, 0xe9],
   disks: [],
+  networkCards: [],
   timeRate: defaultRate,
   epochNs: 1_700_000_000_000_000_000n,
   randomSeed: 0x5eed_5eed_5eed_5eedn,
@@ -173,6 +184,18 @@ function describeDisks(given: readonly DiskRequest[], boardVersion: number): Dis
   return disks;
 }
 
+function describeNetworkCards(given: readonly NetworkCardDescription[]): NetworkCardDescription[] {
+  if (!Array.isArray(given) || given.length > maxNetworkCards)
+    refuse('networkCards', `give a list of at most ${String(maxNetworkCards)} cards`);
+  return given.map(({ mac, mtu }: NetworkCardDescription, n) => {
+    // The lowest bit of the first byte would make it the address of a group.
+    if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac))
+      refuse(`network card ${String(n)} has the MAC ${mac}`, 'give six bytes as in 52:54:00:12:34:56');
+    checkInteger('mtu', mtu, 68, 65_535);
+    return { mac, mtu };
+  });
+}
+
 /** Fills in defaults and checks everything; throws MachineError. Unknown fields are refused. */
 export function describeMachine(given: MachineRequest): MachineDescription {
   if (typeof given !== 'object' || given === null) refuse('not an object', 'see MachineDescription');
@@ -212,6 +235,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
     bootOrder: [...all.bootOrder],
     debugConsolePorts: [...all.debugConsolePorts],
     disks: describeDisks(all.disks, all.boardVersion),
+    networkCards: describeNetworkCards(all.networkCards),
     epochNs: checkWide('epochNs', all.epochNs),
     randomSeed: checkWide('randomSeed', BigInt.asIntN(64, checkWideUnsigned(all.randomSeed))),
   };

@@ -28,12 +28,22 @@ const streamsFile = golden('state-4-streams.json');
 /** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
 const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
 
-/** Serial ports as version 2 of their state has them, and the machine's own state. */
+/** Serial ports, virtio cards and the machine's own state as their version 2 has them. */
 function upgraded(devices: MachineSnapshot['devices']): MachineSnapshot['devices'] {
   return Object.fromEntries(
     Object.entries(devices).map(([name, device]) => {
       if (name === 'machine' && device.version === 1)
         return [name, { version: 2, state: { ...(device.state as object), ...newStreams } }];
+      if (name.startsWith('virtio-') && device.version === 1) {
+        const { queue, notified, ...rest } = device.state as Record<string, unknown>;
+        const state = {
+          ...rest,
+          queues: [queue],
+          notified: notified === true ? 1 : 0,
+          configurationStatus: 0,
+        };
+        return [name, { version: 2, state }];
+      }
       if (!name.startsWith('uart-') || device.version !== 1) return [name, device];
       return [name, { version: 2, state: { ...(device.state as object), log: new Uint8Array(0) } }];
     }),

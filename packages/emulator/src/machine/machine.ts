@@ -108,6 +108,11 @@ export class Machine {
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
   }
 
+  /** The largest frame that a network card takes at present: its driver decides. 0 while it has none. */
+  frameBytes(nic: number): number {
+    return this.#board.networkCards[nic]?.frameBytes ?? 0;
+  }
+
   get engine(): Engine {
     return this.#processor.engine;
   }

@@ -2,7 +2,7 @@
  * The name server of the segment: hands queries to the host's own, keeps answers for as long as they allow. The host's side gives each query
  * a number and a port of its own, and takes answers from its server only. Queries by TCP go to the host's server as connections (tcp-nat.ts).
  */
-import { set16, get16 } from '../wire/bytes.ts';
+import { copyOf, get16, set16 } from '../wire/bytes.ts';
 import {
   age,
   cacheKeyOf,
@@ -38,7 +38,7 @@ export function receiveDns(turn: Turn, guest: GuestEnd, data: Uint8Array): void 
   const cacheKey = cacheKeyOf(data, end);
   const kept = state.dnsCache.get(cacheKey);
   if (kept !== undefined && kept.untilMs > nowMs) {
-    const answer = kept.answer.slice();
+    const answer = copyOf(kept.answer);
     age(answer, end, Math.floor((nowMs - kept.keptMs) / 1000));
     reply(turn, { guest, query: data, end }, answer);
     return;
@@ -53,7 +53,7 @@ export function receiveDns(turn: Turn, guest: GuestEnd, data: Uint8Array): void 
     query: takeNumber(state),
     guestAddress: guest.address,
     guestPort: guest.port,
-    data: data.slice(),
+    data: copyOf(data),
     cacheKey,
     untilMs: nowMs + patienceMs,
   };
@@ -79,10 +79,10 @@ export function dnsAnswered(turn: Turn, number: number, answer: Uint8Array | und
   if (seconds > 0 && query.cacheKey !== undefined && answer.length <= maxAnswerBytes) {
     state.dnsCache.delete(query.cacheKey);
     makeRoom(state.dnsCache, settings.limits.dnsCacheEntries);
-    const entry = { answer: answer.slice(), keptMs: nowMs, untilMs: nowMs + seconds * 1000 };
+    const entry = { answer: copyOf(answer), keptMs: nowMs, untilMs: nowMs + seconds * 1000 };
     state.dnsCache.set(query.cacheKey, entry);
   }
-  reply(turn, place, answer.slice());
+  reply(turn, place, copyOf(answer));
 }
 
 /** Sends an answer with the number of the query, and the question letter by letter as it was asked. */

@@ -1,5 +1,5 @@
 /** Puts fragments together again: RFC 791, 3.2, for whole datagrams only; fragments that overlap condemn the packet (as RFC 5722 has it). */
-import { get16, set16 } from '../wire/bytes.ts';
+import { copyOf, get16, set16 } from '../wire/bytes.ts';
 import { ethernetHeaderBytes } from '../wire/ethernet.ts';
 import type { Ipv4Header } from '../wire/ipv4.ts';
 import { makeRoom, wakeAt, type FragmentedPacket, type Turn } from './state.ts';
@@ -20,7 +20,7 @@ export function receiveFragment(
   if (packet === undefined) {
     makeRoom(fragments, turn.settings.limits.fragmentedPackets);
     packet = {
-      header: frame.slice(0, header.payloadFrom),
+      header: copyOf(frame.subarray(0, header.payloadFrom)),
       pieces: [],
       bytes: undefined,
       untilMs: turn.nowMs + patienceMs,
@@ -40,7 +40,7 @@ export function receiveFragment(
 
 /** False when the packet can't be a packet. */
 function addPiece(packet: FragmentedPacket, frame: Uint8Array, header: Ipv4Header): boolean {
-  const data = frame.slice(header.payloadFrom, header.payloadTo);
+  const data = copyOf(frame.subarray(header.payloadFrom, header.payloadTo));
   const from = header.fragmentOffset;
   const to = from + data.length;
   if (data.length === 0 || to + packet.header.length - ethernetHeaderBytes > 0xffff) return false;

@@ -11,6 +11,7 @@ import { receiveSegment } from '../tcp/receive.ts';
 import { transmit } from '../tcp/send.ts';
 import { advance, distance, later } from '../tcp/sequence.ts';
 import { defaultTcpSettings, type TcpSettings } from '../tcp/state.ts';
+import { copyOf } from '../wire/bytes.ts';
 import { ethernetHeaderBytes } from '../wire/ethernet.ts';
 import { IcmpType, Unreachable } from '../wire/icmp.ts';
 import {
@@ -85,7 +86,7 @@ export function receiveTcp(
     ...ends,
     socket: takeNumber(turn.state),
     issAfter,
-    syn: frame.slice(0, header.payloadTo),
+    syn: copyOf(frame.subarray(0, header.payloadTo)),
   });
   turn.effects.push({ kind: 'tcpConnect', socket: connecting.socket, target });
 }

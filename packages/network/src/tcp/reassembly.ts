@@ -1,4 +1,5 @@
 // What came ahead of its turn: kept in order and without overlap, inside of the window, in a bounded number of pieces.
+import { copyOf } from '../wire/bytes.ts';
 import { advance, distance } from './sequence.ts';
 import type { TcpState } from './state.ts';
 
@@ -38,7 +39,7 @@ export function keepEarly(tcp: TcpState, sequence: number, data: Uint8Array): vo
 
 function insert(early: TcpState['early'], at: number, sequence: number, data: Uint8Array): void {
   // A copy: a few bytes must not hold a whole frame.
-  early.splice(at, 0, { sequence, data: data.slice() });
+  early.splice(at, 0, { sequence, data: copyOf(data) });
 }
 
 /** Takes the pieces whose turn has come after rcvNxt moved; moves it on. */

@@ -65,8 +65,7 @@ export function checksum(sum: number): number {
   return ~fold(sum) & 0xffff;
 }
 
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
-  return true;
+/** A copy, of a Node Buffer too, whose own `slice` gives a view. */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
 }

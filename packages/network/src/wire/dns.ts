@@ -1,5 +1,5 @@
 // DNS messages as far as a forwarder reads them: RFC 1035, 4; negative answers RFC 2308; EDNS RFC 6891.
-import { get16, get32, set16, set32 } from './bytes.ts';
+import { copyOf, get16, get32, set16, set32 } from './bytes.ts';
 
 export const dnsHeaderBytes = 12;
 const Flag = {
@@ -122,7 +122,7 @@ function skipName(message: Uint8Array, from: number): number | undefined {
 
 /** The answer to a query that nobody could answer: SERVFAIL with the question. */
 export function failure(query: Uint8Array, end: number): Uint8Array {
-  const answer = query.slice(0, end);
+  const answer = copyOf(query.subarray(0, end));
   set16(
     answer,
     2,

@@ -7,7 +7,7 @@ import { sectorBytes, type BlockBackend } from '../block.ts';
 import type { Clock, GuestMemory, Line } from '../device.ts';
 import type { PciFirmware } from '../pci/pci-function.ts';
 import { VirtioPciDevice } from './virtio-pci.ts';
-import { sliceSegments, totalLength, type Chain, type Segment } from './virtqueue.ts';
+import { gather, scatter, sliceSegments, totalLength, type Chain, type Segment } from './virtqueue.ts';
 
 const deviceType = 2;
 /** Mass storage, other: PCI Code and ID Assignment 1.11, base class 01h. */
@@ -52,7 +52,7 @@ export class VirtioBlk extends VirtioPciDevice {
       ...bus,
       type: deviceType,
       classCode,
-      queueSize,
+      queueSizes: [queueSize],
       latencyNs,
       features: [
         Feature.sizeMax,
@@ -80,7 +80,7 @@ export class VirtioBlk extends VirtioPciDevice {
   protected perform({ readable, writable }: Chain): number | 'broken' {
     const room = totalLength(writable);
     if (totalLength(readable) < headerBytes || room < 1) return 'broken';
-    const header = this.#gather(sliceSegments(readable, 0, headerBytes), headerBytes);
+    const header = gather(this.memory, sliceSegments(readable, 0, headerBytes), headerBytes);
     const view = new DataView(header.buffer);
     const type = view.getUint32(0, true);
     const sector = view.getBigUint64(8, true);
@@ -119,7 +119,7 @@ export class VirtioBlk extends VirtioPciDevice {
         return done;
       case Request.getIdentity: {
         const size = Math.min(data.in, identityBytes);
-        this.#scatter(sliceSegments(writable, 0, size), this.#identity);
+        scatter(this.memory, sliceSegments(writable, 0, size), this.#identity);
         return { status: Status.ok, written: size };
       }
       default:
@@ -138,28 +138,10 @@ export class VirtioBlk extends VirtioPciDevice {
   #read(offset: number, segments: readonly Segment[]): void {
     const bytes = new Uint8Array(totalLength(segments));
     this.#backend.read(offset, bytes);
-    this.#scatter(segments, bytes);
+    scatter(this.memory, segments, bytes);
   }
 
   #write(offset: number, segments: readonly Segment[], length: number): void {
-    this.#backend.write(offset, this.#gather(segments, length));
-  }
-
-  #scatter(segments: readonly Segment[], bytes: Uint8Array): void {
-    let from = 0;
-    for (const { address, length } of segments) {
-      this.memory.write(address, bytes.subarray(from, from + length));
-      from += length;
-    }
-  }
-
-  #gather(segments: readonly Segment[], length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    let from = 0;
-    for (const segment of segments) {
-      bytes.set(this.memory.read(segment.address, segment.length), from);
-      from += segment.length;
-    }
-    return bytes;
+    this.#backend.write(offset, gather(this.memory, segments, length));
   }
 }

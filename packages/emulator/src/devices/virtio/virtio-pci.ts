@@ -13,8 +13,8 @@ import {
   type Timer,
 } from '../device.ts';
 import { PciConfigurationSpace, pciState, type PciFirmware, type PciFunction } from '../pci/pci-function.ts';
-import { bool, defineState, i64, nullable, record, tuple, u16, u32, u8, type Infer } from '../schema.ts';
-import { queueState, resetQueue, Virtqueue, type Chain, type QueueState } from './virtqueue.ts';
+import { defineState, i64, list, nullable, record, tuple, u16, u32, u8, type Infer } from '../schema.ts';
+import { queueState, resetQueue, totalLength, Virtqueue, type Chain, type QueueState } from './virtqueue.ts';
 
 export const virtioVendor = 0x1af4;
 /** 4.1.2: device IDs are this plus the device type. */
@@ -50,6 +50,9 @@ const Common = {
   queueAreas: 0x20,
 } as const; // prettier-ignore
 
+/** More than any device here has. */
+const maxQueues = 8;
+
 const schema = record({
   pci: pciState,
   /** Window of the access capability. */
@@ -63,13 +66,21 @@ const schema = record({
   /** What the driver accepted: low and high half. */
   driverFeatures: tuple(u32, 2),
   queueSelect: u16,
-  /** One queue: no device here needs more. */
-  queue: queueState,
-  notified: bool,
+  queues: list(queueState, maxQueues),
+  /** A bit for each queue in which the driver announced requests. */
+  notified: u16,
   /** When the requests that are announced will be done. */
   dueAtNs: nullable(i64),
+  /** Something in the device's configuration that the driver is to look at: bits of the device type. */
+  configurationStatus: u16,
 });
 export type VirtioState = Infer<typeof schema>;
+
+/** Version 1 had one queue, and no device whose configuration changes. */
+function migrateFrom1(old: unknown): unknown {
+  const { queue, notified, ...rest } = old as Record<string, unknown>;
+  return { ...rest, queues: [queue], notified: notified === true ? 1 : 0, configurationStatus: 0 };
+}
 
 export interface VirtioPciOptions {
   name: string;
@@ -77,7 +88,8 @@ export interface VirtioPciOptions {
   type: number;
   /** PCI class code, 24 bits. */
   classCode: number;
-  queueSize: number;
+  /** The largest size of each queue. */
+  queueSizes: readonly number[];
   /** Bit numbers offered besides VERSION_1. */
   features: readonly number[];
   /** From the driver's notification to the end of the request. */
@@ -117,17 +129,17 @@ function powerOn(options: VirtioPciOptions): VirtioState {
   return {
     pci: PciConfigurationSpace.powerOn(options.firmware),
     accessBar: 0, accessOffset: 0, accessLength: 0,
-    ...resetDevice(options.queueSize),
+    ...resetDevice(options.queueSizes),
   }; // prettier-ignore
 }
 
 /** 2.4: what a reset by the driver clears. PCI's own registers stay. */
 function resetDevice(
-  queueSize: number,
+  queueSizes: readonly number[],
 ): Omit<VirtioState, 'pci' | 'accessBar' | 'accessOffset' | 'accessLength'> {
   return {
     status: 0, isr: 0, deviceFeatureSelect: 0, driverFeatureSelect: 0, driverFeatures: [0, 0], queueSelect: 0,
-    queue: resetQueue(queueSize), notified: false, dueAtNs: null,
+    queues: queueSizes.map(resetQueue), notified: 0, dueAtNs: null, configurationStatus: 0,
   }; // prettier-ignore
 }
 
@@ -140,7 +152,10 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   protected readonly memory: GuestMemory;
 
   constructor(options: VirtioPciOptions) {
-    super(defineState<VirtioState>({ name: options.name, version: 1, schema }), () => powerOn(options));
+    const migrations = { 1: migrateFrom1 };
+    super(defineState<VirtioState>({ name: options.name, version: 2, schema, migrations }), () =>
+      powerOn(options),
+    );
     this.name = options.name;
     this.#options = options;
     this.memory = options.memory;
@@ -166,8 +181,16 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   /** The device-specific configuration (read only). */
   protected abstract configuration(): Uint8Array;
 
-  /** Does one request. Returns the bytes written to its writable buffers, or `broken` for one that no driver may make. */
-  protected abstract perform(chain: Chain): number | 'broken';
+  /**
+   * Does one request of a queue. Returns the bytes written to its writable buffers, or `broken` for one that no driver may make. A queue
+   * whose buffers are kept until the device has something for them is not served (`servesQueue`).
+   */
+  protected abstract perform(chain: Chain, queue: number): number | 'broken';
+
+  /** Whether the driver's buffers in a queue are requests, to be performed when they are announced. */
+  protected servesQueue(_queue: number): boolean {
+    return true;
+  }
 
   /** Whether the driver accepted a feature. */
   protected accepted(feature: number): boolean {
@@ -258,10 +281,9 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
 
   #readCommon(at: number, size: AccessSize): number {
     const { state } = this;
-    const { queue } = state;
-    const here = state.queueSelect === 0;
+    const queue = state.queues[state.queueSelect];
     if (at >= Common.queueAreas && at < commonBytes && size === 4 && at % 4 === 0)
-      return here ? (this.#area(at)[(at >> 2) & 1] ?? 0) : 0;
+      return areaOf(queue, at)?.[(at >> 2) & 1] ?? 0;
     switch (at) {
       case Common.deviceFeatureSelect:
         return state.deviceFeatureSelect;
@@ -275,24 +297,18 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       case Common.queueVector:
         return noVector;
       case Common.queueCount:
-        return 1;
+        return state.queues.length;
       case Common.status:
         return state.status;
       case Common.queueSelect:
         return state.queueSelect;
       case Common.queueSize:
-        return here ? queue.size : 0;
+        return queue?.size ?? 0;
       case Common.queueEnable:
-        return here && queue.enabled ? 1 : 0;
+        return queue?.enabled === true ? 1 : 0;
       default: // the generation never changes, and the notification offset is 0
         return 0;
     }
-  }
-
-  #area(at: number): number[] {
-    const { queue } = this.state;
-    const areas = [queue.descriptorArea, queue.driverArea, queue.deviceArea];
-    return areas[(at - Common.queueAreas) >> 3] ?? [];
   }
 
   #offered(half: number): number {
@@ -310,11 +326,12 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
 
   #writeCommon(at: number, size: AccessSize, value: number): void {
     const { state } = this;
-    const { queue } = state;
+    const selected = state.queues[state.queueSelect];
     // 4.1.4.3.2: the driver sets a queue up before it enables it.
-    const open = state.queueSelect === 0 && !queue.enabled;
+    const open = selected?.enabled === false ? selected : undefined;
     if (at >= Common.queueAreas && at < commonBytes && size === 4 && at % 4 === 0) {
-      if (open) this.#area(at)[(at >> 2) & 1] = value;
+      const area = areaOf(open, at);
+      if (area !== undefined) area[(at >> 2) & 1] = value;
       return;
     }
     switch (at) {
@@ -335,10 +352,11 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
         state.queueSelect = value & 0xffff;
         return;
       case Common.queueSize:
-        if (open && isPowerOfTwo(value) && value <= this.#options.queueSize) queue.size = value;
+        if (open && isPowerOfTwo(value) && value <= (this.#options.queueSizes[state.queueSelect] ?? 0))
+          open.size = value;
         return;
       case Common.queueEnable:
-        if (open && (value & 0xffff) === 1) queue.enabled = true;
+        if (open && (value & 0xffff) === 1) open.enabled = true;
         return;
       default: // read-only
     }
@@ -348,7 +366,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     const { state } = this;
     if (value === 0) {
       this.#timer.cancel();
-      Object.assign(state, resetDevice(this.#options.queueSize));
+      Object.assign(state, resetDevice(this.#options.queueSizes));
       this.#drive();
       return;
     }
@@ -356,7 +374,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     let added = value & ~VirtioStatus.needsReset;
     if (added & VirtioStatus.featuresOk && !this.#featuresTaken()) added &= ~VirtioStatus.featuresOk;
     state.status |= added;
-    if (state.notified) this.#schedule();
+    if (state.notified !== 0) this.#schedule();
   }
 
   /** 2.2, 6.1: a subset of what is offered, with VERSION_1. */
@@ -368,44 +386,96 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
 
   // --- queue ---
 
+  /** 4.1.4.4: the driver writes the queue's number. */
   #notify(queue: number): void {
-    if (queue !== 0) return;
-    this.state.notified = true;
+    if (queue >= this.state.queues.length || !this.servesQueue(queue)) return;
+    this.state.notified |= 1 << queue;
     this.#schedule();
   }
 
-  get #live(): boolean {
-    const { status, queue } = this.state;
+  /** The driver is ready, and the device not broken. */
+  protected get live(): boolean {
+    const { status } = this.state;
     const wanted = VirtioStatus.driverOk | VirtioStatus.featuresOk;
-    return (status & wanted) === wanted && !(status & VirtioStatus.needsReset) && queue.enabled;
+    return (status & wanted) === wanted && !(status & VirtioStatus.needsReset);
   }
 
   /** Requests end a fixed virtual time after the notification: the host's speed is never seen. */
   #schedule(): void {
-    if (!this.#live || this.state.dueAtNs !== null) return;
+    if (!this.live || this.state.dueAtNs !== null) return;
     this.state.dueAtNs = this.#options.clock.now() + this.#options.latencyNs;
     this.#timer.arm(this.state.dueAtNs);
   }
 
-  /** Does all that is available now: at most as many requests as the queue holds. */
+  /** Does all that is available now in the queues that were announced. */
   #serve(): void {
     const { state } = this;
+    const { notified } = state;
     state.dueAtNs = null;
-    state.notified = false;
-    if (!this.#live) return;
+    state.notified = 0;
+    for (let number = 0; number < state.queues.length; number++)
+      if (notified & (1 << number) && this.live) this.#serveQueue(number);
+  }
+
+  /** At most as many requests as the queue holds. */
+  #serveQueue(number: number): void {
+    const queue = this.state.queues[number];
+    if (queue?.enabled !== true) return;
     let done = 0;
-    while (done < state.queue.size) {
-      const chain = this.#virtqueue.take(state.queue);
+    while (done < queue.size) {
+      const chain = this.#virtqueue.take(queue);
       if (chain === 'empty') break;
-      const written = chain === 'broken' ? 'broken' : this.perform(chain);
+      const written = chain === 'broken' ? 'broken' : this.perform(chain, number);
       if (chain === 'broken' || written === 'broken') {
         this.#break();
         return;
       }
-      this.#virtqueue.giveBack(state.queue, chain.head, written);
+      this.#virtqueue.giveBack(queue, chain.head, written);
       done++;
     }
-    if (done > 0 && this.#virtqueue.wantsInterrupt(state.queue)) this.#interrupt(Isr.queue);
+    if (done > 0 && this.#virtqueue.wantsInterrupt(queue)) this.#interrupt(Isr.queue);
+  }
+
+  /**
+   * Takes buffers of a queue that isn't served until they hold `bytes`, at most `most` chains. Undefined when there are too few yet: then none is
+   * taken. `never` when the whole queue would not do.
+   */
+  protected takeBuffers(
+    number: number,
+    { bytes, most }: { bytes: number; most: number },
+  ): Chain[] | 'never' | undefined {
+    const queue = this.state.queues[number];
+    if (queue?.enabled !== true || !this.live) return 'never';
+    const before = queue.nextAvailable;
+    const chains: Chain[] = [];
+    let room = 0;
+    while (room < bytes && chains.length < most) {
+      const chain = this.#virtqueue.take(queue);
+      if (chain === 'empty') break;
+      if (chain === 'broken' || chain.readable.length > 0) {
+        this.#break();
+        return 'never';
+      }
+      chains.push(chain);
+      room += totalLength(chain.writable);
+    }
+    if (room >= bytes) return chains;
+    queue.nextAvailable = before;
+    const whole = chains.length >= Math.min(most, queue.size);
+    return whole ? 'never' : undefined;
+  }
+
+  /** Gives buffers back with so many bytes written to each, and tells the driver. */
+  protected giveBuffers(number: number, used: readonly { head: number; written: number }[]): void {
+    const queue = this.state.queues[number];
+    if (queue === undefined) return;
+    for (const { head, written } of used) this.#virtqueue.giveBack(queue, head, written);
+    if (this.#virtqueue.wantsInterrupt(queue)) this.#interrupt(Isr.queue);
+  }
+
+  /** Something in the configuration changed that the driver is to look at. */
+  protected configurationChanged(): void {
+    if (this.live) this.#interrupt(Isr.configuration);
   }
 
   /** 2.1.2: an error that only a reset ends; the driver is told by a configuration change. */
@@ -423,8 +493,13 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     this.#space.drive(this.state.pci, this.state.isr !== 0);
   }
 
-  protected override checkState({ queue, pci, isr }: VirtioState): void {
-    checkQueue(queue, this.#options.queueSize, (why) => this.refuseState(why));
+  protected override checkState({ queues, pci, isr, notified }: VirtioState): void {
+    const { queueSizes } = this.#options;
+    if (queues.length !== queueSizes.length || notified >> queueSizes.length !== 0)
+      this.refuseState(`it has ${String(queueSizes.length)} queues`);
+    queues.forEach((queue, n) => {
+      checkQueue(queue, queueSizes[n] ?? 0, (why) => this.refuseState(why));
+    });
     if (pci.bar % barBytes !== 0) this.refuseState('the base address is not aligned');
     if (isr > (Isr.queue | Isr.configuration)) this.refuseState('isr has unknown bits');
   }
@@ -435,6 +510,12 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     else this.#timer.arm(dueAtNs);
     this.#drive();
   }
+}
+
+/** 4.1.4.3: the area of a queue whose address stands at this offset, as low and high half. */
+function areaOf(queue: QueueState | undefined, at: number): number[] | undefined {
+  if (queue === undefined) return undefined;
+  return [queue.descriptorArea, queue.driverArea, queue.deviceArea][(at - Common.queueAreas) >> 3];
 }
 
 function checkQueue({ size }: QueueState, maximum: number, refuse: (why: string) => never): void {

@@ -145,3 +145,26 @@ export function sliceSegments(segments: readonly Segment[], from: number, length
   }
   return out;
 }
+
+/** Writes `bytes` to the segments, as far as they reach. */
+export function scatter(memory: GuestMemory, segments: readonly Segment[], bytes: Uint8Array): void {
+  let from = 0;
+  for (const { address, length } of segments) {
+    if (from >= bytes.length) return;
+    memory.write(address, bytes.subarray(from, from + length));
+    from += length;
+  }
+}
+
+/** The first `length` bytes of the segments. */
+export function gather(memory: GuestMemory, segments: readonly Segment[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let from = 0;
+  for (const segment of segments) {
+    const size = Math.min(segment.length, length - from);
+    if (size <= 0) break;
+    bytes.set(memory.read(segment.address, size), from);
+    from += size;
+  }
+  return bytes;
+}

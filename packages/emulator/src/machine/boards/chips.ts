@@ -19,6 +19,8 @@ import { Pit8254 } from '../../devices/timer/pit-8254.ts';
 import { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
 import { VgaText } from '../../devices/video/vga-text.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
+import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
+import { maxDisks } from '../description.ts';
 import type { Board, BoardOptions } from './board.ts';
 import { attached, driveCmos, i440fxMakers } from './i440fx-chips.ts';
 import type { BoardPart, ChipName, PartOf } from './plan.ts';
@@ -101,6 +103,39 @@ function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): 
     board.cards.set(device, board.add(card));
     board.functions.set(device * 8, card);
   });
+}
+
+function addNetworkCards(site: Site, { firstDevice, barBytes }: PartOf<'virtio-net'>): void {
+  const { board, clock, memory, signals, description } = site;
+  description.networkCards.forEach(({ mac, mtu }, nic) => {
+    const device = firstDevice + nic;
+    const firmware: PciFirmware | undefined = hasFirmware(site)
+      ? undefined
+      : {
+          barAddress: pciWindow.base + (maxDisks + nic) * barBytes,
+          interruptLine: firmwareIrq(site, device),
+        };
+    const name = `virtio-net-${String(nic)}`;
+    const card = new VirtioNet({
+      name,
+      mac: Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16)),
+      mtu,
+      transmit: (bytes) => {
+        signals.output({ kind: 'frame', nic, bytes });
+      },
+      memory,
+      clock,
+      irq: board.pirqs.line(device, name),
+      firmware,
+    });
+    board.networkCards.push(board.add(card));
+    board.cards.set(device, card);
+    board.functions.set(device * 8, card);
+  });
+  board.consumers.frame = ({ nic, bytes }) => {
+    const card = board.networkCards[nic];
+    return card === undefined ? 'no-device' : card.receive(bytes);
+  };
 }
 
 function addUarts({ board, description, clock, signals }: Site, { at }: PartOf<'uart-16550a'>): void {
@@ -220,10 +255,13 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   },
   'pci-host': addPciHost,
   'virtio-blk': addDisks,
+  'virtio-net': addNetworkCards,
   generation: ({ board }, { basePort }) => {
     const device = board.add(new GenerationDevice({ basePort }));
     board.consumers.generation = ({ generation }) => {
       device.setGeneration(generation);
+      // It may run in another place than before: the segment is to learn where.
+      for (const card of board.networkCards) card.announce();
     };
   },
   'debug-ports': addDebugPorts,

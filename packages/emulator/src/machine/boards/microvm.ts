@@ -24,6 +24,8 @@ export const commonParts: readonly BoardPart[] = [
   { chip: 'pci-host', pirqRoutes: [10, 11, 10, 11] },
   // Device numbers 0 and 1 are the chipset's.
   { chip: 'virtio-blk', firstDevice: 2, barBytes: 0x4000 },
+  // Behind the device numbers of eight disks.
+  { chip: 'virtio-net', firstDevice: 10, barBytes: 0x4000 },
   { chip: 'generation', basePort: generationPort },
   { chip: 'debug-ports' },
 ];

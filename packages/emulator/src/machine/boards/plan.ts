@@ -20,6 +20,8 @@ export type BoardPart =
   | { chip: 'pci-host'; pirqRoutes: readonly [number, number, number, number] }
   /** One card for each disk of the description, from device number `firstDevice` on. */
   | { chip: 'virtio-blk'; firstDevice: number; barBytes: number }
+  /** One card for each network card of the description. */
+  | { chip: 'virtio-net'; firstDevice: number; barBytes: number }
   | { chip: 'generation'; basePort: number }
   /** The debug console and exit ports of the description. */
   | { chip: 'debug-ports' }

@@ -49,6 +49,8 @@ export class InputQueue {
         const units = unitsOf(inputKinds, input);
         const taken = take(input);
         const count = typeof taken === 'number' ? taken : units;
+        // Not yet: the device has no room.
+        if (count === 0) break;
         this.#units -= count;
         const rest = count < units ? partOf(inputKinds, input, count, units) : undefined;
         if (rest !== undefined) {

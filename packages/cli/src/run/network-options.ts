@@ -1,0 +1,64 @@
+/** `--net`, `--publish`, `--host-port`: the network of a guest that runs in this process. */
+import { parseAddress, type Forward } from '@revenant/network';
+import type { StreamPlace } from '@revenant/network/host-node';
+import { CliError, ExitCode } from '../errors.ts';
+
+export type NetworkOption =
+  | { kind: 'user'; forwards: readonly Forward[]; hostPorts: readonly number[] }
+  | { kind: 'stream'; place: StreamPlace };
+
+type NetworkChoice = { kind: 'none' | 'user' } | { kind: 'stream'; place: StreamPlace };
+
+function usage(message: string, hint: string): CliError {
+  return new CliError(ExitCode.usage, message, hint);
+}
+
+export function parseNetwork(text: string, name: string): NetworkChoice {
+  if (text === 'none' || text === 'user') return { kind: text };
+  if (text.startsWith('stream:unix:') && text.length > 12)
+    return { kind: 'stream', place: { path: text.slice(12) } };
+  const peer = /^stream:(.+):(\d{1,5})$/.exec(text);
+  if (peer !== null) return { kind: 'stream', place: { host: peer[1]!, port: port(peer[2]!, name) } };
+  throw usage(`${name}: '${text}' is no network`, 'give none, user, stream:unix:PATH or stream:HOST:PORT');
+}
+
+function port(text: string, name: string, least = 1): number {
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : -1;
+  if (value < least || value > 65_535)
+    throw usage(`${name}: '${text}' is no port`, `give a number from ${least.toString()} to 65535`);
+  return value;
+}
+
+export function parseHostPort(text: string, name: string): number {
+  return port(text, name);
+}
+
+export function parsePublish(text: string, name: string): Forward {
+  const parts = /^(?:([^:]+):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
+  if (parts === null)
+    throw usage(`${name}: '${text}' is not [ADDRESS:]PORT:GUESTPORT[/udp]`, `for example ${name} 8080:80`);
+  const hostAddress = parts[1] === undefined ? '127.0.0.1' : parts[1] === '*' ? '0.0.0.0' : parts[1];
+  if (parseAddress(hostAddress) === undefined)
+    throw usage(
+      `${name}: '${hostAddress}' is no IPv4 address`,
+      `for example ${name} 0.0.0.0:8080:80 for all of them`,
+    );
+  return {
+    protocol: parts[4] === 'udp' ? 'udp' : 'tcp',
+    hostAddress,
+    hostPort: port(parts[2]!, name, 0),
+    guestPort: port(parts[3]!, name),
+  };
+}
+
+/** The network that was asked for; undefined for none. Throws CliError for what makes no sense together. */
+export function networkRequest(
+  choice: NetworkChoice | undefined,
+  forwards: readonly Forward[],
+  hostPorts: readonly number[],
+): NetworkOption | undefined {
+  if (choice?.kind === 'user') return { kind: 'user', forwards, hostPorts };
+  const [option] = [...forwards.map(() => '--publish'), ...hostPorts.map(() => '--host-port')];
+  if (option !== undefined) throw usage(`${option}: the guest has no network of its own`, 'add --net user');
+  return choice?.kind === 'stream' ? choice : undefined;
+}

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { describe, it } from 'node:test';
+import { defaultGatewaySettings, type GatewaySettings } from '../gateway/settings.ts';
+import { arpFrame, datagramsOf, gatewayAddress, guestAddress, segmentsOf, tcpGuestFrame, udpFrame } from '../testing/guest.ts'; // prettier-ignore
+import { ArpOperation } from '../wire/arp.ts';
+import { TcpFlag, type TcpSegment } from '../wire/tcp.ts';
+import { FrameSplitter, StreamPeer } from './stream-peer.ts';
+import { UserNetwork } from './user-network.ts';
+
+/** A network whose frames for the guest can be waited for. */
+class Guest {
+  readonly network: UserNetwork;
+  #frames: Uint8Array[] = [];
+  #look: () => void = () => undefined;
+
+  constructor(settings: Partial<GatewaySettings> = {}) {
+    this.network = new UserNetwork({ ...defaultGatewaySettings(), ...settings }, (frame) => {
+      this.#frames.push(frame);
+      this.#look();
+    });
+    this.network.send([arpFrame(ArpOperation.request, gatewayAddress)]);
+    this.#frames = [];
+  }
+
+  /** The next frame that `find` makes something of. */
+  async next<T>(find: (frame: Uint8Array) => T | undefined): Promise<T> {
+    for (;;) {
+      for (const [n, frame] of this.#frames.entries()) {
+        const found = find(frame);
+        if (found === undefined) continue;
+        this.#frames.splice(0, n + 1);
+        return found;
+      }
+      await new Promise<void>((done) => {
+        this.#look = done;
+      });
+    }
+  }
+
+  segment(flags: number): Promise<TcpSegment> {
+    return this.next((frame) => segmentsOf([{ kind: 'frame', frame }]).find((segment) => (segment.flags & flags) === flags)); // prettier-ignore
+  }
+}
+
+async function echoServer(): Promise<{ port: number; close: () => void; sockets: Socket[] }> {
+  const sockets: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.pipe(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { port: (server.address() as AddressInfo).port, close: () => server.close(), sockets };
+}
+
+describe('a network with the sockets of this host', () => {
+  it('connects a guest to a port of the host that was opened, and carries bytes there and back', async () => {
+    const server = await echoServer();
+    const guest = new Guest({ hostPorts: [server.port] });
+    const ends = { sourcePort: 1000, destinationPort: server.port };
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.syn, sequence: 9 })]);
+    const answer = await guest.segment(TcpFlag.syn | TcpFlag.ack);
+    const at = { ...ends, sequence: 10, acknowledgment: answer.sequence + 1 };
+    const payload = new TextEncoder().encode('hello');
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...at, flags: TcpFlag.ack, payload })]);
+    const echo = await guest.segment(TcpFlag.psh);
+    assert.deepEqual(echo.payload.slice(), payload);
+    const rest = { ...at, sequence: 15, acknowledgment: answer.sequence + 6 };
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...rest, flags: TcpFlag.ack | TcpFlag.fin })]);
+    await guest.segment(TcpFlag.fin);
+    await guest.network.close();
+    server.close();
+  });
+
+  it('refuses what the host refuses', async () => {
+    const server = await echoServer();
+    server.close();
+    const guest = new Guest({ hostPorts: [server.port] });
+    guest.network.send([tcpGuestFrame(gatewayAddress, { destinationPort: server.port, flags: TcpFlag.syn })]);
+    assert.ok(await guest.segment(TcpFlag.rst));
+    await guest.network.close();
+  });
+
+  it('resets the peer of a guest that resets', async () => {
+    const server = await echoServer();
+    const guest = new Guest({ hostPorts: [server.port] });
+    const ends = { sourcePort: 1000, destinationPort: server.port };
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.syn })]);
+    await guest.segment(TcpFlag.syn | TcpFlag.ack);
+    const [socket] = server.sockets;
+    const ended = new Promise((done) => socket!.on('close', done));
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.rst, sequence: 1 })]);
+    await ended;
+    await guest.network.close();
+    server.close();
+  });
+
+  it('lets a client of the host in by a forward', async () => {
+    const forward = { protocol: 'tcp', hostAddress: '127.0.0.1', hostPort: 0, guestPort: 80 } as const;
+    const guest = new Guest({ forwards: [forward] });
+    const [port] = await guest.network.open();
+    const client = connect(port!, '127.0.0.1');
+    const syn = await guest.segment(TcpFlag.syn);
+    const ends = {
+      sourcePort: 80,
+      destinationPort: syn.sourcePort,
+      sequence: 77,
+      acknowledgment: syn.sequence + 1,
+    };
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.syn | TcpFlag.ack })]);
+    client.write('GET');
+    const request = await guest.segment(TcpFlag.psh);
+    assert.equal(new TextDecoder().decode(request.payload), 'GET');
+    client.destroy();
+    await guest.network.close();
+  });
+
+  it('says which port it could not have', async () => {
+    const server = await echoServer();
+    const forward = {
+      protocol: 'tcp',
+      hostAddress: '127.0.0.1',
+      hostPort: server.port,
+      guestPort: 80,
+    } as const;
+    await assert.rejects(
+      new Guest({ forwards: [forward] }).network.open(),
+      /can't listen on 127\.0\.0\.1:\d+\/tcp/,
+    );
+    server.close();
+  });
+
+  it('carries datagrams to the host and back', async () => {
+    const server = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    server.on('message', (message, { port, address }) => {
+      server.send(message, port, address);
+    });
+    const { port } = server.address();
+    const guest = new Guest({ hostPorts: [port] });
+    const data = new TextEncoder().encode('echo');
+    guest.network.send([udpFrame(gatewayAddress, { sourcePort: 5, destinationPort: port, data })]);
+    const back = await guest.next((frame) => datagramsOf([{ kind: 'frame', frame }])[0]);
+    assert.deepEqual([back.source, back.destination, back.destinationPort, back.data.length], [gatewayAddress, guestAddress, 5, 4]); // prettier-ignore
+    await guest.network.close();
+    server.close();
+  });
+});
+
+describe('peers by the stream framing', () => {
+  it('takes frames apart wherever the stream is cut', () => {
+    const frames = [20, 1514, 60, 65_000, 14].map((length) =>
+      Uint8Array.from({ length }, (_, n) => n * length),
+    );
+    const stream = Buffer.concat(frames.flatMap((frame) => [Uint8Array.of(0, 0, frame.length >> 8, frame.length & 255), frame])); // prettier-ignore
+    for (const size of [1, 2, 3, 5, 7, 1000, 4096, stream.length]) {
+      const seen: Uint8Array[] = [];
+      const splitter = new FrameSplitter();
+      for (let at = 0; at < stream.length; at += size)
+        splitter.push(stream.subarray(at, at + size), (frame) => seen.push(frame));
+      assert.deepEqual(seen, frames, `pieces of ${size.toString()}`);
+    }
+  });
+
+  it('ends with a peer that announces nonsense', () => {
+    assert.throws(() => {
+      new FrameSplitter().push(Uint8Array.of(255, 255, 255, 255), () => undefined);
+    }, /a frame of 4294967295 bytes/);
+  });
+
+  it('speaks with a peer over a socket', async () => {
+    const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const frame = Uint8Array.from({ length: 100 }, (_, n) => n);
+    const arrived = Promise.withResolvers<Uint8Array>();
+    const peer = await StreamPeer.connect({ host: '127.0.0.1', port }, { toGuest: arrived.resolve, ended: () => undefined, frameBytes: 1514 }); // prettier-ignore
+    peer.send([frame]);
+    assert.deepEqual(await arrived.promise, frame);
+    await peer.close();
+    server.close();
+    await assert.rejects(StreamPeer.connect({ path: '/nowhere/at/all' }, { toGuest: () => undefined, ended: () => undefined, frameBytes: 1514 }), /ENOENT/); // prettier-ignore
+  });
+});

@@ -1,0 +1,4 @@
+// What of a network only Node can do: sockets.
+export { ForwardError } from './host-sockets.ts';
+export { StreamPeer, StreamPeerError, type StreamPlace } from './stream-peer.ts';
+export { UserNetwork, type NetworkPort } from './user-network.ts';

@@ -1,0 +1,90 @@
+/** A network of its own for guests of this process: a gateway with the host's sockets behind it. No privilege, nothing to install. */
+import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { GatewayEvent } from '../gateway/events.ts';
+import { handle, nextTimer } from '../gateway/gateway.ts';
+import { whySettingsAreWrong, type GatewaySettings } from '../gateway/settings.ts';
+import { newGatewayState, type GatewayState } from '../gateway/state.ts';
+import { HostSockets } from './host-sockets.ts';
+
+export interface NetworkPort {
+  /** Frames that the guest sent, in order. */
+  send(frames: readonly Uint8Array[]): void;
+  close(): Promise<void>;
+}
+
+export class UserNetwork implements NetworkPort {
+  readonly settings: GatewaySettings;
+  readonly state: GatewayState;
+  readonly #toGuest: (frame: Uint8Array) => void;
+  readonly #sockets: HostSockets;
+  #timer: { atMs: number; handle: NodeJS.Timeout } | undefined;
+  #closed = false;
+
+  constructor(settings: GatewaySettings, toGuest: (frame: Uint8Array) => void) {
+    const wrong = whySettingsAreWrong(settings);
+    if (wrong !== undefined) throw new RangeError(wrong);
+    this.settings = { ...settings };
+    const secret = randomBytes(16);
+    this.state = newGatewayState([0, 4, 8, 12].map((at) => secret.readUInt32LE(at)));
+    this.#toGuest = toGuest;
+    this.#sockets = new HostSockets((event) => {
+      this.#happen([event]);
+    });
+  }
+
+  /** Opens the forwards; returns their ports in order. Throws ForwardError for one that can't be had. */
+  async open(): Promise<number[]> {
+    const ports: number[] = [];
+    try {
+      for (const [number, forward] of this.settings.forwards.entries())
+        ports.push(await this.#sockets.listen(number, forward));
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    return ports;
+  }
+
+  /** What the guest's card takes at most, which its driver decides. */
+  set frameBytes(bytes: number) {
+    this.settings.frameBytes = bytes;
+  }
+
+  send(frames: readonly Uint8Array[]): void {
+    this.#happen(frames.map((frame) => ({ kind: 'frame', frame })));
+  }
+
+  #happen(events: readonly GatewayEvent[]): void {
+    if (this.#closed) return;
+    for (const effect of handle(this.settings, this.state, events, performance.now())) {
+      if (effect.kind === 'frame') this.#toGuest(effect.frame);
+      else this.#sockets.perform(effect);
+    }
+    this.#setTimer();
+  }
+
+  #setTimer(): void {
+    const atMs = nextTimer(this.state);
+    if (this.#timer !== undefined && this.#timer.atMs <= atMs) return;
+    clearTimeout(this.#timer?.handle);
+    this.#timer = undefined;
+    if (atMs === Infinity) return;
+    const delayMs = Math.max(Math.ceil(atMs - performance.now()), 0);
+    const handleOfTimer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#happen([{ kind: 'tick' }]);
+      },
+      Math.min(delayMs, 2 ** 31 - 1),
+    );
+    handleOfTimer.unref();
+    this.#timer = { atMs, handle: handleOfTimer };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer?.handle);
+    await this.#sockets.close();
+  }
+}
