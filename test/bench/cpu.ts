@@ -8,7 +8,15 @@ import { buildModules } from '@revenant/emulator/host-node';
 import { chart } from './chart.ts';
 import { browserMissing } from '../page/browser.ts';
 import { browserEmulators, emulators, whyMissing, type Emulator } from './emulators.ts';
-import { benchmarks, buildLinux, buildLoop, outputFolder, type Benchmark, type Bits } from './guests.ts';
+import {
+  benchmarks,
+  buildLinux,
+  buildLoop,
+  hasBits,
+  outputFolder,
+  type Benchmark,
+  type Bits,
+} from './guests.ts';
 import { median, summaries, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
 import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
 import { UsageError } from './usage-error.ts';
@@ -145,7 +153,7 @@ class Collected {
 }
 
 async function runLoops(options: Options, bits: Bits, collected: Collected): Promise<void> {
-  for (const benchmark of options.chosen.filter(({ kind }) => kind === 'loops')) {
+  for (const benchmark of options.chosen.filter((one) => one.kind === 'loops' && hasBits(one, bits))) {
     const guest = buildLoop(benchmark, bits, options.divisor);
     for (const emulator of options.emulators.filter((one) => one.bits.includes(bits))) {
       const run = await runGuest(emulator, guest, { timeoutMs, pinned: options.pinned });
@@ -191,7 +199,9 @@ async function measure(options: Options): Promise<Report> {
     runs: options.runs,
     pinned: options.pinned,
     divisor: options.divisor,
-    rows: options.bits.flatMap((bits) => options.chosen.map(({ name }) => collected.row(name, bits))),
+    rows: options.bits.flatMap((bits) =>
+      options.chosen.filter((one) => hasBits(one, bits)).map(({ name }) => collected.row(name, bits)),
+    ),
     troubles: collected.troubles,
   };
 }

@@ -18,6 +18,8 @@ export interface Benchmark {
   turns?: number;
   /** Of loops: options for the compiler beyond the common ones. */
   options?: readonly string[];
+  /** Only in these guests; default both. */
+  bits?: readonly Bits[];
 }
 
 export const benchmarks: readonly Benchmark[] = [
@@ -33,6 +35,10 @@ export const benchmarks: readonly Benchmark[] = [
   { name: 'calls', kind: 'loops', title: 'calls across pages', turns: 600 },
   { name: 'indirect', kind: 'loops', title: 'indirect jumps and calls', turns: 15_000 },
   { name: 'selfmod', kind: 'loops', title: 'self-modifying code', turns: 30_000 },
+  { name: 'wp', kind: 'loops', title: 'CR0.WP off and on', turns: 2_000_000 },
+  { name: 'pge', kind: 'loops', title: 'CR4.PGE off and on', turns: 1_000_000 },
+  { name: 'cr8', kind: 'loops', title: 'reads of CR8', turns: 10_000_000, bits: [64] },
+  { name: 'deadline', kind: 'loops', title: 'writes of the TSC deadline', turns: 5_000_000, bits: [64] },
   { name: 'syscalls', kind: 'linux', title: 'system calls' },
   { name: 'fork', kind: 'linux', title: 'fork and exec' },
   { name: 'script', kind: 'linux', title: 'shell script of many applets' },
@@ -40,6 +46,11 @@ export const benchmarks: readonly Benchmark[] = [
   { name: 'gzip', kind: 'linux', title: 'gzip of real data' },
   { name: 'boot', kind: 'boot', title: 'boot to the shell' },
 ];
+
+/** Whether a benchmark runs in guests of that width. */
+export function hasBits(benchmark: Benchmark, bits: Bits): boolean {
+  return benchmark.bits?.includes(bits) ?? true;
+}
 
 /** What an emulator is given. Files are paths. */
 export interface Guest {

@@ -71,6 +71,7 @@ main:
   call sysenter_tests
   call base_tests
   call syscall_step_tests
+  call write_protect_tests
   ret
 
 protection_tests:
@@ -299,6 +300,73 @@ report_bases:
   show through-gs %r13
   show selector-fs %r14
   show selector-gs %r15
+  ret
+
+# CR0.WP guards a supervisor's writes to read-only pages, also to those that it could write just before; first one page, then more than
+# a processor remembers. Then CR4.PGE forgets as many global translations.
+.set WP, 1 << 16
+.set MANY, 0x408                     # pages from 408000 on
+.macro write_protect value
+  movq %cr0, %rax
+  btr $16, %rax
+  orq $\value, %rax
+  movq %rax, %cr0
+.endm
+write_protect_tests:
+  movl $400, %r12d
+  movl $FRAME + 0x2101, %r13d
+  call map_many
+  write_protect WP
+  begin_test wp-one
+  write_protect 0
+  movl $1, MANY << 12
+  write_protect WP
+  movl $2, MANY << 12
+  end_test
+  movl MANY << 12, %ebx
+  show wp-one-written %rbx
+  write_protect 0
+  call touch_many
+  write_protect WP
+  begin_test wp-many-first
+  movl $3, MANY << 12
+  end_test
+  begin_test wp-many-last
+  movl $3, (MANY + 399) << 12
+  end_test
+  begin_test wp-many-read
+  movl (MANY + 399) << 12, %ebx
+  end_test
+  write_protect 0
+  begin_test wp-off-again
+  movl $5, (MANY + 399) << 12
+  end_test
+  set_cr4 PGE
+  call touch_many
+  movl $FRAME + 0x3103, %r13d
+  call map_many
+  movl $0x5555, FRAME + 0x3000
+  clear_cr4 PGE
+  movl MANY << 12, %ebx
+  show pge-many-first %rbx
+  movl (MANY + 399) << 12, %ebx
+  show pge-many-last %rbx
+  ret
+# R12D entries of the table from MANY on become R13D.
+map_many:
+  leaq TABLE + 8 * (MANY - 0x400), %rdi
+  movl %r12d, %ecx
+1: movq %r13, (%rdi)
+  addq $8, %rdi
+  loop 1b
+  ret
+touch_many:
+  movl $MANY << 12, %edi
+  movl %r12d, %ecx
+1: movl $4, (%rdi)
+  movl (%rdi), %eax
+  addl $0x1000, %edi
+  loop 1b
   ret
 
 # SYSCALL that masks TF is not stepped; SYSRET that sets it traps before the next instruction.

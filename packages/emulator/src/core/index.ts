@@ -41,14 +41,15 @@ export {
 export { updateMode } from './system/mode';
 export { resetCpu } from './system/reset';
 export { cmps, ins, lods, movs, outs, scas, stos } from './integer/string-entries';
-export { beginDirtyInterval, flushTlb, flushTlbAll } from './memory/tlb';
+// The host's flush believes no list: memory may be new.
+export { beginDirtyInterval, flushTlb, resetTlb as flushTlbAll } from './memory/tlb';
 export {
   clearTaskSwitched,
   flushCaches,
   halt,
   invalidatePage,
   loadMachineStatus,
-  readControl,
+  requireControl,
   readExtendedControl,
   requirePrivilege,
   storeMachineStatus,

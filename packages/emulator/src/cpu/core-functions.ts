@@ -72,7 +72,7 @@ export const coreFunctions = {
   ins: f(['i32'], 'i32'),
   outs: f(['i32'], 'i32'),
   // control.ts, debug.ts, msr.ts, cpuid.ts, time.ts
-  readControl: f(['i32'], 'i64'),
+  requireControl: f(['i32']),
   writeControl: f(['i32', 'i64']),
   readDebug: f(['i32'], 'i64'),
   writeDebug: f(['i32', 'i64']),

@@ -20,7 +20,7 @@ export const Region = {
   cpuBlocks: 0x8_0000,
   /** Six TLBs per vCPU (see Tlb), `tlbBytesPerCpu` each vCPU. */
   tlbs: 0xa_0000,
-  /** Entries of these that have been filled since their last flush, `Tlb.fillBytesPerCpu` each vCPU: u32 count, addresses. */
+  /** Entries of these that have been filled since their last flush, `Tlb.fillBytesPerCpu` each vCPU (see Tlb). */
   tlbFills: 0x1c_0000,
   /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
   physicalMap: 0x20_0000,
@@ -54,7 +54,18 @@ export const Tlb = {
   smapWrite: 8,
   tables: 9,
   bytesPerCpu: 9 * 1024 * 16,
-  fillBytesPerCpu: 0x1000,
+  /**
+   * Three lists of entries, each a u32 count and addresses: filled since the last write of CR3 (not global), filled with a global
+   * translation since the last flush of everything, filled for a supervisor's write to a read-only page (CR0.WP = 0). A count beyond what the
+   * list has room for stands for all entries.
+   */
+  fills: 0,
+  fillsMax: 1023,
+  globalFills: 0x1000,
+  globalFillsMax: 1023,
+  readOnlyFills: 0x2000,
+  readOnlyFillsMax: 255,
+  fillBytesPerCpu: 0x4000,
   /** Bits of physicalPage beside the frame number: the translation is global; it comes from a large page. */
   globalBit: 0x8000_0000,
   largeBit: 0x4000_0000,
@@ -279,6 +290,8 @@ export const Cpu = {
   /** RIP of a fault that happened in the new task of a task switch; used instead of the instruction's when faultRipValid is 1. */
   faultRip: 2520, // i64
   faultRipValid: 2528, // i32
+  /** 1: Cpu.tscDeadline was written, and the machine has not been told. Always 0 between runs of the engine. */
+  tscDeadlineKept: 2532, // i32
   end: 2560,
 } as const;
 

@@ -74,6 +74,9 @@ export class Machine {
       block: this.#cpu,
       clock: this.#clock,
       acknowledge: () => this.#board.lapic.acknowledge(),
+      tscDeadline: (value) => {
+        this.#board.lapic.writeTscDeadline(value);
+      },
       shutdown: () => {
         this.#shutdown();
       },
@@ -140,6 +143,7 @@ export class Machine {
       },
       mmioRead: (low, high, size) => this.#readMemory(low >>> 0, high, size),
       mmioWrite: (low, high, size, value) => {
+        this.#processor.takeTscDeadline();
         if (high === 0 && !this.#map.writeSplit(low >>> 0, size, value))
           bus.writeMemory(low >>> 0, size, value);
       },
@@ -153,6 +157,7 @@ export class Machine {
   }
 
   #readMemory(low: number, high: number, size: AccessSize): number {
+    this.#processor.takeTscDeadline();
     if (high !== 0) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
     return this.#map.readSplit(low, size) ?? this.#board.bus.readMemory(low, size);
   }
@@ -202,12 +207,10 @@ export class Machine {
 
   #cpuEvent(what: number): void {
     const { lapic } = this.#board;
+    this.#processor.takeTscDeadline();
     switch (what) {
       case CpuEvent.apicBase:
         lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
-        return;
-      case CpuEvent.writeTscDeadline:
-        lapic.writeTscDeadline((this.#low32(Cpu.gpr + 16) << 32n) | this.#low32(Cpu.gpr));
         return;
       case CpuEvent.readTscDeadline: {
         const value = lapic.readTscDeadline();
@@ -223,10 +226,6 @@ export class Machine {
         return;
       default:
     }
-  }
-
-  #low32(offset: number): bigint {
-    return this.#cpu.wide(offset) & 0xffff_ffffn;
   }
 
   // --- power and boot ---

@@ -12,6 +12,8 @@ export interface ProcessorParts {
   clock: VirtualClock;
   /** INTA: the vector of the interrupt that its local APIC or the 8259A pair has for it. */
   acknowledge: () => number;
+  /** The guest wrote this to IA32_TSC_DEADLINE. */
+  tscDeadline: (value: bigint) => void;
   /** A triple fault. */
   shutdown: () => void;
 }
@@ -100,6 +102,7 @@ export class Processor {
     } finally {
       this.#running = false;
     }
+    this.takeTscDeadline();
     if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
     else if (reason === ExitReason.shutdown) this.#parts.shutdown();
   }
@@ -113,6 +116,7 @@ export class Processor {
       this.#running = true;
       const reason = this.engine.stepRaw(block.address);
       this.#running = false;
+      this.takeTscDeadline();
       if (reason === ExitReason.shutdown) this.#parts.shutdown();
     }
     if (block.word(Cpu.pendingVector) >= 0) this.slice(this.instructions); // with no budget it only delivers
@@ -122,6 +126,14 @@ export class Processor {
     const { core } = this.engine;
     if (this.#nmiReady) core.injectNmi(this.block.address);
     else core.injectInterrupt(this.block.address, this.#parts.acknowledge());
+  }
+
+  /** The core keeps writes of the TSC deadline that can wait; before anything else looks at the local APIC, that gets the last one. */
+  takeTscDeadline(): void {
+    const { block } = this;
+    if (block.word(Cpu.tscDeadlineKept) === 0) return;
+    block.setWord(Cpu.tscDeadlineKept, 0);
+    this.#parts.tscDeadline(BigInt.asUintN(64, block.wide(Cpu.tscDeadline)));
   }
 
   /** Ends the slice after the current instruction. Host calls come only at exact points. */

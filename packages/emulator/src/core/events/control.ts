@@ -53,7 +53,7 @@ import {
   longMode,
   segmentAttributes,
 } from '../state';
-import { flushTlb, flushTlbAll, invalidateTranslation } from '../memory/tlb';
+import { flushTlb, flushTlbAll, invalidateTranslation, protectReadOnly } from '../memory/tlb';
 
 const cr0Bits: i64 =
   Cr0_pe | Cr0_mp | Cr0_em | Cr0_ts | Cr0_et | Cr0_ne | Cr0_wp | Cr0_am | Cr0_nw | Cr0_cd | Cr0_pg;
@@ -68,22 +68,12 @@ export function requireTableAccess(cpu: i32): void {
   if (load<i32>(cpu, Cpu_cpl) != 0 && cr4Has(cpu, Cr4_umip)) generalProtection(cpu, 0);
 }
 
-/** CR1, CR5-CR7 and CR9-CR15 do not exist: #UD. */
-function requireControl(cpu: i32, index: i32): void {
+/** CR1, CR5-CR7 and CR9-CR15 do not exist: #UD. The others are for CPL 0. */
+export function requireControl(cpu: i32, index: i32): void {
   const exists =
     index == 0 || (index >= 2 && index <= 4) || (index == 8 && hasFeature(cpu, CpuFeature_longMode));
   if (!exists) raise(cpu, Vector_ud);
   requirePrivilege(cpu);
-}
-
-/** MOV r, CRn. */
-export function readControl(cpu: i32, index: i32): i64 {
-  requireControl(cpu, index);
-  if (index == 0) return load<i64>(cpu, Cpu_cr0);
-  if (index == 2) return load<i64>(cpu, Cpu_cr2);
-  if (index == 3) return load<i64>(cpu, Cpu_cr3);
-  if (index == 4) return load<i64>(cpu, Cpu_cr4);
-  return load<i64>(cpu, Cpu_cr8);
 }
 
 /** MOV CRn, r. Raises #GP(0) for values that the manual refuses; updates the mode. */
@@ -129,7 +119,8 @@ function writeCr0(cpu: i32, value: i64): void {
     store<i32>(cpu, 0, Cpu_cpl);
     for (let i = 0; i <= Segment_gs; i++) updateEnds(cpu, i);
   }
-  if ((changed & (Cr0_pg | Cr0_wp | Cr0_pe)) != 0) flushTlbAll(cpu);
+  if ((changed & (Cr0_pg | Cr0_pe)) != 0) flushTlbAll(cpu);
+  else if ((changed & written & Cr0_wp) != 0) protectReadOnly(cpu);
   updateMode(cpu);
 }
 

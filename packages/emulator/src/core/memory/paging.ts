@@ -27,6 +27,8 @@ export const Access_execute: i32 = 2;
 /** Bits below the page address in the result of `walk`. */
 export const Walk_global: i64 = 1;
 export const Walk_large: i64 = 2;
+/** The write was allowed only because CR0.WP is 0. */
+export const Walk_readOnly: i64 = 4;
 /** Only from `walkQuietly`: there is no translation. */
 export const Walk_none: i64 = -1;
 
@@ -94,6 +96,7 @@ function finish<T>(
   }
   let flags: i64 = large ? Walk_large : 0;
   if (((entry as i64) & global) != 0 && (load<i64>(cpu, Cpu_cr4) & Cr4_pge) != 0) flags |= Walk_global;
+  if (access == Access_write && (rights & writable) == 0) flags |= Walk_readOnly;
   return page | flags;
 }
 

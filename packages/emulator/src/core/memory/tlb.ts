@@ -20,6 +20,12 @@ import {
   Tlb_entries,
   Tlb_entryBytes,
   Tlb_fillBytesPerCpu,
+  Tlb_fills,
+  Tlb_fillsMax,
+  Tlb_globalFills,
+  Tlb_globalFillsMax,
+  Tlb_readOnlyFills,
+  Tlb_readOnlyFillsMax,
   Tlb_globalBit,
   Tlb_invalidTag,
   Tlb_largeBit,
@@ -34,7 +40,7 @@ import {
   Tlb_userWrite,
   cpuBlockBytes,
 } from '../generated/layout';
-import { Access_execute, Access_write, Walk_global, Walk_large, walk } from './paging';
+import { Access_execute, Access_write, Walk_global, Walk_large, Walk_readOnly, walk } from './paging';
 import { backingIndex, codeMapAt, gateA20, markDirty, pageEntry } from './physical';
 
 const frameMask: i32 = ~(Tlb_globalBit | Tlb_largeBit);
@@ -94,23 +100,34 @@ export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
   store<i64>(entry, la & ~0xfff);
   store<i32>(entry, (host as i32) - ((la & ~0xfff) as i32), Tlb_addend);
   store<i32>(entry, frame, Tlb_physicalPage);
-  if ((translation & Walk_global) == 0) noteFill(cpu, entry);
+  if ((translation & Walk_global) == 0) note(cpu, Tlb_fills, Tlb_fillsMax, entry);
+  else note(cpu, Tlb_globalFills, Tlb_globalFillsMax, entry);
+  if ((translation & Walk_readOnly) != 0) note(cpu, Tlb_readOnlyFills, Tlb_readOnlyFillsMax, entry);
   return physical | offset;
 }
 
-/** The entries that have been filled since the last flush, but for global ones: a count, and addresses as far as there is room. */
-function fills(cpu: i32): i32 {
-  return Region_tlbFills + load<i32>(cpu, Cpu_cpuIndex) * Tlb_fillBytesPerCpu;
+/** Address of one of the lists of filled entries. */
+function fillList(cpu: i32, list: i32): i32 {
+  return Region_tlbFills + load<i32>(cpu, Cpu_cpuIndex) * Tlb_fillBytesPerCpu + list;
 }
 
-const maxFills: i32 = Tlb_fillBytesPerCpu / 4 - 1;
+function note(cpu: i32, list: i32, max: i32, entry: i32): void {
+  const at = fillList(cpu, list);
+  const count = load<i32>(at);
+  if (count > max) return;
+  store<i32>(at, count + 1);
+  if (count < max) store<i32>(at + 4 + (count << 2), entry);
+}
 
-function noteFill(cpu: i32, entry: i32): void {
-  const list = fills(cpu);
-  const count = load<i32>(list);
-  if (count > maxFills) return;
-  store<i32>(list, count + 1);
-  if (count < maxFills) store<i32>(list + 4 + (count << 2), entry);
+/** Invalidates the entries of a list, and empties it; with `keepGlobal`, not those that hold a global translation by now. */
+function invalidateListed(cpu: i32, list: i32, keepGlobal: bool): void {
+  const at = fillList(cpu, list);
+  const count = load<i32>(at);
+  for (let i = 0; i < count; i++) {
+    const entry = load<i32>(at + 4 + (i << 2));
+    if (!keepGlobal || (load<i32>(entry, Tlb_physicalPage) & Tlb_globalBit) == 0) invalidate(entry);
+  }
+  store<i32>(at, 0);
 }
 
 /** Empties every table of a vCPU; with `keepGlobal`, only translations that are not global. */
@@ -120,28 +137,51 @@ function empty(cpu: i32, keepGlobal: bool): void {
     if (keepGlobal && (load<i32>(entry, Tlb_physicalPage) & Tlb_globalBit) != 0) continue;
     invalidate(entry);
   }
-  if (!keepGlobal) store<i64>(cpu, 0, Cpu_tlbLargeFilter);
-  store<i32>(fills(cpu), 0);
 }
 
 /** Forgets all translations that are not global (a write of CR3). */
 export function flushTlb(cpu: i32): void {
-  const list = fills(cpu);
-  const count = load<i32>(list);
-  if (count > maxFills) {
-    empty(cpu, true);
+  if (load<i32>(fillList(cpu, Tlb_fills)) <= Tlb_fillsMax) {
+    invalidateListed(cpu, Tlb_fills, true);
     return;
   }
-  for (let i = 0; i < count; i++) {
-    const entry = load<i32>(list + 4 + (i << 2));
-    if ((load<i32>(entry, Tlb_physicalPage) & Tlb_globalBit) == 0) invalidate(entry);
-  }
-  store<i32>(list, 0);
+  empty(cpu, true);
+  store<i32>(fillList(cpu, Tlb_fills), 0);
 }
 
-/** Forgets all translations. */
+/** Forgets all translations (a change of CR4.PGE, say): those listed, where the lists know of all. */
 export function flushTlbAll(cpu: i32): void {
+  const fills = fillList(cpu, Tlb_fills);
+  const globalFills = fillList(cpu, Tlb_globalFills);
+  if (load<i32>(fills) <= Tlb_fillsMax && load<i32>(globalFills) <= Tlb_globalFillsMax) {
+    invalidateListed(cpu, Tlb_fills, false);
+    invalidateListed(cpu, Tlb_globalFills, false);
+  } else {
+    empty(cpu, false);
+    store<i32>(fills, 0);
+    store<i32>(globalFills, 0);
+  }
+  store<i32>(fillList(cpu, Tlb_readOnlyFills), 0);
+  store<i64>(cpu, 0, Cpu_tlbLargeFilter);
+}
+
+/** Empties every table and list, whatever they hold: a new processor's memory. */
+export function resetTlb(cpu: i32): void {
   empty(cpu, false);
+  store<i32>(fillList(cpu, Tlb_fills), 0);
+  store<i32>(fillList(cpu, Tlb_globalFills), 0);
+  store<i32>(fillList(cpu, Tlb_readOnlyFills), 0);
+  store<i64>(cpu, 0, Cpu_tlbLargeFilter);
+}
+
+/**
+ * CR0.WP was set: forgets what a supervisor might write only without it. The other translations stay, as on processors; WP belongs to the
+ * access, not to the translation (SDM Vol. 3A 4.6, 4.10.4.1).
+ */
+export function protectReadOnly(cpu: i32): void {
+  if (load<i32>(fillList(cpu, Tlb_readOnlyFills)) <= Tlb_readOnlyFillsMax)
+    invalidateListed(cpu, Tlb_readOnlyFills, false);
+  else flushTlbAll(cpu);
 }
 
 /** INVLPG: forgets the translations of `la`, global ones too, and every part of a large page around it. */

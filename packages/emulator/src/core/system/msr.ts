@@ -32,6 +32,7 @@ import {
   Cpu_sysenterEsp,
   Cpu_tscAux,
   Cpu_tscDeadline,
+  Cpu_tscDeadlineKept,
   Cpu_tscOffset,
   SegmentField_base,
   Segment_fs,
@@ -42,7 +43,7 @@ import { generalProtection } from '../events/fault';
 import { CpuEvent, cpuEvent } from '../host';
 import { updateMode } from './mode';
 import { Cr0_pg, Efer_lma, Efer_lme, Efer_nxe, hasFeature, isCanonical, segmentAt } from '../state';
-import { timestamp } from './time';
+import { endOfRunNs, timestamp } from './time';
 import { flushTlbAll } from '../memory/tlb';
 
 const Msr_p5Address: i32 = 0;
@@ -213,23 +214,38 @@ function writeApicBase(cpu: i32, value: i64): void {
   cpuEvent(cpu, CpuEvent.apicBase);
 }
 
+/**
+ * IA32_TSC_DEADLINE. The machine looks at the last value when its run of the engine ends, so it is told at once only of a deadline that comes
+ * before that end.
+ */
+function writeTscDeadline(cpu: i32, value: i64): void {
+  store<i64>(cpu, value, Cpu_tscDeadline);
+  store<i32>(cpu, 1, Cpu_tscDeadlineKept);
+  if (value == 0) return;
+  const atNs = value - load<i64>(cpu, Cpu_tscOffset);
+  if (value < 0 || atNs <= endOfRunNs(cpu)) cpuEvent(cpu, CpuEvent.writeTscDeadline);
+}
+
 /** WRMSR: EDX:EAX → ECX. */
 export function writeMsr(cpu: i32): void {
   requirePrivilege(cpu);
   const msr = load<i32>(cpu, Cpu_gpr + 8);
   const value = (load<u32>(cpu, Cpu_gpr) as i64) | ((load<u32>(cpu, Cpu_gpr + 16) as i64) << 32);
+  if (msr == Msr_tscDeadline && hasFeature(cpu, CpuFeature_tscDeadline)) {
+    writeTscDeadline(cpu, value);
+    return;
+  }
   const plain = plainOffset(cpu, msr);
   if (plain >= 0) {
     writePlain(cpu, msr, plain, value);
   } else if (msr == Msr_efer && load<i64>(cpu, Cpu_eferValid) != 0) {
     writeEfer(cpu, value);
   } else if (msr == Msr_tsc && hasFeature(cpu, CpuFeature_tsc)) {
+    // A deadline is an instant, by the offset at the time of its write.
+    if (load<i32>(cpu, Cpu_tscDeadlineKept) != 0) cpuEvent(cpu, CpuEvent.writeTscDeadline);
     store<i64>(cpu, load<i64>(cpu, Cpu_tscOffset) + value - timestamp(cpu), Cpu_tscOffset);
   } else if (msr == Msr_apicBase && hasFeature(cpu, CpuFeature_apic)) {
     writeApicBase(cpu, value);
-  } else if (msr == Msr_tscDeadline && hasFeature(cpu, CpuFeature_tscDeadline)) {
-    store<i64>(cpu, value, Cpu_tscDeadline);
-    cpuEvent(cpu, CpuEvent.writeTscDeadline);
   } else if (msr == Msr_microcode && hasFeature(cpu, CpuFeature_sysenter)) {
     // Software clears the register before CPUID loads it; there is no microcode, revision 0.
     store<i64>(cpu, 0, Cpu_microcodeRevision);

@@ -64,7 +64,7 @@ import {
 import { resetDebug } from '../events/debug';
 import { updateMode } from './mode';
 import { setSegment } from './segments';
-import { flushTlbAll } from '../memory/tlb';
+import { resetTlb } from '../memory/tlb';
 import { cpuid } from './cpuid';
 
 const patReset: i64 = 0x0007_0406_0007_0406;
@@ -147,7 +147,7 @@ export function resetCpu(cpu: i32): void {
   store<i64>(cpu, 0, Cpu_microcodeRevision);
   store<i64>(cpu, miscEnableReset, Cpu_miscEnable);
   memory.fill(cpu + Cpu_mtrr, 0, 26 * 8);
-  flushTlbAll(cpu);
+  resetTlb(cpu);
   updateMode(cpu);
 }
 
@@ -155,6 +155,6 @@ export function resetCpu(cpu: i32): void {
 export function initCpu(cpu: i32): void {
   store<i64>(cpu, (load<i64>(cpu, Cpu_cr0) & 0x6000_0000) | 0x10, Cpu_cr0);
   resetState(cpu);
-  flushTlbAll(cpu);
+  resetTlb(cpu);
   updateMode(cpu);
 }

@@ -14,7 +14,15 @@ import { Cr4_tsd, cr4Has } from '../state';
 
 /** Virtual time in ns at this instruction; Cpu.remaining must be exact. */
 export function virtualTimeNs(cpu: i32): i64 {
-  const retired = load<i64>(cpu, Cpu_deadline) - load<i64>(cpu, Cpu_remaining);
+  return timeAt(load<i64>(cpu, Cpu_deadline) - load<i64>(cpu, Cpu_remaining));
+}
+
+/** Virtual time in ns when the engine has used up what it was given, unless more time is skipped before. */
+export function endOfRunNs(cpu: i32): i64 {
+  return timeAt(load<i64>(cpu, Cpu_deadline));
+}
+
+function timeAt(retired: i64): i64 {
   const since = retired - load<i64>(Region_machine, Machine_timeBaseCount);
   const elapsed = (since * (load<u32>(Region_machine, Machine_timeRate) as i64)) >> 16;
   return load<i64>(Region_machine, Machine_timeBaseNs) + elapsed;

@@ -1,7 +1,7 @@
 /**
  * System instructions: segment registers, far transfers, interrupts, ports, control and debug registers, tables, MSRs.
  * Their semantics are core functions, which check privilege in the order of SDM Vol. 2; the rows fetch the operands.
- * All of them end their block.
+ * All but a few that change nothing else end their block.
  */
 import * as x from '../../wasm/expr.ts';
 import type { I32, I64, Int } from '../../wasm/expr.ts';
@@ -24,6 +24,8 @@ import type { RowDraft, RowOptions, Semantics } from './row.ts';
 const exit: RowOptions = { end: 'exit' };
 const branch: RowOptions = { end: 'branch' };
 const zeroFlag = 0x40;
+/** Bit n: CRn exists. */
+const controlRegisters = 0x11d;
 const rax = 0;
 const rcx = 1;
 const rdx = 2;
@@ -339,8 +341,19 @@ const portRows: RowDraft[] = [
 ];
 
 const registerRows: RowDraft[] = [
-  row('0F 20', 'MOV', 'Rq,Cq', { fixedSize: 8, end: 'exit' }, (b) => {
-    b.write(0, b.callValue('i64', 'readControl', b.registerNumber(1)));
+  // Reading changes nothing else, so the block goes on.
+  row('0F 20', 'MOV', 'Rq,Cq', { fixedSize: 8 }, (b) => {
+    const number = b.let(b.registerNumber(1));
+    const exists = x.and(x.shrU(x.i32(controlRegisters), number), 1);
+    b.if(x.or(b.field('i32', Cpu.cpl), x.eqz(exists)), () => {
+      b.call('requireControl', number);
+    });
+    const [cr0, cr2, cr3, cr4, cr8] = [Cpu.cr0, Cpu.cr2, Cpu.cr3, Cpu.cr4, Cpu.cr8].map((at) => b.field('i64', at, 8)) as [I64, I64, I64, I64, I64]; // prettier-ignore
+    const upper = x.select(x.eq(number, 4), cr4, cr8);
+    b.write(
+      0,
+      x.select(x.eqz(number), cr0, x.select(x.eq(number, 2), cr2, x.select(x.eq(number, 3), cr3, upper))),
+    );
   }),
   row('0F 22', 'MOV', 'Cq,Rq', { fixedSize: 8, end: 'exit' }, (b) => {
     b.call('writeControl', b.registerNumber(0), b.read(1));
