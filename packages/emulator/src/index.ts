@@ -22,6 +22,19 @@ export type {
   NetworkCardDescription,
 } from './machine/description.ts';
 export type { AbsentPages } from './machine/absent-pages.ts';
+export { DiskFormatError } from './disk-formats/errors.ts';
+export {
+  convertible,
+  headBytes,
+  imageKind,
+  isConvertible,
+  tailBytes,
+  type ImageKind,
+} from './disk-formats/kind.ts';
+export { Qcow2Image, type BackingDisk, type Decompressors } from './disk-formats/qcow2.ts';
+export type { ImageFile, Qcow2Snapshot } from './disk-formats/qcow2-header.ts';
+export { floppyBytesFor } from './devices/floppy/floppy-media.ts';
+export { bootDevices, type BootDevice, type DiskAttachment } from './machine/description.ts';
 export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';
 export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';

@@ -2,128 +2,50 @@
  * Disks of `revenant run`: image files as what lies below a machine's disks. A file is never changed (the guest's writes stay in the
  * machine and go into its checkpoints) unless it is opened with `rw`.
  */
-import { createHash } from 'node:crypto';
-import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { diskPageBytes, type DiskBacking, type DiskDescription, type DiskRequest } from '@revenant/emulator';
+import type { DiskAttachment, DiskBacking, DiskDescription, DiskRequest } from '@revenant/emulator';
 import type { Parser } from '../command/options.ts';
-import { CliError, ExitCode, messageOf } from '../errors.ts';
+import { CliError, ExitCode } from '../errors.ts';
+import { MediumFile, type DiskMode, type MediumOption } from './media-file.ts';
 
-/** `ro`: the guest can't write; `cow`: its writes are kept beside the file; `rw`: they go to the file. */
-export type DiskMode = 'ro' | 'cow' | 'rw';
-export type DiskOption = { path: string; mode: DiskMode } | { emptyBytes: number };
+export type { DiskMode } from './media-file.ts';
 
-const sectorBytes = 512;
-const hashPieceBytes = 4 << 20;
+export type DiskOption = MediumOption | { emptyBytes: number };
 
-/** `FILE`, `FILE,ro` or `FILE,rw`. */
+const words = ['ro', 'rw', 'ide', 'virtio', 'backing'] as const;
+
+/** `FILE`, with `,ro` or `,rw`, `,ide`, and `,backing` behind it. */
 export const parseDisk: Parser<DiskOption> = (text, name) => {
-  const match = /^(.+?)(?:,(ro|rw))?$/.exec(text);
-  const [, path = '', mode = 'cow'] = match ?? [];
+  const parts = text.split(',');
+  const given: string[] = [];
+  while (parts.length > 1 && words.some((word) => word === parts.at(-1))) given.push(parts.pop() ?? '');
+  const path = parts.join(',');
   if (path === '')
     throw new CliError(
       ExitCode.usage,
       `${name}: '${text}' names no file`,
       `give FILE, FILE,ro or FILE,rw, for example ${name} root.img`,
     );
-  return { path, mode: mode as DiskMode };
+  const mode: DiskMode = given.includes('rw') ? 'rw' : given.includes('ro') ? 'ro' : 'cow';
+  return {
+    path,
+    mode,
+    ...(given.includes('ide') ? { attach: 'ide' as const } : {}),
+    ...(given.includes('backing') ? { backingFiles: true } : {}),
+  };
 };
 
-/** One image file that is open. */
-class DiskFile {
-  readonly path: string;
-  readonly bytes: number;
-  readonly mode: DiskMode;
-  readonly #fd: number;
+/** A disc for the CD drive, which nobody writes to. */
+export const parseDisc: Parser<MediumOption> = (path) => ({ path, mode: 'ro', attach: 'cdrom' });
 
-  /** Throws CliError for a file that can't be read (with `rw`, written), or that is no whole number of sectors. */
-  constructor(path: string, mode: DiskMode) {
-    this.path = path;
-    this.mode = mode;
-    const bad = (why: string, hint: string, cause?: unknown): CliError =>
-      new CliError(ExitCode.badInput, `--disk: '${path}' ${why}`, hint, cause);
-    try {
-      this.#fd = openSync(path, mode === 'rw' ? 'r+' : 'r');
-    } catch (error) {
-      throw bad(`can't be opened: ${messageOf(error)}`, 'check the path and its permissions', error);
-    }
-    const status = fstatSync(this.#fd);
-    this.bytes = status.size;
-    try {
-      if (!status.isFile()) throw bad('is no file', 'give a raw disk image');
-      if (this.bytes === 0 || this.bytes % sectorBytes !== 0)
-        throw bad(
-          `has ${String(this.bytes)} bytes, which is no whole number of sectors of 512 bytes`,
-          `give a raw disk image, or fill it up: truncate -s %4096 '${path}'`,
-        );
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
+/** A disk for the floppy drive: `FILE`, with `,ro` or `,rw`. */
+export const parseFloppy: Parser<MediumOption> = (text, name) => {
+  const parsed = parseDisk(text, name) as MediumOption;
+  return { path: parsed.path, mode: parsed.mode, attach: 'floppy' };
+};
 
-  /** Fills `into` from the file; what lies beyond its end is zero. */
-  #read(offset: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length;) {
-      const count = readSync(this.#fd, into, done, into.length - done, offset + done);
-      if (count === 0) return;
-      done += count;
-    }
-  }
-
-  sha256(): string {
-    const hash = createHash('sha256');
-    const piece = new Uint8Array(hashPieceBytes);
-    for (let at = 0; at < this.bytes; at += piece.length) {
-      const size = Math.min(piece.length, this.bytes - at);
-      this.#read(at, piece.subarray(0, size));
-      hash.update(piece.subarray(0, size));
-    }
-    return hash.digest('hex');
-  }
-
-  backing(): DiskBacking {
-    const readPage = (page: number): Uint8Array => {
-      const bytes = new Uint8Array(diskPageBytes);
-      this.#guard('read', () => {
-        this.#read(page * diskPageBytes, bytes);
-      });
-      return bytes;
-    };
-    if (this.mode !== 'rw') return { readPage };
-    return {
-      readPage,
-      writeThrough: {
-        write: (offset, data) => {
-          this.#guard('written', () => {
-            for (let done = 0; done < data.length;)
-              done += writeSync(this.#fd, data, done, data.length - done, offset + done);
-          });
-        },
-        flush: () => {
-          this.#guard('written', () => {
-            fdatasyncSync(this.#fd);
-          });
-        },
-      },
-    };
-  }
-
-  #guard(what: string, work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      throw new CliError(
-        what === 'read' ? ExitCode.badInput : ExitCode.cannotWrite,
-        `--disk: '${this.path}' can't be ${what} any more: ${messageOf(error)}`,
-        'the guest was stopped; see what became of the file',
-        error,
-      );
-    }
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
+/** The option that a medium is given by. */
+function optionOf(attach: DiskAttachment = 'virtio'): string {
+  return attach === 'cdrom' || attach === 'floppy' ? attach : 'disk';
 }
 
 export interface OpenDisks {
@@ -135,7 +57,7 @@ export interface OpenDisks {
 
 /** Opens the disks of a new machine: files first, then empty ones, in the order given. Throws CliError. */
 export function openDisks(options: readonly DiskOption[]): OpenDisks {
-  const files: DiskFile[] = [];
+  const files: MediumFile[] = [];
   const requests: DiskRequest[] = [];
   const backings: Record<string, DiskBacking> = {};
   const close = (): void => {
@@ -148,13 +70,14 @@ export function openDisks(options: readonly DiskOption[]): OpenDisks {
         requests.push({ name, bytes: option.emptyBytes });
         continue;
       }
-      const file = new DiskFile(option.path, option.mode);
+      const file = new MediumFile(option);
       files.push(file);
       backings[name] = file.backing();
       requests.push({
         name,
         bytes: file.bytes,
         readOnly: file.mode === 'ro',
+        ...(option.attach === undefined ? {} : { attach: option.attach }),
         base: file.mode === 'rw' ? null : { sha256: file.sha256() },
       });
     }
@@ -173,7 +96,7 @@ export function reopenDisks(
   options: readonly DiskOption[],
   described: readonly DiskDescription[],
 ): OpenDisks {
-  const files: DiskFile[] = [];
+  const files: MediumFile[] = [];
   const backings: Record<string, DiskBacking> = {};
   const close = (): void => {
     for (const file of files) file.close();
@@ -184,13 +107,14 @@ export function reopenDisks(
   try {
     const given = options.filter((option) => 'path' in option);
     if (given.length < options.length) refuse('a checkpoint has its disks', 'leave --disk-size out');
-    for (const { name, base } of described) {
+    for (const { name, base, attach } of described) {
       if (base === null) continue;
-      const option = given.shift();
+      const index = given.findIndex((option) => optionOf(option.attach) === optionOf(attach));
+      const [option] = index < 0 ? [] : given.splice(index, 1);
       if (option === undefined)
-        return refuse(`${name} lies on an image file`, 'give it again with --disk FILE');
+        return refuse(`${name} lies on an image file`, `give it again with --${optionOf(attach)} FILE`);
       if (option.mode === 'rw') refuse(`${name} can't write to its file`, 'leave rw out');
-      const file = new DiskFile(option.path, option.mode);
+      const file = new MediumFile(option);
       files.push(file);
       if (file.sha256() !== base.sha256)
         refuse(`'${option.path}' is not the image that ${name} was made from`, 'give that image, unchanged');
