@@ -5,13 +5,17 @@ import { runOptions, runRequest } from '../run/options.ts';
 
 export const command = define({
   summary: 'run one guest here, with the terminal as its console',
-  words: ['[IMAGE]'],
-  about: `What to run is one of: IMAGE, an image by name (revenant images lists them), which is made first if it is not in the cache;
+  words: ['[IMAGE|FILE]'],
+  about: `What to run is one of: IMAGE, an image by name (revenant images lists them), which is made first if it is not in the cache; FILE, a
+disk, CD or floppy image, which firmware (SeaBIOS) starts; --disk, --cdrom or --floppy alone, started likewise;
 --kernel, --boot-sector, --rom or --restore. Ctrl-] leaves the guest (exit code 0).`,
   options: runOptions,
   examples: [
     'run linux-cloud',
     'run linux-amd64 --memory 256M --save linux.checkpoint',
+    'run disk.qcow2 --screenshot screen.png',
+    'run debian.iso --disk-size 8G',
+    'run --cdrom a.iso --cdrom b.iso --disk root.img,ide --boot cdrom,disk',
     'run --restore linux.checkpoint',
     'run --restore vm1@12 --store file:/srv/revenant',
     'run linux-cloud --disk root.img --disk-size 64M',

@@ -11,6 +11,7 @@ import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
 import { requireImage } from '../images/named.ts';
 import { openDisks, type OpenDisks } from './disks.ts';
+import { guessMedium, loadFirmware, usesFirmware, type LoadedFirmware } from './firmware.ts';
 import { networkCards } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
@@ -67,9 +68,13 @@ function describe(
   source: Source,
   rom: Uint8Array | undefined,
   { requests }: OpenDisks,
+  firmware: LoadedFirmware | undefined,
 ): MachineRequest {
-  const memoryBytes = options.memoryBytes ?? source.memoryBytes;
+  const memoryBytes = options.memoryBytes ?? source.memoryBytes ?? firmware?.description.memoryBytes;
+  const needsFullPc = requests.some(({ attach }) => attach !== undefined);
   return {
+    ...(needsFullPc ? { boardVersion: 2 } : {}),
+    ...firmware?.description,
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(options.cpu === undefined ? {} : { cpu: { model: options.cpu } }),
     ...(options.debugExitPort === undefined ? {} : { debugExitPort: options.debugExitPort }),
@@ -111,7 +116,7 @@ export interface ReadyGuest {
 type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output'>;
 
 async function prepare(
-  options: RunOptions,
+  asked: RunOptions,
   backends: GuestBackends,
   say: (line: string) => void,
   engine: EngineFactory,
@@ -121,6 +126,7 @@ async function prepare(
     hash: nodeHash,
     disks,
   });
+  const options = await guessMedium(asked, say);
   if (options.restore !== undefined) {
     const { restore, store, disks } = options;
     const restoring = await openRestore({ restore, store, disks });
@@ -139,10 +145,12 @@ async function prepare(
     }
   }
   const source = await findSource(options, say);
-  const rom = options.rom === undefined ? undefined : planRom(await readInput('rom', options.rom));
+  const firmware = usesFirmware(options) ? await loadFirmware(options, say) : undefined;
+  const rom =
+    firmware?.plan ?? (options.rom === undefined ? undefined : planRom(await readInput('rom', options.rom)));
   const disks = openDisks(options.disks ?? []);
   const machine = await createMachine({
-    description: describe(options, source, rom?.rom, disks),
+    description: describe(options, source, rom?.rom, disks, firmware),
     backends: withDisks(disks.backings),
     engine,
   });

@@ -7,6 +7,9 @@ import { nodeClock } from '@revenant/emulator/host-node';
 import { writeCheckpointFile } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { asCliError } from '../failures.ts';
+import { writeOutput } from '../output/file.ts';
+import { encodeRgbPng } from '../output/png.ts';
+import { screenPng } from '../output/screen-picture.ts';
 import { readyGuest, type ReadyGuest } from './guest.ts';
 import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
@@ -102,6 +105,8 @@ export class LiveRun {
     try {
       const code = await this.#loop(guest);
       if (save !== undefined) await this.#save(guest, save);
+      const { screenshot } = this.#options;
+      if (screenshot !== undefined) saveScreenshot(guest.machine, screenshot);
       return code;
     } catch (error) {
       // A page that the guest needs can't be had any more.
@@ -315,6 +320,24 @@ export class LiveRun {
     const passedMs = Math.max(performance.now() - began, untilMs >= 0.5 ? 0 : untilMs);
     machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
   }
+}
+
+/** The display as PNG. */
+function saveScreenshot({ display }: ReadyGuest['machine'], path: string): void {
+  const picture = display.picture();
+  const text = display.text();
+  if (picture === undefined && text === undefined)
+    throw new CliError(
+      ExitCode.badInput,
+      '--screenshot: the machine has no display',
+      'a machine of type pc has one',
+    );
+  writeOutput(
+    path,
+    picture === undefined && text !== undefined
+      ? screenPng(text)
+      : encodeRgbPng(picture ?? { width: 0, height: 0, rgba: new Uint8Array(0) }),
+  );
 }
 
 function isSameFile(one: string, other: string): boolean {

@@ -1,9 +1,9 @@
 /** Options of `revenant run`, checked. */
-import { cpuModels, type CpuModelName } from '@revenant/emulator';
+import { bootDevices, cpuModels, type BootDevice, type CpuModelName } from '@revenant/emulator';
 import { list, text, value, type Options, type Values } from '../command/options.ts';
 import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
-import { parseDisk, type DiskOption } from './disks.ts';
+import { parseDisc, parseDisk, parseFloppy, type DiskOption } from './disks.ts';
 import {
   networkRequest,
   parseHostPort,
@@ -33,6 +33,11 @@ export interface RunOptions {
   store?: string;
   /** Files first, then empty disks. */
   disks?: DiskOption[];
+  /** A BIOS instead of the one that is found. */
+  bios?: string;
+  boot?: BootDevice[];
+  /** Where a picture of the display goes at the end. */
+  screenshot?: string;
   debugExitPort?: number;
   debugConsole?: { port: number; path: string };
   /** What the end of piped input means. */
@@ -58,6 +63,13 @@ function parseDebugConsole(pair: string, name: string): { port: number; path: st
   return { port: ioPort(pair.slice(0, at), name), path: pair.slice(at + 1) };
 }
 
+function parseBootOrder(order: string, name: string): BootDevice[] {
+  const parsed = order.split(',').map((one) => oneOf(bootDevices)(one, name));
+  if (new Set(parsed).size < parsed.length)
+    throw usage(`${name}: '${order}' names one device twice`, `for example ${name} cdrom,disk`);
+  return parsed;
+}
+
 /** What to run, and the machine that runs it: of every command that runs a guest in its own process. */
 export const guestOptions = {
   kernel: text('FILE', 'bzImage, ELF with a PVH note, or multiboot 1'),
@@ -76,12 +88,17 @@ is a copy of it`,
   memory: value('SIZE', 'for example 256M (default 128M)', size),
   cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default)', oneOf(cpuModels)),
   disk: list(
-    'FILE[,ro|,rw]',
-    `a raw disk image as the next virtio disk (/dev/vda, …). The file is never changed:
-what the guest writes is kept beside it and goes into the checkpoint. ro: the guest
-can't write; rw: it writes to the file`,
+    'FILE[,ro|,rw|,ide]',
+    `a disk image, raw or qcow2, as the next virtio disk (/dev/vda, …). The file is never
+changed: what the guest writes is kept beside it and goes into the checkpoint. ro: the
+guest can't write; rw: it writes to the file; ide: on the IDE controller; backing: a
+qcow2 image may lie on others in its folder`,
     parseDisk,
   ),
+  cdrom: list('FILE', 'a disc for the CD drive (ISO 9660); the first one is in it', parseDisc),
+  floppy: list('FILE[,ro|,rw]', 'a disk for the floppy drive; the first one is in it', parseFloppy),
+  boot: value('ORDER', 'what firmware starts from, in order: disk, cdrom, floppy', parseBootOrder),
+  bios: text('FILE', "a BIOS image instead of SeaBIOS from Debian's package"),
   'disk-size': list('SIZE', 'an empty disk, behind those of --disk, for example 64M', size),
   'debug-exit': value(
     'PORT',
@@ -142,11 +159,12 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
   ),
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
+  screenshot: text('FILE', 'a picture (PNG) of the display at the end'),
 } satisfies Options;
 
 type GuestRequest = Omit<
   RunOptions,
-  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save'
+  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save' | 'screenshot'
 >;
 
 /** Without the entries that are undefined. */
@@ -156,7 +174,12 @@ function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }):
 
 /** Checks that there is one thing to run. Throws CliError. */
 export function guestRequest(values: Values<typeof guestOptions>, image: string | undefined): GuestRequest {
-  const disks = [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))];
+  const disks: DiskOption[] = [
+    ...values.disk,
+    ...values['disk-size'].map((emptyBytes) => ({ emptyBytes })),
+    ...values.cdrom,
+    ...values.floppy,
+  ];
   const result = given<Required<GuestRequest>>({
     image,
     kernel: values.kernel,
@@ -169,6 +192,8 @@ export function guestRequest(values: Values<typeof guestOptions>, image: string 
     memoryBytes: values.memory,
     cpu: values.cpu,
     disks: disks.length === 0 ? undefined : disks,
+    bios: values.bios,
+    boot: values.boot,
     debugExitPort: values['debug-exit'],
     debugConsole: values['debug-console'],
   });
@@ -180,10 +205,10 @@ export function guestRequest(values: Values<typeof guestOptions>, image: string 
   const sources = [image, values.kernel, values['boot-sector'], values.rom, values.restore].filter(
     (source) => source !== undefined,
   );
-  if (sources.length === 0)
+  if (sources.length === 0 && disks.length === 0)
     throw usage(
       'nothing to run',
-      'name an image (revenant images lists them), or give --kernel, --boot-sector, --rom or --restore',
+      'name an image (revenant images lists them) or a disk image, or give --kernel, --boot-sector, --rom or --restore',
     );
   if (sources.length > 1)
     throw usage('more than one thing to run', 'give one of IMAGE, --kernel, --boot-sector, --rom, --restore');
@@ -192,16 +217,22 @@ export function guestRequest(values: Values<typeof guestOptions>, image: string 
 
 /** What `revenant run` was asked for. Throws CliError for what makes no sense together. */
 export function runRequest(values: Values<typeof runOptions>, image: string | undefined): RunOptions {
-  const { serial, engine, save } = values;
+  const { serial, engine, save, screenshot } = values;
   // A disk that writes to its file is in no checkpoint.
-  if (save !== undefined && values.disk.some((disk) => 'mode' in disk && disk.mode === 'rw'))
+  if (
+    save !== undefined &&
+    [...values.disk, ...values.floppy].some((disk) => 'mode' in disk && disk.mode === 'rw')
+  )
     throw usage(
       '--save: a checkpoint would lack the disk that writes to its file',
       'leave rw out: then the changes go into the checkpoint',
     );
   const network = networkRequest(values.net, values.publish, values['host-port']);
-  const rest = given<Required<Pick<RunOptions, 'save' | 'clock' | 'maxInstructions' | 'network'>>>({
+  const rest = given<
+    Required<Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network'>>
+  >({
     save,
+    screenshot,
     network,
     clock: values.clock,
     maxInstructions: values['max-instructions'],
