@@ -94,12 +94,14 @@ module.exports = {
       to: { path: '^packages/cluster/src/client/' },
     },
     {
-      name: 'console-sees-messages-and-emulator-only',
+      name: 'console-sees-messages-emulator-and-files-only',
       comment:
-        'The web page draws, knows the messages of the cluster, and runs the emulator in the tab; it reaches into nothing else.',
+        'The web page draws, knows the messages of the cluster, and runs the emulator in the tab, also from checkpoint files; it reaches into nothing else.',
       severity: 'error',
       from: { path: '^packages/console', pathNot: production },
-      to: { path: '^packages/(storage|cli|simulation|cluster/src/(?!protocol/|errors\\.ts$))' },
+      to: {
+        path: '^packages/(storage/src/(?!browser\\.ts$)|cli|simulation|cluster/src/(?!protocol/|errors\\.ts$))',
+      },
     },
     {
       name: 'simulation-is-for-tests',

@@ -26,5 +26,5 @@ export const config: InlineConfig = {
   },
   worker: { format: 'es' },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  logLevel: 'warn',
+  logLevel: 'error',
 };

@@ -4,9 +4,12 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
+import { createMachine, pcMemoryMap, planKernel } from '@revenant/emulator';
+import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { encodeCheckpointFile } from '@revenant/storage';
 import { servePage } from '../../packages/cli/src/commands/page.ts';
 import { fetchImage } from '../../packages/cli/src/images/image.ts';
-import { builtinDigest } from '../../images/builtin/kernel.ts';
+import { builtinDigest, makeBuiltinKernel } from '../../images/builtin/kernel.ts';
 import { browserMissing, openBrowser } from './browser.ts';
 
 const missing = browserMissing();
@@ -67,6 +70,70 @@ describe('the emulator in a tab', { skip: missing ?? false }, () => {
       await page.close();
       assert.deepEqual(errors, []);
     });
+
+  test('the screen shows what the guest writes there', async () => {
+    const { page, errors } = await open();
+    await page.getByRole('button', { name: 'Start' }).click();
+    const canvas = page.getByRole('img', { name: 'screen of built-in guest' });
+    await canvas.waitFor();
+    /** Pixels that are not black. */
+    const lit = (): Promise<number> =>
+      canvas.evaluate((element) => {
+        const { width, height } = element as HTMLCanvasElement;
+        const { data } = (element as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, width, height);
+        return new Uint32Array(data.buffer).filter((pixel) => (pixel & 0xff_ffff) !== 0).length;
+      });
+    while ((await lit()) < 1000) await page.waitForTimeout(100);
+    await page.close();
+    assert.deepEqual(errors, []);
+  });
+
+  test('a checkpoint file goes on where it was made', async () => {
+    const memoryBytes = 16 * 2 ** 20;
+    let text = '';
+    const machine = await createMachine({
+      description: { memoryBytes },
+      backends: { hash: nodeHash, serial: (_port, byte) => void (text += String.fromCharCode(byte)) },
+      engine: nodeEngine,
+    });
+    const environment = { memoryMap: pcMemoryMap(memoryBytes), rsdpAddress: machine.rsdpAddress };
+    machine.boot(planKernel({ kernel: makeBuiltinKernel(), commandLine: '', longMode: true }, environment));
+    machine.run({ instructions: 100_000_000 });
+    const [, last = ''] = /step (\d+) \w{16}\s+(?!.*\w{16}\s)/s.exec(text) ?? [];
+    const file = Buffer.concat([...encodeCheckpointFile(machine.snapshot({ full: true }))]);
+    const { page, errors } = await open();
+    await page.selectOption('select[name=source]', 'checkpoint');
+    await page.setInputFiles('input[name=checkpoint]', {
+      name: 'chain.checkpoint',
+      mimeType: 'application/octet-stream',
+      buffer: file,
+    });
+    await page.getByRole('button', { name: 'Start' }).click();
+    // A terminal that is open from the first byte: the first whole line is the one behind the checkpoint's last.
+    await terminalShows(page, /step \d+ [0-9a-f]{16}/);
+    await page.getByRole('button', { name: 'Pause' }).click();
+    const shown = await page.locator('.xterm-accessibility-tree').innerText();
+    const first = Number(/step (\d+) [0-9a-f]{16}/.exec(shown)?.[1]);
+    assert.ok(Number(last) > 1 && first > Number(last), `${last} ${String(first)}`);
+    await page.close();
+    assert.deepEqual(errors, []);
+  });
+
+  test('a file that is no checkpoint is refused in words', async () => {
+    const { page } = await open();
+    await page.selectOption('select[name=source]', 'checkpoint');
+    await page.setInputFiles('input[name=checkpoint]', {
+      name: 'notes.txt',
+      mimeType: 'text/plain',
+      buffer: Buffer.from('these are notes, and no checkpoint at all'),
+    });
+    await page.getByRole('button', { name: 'Start' }).click();
+    await page
+      .getByRole('status')
+      .filter({ hasText: /ended: .*not a Revenant checkpoint file/ })
+      .waitFor();
+    await page.close();
+  });
 
   test('Linux boots to its shell and answers what is typed', async () => {
     await fetchImage('linux-cloud', () => undefined);

@@ -1,14 +1,6 @@
 /** How states and times are put into words. */
 import type { ClusterStatus, ProtectedVm } from '@revenant/cluster/protocol';
 
-/** `12 s ago`, `3 min ago`. */
-export function ago(atMs: number, nowMs: number): string {
-  const seconds = Math.max(0, Math.round((nowMs - atMs) / 1000));
-  if (seconds < 90) return `${String(seconds)} s ago`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 90 ? `${String(minutes)} min ago` : `${String(Math.round(minutes / 60))} h ago`;
-}
-
 export function clock(atMs: number): string {
   return new Date(atMs).toLocaleTimeString(undefined, { hour12: false });
 }

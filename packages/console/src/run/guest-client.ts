@@ -11,7 +11,7 @@ import type {
   GuestState,
   ToGuest,
 } from './messages.ts';
-import type { TextScreen } from '@revenant/emulator';
+import type { Display, Picture, PointerMove } from '../shared/screen-canvas.tsx';
 
 export interface GuestView {
   state: GuestState;
@@ -20,16 +20,19 @@ export interface GuestView {
   progress?: GuestProgress;
   /** Millions of instructions a second, of the last half second. */
   speed?: number;
-  screen?: TextScreen;
+  /** It has shown something on its screen. */
+  hasScreen?: boolean;
 }
 
 /** Serial output that is kept for a terminal that opens later. */
 const maxKeptBytes = 256 << 10;
 
-export class GuestClient implements SerialLine {
+export class GuestClient implements SerialLine, Display {
   readonly #worker = new Worker(new URL('./guest-worker.ts', import.meta.url), { type: 'module' });
   readonly #changed: (view: GuestView) => void;
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
+  readonly #watchers = new Set<(picture: Picture) => void>();
+  #picture: Picture | undefined;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
   #view: GuestView = { state: 'loading' };
@@ -64,6 +67,16 @@ export class GuestClient implements SerialLine {
 
   send(bytes: Uint8Array): void {
     this.#post({ type: 'serial', bytes });
+  }
+
+  watch(draw: (picture: Picture) => void): () => void {
+    if (this.#picture !== undefined) draw(this.#picture);
+    this.#watchers.add(draw);
+    return () => this.#watchers.delete(draw);
+  }
+
+  pointer(move: PointerMove): void {
+    this.#post({ type: 'pointer', ...move });
   }
 
   key(code: string, pressed: boolean): void {
@@ -108,8 +121,10 @@ export class GuestClient implements SerialLine {
         this.#keep(message.bytes);
         for (const listener of this.#listeners) listener(message.bytes);
         return;
-      case 'screen':
-        this.#update({ screen: message.screen });
+      case 'picture':
+        this.#picture = message.picture;
+        for (const draw of this.#watchers) draw(message.picture);
+        if (this.#view.hasScreen !== true) this.#update({ hasScreen: true });
         return;
       case 'progress': {
         const now = performance.now();

@@ -13,9 +13,9 @@ const mib = 2 ** 20;
 const minMemoryMiB = 4;
 const maxMemoryMiB = 2048;
 
-type Source = 'builtin' | 'files' | `image:${string}`;
+type Source = 'builtin' | 'files' | 'checkpoint' | `image:${string}`;
 
-async function bytesOf(file: File): Promise<Uint8Array> {
+async function bytesOf(file: File): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await file.arrayBuffer());
 }
 
@@ -30,6 +30,11 @@ async function requestOf(
     return typeof value === 'string' ? value : '';
   };
   if (source === 'builtin') return { kind: 'builtin' };
+  if (source === 'checkpoint') {
+    const file = data.get('checkpoint');
+    if (!(file instanceof File) || file.size === 0) throw new Error('choose a checkpoint file');
+    return { kind: 'checkpoint', bytes: await bytesOf(file) };
+  }
   const memoryBytes = Number(text('memory')) * mib;
   const longMode = text('mode') === '64';
   if (source !== 'files') {
@@ -52,11 +57,8 @@ async function requestOf(
 }
 
 function titleOf(source: Source): string {
-  return source === 'builtin'
-    ? 'built-in guest'
-    : source === 'files'
-      ? 'own files'
-      : source.slice('image:'.length);
+  const titles = { builtin: 'built-in guest', files: 'own files', checkpoint: 'checkpoint' };
+  return source in titles ? titles[source as keyof typeof titles] : source.slice('image:'.length);
 }
 
 function OwnFiles() {
@@ -71,6 +73,15 @@ function OwnFiles() {
         <input type="file" name="initrd" />
       </label>
     </>
+  );
+}
+
+function CheckpointFile() {
+  return (
+    <label>
+      Checkpoint (made by revenant run --save, or revenant checkpoint export)
+      <input type="file" name="checkpoint" />
+    </label>
   );
 }
 
@@ -149,10 +160,12 @@ export function GuestForm({ start }: { start: (choice: Choice) => void }) {
             </option>
           ))}
           <option value="files">kernel and initrd from files</option>
+          <option value="checkpoint">a checkpoint file, which goes on where it was made</option>
         </select>
       </label>
       {source === 'files' && <OwnFiles />}
-      {source !== 'builtin' && <Settings source={source} image={image} />}
+      {source === 'checkpoint' && <CheckpointFile />}
+      {source !== 'builtin' && source !== 'checkpoint' && <Settings source={source} image={image} />}
       <label>
         Engine
         <select name="engine">

@@ -4,14 +4,18 @@
  */
 import {
   createMachine,
+  DisplayWatcher,
   pcMemoryMap,
   planKernel,
-  screenLines,
+  restoreMachine,
   type BootPlan,
+  type EngineFactory,
   type Machine,
+  type MachineBackends,
   type RunResult,
 } from '@revenant/emulator';
 import { fetchEngineModules, makeBrowserEngine } from '@revenant/emulator/host-browser';
+import { openCheckpointBytes } from '@revenant/storage/browser';
 import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
 import type { FromGuest, GuestRequest, ToGuest } from './messages.ts';
 
@@ -22,6 +26,8 @@ const maxSleepMs = 20;
 const screenMs = 50;
 const progressMs = 500;
 const builtinMemoryBytes = 16 * 2 ** 20;
+/** The PC with a display for graphics. */
+const boardVersion = 2;
 
 type StartMessage = Extract<ToGuest, { type: 'start' }>;
 
@@ -34,7 +40,9 @@ function tell(message: FromGuest): void {
   scope.postMessage(message);
 }
 
-function planOf(request: GuestRequest, machine: Machine): BootPlan {
+type BootRequest = Exclude<GuestRequest, { kind: 'checkpoint' }>;
+
+function planOf(request: BootRequest, machine: Machine): BootPlan {
   const memoryMap = pcMemoryMap(machine.description.memoryBytes);
   const environment = { memoryMap, rsdpAddress: machine.rsdpAddress };
   if (request.kind === 'builtin')
@@ -46,19 +54,36 @@ function planOf(request: GuestRequest, machine: Machine): BootPlan {
   );
 }
 
+/** A machine ready to run; `plan` boots it again when the guest resets it, which a checkpoint has none for. */
+async function makeMachine(
+  request: GuestRequest,
+  parts: { backends: MachineBackends; engine: EngineFactory },
+): Promise<{ machine: Machine; plan?: BootPlan }> {
+  if (request.kind === 'checkpoint') {
+    const { snapshot } = await openCheckpointBytes(request.bytes);
+    return { machine: await restoreMachine({ snapshot, ...parts }) };
+  }
+  const memoryBytes = request.kind === 'builtin' ? builtinMemoryBytes : request.memoryBytes;
+  const epochNs = BigInt(Date.now()) * 1_000_000n;
+  const machine = await createMachine({ description: { memoryBytes, epochNs, boardVersion }, ...parts });
+  const plan = planOf(request, machine);
+  machine.boot(plan);
+  return { machine, plan };
+}
+
 class GuestRun {
   readonly #machine: Machine;
-  readonly #plan: BootPlan;
+  readonly #plan: BootPlan | undefined;
   readonly #output: number[];
   #paused = false;
   #over = false;
   #slice = firstSlice;
   #wake: () => void = () => undefined;
   #screenAt = 0;
-  #lastScreen = '';
+  readonly #watcher = new DisplayWatcher();
   #progressAt = 0;
 
-  private constructor(machine: Machine, plan: BootPlan, output: number[]) {
+  private constructor(machine: Machine, plan: BootPlan | undefined, output: number[]) {
     this.#machine = machine;
     this.#plan = plan;
     this.#output = output;
@@ -66,11 +91,7 @@ class GuestRun {
 
   static async start({ request, modules, engine }: StartMessage): Promise<GuestRun> {
     const output: number[] = [];
-    const machine = await createMachine({
-      description: {
-        memoryBytes: request.kind === 'builtin' ? builtinMemoryBytes : request.memoryBytes,
-        epochNs: BigInt(Date.now()) * 1_000_000n,
-      },
+    const { machine, plan } = await makeMachine(request, {
       backends: {
         serial: (port, byte) => {
           if (port === 0) output.push(byte);
@@ -78,8 +99,6 @@ class GuestRun {
       },
       engine: makeBrowserEngine(await fetchEngineModules(new URL(modules)), { kind: engine }),
     });
-    const plan = planOf(request, machine);
-    machine.boot(plan);
     return new GuestRun(machine, plan, output);
   }
 
@@ -91,6 +110,11 @@ class GuestRun {
       case 'key':
         this.#machine.input({ kind: 'key', code: message.code, pressed: message.pressed });
         break;
+      case 'pointer': {
+        const { dx, dy, dz, buttons } = message;
+        this.#machine.input({ kind: 'mouse', dx, dy, dz, buttons });
+        break;
+      }
       case 'power-button':
         this.#machine.input({ kind: 'powerButton' });
         break;
@@ -126,6 +150,8 @@ class GuestRun {
   #ended({ reason, status }: RunResult): void {
     switch (reason) {
       case 'reset':
+        if (this.#plan === undefined)
+          return this.#end('the guest reset its machine; a checkpoint has no kernel to boot');
         this.#machine.boot(this.#plan);
         return;
       case 'powerOff':
@@ -180,13 +206,10 @@ class GuestRun {
   }
 
   #reportScreen(): void {
-    const screen = this.#machine.screen();
-    if (screen === undefined) return;
-    const cursor = JSON.stringify(screen.cursor ?? null);
-    const seen = `${cursor}${screenLines(screen).join('\n')}`;
-    if (seen === this.#lastScreen) return;
-    this.#lastScreen = seen;
-    tell({ type: 'screen', screen });
+    const seen = this.#machine.display.watch(this.#watcher);
+    if (seen === undefined || seen.changed.length === 0) return;
+    const { width, height, rgba } = seen.picture;
+    tell({ type: 'picture', picture: { width, height, rgba: Uint8ClampedArray.from(rgba) } });
   }
 }
 

@@ -2,6 +2,7 @@
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import '../shared/style.css';
+import { ScreenCanvas } from '../shared/screen-canvas.tsx';
 import { TerminalView } from '../shared/terminal.tsx';
 import { GuestClient, type GuestView } from './guest-client.ts';
 import { GuestForm, type Choice } from './guest-form.tsx';
@@ -58,6 +59,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
       </div>
       <main class="guest">
         <TerminalView line={client} label={`serial console of ${choice.title}`} />
+        {view.hasScreen === true && <ScreenCanvas display={client} label={`screen of ${choice.title}`} />}
       </main>
     </>
   );

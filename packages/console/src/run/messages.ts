@@ -1,9 +1,11 @@
 /** What the page and the worker that runs its guest say to each other. */
-import type { TextScreen } from '@revenant/emulator';
+import type { Picture, PointerMove } from '../shared/screen-canvas.tsx';
 
 /** What is started. */
 export type GuestRequest =
   | { kind: 'builtin' }
+  /** A checkpoint file. */
+  | { kind: 'checkpoint'; bytes: Uint8Array<ArrayBuffer> }
   | {
       kind: 'kernel';
       kernel: Uint8Array;
@@ -20,6 +22,7 @@ export type ToGuest =
   | { type: 'start'; request: GuestRequest; modules: string; engine: EngineChoice }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'key'; code: string; pressed: boolean }
+  | ({ type: 'pointer' } & PointerMove)
   | { type: 'pause'; paused: boolean }
   | { type: 'power-button' }
   | { type: 'reset' };
@@ -35,5 +38,5 @@ export interface GuestProgress {
 export type FromGuest =
   | { type: 'state'; state: GuestState; reason?: string }
   | { type: 'serial'; bytes: Uint8Array }
-  | { type: 'screen'; screen: TextScreen }
+  | { type: 'picture'; picture: Picture }
   | ({ type: 'progress' } & GuestProgress);

@@ -1,0 +1,103 @@
+/** A guest's screen: drawn as it changes; while it has the focus the keyboard is the guest's, and after a click the pointer too. */
+import { useEffect, useRef } from 'preact/hooks';
+
+export interface Picture {
+  width: number;
+  height: number;
+  /** Red, green, blue, alpha of each pixel, row by row. */
+  rgba: Uint8ClampedArray<ArrayBuffer>;
+}
+
+export interface PointerMove {
+  dx: number;
+  dy: number;
+  dz: number;
+  /** Bit 0 left, 1 right, 2 middle. */
+  buttons: number;
+}
+
+/** What shows pictures and takes keys; made once for each guest. */
+export interface Display {
+  /** Calls `draw` with the picture whenever it changed, at once with the last one. Gives a function that ends it. */
+  watch(draw: (picture: Picture) => void): () => void;
+  /** A key by its DOM `code`. */
+  key(code: string, pressed: boolean): void;
+  /** Absent where the guest has no pointer. */
+  pointer?(move: PointerMove): void;
+}
+
+/** Puts a picture on a canvas of the same size. */
+function draw(canvas: HTMLCanvasElement, { width, height, rgba }: Picture): void {
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0);
+}
+
+/** Gives keys and pointer of a canvas to a display; returns what ends it. */
+function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
+  const over = new AbortController();
+  const { signal } = over;
+  const held = new Set<string>();
+  const key = (event: KeyboardEvent, pressed: boolean): void => {
+    event.preventDefault();
+    if (event.repeat) return;
+    if (pressed) held.add(event.code);
+    else held.delete(event.code);
+    display.key(event.code, pressed);
+  };
+  canvas.addEventListener('keydown', (event) => key(event, true), { signal });
+  canvas.addEventListener('keyup', (event) => key(event, false), { signal });
+  // Keys that are let go elsewhere would stay pressed for ever.
+  canvas.addEventListener(
+    'blur',
+    () => {
+      for (const code of held) display.key(code, false);
+      held.clear();
+    },
+    { signal },
+  );
+  const { pointer } = display;
+  if (pointer === undefined) return () => over.abort();
+  const move = (event: MouseEvent, dz = 0): void => {
+    if (document.pointerLockElement !== canvas) return;
+    event.preventDefault();
+    pointer.call(display, { dx: event.movementX, dy: event.movementY, dz, buttons: event.buttons });
+  };
+  canvas.addEventListener('mousemove', (event) => move(event), { signal });
+  canvas.addEventListener('mouseup', (event) => move(event), { signal });
+  canvas.addEventListener('wheel', (event) => move(event, Math.sign(event.deltaY)), {
+    signal,
+    passive: false,
+  });
+  canvas.addEventListener(
+    'mousedown',
+    (event) => {
+      if (document.pointerLockElement === canvas) move(event);
+      else void canvas.requestPointerLock();
+    },
+    { signal },
+  );
+  return () => over.abort();
+}
+
+export function ScreenCanvas({ display, label }: { display: Display; label: string }) {
+  const place = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const canvas = place.current!;
+    const unwatch = display.watch((picture) => {
+      draw(canvas, picture);
+    });
+    const endInputs = giveInputs(canvas, display);
+    return () => {
+      unwatch();
+      endInputs();
+    };
+  }, [display]);
+  return (
+    <div class="screen">
+      <canvas ref={place} tabIndex={0} role="img" aria-label={label} width={720} height={400} />
+    </div>
+  );
+}
