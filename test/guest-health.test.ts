@@ -42,7 +42,7 @@ test('a guest that halts for good boots afresh; one that faults thrice resets, a
     const of = (event: string, vm: string): string[] =>
       events.filter((each) => each.event === event && each.vm === vm).map(({ reason }) => reason);
     let boot = 0;
-    for (let tries = 0; tries < 600; tries++) {
+    for (let tries = 0; tries < 6000; tries++) {
       events = await client.events();
       ({ boot } = await client.vm('halts'));
       if (boot >= 3 && of('vm-reset', 'faults').length >= 3) break;

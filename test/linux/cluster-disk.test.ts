@@ -39,7 +39,7 @@ class Node {
   }
 
   async waitFor(what: string, found: () => boolean | Promise<boolean>): Promise<void> {
-    for (let n = 0; n < 1200 && !(await found()); n++)
+    for (let n = 0; n < 6000 && !(await found()); n++)
       await new Promise((resolve) => setTimeout(resolve, 50));
     assert.ok(await found(), `${what}: ${JSON.stringify(this.events)}\n${this.output.slice(-2000)}`);
   }

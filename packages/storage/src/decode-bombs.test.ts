@@ -20,7 +20,7 @@ import { systemHost } from './host.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { getRecord } from './store/records.ts';
 
-/** Without bounds 33 million elements take 16 s and 682 MB; with them, what it takes to decompress and hash 33 MB. */
+/** Of the processor. Without bounds 33 million elements take 16 s and 682 MB; with them, what it takes to decompress and hash 33 MB. */
 const SOON_MS = 3000;
 
 const NILS = 33_000_000;
@@ -46,17 +46,23 @@ function envelope(magic: string, encoded: Uint8Array, decodedBytes = encoded.len
   return Buffer.concat([covered, hash('sha256', covered, 'buffer')]);
 }
 
+/** How long this process has used a processor: on a host with much to do, the clock says nothing of that. */
+function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 function soon(code: StorageErrorCode, work: () => unknown): void {
-  const begun = performance.now();
+  const begun = processorMs();
   assert.throws(work, (error) => isStorageError(error, code));
-  const took = performance.now() - begun;
+  const took = processorMs() - begun;
   assert.ok(took < SOON_MS, `${String(took)} ms`);
 }
 
 async function soonRejects(code: StorageErrorCode, work: () => Promise<unknown>): Promise<void> {
-  const begun = performance.now();
+  const begun = processorMs();
   await assert.rejects(work, (error) => isStorageError(error, code));
-  const took = performance.now() - begun;
+  const took = processorMs() - begun;
   assert.ok(took < SOON_MS, `${String(took)} ms`);
 }
 
@@ -64,9 +70,9 @@ describe('state', () => {
   test('33 million nils are refused by their number, not by decoding them', () => {
     const stored = compressBlock(nils);
     assert.ok(stored.length < 140_000);
-    const begun = performance.now();
+    const begun = processorMs();
     assert.throws(() => decodeState(nils, stored.length), /too many elements/);
-    assert.ok(performance.now() - begun < 100);
+    assert.ok(processorMs() - begun < 1000);
   });
 
   test('elements that nest, repeat or hide in maps are counted all the same', () => {

@@ -135,7 +135,7 @@ export class ClusterClient {
   }
 
   /** Waits until a VM has one of these states. Throws `TIMEOUT`. */
-  async waitFor(vmId: string, statuses: readonly string[], timeoutMs = 60_000): Promise<ProtectedVm> {
+  async waitFor(vmId: string, statuses: readonly string[], timeoutMs = 180_000): Promise<ProtectedVm> {
     const until = performance.now() + timeoutMs;
     for (;;) {
       const vm = await this.vm(vmId).catch((error: unknown) => {
