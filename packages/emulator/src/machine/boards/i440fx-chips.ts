@@ -12,6 +12,7 @@ import { Piix3Isa } from '../../devices/pci/piix3-isa.ts';
 import { Piix4Pm } from '../../devices/pci/piix4-pm.ts';
 import { Vga } from '../../devices/video/vga.ts';
 import type { DiskAttachment } from '../description.ts';
+import type { InputFields } from '../edge/index.ts';
 import type { BoardOptions } from './board.ts';
 import type { Site } from './chips.ts';
 import type { ChipName, PartOf } from './plan.ts';
@@ -85,11 +86,23 @@ function addIde(site: Site, part: PartOf<'piix-ide'>): void {
   board.setChip('ide', put(site, part, board.add(ide)));
 }
 
+/** Puts a medium into a drive, or takes it out. Drives are `cdrom` and `floppy`; media are disks of the machine's description, by name. */
+function changeMedium(site: Site, { drive, image }: InputFields<'medium'>): void {
+  if (drive !== 'cdrom' && drive !== 'floppy') return;
+  const medium = image === null ? null : attached(site, drive).findIndex(({ name }) => name === image);
+  if (medium === -1) return;
+  if (drive === 'cdrom') site.board.ide?.changeDisc(cdDrive, medium);
+  else site.board.floppy?.changeDisk(0, medium);
+}
+
 function addFloppy(site: Site, { irq }: PartOf<'fdc-82077aa'>): void {
   const { board, clock } = site;
   const disks = attached(site, 'floppy');
   const line = board.interrupts.isaLine(irq, 'floppy');
   const drives = disks.length > 0 ? [{ media: disks }] : [];
+  board.consumers.medium = (input) => {
+    changeMedium(site, input);
+  };
   board.setChip('floppy', board.add(new Fdc82077aa({ drives, clock, irq: line, dma: board.chip('dma') })));
 }
 

@@ -73,7 +73,7 @@ export const inputKinds = {
   ),
   /** An Ethernet frame received by network card `nic`. */
   frame: kind(4, frameFields, perCard),
-  /** Drive `drive` gets a medium by the name that the host's backends know it by, or (null) is emptied. */
+  /** Drive `drive` (`cdrom`, `floppy`) gets a disk of the machine's description by its name, or (null) is emptied. */
   medium: kind(5, fields({ drive: text(32), image: optional(text(255)) })),
   /** A short press: what a system does about it is its own affair; most shut down in order. */
   powerButton: kind(6, nothing),

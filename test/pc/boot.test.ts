@@ -1,0 +1,143 @@
+/**
+ * What Debian ships as bootable starts by SeaBIOS from CD, floppy and disk. The packages are fetched as guest images are, into the cache; without a
+ * network the tests are skipped, and say so.
+ */
+import { before, describe, test, type TestContext } from 'node:test';
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { restoreMachine } from '@revenant/emulator';
+import { buildModules, nodeHash } from '@revenant/emulator/host-node';
+import { CliError } from '../../packages/cli/src/errors.ts';
+import { PrivateApt, readMatchingFiles } from '../../packages/cli/src/images/apt.ts';
+import { cacheFolder } from '../../packages/cli/src/images/cache.ts';
+import { engine, firmwareOrSkip, Pc, type Medium } from './pc.ts';
+
+/** A file out of a package, from the cache or fetched into it. */
+async function fileOrSkip(context: TestContext, name: string, path: string): Promise<Uint8Array | undefined> {
+  const folder = join(cacheFolder(), 'boot-media');
+  const cached = join(folder, path.replaceAll('/', '_'));
+  if (existsSync(cached)) return readFile(cached);
+  const temporary = `${cached}.${String(process.pid)}.tmp`;
+  try {
+    await mkdir(temporary, { recursive: true });
+    const apt = new PrivateApt(join(cacheFolder(), 'apt', 'amd64'), 'amd64');
+    await apt.update();
+    const deb = await apt.download(name, temporary);
+    const found = await readMatchingFiles(deb.path, new RegExp(`^${path.replaceAll(/[.+]/g, '\\$&')}$`), 1);
+    const bytes = found.get(path);
+    assert.ok(bytes, `${name} has no ${path}: ${(await readdir(temporary)).join()}`);
+    await writeFile(join(temporary, 'file'), bytes);
+    await rename(join(temporary, 'file'), cached);
+    return bytes;
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    context.skip(`${name} can't be fetched: ${error.message}`);
+    return undefined;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+before(() => {
+  buildModules(() => undefined);
+});
+
+async function startOrSkip(
+  context: TestContext,
+  from: { name: string; path: string; attach: Medium['attach'] },
+): Promise<Pc | undefined> {
+  const firmware = await firmwareOrSkip(context);
+  const content = firmware && (await fileOrSkip(context, from.name, from.path));
+  if (content === undefined || firmware === undefined) return undefined;
+  const order = from.attach === 'cdrom' || from.attach === 'floppy' ? from.attach : 'disk';
+  return Pc.start({ firmware, media: [{ attach: from.attach, content }], order: [order] });
+}
+
+/** The image for CDs starts from a hard disk too. */
+const grub = (file: string, attach: Medium['attach']) => ({
+  name: 'grub-rescue-pc',
+  path: `usr/lib/grub-rescue/${file}`,
+  attach,
+});
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+describe('SeaBIOS starts', { timeout: 900_000 }, () => {
+  for (const from of [grub('grub-rescue-cdrom.iso', 'cdrom'), grub('grub-rescue-floppy.img', 'floppy'), grub('grub-rescue-cdrom.iso', 'ide'), grub('grub-rescue-cdrom.iso', 'virtio')])
+    test(`GRUB from ${from.attach}`, async (context) => {
+      const pc = await startOrSkip(context, from);
+      if (pc === undefined) return;
+      pc.waitFor(/GNU GRUB +version[^]*\*GNU\/Linux[^]*automatically in/);
+      const picture = pc.machine.display.picture();
+      assert.deepEqual([picture?.width, picture?.height], [720, 400]);
+      pc.press('KeyC');
+      pc.waitFor(/grub>/);
+      for (const code of ['KeyL', 'KeyS', 'Enter']) pc.press(code);
+      pc.waitFor(from.attach === 'floppy' ? /\(fd0\)/ : from.attach === 'cdrom' ? /\(cd[0-9]?\)/ : /\(hd0/);
+    });
+
+  test('memtest86+ from CD, which tests memory and finds the processor', async (context) => {
+    const pc = await startOrSkip(context, { name: 'memtest86+', path: 'usr/lib/memtest86+/memtest86+x64.iso', attach: 'cdrom' });
+    if (pc === undefined) return;
+    pc.waitFor(/Memtest86\+ v6[^]*Revenant x86-64-v2[^]*Test #[1-9][^]*Status: Testing[^]*Errors: 0/);
+  });
+
+  test('iPXE by ISOLINUX from CD', async (context) => {
+    const pc = await startOrSkip(context, { name: 'ipxe', path: 'usr/lib/ipxe/ipxe.iso', attach: 'cdrom' });
+    if (pc === undefined) return;
+    pc.waitFor(/ISOLINUX 6[^]*iPXE initialising devices[^]*Features: DNS HTTP/);
+  });
+
+  test('a guest that is saved while GRUB loads from disk, CD and floppy goes on to the same state', async (context) => {
+    for (const from of [grub('grub-rescue-cdrom.iso', 'cdrom'), grub('grub-rescue-floppy.img', 'floppy'), grub('grub-rescue-cdrom.iso', 'ide')]) {
+      const pc = await startOrSkip(context, from);
+      if (pc === undefined) return;
+      const { machine } = pc;
+      const device = from.attach === 'floppy' ? 'fdc-82077aa' : 'piix-ide';
+      const state = (): string => JSON.stringify(machine.deviceState(device), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value));
+      const isBusy = (): boolean => /"dueAtNs":\d/.test(state());
+      pc.waitFor(/Booting from|GRUB/);
+      let saved = 0;
+      for (let n = 0; n < 20_000 && saved < 3; n++) {
+        machine.run({ instructions: 3_001 });
+        if (!isBusy()) continue;
+        saved++;
+        const snapshot = machine.snapshot({ full: true });
+        const other = await restoreMachine({ snapshot, backends: { hash: nodeHash, disks: pc.backings }, engine });
+        assert.equal(other.stateHash(), machine.stateHash());
+        for (const one of [machine, other]) one.run({ instructions: 5_000_000 });
+        assert.equal(other.stateHash(), machine.stateHash(), from.attach);
+      }
+      assert.ok(saved > 0, `${from.attach}: no transfer was met`);
+    }
+  });
+
+  test('a disc is changed while the machine runs, as an input that the log repeats', async (context) => {
+    const firmware = await firmwareOrSkip(context);
+    if (firmware === undefined) return;
+    const disc = (fill: number): Medium => ({ attach: 'cdrom', content: new Uint8Array(64 * 2048).fill(fill) });
+    const pc = await Pc.start({ firmware, media: [disc(1), disc(2)], order: ['cdrom'] });
+    pc.machine.run({ instructions: 1_000_000 });
+    const medium = (): unknown => (pc.machine.deviceState('piix-ide') as { channels: { drives: { medium: unknown }[] }[] }).channels[1]?.drives[0]?.medium;
+    assert.equal(medium(), 0);
+    for (const [image, now] of [[null, null], ['disk1', 1], ['disk7', 1], ['disk0', 0]] as const) {
+      pc.machine.input({ kind: 'medium', drive: 'cdrom', image });
+      pc.machine.run({ instructions: 1000 });
+      assert.equal(medium(), now);
+    }
+  });
+
+  test('two runs of one boot are the same to the bit, picture and state', async (context) => {
+    const runs: string[] = [];
+    for (let n = 0; n < 2; n++) {
+      const pc = await startOrSkip(context, grub('grub-rescue-floppy.img', 'floppy'));
+      if (pc === undefined) return;
+      for (let slice = 0; slice < 40; slice++) pc.machine.run({ instructions: 5_000_000 + n });
+      pc.machine.run({ instructions: 40 * (1 - n) + 1 });
+      runs.push(`${pc.machine.stateHash()} ${sha256(pc.machine.display.picture()?.rgba ?? new Uint8Array(0))}`);
+    }
+    assert.equal(runs[0], runs[1]);
+  });
+}); // prettier-ignore

@@ -1,0 +1,119 @@
+/** A full PC for tests: Debian's SeaBIOS and its VGA BIOS, media from files or bytes, a screen that is waited for. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import {
+  createMachine, floppyBytesFor, planRom, screenLines,
+  type BootDevice, type DiskAttachment, type DiskBacking, type Machine, type MachineRequest,
+} from '@revenant/emulator'; // prettier-ignore
+import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { CliError } from '../../packages/cli/src/errors.ts';
+import { findFirmware, firmwareRom, type Firmware } from '../../packages/cli/src/images/firmware.ts';
+
+export interface Medium {
+  attach: DiskAttachment;
+  content: Uint8Array;
+}
+
+export function backingOf(content: Uint8Array): DiskBacking {
+  return {
+    readPage: (page) => {
+      const bytes = new Uint8Array(4096);
+      bytes.set(content.subarray(page * 4096, (page + 1) * 4096));
+      return bytes;
+    },
+  };
+}
+
+/** The firmware, or undefined with the test skipped. */
+export async function firmwareOrSkip(context: TestContext): Promise<Firmware | undefined> {
+  try {
+    return await findFirmware(() => undefined);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    context.skip(error.message);
+    return undefined;
+  }
+}
+
+export const engine = makeNodeEngine({ kind: 'translator' });
+
+export class Pc {
+  readonly machine: Machine;
+  readonly backings: Record<string, DiskBacking>;
+  readonly log: { firmware: string; serial: string };
+
+  private constructor(machine: Machine, backings: Record<string, DiskBacking>, log: Pc['log']) {
+    this.machine = machine;
+    this.backings = backings;
+    this.log = log;
+  }
+
+  static async start(options: {
+    firmware: Firmware;
+    media: readonly Medium[];
+    order: BootDevice[];
+    description?: MachineRequest;
+  }): Promise<Pc> {
+    const { rom, optionRomBytes } = firmwareRom(options.firmware);
+    const backings: Record<string, DiskBacking> = {};
+    const disks = options.media.map(({ attach, content }, n) => {
+      const name = `disk${String(n)}`;
+      backings[name] = backingOf(content);
+      const bytes =
+        attach === 'floppy' ? (floppyBytesFor(content.length) ?? 0) : Math.ceil(content.length / 512) * 512;
+      return { name, bytes, attach, base: { sha256: '0'.repeat(64) } };
+    });
+    const log = { firmware: '', serial: '' };
+    const machine = await createMachine({
+      description: {
+        boardVersion: 2, memoryBytes: 64 << 20, romBytes: rom.length, optionRomBytes, disks, bootOrder: options.order, tripleFault: 'reset', ...options.description,
+      },
+      backends: {
+        hash: nodeHash,
+        disks: backings,
+        output: ({ output }) => {
+          if (output.kind === 'debug' && output.port === 0x402) log.firmware += Buffer.from(output.bytes).toString('latin1');
+          if (output.kind === 'serial') log.serial += Buffer.from(output.bytes).toString('latin1');
+          return true;
+        },
+      },
+      engine,
+    }); // prettier-ignore
+    machine.boot(planRom(rom));
+    return new Pc(machine, backings, log);
+  }
+
+  get screen(): string {
+    const screen = this.machine.screen();
+    return screen === undefined ? '' : screenLines(screen).join('\n');
+  }
+
+  /** Runs until the screen's text (or the serial line) shows it. */
+  waitFor(pattern: RegExp, instructions = 3_000_000_000): void {
+    const end = this.machine.instructions + BigInt(instructions);
+    while (this.machine.instructions < end) {
+      if (pattern.test(this.screen) || pattern.test(this.log.serial)) return;
+      const { reason } = this.machine.run({ instructions: 2_000_000 });
+      assert.ok(
+        reason === 'limit' || reason === 'reset',
+        `${reason}\n${this.screen}\n${this.log.serial.slice(-2000)}`,
+      );
+    }
+    assert.fail(
+      `${String(pattern)} does not come:\n${this.screen}\n${this.log.serial.slice(-2000)}\n${this.log.firmware.slice(-1000)}`,
+    );
+  }
+
+  press(...codes: string[]): void {
+    for (const code of codes)
+      for (const pressed of [true, false]) {
+        this.machine.input({ kind: 'key', code, pressed });
+        this.machine.run({ instructions: 2_000_000 });
+      }
+  }
+}
+
+export function readMedium(attach: DiskAttachment, path: string): Medium {
+  return { attach, content: readFileSync(path) };
+}
