@@ -54,7 +54,7 @@ export { keyCodes } from './devices/input/ps2-keyboard.ts';
 export type { TextScreen } from './devices/video/vga-text.ts';
 export { DisplayWatcher, type Rectangle } from './devices/video/display.ts';
 export type { Picture } from './devices/video/vga-renderer.ts';
-export { savedScreen } from './devices/video/saved-screen.ts';
+export { savedPicture, savedScreen } from './devices/video/saved-screen.ts';
 export { glyph, glyphHeight, glyphWidth } from './devices/video/font.ts';
 export { character437, screenLines } from './devices/video/screen-text.ts';
 export { createEngine } from './engine/engine.ts';

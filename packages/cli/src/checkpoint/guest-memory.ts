@@ -13,6 +13,7 @@ const Entry = { present: 1n, writable: 2n, user: 4n, large: 0x80n, noExecute: 1n
 const pageBytes = 4096n;
 const pagesKept = 4096;
 const vgaTextBase = 0xb_8000n;
+const vgaTextBytes = 0x8000n;
 const fourGiB = 1n << 32n;
 
 export type PagingMode = 'none' | '32-bit' | 'PAE' | '4-level';
@@ -83,7 +84,9 @@ export class GuestMemory {
     this.cpu = cpu;
     this.#areas = reader.spaces.flatMap(({ name, pageSize, pageCount }) => {
       const size = BigInt(pageSize) * BigInt(pageCount);
-      const start = { ram: 0n, vram: vgaTextBase, rom: fourGiB - size }[name];
+      // Text memory never moves; that of a display with graphics is nowhere as a whole.
+      const text = size === vgaTextBytes ? vgaTextBase : undefined;
+      const start = { ram: 0n, vram: text, rom: fourGiB - size }[name];
       return start === undefined || pageSize !== 4096 ? [] : [{ space: name, start, end: start + size }];
     });
     this.mode = pagingMode(cpu);

@@ -1,15 +1,24 @@
 /** `revenant checkpoint screen`: what a person at the machine would have seen. */
-import { savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
+import { savedPicture, savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
 import type { CheckpointReader } from '@revenant/storage';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { text } from '../../command/options.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { writeOutput } from '../../output/file.ts';
+import { encodeRgbPng } from '../../output/png.ts';
 import { screenPng } from '../../output/screen-picture.ts';
 
-async function readScreen(reader: CheckpointReader): Promise<TextScreen> {
-  const device = reader.state.devices['vga-text'];
+interface Screen {
+  text: TextScreen | undefined;
+  png: () => Buffer;
+  width: number;
+  height: number;
+}
+
+async function readScreen(reader: CheckpointReader): Promise<Screen> {
+  const { 'vga-text': text, vga } = reader.state.devices;
+  const device = vga ?? text;
   if (device === undefined || !reader.spaces.some(({ name }) => name === 'vram'))
     throw new CliError(
       ExitCode.badInput,
@@ -21,7 +30,12 @@ async function readScreen(reader: CheckpointReader): Promise<TextScreen> {
     'vram',
     Uint32Array.from({ length: pageCount }, (_, page) => page),
   );
-  return savedScreen(device, vram);
+  if (vga !== undefined) {
+    const { text: shown, picture } = savedPicture(vga, vram);
+    return { text: shown, png: () => encodeRgbPng(picture), width: picture.width, height: picture.height };
+  }
+  const screen = savedScreen(device, vram);
+  return { text: screen, png: () => screenPng(screen), width: screen.columns, height: screen.rows };
 }
 
 export const command = define({
@@ -37,9 +51,18 @@ export const command = define({
     const screen = await inspecting(input.options, async (opener) =>
       readScreen(await opener.checkpoint(input.word(0))),
     );
-    if (png !== undefined) writeOutput(png, screenPng(screen));
-    const { columns, rows, cursor } = screen;
-    const lines = screenLines(screen);
+    if (png !== undefined) writeOutput(png, screen.png());
+    const { text: shown, width, height } = screen;
+    if (shown === undefined) {
+      input.show({ width, height, text: null }, () =>
+        png === undefined
+          ? `a picture of ${width}x${height}: --png FILE keeps it`
+          : `the picture (${width}x${height}) is in ${png}`,
+      );
+      return undefined;
+    }
+    const { columns, rows, cursor } = shown;
+    const lines = screenLines(shown);
     input.show({ columns, rows, cursor: cursor ?? null, lines }, () => {
       if (png !== undefined) return `the screen (${columns}x${rows}) is in ${png}`;
       const edge = `+${'-'.repeat(columns)}+`;
