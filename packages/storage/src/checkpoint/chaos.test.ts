@@ -9,7 +9,8 @@ import { FakeHost } from '../../test-support/fake-host.ts';
 import { Guest } from '../../test-support/guest.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { isVisible, raiseEpoch, readOwner, type Ownership } from '../ownership.ts';
-import { FaultyStore, type Fault, type FaultPlan } from '../../test-support/faulty-store.ts';
+import { FaultyStore } from '../../test-support/faulty-store.ts';
+import { roughWeather } from '../../test-support/rough-weather.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { collectGarbage, type KnownManifest } from './collect.ts';
 import { snapshotHash } from './content-hash.ts';
@@ -21,30 +22,6 @@ import { CheckpointWriter } from './writer.ts';
 
 const pool = new PagePool({ threads: 0 });
 const VM = 'vm';
-
-function plan(host: FakeHost, rate: number, late: Set<string>): FaultPlan {
-  const flipped = new Set<string>();
-  return (operation, key): Fault | undefined => {
-    // A key that gave a flipped bit gives the truth the next time: bits flip on the way here, not in the store.
-    if (flipped.delete(key)) return undefined;
-    const roll = host.uniform();
-    if (roll > rate)
-      return roll > 0.6 ? { kind: 'slow', delayMs: Math.floor(host.uniform() * 20) } : undefined;
-    const delayMs = Math.floor(host.uniform() * 400);
-    const kinds: Fault[] = [
-      { kind: 'refused' },
-      { kind: 'reply-lost' },
-      { kind: 'late', delayMs },
-      { kind: 'timeout', delayMs },
-      { kind: 'full' },
-      { kind: 'flip' },
-    ];
-    const fault = kinds[Math.floor(host.uniform() * kinds.length)];
-    if (fault?.kind === 'flip') flipped.add(key);
-    if (fault?.kind === 'late' && operation === 'put') late.add(key);
-    return fault;
-  };
-}
 
 class Run {
   readonly host: FakeHost;
@@ -62,7 +39,7 @@ class Run {
     this.#seed = seed;
     this.host = new FakeHost(seed);
     const options = { host: this.host, random: this.host.uniform };
-    this.faulty = new FaultyStore(this.store, plan(this.host, 0.08, this.late), options);
+    this.faulty = new FaultyStore(this.store, roughWeather(this.host, 0.08, this.late), options);
   }
 
   /** Runs `work` until the injected faults let it through. */

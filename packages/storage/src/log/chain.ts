@@ -56,22 +56,26 @@ export async function listSegments(store: ObjectStore, vmId: string): Promise<Se
   return found;
 }
 
-/** Reads a segment; looks twice at what seems damaged. Undefined when there is none. Throws `LOG_DAMAGED`, `KEY_…`. */
+/** What seems damaged is looked at so often before it is believed: a bit may flip on the way. */
+const LOOKS = 2;
+/** The last segment: leaving it out must not be a mistake, for what was shown to people may rest on it. */
+const LOOKS_AT_LAST = 5;
+
+/** Reads a segment. Undefined when there is none. Throws `LOG_DAMAGED`, `KEY_…`. */
 export async function readSegment(
   store: ObjectStore,
   vmId: string,
   id: SegmentId,
   key: CheckpointKey | undefined,
+  looks = LOOKS,
 ): Promise<DecodedSegment | undefined> {
-  const read = async (): Promise<DecodedSegment | undefined> => {
-    const object = await getSegment(store, vmId, id);
-    return object && decodeSegment(vmId, id, object, key);
-  };
-  try {
-    return await read();
-  } catch (error) {
-    if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
-    return read();
+  for (let look = 1; ; look++) {
+    try {
+      const object = await getSegment(store, vmId, id);
+      return object && decodeSegment(vmId, id, object, key);
+    } catch (error) {
+      if (!isStorageError(error, 'LOG_DAMAGED') || look >= looks) throw error;
+    }
   }
 }
 
@@ -92,8 +96,9 @@ export async function requireSegment(
   vmId: string,
   id: SegmentId & { hash?: Uint8Array },
   key: CheckpointKey | undefined,
+  looks = LOOKS,
 ): Promise<DecodedSegment> {
-  const segment = await readSegment(store, vmId, id, key);
+  const segment = await readSegment(store, vmId, id, key, looks);
   const name = segmentKey(vmId, id);
   if (segment === undefined)
     throw new StorageError('LOG_DAMAGED', `${name}: the segment is missing`, {
@@ -125,7 +130,8 @@ export async function findLogEnd(
   if (newest === undefined)
     return { last: fixed && (await requireSegment(store, vmId, fixed, key)), torn: undefined };
   try {
-    return { last: await requireSegment(store, vmId, { epoch, ordinal: newest }, key), torn: undefined };
+    const last = await requireSegment(store, vmId, { epoch, ordinal: newest }, key, LOOKS_AT_LAST);
+    return { last, torn: undefined };
   } catch (error) {
     if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
     const torn = { key: segmentKey(vmId, { epoch, ordinal: newest }), reason: error.message };

@@ -35,6 +35,8 @@ export interface LogWriterOptions {
   from: bigint;
   /** The segment that it goes on from: what was replayed, or the last one of this epoch when its log was off for a while. */
   previous?: LogPosition | undefined;
+  /** Number of the first input. Default: that after `previous`, or 1. Of a machine that knows how many inputs it has had. */
+  nextInput?: bigint;
   /** What may wait to become durable, in bytes. Default 1 MiB. */
   maxWaitingBytes?: number;
   /** Told in order whenever more is durable: an output at a count up to `count` may leave. */
@@ -87,6 +89,7 @@ export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #host: StorageHost;
   readonly #maxWaiting: number;
+  readonly #firstInput: bigint;
   /** The last segment that was made; undefined: the next is the first. */
   #last: LogPosition | undefined;
   #opened: number;
@@ -126,12 +129,13 @@ export class LogWriter {
     // It goes on without a gap only where nothing was left out.
     this.#opened = ours?.to === from ? ours.opened : (ours?.ordinal ?? 0) + 1;
     this.#mark = from;
-    this.#durable = { count: from, input: (previous?.nextInput ?? 1n) - 1n };
+    this.#firstInput = options.nextInput ?? previous?.nextInput ?? 1n;
+    this.#durable = { count: from, input: this.#firstInput - 1n };
   }
 
   /** The number that the next input gets. */
   get nextInput(): bigint {
-    return (this.#last?.nextInput ?? 1n) + BigInt(this.#gathering.length);
+    return this.#sealedInputs + BigInt(this.#gathering.length);
   }
 
   /** The last segment that was made, for a writer that goes on from here. Only after `close`. */
@@ -200,6 +204,11 @@ export class LogWriter {
     this.#error ??= new StorageError('BAD_ARGUMENT', `the log of ${this.vmId} was given up`);
   }
 
+  /** The number that the first input has which is in no segment yet. */
+  get #sealedInputs(): bigint {
+    return this.#segments === 0 ? this.#firstInput : this.#last!.nextInput;
+  }
+
   #state(): LogState {
     if (this.#error !== undefined || this.#closed) return 'over';
     if (this.#full) return 'full';
@@ -238,7 +247,7 @@ export class LogWriter {
     // A gap after a segment that was replayed, or put before the log was switched off: it begins where this writer does.
     const from = this.#segments === 0 ? begun : this.#last!.to;
     const to = this.#gathering.length > 0 ? entries.at(-1)!.count : this.#mark;
-    const firstInput = this.#last?.nextInput ?? 1n;
+    const firstInput = this.#sealedInputs;
     const { vmId, epoch } = this;
     const opened = this.#opened;
     const segment = { vmId, epoch, ordinal, opened, from, to, firstInput, previous, entries };

@@ -1,0 +1,115 @@
+/**
+ * How long an input takes to become durable in the log (docs/LOG_FORMAT.md), at several rates, and what that costs the store. Beside it
+ * the disk's own figure: a file of a segment's size written, synced and linked, as `file:` does it, one after another.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { LogWriter, openStore, raiseEpoch, type ObjectStore } from '@revenant/storage';
+import { UsageError } from './usage-error.ts';
+
+export const usage = `usage: npm run bench -- log [--store URL] [--seconds N] [--payload BYTES]
+  --store URL      memory:, file:FOLDER, s3://…; default: a folder of its own in the temporary one
+  --seconds N      for each rate (default 5)
+  --payload BYTES  of each input (default 32)
+Example: npm run bench -- log --store file:/srv/revenant/bench --seconds 10
+`;
+
+/** Inputs a second; 0: as many as it takes. */
+const rates = [1, 20, 200, 2000, 0];
+
+interface Row {
+  rate: string;
+  inputs: number;
+  medianMs: number;
+  p99Ms: number;
+  puts: number;
+  bytesPerInput: number;
+}
+
+async function run(store: ObjectStore, rate: number, seconds: number, payloadBytes: number): Promise<Row> {
+  const ownership = await raiseEpoch(store, 'bench-log', { owner: 'bench', revive: true });
+  const sent: number[] = [];
+  const took: number[] = [];
+  const log = new LogWriter(store, ownership, {
+    from: 0n,
+    onDurable: ({ input }) => {
+      const now = performance.now();
+      while (took.length < Number(input)) took.push(now - sent[took.length]!);
+    },
+  });
+  const begun = performance.now();
+  for (let due = 0; due < seconds * 1000;) {
+    const now = performance.now() - begun;
+    if (rate > 0 && now < due) {
+      await setImmediate();
+      continue;
+    }
+    // Contents that do not compress, as keys and packets do not.
+    if (log.append({ count: BigInt(sent.length + 1), payload: randomBytes(payloadBytes) }) === 'taken') {
+      sent.push(performance.now());
+      due = rate > 0 ? due + 1000 / rate : now;
+    } else {
+      await setImmediate();
+      due = now;
+    }
+  }
+  await log.close();
+  const sorted = took.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+  const { segments, storedBytes } = log.status;
+  return {
+    rate: rate === 0 ? 'all it takes' : `${String(rate)}/s`,
+    inputs: took.length,
+    medianMs: at(0.5),
+    p99Ms: at(0.99),
+    puts: segments,
+    bytesPerInput: storedBytes / took.length,
+  };
+}
+
+/** Puts of one small object after another, in milliseconds: the least that a commit can take. */
+async function putAlone(store: ObjectStore): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < 50; i++) {
+    const begun = performance.now();
+    await store.put(`bench/alone-${String(i)}`, new Uint8Array(250), { ifAbsent: true });
+    times.push(performance.now() - begun);
+  }
+  await store.delete(times.map((_, i) => `bench/alone-${String(i)}`));
+  return times.sort((a, b) => a - b)[25]!;
+}
+
+export async function bench(argv: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: argv,
+    options: { store: { type: 'string' }, seconds: { type: 'string' }, payload: { type: 'string' } },
+  });
+  const seconds = Number(values.seconds ?? 5);
+  const payload = Number(values.payload ?? 32);
+  if (!(seconds > 0)) throw new UsageError(`--seconds: '${String(values.seconds)}' is no time`);
+  const folder =
+    values.store === undefined ? await mkdtemp(join(tmpdir(), 'revenant-bench-log-')) : undefined;
+  const store = await openStore(values.store ?? `file:${folder!}`);
+  try {
+    process.stdout.write(
+      `${store.url}: one put of 250 bytes takes ${(await putAlone(store)).toFixed(2)} ms (median)\n`,
+    );
+    process.stdout.write(
+      '| inputs | logged | durable after, median | p99 | puts | bytes an input |\n|---|---|---|---|---|---|\n',
+    );
+    for (const rate of rates) {
+      const row = await run(store, rate, seconds, payload);
+      process.stdout.write(
+        `| ${row.rate} | ${String(row.inputs)} | ${row.medianMs.toFixed(2)} ms | ${row.p99Ms.toFixed(2)} ms | ${String(row.puts)} | ${row.bytesPerInput.toFixed(0)} |\n`,
+      );
+    }
+  } finally {
+    await store.close();
+    if (folder !== undefined) await rm(folder, { recursive: true });
+  }
+}
