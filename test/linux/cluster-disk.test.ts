@@ -67,7 +67,7 @@ class Node {
   }
 
   type(line: string): void {
-    this.host.input('vm', new TextEncoder().encode(`${line}\n`));
+    void this.host.input('vm', [{ kind: 'serial', port: 0, bytes: new TextEncoder().encode(`${line}\n`) }]);
   }
 }
 

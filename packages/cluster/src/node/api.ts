@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pack } from 'msgpackr';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { screenLines, type TextScreen } from '@revenant/emulator';
+import { maxSerialBytes, screenLines, type MachineInput } from '@revenant/emulator';
 import { vmsSeen } from '../decisions/state.ts';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { requestProof, sameMac, sha256 } from '../mac.ts';
@@ -236,8 +236,28 @@ function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket): void
   socket.on('error', () => undefined);
   socket.on('close', end);
   socket.on('message', (data) => {
-    if (!Buffer.isBuffer(data) || !node.vms.input(vmId, data)) socket.close(4404, 'it does not run here');
+    if (!Buffer.isBuffer(data)) return socket.close(4404, 'it does not run here');
+    if (data.length === 0) return;
+    void typed(node, vmId, data).then((refusal) => {
+      if (refusal !== undefined) socket.close(...refusal);
+    });
   });
+}
+
+/** Gives bytes to a VM's console. Why they were not taken: a code to close the socket with, and words. */
+async function typed(
+  node: ClusterNode,
+  vmId: string,
+  bytes: Uint8Array,
+): Promise<[number, string] | undefined> {
+  const inputs: MachineInput[] = [];
+  for (let at = 0; at < bytes.length; at += maxSerialBytes)
+    inputs.push({ kind: 'serial', port: 0, bytes: bytes.subarray(at, at + maxSerialBytes) });
+  const results = await node.vms.input(vmId, inputs);
+  if (results === undefined) return [4404, 'it does not run here'];
+  return results.includes('full')
+    ? [4429, 'the guest does not read what was typed; some of it is lost']
+    : undefined;
 }
 
 async function route(
@@ -298,7 +318,7 @@ async function askGuest(
   if (!node.vms.figures.some((running) => running.vmId === vmId))
     throw new ClusterError('NOT_FOUND', `${vmId} does not run on ${node.options.name}`);
   if (asked === 'GET screen') {
-    const screen = (await node.vms.screen(vmId)) as TextScreen | undefined;
+    const screen = await node.vms.screen(vmId);
     if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
     return json(response, 200, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }

@@ -1,6 +1,7 @@
 // A guest for tests and demos: it computes a chain of digests, `step N digest`, where each depends on all before. Its whole
 // state lies in one page of its RAM, so that it comes back from checkpoints only. One "instruction" is one round of SHA-256.
 import { createHash } from 'node:crypto';
+import type { InputResult, MachineInput, StampedOutput } from '@revenant/emulator';
 import type { MachineSnapshot } from '@revenant/storage';
 import type { Guest, GuestStart } from './vm-runtime.ts';
 
@@ -35,6 +36,8 @@ class ChainGuest implements Guest {
   readonly #description: ChainDescription;
   #full = true;
   #output = '';
+  /** Since it started here. */
+  #written = 0;
   #nextAt = 0;
 
   constructor({ description, snapshot }: GuestStart) {
@@ -93,22 +96,26 @@ class ChainGuest implements Guest {
     };
   }
 
-  input(bytes: Uint8Array): void {
-    this.#output += Buffer.from(bytes).toString('latin1');
-  }
-
-  press(): boolean {
-    return false;
+  input(input: MachineInput): InputResult {
+    if (input.kind !== 'serial') return 'no-device';
+    this.#output += Buffer.from(input.bytes).toString('latin1');
+    return 'taken';
   }
 
   screen(): undefined {
     return undefined;
   }
 
-  drainOutput(): Uint8Array {
-    const output = Buffer.from(this.#output, 'latin1');
+  outputs(): StampedOutput[] {
+    if (this.#output === '') return [];
+    const bytes = Uint8Array.from(Buffer.from(this.#output, 'latin1'));
     this.#output = '';
-    return output;
+    const { instructions } = this;
+    const number = this.#written;
+    this.#written += bytes.length;
+    return [
+      { instructions, timeNs: instructions * 1000n, number, output: { kind: 'serial', port: 0, bytes } },
+    ];
   }
 }
 

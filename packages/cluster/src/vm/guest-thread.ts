@@ -1,6 +1,8 @@
-// The thread that runs one guest, and what it shares with the thread that has the store.
+// The thread that runs one guest, and what it shares with the thread that has the store. It is given inputs, asked questions, and says
+// outputs, log and news.
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
+import { encodeInputs, type InputResult, type MachineInput } from '@revenant/emulator';
 import type {
   CheckpointKey,
   MachineSnapshot,
@@ -14,24 +16,140 @@ import { ClusterError } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
-import type { Blobs, ToWorker, WorkerStart } from './vm-runtime.ts';
+import type {
+  Blobs,
+  FromWorker,
+  Question,
+  QuestionName,
+  Questions,
+  ToWorker,
+  WorkerStart,
+} from './vm-runtime.ts';
 
-/** Short, as a slice that began within the lease may end after it. */
-const SLICE_INSTRUCTIONS = 200_000;
-
-export interface GuestThread {
-  worker: Worker;
-  /** Until when the guest may run. */
-  lease: Float64Array;
-  /** Serves base images of its disks, and pages of RAM that come late; undefined when there are none. */
-  pages: PageServer | undefined;
-}
+/** Short, as a turn that began within the lease may end after it. */
+const SLICE_INSTRUCTIONS = 2_000_000;
+/** Of inputs that the thread has not answered yet. */
+const MAX_IN_FLIGHT_BYTES = 2 ** 20;
 
 /** Different for every start and resume. */
 const newGeneration = (): Uint8Array => randomBytes(16);
 
+export type Outputs = Extract<FromWorker, { type: 'outputs' }>;
+
+interface Waiting {
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+export class GuestThread {
+  readonly worker: Worker;
+  /** Until when the guest may run. */
+  readonly lease: Float64Array;
+  /** Serves base images of its disks, and pages of RAM that come late; undefined when there are none. */
+  readonly pages: PageServer | undefined;
+  /** Who hears what it says of its own accord. */
+  onOutputs: (outputs: Outputs) => void = () => undefined;
+  /** Who is told that it ended by itself. */
+  onFailed: (reason: string) => void = () => undefined;
+  /** Resolves when its guest is there, or goes on from a later state. */
+  started: Promise<unknown> = Promise.resolve();
+  readonly #waiting = new Map<number, Waiting>();
+  #asked = 0;
+  #inFlightBytes = 0;
+  #over = false;
+
+  constructor(parts: { worker: Worker; lease: Float64Array; pages: PageServer | undefined }) {
+    this.worker = parts.worker;
+    this.lease = parts.lease;
+    this.pages = parts.pages;
+    this.worker.on('message', (message: FromWorker) => this.#heard(message));
+    this.worker.on('error', (error) => this.#failed(error.message));
+    this.worker.on('exit', () => this.#failed('its worker ended'));
+  }
+
+  #heard(message: FromWorker): void {
+    if (message.type === 'answer') {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      waiting?.resolve(message.value);
+      return;
+    }
+    if (this.#over) return;
+    const { news } = message;
+    if (news?.kind === 'ended' && news.reason === 'failed') this.#forget(news.message);
+    this.onOutputs(message);
+  }
+
+  #failed(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#forget(reason);
+    this.onFailed(reason);
+  }
+
+  #forget(reason: string): void {
+    for (const { reject } of this.#waiting.values()) reject(new ClusterError('RUNTIME', reason));
+    this.#waiting.clear();
+  }
+
+  #post(message: ToWorker, transfer: readonly Transferred[] = []): Promise<unknown> {
+    if (this.#over || this.worker.threadId < 0)
+      return Promise.reject(new ClusterError('RUNTIME', 'its worker ended'));
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(message.id, { resolve, reject });
+      this.worker.postMessage(message, transfer);
+    });
+  }
+
+  /** @throws ClusterError when the thread ends before it answers */
+  async ask<K extends QuestionName>(
+    name: K,
+    ask: Questions[K]['ask'],
+    transfer: readonly Transferred[] = [],
+  ): Promise<Questions[K]['answer']> {
+    const question = { name, ...ask } as unknown as Question;
+    return (await this.#post(
+      { type: 'ask', id: ++this.#asked, question },
+      transfer,
+    )) as Questions[K]['answer'];
+  }
+
+  /**
+   * Gives the guest inputs; resolves to what became of each. More than 1 MiB on its way is refused whole, as `full`.
+   * @throws ClusterError when the thread ends before it answers
+   */
+  async input(inputs: readonly MachineInput[]): Promise<InputResult[]> {
+    const bytes = encodeInputs(inputs);
+    if (this.#inFlightBytes + bytes.length > MAX_IN_FLIGHT_BYTES) return inputs.map(() => 'full');
+    this.#inFlightBytes += bytes.length;
+    try {
+      return (await this.#post({ type: 'inputs', id: ++this.#asked, bytes })) as InputResult[];
+    } finally {
+      this.#inFlightBytes -= bytes.length;
+    }
+  }
+
+  /** Has a guest that was built to wait go on, once it has a lease, from a later state than it was built from. */
+  advance(changes: MachineSnapshot, paused: boolean): this {
+    this.started = this.ask('advance', { changes, generation: newGeneration(), paused });
+    this.started.catch(() => undefined);
+    return this;
+  }
+
+  /** Nobody needs the guest any more. */
+  async end(): Promise<void> {
+    this.#over = true;
+    this.lease[0] = -Infinity;
+    this.pages?.close();
+    this.#forget('it is not needed any more');
+    await this.worker.terminate();
+  }
+}
+
+type Transferred = NonNullable<Parameters<Worker['postMessage']>[1]>[number];
+
 /**
- * Has a guest built from a resume point, in a thread of its own, which answers `started`. It has no lease yet.
+ * Has a guest built from a resume point, in a thread of its own: see `started`. It has no lease yet.
  * @throws StorageError, StoreError; ClusterError for a base image that is not the right one
  */
 export async function startThread(options: {
@@ -44,17 +162,30 @@ export async function startThread(options: {
   description: unknown;
   point: ResumePoint;
   paused: boolean;
+  keepLog?: boolean;
   watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
-  const { store, pool, key, spare, module, description, point, paused, watch, onStall } = options;
+  const {
+    store,
+    pool,
+    key,
+    spare,
+    module,
+    description,
+    point,
+    paused,
+    keepLog = false,
+    watch,
+    onStall,
+  } = options;
   const { snapshot, disks, lazy } = point;
   const blobs: Blobs = snapshot === undefined ? await readBlobs(store, description) : new Map();
   const served = await servePages(store, description, { pool, key, ram: lazy, onStall });
   const memory = new SharedArrayBuffer(8);
   const lease = new Float64Array(memory);
   lease[0] = -Infinity;
-  const data: WorkerStart = {
+  const start: WorkerStart = {
     module,
     start: {
       description,
@@ -68,34 +199,11 @@ export async function startThread(options: {
     lease: memory,
     paused,
     sliceInstructions: SLICE_INSTRUCTIONS,
+    keepLog,
     watch,
   };
-  const worker = spare.take(module);
-  worker.postMessage(data, served === undefined ? [] : [served.ends.port]);
-  return { worker, lease, pages: served?.server };
-}
-
-/** Nobody listens to it for a while; an error that nobody hears would end this process. */
-export function unheard(worker: Worker): void {
-  worker.removeAllListeners();
-  worker.on('error', () => undefined);
-}
-
-/**
- * Has a guest that was built to wait go on, once it has a lease, from a later state than it was built from. It answers `started`.
- * @throws ClusterError when its thread has ended meanwhile
- */
-export function advanceThread(thread: GuestThread, changes: MachineSnapshot, paused: boolean): GuestThread {
-  // `threadId` is -1 once a thread has ended.
-  if (thread.worker.threadId < 0) throw new ClusterError('RUNTIME', 'its prepared worker ended');
-  const message: ToWorker = { type: 'advance', changes, generation: newGeneration(), paused };
-  thread.worker.postMessage(message);
+  const thread = new GuestThread({ worker: spare.take(module), lease, pages: served?.server });
+  thread.started = thread.ask('start', { start }, served === undefined ? [] : [served.ends.port]);
+  thread.started.catch(() => undefined);
   return thread;
-}
-
-/** Ends a thread whose guest nobody needs. */
-export async function endThread({ worker, pages }: GuestThread): Promise<void> {
-  pages?.close();
-  unheard(worker);
-  await worker.terminate();
 }

@@ -10,9 +10,14 @@ import {
   planKernel,
   restoreMachine,
   type DiskBacking,
+  OutputQueue,
   type HashFactory,
+  type InputResult,
+  type LoggedInput,
   type Machine,
   type MachineBackends,
+  type MachineInput,
+  type StampedOutput,
   type TextScreen,
 } from '@revenant/emulator';
 import { nodeClock, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
@@ -30,18 +35,24 @@ export interface BootDescription {
   disks?: DiskSpec[];
 }
 
+/** What went in and came out since it was last taken. */
+interface Edge {
+  outputs: OutputQueue;
+  log: LoggedInput[];
+}
+
 class MachineGuest implements Guest {
   readonly #machine: Machine;
-  readonly #console: number[];
+  readonly #edge: Edge;
   /** Absent pages of RAM that were fetched since the last delivery. */
   readonly #touched: number[];
   readonly #pace: LivePace;
   readonly #buffers = new PageBuffers();
 
-  constructor(machine: Machine, console: number[], touched: number[]) {
+  constructor(machine: Machine, edge: Edge, touched: number[]) {
     this.#machine = machine;
     this.#pace = new LivePace(machine, nodeClock);
-    this.#console = console;
+    this.#edge = edge;
     this.#touched = touched;
   }
 
@@ -85,12 +96,18 @@ class MachineGuest implements Guest {
     return this.#touched.splice(0);
   }
 
-  input(bytes: Uint8Array): void {
-    this.#machine.input({ kind: 'serial', port: 0, bytes });
+  input(input: MachineInput): InputResult {
+    // A key that no keyboard has is refused as one for a machine without keyboard is.
+    if (input.kind === 'key' && !keyCodes.includes(input.code)) return 'no-device';
+    return this.#machine.input(input);
   }
 
   boot(description: unknown, blobs: Blobs): void {
     bootMachine(this.#machine, description as BootDescription, blobs);
+  }
+
+  rest(): void {
+    this.#pace.rest();
   }
 
   advance(changes: MachineSnapshot, generation: Uint8Array): void {
@@ -98,19 +115,16 @@ class MachineGuest implements Guest {
     tellResumed(this.#machine, generation);
   }
 
-  press(codes: readonly string[]): boolean {
-    if (!codes.every((code) => keyCodes.includes(code))) return false;
-    for (const code of codes) this.#machine.input({ kind: 'key', code, pressed: true });
-    for (const code of [...codes].reverse()) this.#machine.input({ kind: 'key', code, pressed: false });
-    return true;
-  }
-
   screen(): TextScreen | undefined {
     return this.#machine.screen();
   }
 
-  drainOutput(): Uint8Array {
-    return Uint8Array.from(this.#console.splice(0));
+  outputs(): StampedOutput[] {
+    return this.#edge.outputs.take();
+  }
+
+  takeLog(): LoggedInput[] {
+    return this.#edge.log.splice(0);
   }
 }
 
@@ -144,15 +158,14 @@ function tellResumed(machine: Machine, generation: Uint8Array): void {
 
 /** The guest of one start or resume. */
 export async function createGuest(start: GuestStart): Promise<Guest> {
-  const console: number[] = [];
+  const edge: Edge = { outputs: new OutputQueue(), log: [] };
   const touched: number[] = [];
   const client = start.pages === undefined ? undefined : new PageClient(start.pages);
   const backends = {
     hash: nodeHash,
     disks: backings(client, Object.keys(start.pages?.sources ?? {})),
-    serial: (port: number, byte: number): void => {
-      if (port === 0) console.push(byte);
-    },
+    output: (entry: StampedOutput) => edge.outputs.put(entry),
+    ...(start.keepLog === true ? { input: (entry: LoggedInput) => void edge.log.push(entry) } : {}),
   };
   const { snapshot } = start;
   const machine =
@@ -165,7 +178,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
           engine: nodeEngine,
         });
   tellResumed(machine, start.generation);
-  return new MachineGuest(machine, console, touched);
+  return new MachineGuest(machine, edge, touched);
 }
 
 /** mov cx, 0xffff; push ax; pop ax; loop back to the push; jump to itself */

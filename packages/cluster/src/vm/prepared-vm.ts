@@ -13,11 +13,11 @@ import {
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
-import { endThread, startThread, unheard, type GuestThread } from './guest-thread.ts';
-import { LazyRam, type PageDelivery } from './lazy-ram.ts';
+import { startThread, type GuestThread } from './guest-thread.ts';
+import { LazyRam } from './lazy-ram.ts';
 import { isOfBoot } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
-import { monotonicMs, type FromWorker, type ToWorker } from './vm-runtime.ts';
+import { monotonicMs } from './vm-runtime.ts';
 
 const FIRST_CHECKPOINT_MS = 5000;
 const FIRST_CHECKPOINT_TRIES = 25;
@@ -68,8 +68,10 @@ class PreparedVm {
     if (this.#over) return this.close();
     const ended = new Promise<never>((_, reject) => (this.#failed = reject));
     ended.catch(() => undefined);
-    thread.worker.on('error', this.#failed);
-    thread.worker.on('exit', () => this.#failed(new ClusterError('RUNTIME', 'its worker ended')));
+    thread.onFailed = (reason) => this.#failed(new ClusterError('RUNTIME', reason));
+    thread.onOutputs = ({ news }) => {
+      if (news?.kind === 'ended') this.#failed(new ClusterError('RUNTIME', news.message));
+    };
     this.#whole = await Promise.race([this.#fill(thread, lazy), ended]);
   }
 
@@ -87,23 +89,9 @@ class PreparedVm {
   }
 
   async #fill(thread: GuestThread, lazy: LazyRam): Promise<boolean> {
-    await this.#answer(thread, 'started');
-    return lazy.runBackground(async ({ indexes, bytes }: PageDelivery) => {
-      const delivered = this.#answer(thread, 'delivered');
-      thread.worker.postMessage({ type: 'deliver', indexes, bytes } satisfies ToWorker);
-      await delivered;
-    });
-  }
-
-  #answer({ worker }: GuestThread, wanted: FromWorker['type']): Promise<void> {
-    return new Promise((resolve) => {
-      const heard = (message: FromWorker): void => {
-        if (message.type === 'ended') this.#failed(new ClusterError('RUNTIME', message.message));
-        if (message.type !== wanted) return;
-        worker.off('message', heard);
-        resolve();
-      };
-      worker.on('message', heard);
+    await thread.started;
+    return lazy.runBackground(async (pages) => {
+      await thread.ask('deliver', pages);
     });
   }
 
@@ -112,7 +100,6 @@ class PreparedVm {
     const same = JSON.stringify(vm.spec) === JSON.stringify(this.#vm.spec) && vm.boot === this.#vm.boot;
     if (this.#whole && !this.#over && same && this.#thread !== undefined && this.#reader !== undefined) {
       this.#over = true;
-      unheard(this.#thread.worker);
       return { thread: this.#thread, reader: this.#reader };
     }
     this.close();
@@ -122,7 +109,7 @@ class PreparedVm {
   close(): void {
     this.#over = true;
     this.#lazy?.stop();
-    if (this.#thread !== undefined) void endThread(this.#thread);
+    if (this.#thread !== undefined) void this.#thread.end();
     this.#failed(new ClusterError('RUNTIME', 'it is not needed any more'));
   }
 }
@@ -149,6 +136,11 @@ export class PreparedVms {
       this.#vms.delete(vm.id);
       return { event: 'vm-not-prepared', reason: messageOf(error) };
     }
+  }
+
+  /** VMs that are prepared, or about to be. */
+  get names(): string[] {
+    return [...this.#vms.keys()];
   }
 
   /** For who takes the VM over: see PreparedVm.take. */

@@ -118,14 +118,14 @@ test('a VM that is deleted while it waits for a full store to power off ends at 
 });
 
 test('a VM that is powered off while the store is full stops once its disks are durable', async () => {
-  const { host, store, events } = await newHost({ guestHungMs: 1000 });
+  const { host, store, events } = await newHost({ guestHungMs: 4000 });
   try {
     host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
     await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
     store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'power-off' });
     const ran = host.figures[0]!.instructions;
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await new Promise((resolve) => setTimeout(resolve, 5500));
     assert.ok(!events.some(({ type }) => type === 'stopped'), 'not yet');
     store.plan = () => undefined;
     await until('the end', () => events.some(({ type }) => type === 'stopped'));

@@ -4,7 +4,7 @@
 // The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
-import type { TextScreen } from '@revenant/emulator';
+import type { InputResult, LoggedInput, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
 import type { HealthPolicy } from '../decisions/health.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
@@ -20,6 +20,8 @@ export interface Guest {
    * can make it go on.
    */
   run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' | 'halted';
+  /** It does not run for a while, by its node's will: its clock stands still meanwhile. */
+  rest?(): void;
   /** After `reset`: starts it again, as at first, from what its description names. Absent in guests that never reset. */
   boot?(description: unknown, blobs: Blobs): void;
   /** All that it is, with the pages changed since the last snapshot (all of them the first time). */
@@ -35,17 +37,19 @@ export interface Guest {
   deliver?(indexes: Uint32Array, bytes: Uint8Array): number[];
   /** Requests of its disks so far. */
   readonly diskRequests?: number;
-  /** Bytes for its console. */
-  input(bytes: Uint8Array): void;
-  /** Keys of its keyboard, by DOM `code`, pressed together and released in reverse. False when there is no such key, or no keyboard. */
-  press(codes: readonly string[]): boolean;
+  /** Serial bytes for its console, keys, the power button: what became of it. */
+  input(input: MachineInput): InputResult;
   /** Its text screen; undefined without one. */
   screen(): TextScreen | undefined;
-  /** What it wrote to its console since the last call. */
-  drainOutput(): Uint8Array;
+  /** What it put out since the last call. */
+  outputs(): StampedOutput[];
+  /** What it was given since the last call, as it saw it: its log. Absent in guests that keep none. */
+  takeLog?(): LoggedInput[];
 }
 
 export interface GuestStart {
+  /** Whether `takeLog` is going to be called. */
+  keepLog?: boolean;
   /** `VmSpec.description` */
   description: unknown;
   /** To resume from; undefined: a cold start. */
@@ -73,39 +77,52 @@ export interface WorkerStart {
   lease: SharedArrayBuffer;
   paused: boolean;
   sliceInstructions: number;
+  /** What the guest is given goes out with its outputs. */
+  keepLog: boolean;
   /** The sign of life to be reported with `progress`. */
   watch: HealthPolicy['watch'] | undefined;
 }
 
-export type ToWorker =
-  | { type: 'pause'; paused: boolean }
-  | { type: 'snapshot'; id: number; suspend: boolean }
+/** What the node asks a guest's thread: each question, and its answer. */
+export interface Questions {
+  /** The first question: builds the guest. */
+  start: { ask: { start: WorkerStart }; answer: { instructions: bigint } };
+  /** To a guest that was built to wait: it becomes a later state, and goes on. */
+  advance: {
+    ask: { changes: MachineSnapshot; generation: Uint8Array; paused: boolean };
+    answer: { instructions: bigint };
+  };
+  pause: { ask: { paused: boolean }; answer: undefined };
+  snapshot: { ask: { suspend: boolean }; answer: { snapshot: MachineSnapshot; pauseMs: number } };
   /** Memory of a snapshot's pages, which are durable now. */
-  | { type: 'give-back'; buffers: SharedArrayBuffer[] }
-  | { type: 'input'; bytes: Uint8Array }
-  | { type: 'deliver'; indexes: Uint32Array; bytes: Uint8Array }
-  /** To a guest that was made to wait: answered by `started`. */
-  | { type: 'advance'; changes: MachineSnapshot; generation: Uint8Array; paused: boolean }
-  | { type: 'press'; id: number; codes: string[] }
-  | { type: 'screen'; id: number }
-  /** The answer to `reset`. */
-  | { type: 'boot'; description: unknown; blobs: Blobs };
+  giveBack: { ask: { buffers: SharedArrayBuffer[] }; answer: undefined };
+  /** Pages of RAM; the answer names those that the guest needed before. */
+  deliver: { ask: { indexes: Uint32Array; bytes: Uint8Array }; answer: { touched: number[] } };
+  screen: { ask: object; answer: TextScreen | undefined };
+  /** After the news `reset`. */
+  boot: { ask: { description: unknown; blobs: Blobs }; answer: undefined };
+}
+export type QuestionName = keyof Questions;
+export type Question = { [K in QuestionName]: { name: K } & Questions[K]['ask'] }[QuestionName];
 
-export type FromWorker =
-  | { type: 'started'; instructions: bigint }
-  | { type: 'first-slice' }
-  | { type: 'output'; bytes: Uint8Array }
+/** Inputs in their binary form (encodeInputs), answered by an InputResult for each; or a question. */
+export type ToWorker =
+  { type: 'inputs'; id: number; bytes: Uint8Array } | { type: 'ask'; id: number; question: Question };
+
+/** What a guest's thread says of its own accord. */
+export type GuestNews =
+  | { kind: 'first-slice' }
   /** `sign` changes whenever the guest shows the sign of life that is watched, or asks for its disks; undefined when none is. */
-  | { type: 'progress'; instructions: bigint; sign: string | undefined }
-  /** `touched`: pages that the guest needed before they were delivered. */
-  | { type: 'delivered'; touched: number[] }
-  | { type: 'snapshot'; id: number; snapshot: MachineSnapshot; pauseMs: number }
-  /** Answer to `press` (a boolean) or `screen` (undefined without one). */
-  | { type: 'answer'; id: number; value: boolean | TextScreen | undefined }
+  | { kind: 'progress'; instructions: bigint; sign: string | undefined }
   /** The guest reset its machine, and waits for `boot`. */
-  | { type: 'reset' }
+  | { kind: 'reset' }
   /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */
-  | { type: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
+  | { kind: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
+
+/** Outputs and log in their binary forms (encodeOutputs, encodeLog), and news; or an answer. */
+export type FromWorker =
+  | { type: 'outputs'; outputs?: Uint8Array; log?: Uint8Array; news?: GuestNews }
+  | { type: 'answer'; id: number; value: unknown };
 
 /** The clock that leases are measured by: monotonic, and one for all threads of a host. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -1,12 +1,24 @@
-// The worker thread of one VM. See vm-runtime.ts for what it may do and when.
+// The worker thread of one VM. See vm-runtime.ts for what it may do and when, and for its three messages.
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import {
+  decodeInputs,
+  encodeLog,
+  encodeOutputs,
+  type InputResult,
+  type LoggedInput,
+  type StampedOutput,
+} from '@revenant/emulator/edge';
 import {
   monotonicMs,
   type FromWorker,
   type Guest,
   type GuestFactory,
+  type GuestNews,
+  type Question,
+  type QuestionName,
+  type Questions,
   type ToWorker,
   type WorkerStart,
 } from './vm-runtime.ts';
@@ -16,77 +28,107 @@ const PROGRESS_MS = 200;
 const IDLE_MS = 2;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
 const FIRST_SLICE = 10_000;
-/** Output of slices whose lease ended meanwhile waits here; bounded by one slice, as no further slice runs. */
-const held: Uint8Array[] = [];
+/** Of inputs that wait here for the guest's turn to end. */
+const MAX_INBOX_BYTES = 2 ** 20;
+/** Output of slices whose lease ended meanwhile waits here; bounded by one turn, as no further turn runs. */
+const held: StampedOutput[] = [];
 const inbox: ToWorker[] = [];
+let inboxBytes = 0;
 let paused = false;
 /** Between a reset and its `boot`, when the machine is no state to go on from. */
 let resetting = false;
 let until: Float64Array = new Float64Array(1);
+let guest: Guest | undefined;
 
 function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-function serve(guest: Guest, message: ToWorker): void {
-  switch (message.type) {
-    case 'pause':
-      paused = message.paused;
-      return;
-    case 'input':
-      guest.input(message.bytes);
-      return;
-    case 'press':
-      tell({ type: 'answer', id: message.id, value: guest.press(message.codes) });
-      return;
-    case 'screen':
-      tell({ type: 'answer', id: message.id, value: guest.screen() });
-      return;
-    case 'boot':
-      guest.boot?.(message.description, message.blobs);
-      resetting = false;
-      return;
-    case 'give-back':
-      guest.giveBack?.(message.buffers);
-      return;
-    case 'deliver':
-      tell({ type: 'delivered', touched: guest.deliver?.(message.indexes, message.bytes) ?? [] });
-      return;
-    case 'advance':
-      guest.advance?.(message.changes, message.generation);
-      paused = message.paused;
-      tell({ type: 'started', instructions: guest.instructions });
-      return;
-    case 'snapshot': {
-      if (message.suspend) paused = true;
-      const before = monotonicMs();
-      const snapshot = guest.snapshot();
-      const pauseMs = monotonicMs() - before;
-      const buffers = new Set(snapshot.spaces.map(({ bytes }) => bytes.buffer));
-      const own = [...buffers].filter((buffer) => buffer instanceof ArrayBuffer);
-      tell({ type: 'snapshot', id: message.id, snapshot, pauseMs }, own);
-      return;
-    }
+const tellNews = (news: GuestNews): void => tell({ type: 'outputs', news });
+const answer = (id: number, value: unknown): void => tell({ type: 'answer', id, value });
+
+/** Takes a message for the next time between two turns; more inputs than fit are refused at once. */
+function receive(message: ToWorker): void {
+  if (message.type === 'inputs') {
+    if (inboxBytes + message.bytes.length > MAX_INBOX_BYTES)
+      return answer(message.id, ['full' satisfies InputResult]);
+    inboxBytes += message.bytes.length;
   }
+  inbox.push(message);
+}
+
+/** The answers to questions. */
+const replies: {
+  [K in Exclude<QuestionName, 'start' | 'snapshot'>]: (guest: Guest, ask: Questions[K]['ask']) => unknown;
+} = {
+  pause: (guest, ask) => {
+    paused = ask.paused;
+    guest.rest?.();
+  },
+  giveBack: (guest, { buffers }) => guest.giveBack?.(buffers),
+  deliver: (guest, { indexes, bytes }) => ({ touched: guest.deliver?.(indexes, bytes) ?? [] }),
+  screen: (guest) => guest.screen(),
+  boot: (guest, { description, blobs }) => {
+    guest.boot?.(description, blobs);
+    resetting = false;
+  },
+  advance: (guest, ask) => {
+    guest.advance?.(ask.changes, ask.generation);
+    paused = ask.paused;
+    return { instructions: guest.instructions };
+  },
+};
+
+function serve(guest: Guest, message: ToWorker): void {
+  if (message.type === 'inputs') {
+    inboxBytes -= message.bytes.length;
+    const results = decodeInputs(message.bytes).map((input) => guest.input(input));
+    return answer(message.id, results);
+  }
+  const { id, question } = message;
+  if (question.name === 'start') throw new Error('the guest is there already');
+  if (question.name === 'snapshot') return takeSnapshot(guest, id, question.suspend);
+  const reply = replies[question.name] as (guest: Guest, ask: Question) => unknown;
+  answer(id, reply(guest, question));
+}
+
+function takeSnapshot(guest: Guest, id: number, suspend: boolean): void {
+  if (suspend) paused = true;
+  const before = monotonicMs();
+  const snapshot = guest.snapshot();
+  const pauseMs = monotonicMs() - before;
+  // What led to it goes out before it: a log is whole up to each checkpoint.
+  letOut(guest);
+  const buffers = new Set(snapshot.spaces.map(({ bytes }) => bytes.buffer));
+  const own = [...buffers].filter((buffer) => buffer instanceof ArrayBuffer);
+  tell({ type: 'answer', id, value: { snapshot, pauseMs } }, own);
 }
 
 const mayRun = (): boolean => !paused && !resetting && monotonicMs() < until[0]!;
 
 /** All that waits; while the machine is reset, only what boots it. */
 function nextMessages(): ToWorker[] {
-  const boot = resetting ? inbox.findIndex(({ type }) => type === 'boot') : 0;
+  const isBoot = (message: ToWorker): boolean => message.type === 'ask' && message.question.name === 'boot';
+  const boot = resetting ? inbox.findIndex(isBoot) : 0;
   return resetting ? (boot < 0 ? [] : inbox.splice(boot, 1)) : inbox.splice(0);
 }
 
 /** Bytes that the guest wrote on its console. */
 let written = 0;
 
+/** Lets outputs and the log out, while there is a lease. */
 function letOut(guest: Guest): void {
-  const output = guest.drainOutput();
-  written += output.length;
-  if (output.length > 0) held.push(output);
-  if (held.length === 0 || monotonicMs() >= until[0]!) return;
-  for (const bytes of held.splice(0)) tell({ type: 'output', bytes });
+  for (const entry of guest.outputs()) {
+    held.push(entry);
+    if (entry.output.kind === 'serial' && entry.output.port === 0) written += entry.output.bytes.length;
+  }
+  if (monotonicMs() >= until[0]!) return;
+  const log: LoggedInput[] = guest.takeLog?.() ?? [];
+  if (held.length === 0 && log.length === 0) return;
+  const message: FromWorker & { type: 'outputs' } = { type: 'outputs' };
+  if (held.length > 0) message.outputs = encodeOutputs(held.splice(0));
+  if (log.length > 0) message.log = encodeLog(log);
+  tell(message);
 }
 
 /** Changes whenever the guest shows the sign of life that is watched, or asks for its disks. */
@@ -112,60 +154,76 @@ if (preload !== undefined)
   (import(preload) as Promise<{ prepare?: () => Promise<void> }>)
     .then(({ prepare }) => prepare?.())
     .catch(() => undefined);
-port.once('message', (start: WorkerStart) => {
-  main(start).catch((error: unknown) => {
-    tell({
-      type: 'ended',
-      reason: 'failed',
-      message: error instanceof Error ? error.message : String(error),
-    });
+
+port.once('message', (message: ToWorker) => {
+  port.on('message', receive);
+  main(message).catch((error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    tellNews({ kind: 'ended', reason: 'failed', message: reason });
   });
 });
 
-async function main({
-  module,
-  start,
-  lease,
-  paused: startPaused,
-  sliceInstructions,
-  watch,
-}: WorkerStart): Promise<void> {
-  paused = startPaused;
-  until = new Float64Array(lease);
-  const { createGuest } = (await import(module)) as { createGuest: GuestFactory };
-  const guest = await createGuest(start);
-  port.on('message', (message: ToWorker) => inbox.push(message));
-  tell({ type: 'started', instructions: guest.instructions });
+async function main(first: ToWorker): Promise<void> {
+  if (first.type !== 'ask' || first.question.name !== 'start')
+    throw new Error('it was not told what to start');
+  const { start } = first.question;
+  paused = start.paused;
+  until = new Float64Array(start.lease);
+  const { createGuest } = (await import(start.module)) as { createGuest: GuestFactory };
+  guest = await createGuest({ ...start.start, keepLog: start.keepLog });
+  answer(first.id, { instructions: guest.instructions });
+  await live(guest, start);
+}
+
+/** How a turn of the guest ended it, if it did. */
+function lastWords(guest: Guest, result: ReturnType<Guest['run']>): GuestNews | undefined {
+  if (result === 'powered-off')
+    return {
+      kind: 'ended',
+      reason: 'powered-off',
+      message: 'the guest powered itself off',
+      snapshot: guest.snapshot(),
+    };
+  if (result === 'halted')
+    return {
+      kind: 'ended',
+      reason: 'hung',
+      message: 'the guest stopped its processor for good',
+      snapshot: guest.snapshot(),
+    };
+  return undefined;
+}
+
+async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Promise<void> {
   let first = true;
+  let ran = true;
   let toldAt = 0;
   for (;;) {
     for (const message of nextMessages()) serve(guest, message);
     let idle = true;
     if (mayRun()) {
+      ran = true;
       const result = guest.run(first ? FIRST_SLICE : sliceInstructions);
       letOut(guest);
-      if (first) tell({ type: 'first-slice' });
+      if (first) tellNews({ kind: 'first-slice' });
       first = false;
-      if (result === 'powered-off') {
-        const message = 'the guest powered itself off';
-        tell({ type: 'ended', reason: 'powered-off', message, snapshot: guest.snapshot() });
-        return;
-      }
-      if (result === 'halted') {
-        const message = 'the guest stopped its processor for good';
-        tell({ type: 'ended', reason: 'hung', message, snapshot: guest.snapshot() });
-        return;
-      }
+      const ended = lastWords(guest, result);
+      if (ended !== undefined) return tellNews(ended);
       if (result === 'reset') {
         resetting = true;
-        tell({ type: 'reset' });
+        tellNews({ kind: 'reset' });
       }
       idle = result !== 'limit';
-    } else letOut(guest);
+    } else {
+      // Its clock stands still while it may not run.
+      if (ran) guest.rest?.();
+      ran = false;
+      letOut(guest);
+    }
     const now = monotonicMs();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      tell({ type: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
+      tellNews({ kind: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
     }
     if (idle && (resetting || inbox.length === 0)) await pause(IDLE_MS);
     else await nextTurn();

@@ -1,0 +1,129 @@
+// The checkpoints of one VM on this node: taken from its thread, written under its epoch, at a pace that the store can keep.
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  CheckpointPace,
+  isStorageError,
+  isStoreError,
+  type CheckpointWriter,
+  type MachineSnapshot,
+  type Ownership,
+} from '@revenant/storage';
+import type { ProtectedVm } from '../decisions/records.ts';
+import { messageOf } from '../errors.ts';
+import type { GuestThread } from './guest-thread.ts';
+import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
+import { VM_DEVICE } from './resume.ts';
+import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
+import type { VmHostOptions } from './vm-host.ts';
+import { monotonicMs } from './vm-runtime.ts';
+
+/** Between tries to make a guest's last state durable. */
+const LAST_WRITE_PAUSE_MS = 200;
+const MAX_LAST_WRITE_PAUSE_MS = 5000;
+
+/** A snapshot, and how long the guest stood still for it. */
+export interface Taken {
+  snapshot: MachineSnapshot;
+  pauseMs: number;
+}
+
+export interface SessionCheckpointsOptions {
+  vm: ProtectedVm;
+  epoch: number;
+  ownership: Ownership;
+  writer: CheckpointWriter;
+  thread: GuestThread;
+  resumedAt: bigint | undefined;
+  host: VmHostOptions;
+  isOver: () => boolean;
+  /** The VM is another's. */
+  onFenced: (reason: string) => void;
+  /** A checkpoint at this instruction count is durable. */
+  onDurable: (instructions: bigint) => void;
+}
+
+export class SessionCheckpoints {
+  readonly figures: VmFigures;
+  readonly housekeeping: Housekeeping;
+  readonly #options: SessionCheckpointsOptions;
+  readonly #pace: CheckpointPace;
+
+  constructor(options: SessionCheckpointsOptions) {
+    const { vm, epoch, ownership, resumedAt, host } = options;
+    this.#options = options;
+    this.#pace = new CheckpointPace(vm.spec.checkpointMs ?? host.settings.checkpointMs, 0);
+    this.housekeeping = housekeepingFor(host, ownership, monotonicMs());
+    this.figures = newFigures(vm.id, epoch, resumedAt ?? 0n);
+  }
+
+  figuresAt(now: number): VmFigures {
+    return {
+      ...this.figures,
+      checkpointIntervalMs: this.#pace.intervalMs(now),
+      heldBytes: this.#options.writer.heldBytes,
+      removedCheckpoints: this.housekeeping.removed.checkpoints,
+      removedBytes: this.housekeeping.removed.bytes,
+    };
+  }
+
+  takeIfDue(now: number): void {
+    if (!this.#pace.isDue(now)) return;
+    this.#pace.begin(now);
+    void this.checkpoint(false).then((durable) => this.#pace.end(monotonicMs(), durable));
+  }
+
+  /** Says when the interval was stretched, or is as wanted again. */
+  tellPace(now: number, keepHouse: boolean): void {
+    const { vm, host } = this.#options;
+    if (keepHouse) this.housekeeping.look(now);
+    const news = this.#pace.news(now);
+    if (news !== undefined) host.log({ vm: vm.id, node: host.node, ...paceEntry(news) });
+  }
+
+  /** One checkpoint; true when it is durable. */
+  async checkpoint(suspend: boolean): Promise<boolean> {
+    const taken = await this.take(suspend);
+    return taken !== undefined && !this.#options.isOver() && this.#write(taken);
+  }
+
+  /** Undefined when the thread ended before it answered. */
+  take(suspend: boolean): Promise<Taken | undefined> {
+    return this.#options.thread.ask('snapshot', { suspend }).catch(() => undefined);
+  }
+
+  /** Returns when it is durable, or when the VM is another's. */
+  async writeLast(taken: Taken): Promise<void> {
+    let waitMs = LAST_WRITE_PAUSE_MS;
+    while (!this.#options.isOver() && !(await this.#write(taken))) {
+      await pause(waitMs);
+      waitMs = Math.min(waitMs * 2, MAX_LAST_WRITE_PAUSE_MS);
+    }
+  }
+
+  async #write({ snapshot, pauseMs }: Taken): Promise<boolean> {
+    const { vm, host, writer, isOver, thread } = this.#options;
+    const own = { version: 1, state: { boot: vm.boot } };
+    try {
+      const written = await writer.write({
+        ...snapshot,
+        devices: { ...snapshot.devices, [VM_DEVICE]: own },
+      });
+      this.figures.checkpoints++;
+      this.figures.lastCheckpointAt = monotonicMs();
+      this.figures.lastPauseMs = pauseMs;
+      this.figures.lastStoredBytes = written.counts.packBytes;
+      const shared = snapshot.spaces.map(({ bytes }) => bytes.buffer);
+      const buffers = shared.filter((buffer) => buffer instanceof SharedArrayBuffer);
+      if (buffers.length > 0 && !isOver()) thread.ask('giveBack', { buffers }).catch(() => undefined);
+      this.#options.onDurable(snapshot.instructions);
+      return true;
+    } catch (error) {
+      if (isStorageError(error, 'FENCED')) this.#options.onFenced(messageOf(error));
+      else {
+        if (isStoreError(error, 'FULL')) this.housekeeping.hurry(monotonicMs());
+        host.log({ event: 'checkpoint-failed', vm: vm.id, reason: messageOf(error) });
+      }
+      return false;
+    }
+  }
+}

@@ -1,0 +1,338 @@
+// One VM on this node, from the moment that its thread is there until it has ended: what it is given, what it says, what is made durable
+// of it, and how it leaves. Its state says where it is in that life.
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  decodeLog,
+  decodeOutputs,
+  type InputResult,
+  type MachineInput,
+  type StampedOutput,
+  type TextScreen,
+} from '@revenant/emulator';
+import type { CheckpointWriter, Ownership } from '@revenant/storage';
+import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
+import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
+import { messageOf } from '../errors.ts';
+import { hasDisks } from './disks.ts';
+import type { GuestThread, Outputs } from './guest-thread.ts';
+import type { LazyRam } from './lazy-ram.ts';
+import { durableUpTo, newGate, said, type Passed } from './output-gate.ts';
+import { nextReset, noReset } from './resets.ts';
+import { readBlobs } from './resume.ts';
+import { SessionCheckpoints } from './session-checkpoints.ts';
+import type { VmFigures } from './vm-figures.ts';
+import type { VmHostOptions } from './vm-host.ts';
+import { monotonicMs, type GuestNews } from './vm-runtime.ts';
+
+/** Between tries to make a guest's last state durable. */
+const LAST_WRITE_PAUSE_MS = 200;
+
+/**
+ * `preparing`: another node runs the VM, and it is built here already. `starting`, `resuming`: its thread builds its guest, from its
+ * kernel or from a checkpoint. `handing-over`, `ending`: its last state is made durable, for another node or for good.
+ */
+export type SessionState =
+  'preparing' | 'starting' | 'resuming' | 'running' | 'handing-over' | 'ending' | 'ended';
+
+export interface SessionParts {
+  vm: ProtectedVm;
+  epoch: number;
+  ownership: Ownership;
+  writer: CheckpointWriter;
+  thread: GuestThread;
+  /** Brings pages that the resume point left out. */
+  lazy: LazyRam | undefined;
+  /** The instruction count that it goes on from; undefined: a cold start. */
+  resumedAt: bigint | undefined;
+  paused: boolean;
+  host: VmHostOptions;
+  /** Until when guests of this node may run. */
+  until: () => number;
+  onEnd: (session: VmSession) => void;
+}
+
+export class VmSession {
+  readonly vm: ProtectedVm;
+  readonly epoch: number;
+  readonly #parts: SessionParts;
+  readonly #thread: GuestThread;
+  readonly #checkpoints: SessionCheckpoints;
+  #state: SessionState;
+  #gate = newGate('async');
+  #lazy: LazyRam | undefined;
+  /** Its remaining pages are on their way. */
+  #bringing = false;
+  #paused: boolean;
+  #aliveAt = monotonicMs();
+  #silence = noSilence(monotonicMs());
+  #reset = noReset;
+  /** From its reset until it is told to boot. */
+  #resetting = false;
+
+  constructor(parts: SessionParts) {
+    const { vm, epoch, thread, lazy, paused, resumedAt } = parts;
+    this.vm = vm;
+    this.epoch = epoch;
+    this.#parts = parts;
+    this.#thread = thread;
+    this.#lazy = lazy;
+    this.#paused = paused;
+    this.#state = resumedAt === undefined ? 'starting' : 'resuming';
+    this.#checkpoints = new SessionCheckpoints({
+      ...parts,
+      isOver: () => this.over,
+      onFenced: (reason) => this.#ended('fenced', reason),
+      onDurable: (instructions) => this.#pass(durableUpTo(this.#gate, instructions)),
+    });
+    thread.lease[0] = parts.until();
+    thread.onOutputs = (outputs) => this.#heard(outputs);
+    thread.onFailed = (reason) => this.#ended('failed', reason);
+    thread.started.then(
+      () => this.#started(),
+      (error: unknown) => this.#ended('failed', messageOf(error)),
+    );
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+  get over(): boolean {
+    return this.#state === 'ended';
+  }
+  /** Its guest is there, and nobody has told it to leave. */
+  get #settled(): boolean {
+    return this.#state === 'running';
+  }
+
+  figures(now: number): VmFigures {
+    return this.#checkpoints.figuresAt(now);
+  }
+
+  // --- in ---
+
+  /** What became of each input. Undefined when the VM has ended. */
+  async input(inputs: readonly MachineInput[]): Promise<InputResult[] | undefined> {
+    return this.over ? undefined : this.#thread.input(inputs).catch(() => undefined);
+  }
+
+  /** Its text screen; undefined when it has none, or has ended. */
+  async screen(): Promise<TextScreen | undefined> {
+    return this.#thread.ask('screen', {}).catch(() => undefined);
+  }
+
+  setLease(until: number): void {
+    if (!this.over) this.#thread.lease[0] = until;
+  }
+
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
+    this.#thread.ask('pause', { paused }).catch(() => undefined);
+  }
+
+  // --- out ---
+
+  #log(entry: LogEntry): void {
+    this.#parts.host.log({ vm: this.vm.id, node: this.#parts.host.node, ...entry });
+  }
+
+  #heard({ outputs, log, news }: Outputs): void {
+    if (this.over) return;
+    this.#aliveAt = monotonicMs();
+    // The log first: an output leaves no sooner than what led to it is known.
+    if (log !== undefined) this.#parts.host.logged?.(this.vm.id, this.epoch, decodeLog(log));
+    if (outputs !== undefined) this.#pass(said(this.#gate, decodeOutputs(outputs)));
+    if (news !== undefined) this.#news(news);
+  }
+
+  #pass({ state, leave }: Passed): void {
+    this.#gate = state;
+    for (const entry of leave) this.#letOut(entry);
+  }
+
+  #letOut({ output }: StampedOutput): void {
+    // The console is the first serial port; nobody listens to the others yet.
+    if (output.kind !== 'serial' || output.port !== 0) return;
+    this.#parts.host.output(this.vm.id, this.epoch, output.bytes);
+  }
+
+  #news(news: GuestNews): void {
+    switch (news.kind) {
+      case 'first-slice':
+        // Not before: what the guest asks for comes first.
+        this.#bringRest();
+        return this.#log({
+          event: 'vm-executes',
+          reason: `first instructions under epoch ${String(this.epoch)}`,
+        });
+      case 'progress':
+        this.#checkpoints.figures.instructions = news.instructions;
+        return this.#look(news.sign);
+      case 'reset':
+        return void this.#bootAgain();
+      case 'ended':
+        return void this.#lastWords(news);
+    }
+  }
+
+  #started(): void {
+    if (this.over) return;
+    this.#aliveAt = monotonicMs();
+    if (this.#state === 'starting' || this.#state === 'resuming') this.#state = 'running';
+    this.setLease(this.#parts.until());
+    if (this.#lazy === undefined) this.#checkpoints.housekeeping.resident();
+    else if (this.#paused) this.#bringRest();
+    this.#parts.host.tell({ type: 'started', vmId: this.vm.id, epoch: this.epoch });
+  }
+
+  // --- pages that come late ---
+
+  /** After a lazy resume, once: the pages that nobody asked for. */
+  #bringRest(): void {
+    if (this.#lazy === undefined || this.#bringing) return;
+    this.#bringing = true;
+    void this.#bring(this.#lazy);
+  }
+
+  async #bring(lazy: LazyRam): Promise<void> {
+    const { store, key } = this.#parts.host;
+    const began = monotonicMs();
+    try {
+      const whole = await lazy.runBackground(async (pages) => {
+        const answer = await this.#thread.ask('deliver', pages).catch(() => undefined);
+        if (answer !== undefined) lazy.touched(answer.touched);
+      });
+      if (!whole || this.over) return;
+      this.#checkpoints.housekeeping.resident();
+      this.#log({
+        event: 'vm-resident',
+        reason: `its last ${String(lazy.absent.length)} pages of memory are in`,
+        tookMs: Math.round(monotonicMs() - began),
+      });
+    } catch (error) {
+      this.#ended('failed', messageOf(error));
+    } finally {
+      await lazy.finish(store, this.vm.id, key);
+      // With the pages that it started from.
+      this.#lazy = undefined;
+    }
+  }
+
+  // --- health ---
+
+  /** To be called often: checkpoints that are due, signs of life, housekeeping. */
+  tick(now: number): void {
+    const { settings } = this.#parts.host;
+    const mayRun = now < this.#parts.until();
+    // A frozen or suspended node says nothing about its guests, and a guest that waits for a page lives.
+    if (!mayRun || this.#thread.pages?.waiting === true) this.#aliveAt = Math.max(this.#aliveAt, now);
+    if (now - this.#aliveAt > settings.guestHungMs)
+      return this.#ended('failed', `hung: no sign of life for ${String(settings.guestHungMs)} ms`);
+    if (this.#settled && mayRun) this.#checkpoints.takeIfDue(now);
+    this.#look();
+    const isThere = this.#state !== 'starting' && this.#state !== 'resuming';
+    this.#checkpoints.tellPace(now, isThere && mayRun);
+  }
+
+  /** Looks for signs of life of the guest, `sign` being what its thread reported just now. */
+  #look(sign?: string): void {
+    const { health } = this.vm.spec;
+    if (health === undefined || this.#state === 'ending' || this.#state === 'handing-over' || this.over)
+      return;
+    const nowMs = monotonicMs();
+    const held = this.#paused || this.#resetting || this.#thread.pages?.waiting === true;
+    const mayRun = this.#settled && !held && nowMs < this.#parts.until();
+    this.#silence = lookedAt(this.#silence, { nowMs, sign, mayRun });
+    this.#checkpoints.figures.silentMs = nowMs - this.#silence.sinceMs;
+    const why = whyHung(health, this.#silence, nowMs);
+    if (why !== undefined) void this.#hung(why);
+  }
+
+  /** A guest that hangs is ended; what it wrote to its disks before is made durable. */
+  async #hung(reason: string): Promise<void> {
+    this.#state = 'ending';
+    if (hasDisks(this.vm.spec.description)) await this.#lastCheckpoint();
+    this.#ended('hung', reason);
+  }
+
+  /** A guest that reset its machine starts from its kernel again; its store of images may take a while, and one that does it again and again waits. */
+  async #bootAgain(): Promise<void> {
+    this.#reset = nextReset(this.#reset, monotonicMs());
+    this.#resetting = true;
+    const { pauseMs } = this.#reset;
+    this.#log({ event: 'vm-reset', reason: pauseMs > 0 ? 'by the guest, again' : 'by the guest' });
+    try {
+      await pause(pauseMs, undefined, { ref: false });
+      const { description } = this.vm.spec;
+      const blobs = await readBlobs(this.#parts.host.store, description);
+      this.#thread.ask('boot', { description, blobs }).catch(() => undefined);
+      this.#resetting = false;
+      this.#silence = noSilence(monotonicMs());
+    } catch (error) {
+      this.#ended('failed', `did not start again: ${messageOf(error)}`);
+    }
+  }
+
+  // --- the end ---
+
+  /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable. */
+  async #lastWords({ reason, message, snapshot }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
+    if (snapshot !== undefined && hasDisks(this.vm.spec.description)) {
+      this.#state = 'ending';
+      this.#aliveAt = Infinity; // it has said its last
+      await this.#checkpoints.writeLast({ snapshot, pauseMs: 0 });
+    }
+    this.#ended(reason, message);
+  }
+
+  /** Once more, with the guest stopped; given up when its thread does not answer. */
+  async #lastCheckpoint(): Promise<void> {
+    const limit = pause(this.#parts.host.settings.guestHungMs, undefined, { ref: false });
+    const taken = await Promise.race([this.#checkpoints.take(true), limit]);
+    if (taken !== undefined) await this.#checkpoints.writeLast(taken);
+  }
+
+  #ended(kind: Exclude<StopKind, 'asked'>, reason: string): void {
+    if (this.over) return;
+    void this.end();
+    this.#parts.host.tell({ type: 'stopped', vmId: this.vm.id, epoch: this.epoch, kind, reason });
+  }
+
+  /** Ends it at once. */
+  async end(): Promise<void> {
+    this.#state = 'ended';
+    this.#lazy?.stop();
+    this.#parts.onEnd(this);
+    await this.#thread.end();
+  }
+
+  /** Ends it as it was asked to. False: it was told to stop in another way meanwhile. */
+  async stop(mode: StopMode): Promise<boolean> {
+    // The plug is pulled, and what the guest wrote until then is on its disks.
+    if (mode === 'power-off' && hasDisks(this.vm.spec.description)) {
+      this.#state = 'ending';
+      await this.#lastCheckpoint();
+      if (this.over) return false;
+    }
+    await this.end();
+    return true;
+  }
+
+  /** A live move: what can be copied is copied while the guest runs, the rest in one short stop. False: it ended otherwise. */
+  async handOver(): Promise<boolean> {
+    this.#state = 'handing-over';
+    await this.#checkpoints.checkpoint(false);
+    const before = monotonicMs();
+    // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
+    while (!this.over && !(await this.#checkpoints.checkpoint(true))) await pause(LAST_WRITE_PAUSE_MS);
+    if (this.over) return false;
+    // The guest has stopped; its thread may take its time to end.
+    void this.end();
+    this.#log({
+      event: 'vm-suspended',
+      reason: 'its last checkpoint is durable',
+      tookMs: Math.round(monotonicMs() - before),
+    });
+    return true;
+  }
+}
