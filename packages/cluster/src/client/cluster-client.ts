@@ -17,6 +17,7 @@ import {
   errorAnswerSchema,
   eventsAnswerSchema,
   keysRequestSchema,
+  pressedAnswerSchema,
   screenAnswerSchema,
   type ClusterEvent,
   type ClusterStatus,
@@ -179,6 +180,12 @@ export class ClusterClient {
   async press(vmId: string, keys: readonly string[]): Promise<void> {
     const body = Buffer.from(JSON.stringify({ keys }));
     await this.#request(keysRequestSchema, await this.#holder(vmId), 'POST', `/v1/vms/${vmId}/keys`, body);
+  }
+
+  /** Presses a VM's power button: most systems shut down in order then. Throws `CONFLICT` when it has none. */
+  async pressPowerButton(vmId: string): Promise<void> {
+    const path = `/v1/vms/${vmId}/power-button`;
+    await this.#request(pressedAnswerSchema, await this.#holder(vmId), 'POST', path);
   }
 
   /** Address of the node that runs a VM. */

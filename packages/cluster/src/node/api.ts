@@ -270,7 +270,7 @@ async function route(
   const asked = `${request.method ?? ''} ${url.pathname}`;
   const blob = /^PUT \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked)?.[1];
   if (blob !== undefined) return putBlob(node, blob, body, response);
-  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys)$/.exec(asked);
+  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, body, response);
   switch (asked) {
     case 'GET /v1/status':
@@ -321,6 +321,11 @@ async function askGuest(
     const screen = await node.vms.screen(vmId);
     if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
     return json(response, 200, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
+  }
+  if (asked === 'POST power-button') {
+    const [result] = (await node.vms.input(vmId, [{ kind: 'powerButton' }])) ?? [];
+    if (result !== 'taken') throw new ClusterError('CONFLICT', `${vmId} has no power button`);
+    return json(response, 200, { id: vmId });
   }
   if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   const { keys } = check(keysRequestSchema, parseBody(body), 'the request', 'BAD_REQUEST');

@@ -1,7 +1,7 @@
 // Requests to a node and its answers, as JSON (docs/CLUSTER_PROTOCOL.md, "API").
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
-import { MAX_EVENT_DETAILS, MAX_EVENTS, MAX_KEYS, MAX_NODES, MAX_TEXT, MAX_VMS } from './limits.ts';
+import { MAX_EVENT_DETAILS, MAX_EVENTS, MAX_KEYS, MAX_NAME, MAX_NODES, MAX_TEXT, MAX_VMS } from './limits.ts';
 import { nodeViewSchema, protectedVmSchema } from './records.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
@@ -104,6 +104,8 @@ export const screenAnswerSchema = v.strictObject({
 
 /** `POST /v1/vms/ID/keys` */
 export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
+/** Answer to `POST /v1/vms/ID/power-button` */
+export const pressedAnswerSchema = v.strictObject({ id: text(MAX_NAME) });
 /** `POST /v1/drill` */
 export const drillRequestSchema = v.strictObject({
   cut: list(text(64), MAX_NODES),
