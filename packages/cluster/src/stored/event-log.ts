@@ -2,7 +2,7 @@
 // Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. For people; no rule reads it. Ordered as event-order.ts says.
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
-import { MAX_LIST, type ObjectStore } from '@revenant/storage';
+import { listAll, MAX_LIST, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
@@ -13,6 +13,14 @@ export type { ClusterEvent };
 export const EVENTS_PREFIX = 'cluster/events/';
 const FLUSH_MS = 250;
 const MAX_WAITING = 10_000;
+/** Events are kept for a month, and no more objects of them than a person could ever look through. */
+const KEEP_MS = 30 * 86_400_000;
+const KEEP_OBJECTS = 50_000;
+/** What one round removes at most. */
+const REMOVED_AT_ONCE = 5000;
+/** Each node looks now and then; whoever is first finds something. */
+const COLLECT_MS = 3_600_000;
+const FIRST_COLLECT_MS = 60_000;
 
 export class EventLog {
   readonly #store: ObjectStore;
@@ -23,6 +31,7 @@ export class EventLog {
   #timer: NodeJS.Timeout | undefined;
   #writing = false;
   #closed = false;
+  #collectAt = performance.now() + FIRST_COLLECT_MS;
 
   constructor(store: ObjectStore, node: string) {
     this.#store = store;
@@ -53,6 +62,13 @@ export class EventLog {
     clearTimeout(this.#timer);
   }
 
+  /** Nothing depends on it: what fails is tried again by the next node. */
+  #collect(): void {
+    if (performance.now() < this.#collectAt) return;
+    this.#collectAt = performance.now() + COLLECT_MS;
+    collectEvents(this.#store, Date.now()).catch(() => undefined);
+  }
+
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -64,6 +80,7 @@ export class EventLog {
     const key = `${EVENTS_PREFIX}${time}-${this.#node}-${randomBytes(4).toString('hex')}`;
     try {
       await this.#store.put(key, Buffer.from(JSON.stringify(events)), { durable: false });
+      this.#collect();
     } catch {
       // Kept for the next time; should this put have happened after all, readers see the events twice.
       this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
@@ -73,6 +90,29 @@ export class EventLog {
         this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
     }
   }
+}
+
+/**
+ * Removes the oldest events. By wall clocks, as they are named: one that is far off costs old events, or keeps them longer.
+ * @returns how many objects went.
+ */
+export async function collectEvents(
+  store: ObjectStore,
+  nowMs: number,
+  { keepMs = KEEP_MS, keepObjects = KEEP_OBJECTS }: { keepMs?: number; keepObjects?: number } = {},
+): Promise<number> {
+  const bound = `${EVENTS_PREFIX}${String(Math.max(0, nowMs - keepMs)).padStart(13, '0')}`;
+  const oldest: string[] = [];
+  let objects = 0;
+  // In the order of their names, which is that of time.
+  for await (const { key } of listAll(store, EVENTS_PREFIX)) {
+    objects++;
+    if (oldest.length < REMOVED_AT_ONCE) oldest.push(key);
+  }
+  const excess = Math.max(0, objects - keepObjects);
+  const removed = oldest.filter((key, i) => i < excess || key < bound);
+  await store.delete(removed);
+  return removed.length;
 }
 
 function boundedDetails(details: NonNullable<LogEntry['details']>): NonNullable<LogEntry['details']> {

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { listAll, MemoryStore } from '@revenant/storage';
+import { collectEvents, EventLog, EVENTS_PREFIX, readEvents } from './event-log.ts';
+
+const DAY_MS = 86_400_000;
+
+async function count(store: MemoryStore): Promise<number> {
+  let objects = 0;
+  for await (const _ of listAll(store, EVENTS_PREFIX)) objects++;
+  return objects;
+}
+
+test('old events are collected by age and by number, the newest stay', async () => {
+  const store = new MemoryStore();
+  const now = 1_800_000_000_000;
+  for (let day = 0; day < 50; day++)
+    await store.put(`${EVENTS_PREFIX}${String(now - day * DAY_MS - 1)}-n-${String(day)}`, Buffer.from('[]'));
+  assert.equal(await collectEvents(store, now), 20);
+  assert.equal(await count(store), 30);
+  assert.equal(await collectEvents(store, now), 0);
+  assert.equal(await collectEvents(store, now, { keepObjects: 5 }), 25);
+  const left = (await store.list(EVENTS_PREFIX)).objects.map(({ key }) => key.split('-').at(-1));
+  assert.deepEqual(left, ['4', '3', '2', '1', '0']);
+});
+
+test('what was just written is read back, and not collected', async () => {
+  const store = new MemoryStore();
+  const log = new EventLog(store, 'n');
+  log.add({ event: 'vm-started', vm: 'v', reason: '' });
+  await log.close();
+  assert.equal(await collectEvents(store, Date.now()), 0);
+  assert.deepEqual((await readEvents(store)).map(({ event }) => event), ['vm-started']); // prettier-ignore
+});
