@@ -31,7 +31,7 @@ test('a guest that halts for good boots afresh; one that faults thrice resets, a
     ...{ name: 'a', store: `file:${folder}/store`, listen: '127.0.0.1:0' },
     ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
   });
-  const client = new ClusterClient({ nodes: [node.address] });
+  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
   try {
     for (const [vmId, image] of Object.entries({ halts, faults })) {
       const description = { memoryBytes: 4 * 2 ** 20, kernel: await client.putBlob(image), commandLine: '' };

@@ -22,7 +22,7 @@ test('a machine that moves there and back repeats nothing and loses nothing', as
         ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
       }),
     );
-  const client = new ClusterClient({ nodes: nodes.map(({ address }) => address) });
+  const client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs: 60_000 });
   const guest = await demoGuest('builtin', () => undefined);
   const checker = new ChainChecker(guest.rule);
   const follower = client.console('pc', (bytes, epoch) => checker.hear(bytes, epoch));

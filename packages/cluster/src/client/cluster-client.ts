@@ -38,6 +38,8 @@ export interface ClientOptions {
   token?: string;
   /** How long a command is repeated while there is no master or no node answers. Default 30 s. */
   patienceMs?: number;
+  /** How long a node has for its answer before the next one is asked. Default 3 s, 10 s for what changes something. */
+  answerMs?: number;
 }
 
 export interface ConsoleFollower {
@@ -266,7 +268,8 @@ export class ClusterClient {
     const { token } = this.#options;
     if (token === undefined) return undefined;
     const url = `http://${address}/v1/challenge`;
-    const { challenge } = await fetchJson(challengeAnswerSchema, url, { method: 'GET' }, REQUEST_MS);
+    const answerMs = this.#options.answerMs ?? REQUEST_MS;
+    const { challenge } = await fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs);
     return `${challenge}.${requestProof(token, challenge, { method, path, bodyHash: sha256(body) })}`;
   }
 
@@ -279,7 +282,7 @@ export class ClusterClient {
   ): Promise<v.InferOutput<T>> {
     const proof = await this.#proof(address, method, path.split('?')[0]!, body);
     const headers = proof === undefined ? {} : { authorization: `Revenant ${proof}` };
-    const timeoutMs = method === 'GET' ? REQUEST_MS : COMMAND_REQUEST_MS;
+    const timeoutMs = this.#options.answerMs ?? (method === 'GET' ? REQUEST_MS : COMMAND_REQUEST_MS);
     return fetchJson(
       answer,
       `http://${address}${path}`,

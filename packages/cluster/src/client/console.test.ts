@@ -33,7 +33,7 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   address = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-  const client = new ClusterClient({ nodes: [address] });
+  const client = new ClusterClient({ nodes: [address], answerMs: 60_000 });
   let heard = '';
   const follower = client.console('v1', (bytes) => (heard += text(bytes)));
   let written = '';

@@ -33,7 +33,7 @@ async function startNodes(store: string, names: string[], token?: string): Promi
 test('a guest is moved live, survives the loss of its node, and stays off when powered off', async () => {
   const nodes = await startNodes(`file:${folder}/failover`, ['a', 'b', 'c'], 'a token for this test');
   const addresses = [...nodes.values()].map(({ address }) => address);
-  const client = new ClusterClient({ nodes: addresses, token: 'a token for this test' });
+  const client = new ClusterClient({ nodes: addresses, answerMs: 60_000, token: 'a token for this test' });
   const checker = new ChainChecker(chainGuest.rule);
   const follower = client.console('v1', (bytes, epoch) => checker.hear(bytes, epoch));
   try {
@@ -93,7 +93,10 @@ test('a guest is moved live, survives the loss of its node, and stays off when p
 
 test('a guest that breaks is tried elsewhere, then given up in a clear state', async () => {
   const nodes = await startNodes(`file:${folder}/retries`, ['a', 'b']);
-  const client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
+  const client = new ClusterClient({
+    nodes: [...nodes.values()].map(({ address }) => address),
+    answerMs: 60_000,
+  });
   try {
     const breaks = { ...spec, description: { crashAt: 5 } };
     await client.command({ type: 'vm-create', vmId: 'v1', spec: breaks, start: true });
@@ -108,7 +111,10 @@ test('a guest that breaks is tried elsewhere, then given up in a clear state', a
 
 test('a guest that shows no sign of life any more is booted afresh', async () => {
   const nodes = await startNodes(`file:${folder}/silent`, ['a', 'b']);
-  const client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
+  const client = new ClusterClient({
+    nodes: [...nodes.values()].map(({ address }) => address),
+    answerMs: 60_000,
+  });
   try {
     const quiet = { ...spec, description: { silentAt: 40 } };
     const health = { watch: 'console' as const, silentMs: 4000 };
@@ -197,7 +203,7 @@ test('strangers are refused, and nothing else is disturbed', async () => {
     const [answer] = (await once(nowhere, 'data')) as [Buffer];
     assert.match(answer.toString(), /^HTTP\/1\.1 403/);
 
-    const client = new ClusterClient({ nodes: [address], token });
+    const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
     assert.equal((await client.status()).node, 'a');
     loris.destroy();
     await assert.rejects(

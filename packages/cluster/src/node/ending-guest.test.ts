@@ -33,7 +33,7 @@ test('a VM that ends its node is left alone after five of them, and another one 
       await keep(name);
     });
   };
-  const client = new ClusterClient({ store, patienceMs: 60_000 });
+  const client = new ClusterClient({ store, patienceMs: 60_000, answerMs: 60_000 });
   try {
     await Promise.all(['a', 'b', 'c'].map(keep));
     await client.command({ type: 'vm-create', vmId: 'well', spec, start: true });
@@ -61,7 +61,7 @@ test('names that every object has are names like others, for VMs and for runtime
   const settings = makeSettings('default');
   const options = { store: `file:${folder}/names`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };
   const node = await ClusterNode.start({ ...options, name: 'a' });
-  const client = new ClusterClient({ nodes: [node.address] });
+  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
   try {
     const create = (vmId: string, runtime: string): Promise<unknown> =>
       client.command({ type: 'vm-create', vmId, spec: { ...spec, runtime }, start: true });
