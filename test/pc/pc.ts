@@ -1,6 +1,5 @@
 /** A full PC for tests: Debian's SeaBIOS and its VGA BIOS, media from files or bytes, a screen that is waited for. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import {
   createMachine, floppyBytesFor, planRom, screenLines,
@@ -112,8 +111,4 @@ export class Pc {
         this.machine.run({ instructions: 2_000_000 });
       }
   }
-}
-
-export function readMedium(attach: DiskAttachment, path: string): Medium {
-  return { attach, content: readFileSync(path) };
 }

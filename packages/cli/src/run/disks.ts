@@ -7,8 +7,6 @@ import type { Parser } from '../command/options.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { MediumFile, type DiskMode, type MediumOption } from './media-file.ts';
 
-export type { DiskMode } from './media-file.ts';
-
 export type DiskOption = MediumOption | { emptyBytes: number };
 
 const words = ['ro', 'rw', 'ide', 'virtio', 'backing'] as const;

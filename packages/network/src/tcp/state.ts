@@ -155,11 +155,6 @@ export function receives(phase: TcpPhase): boolean {
   return phase === 'established' || phase === 'finWait1' || phase === 'finWait2';
 }
 
-/** Our data may still go. */
-export function sends(phase: TcpPhase): boolean {
-  return phase === 'established' || phase === 'closeWait';
-}
-
 export function isSynchronized(phase: TcpPhase): boolean {
   return phase !== 'synSent' && phase !== 'synReceived' && phase !== 'closed';
 }

@@ -12,8 +12,6 @@ import { ByteReader, ByteWriter } from './varint.ts';
 
 const MAGIC = 'RVLG';
 const HASH_BYTES = 32;
-/** Entries of one segment, decoded. */
-export const MAX_SEGMENT_BYTES = 4 << 20;
 /** One input. */
 export const MAX_PAYLOAD_BYTES = 1 << 20;
 const MAX_COUNT = 2n ** 64n - 1n;
