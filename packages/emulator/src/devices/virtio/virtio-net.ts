@@ -125,19 +125,16 @@ export class VirtioNet extends VirtioPciDevice {
   /** A frame arrives. 0 when the driver has no buffers for it yet; undefined when it is done with, delivered or dropped. */
   receive(frame: Uint8Array): 0 | undefined {
     if (frame.length < ethernetHeaderBytes || frame.length > this.frameBytes) return undefined;
-    const header = new Uint8Array(Header.bytes);
-    const data = this.#describe(header, frame);
-    if (data === undefined) return undefined;
+    const bytes = Header.bytes + frame.length;
+    const whole = new Uint8Array(bytes);
+    whole.set(frame, Header.bytes);
+    if (!this.#describe(whole.subarray(0, Header.bytes), whole.subarray(Header.bytes))) return undefined;
     const merges = this.accepted(Feature.mergeBuffers);
-    const bytes = Header.bytes + data.length;
     const chains = this.takeBuffers(Queue.receive, { bytes, most: merges ? Infinity : 1 });
     if (chains === undefined) return 0;
     if (chains === 'never') return undefined;
-    header[Header.buffers] = chains.length & 0xff;
-    header[Header.buffers + 1] = chains.length >> 8;
-    const whole = new Uint8Array(bytes);
-    whole.set(header);
-    whole.set(data, Header.bytes);
+    whole[Header.buffers] = chains.length & 0xff;
+    whole[Header.buffers + 1] = chains.length >> 8;
     let from = 0;
     const used = chains.map(({ head, writable }) => {
       const written = Math.min(totalLength(writable), bytes - from);
@@ -149,9 +146,9 @@ export class VirtioNet extends VirtioPciDevice {
     return undefined;
   }
 
-  /** 5.1.6.4.1: fills the header of a frame on its way in; returns the frame as the driver is to get it. */
-  #describe(header: Uint8Array, frame: Uint8Array): Uint8Array | undefined {
-    const view = new DataView(header.buffer);
+  /** 5.1.6.4.1: fills the header of a frame on its way in, and leaves the frame as the driver is to get it. False for one that it can't get. */
+  #describe(header: Uint8Array, frame: Uint8Array): boolean {
+    const view = new DataView(header.buffer, header.byteOffset, header.length);
     const transport = parseTransport(frame);
     const large = frame.length > this.#options.mtu + ethernetHeaderBytes;
     if (!large) {
@@ -161,9 +158,9 @@ export class VirtioNet extends VirtioPciDevice {
         isChecksumRight(frame, transport)
       )
         view.setUint8(Header.flags, HeaderFlag.dataValid);
-      return frame;
+      return true;
     }
-    if (transport?.protocol !== 'tcp' || transport.dataAt > frame.length) return undefined;
+    if (transport?.protocol !== 'tcp' || transport.dataAt > frame.length) return false;
     const { transportAt, dataAt } = transport;
     view.setUint8(Header.flags, HeaderFlag.needsChecksum);
     view.setUint8(Header.segmentation, Segmentation.tcp4);
@@ -171,13 +168,12 @@ export class VirtioNet extends VirtioPciDevice {
     view.setUint16(Header.segmentSize, this.#options.mtu + ethernetHeaderBytes - dataAt, true);
     view.setUint16(Header.checksumStart, transportAt, true);
     view.setUint16(Header.checksumOffset, 16, true);
-    if (!isChecksumRight(frame, transport)) return undefined;
+    if (!isChecksumRight(frame, transport)) return false;
     // The checksum field holds the sum over the pseudo-header.
-    const partial = frame.slice();
     const sum = fold(pseudoHeaderSum(frame, transport));
-    partial[transportAt + 16] = sum >> 8;
-    partial[transportAt + 17] = sum & 0xff;
-    return partial;
+    frame[transportAt + 16] = sum >> 8;
+    frame[transportAt + 17] = sum & 0xff;
+    return true;
   }
 
   /** 5.1.6.5: class, command, data; the answer is one byte. */

@@ -1,0 +1,60 @@
+/**
+ * A Linux guest on its own network, with this host's sockets: its web server is reached by a published port, a file goes in and comes out
+ * again unharmed, and many small downloads succeed. Needs the image linux-cloud in the cache.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { imageOrSkip } from '../linux/shell.ts';
+
+const root = join(import.meta.dirname, '../..');
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** Asks until there is an answer: the guest is on its way. */
+async function page(url: string): Promise<Uint8Array> {
+  for (;;) {
+    const response = await fetch(url, { headers: { connection: 'close' } }).catch(() => undefined);
+    if (response?.ok === true) {
+      const body = await response.bytes().catch(() => undefined);
+      if (body !== undefined) return body;
+    }
+    await sleep(200);
+  }
+}
+
+it('a Linux guest serves and fetches over its own network', async (context) => {
+  if ((await imageOrSkip(context, 'linux-cloud')) === undefined) return;
+  const file = randomBytes(8_000_000);
+  const host = createServer((_request, response) => response.end(file)).listen(0, '127.0.0.1');
+  await once(host, 'listening');
+  const { port } = host.address() as AddressInfo;
+  const fetchIt = `while ! wget -q -O /tmp/big http://10.0.2.2:${String(port)}/big; do usleep 200000; done`;
+  const command = `${fetchIt}; mv /tmp/big /srv/www/big; sleep 100000`;
+  const args = [join(root, 'launcher.mjs'), 'run', 'linux-cloud', '--net', 'user', '--publish', '0:80', '--host-port', String(port), '--serial', 'none', '--append', `run="${command}"`]; // prettier-ignore
+  const guest = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  try {
+    let web = '';
+    for await (const line of createInterface(guest.stderr)) {
+      web = /(127\.0\.0\.1:\d+) is the guest's tcp port 80/.exec(line)?.[1] ?? '';
+      if (web !== '') break;
+    }
+    assert.notEqual(web, '', 'the guest did not start');
+    assert.match(new TextDecoder().decode(await page(`http://${web}/`)), /Hello from revenant/);
+    assert.equal(digest(await page(`http://${web}/big`)), digest(file));
+    for (let n = 0; n < 30; n++) {
+      const response = await fetch(`http://${web}/index.html`, { headers: { connection: 'close' } });
+      assert.match(await response.text(), /Hello from revenant/);
+    }
+  } finally {
+    guest.kill('SIGKILL');
+    host.close();
+    host.closeAllConnections();
+  }
+});
