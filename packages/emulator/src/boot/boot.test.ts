@@ -31,6 +31,7 @@ function bzImage({ long = true, sectors = 4, bodyBytes = 4096, version = 0x20f }
   view.setUint32(0x202, 0x5372_6448, true);
   view.setUint16(0x206, version, true);
   view.setUint8(0x211, 1);
+  view.setUint32(0x214, 0x10_0000, true);
   view.setUint32(0x22c, 0x7fff_ffff, true);
   view.setUint16(0x236, long ? 1 : 0, true);
   view.setUint32(0x238, 2047, true);
@@ -160,9 +161,59 @@ describe('others', () => {
     assert.equal(plan.cpu.gpr.rax, 0x2bad_b002);
     const info = plan.cpu.gpr.rbx ?? 0;
     assert.equal(bytesAt(plan, info + 8).getUint32(0, true), 63 * 1024);
+    // The first word is the kernel's name.
+    const commandLine = bytesAt(plan, bytesAt(plan, info + 16).getUint32(0, true));
+    assert.equal(
+      String.fromCharCode(...new Uint8Array(commandLine.buffer, commandLine.byteOffset, 11)),
+      'kernel a b\0',
+    );
+    // Below 1 MiB too, but not where the BIOS data area or the loader's own tables are.
+    const below = (address: number): BootPlan => {
+      [address + 64, address, 0, 0, address + 96].forEach((value, i) => {
+        view.setUint32(76 + i * 4, value, true);
+      });
+      return planKernel({ kernel: image, longMode: false }, environment);
+    };
+    assert.equal(below(0x7c00).cpu?.rip, 0x7c60);
+    assert.equal(bytesAt(below(0x7c00), 0x7c40).getUint32(0, true), 0x1bad_b002);
+    const initrd = new Uint8Array(5000);
+    const withModule = planKernel({ kernel: image, initrd, longMode: false }, environment);
+    const module = bytesAt(withModule, bytesAt(withModule, info + 24).getUint32(0, true)).getUint32(0, true);
+    assert.ok(module >= MiB);
+    for (const address of [0x400, 0x8_fd00, 0x9_0000, 0xf_0000])
+      refused('KERNEL_UNSUPPORTED', () => below(address));
+    [MiB + 64, MiB, 0, MiB + 4096, MiB + 96].forEach((value, i) => {
+      view.setUint32(76 + i * 4, value, true);
+    });
     refused('KERNEL_TRUNCATED', () =>
       planKernel({ kernel: image.subarray(0, 90), longMode: false }, environment),
     );
+  });
+  test('an image whose program is its real-mode code is refused', () => {
+    const image = bzImage();
+    new DataView(image.buffer).setUint32(0x214, 0, true);
+    refused('KERNEL_UNSUPPORTED', () => planKernel({ kernel: image, longMode: true }, environment));
+  });
+  test('every direct start leaves a BIOS data area and interrupt vectors', () => {
+    for (const plan of [
+      planKernel({ kernel: bzImage(), longMode: true }, environment),
+      planKernel({ kernel: elf64(true), longMode: true }, environment),
+      planFlat(new Uint8Array(512), MiB, environment),
+    ]) {
+      const extended = bytesAt(plan, 0x40e).getUint16(0, true) << 4;
+      assert.equal(extended, environment.memoryMap[0]?.sizeBytes, 'where conventional memory ends');
+      assert.equal(bytesAt(plan, 0x413).getUint16(0, true), extended / 1024);
+      assert.equal(bytesAt(plan, extended).getUint8(0), 1);
+      // Each vector ends in an IRET; calls of the BIOS set CF in the flags that it pops.
+      for (const [vector, first] of [
+        [0x15, 0x55],
+        [0x08, 0xcf],
+      ] as const) {
+        const entry = bytesAt(plan, vector * 4);
+        const at = entry.getUint16(0, true) + (entry.getUint16(2, true) << 4);
+        assert.equal(bytesAt(plan, at).getUint8(0), first);
+      }
+    }
   });
   test('boot sector, flat image and ROM', () => {
     const sector = new Uint8Array(512);

@@ -3,7 +3,7 @@
  * "32-bit boot protocol" and "64-bit boot protocol". Names of the fields are those of that document.
  */
 import { BootError } from './errors.ts';
-import { encodeCommandLine, flatMode, placeInitrd, requireExtendedMemory } from './plan.ts';
+import { biosDataArea, encodeCommandLine, flatMode, placeInitrd, requireExtendedMemory } from './plan.ts';
 import type { BootEnvironment, BootPlan, MemoryRange, PhysicalWrite } from './plan.ts';
 
 const zeroPageAddress = 0x9_0000;
@@ -22,6 +22,7 @@ const SetupHeader = {
   ramdiskImage: 0x218,
   ramdiskSize: 0x21c,
   cmdLinePtr: 0x228,
+  code32Start: 0x214,
   initrdAddrMax: 0x22c,
   kernelAlignment: 0x230,
   relocatableKernel: 0x234,
@@ -83,6 +84,14 @@ function parseHeader(image: Uint8Array): ParsedHeader {
       'KERNEL_UNSUPPORTED',
       `boot protocol ${version >> 8}.${version & 255} is too old`,
       'use a bzImage of Linux 2.6.14 or later',
+    );
+  }
+  // iPXE's .lkrn and others borrow the header: their real-mode code is the program, and there is nothing to enter in protected mode.
+  if (view.getUint32(SetupHeader.code32Start, true) === 0) {
+    throw new BootError(
+      'KERNEL_UNSUPPORTED',
+      'this image runs in real mode and calls a BIOS, as iPXE does',
+      'start it from a disk or CD under firmware (--rom)',
     );
   }
   const setupBytes = ((view.getUint8(SetupHeader.setupSects) || 4) + 1) * 512;
@@ -167,7 +176,7 @@ export function planBzImage(options: BzImageOptions, environment: BootEnvironmen
   writes.push({ address: zeroPageAddress, bytes: zeroPage });
 
   const mode = flatMode({ codeSelector: 0x10, dataSelector: 0x18, gdtAddress, long: options.long });
-  writes.push(mode.write);
+  writes.push(mode.write, ...biosDataArea());
   if (!options.long) {
     return {
       format: 'bzimage-32',

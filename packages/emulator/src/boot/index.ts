@@ -3,7 +3,7 @@ import { isBzImage, planBzImage } from './bzimage.ts';
 import { isElf, parseElf } from './elf.ts';
 import { BootError } from './errors.ts';
 import { findMultibootHeader, planMultiboot } from './multiboot.ts';
-import { flatMode, requireExtendedMemory } from './plan.ts';
+import { biosDataArea, flatMode, requireExtendedMemory } from './plan.ts';
 import type { BootEnvironment, BootPlan } from './plan.ts';
 import { planPvh, pvhEntry } from './pvh.ts';
 
@@ -31,12 +31,13 @@ export interface BootRequest {
 const sectorBytes = 512;
 const maxRomBytes = 16 * 2 ** 20;
 
-/** Plan for any kernel image: ELF with a PVH note, multiboot 1, or bzImage; throws BootError. */
+/** Plan for any kernel image: multiboot 1, ELF with a PVH note, or bzImage; throws BootError. */
 export function planKernel(request: BootRequest, environment: BootEnvironment): BootPlan {
   const { kernel, initrd, commandLine = '' } = request;
   const common = { commandLine, ...(initrd === undefined ? {} : { initrd }) };
   if (kernel.length >= sectorBytes || isElf(kernel)) {
-    if (isElf(kernel)) {
+    // Xen has both headers; its PVH entry is for a guest of another Xen.
+    if (isElf(kernel) && findMultibootHeader(kernel) === undefined) {
       const elf = parseElf(kernel);
       const entry = pvhEntry(elf);
       if (entry !== undefined) return planPvh({ ...common, elf, entry }, environment);
@@ -84,7 +85,7 @@ export function planBootSector(image: Uint8Array): BootPlan {
   };
   return {
     format: 'boot-sector',
-    writes: [{ address: 0x7c00, bytes: image.subarray(0, sectorBytes) }],
+    writes: [...biosDataArea(), { address: 0x7c00, bytes: image.subarray(0, sectorBytes) }],
     cpu: { rip: 0x7c00, gpr: { rdx: 0x80, rsp: 0x7c00 }, segments },
   };
 }
@@ -95,7 +96,7 @@ export function planFlat(image: Uint8Array, address: number, environment: BootEn
   const mode = flatMode({ codeSelector: 8, dataSelector: 0x10, gdtAddress: 0x9_3000, long: false });
   return {
     format: 'flat',
-    writes: [mode.write, { address, bytes: image }],
+    writes: [...biosDataArea(), mode.write, { address, bytes: image }],
     cpu: { ...mode.cpu, rip: address, gpr: { rsp: address } },
   };
 }

@@ -2,11 +2,12 @@
 import { isElf, parseElf } from './elf.ts';
 import { BootError } from './errors.ts';
 import {
+  biosDataArea,
   encodeCommandLine,
   endOfExtendedMemory,
   flatMode,
   placeInitrd,
-  requireExtendedMemory,
+  requireLoadableMemory,
 } from './plan.ts';
 import type { BootEnvironment, BootPlan, PhysicalWrite } from './plan.ts';
 import { elfWrites } from './pvh.ts';
@@ -75,7 +76,7 @@ function loadByAddresses(image: Uint8Array, headerAt: number, environment: BootE
     );
   }
   const end = Math.max(loadAddress + size, bssEnd);
-  requireExtendedMemory(environment, 'the kernel', loadAddress, end - loadAddress);
+  requireLoadableMemory(environment, 'the kernel', loadAddress, end - loadAddress);
   return { writes: [{ address: loadAddress, bytes: image.subarray(fileAt, fileAt + size) }], entry, end };
 }
 
@@ -125,7 +126,7 @@ export function planMultiboot(options: MultibootOptions, environment: BootEnviro
     const address = placeInitrd(
       environment,
       options.initrd.length,
-      Math.ceil(end / 4096) * 4096,
+      Math.max(0x10_0000, Math.ceil(end / 4096) * 4096),
       0x7fff_ffff,
     );
     view.setUint32(20, 1, true);
@@ -138,9 +139,14 @@ export function planMultiboot(options: MultibootOptions, environment: BootEnviro
   view.setUint32(0, flags, true);
   const mode = flatMode({ codeSelector: 8, dataSelector: 0x10, gdtAddress, long: false });
   writes.push(
+    ...biosDataArea(),
     mode.write,
     { address: infoAddress, bytes: info },
-    { address: commandLineAddress, bytes: encodeCommandLine(options.commandLine, 4095) },
+    // By convention (GRUB's, QEMU's) the first word is the kernel's name; Xen throws it away.
+    {
+      address: commandLineAddress,
+      bytes: encodeCommandLine(`kernel ${options.commandLine}`.trimEnd(), 4095),
+    },
     { address: loaderNameAddress, bytes: encodeCommandLine('revenant', 16) },
   );
   return {

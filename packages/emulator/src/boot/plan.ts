@@ -57,11 +57,14 @@ export interface BootEnvironment {
   rsdpAddress?: number;
 }
 
+/** The extended BIOS data area, at the end of conventional memory. */
+const extendedDataArea = 0x9_fc00;
+
 /** Memory map of a PC whose RAM starts at 0: conventional memory, the ROM area, extended memory. */
 export function pcMemoryMap(memoryBytes: number, reservedTopBytes = 0): MemoryRange[] {
   const map: MemoryRange[] = [
-    { address: 0, sizeBytes: 0x9_fc00, type: 1 },
-    { address: 0x9_fc00, sizeBytes: 0x400, type: 2 },
+    { address: 0, sizeBytes: extendedDataArea, type: 1 },
+    { address: extendedDataArea, sizeBytes: 0x400, type: 2 },
     { address: 0xf_0000, sizeBytes: 0x1_0000, type: 2 },
   ];
   const usable = memoryBytes - reservedTopBytes;
@@ -69,6 +72,44 @@ export function pcMemoryMap(memoryBytes: number, reservedTopBytes = 0): MemoryRa
   if (reservedTopBytes > 0) map.push({ address: usable, sizeBytes: reservedTopBytes, type: 3 });
   return map;
 }
+
+/** Of an interrupt that stands for a call of the BIOS: sets CF in the caller's flags (push bp; mov bp,sp; or byte [bp+6],1; pop bp; iret). */
+const refuseCall = [0x55, 0x89, 0xe5, 0x80, 0x4e, 0x06, 0x01, 0x5d, 0xcf];
+const refuseCallOffset = 0x10;
+/** Of exceptions and hardware interrupts: IRET, the last instruction of the same code. */
+const ignoreOffset = refuseCallOffset + refuseCall.length - 1;
+
+/** The vectors of the 8259A pair as a BIOS leaves them, and below them those of exceptions. */
+function isInterrupt(vector: number): boolean {
+  return vector < 0x10 || (vector >= 0x70 && vector < 0x78);
+}
+
+/**
+ * What kernels look up in low memory though no BIOS has run (Phoenix System BIOS for IBM PCs, "BIOS data area"): where the extended area is
+ * (word 40Eh, a segment), how many KiB of conventional memory there are below it (word 413h), and interrupt vectors. A call
+ * of the BIOS, as Xen's real-mode code makes, comes back with CF set: there is no such function.
+ */
+export function biosDataArea(): PhysicalWrite[] {
+  const word = (value: number): Uint8Array => Uint8Array.of(value & 0xff, value >> 8);
+  const segment = extendedDataArea >> 4;
+  const vectors = new Uint8Array(0x400);
+  const view = new DataView(vectors.buffer);
+  for (let vector = 0; vector < 256; vector++) {
+    view.setUint16(vector * 4, isInterrupt(vector) ? ignoreOffset : refuseCallOffset, true);
+    view.setUint16(vector * 4 + 2, segment, true);
+  }
+  return [
+    { address: 0, bytes: vectors },
+    { address: 0x40e, bytes: word(segment) },
+    { address: 0x413, bytes: word(extendedDataArea >> 10) },
+    // Its first byte is its own size in KiB.
+    { address: extendedDataArea, bytes: Uint8Array.of(1) },
+    { address: extendedDataArea + refuseCallOffset, bytes: Uint8Array.from(refuseCall) },
+  ];
+}
+
+/** Conventional memory that a kernel may ask for: above the BIOS data area, below what the loaders themselves put there. */
+const conventional = { start: 0x600, end: 0x9_0000 } as const;
 
 /** End of the RAM range that starts at 1 MiB; throws when there is none. */
 export function endOfExtendedMemory(environment: BootEnvironment): number {
@@ -83,6 +124,25 @@ export function endOfExtendedMemory(environment: BootEnvironment): number {
     );
   }
   return range.address + range.sizeBytes;
+}
+
+/** Throws unless [address, address + size) lies in RAM that a kernel may be loaded to: conventional or extended. */
+export function requireLoadableMemory(
+  environment: BootEnvironment,
+  what: string,
+  address: number,
+  sizeBytes: number,
+): void {
+  const end = address + sizeBytes;
+  if (address >= conventional.start && end <= conventional.end) return;
+  if (address < 0x10_0000) {
+    throw new BootError(
+      'KERNEL_UNSUPPORTED',
+      `${what} wants to lie at 0x${address.toString(16)} to 0x${end.toString(16)}, where the loader or firmware has its own`,
+      'link it for 0x600 to 0x90000, or for 1 MiB and above',
+    );
+  }
+  requireExtendedMemory(environment, what, address, sizeBytes);
 }
 
 /** Throws unless [address, address + size) lies in extended RAM. */

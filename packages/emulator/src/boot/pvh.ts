@@ -3,7 +3,7 @@
  * The kernel starts in 32-bit protected mode, paging off, with EBX pointing to hvm_start_info.
  */
 import type { ElfImage } from './elf.ts';
-import { encodeCommandLine, flatMode, placeInitrd, requireExtendedMemory } from './plan.ts';
+import { biosDataArea, encodeCommandLine, flatMode, placeInitrd, requireLoadableMemory } from './plan.ts';
 import type { BootEnvironment, BootPlan, PhysicalWrite } from './plan.ts';
 
 const physicalEntryNote = 18; // XEN_ELFNOTE_PHYS32_ENTRY
@@ -31,7 +31,7 @@ export function elfWrites(
 ): { writes: PhysicalWrite[]; end: number } {
   let end = 0;
   for (const segment of elf.segments) {
-    requireExtendedMemory(environment, 'the kernel', segment.physicalAddress, segment.memoryBytes);
+    requireLoadableMemory(environment, 'the kernel', segment.physicalAddress, segment.memoryBytes);
     end = Math.max(end, segment.physicalAddress + segment.memoryBytes);
   }
   return { writes: elf.segments.map((s) => ({ address: s.physicalAddress, bytes: s.fileBytes })), end };
@@ -65,7 +65,12 @@ export function planPvh(
     view.setUint32(at + 16, range.type, true);
   });
   if (initrd !== undefined) {
-    const address = placeInitrd(environment, initrd.length, Math.ceil(end / 4096) * 4096, 0x7fff_ffff);
+    const address = placeInitrd(
+      environment,
+      initrd.length,
+      Math.max(0x10_0000, Math.ceil(end / 4096) * 4096),
+      0x7fff_ffff,
+    );
     view.setUint32(12, 1, true);
     view.setBigUint64(16, BigInt(startInfoAddress + moduleListOffset), true);
     view.setBigUint64(moduleListOffset, BigInt(address), true);
@@ -74,6 +79,7 @@ export function planPvh(
   }
   const mode = flatMode({ codeSelector: 0x10, dataSelector: 0x18, gdtAddress, long: false });
   writes.push(
+    ...biosDataArea(),
     mode.write,
     { address: startInfoAddress, bytes: info },
     { address: commandLineAddress, bytes: encodeCommandLine(commandLine, 4095) },

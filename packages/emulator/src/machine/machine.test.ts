@@ -83,6 +83,17 @@ describe('running', () => {
     assert.equal(word(skipping, 0x504), word(paced, 0x504));
   });
 
+  test('without a BIOS a call of it comes back with the carry flag set, an interrupt changes nothing', async () => {
+    // clc; int 15h; sbb ax, ax; mov [500h], ax; clc; int 8; sbb ax, ax; mov [502h], ax; hlt
+    const machine = await started(
+      Uint8Array.from([
+        0xf8, 0xcd, 0x15, 0x19, 0xc0, 0xa3, 0x00, 0x05, 0xf8, 0xcd, 0x08, 0x19, 0xc0, 0xa3, 0x02, 0x05, 0xfa, 0xf4,
+      ]),
+    ); // prettier-ignore
+    assert.equal(machine.run({ instructions: 1000 }).reason, 'halted');
+    assert.equal(word(machine, 0x500), 0xffff);
+  });
+
   test('an instruction limit is met exactly, wherever it lies', async () => {
     const machine = await started();
     let total = 0n;
