@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { LogWriter, openStore, raiseEpoch, type ObjectStore } from '@revenant/storage';
 import { UsageError } from './usage-error.ts';
@@ -45,7 +45,7 @@ async function run(store: ObjectStore, rate: number, seconds: number, payloadByt
   for (let due = 0; due < seconds * 1000;) {
     const now = performance.now() - begun;
     if (rate > 0 && now < due) {
-      await setImmediate();
+      await sleep(due - now);
       continue;
     }
     // Contents that do not compress, as keys and packets do not.
