@@ -315,11 +315,14 @@ describe('damage', () => {
         await assert.rejects(take(store, 'b'), named);
         // Nothing was given up by trying.
         await assert.rejects(take(store, 'b'), named);
+      } else {
+        // A takeover reads the ends only: replay meets the damage, and nothing is given up by that either.
+        assert.equal((await take(store, 'b')).log?.last?.ordinal, 5);
+        await assert.rejects(reading, named);
       }
       const accepted = await raiseEpoch(store, 'vm', { owner: 'b', replayLog: true, acceptBrokenLog: true });
-      if (what === 'torn') return;
       assert.equal(accepted.log?.last?.ordinal, 2);
-      assert.match(accepted.log?.refused ?? '', /-0000000003: the segment is missing/);
+      assert.match(accepted.log?.refused ?? '', /-0000000003: /);
       assert.deepEqual(await replayed(store), ['one', 'two']);
       assert.deepEqual(await replayed(store, 25n), []);
     });

@@ -1,12 +1,13 @@
 // What a takeover replays: the log from the checkpoint that it resumes from to the end (ownership.ts fixes both in one step).
 import type { CheckpointKey } from '../encryption.ts';
-import { isStorageError } from '../errors.ts';
+import { isStorageError, StorageError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import {
   findLogEnd,
   listSegments,
   requireSegment,
   walkBack,
+  type EpochPart,
   type LogEnd,
   type LogPath,
   type SegmentList,
@@ -50,7 +51,8 @@ export async function chooseLog(
   const list = await listSegments(store, vmId);
   try {
     const end = await findLogEnd(store, vmId, { epoch: before.epoch, fixed: before.log, list, key });
-    return await judge(store, vmId, end, { from, list, key });
+    const resume = await judge(store, vmId, end, { from, list, key });
+    return options.acceptBroken === true ? await upToDamage(store, vmId, resume, { from, key }) : resume;
   } catch (error) {
     if (!isStorageError(error, 'LOG_DAMAGED') || options.acceptBroken !== true) throw error;
     return intactPart(store, vmId, { from, list, key, newest: before.epoch, why: error.message });
@@ -72,6 +74,40 @@ async function judge(
   return { ...NOTHING, torn, refused };
 }
 
+/**
+ * Reads everything that is to be replayed, and ends it before the first segment that is damaged. A takeover does not do so by itself: it
+ * reads the ends only, and replay meets the damage; then it is raised again with what is before it.
+ */
+async function upToDamage(
+  store: ObjectStore,
+  vmId: string,
+  resume: LogResume,
+  options: { from: bigint; key: CheckpointKey | undefined },
+): Promise<LogResume> {
+  const { last, path } = resume;
+  if (last === undefined || path === undefined) return resume;
+  const { from, key } = options;
+  let good: DecodedSegment | undefined;
+  const parts: EpochPart[] = [];
+  try {
+    for (const part of path.parts)
+      for (let ordinal = part.first; ordinal <= part.last; ordinal++) {
+        const segment = await requireSegment(store, vmId, { epoch: part.epoch, ordinal }, key);
+        const { previous } = segment;
+        if (good !== undefined && !(previous && Buffer.from(previous.hash).equals(good.hash)))
+          throw new StorageError('LOG_DAMAGED', `${segment.key}: it does not follow the one before it`);
+        if (parts.at(-1)?.epoch === part.epoch) parts.pop();
+        parts.push({ ...part, last: ordinal });
+        good = segment;
+      }
+    return resume;
+  } catch (error) {
+    if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
+    const rest = good !== undefined && good.to >= from ? { last: good, path: { ...path, parts } } : {};
+    return { ...NOTHING, ...rest, refused: error.message };
+  }
+}
+
 /** The longest part of a broken log that can be replayed. */
 async function intactPart(
   store: ObjectStore,
@@ -88,7 +124,9 @@ async function intactPart(
       const last = await requireSegment(store, vmId, id, key);
       if (last.to < from) break;
       const path = await walkBack(store, vmId, last, { to: from, list, key });
-      if (path.from <= from) return { last, path, torn: undefined, refused };
+      if (path.from > from) continue;
+      const found = await upToDamage(store, vmId, { last, path, torn: undefined, refused }, { from, key });
+      return { ...found, refused };
     } catch (error) {
       if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
     }
