@@ -19,6 +19,7 @@ import { size, wholeNumber } from '../../command/values.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
 import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
+import { kindOfFile } from '../../run/media-file.ts';
 import { findSource } from '../../run/guest.ts';
 
 const createOptions = {
@@ -75,6 +76,13 @@ async function putDisks(
     );
   if (files.length > 0 && storeUrl === undefined)
     throw new CliError(ExitCode.usage, '--disk copies the image into the store', 'name it with --store URL');
+  for (const { path } of files)
+    if (kindOfFile(path) === 'qcow2')
+      throw new CliError(
+        ExitCode.badInput,
+        `--disk: '${path}' is a qcow2 image, and a VM of a cluster is made from raw ones`,
+        `convert it: qemu-img convert -O raw '${path}' '${path}.raw'`,
+      );
   const open = openDisks(options);
   open.close();
   if (storeUrl === undefined || files.length === 0) return open.requests;
