@@ -180,7 +180,11 @@ export class HostSockets {
     this.#released.add(socket);
     socket.end();
     socket.resume();
-    setTimeout(() => socket.resetAndDestroy(), lingerMs).unref();
+    const linger = setTimeout(() => socket.resetAndDestroy(), lingerMs).unref();
+    // A socket that is gone must not be kept by its timer: there may be thousands a minute.
+    socket.on('close', () => {
+      clearTimeout(linger);
+    });
   }
 
   #send(flow: number, target: Target, data: Uint8Array): void {
