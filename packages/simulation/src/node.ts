@@ -34,6 +34,25 @@ export interface Checkpoint {
   boot: number;
 }
 
+/** What is asked of the guests' side, for people. */
+function wordsOf(effect: Effect): string {
+  switch (effect.type) {
+    case 'run':
+      return `run ${effect.vm.id} in epoch ${String(effect.epoch)}${effect.paused ? ', paused' : ''}`;
+    case 'raise':
+      return `raise ${effect.vmId} above epoch ${String(effect.expectedEpoch)}`;
+    case 'stop':
+      return `stop ${effect.vmId} in epoch ${String(effect.epoch)}: ${effect.mode}`;
+    case 'prepare':
+      return `prepare for ${effect.vm.id}`;
+    case 'hand-over':
+    case 'release':
+      return `${effect.type} ${effect.vmId} in epoch ${String(effect.epoch)}`;
+    default:
+      return 'vmId' in effect ? `${effect.type} ${effect.vmId}` : effect.type;
+  }
+}
+
 export class SimNode {
   readonly id: string;
   readonly world: World;
@@ -179,6 +198,7 @@ export class SimNode {
       case 'left':
         return this.crash();
       default:
+        if (world.tells && effect.type !== 'grant') world.trace(`${this.id} => ${wordsOf(effect)}`);
         this.guests.do(effect);
     }
   }

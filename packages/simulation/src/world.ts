@@ -13,8 +13,8 @@ export class World {
   readonly scheduler = new Scheduler();
   readonly settings: Settings;
   /** A VM that breaks, or ends its node, a while after each resume. */
-  readonly poisoned: string | undefined;
-  readonly endsNodes: boolean;
+  poisoned: string | undefined;
+  endsNodes: boolean;
   /** A node that can't read what the others store, nor they what it does. */
   readonly foreigner: string | undefined;
   readonly network: SimNetwork;
@@ -31,10 +31,14 @@ export class World {
   onTrace: ((line: string) => void) | undefined;
   onAnswer: (answer: CommandAnswer) => void = () => undefined;
 
-  constructor(seed: number) {
+  /** True in stories, whose traces tell what is asked of guests, too. */
+  readonly tells: boolean;
+
+  constructor(seed: number, story?: { random: Random; ids: readonly string[] }) {
     this.seed = seed;
-    this.random = new Random(seed);
-    this.freezes = seed % 50 === 0;
+    this.random = story?.random ?? new Random(seed);
+    this.tells = story !== undefined;
+    this.freezes = this.tells || seed % 50 === 0;
     if (this.random.chance(0.07)) this.poisoned = 'vm1';
     this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
     if (this.random.chance(0.1)) this.foreigner = 'n1';
@@ -47,10 +51,9 @@ export class World {
       this.heartbeatStores.push(new SimStore(`heartbeats ${String(i)}`, this.scheduler, this.random));
     this.checker = new Checker(this.nodes, this.store, this.heartbeatStores);
     const count = this.random.integer(3, 7);
-    for (let i = 1; i <= count; i++) {
+    for (const id of story?.ids ?? Array.from({ length: count }, (_, i) => `n${String(i + 1)}`)) {
       // Two clocks may differ by nearly four per cent in rate, far more than real ones.
       const clock = { rate: this.random.between(0.981, 1.019), offset: this.random.between(0, 1e6) };
-      const id = `n${String(i)}`;
       this.nodes.set(id, new SimNode(this, id, clock));
     }
   }

@@ -261,8 +261,9 @@ function runCommands(context: Context, master: MasterState, hosts: HostSight[]):
     try {
       list = applyCommand(list, command, hosts);
       answers.push({ id, error: null });
-      const vm = 'vmId' in command ? { vm: command.vmId } : {};
-      log(context, { event: `command-${command.type}`, ...vm, reason: 'asked by a person' });
+      const about =
+        'vmId' in command ? { vm: command.vmId } : 'node' in command ? { node: command.node } : {};
+      log(context, { event: `command-${command.type}`, ...about, reason: 'asked by a person' });
     } catch (error) {
       if (!isClusterError(error)) throw error;
       answers.push({ id, error: { code: error.code, message: bounded(error.message) } });
