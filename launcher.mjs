@@ -154,6 +154,8 @@ const parentCheckMs = 1000;
 function handOver(runtime, args, cwd) {
   const restoreTerminal = saveTerminal();
   const env = {
+    // Threads of file operations: with Node's default of four, a node's lease waits for checkpoints of many VMs.
+    UV_THREADPOOL_SIZE: '16',
     NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
     ...process.env,
     REVENANT_PARENT_PIPE: '3',

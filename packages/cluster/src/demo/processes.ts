@@ -53,7 +53,9 @@ export class NodeProcess {
     if (listen !== undefined) words.push('--listen', listen);
     if (tokenFile !== undefined) words.push('--token-file', tokenFile);
     const [program = process.execPath, ...rest] = [...within, process.execPath, ...words];
-    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
+    // Threads of file operations: with Node's default of four, a lease waits for checkpoints of many VMs.
+    const env = { UV_THREADPOOL_SIZE: '16', ...process.env };
+    const child = spawn(program, rest, { env, stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
     options.guardian?.watch(child);
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout! }).once('line', resolve);

@@ -64,6 +64,10 @@ class MachineGuest implements Guest {
     return this.#machine.disks.reduce((sum, { requests }) => sum + requests, 0);
   }
 
+  get waitsMs(): number {
+    return this.#pace.waitsMs;
+  }
+
   run(instructions: number): ReturnType<Guest['run']> {
     switch (this.#pace.turn(instructions).reason) {
       case 'limit':

@@ -66,10 +66,17 @@ export class SessionCheckpoints {
     };
   }
 
-  takeIfDue(now: number): void {
-    if (!this.#pace.isDue(now)) return;
+  /** @returns whether one was begun */
+  takeIfDue(now: number): boolean {
+    if (!this.#pace.isDue(now)) return false;
     this.#pace.begin(now);
     void this.checkpoint(false).then((durable) => this.#pace.end(monotonicMs(), durable));
+    return true;
+  }
+
+  /** True while one is under way that was begun after `since`. */
+  isWriting(since: number): boolean {
+    return this.#pace.isBusy(since);
   }
 
   /** Says when the interval was stretched, or is as wanted again. */

@@ -24,6 +24,11 @@ import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs } from './vm-runtime.ts';
 import { VmSession, type SessionState } from './vm-session.ts';
 
+/** Checkpoints that a node writes at once. */
+const CHECKPOINTS_AT_ONCE = 4;
+/** A checkpoint that takes longer is held up by its guest or its store, and no longer holds up others. */
+const TAKES_MS = 2000;
+
 export interface VmHostOptions {
   node: string;
   store: ObjectStore;
@@ -237,7 +242,10 @@ export class VmHost {
 
   #tick(): void {
     const now = monotonicMs();
-    for (const session of this.#vms.values()) session.tick(now);
+    // A few checkpoints at once, the oldest first: all together would keep the node's own writes waiting.
+    const sessions = [...this.#vms.values()].sort((a, b) => a.checkpointedAt - b.checkpointedAt);
+    let free = CHECKPOINTS_AT_ONCE - sessions.filter((each) => each.isWriting(now - TAKES_MS)).length;
+    for (const session of sessions) if (session.tick(now, free > 0)) free--;
   }
 
   async #stop(vmId: string, epoch: number, mode: StopMode): Promise<void> {

@@ -22,6 +22,8 @@ export interface Guest {
   run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' | 'halted';
   /** It does not run for a while, by its node's will: its clock stands still meanwhile. */
   rest?(): void;
+  /** After `idle`: for how long it has nothing to do, unless input comes. Absent: nobody knows. */
+  readonly waitsMs?: number;
   /** After `reset`: starts it again, as at first, from what its description names. Absent in guests that never reset. */
   boot?(description: unknown, blobs: Blobs): void;
   /** All that it is, with the pages changed since the last snapshot (all of them the first time). */

@@ -221,17 +221,35 @@ export class VmSession {
   // --- health ---
 
   /** To be called often: checkpoints that are due, signs of life, housekeeping. */
-  tick(now: number): void {
+  /** @returns whether it began a checkpoint, as it may when `mayWrite` */
+  tick(now: number, mayWrite: boolean): boolean {
     const { settings } = this.#parts.host;
     const mayRun = now < this.#parts.until();
     // A frozen or suspended node says nothing about its guests, and a guest that waits for a page lives.
     if (!mayRun || this.#thread.pages?.waiting === true) this.#aliveAt = Math.max(this.#aliveAt, now);
-    if (now - this.#aliveAt > settings.guestHungMs)
-      return this.#ended('failed', `hung: no sign of life for ${String(settings.guestHungMs)} ms`);
-    if (this.#settled && mayRun) this.#checkpoints.takeIfDue(now);
-    this.#look();
     const isThere = this.#state !== 'starting' && this.#state !== 'resuming';
+    // Who is still being made on a busy host does not hang.
+    const allowedMs = isThere
+      ? settings.guestHungMs
+      : Math.max(settings.guestHungMs, settings.startTimeoutMs);
+    if (now - this.#aliveAt > allowedMs) {
+      this.#ended('failed', `hung: no sign of life for ${String(allowedMs)} ms`);
+      return false;
+    }
+    const began = this.#settled && mayRun && mayWrite && this.#checkpoints.takeIfDue(now);
+    this.#look();
     this.#checkpoints.tellPace(now, isThere && mayRun);
+    return began;
+  }
+
+  /** When its last checkpoint became durable; 0: none yet. */
+  get checkpointedAt(): number {
+    return this.#checkpoints.figures.lastCheckpointAt;
+  }
+
+  /** True while a checkpoint is under way that was begun after `since`. */
+  isWriting(since: number): boolean {
+    return this.#checkpoints.isWriting(since);
   }
 
   /** Looks for signs of life of the guest, `sign` being what its thread reported just now. */

@@ -1,6 +1,6 @@
 // The worker thread of one VM. See vm-runtime.ts for what it may do and when, and for its three messages.
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
   decodeInputs,
@@ -26,6 +26,8 @@ import {
 const port = parentPort!;
 const PROGRESS_MS = 200;
 const IDLE_MS = 2;
+/** Of a guest that waits for its own timer, or may not run. Messages end it sooner. */
+const MAX_IDLE_MS = 50;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
 const FIRST_SLICE = 10_000;
 /** Of inputs that wait here for the guest's turn to end. */
@@ -39,6 +41,19 @@ let paused = false;
 let resetting = false;
 let until: Float64Array = new Float64Array(1);
 let guest: Guest | undefined;
+
+let wake = (): void => undefined;
+
+/** Waits, at most so long, for a message. */
+function rest(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
 
 function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
@@ -55,6 +70,7 @@ function receive(message: ToWorker): void {
     inboxBytes += message.bytes.length;
   }
   inbox.push(message);
+  wake();
 }
 
 /** The answers to questions. */
@@ -200,7 +216,8 @@ async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Pr
   let toldAt = 0;
   for (;;) {
     for (const message of nextMessages()) serve(guest, message);
-    let idle = true;
+    // Who has just come waits for its lease, and others wait for it.
+    let idleMs: number | undefined = first ? IDLE_MS : MAX_IDLE_MS;
     if (mayRun()) {
       ran = true;
       const result = guest.run(first ? FIRST_SLICE : sliceInstructions);
@@ -213,7 +230,7 @@ async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Pr
         resetting = true;
         tellNews({ kind: 'reset' });
       }
-      idle = result !== 'limit';
+      idleMs = result === 'limit' ? undefined : Math.min(guest.waitsMs ?? IDLE_MS, MAX_IDLE_MS);
     } else {
       // Its clock stands still while it may not run.
       if (ran) guest.rest?.();
@@ -225,7 +242,7 @@ async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Pr
       toldAt = now;
       tellNews({ kind: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
     }
-    if (idle && (resetting || inbox.length === 0)) await pause(IDLE_MS);
+    if (idleMs !== undefined && (resetting || inbox.length === 0)) await rest(idleMs);
     else await nextTurn();
   }
 }

@@ -79,6 +79,8 @@ export class LivePace {
   #endedAt = 0n;
   #waited = false;
   #owedNs = 0;
+  /** When, by its clock, the guest's next event is due; undefined: never, or nobody knows. */
+  #nextEventNs: bigint | undefined;
 
   constructor(machine: PacedMachine, host: PaceHost) {
     this.#machine = machine;
@@ -88,6 +90,12 @@ export class LivePace {
   /** How far the guest's clock is behind the host's, in ns; negative: ahead. 0 before the first turn. */
   get lagNs(): number {
     return this.#offsetNs === undefined ? 0 : Number(this.#dueNs(this.#host.nowNs()) - this.#machine.timeNs);
+  }
+
+  /** After a turn that ended with `idle`: how long the guest has nothing to do, unless input comes. */
+  get waitsMs(): number {
+    if (this.#nextEventNs === undefined) return Infinity;
+    return Math.max(0, Number(this.#nextEventNs - this.#dueNs(this.#host.nowNs())) / ms);
   }
 
   /** The guest does not run for a while, by somebody's will: its clock goes on from where it stands. */
@@ -132,6 +140,7 @@ export class LivePace {
       if (Number(this.#endedAt - this.#windowAt) >= windowNs || this.#busyGuestNs >= windowNs)
         this.#closeWindow(this.#endedAt);
       this.#waited = result.reason === 'idle';
+      this.#nextEventNs = result.nextEventNs;
       if (result.reason !== 'limit' || left <= 0 || this.#endedAt >= end) return result;
     }
   }

@@ -19,6 +19,7 @@ export class CheckpointPace {
   readonly #wantedMs: number;
   #nextAt: number;
   #busy = false;
+  #begunAt = -Infinity;
   /** Cut of the oldest checkpoint that is not durable yet. */
   #since: number | undefined;
   /** What was last said; undefined: on time. */
@@ -43,9 +44,15 @@ export class CheckpointPace {
     return !this.#busy && now >= this.#nextAt;
   }
 
+  /** True while a checkpoint is under way that was begun after `since`. */
+  isBusy(since: number): boolean {
+    return this.#busy && this.#begunAt > since;
+  }
+
   /** A checkpoint is cut. */
   begin(now: number): void {
     this.#busy = true;
+    this.#begunAt = now;
     this.#since ??= now;
     this.#nextAt = now + this.#wantedMs;
   }
