@@ -1,0 +1,156 @@
+/** `npm run bench -- many`: many idle VMs on a few nodes: until all run, whether a lease is lost, and the loss of one node. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { ClusterEvent, ProfileName, VmSeen } from '@revenant/cluster';
+import { TestCluster } from '../chaos/harness.ts';
+import { makeIdleKernel } from './idle-kernel.ts';
+import { UsageError } from './usage-error.ts';
+
+export const usage = `usage: npm run bench -- many [--vms N] [--nodes N] [--profile default|fast] [--json FILE]
+
+Creates N idle VMs of 16 MB at once (default 50) on as many nodes as asked for (default 3), and takes the time until each executes. Then
+the node with most of them is killed, and the time is taken until the last of its VMs executes elsewhere. Leases that were lost meanwhile
+are counted: there should be none.
+
+  --json FILE   where the figures go (default build/bench/many.json)
+`;
+
+const root = join(import.meta.dirname, '../..');
+const memoryMiB = 16;
+const PATIENCE_MS = 300_000;
+
+export interface ManyReport {
+  machine: string;
+  /** Load of the machine (one minute) as it began. */
+  loadBefore: number;
+  vms: number;
+  nodes: number;
+  profile: ProfileName;
+  /** From the first command until the last VM executed, and until half of them did. */
+  allRunMs: number;
+  halfRunMs: number;
+  /** VMs of the node that was killed, and from the kill until half of them, and the last, executed again. */
+  killedVms: number;
+  halfBackMs: number;
+  allBackMs: number;
+  /** Events `lease-lost`. */
+  lostLeases: number;
+}
+
+/** When each VM executed first, at `sinceMs` or later, in order of time. */
+function executions(events: readonly ClusterEvent[], vms: ReadonlySet<string>, sinceMs: number): number[] {
+  const first = new Map<string, number>();
+  for (const { event, vm = '', atMs } of events)
+    if (event === 'vm-executes' && vms.has(vm) && atMs >= sinceMs)
+      first.set(vm, Math.min(first.get(vm) ?? Infinity, atMs));
+  return [...first.values()].map((atMs) => atMs - sinceMs).sort((a, b) => a - b);
+}
+
+class Many {
+  readonly #cluster: TestCluster;
+  readonly #beganMs = Date.now();
+
+  constructor(cluster: TestCluster) {
+    this.#cluster = cluster;
+  }
+
+  events(): Promise<ClusterEvent[]> {
+    return this.#cluster.client.events({ sinceMs: this.#beganMs, limit: 10_000 });
+  }
+
+  async #allExecute(vms: ReadonlySet<string>, sinceMs: number): Promise<number[]> {
+    let times: number[] = [];
+    await this.#cluster.until(
+      `${vms.size} VMs to execute`,
+      async () => {
+        times = executions(await this.events().catch(() => []), vms, sinceMs);
+        return times.length === vms.size;
+      },
+      PATIENCE_MS,
+      1000,
+    );
+    return times;
+  }
+
+  async create(count: number): Promise<number[]> {
+    const { client } = this.#cluster;
+    const description = {
+      memoryBytes: memoryMiB << 20,
+      commandLine: '',
+      kernel: await client.putBlob(makeIdleKernel()),
+    };
+    const spec = { runtime: 'machine', description, memoryMiB, priority: 1, outputs: 'async' as const };
+    const names = Array.from({ length: count }, (_, i) => `idle${i + 1}`);
+    const sinceMs = Date.now();
+    await Promise.all(names.map((vmId) => client.command({ type: 'vm-create', vmId, spec, start: true })));
+    return this.#allExecute(new Set(names), sinceMs);
+  }
+
+  async killFullest(): Promise<number[]> {
+    const { vms } = await this.#cluster.client.status();
+    const by = new Map<string, VmSeen[]>();
+    for (const vm of vms) {
+      const node = vm.assignment?.node ?? '';
+      by.set(node, [...(by.get(node) ?? []), vm]);
+    }
+    const [node, lost] = [...by].sort(([, a], [, b]) => b.length - a.length)[0]!;
+    const sinceMs = Date.now();
+    this.#cluster.nodes.get(node)?.kill();
+    return this.#allExecute(new Set(lost.map(({ id }) => id)), sinceMs);
+  }
+}
+
+export async function measureMany(vms: number, nodes: number, profile: ProfileName): Promise<ManyReport> {
+  const folder = mkdtempSync(join(tmpdir(), 'revenant-many-'));
+  const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+  const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile, nodes: names });
+  const [loadBefore = 0] = loadavg();
+  try {
+    await cluster.start();
+    const many = new Many(cluster);
+    const ran = await many.create(vms);
+    process.stderr.write(`all ${vms} run after ${ran.at(-1)} ms\n`);
+    const back = await many.killFullest();
+    process.stderr.write(`all ${back.length} are back after ${back.at(-1)} ms\n`);
+    const half = (times: readonly number[]): number => times[Math.ceil(times.length / 2) - 1] ?? NaN;
+    const events = await many.events();
+    return {
+      ...{
+        machine: `${cpus()[0]?.model ?? '?'}, ${availableParallelism()} CPUs`,
+        loadBefore,
+        vms,
+        nodes,
+        profile,
+      },
+      ...{ allRunMs: ran.at(-1) ?? NaN, halfRunMs: half(ran) },
+      ...{ killedVms: back.length, halfBackMs: half(back), allBackMs: back.at(-1) ?? NaN },
+      lostLeases: events.filter(({ event }) => event === 'lease-lost').length,
+    };
+  } finally {
+    await cluster.end();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export async function bench(argv: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      vms: { type: 'string', default: '50' },
+      nodes: { type: 'string', default: '3' },
+      profile: { type: 'string', default: 'default' },
+      json: { type: 'string', default: join(root, 'build/bench/many.json') },
+    },
+  });
+  const [vms, nodes] = [Number(values.vms), Number(values.nodes)];
+  const { profile } = values;
+  if (![vms, nodes].every((n) => Number.isSafeInteger(n) && n > 0))
+    throw new UsageError('--vms and --nodes are whole numbers from 1');
+  if (profile !== 'default' && profile !== 'fast') throw new UsageError(`there is no profile ${profile}`);
+  const report = await measureMany(vms, nodes, profile);
+  mkdirSync(dirname(values.json), { recursive: true });
+  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+}
