@@ -4,41 +4,14 @@
  */
 import type { Instruction } from 'iced-x86';
 import { MemorySizeExt, OpKind, Register, RegisterExt } from 'iced-x86';
+import { flagEffect } from '../../packages/emulator/src/cpu/table/flag-effects.ts';
 import type { Case } from './case.ts';
 import type { Host } from './processors.ts';
 
 const CF = 0x001;
-const PF = 0x004;
 const AF = 0x010;
-const ZF = 0x040;
-const SF = 0x080;
 const OF = 0x800;
-const all = CF | PF | AF | ZF | SF | OF;
-
-/** Flags that are undefined whatever the operands are. */
-const undefinedFlags: Readonly<Record<string, number>> = {
-  AAA: OF | SF | ZF | PF,
-  AAS: OF | SF | ZF | PF,
-  AAD: OF | AF | CF,
-  AAM: OF | AF | CF,
-  DAA: OF,
-  DAS: OF,
-  AND: AF,
-  OR: AF,
-  XOR: AF,
-  TEST: AF,
-  MUL: SF | ZF | AF | PF,
-  IMUL: SF | ZF | AF | PF,
-  DIV: all,
-  IDIV: all,
-  // ZF is defined.
-  BSF: all & ~ZF,
-  BSR: all & ~ZF,
-  BT: OF | SF | AF | PF,
-  BTS: OF | SF | AF | PF,
-  BTR: OF | SF | AF | PF,
-  BTC: OF | SF | AF | PF,
-};
+const all = 0x8d5;
 
 export interface Undefined {
   /** EFLAGS bits that are not compared. */
@@ -138,7 +111,7 @@ function byHost(mnemonic: string, instruction: Instruction, before: Case, host: 
 export function undefinedOf(mnemonic: string, instruction: Instruction, before: Case): Undefined {
   if (/^(SAL|SAR|SHL|SHR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/.test(mnemonic))
     return shiftUndefined(mnemonic, instruction, before);
-  const result: Undefined = { ...defined, flags: undefinedFlags[mnemonic] ?? 0 };
+  const result: Undefined = { ...defined, flags: flagEffect(mnemonic).undefined };
   // "When the BSWAP instruction references a 16-bit register, the result is undefined."
   if (mnemonic === 'BSWAP' && RegisterExt.size(instruction.op0Register) === 2) result.destination = true;
   if (/^POPA[WD]?$/.test(mnemonic)) result.fault = 'registers';

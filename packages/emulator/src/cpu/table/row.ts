@@ -17,6 +17,7 @@
  *   AL CL DX rAX and so on: that register; 1: the number
  */
 import type { InstructionBuilder } from '../builder.ts';
+import { type FlagEffect, flagEffect } from './flag-effects.ts';
 
 export type Semantics = (b: InstructionBuilder) => void;
 
@@ -87,6 +88,8 @@ export interface Row {
   /** Operand sizes for which there are handlers; one entry when the size does not vary. */
   sizes: readonly number[];
   options: RowOptions;
+  /** What it does with the arithmetic flags. */
+  flags: FlagEffect;
   semantics: Semantics;
 }
 
@@ -206,7 +209,9 @@ export function row(
       : varies
         ? (options.sizes ?? [2, 4, 8])
         : [operands.find((o) => o.bytes > 0 && o.file === 'gpr')?.bytes ?? 4];
-  return { mnemonic, opcodeText, encoding, operands, hasModrm, sizes, options, semantics };
+  const vector = operands.some((o) => o.file === 'xmm');
+  const flags = flagEffect(mnemonic, anyMod ? 'system' : vector ? 'vector' : 'other');
+  return { mnemonic, opcodeText, encoding, operands, hasModrm, sizes, options, flags, semantics };
 }
 
 /** Index of the operand that can be memory, or -1. */
