@@ -9,6 +9,7 @@ import { buildIcmp, IcmpType, readIcmp } from '../wire/icmp.ts';
 import { Protocol, readIpv4, writeIpv4, transportOffset } from '../wire/ipv4.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { halfSipHash } from './initial-sequence.ts';
+import { rollBack } from './roll-back.ts';
 import { loseSockets, restoreGateway, saveGateway } from './save.ts';
 import { defaultGatewaySettings, whySettingsAreWrong } from './settings.ts';
 
@@ -334,6 +335,29 @@ describe('TCP through the gateway', () => {
     });
     const [data] = segmentsOf(bench.happen({ kind: 'tcpReceived', socket: 1, data: bytes('hello') }));
     assert.equal(text(data!.payload), 'hello');
+  });
+
+  it('ends the connections that are ahead of a checkpoint, and leaves those that lost nothing', () => {
+    const bench = new Bench();
+    const at = connect(bench);
+    const idle = { sourcePort: 2000, sequence: 500 };
+    bench.tcp(outside, { ...idle, flags: TcpFlag.syn });
+    const [answer] = segmentsOf(bench.happen({ kind: 'tcpConnected', socket: 4 }));
+    bench.tcp(outside, { ...idle, sequence: 501, acknowledgment: answer!.sequence + 1, flags: TcpFlag.ack });
+    const checkpoint = saveGateway(bench.state);
+    const moment = { settings: bench.settings, state: bench.state, nowMs: bench.nowMs };
+    assert.deepEqual(rollBack(moment, guestAddress, checkpoint), { effects: [], ended: 0 });
+    bench.tcp(outside, { ...at, flags: TcpFlag.ack, payload: bytes('unseen by the checkpoint') });
+    bench.tcp(outside, { sourcePort: 3000, sequence: 1, flags: TcpFlag.syn });
+    bench.happen({ kind: 'tcpConnected', socket: 6 });
+    assert.deepEqual(rollBack(moment, guestAddress + 1, checkpoint).ended, 0, 'another guest goes on');
+    const { effects, ended } = rollBack(moment, guestAddress, checkpoint);
+    assert.equal(ended, 2);
+    assert.deepEqual(effects.flatMap((effect) => (effect.kind === 'tcpReset' ? [effect.socket] : [])), [2, 6]); // prettier-ignore
+    assert.deepEqual(segmentsOf(effects).map(({ flags, destinationPort }) => [flags & TcpFlag.rst, destinationPort]), [[TcpFlag.rst, 1000], [TcpFlag.rst, 3000]]); // prettier-ignore
+    assert.deepEqual([...bench.state.tcpBySocket.keys()], [4]);
+    const [still] = segmentsOf(bench.happen({ kind: 'tcpReceived', socket: 4, data: bytes('on') }));
+    assert.equal(text(still!.payload), 'on');
   });
 
   it('has a bounded number of connections, and refuses more', () => {

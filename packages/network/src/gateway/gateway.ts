@@ -25,12 +25,16 @@ export function handle(
   events: readonly GatewayEvent[],
   nowMs: number,
 ): GatewayEffect[] {
-  const tcpSettings = tcp.tcpSettingsOf(settings);
-  const turn: Turn = { settings, tcpSettings, state, nowMs, effects: [], changed: new Set() };
+  const turn = newTurn(settings, state, nowMs);
   if (nowMs >= state.timerMs) runAllTimers(turn);
   for (const event of events) handleOne(turn, event);
   tcp.sendChanged(turn);
   return turn.effects;
+}
+
+export function newTurn(settings: GatewaySettings, state: GatewayState, nowMs: number): Turn {
+  const tcpSettings = tcp.tcpSettingsOf(settings);
+  return { settings, tcpSettings, state, nowMs, effects: [], changed: new Set() };
 }
 
 /** When `handle` is to be called at the latest. It may be early. */

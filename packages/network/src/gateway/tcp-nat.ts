@@ -140,6 +140,12 @@ function dropFlow(turn: Turn, flow: TcpFlow): void {
   removeFlow(turn, flow);
 }
 
+/** Ends a connection with a reset to both sides. */
+export function breakFlow(turn: Turn, flow: TcpFlow): void {
+  if (flow.tcp !== undefined) abort(flow.tcp, contextOf(turn, flow));
+  dropFlow(turn, flow);
+}
+
 // --- what the host says ---
 
 export function tcpConnected(turn: Turn, socket: number): void {
@@ -190,8 +196,7 @@ export function tcpReceived(turn: Turn, socket: number, data: Uint8Array): void 
   // A host that was asked to pause may have read a little more.
   const withSlack = { ...settings, sendBytes: settings.sendBytes * 2 };
   if (!write(flow.tcp, data, withSlack)) {
-    abort(flow.tcp, contextOf(turn, flow));
-    dropFlow(turn, flow);
+    breakFlow(turn, flow);
     return;
   }
   if (!flow.paused && sendRoom(flow.tcp, settings) < settings.sendBytes / 2) setPaused(turn, flow, true);
