@@ -21,7 +21,6 @@ import { check } from '../protocol/schema.ts';
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import { BLOBS_PREFIX } from '../stored/blobs.ts';
 import { readEvents } from '../stored/event-log.ts';
-import { monotonicMs } from '../vm/vm-runtime.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { PageGateway } from '../page/gateway.ts';
 import { makePass, passCookie, passOf, roleOfPass } from '../page/pass.ts';
@@ -380,7 +379,7 @@ export function status(node: ClusterNode): ClusterStatus {
     term: agent.list.term,
     master: agent.list.master?.node ?? null,
     nodes: [self, ...peers],
-    vms: vmsSeen(agent, monotonicMs()),
+    vms: vmsSeen(agent, node.now()),
     maintenance: agent.list.maintenance,
     heartbeatStores: node.heartbeatStores.states,
   };

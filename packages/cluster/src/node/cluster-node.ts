@@ -1,6 +1,6 @@
 // One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests.
 import { randomUUID } from 'node:crypto';
-import { freemem, totalmem } from 'node:os';
+import { freemem, totalmem, uptime } from 'node:os';
 import pino from 'pino';
 import { openStore, type CheckpointKey, type ObjectStore, type RetentionPolicy } from '@revenant/storage';
 import { step } from '../decisions/agent.ts';
@@ -19,6 +19,7 @@ import { ConsoleHub } from './console-hub.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
+import { SteadyClock } from './steady-clock.ts';
 import { StoreEdge } from './store-edge.ts';
 
 export interface NodeOptions {
@@ -63,6 +64,11 @@ export class ClusterNode {
   readonly events: EventLog;
   readonly logger: pino.Logger;
   readonly #api: ApiServer;
+  readonly #clock = new SteadyClock(() => ({
+    monotonicMs: monotonicMs(),
+    bootMs: uptime() * 1000,
+    wallMs: Date.now(),
+  }));
   readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
   #timers: NodeJS.Timeout[] = [];
   #left: (() => void) | undefined;
@@ -83,7 +89,7 @@ export class ClusterNode {
       reads: formOf(options.key),
       runtimes: [...Object.keys(builtinRuntimes), ...Object.keys(options.runtimes ?? {})],
     };
-    this.agent = startAgent(identity, monotonicMs());
+    this.agent = startAgent(identity, this.#clock.now());
     const tell = (event: Event): void => this.handle(event);
     this.links = new Links({
       node: options.name,
@@ -143,9 +149,26 @@ export class ClusterNode {
   handle(event: Event): void {
     if (this.#closing) return;
     const bounds = boundedEvent(event);
-    const { state, effects } = step(this.agent, monotonicMs(), bounds, this.options.settings);
+    const { state, effects } = step(this.agent, this.now(), bounds, this.options.settings);
     this.agent = state;
     for (const effect of effects) this.#do(effect);
+  }
+
+  /** The time of our decisions. When it is found that the monotonic clock stood still, the lease of our guests is shortened by as much. */
+  now(): number {
+    const before = this.#clock.lostMs;
+    const now = this.#clock.now();
+    const lostMs = this.#clock.lostMs - before;
+    if (lostMs > 0) {
+      this.vms.do({ type: 'grant', until: this.agent.leaseUntil - this.#clock.lostMs });
+      this.#log({
+        event: 'clock-stood-still',
+        node: this.agent.id,
+        reason: 'the monotonic clock missed what another clock of this host shows to have passed',
+        details: { lostMs: Math.round(lostMs) },
+      });
+    }
+    return now;
   }
 
   #do(effect: Effect): void {
@@ -177,6 +200,9 @@ export class ClusterNode {
         return this.heartbeatStores.put(effect.beat);
       case 'get-beats':
         return this.heartbeatStores.get(effect.node);
+      case 'grant':
+        // Guests' threads look at the monotonic clock alone.
+        return this.vms.do({ ...effect, until: effect.until - this.#clock.lostMs });
       default:
         return this.vms.do(effect);
     }
