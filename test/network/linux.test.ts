@@ -35,8 +35,9 @@ it('a Linux guest serves and fetches over its own network', async (context) => {
   const host = createServer((_request, response) => response.end(file)).listen(0, '127.0.0.1');
   await once(host, 'listening');
   const { port } = host.address() as AddressInfo;
-  const fetchIt = `while ! wget -q -O /tmp/big http://10.0.2.2:${String(port)}/big; do usleep 200000; done`;
-  const command = `${fetchIt}; mv /tmp/big /srv/www/big; sleep 100000`;
+  // Renamed within one file system: until it is whole nobody finds it.
+  const fetchIt = `while ! wget -q -O /srv/big http://10.0.2.2:${String(port)}/big; do usleep 200000; done`;
+  const command = `${fetchIt}; mv /srv/big /srv/www/big; sleep 100000`;
   const args = [join(root, 'launcher.mjs'), 'run', 'linux-cloud', '--net', 'user', '--publish', '0:80', '--host-port', String(port), '--serial', 'none', '--append', `run="${command}"`]; // prettier-ignore
   const guest = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   try {
