@@ -63,6 +63,19 @@ const freeze: Fault = (world) => {
   );
 };
 
+/** The hypervisor below pauses the node: its monotonic clock stands still meanwhile. */
+const stall: Fault = (world) => {
+  const node = victim(world);
+  world.trace(`FAULT stall ${node.id}`);
+  impair(
+    world,
+    node,
+    world.random.between(500, 12_000),
+    () => node.stall(),
+    () => node.thaw(),
+  );
+};
+
 const road =
   (kind: Road): Fault =>
   (world) => {
@@ -206,6 +219,7 @@ const broken: Fault = (world) => {
 const all: readonly Fault[] = [
   crash,
   freeze,
+  stall,
   partition,
   noisy,
   broken,

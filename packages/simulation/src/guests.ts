@@ -210,7 +210,7 @@ export class SimGuests {
     let checkpointAt = this.#node.clock;
     const turn = this.#node.bound(() => {
       if (this.#guests.get(guest.vmId) !== guest || guest.stopping) return;
-      if (!guest.paused && this.#node.clock < this.#until) {
+      if (!guest.paused && this.#node.threadClock < this.#until) {
         if (!guest.begun) {
           checker.resumed(guest.vmId, guest.boot, guest.steps);
           if (guest.vmId === poisoned) scheduler.after(POISON_MS, () => this.#poison(guest));

@@ -106,6 +106,13 @@ export const mutations: readonly Mutation[] = [
     replace: 'if (reads !== undefined || owner.form === undefined) return undefined;',
   },
   {
+    name: 'one-clock-alone',
+    removes: 'a node whose monotonic clock stood still does not believe its lease',
+    file: 'packages/cluster/src/node/steady-clock.ts',
+    find: 'if (most - passed > TOLERANCE_MS) this.#lostMs += most - passed;',
+    replace: '',
+  },
+  {
     name: 'give-up-everything',
     removes: 'a node gives up only what it does not run',
     file: `${decisions}reconcile.ts`,

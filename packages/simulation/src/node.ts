@@ -18,6 +18,7 @@ import {
   type StoreBeat,
   type WriteOutcome,
 } from '@revenant/cluster';
+import { SteadyClock } from '../../cluster/src/node/steady-clock.ts';
 import { deepFreeze } from '../../cluster/src/testing/deep-freeze.ts';
 import { SimGuests } from './guests.ts';
 import type { World } from './world.ts';
@@ -63,6 +64,11 @@ export class SimNode {
   impaired = false;
   impairedUntil = -Infinity;
   readonly guests: SimGuests;
+  /** While it is stalled: since when; and for how long its monotonic clock stood still so far. */
+  #stalledAt: number | undefined;
+  #stoodMs = 0;
+  #wokeAt = -Infinity;
+  readonly #clock: SteadyClock;
   readonly #rate: number;
   readonly #offset: number;
   readonly #reached = new Set<string>();
@@ -74,6 +80,10 @@ export class SimNode {
     this.id = id;
     this.#rate = clock.rate;
     this.#offset = clock.offset;
+    this.#clock = new SteadyClock(() => {
+      const trueMs = this.#trueClock;
+      return { monotonicMs: trueMs - this.#stoodMs, bootMs: trueMs, wallMs: trueMs };
+    });
     this.guests = new SimGuests(this);
     this.agent = this.#newAgent();
     this.#startTicking();
@@ -84,9 +94,30 @@ export class SimNode {
     return { key: this.id === this.world.foreigner ? 'another key' : 'the key', format: 1 };
   }
 
-  /** Its own monotonic clock. */
-  get clock(): number {
+  /** All that passed for it, whether or not its monotonic clock went on. */
+  get #trueClock(): number {
     return this.world.scheduler.now * this.#rate + this.#offset;
+  }
+
+  /** Its own clock, as the real node reads it: monotonic, and what another clock shows to have passed. */
+  get clock(): number {
+    return this.#clock.now();
+  }
+
+  /** What guests' threads look at, until the node has looked at its clocks. */
+  get threadClock(): number {
+    return this.#trueClock - this.#stoodMs + this.#clock.lostMs;
+  }
+
+  /** It woke a moment ago, and may not have looked at its clocks yet. */
+  get justWoke(): boolean {
+    return this.world.scheduler.now - this.#wokeAt <= (2 * this.world.settings.tickMs) / this.#rate;
+  }
+
+  /** Frozen, and its monotonic clock with it. */
+  stall(): void {
+    this.#stalledAt = this.#trueClock;
+    this.freeze();
   }
 
   #newAgent(): AgentState {
@@ -135,6 +166,7 @@ export class SimNode {
   crash(): void {
     this.up = false;
     this.frozen = false;
+    this.#stalledAt = undefined;
     this.#life++;
     this.#reached.clear();
     this.#waiting = [];
@@ -159,6 +191,11 @@ export class SimNode {
   thaw(): void {
     if (!this.frozen) return;
     this.frozen = false;
+    if (this.#stalledAt !== undefined) {
+      this.#stoodMs += this.#trueClock - this.#stalledAt;
+      this.#stalledAt = undefined;
+      this.#wokeAt = this.world.scheduler.now;
+    }
     const waiting = this.#waiting;
     this.#waiting = [];
     // What piled up is handled in the order of its arrival; a crash in between forgets the rest.

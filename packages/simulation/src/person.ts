@@ -168,6 +168,9 @@ export class Person {
     this.ask({ type: 'undrain', node: 'n1' });
     const { scheduler, checker, poisoned } = this.#world;
     const look = (): void => {
+      // A drain that was asked for before may have come later.
+      if (!this.open && (checker.list?.maintenance.length ?? 0) > 0)
+        this.ask({ type: 'undrain', node: 'n1' });
       for (const vm of Object.values(checker.list?.vms ?? {})) {
         if (vm.status === 'failed' && vm.id !== poisoned && !this.#busy.has(vm.id))
           this.#change(vm.id, 'running', { type: 'vm-start', vmId: vm.id });
