@@ -18,6 +18,7 @@ import { flag, list, text, value, type Options, type Values } from '../../comman
 import { size, wholeNumber } from '../../command/values.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
+import { Waiting } from '../../output/waiting.ts';
 import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
 import { kindOfFile } from '../../run/media-file.ts';
 import { findSource } from '../../run/guest.ts';
@@ -91,13 +92,18 @@ async function putDisks(
     const key = await keyFromEnvironment();
     for (const [i, { path }] of files.entries()) {
       const sha256 = open.requests[i]?.base?.sha256;
-      if (sha256 !== undefined)
+      if (sha256 === undefined) continue;
+      const waiting = new Waiting(`${path} is in the store`);
+      try {
         await importBaseImage(
           store,
           baseImageName(sha256),
           createReadStream(path, { highWaterMark: 1 << 20 }),
           { key },
         );
+      } finally {
+        waiting.done();
+      }
     }
   } finally {
     await store.close();
