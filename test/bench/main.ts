@@ -11,7 +11,7 @@ interface Benchmark {
   bench(argv: string[]): Promise<void>;
 }
 
-const names = ['cpu', 'checkpoint', 'log', 'failover', 'many', 'churn', 'network'].filter((name) =>
+const names = ['cpu', 'checkpoint', 'log', 'failover', 'many', 'churn', 'clock', 'network'].filter((name) =>
   existsSync(join(import.meta.dirname, `${name}.ts`)),
 );
 /** EX_USAGE of sysexits.h. */
