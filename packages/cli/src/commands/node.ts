@@ -51,6 +51,11 @@ loopback`,
       oneOf(['debug', 'info', 'warn', 'error']),
       'info' as const,
     ),
+    limit: list(
+      'NAME=N',
+      `bound of what callers may cost, as often as needed: connections, strangers, strangerMs, strangerBytes, links,
+consoles, requests, uploads, bodyIdleMs, blobsMiB (docs/CLUSTER_PROTOCOL.md, "Bounds")`,
+    ),
     drills: flag('allow the network to be cut by request, for drills'),
   },
   examples: [

@@ -2,9 +2,7 @@
 // store when it is given one, and follows consoles through failovers.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unpack } from 'msgpackr';
 import type * as v from 'valibot';
-import { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
 import { openStore, type ObjectStore } from '@revenant/storage';
 import type { Command } from '../decisions/commands.ts';
@@ -22,13 +20,26 @@ import {
   type ClusterEvent,
   type ClusterStatus,
 } from '../protocol/api.ts';
+import { bounded } from '../protocol/limits.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
 import { check } from '../protocol/schema.ts';
 import { requestProof, sha256 } from '../mac.ts';
-import { BLOBS_PREFIX } from '../stored/blobs.ts';
+import {
+  AUTH_HEADER,
+  AUTH_SCHEME,
+  BODY_HEADER,
+  PROOF_SUBPROTOCOL,
+  PROTOCOL_VERSION,
+  VERSION_HEADER,
+  versionMismatch,
+} from '../protocol/version.ts';
+import { putBlob } from '../stored/blobs.ts';
 import { readEvents } from '../stored/event-log.ts';
 import { readNodeRecords } from '../stored/records.ts';
+import { ConsoleFollower, type ConsolePlace } from './console-follower.ts';
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
+
+export type { ConsoleFollower };
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -42,14 +53,9 @@ export interface ClientOptions {
   answerMs?: number;
 }
 
-export interface ConsoleFollower {
-  /** Types bytes at the guest; false while it is on its way between nodes. */
-  write(bytes: Uint8Array): boolean;
-  close(): void;
-}
-
 const REQUEST_MS = 3000;
 const COMMAND_REQUEST_MS = 10_000;
+const UPLOAD_MS = 300_000;
 const RETRY_MS = 200;
 
 export class ClusterClient {
@@ -129,10 +135,15 @@ export class ClusterClient {
   async putBlob(bytes: Uint8Array): Promise<string> {
     const hash = sha256(bytes);
     try {
-      await this.#any(blobDoneSchema, 'PUT', `/v1/blobs/${hash}`, bytes);
+      // Asked first: it may be there, and who may not put it is told so before it is sent.
+      const known = await this.#any(blobDoneSchema, 'GET', `/v1/blobs/${hash}`).catch((error: unknown) => {
+        if (!isClusterError(error, 'NOT_FOUND')) throw error;
+        return undefined;
+      });
+      if (known === undefined) await this.#any(blobDoneSchema, 'PUT', `/v1/blobs/${hash}`, bytes);
     } catch (error) {
       if (!isClusterError(error, 'UNREACHABLE') || this.#options.store === undefined) throw error;
-      await (await this.#openStore()).put(BLOBS_PREFIX + hash, bytes);
+      await putBlob(await this.#openStore(), hash, [bytes]);
     }
     return hash;
   }
@@ -158,12 +169,14 @@ export class ClusterClient {
   /**
    * Follows a VM's console from node to node. Output of an epoch older than one seen before is dropped: it was made by a
    * node that had lost the VM. `heard` gets the epoch of each piece: after a failover a guest may repeat what it wrote since
-   * its last checkpoint.
+   * its last checkpoint. What is typed is sent again until a checkpoint holds it; `said` hears of it in words.
    */
-  console(vmId: string, heard: (bytes: Uint8Array, epoch: number) => void): ConsoleFollower {
-    const follower = new Follower(vmId, heard, () => this.#consoleUrl(vmId));
-    follower.begin();
-    return follower;
+  console(
+    vmId: string,
+    heard: (bytes: Uint8Array, epoch: number) => void,
+    said: (line: string) => void = () => undefined,
+  ): ConsoleFollower {
+    return new ConsoleFollower({ heard, said, find: () => this.#consolePlace(vmId) });
   }
 
   /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */
@@ -199,7 +212,7 @@ export class ClusterClient {
     return node.address;
   }
 
-  async #consoleUrl(vmId: string): Promise<string | undefined> {
+  async #consolePlace(vmId: string): Promise<ConsolePlace | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;
     // While a VM is moved it still runs where it was.
@@ -213,8 +226,8 @@ export class ClusterClient {
     const address = holder?.address ?? status.nodes.find(({ id }) => id === assigned)?.address;
     if (address === undefined) return undefined;
     const path = `/v1/vms/${vmId}/console`;
-    const proof = await this.#proof(address, 'GET', path, new Uint8Array(0));
-    return `ws://${address}${path}${proof === undefined ? '' : `?proof=${proof}`}`;
+    const proof = await this.#proof(address, 'GET', path, sha256(new Uint8Array(0)));
+    return { url: `ws://${address}${path}`, proof: proof && PROOF_SUBPROTOCOL + proof };
   }
 
   async close(): Promise<void> {
@@ -264,13 +277,13 @@ export class ClusterClient {
     this.#addresses = [...known, ...[...found].filter((address) => !known.includes(address))];
   }
 
-  async #proof(address: string, method: string, path: string, body: Uint8Array): Promise<string | undefined> {
+  async #proof(address: string, method: string, path: string, bodyHash: string): Promise<string | undefined> {
     const { token } = this.#options;
     if (token === undefined) return undefined;
     const url = `http://${address}/v1/challenge`;
     const answerMs = this.#options.answerMs ?? REQUEST_MS;
     const { challenge } = await fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs);
-    return `${challenge}.${requestProof(token, challenge, { method, path, bodyHash: sha256(body) })}`;
+    return `${challenge}.${requestProof(token, challenge, { method, path, bodyHash })}`;
   }
 
   async #request<T extends v.GenericSchema>(
@@ -280,9 +293,15 @@ export class ClusterClient {
     path: string,
     body: Uint8Array = new Uint8Array(0),
   ): Promise<v.InferOutput<T>> {
-    const proof = await this.#proof(address, method, path.split('?')[0]!, body);
-    const headers = proof === undefined ? {} : { authorization: `Revenant ${proof}` };
-    const timeoutMs = this.#options.answerMs ?? (method === 'GET' ? REQUEST_MS : COMMAND_REQUEST_MS);
+    const bodyHash = sha256(body);
+    const proof = await this.#proof(address, method, path, bodyHash);
+    const headers: Record<string, string> = {
+      [VERSION_HEADER]: String(PROTOCOL_VERSION),
+      [BODY_HEADER]: bodyHash,
+    };
+    if (proof !== undefined) headers[AUTH_HEADER] = AUTH_SCHEME + proof;
+    const usualMs = method === 'GET' ? REQUEST_MS : method === 'PUT' ? UPLOAD_MS : COMMAND_REQUEST_MS;
+    const timeoutMs = this.#options.answerMs ?? usualMs;
     return fetchJson(
       answer,
       `http://${address}${path}`,
@@ -303,102 +322,19 @@ async function fetchJson<T extends v.GenericSchema>(
   let value: unknown;
   try {
     response = await fetch(url, { ...options, signal: AbortSignal.timeout(timeoutMs) });
+    const version = response.headers.get(VERSION_HEADER) ?? '1';
+    if (version !== String(PROTOCOL_VERSION))
+      throw new ClusterError(
+        'PROTOCOL',
+        versionMismatch(`the node at ${new URL(url).host}`, bounded(version, 16)),
+      );
     value = await response.json();
   } catch (error) {
+    if (isClusterError(error)) throw error;
     throw new ClusterError('UNREACHABLE', `${new URL(url).host} does not answer`, { cause: error });
   }
   const what = `the answer of ${new URL(url).host} to ${new URL(url).pathname}`;
   if (response.ok) return check(schema, value, what);
   const { error } = check(errorAnswerSchema, value, what);
   throw new ClusterError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
-}
-
-class Follower implements ConsoleFollower {
-  readonly #vmId: string;
-  readonly #heard: (bytes: Uint8Array, epoch: number) => void;
-  readonly #find: () => Promise<string | undefined>;
-  #socket: WebSocket | undefined;
-  #leaving: WebSocket | undefined;
-  #epoch = 0;
-  #bytes = 0;
-  #closed = false;
-  #url = '';
-
-  constructor(
-    vmId: string,
-    heard: (bytes: Uint8Array, epoch: number) => void,
-    find: () => Promise<string | undefined>,
-  ) {
-    this.#vmId = vmId;
-    this.#heard = heard;
-    this.#find = find;
-  }
-
-  begin(): void {
-    void this.#run();
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#closed) {
-      try {
-        const url = await this.#find();
-        const bare = url?.split('?')[0];
-        if (url !== undefined && bare !== this.#url) {
-          this.#url = bare!;
-          this.#attach(url);
-        }
-      } catch {
-        // No node answers just now: the next look may find one.
-      }
-      await sleep(RETRY_MS);
-    }
-  }
-
-  /**
-   * A new node's socket takes the place of the old one. While a guest is moved, its last words still come by the old one,
-   * which stays until the new one has spoken; it may also be of a frozen process and never close.
-   */
-  #attach(url: string): void {
-    const before = this.#socket;
-    if (before !== undefined && before.readyState <= WebSocket.OPEN) {
-      this.#leaving?.terminate();
-      this.#leaving = before;
-    }
-    const leaving = this.#leaving;
-    const socket = new WebSocket(url, { handshakeTimeout: REQUEST_MS });
-    this.#socket = socket;
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      if (this.#socket === socket) this.#url = '';
-    });
-    socket.on('message', (data) => {
-      const { epoch, at, bytes } = unpack(data as Buffer) as { epoch: number; at: number; bytes: Uint8Array };
-      if (this.#closed || epoch < this.#epoch) return;
-      if (epoch > this.#epoch) {
-        this.#epoch = epoch;
-        this.#bytes = 0;
-        if (this.#socket === socket) leaving?.terminate();
-      }
-      // Attached again within one epoch: some of what is kept there was heard before.
-      const fresh = bytes.subarray(Math.max(0, this.#bytes - at));
-      this.#bytes = Math.max(this.#bytes, at + bytes.length);
-      if (fresh.length > 0) this.#heard(fresh, epoch);
-    });
-  }
-
-  write(bytes: Uint8Array): boolean {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(bytes);
-    return true;
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#leaving?.terminate();
-    this.#socket?.terminate();
-  }
-
-  get vmId(): string {
-    return this.#vmId;
-  }
 }

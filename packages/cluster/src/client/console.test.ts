@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { pack } from 'msgpackr';
+
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { ClusterStatus } from '../protocol/api.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { encode } from '../protocol/msgpack.ts';
+import { PROTOCOL_VERSION, VERSION_HEADER } from '../protocol/version.ts';
 import { ConsoleHub, type ConsolePiece } from '../node/console-hub.ts';
 import { until } from '../testing/until.ts';
 import { ClusterClient } from './cluster-client.ts';
@@ -22,13 +23,16 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
     const node = { id: 'a', state: 'alive' as const, reason: 'answers', incarnation: 1, address, view };
     const known = { version: PROTOCOL_VERSION, node: 'a', term: 1, master: 'a', vms: [], maintenance: [] };
     const status: ClusterStatus = { ...known, nodes: [node], heartbeatStores: [] };
+    response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
     response.end(JSON.stringify(status));
   });
   new WebSocketServer({ server }).on('connection', (socket) => {
     sockets.add(socket);
     socket.on(
       'close',
-      hub.listen('v1', ({ epoch, at, bytes }: ConsolePiece) => socket.send(pack({ epoch, at, bytes }))),
+      hub.listen('v1', ({ epoch, at, bytes }: ConsolePiece) =>
+        socket.send(encode({ type: 'output', epoch, at, bytes })),
+      ),
     );
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

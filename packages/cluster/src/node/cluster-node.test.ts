@@ -201,7 +201,7 @@ test('strangers are refused, and nothing else is disturbed', async () => {
     nowhere.on('error', () => undefined);
     nowhere.write('GET // HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
     const [answer] = (await once(nowhere, 'data')) as [Buffer];
-    assert.match(answer.toString(), /^HTTP\/1\.1 403/);
+    assert.match(answer.toString(), /^HTTP\/1\.1 400/);
 
     const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
     assert.equal((await client.status()).node, 'a');

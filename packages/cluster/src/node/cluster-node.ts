@@ -14,8 +14,10 @@ import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
 import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
-import { ApiServer } from './api.ts';
+import { defaultLimits, type ApiLimits } from './api-limits.ts';
+import { ApiServer } from './api-server.ts';
 import { ConsoleHub } from './console-hub.ts';
+import { ConsoleInputs } from './console-inputs.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
@@ -33,6 +35,8 @@ export interface NodeOptions {
   token?: string;
   memoryMiB?: number;
   logLevel?: string;
+  /** What it gives to those who ask it. */
+  limits?: ApiLimits | undefined;
   /** Allows the fault drills of /v1/drill. */
   drills?: boolean;
   runtimes?: Record<string, string>;
@@ -57,6 +61,7 @@ export class ClusterNode {
   readonly store: ObjectStore;
   agent: AgentState;
   readonly consoles = new ConsoleHub();
+  readonly inputs: ConsoleInputs;
   readonly links: Links;
   readonly storeEdge: StoreEdge;
   readonly heartbeatStores: HeartbeatStores;
@@ -96,6 +101,7 @@ export class ClusterNode {
       token: options.token ?? '',
       heard: (from, message) => this.handle({ type: 'message', from, message }),
       closed: (peer) => this.handle({ type: 'closed', peer }),
+      limit: (options.limits ?? defaultLimits).links,
       refused: (why) => this.logger.warn({ event: 'link-refused', reason: why }),
     });
     const { settings } = options;
@@ -111,12 +117,18 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
     });
+    this.inputs = new ConsoleInputs(async (vmId, bytes) => {
+      const [result] = (await this.vms.input(vmId, [{ kind: 'serial', port: 0, bytes }])) ?? [];
+      if (result === undefined) return 'elsewhere';
+      return result === 'full' ? 'full' : 'taken';
+    });
     this.vms = new VmHost({
       node: options.name,
       store,
       settings,
       tell,
       log: (entry) => this.#log(entry),
+      inputs: this.inputs,
       output: (vmId, epoch, bytes) => this.consoles.put(vmId, epoch, bytes),
       key: options.key,
       retention: options.retention,
@@ -126,7 +138,7 @@ export class ClusterNode {
 
   /** Starts a node: opens its store, listens, joins. Resolves once it listens. */
   static async start(options: NodeOptions): Promise<ClusterNode> {
-    const api = await ApiServer.listen(options.listen, options.token);
+    const api = await ApiServer.listen(options.listen, options.token, options.limits);
     try {
       const store = await openStore(options.store);
       const node = new ClusterNode(options, store, api.address, api);
@@ -144,6 +156,18 @@ export class ClusterNode {
 
   get address(): string {
     return this.#api.address;
+  }
+
+  get api(): ApiServer {
+    return this.#api;
+  }
+
+  /** Why a VM takes no input here just now, in words; undefined when it does. */
+  inputTrouble(vmId: string): string | undefined {
+    const trouble = this.vms.inputTrouble(vmId);
+    if (trouble !== undefined) return trouble;
+    const { leaseUntil } = this.agent;
+    return monotonicMs() < leaseUntil ? undefined : 'suspended: the store does not answer';
   }
 
   handle(event: Event): void {

@@ -11,7 +11,12 @@ const message: Message = { type: 'released', vmId: 'v1' };
 
 test('a link that is silent is dialled anew, and a peer has one link only', async () => {
   const heard: string[] = [];
-  const parts = { token: 'a token for this test', closed: () => undefined, refused: () => undefined };
+  const parts = {
+    token: 'a token for this test',
+    closed: () => undefined,
+    refused: () => undefined,
+    limit: 8,
+  };
   const server = new Links({ ...parts, node: 'b', heard: (from) => heard.push(from) });
   const client = new Links({ ...parts, node: 'a', heard: () => undefined });
   const http = createServer();

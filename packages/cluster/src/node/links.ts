@@ -7,7 +7,7 @@ import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
 import type { Message } from '../protocol/link.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { PROTOCOL_VERSION, versionMismatch } from '../protocol/version.ts';
 import { FrameReader, FrameWriter, linkKey, NONCE_BYTES } from './frames.ts';
 
 export interface LinksOptions {
@@ -17,13 +17,14 @@ export interface LinksOptions {
   heard: (from: string, message: Message) => void;
   closed: (peer: string) => void;
   refused: (why: string) => void;
+  /** Links taken in at once. */
+  limit: number;
 }
 
 const HANDSHAKE_MS = 3000;
 const REDIAL_MS = 250;
 /** A link that takes in nothing for so long is congested: what is sent meanwhile is dropped. */
 const MAX_BUFFERED_BYTES = 8 << 20;
-const MAX_LINKS = 256;
 /** A link whose peer does not answer pings (RFC 6455, 5.5.2) is dialled anew: TCP would try for minutes, ever more rarely. */
 const PING_MS = 1000;
 const SILENT_MS = 3000;
@@ -47,6 +48,7 @@ export class Links {
   /** For fault drills: peers whose messages are dropped in both directions, and those that are only not heard; `*` is everybody. */
   readonly cut = new Set<string>();
   readonly deaf = new Set<string>();
+  readonly #otherVersions = new Map<string, number>();
   #closed = false;
 
   constructor(options: LinksOptions) {
@@ -129,7 +131,11 @@ export class Links {
       const bytes = toBuffer(data);
       if (serverNonce === undefined) {
         // 1. server: version, nonce. 2. we: node, nonce, proof.
-        if (bytes.length !== NONCE_BYTES + 1 || bytes[0] !== PROTOCOL_VERSION) return socket.terminate();
+        if (bytes.length !== NONCE_BYTES + 1) return socket.terminate();
+        if (bytes[0] !== PROTOCOL_VERSION) {
+          this.#otherVersion(to, bytes[0]!);
+          return socket.terminate();
+        }
         serverNonce = Buffer.from(bytes.subarray(1));
         const proof = mac(
           Buffer.from(this.#options.token),
@@ -150,9 +156,16 @@ export class Links {
     });
   }
 
-  /** Takes in a socket that asked for /v1/link. */
-  accept(socket: WebSocket): void {
-    if (this.#accepted.size >= MAX_LINKS) return socket.terminate();
+  /** Said once for each peer: it is dialled four times a second. */
+  #otherVersion(peer: string, version: number): void {
+    if (this.#otherVersions.get(peer) === version) return;
+    this.#otherVersions.set(peer, version);
+    this.#options.refused(versionMismatch(`node ${peer}`, version));
+  }
+
+  /** Takes in a socket that asked for /v1/link. `proven` is told once it has shown that it knows the token. */
+  accept(socket: WebSocket, proven: () => void = () => undefined): void {
+    if (this.#accepted.size >= this.#options.limit) return socket.terminate();
     this.#accepted.add(socket);
     const nonce = randomBytes(NONCE_BYTES);
     let peer: string | undefined;
@@ -178,6 +191,7 @@ export class Links {
           this.#acceptedFrom.set(peer, socket);
           reader = new FrameReader(linkKey(this.#options.token, hello.nonce, nonce));
           clearTimeout(timer);
+          proven();
           socket.send(
             mac(Buffer.from(this.#options.token), 'server', hello.nonce, nonce, this.#options.node),
           );

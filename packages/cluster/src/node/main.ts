@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { isStorageError, keyFromEnvironment, parseRetention, type RetentionPolicy } from '@revenant/storage';
 import { makeSettings, type ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
+import { parseLimits } from './api-limits.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
 
 /** What a node is told when it starts, as typed; `revenant node --help` says what each means. */
@@ -18,6 +19,7 @@ export interface NodeValues {
   'log-level': string;
   retention?: string | undefined;
   drills: boolean;
+  limit?: readonly string[];
 }
 
 /** From the words with which another process of ours starts a node. */
@@ -35,6 +37,7 @@ export function nodeValues(words: string[]): NodeValues {
       'log-level': { type: 'string', default: 'info' },
       retention: { type: 'string' },
       drills: { type: 'boolean', default: false },
+      limit: { type: 'string', multiple: true, default: [] },
     },
   });
   const memory = values['memory-mib'];
@@ -65,6 +68,7 @@ export function nodeOptions(values: NodeValues): NodeOptions {
     heartbeatStores: [...values['heartbeat-store']],
     logLevel: values['log-level'],
     drills: values.drills,
+    limits: parseLimits(values.limit ?? []),
     ...(token === undefined ? {} : { token }),
     ...(memory === undefined ? {} : { memoryMiB: memory }),
     ...(values.retention === undefined ? {} : { retention: retentionPolicy(values.retention) }),

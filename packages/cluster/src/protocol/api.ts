@@ -85,7 +85,7 @@ export const eventsAnswerSchema = v.strictObject({ events: list(clusterEventSche
 /** `POST /v1/commands` */
 export const commandRequestSchema = v.strictObject({ id: commandId, command: commandSchema });
 export const commandDoneSchema = v.strictObject({ id: commandId });
-/** `PUT /v1/blobs/SHA256` */
+/** `GET` and `PUT /v1/blobs/SHA256` */
 export const blobDoneSchema = v.strictObject({ hash: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
 
 const byte = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(255));

@@ -1,16 +1,16 @@
 // Messages of `GET /v1/vms/ID/console` (websocket, binary frames of msgpack). What is typed is numbered by byte, acknowledged when a
 // durable checkpoint holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state once.
 import * as v from 'valibot';
-import { MAX_CONSOLE_BYTES } from './limits.ts';
+import { MAX_CONSOLE_BYTES, MAX_SESSION_NAME } from './limits.ts';
 import { check, count, reason, text } from './schema.ts';
 import { decode } from './msgpack.ts';
 
 const bytes = v.pipe(
-  v.instance(Uint8Array),
+  v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'no bytes'),
   v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
 );
 /** Chosen by who types, once, and kept through all nodes: a random UUID. */
-const session = text(64);
+const session = text(MAX_SESSION_NAME);
 
 /** From the console to the node. */
 export const consoleRequestSchema = v.variant('type', [
@@ -26,10 +26,11 @@ export const consoleReplySchema = v.variant('type', [
   /** Output of the guest; `at` counts those of this epoch before. */
   v.strictObject({ type: v.literal('output'), epoch: count, at: count, bytes }),
   /**
-   * Where input goes on: the guest's state holds the session's first `at` bytes. `known`: whether this state knows the session at all;
-   * a console that had bytes acknowledged by another and is not known was forgotten, and says so.
+   * Where input goes on: the guest's thread has the session's first `at` bytes, a durable checkpoint the first `durable`. Sent as the
+   * answer to `open`, and when the VM begins an epoch here. `known`: whether its state knew the session; one that it did not know has
+   * to be opened.
    */
-  v.strictObject({ type: v.literal('place'), epoch: count, at: count, known: v.boolean() }),
+  v.strictObject({ type: v.literal('place'), epoch: count, at: count, durable: count, known: v.boolean() }),
   /** The guest's thread has the first `taken` bytes, a durable checkpoint the first `durable`. */
   v.strictObject({ type: v.literal('acknowledged'), taken: count, durable: count }),
   /** Whether the VM takes input here just now, and if not, why. Input that comes meanwhile is not taken: it is to be sent again. */

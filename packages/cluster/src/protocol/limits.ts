@@ -37,6 +37,9 @@ export const MAX_KEYS = 16;
 
 /** Of one message of a console, either way. */
 export const MAX_CONSOLE_BYTES = 64 << 10;
+/** Sessions of consoles that a VM's checkpoints remember, and the length of their names. */
+export const MAX_SESSIONS = 64;
+export const MAX_SESSION_NAME = 64;
 /** Sent by a console and not acknowledged yet. */
 export const MAX_UNACKNOWLEDGED_BYTES = 64 << 10;
 

@@ -6,6 +6,11 @@ export const PROTOCOL_VERSION = 2;
 
 /** Header of every request and every answer. */
 export const VERSION_HEADER = 'revenant-protocol';
+/** The proof of the token: `Revenant CHALLENGE.PROOF`. */
+export const AUTH_HEADER = 'authorization';
+export const AUTH_SCHEME = 'Revenant ';
+/** SHA-256 of the body in hexadecimal: so the proof can be checked before the body is read. */
+export const BODY_HEADER = 'revenant-body';
 /** Websocket subprotocol (RFC 6455, 1.9) of consoles. */
 export const SUBPROTOCOL = `revenant.${String(PROTOCOL_VERSION)}`;
 /** Second offered subprotocol: the proof of the token, as a page can't set headers of a websocket. */

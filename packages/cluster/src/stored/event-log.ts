@@ -55,6 +55,12 @@ export class EventLog {
     return event;
   }
 
+  /** What the store has, and what waits for it here. At most `limit`, the newest. */
+  async read({ sinceMs, limit }: { sinceMs: number; limit: number }): Promise<ClusterEvent[]> {
+    await this.flush();
+    return readEvents(this.#store, { sinceMs, limit });
+  }
+
   /** Writes what waits, once, and stops. */
   async close(): Promise<void> {
     await this.flush();

@@ -1,5 +1,6 @@
 // What a VM starts from: the checkpoint that its owner resumes from, or for a cold start its disks and the images that its description
 // names by hash.
+import * as v from 'valibot';
 import {
   CheckpointReader,
   formatId,
@@ -12,7 +13,9 @@ import {
 } from '@revenant/storage';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
-import { BLOBS_PREFIX } from '../stored/blobs.ts';
+import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
+import { check, count, mapOf } from '../protocol/schema.ts';
+import { readBlob } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
 
@@ -30,10 +33,23 @@ export interface ResumePoint {
   lazy?: LazyRam | undefined;
 }
 
+const ownStateSchema = v.object({
+  boot: v.optional(count, 0),
+  /** By session of its console: how many of its bytes the guest has. */
+  inputs: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+});
+
+/** What the VM keeps of itself in a checkpoint. Throws ClusterError `PROTOCOL` for what is no such state. */
+export function ownState(
+  devices: MachineSnapshot['devices'] | undefined,
+): v.InferOutput<typeof ownStateSchema> {
+  const own = devices === undefined || !Object.hasOwn(devices, VM_DEVICE) ? undefined : devices[VM_DEVICE];
+  return check(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
+}
+
 /** False when the VM was powered off since: of such a checkpoint only the disks count. */
 export function isOfBoot(reader: CheckpointReader, vm: ProtectedVm): boolean {
-  const own = reader.state.devices[VM_DEVICE]?.state as { boot: number } | undefined;
-  return (own?.boot ?? 0) >= vm.boot;
+  return ownState(reader.state.devices).boot >= vm.boot;
 }
 
 /**
@@ -82,8 +98,8 @@ export async function readBlobs(store: ObjectStore, description: unknown): Promi
   if (typeof description !== 'object' || description === null) return blobs;
   for (const value of Object.values(description)) {
     if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) continue;
-    const object = await store.get(BLOBS_PREFIX + value);
-    if (object !== undefined) blobs.set(value, object.body);
+    const blob = await readBlob(store, value);
+    if (blob !== undefined) blobs.set(value, blob);
   }
   return blobs;
 }

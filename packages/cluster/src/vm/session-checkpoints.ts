@@ -12,6 +12,7 @@ import type { ProtectedVm } from '../decisions/records.ts';
 import { messageOf } from '../errors.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
+import type { InputPlaces } from './input-ledger.ts';
 import { VM_DEVICE } from './resume.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
@@ -25,6 +26,8 @@ const MAX_LAST_WRITE_PAUSE_MS = 5000;
 export interface Taken {
   snapshot: MachineSnapshot;
   pauseMs: number;
+  /** How far the input of each console is in it. */
+  places: InputPlaces;
 }
 
 export interface SessionCheckpointsOptions {
@@ -95,7 +98,12 @@ export class SessionCheckpoints {
 
   /** Undefined when the thread ended before it answered. */
   take(suspend: boolean): Promise<Taken | undefined> {
-    return this.#options.thread.ask('snapshot', { suspend }).catch(() => undefined);
+    const { vm, epoch, host, thread } = this.#options;
+    const ask = async (places: InputPlaces): Promise<Taken | undefined> => {
+      const taken = await thread.ask('snapshot', { suspend }).catch(() => undefined);
+      return taken && { ...taken, places };
+    };
+    return host.inputs === undefined ? ask({}) : host.inputs.cut(vm.id, epoch, ask);
   }
 
   /** Returns when it is durable, or when the VM is another's. */
@@ -107,14 +115,15 @@ export class SessionCheckpoints {
     }
   }
 
-  async #write({ snapshot, pauseMs }: Taken): Promise<boolean> {
+  async #write({ snapshot, pauseMs, places }: Taken): Promise<boolean> {
     const { vm, host, writer, isOver, thread } = this.#options;
-    const own = { version: 1, state: { boot: vm.boot } };
+    const own = { version: 1, state: { boot: vm.boot, inputs: places } };
     try {
       const written = await writer.write({
         ...snapshot,
         devices: { ...snapshot.devices, [VM_DEVICE]: own },
       });
+      host.inputs?.durable(vm.id, this.#options.epoch, places);
       this.figures.checkpoints++;
       this.figures.lastCheckpointAt = monotonicMs();
       this.figures.lastPauseMs = pauseMs;

@@ -17,8 +17,9 @@ import { ClusterError, messageOf } from '../errors.ts';
 import { baseNames } from './disks.ts';
 import { epochName, Epochs } from './epochs.ts';
 import { startThread } from './guest-thread.ts';
+import type { InputLedger } from './input-ledger.ts';
 import { PreparedVms } from './prepared-vm.ts';
-import { LAZY_RUNTIME, readResumePoint, type ResumePoint } from './resume.ts';
+import { LAZY_RUNTIME, ownState, readResumePoint, type ResumePoint } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs } from './vm-runtime.ts';
@@ -36,6 +37,7 @@ export interface VmHostOptions {
   tell: (event: Event) => void;
   log: (entry: LogEntry) => void;
   output: (vmId: string, epoch: number, bytes: Uint8Array) => void;
+  inputs?: InputLedger | undefined;
   /** Hears all inputs of the VMs, as their guests saw them. Without it no log is kept. */
   logged?: (vmId: string, epoch: number, log: readonly LoggedInput[]) => void;
   /** Further runtimes: name → URL of a module that exports `createGuest`. */
@@ -86,6 +88,12 @@ export class VmHost {
   /** Gives a VM inputs; resolves to what became of each. Undefined when it does not run here. */
   async input(vmId: string, inputs: readonly MachineInput[]): Promise<InputResult[] | undefined> {
     return this.#vms.get(vmId)?.input(inputs);
+  }
+
+  /** Why what is typed at a VM's console can't be taken here, in words; undefined when it can. */
+  inputTrouble(vmId: string): string | undefined {
+    const session = this.#vms.get(vmId);
+    return session === undefined ? `${vmId} does not run on ${this.#options.node}` : session.inputTrouble;
   }
 
   /** Presses keys, by DOM `code`, together. Undefined when the VM does not run here; false when it knows no such key. */
@@ -228,9 +236,11 @@ export class VmHost {
       until: () => this.#until,
       onEnd: (ended) => {
         if (this.#vms.get(vm.id) === ended) this.#vms.delete(vm.id);
+        this.#options.inputs?.ended(vm.id, epoch);
       },
     });
     this.#vms.set(vm.id, session);
+    this.#options.inputs?.started(vm.id, epoch, ownState(snapshot?.devices).inputs);
   }
 
   #tellStall(vmId: string): (event: StallEvent) => void {

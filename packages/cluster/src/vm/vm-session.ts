@@ -111,6 +111,11 @@ export class VmSession {
 
   // --- in ---
 
+  /** Why what is typed at it can't be taken, in words; undefined when it can. */
+  get inputTrouble(): string | undefined {
+    return this.#settled ? undefined : `${this.vm.id} is ${this.#state}`;
+  }
+
   /** What became of each input. Undefined when the VM has ended. */
   async input(inputs: readonly MachineInput[]): Promise<InputResult[] | undefined> {
     return this.over ? undefined : this.#thread.input(inputs).catch(() => undefined);
@@ -298,7 +303,7 @@ export class VmSession {
     if (snapshot !== undefined && hasDisks(this.vm.spec.description)) {
       this.#state = 'ending';
       this.#aliveAt = Infinity; // it has said its last
-      await this.#checkpoints.writeLast({ snapshot, pauseMs: 0 });
+      await this.#checkpoints.writeLast({ snapshot, pauseMs: 0, places: {} });
     }
     this.#ended(reason, message);
   }

@@ -16,12 +16,13 @@ async function attachConsole(client: ClusterClient, vmId: string): Promise<void>
   const say = (line: string): boolean => process.stderr.write(`\r\nrevenant: ${line}\r\n`);
   let known = 0;
   const waiting: Uint8Array[] = [];
-  const follower = client.console(vmId, (bytes, epoch) => {
+  const heard = (bytes: Uint8Array, epoch: number): void => {
     if (known !== 0 && epoch !== known)
       say(`${vmId} goes on elsewhere (epoch ${epoch}); what it wrote since its checkpoint comes again`);
     known = epoch;
     process.stdout.write(bytes);
-  });
+  };
+  const follower = client.console(vmId, heard, say);
   const left = new AbortController();
   const type = (): void => {
     for (let bytes = waiting[0]; bytes !== undefined && follower.write(bytes); bytes = waiting[0])

@@ -1,0 +1,346 @@
+// The HTTP and websocket side of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request proves it by its headers, before
+// any of its body is read; without one the node listens on loopback only. Requests from web pages of other origins are refused.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
+import { bounded, MAX_BODY_BYTES, MAX_CONSOLE_BYTES, MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import {
+  AUTH_HEADER,
+  AUTH_SCHEME,
+  PROOF_SUBPROTOCOL,
+  PROTOCOL_VERSION,
+  SUBPROTOCOL,
+  VERSION_HEADER,
+  versionMismatch,
+} from '../protocol/version.ts';
+import { PageGateway } from '../page/gateway.ts';
+import { PAGE_SUBPROTOCOL } from '../protocol/page.ts';
+import type { ClusterNode } from './cluster-node.ts';
+import { builtPage, PageFiles } from './page-files.ts';
+import { saidBodyHash } from './bodies.ts';
+import { Challenges } from './challenges.ts';
+import { attachConsole } from './console-socket.ts';
+import { defaultLimits, type ApiLimits } from './api-limits.ts';
+import { answerJson, route, type Answer } from './routes.ts';
+import { Sessions } from './sessions.ts';
+import { Strangers } from './strangers.ts';
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
+const MAX_HEADER_BYTES = 8 << 10;
+/** Of a body that nobody wants: read and dropped, so that its sender gets to read the refusal. */
+const MAX_DISCARDED_BYTES = 64 << 10;
+const DISCARD_MS = 500;
+/** A message of a console, and what is around its bytes. */
+const MAX_CONSOLE_FRAME = MAX_CONSOLE_BYTES + 1024;
+/** A message of a page: a command, or what is typed. */
+const MAX_PAGE_FRAME = MAX_BODY_BYTES;
+
+const STATUS: Partial<Record<ClusterErrorCode, number>> = {
+  BAD_REQUEST: 400,
+  PROTOCOL: 400,
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  NO_CAPACITY: 409,
+  BUSY: 503,
+  NO_MASTER: 503,
+  TIMEOUT: 504,
+};
+
+export class ApiServer {
+  readonly limits: ApiLimits;
+  readonly strangers: Strangers;
+  readonly #server: Server;
+  readonly #token: string | undefined;
+  readonly #challenges: Challenges | undefined;
+  readonly #sessions: Sessions;
+  readonly #files = new PageFiles(builtPage, 'index.html');
+  readonly #links = webSockets(MAX_FRAME_BYTES);
+  readonly #consoles = webSockets(MAX_CONSOLE_FRAME);
+  readonly #pages = webSockets(MAX_PAGE_FRAME);
+  /** Requests under way. */
+  readonly #under = { requests: 0, uploads: 0 };
+  readonly #refusals = new Refusals((reason) =>
+    this.#node?.logger.warn({ event: 'request-refused', reason }, `request refused: ${reason}`),
+  );
+  #gateway: PageGateway | undefined;
+  #node: ClusterNode | undefined;
+
+  private constructor(token: string | undefined, limits: ApiLimits) {
+    this.#token = token;
+    this.#sessions = new Sessions(token);
+    this.limits = limits;
+    this.strangers = new Strangers(limits);
+    this.#challenges = token === undefined ? undefined : new Challenges(token);
+    this.#server = createServer(
+      { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 },
+      (request, response) => void this.#answer(request, response),
+    );
+    this.#server.headersTimeout = 5000;
+    // An upload over a slow line takes its time; one that stands still is given up sooner (bodyIdleMs).
+    this.#server.requestTimeout = 600_000;
+    this.#server.maxConnections = limits.connections;
+    this.#server.on('connection', (socket) => this.strangers.meet(socket));
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      this.#upgrade(request, socket as Socket, head),
+    );
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+  }
+
+  /** @throws ClusterError `BAD_REQUEST` for an address that is not loopback without a token. */
+  static async listen(
+    listen: string,
+    token: string | undefined,
+    limits: ApiLimits = defaultLimits,
+  ): Promise<ApiServer> {
+    const match = /^\[?([^\]]*)\]?:(\d+)$/.exec(listen);
+    if (match === null)
+      throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
+    const host = match[1]!;
+    if (token === undefined && !LOOPBACK.has(host))
+      throw new ClusterError('BAD_REQUEST', `${listen} can be reached from outside, and there is no token`, {
+        hint: 'give --token-file FILE to every node, or listen on 127.0.0.1',
+      });
+    const api = new ApiServer(token, limits);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        api.#server.once('error', reject);
+        api.#server.listen(Number(match[2]), host, resolve);
+      });
+    } catch (error) {
+      api.strangers.close();
+      throw new ClusterError('BAD_REQUEST', `can't listen on ${listen}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    return api;
+  }
+
+  get address(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return family === 'IPv6' ? `[${address}]:${String(port)}` : `${address}:${String(port)}`;
+  }
+
+  serve(node: ClusterNode): void {
+    this.#node = node;
+    this.#gateway = PageGateway.at(this.address, this.#token, node.options.name);
+  }
+
+  async close(): Promise<void> {
+    this.strangers.close();
+    await this.#gateway?.close();
+    for (const sockets of [this.#links, this.#consoles, this.#pages])
+      for (const socket of sockets.clients) socket.terminate();
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+  }
+
+  /** A page of another origin, or a name that was made to point here (DNS rebinding). */
+  #foreign(request: IncomingMessage): string | undefined {
+    const { origin, host } = request.headers;
+    const own = [host ?? '', ...(request.url === '/v1/page' ? this.#nodes : [])];
+    if (origin !== undefined && !own.some((name) => [`http://${name}`, `https://${name}`].includes(origin)))
+      return `a request of the foreign origin ${origin}`;
+    const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+    if (this.#challenges === undefined && !LOOPBACK.has(name)) return `a request for the host ${name}`;
+    return undefined;
+  }
+
+  /** Addresses of the nodes that this one knows: a page goes on with another one when the node that served it is gone. */
+  get #nodes(): string[] {
+    const known = [...(this.#node?.agent.peers.values() ?? [])].map(({ view }) => view?.address);
+    return [this.address, ...known.filter((address) => address !== undefined)];
+  }
+
+  /** Who asks, and in which language: all from the headers. Throws ClusterError. */
+  #admit(request: IncomingMessage, proof: string): void {
+    const foreign = this.#foreign(request);
+    if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
+    const version = request.headers[VERSION_HEADER];
+    if (version !== undefined && version !== String(PROTOCOL_VERSION))
+      throw new ClusterError('PROTOCOL', versionMismatch('the client', bounded(String(version), 16)));
+    if (isQuestionOfStrangers(request)) return;
+    const { method = '', url: path = '' } = request;
+    const byPage = path.startsWith('/v1/blobs/') && this.#sessions.roleOf(request) === 'admin';
+    const proven =
+      byPage || this.#challenges?.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
+    if (proven === false) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
+    this.strangers.know(request.socket);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
+    if (!this.strangers.mayAsk(request.socket)) response.shouldKeepAlive = false;
+    try {
+      if (await this.#servePage(request, response)) return;
+      const said = request.headers[AUTH_HEADER] ?? '';
+      this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
+      if (request.url === '/v1/challenge')
+        return answerJson(response, {
+          challenge: this.#challenges?.give() ?? '',
+          needed: this.#challenges !== undefined,
+        });
+      if (request.url === '/v1/session') return this.#sessions.answer(request, response);
+      const node = this.#node;
+      if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
+      if (request.url === '/v1/version')
+        return answerJson(response, { protocol: PROTOCOL_VERSION, node: node.options.name });
+      await this.#serve(node, { request, response, limits: this.limits });
+    } catch (error) {
+      this.#refuse(
+        request,
+        response,
+        isClusterError(error) ? error : new ClusterError('STORE', messageOf(error)),
+      );
+    }
+  }
+
+  /** Files of the page, which anybody may have. */
+  async #servePage(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    if (this.#foreign(request) !== undefined) return false;
+    this.strangers.grant(request.socket);
+    return this.#files.serve(request, response);
+  }
+
+  async #serve(node: ClusterNode, answer: Answer): Promise<void> {
+    const kind = answer.request.method === 'PUT' ? 'uploads' : 'requests';
+    if (this.#under[kind] >= this.limits[kind])
+      throw new ClusterError('BUSY', `${String(this.limits[kind])} ${kind} are under way here`, {
+        hint: 'try again, or another node',
+      });
+    this.#under[kind]++;
+    try {
+      await route(node, answer);
+    } finally {
+      this.#under[kind]--;
+    }
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, error: ClusterError): void {
+    if (error.code === 'UNAUTHORIZED' || error.code === 'PROTOCOL') this.#refusals.add(error.message);
+    if (response.headersSent) return void response.destroy();
+    const { code, message, hint } = error;
+    // What is left of its body will not be read, so the connection ends with this answer.
+    if (!request.complete) {
+      response.shouldKeepAlive = false;
+      discard(request);
+    }
+    const said = { code, message: bounded(message), ...(hint === undefined ? {} : { hint: bounded(hint) }) };
+    answerJson(response, { error: said }, STATUS[code] ?? 500);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.on('error', () => undefined);
+    try {
+      this.#welcome(request, socket, head);
+    } catch (error) {
+      const known = isClusterError(error) ? error : new ClusterError('BAD_REQUEST', messageOf(error));
+      this.#refusals.add(known.message);
+      const body = JSON.stringify({ error: { code: known.code, message: bounded(known.message) } });
+      const status = known.code === 'UNAUTHORIZED' ? '403 Forbidden' : '400 Bad Request';
+      const headers = `${VERSION_HEADER}: ${String(PROTOCOL_VERSION)}\r\nContent-Type: application/json\r\n`;
+      socket.end(
+        `HTTP/1.1 ${status}\r\nConnection: close\r\n${headers}Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
+      );
+    }
+  }
+
+  #welcome(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const url = URL.parse(request.url ?? '/', 'http://node');
+    if (url === null) throw new ClusterError('BAD_REQUEST', 'a request for no path');
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((word) => word.trim());
+    const proof = offered.find((word) => word.startsWith(PROOF_SUBPROTOCOL))?.slice(PROOF_SUBPROTOCOL.length);
+    // Links prove themselves by a handshake of their own.
+    const isLink = url.pathname === '/v1/link';
+    if (isLink) {
+      const foreign = this.#foreign(request);
+      if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
+    } else if (url.pathname === '/v1/page') return this.#welcomePage(request, socket, head);
+    else this.#admit(request, proof ?? '');
+    const node = this.#node;
+    if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
+    if (isLink) {
+      const unwatch = this.strangers.watch(socket);
+      const proven = (): void => {
+        unwatch();
+        this.strangers.know(socket);
+      };
+      return this.#links.handleUpgrade(request, socket, head, (accepted) =>
+        node.links.accept(accepted, proven),
+      );
+    }
+    const vm = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
+    if (vm === undefined) throw new ClusterError('NOT_FOUND', `there is no ${url.pathname}`);
+    if (!offered.includes(SUBPROTOCOL))
+      throw new ClusterError('PROTOCOL', versionMismatch('the console', bounded(offered[0] ?? '1', 16)));
+    if (this.#consoles.clients.size >= this.limits.consoles)
+      throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles are open here`);
+    this.#consoles.handleUpgrade(request, socket, head, (accepted) => attachConsole(node, vm, accepted));
+  }
+
+  #welcomePage(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const foreign = this.#foreign(request);
+    if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
+    const role = this.#sessions.roleOf(request);
+    if (role === undefined) throw new ClusterError('UNAUTHORIZED', 'a page without a session');
+    this.strangers.know(socket);
+    this.#pages.handleUpgrade(request, socket, head, (accepted) =>
+      this.#gateway?.attach(accepted, role, this.#sessions.newPass(role)),
+    );
+  }
+}
+
+/** What anybody may ask; to take one's own session back is no secret either. */
+const isQuestionOfStrangers = ({ url, method }: IncomingMessage): boolean =>
+  method === 'GET'
+    ? url === '/v1/challenge' || url === '/v1/version'
+    : method === 'DELETE' && url === '/v1/session';
+
+function webSockets(maxPayload: number): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    maxPayload,
+    perMessageDeflate: false,
+    // A proof or a pass may be offered beside them; those are never chosen.
+    handleProtocols: (offered) => [SUBPROTOCOL, PAGE_SUBPROTOCOL].find((ours) => offered.has(ours)) ?? false,
+  });
+}
+
+function discard(request: IncomingMessage): void {
+  let left = MAX_DISCARDED_BYTES;
+  const end = (): void => void request.destroy();
+  const timer = setTimeout(end, DISCARD_MS);
+  request.on('error', () => undefined);
+  request.on('close', () => clearTimeout(timer));
+  request.on('data', (piece: Buffer) => {
+    left -= piece.length;
+    if (left < 0) end();
+  });
+}
+
+/** Says at most once a second that requests were refused: a flood must not become a flood of lines. */
+class Refusals {
+  readonly #say: (reason: string) => void;
+  #saidAt = -Infinity;
+  #unsaid = 0;
+
+  constructor(say: (reason: string) => void) {
+    this.#say = say;
+  }
+
+  add(reason: string): void {
+    if (performance.now() - this.#saidAt < 1000) {
+      this.#unsaid++;
+      return;
+    }
+    this.#say(
+      this.#unsaid === 0 ? reason : `${reason} (and ${String(this.#unsaid)} more since the last line)`,
+    );
+    this.#saidAt = performance.now();
+    this.#unsaid = 0;
+  }
+}

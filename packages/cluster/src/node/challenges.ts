@@ -1,0 +1,55 @@
+// Challenges, under which a request proves the token. Nothing is kept of one that is given out: it carries its own time and code, so
+// that no flood of questions takes another's away. What is kept are those that served, until their time is over.
+import { randomBytes } from 'node:crypto';
+import { mac, requestProof, sameMac, type ProvenRequest } from '../mac.ts';
+
+export const CHALLENGE_MS = 30_000;
+/** Proven requests within `CHALLENGE_MS`: beyond, none is taken. */
+const MAX_SERVED = 1 << 16;
+
+export class Challenges {
+  readonly #token: string;
+  readonly #nowMs: () => number;
+  /** Of this process: challenges of one before are worth nothing. */
+  readonly #secret = randomBytes(32);
+  /** Until when each that served must be remembered, oldest first. */
+  readonly #served = new Map<string, number>();
+
+  constructor(token: string, nowMs: () => number = () => performance.now()) {
+    this.#token = token;
+    this.#nowMs = nowMs;
+  }
+
+  /** 8 bytes of time, 8 of chance, and their code, in hexadecimal. */
+  give(): string {
+    const head = Buffer.alloc(16);
+    head.writeDoubleBE(this.#nowMs());
+    randomBytes(8).copy(head, 8);
+    return head.toString('hex') + this.#code(head);
+  }
+
+  /** Whether `CHALLENGE.PROOF` proves the token for this request, for the first time. */
+  proves(text: string, request: ProvenRequest): boolean {
+    const [, head, code, proof] = /^([0-9a-f]{32})([0-9a-f]{32})\.([0-9a-f]{64})$/.exec(text) ?? [];
+    if (head === undefined || code === undefined || proof === undefined) return false;
+    const bytes = Buffer.from(head, 'hex');
+    if (!sameMac(Buffer.from(code), Buffer.from(this.#code(bytes)))) return false;
+    const now = this.#nowMs();
+    const until = bytes.readDoubleBE(0) + CHALLENGE_MS;
+    const challenge = head + code;
+    if (now > until || this.#served.has(challenge)) return false;
+    const expected = requestProof(this.#token, challenge, request);
+    if (!sameMac(Buffer.from(proof), Buffer.from(expected))) return false;
+    for (const [old, end] of this.#served) {
+      if (end >= now) break;
+      this.#served.delete(old);
+    }
+    if (this.#served.size >= MAX_SERVED) return false;
+    this.#served.set(challenge, now + CHALLENGE_MS);
+    return true;
+  }
+
+  #code(head: Uint8Array): string {
+    return mac(this.#secret, 'challenge', head).subarray(0, 16).toString('hex');
+  }
+}

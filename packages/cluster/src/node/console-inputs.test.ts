@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES } from '../protocol/limits.ts';
+import type { InputPlaces } from '../vm/input-ledger.ts';
+import { ConsoleInputs, type InputListener } from './console-inputs.ts';
+
+const places = (inputs: ConsoleInputs, vmId: string, epoch: number): Promise<InputPlaces> =>
+  inputs.cut(vmId, epoch, (at) => Promise.resolve(at));
+
+function made() {
+  let given = '';
+  const told: string[] = [];
+  const inputs = new ConsoleInputs((_vm, bytes) => {
+    given += Buffer.from(bytes).toString();
+    return Promise.resolve('taken');
+  });
+  const listener: InputListener = {
+    place: ({ epoch, at, durable, known }) => told.push(`epoch ${String(epoch)} from ${String(at)}, durable ${String(durable)}${known ? '' : ', not known'}`), // prettier-ignore
+    acknowledged: (taken, durable) => told.push(`taken ${String(taken)}, durable ${String(durable)}`),
+  };
+  const type = (at: number, text: string) => inputs.type('v', 's', at, Buffer.from(text));
+  return { inputs, listener, type, told, given: () => given };
+}
+
+test('each byte is given once, whatever is sent again, and a gap is asked for', async () => {
+  const { inputs, listener, type, told, given } = made();
+  assert.equal(await type(0, 'x'), 'elsewhere');
+  inputs.started('v', 1, {});
+  inputs.open('v', 's', 0, listener);
+  await type(0, 'abc');
+  await type(0, 'abcde');
+  await type(3, 'de');
+  await type(9, 'z');
+  assert.equal(given(), 'abcde');
+  assert.deepEqual(told, ['epoch 1 from 0, durable 0, not known', 'taken 3, durable 0', 'taken 5, durable 0', 'taken 5, durable 0', 'epoch 1 from 5, durable 0']); // prettier-ignore
+});
+
+test('a checkpoint acknowledges what was given before it was cut, and whoever resumes it goes on there', async () => {
+  const { inputs, listener, type, told } = made();
+  inputs.started('v', 1, {});
+  inputs.open('v', 's', 0, listener);
+  await type(0, 'abc');
+  const cut = await places(inputs, 'v', 1);
+  await type(3, 'de');
+  told.length = 0;
+  inputs.durable('v', 1, cut);
+  assert.deepEqual(told, ['taken 5, durable 3']);
+
+  const next = made();
+  next.inputs.started('v', 2, cut);
+  next.inputs.open('v', 's', 3, next.listener);
+  await next.type(3, 'de');
+  assert.equal(next.given(), 'de');
+  assert.equal(next.told[0], 'epoch 2 from 3, durable 3');
+  // What the epoch before says late counts no more.
+  next.inputs.durable('v', 1, { s: 99 });
+  next.inputs.ended('v', 1);
+  assert.deepEqual(await places(next.inputs, 'v', 2), { s: 5 });
+});
+
+test('a console that stays open while its VM begins an epoch here is told where to go on', async () => {
+  const { inputs, listener, told } = made();
+  const end = inputs.open('v', 's', 0, listener);
+  inputs.started('v', 3, { s: 7 });
+  inputs.started('v', 4, {});
+  end();
+  inputs.started('v', 5, { s: 9 });
+  assert.deepEqual(told, ['epoch 3 from 7, durable 7', 'epoch 4 from 0, durable 0, not known']);
+});
+
+test('sessions and what waits for a checkpoint are bounded', async () => {
+  const { inputs, listener, type, given } = made();
+  inputs.started('v', 1, {});
+  for (let n = 0; n < 3 * MAX_SESSIONS; n++) inputs.open('v', `other ${String(n)}`, 0, listener);
+  inputs.open('v', 's', 0, listener);
+  assert.equal(Object.keys(await places(inputs, 'v', 1)).length, MAX_SESSIONS);
+  assert.equal(await type(0, 'x'.repeat(MAX_UNACKNOWLEDGED_BYTES)), 'taken');
+  assert.equal(await type(MAX_UNACKNOWLEDGED_BYTES, 'y'), 'full');
+  inputs.durable('v', 1, await places(inputs, 'v', 1));
+  assert.equal(await type(MAX_UNACKNOWLEDGED_BYTES, 'y'), 'taken');
+  assert.equal(given().length, MAX_UNACKNOWLEDGED_BYTES + 1);
+});
+
+test('names of members of Object.prototype are sessions and VMs like others', async () => {
+  for (const name of Object.getOwnPropertyNames(Object.prototype)) {
+    const { inputs, listener } = made();
+    assert.equal(await inputs.type(name, name, 0, Buffer.from('a')), 'elsewhere');
+    assert.deepEqual(await places(inputs, name, 1), {});
+    inputs.started(name, 1, {});
+    inputs.open(name, name, 0, listener);
+    assert.equal(await inputs.type(name, name, 0, Buffer.from('a')), 'taken');
+    assert.deepEqual(Object.entries(await places(inputs, name, 1)), [[name, 1]]);
+  }
+});

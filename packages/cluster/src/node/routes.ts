@@ -1,0 +1,130 @@
+// What a node answers to each request of a caller it knows (docs/CLUSTER_PROTOCOL.md, "API").
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import * as v from 'valibot';
+import { screenLines } from '@revenant/emulator';
+import { ClusterError } from '../errors.ts';
+import { commandRequestSchema, drillRequestSchema, keysRequestSchema } from '../protocol/api.ts';
+import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
+import { check } from '../protocol/schema.ts';
+import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
+import type { ClusterNode } from './cluster-node.ts';
+import { metrics } from './metrics.ts';
+import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
+import type { ApiLimits } from './api-limits.ts';
+import { status } from './status.ts';
+
+/** One request under way. */
+export interface Answer {
+  request: IncomingMessage;
+  response: ServerResponse;
+  limits: ApiLimits;
+}
+
+const decimal = v.pipe(v.string(), v.regex(/^\d{1,15}$/, 'not a number'), v.transform(Number));
+const eventsQuerySchema = v.object({
+  since: v.optional(decimal, '0'),
+  limit: v.optional(v.pipe(decimal, v.maxValue(MAX_EVENTS)), '1000'),
+});
+
+export function answerJson(response: ServerResponse, value: unknown, code = 200): void {
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+}
+
+export async function route(node: ClusterNode, answer: Answer): Promise<void> {
+  const { request, response } = answer;
+  const url = URL.parse(request.url ?? '/', 'http://node');
+  if (url === null) throw new ClusterError('BAD_REQUEST', 'a request for no path');
+  const asked = `${request.method ?? ''} ${url.pathname}`;
+  const [, verb, hash] = /^(GET|PUT) \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked) ?? [];
+  if (hash !== undefined) return verb === 'GET' ? findBlob(node, hash, answer) : takeBlob(node, hash, answer);
+  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button)$/.exec(asked);
+  if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
+  switch (asked) {
+    case 'GET /v1/status':
+      return answerJson(response, status(node));
+    case 'GET /v1/events': {
+      const query = Object.fromEntries(url.searchParams);
+      const { since, limit } = check(eventsQuerySchema, query, 'the query', 'BAD_REQUEST');
+      return answerJson(response, { events: await node.events.read({ sinceMs: since, limit }) });
+    }
+    case 'POST /v1/commands': {
+      const { id, command } = await bodyOf(commandRequestSchema, answer);
+      await node.command(command, id);
+      return answerJson(response, { id });
+    }
+    case 'POST /v1/drill':
+      return drill(node, answer);
+    case 'GET /metrics':
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
+      response.end(metrics(node));
+      return;
+    default:
+      throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
+  }
+}
+
+async function bodyOf<T extends v.GenericSchema>(
+  schema: T,
+  { request, limits }: Answer,
+): Promise<v.InferOutput<T>> {
+  const body = await readBody(request, { bytes: MAX_BODY_BYTES, idleMs: limits.bodyIdleMs });
+  return check(schema, parseJson(body), 'the request', 'BAD_REQUEST');
+}
+
+/** Fault drills: peers that are cut off, and those that are only not heard. */
+async function drill(node: ClusterNode, answer: Answer): Promise<void> {
+  if (node.options.drills !== true)
+    throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
+      hint: 'start the node with --drills',
+    });
+  const { cut, deaf } = await bodyOf(drillRequestSchema, answer);
+  node.links.cut.clear();
+  node.links.deaf.clear();
+  for (const peer of cut) node.links.cut.add(peer);
+  for (const peer of deaf) node.links.deaf.add(peer);
+  answerJson(answer.response, { cut, deaf });
+}
+
+/** What only the node that runs a VM can answer. */
+async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: Answer): Promise<void> {
+  if (!node.vms.figures.some((running) => running.vmId === vmId))
+    throw new ClusterError('NOT_FOUND', `${vmId} does not run on ${node.options.name}`);
+  if (asked === 'GET screen') {
+    const screen = await node.vms.screen(vmId);
+    if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
+    return answerJson(answer.response, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
+  }
+  if (asked === 'POST power-button') {
+    const [result] = (await node.vms.input(vmId, [{ kind: 'powerButton' }])) ?? [];
+    if (result !== 'taken') throw new ClusterError('CONFLICT', `${vmId} has no power button`);
+    return answerJson(answer.response, { id: vmId });
+  }
+  if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
+  const { keys } = await bodyOf(keysRequestSchema, answer);
+  if ((await node.vms.press(vmId, keys)) !== true)
+    throw new ClusterError('BAD_REQUEST', `no such keys on ${vmId}: ${keys.join(' ')}`, {
+      hint: 'names as in KeyboardEvent.code: KeyA, Digit1, Enter, ControlLeft, F2',
+    });
+  answerJson(answer.response, { keys });
+}
+
+async function findBlob(node: ClusterNode, hash: string, { response }: Answer): Promise<void> {
+  if (!(await hasBlob(node.store, hash))) throw new ClusterError('NOT_FOUND', `there is no blob ${hash}`);
+  answerJson(response, { hash });
+}
+
+/** To the store as it comes, a part at a time. */
+async function takeBlob(
+  node: ClusterNode,
+  hash: string,
+  { request, response, limits }: Answer,
+): Promise<void> {
+  const said = saidBodyHash(request);
+  if (said !== hash && node.options.token !== undefined)
+    throw new ClusterError('BAD_REQUEST', 'the hash in the path is not that of the body');
+  const bounds = { bytes: MAX_BLOB_BYTES, idleMs: limits.bodyIdleMs };
+  const roomBytes = limits.blobsMiB * 2 ** 20 - (await blobBytes(node.store));
+  await putBlob(node.store, hash, readPieces(request, bounds), roomBytes);
+  answerJson(response, { hash });
+}

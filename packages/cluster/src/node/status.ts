@@ -1,0 +1,35 @@
+// What a node knows of the cluster, for whoever asks.
+import { vmsSeen } from '../decisions/state.ts';
+import type { ClusterStatus } from '../protocol/api.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import type { ClusterNode } from './cluster-node.ts';
+
+export function status(node: ClusterNode): ClusterStatus {
+  const { agent, address } = node;
+  const self = {
+    id: agent.id,
+    state: agent.list.maintenance.includes(agent.id) ? ('maintenance' as const) : ('alive' as const),
+    reason: 'answers',
+    incarnation: agent.incarnation,
+    address,
+    view: agent.view,
+  };
+  const peers = [...agent.peers.values()].map((peer) => ({
+    id: peer.id,
+    state: peer.state,
+    reason: peer.reason,
+    incarnation: peer.incarnation,
+    ...(peer.view === undefined ? {} : { address: peer.view.address, view: peer.view }),
+  }));
+  return {
+    version: PROTOCOL_VERSION,
+    node: agent.id,
+    phase: agent.phase,
+    term: agent.list.term,
+    master: agent.list.master?.node ?? null,
+    nodes: [self, ...peers],
+    vms: vmsSeen(agent, node.now()),
+    maintenance: agent.list.maintenance,
+    heartbeatStores: node.heartbeatStores.states,
+  };
+}

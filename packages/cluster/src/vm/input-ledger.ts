@@ -1,0 +1,14 @@
+// How far what is typed at consoles has come, as those who run VMs and write checkpoints tell and ask it (node/console-inputs.ts).
+
+/** By session of a console: how many of its bytes a guest's state has. */
+export type InputPlaces = Readonly<Record<string, number>>;
+
+export interface InputLedger {
+  /** A VM runs here, from a state that has these places. */
+  started(vmId: string, epoch: number, held: InputPlaces): void;
+  ended(vmId: string, epoch: number): void;
+  /** Calls `ask`, which asks for a snapshot, at a moment at which all that is on its way to the guest was taken or refused. */
+  cut<T>(vmId: string, epoch: number, ask: (places: InputPlaces) => Promise<T>): Promise<T>;
+  /** A checkpoint with these places is durable. */
+  durable(vmId: string, epoch: number, places: InputPlaces): void;
+}
