@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Starts everything: `npm start`, `npm test`, `npm run bench`, `npm run chaos`, `npm run build` and the command `revenant` come
+ * Starts everything: `npm start`, `npm test`, `npm run bench`, `npm run chaos`, `npm run attack`, `npm run build` and the command `revenant` come
  * through this file. It uses nothing but Node 20's own modules, because it runs before anything is installed:
  *
  *   1. installs the packages of package-lock.json when they are missing or of another version;
@@ -194,6 +194,8 @@ export function main(argv) {
       return handOver(runtime, testArguments(rest), root);
     case 'bench':
       return handOver(runtime, [join(root, 'test', 'bench', 'main.ts'), ...rest], root);
+    case 'attack':
+      return handOver(runtime, [join(root, 'test', 'attack', 'main.ts'), ...rest], root);
     case 'chaos':
       return handOver(runtime, [join(root, 'test', 'chaos', 'main.ts'), ...rest], root);
     case 'start':

@@ -167,7 +167,7 @@ export class ClusterNode {
     const trouble = this.vms.inputTrouble(vmId);
     if (trouble !== undefined) return trouble;
     const { leaseUntil } = this.agent;
-    return monotonicMs() < leaseUntil ? undefined : 'suspended: the store does not answer';
+    return this.now() < leaseUntil ? undefined : 'suspended: the store does not answer';
   }
 
   handle(event: Event): void {
