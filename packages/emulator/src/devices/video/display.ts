@@ -3,7 +3,8 @@
  * whose pages of video memory changed are drawn again. Nothing here is part of the machine's state, and the guest can't notice it.
  */
 import { type TextScreen } from './vga-text.ts';
-import { Attribute, Crtc, attributeColour, dacColour, type VgaRegisters } from './vga-registers.ts';
+import { Crtc } from './vga-ports.ts';
+import { Attribute, attributeColour, dacColour, type VgaRegisters } from './vga-registers.ts';
 import { crtcStart, vgaMode } from './vga-mode.ts';
 import { renderVga, type Picture } from './vga-renderer.ts';
 

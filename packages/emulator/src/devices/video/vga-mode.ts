@@ -1,7 +1,7 @@
 /** What the registers of a VGA put on the screen: pure, from state to a description of the mode. */
+import { Crtc } from './vga-ports.ts';
 import {
   Attribute,
-  Crtc,
   Graphics,
   Sequencer,
   Vbe,

@@ -3,12 +3,9 @@
  * Hardware Interface Technical Reference, "Video Subsystem"; Bochs "VBE display interface" (ports 0x1ce and 0x1cf), as QEMU documents it in
  * docs/specs/standard-vga.
  */
-import { bool, bytes, integer, record, tuple, u16, u8, type Infer } from '../schema.ts';
+import { bytes, record, tuple, u16, type Infer } from '../schema.ts';
+import { vgaPortFields, vgaPortsPowerOn } from './vga-ports.ts';
 
-export const Crtc = {
-  horizontalEnd: 0x01, overflow: 0x07, presetRowScan: 0x08, maxScanLine: 0x09, cursorStart: 0x0a, cursorEnd: 0x0b, startHigh: 0x0c,
-  startLow: 0x0d, cursorHigh: 0x0e, cursorLow: 0x0f, verticalSyncEnd: 0x11, verticalEnd: 0x12, offset: 0x13, mode: 0x17, lineCompare: 0x18,
-} as const; // prettier-ignore
 export const Sequencer = { clocking: 1, mapMask: 2, characterMap: 3, memoryMode: 4 } as const;
 export const Graphics = { setReset: 0, enableSetReset: 1, compare: 2, rotate: 3, readMap: 4, mode: 5, miscellaneous: 6, dontCare: 7, bitMask: 8 } as const; // prettier-ignore
 export const Attribute = { mode: 0x10, planeEnable: 0x12, panning: 0x13, colourSelect: 0x14 } as const;
@@ -33,53 +30,25 @@ export const vbeDepths: readonly number[] = [4, 8, 15, 16, 24, 32];
 export const videoMemoryBytes = 16 * 2 ** 20;
 
 export const vgaRegisters = record({
-  crtcIndex: u8,
-  crtc: bytes(32),
-  attributeIndex: u8,
-  attributeIsData: bool,
-  attributes: bytes(32),
-  misc: u8,
-  sequencerIndex: integer(0, 7),
-  sequencer: bytes(8),
-  graphicsIndex: integer(0, 15),
-  graphics: bytes(16),
+  ...vgaPortFields,
   latches: bytes(4),
-  dacMask: u8,
-  dacIndex: u8,
-  dacComponent: integer(0, 2),
-  dacReading: bool,
-  dac: bytes(768),
   vbeIndex: u16,
   vbe: tuple(u16, vbeCount),
 });
 export type VgaRegisters = Infer<typeof vgaRegisters>;
 
-/** 80x25 at 70 Hz with 9x16 characters: mode 3 as the VGA BIOS sets it. */
-const crtcMode3 = [0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff]; // prettier-ignore
-const attributesMode3 = [
-  0, 1, 2, 3, 4, 5, 0x14, 7, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c, 0, 0x0f, 8, 0,
-];
-
 /** A machine that starts a kernel directly finds mode 3, as firmware would leave it. */
 export function vgaPowerOn(): VgaRegisters {
-  const fill = (size: number, values: readonly number[]): Uint8Array => {
-    const out = new Uint8Array(size);
-    out.set(values);
-    return out;
-  };
-  const dac = new Uint8Array(768);
-  // The 64 EGA colours: bits RGBrgb, upper-case ones two thirds and lower-case ones one third of full scale.
-  for (let n = 0; n < 64; n++)
-    for (let c = 0; c < 3; c++) dac[n * 3 + c] = (n & (4 >> c) ? 42 : 0) + (n & (32 >> c) ? 21 : 0);
   const vbe = new Array<number>(vbeCount).fill(0);
   vbe[Vbe.id] = vbeId.last;
   vbe[Vbe.memory64k] = videoMemoryBytes / 0x1_0000;
   return {
-    crtcIndex: 0, crtc: fill(32, crtcMode3), attributeIndex: paletteSource, attributeIsData: false, attributes: fill(32, attributesMode3),
-    misc: 0x67, sequencerIndex: 0, sequencer: fill(8, [3, 0, 3, 0, 2]), graphicsIndex: 0,
-    graphics: fill(16, [0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff]), latches: new Uint8Array(4), dacMask: 0xff, dacIndex: 0, dacComponent: 0,
-    dacReading: false, dac, vbeIndex: 0, vbe,
-  }; // prettier-ignore
+    ...vgaPortsPowerOn(),
+    attributeIndex: paletteSource,
+    latches: new Uint8Array(4),
+    vbeIndex: 0,
+    vbe,
+  };
 }
 
 export function vbeEnabled(state: VgaRegisters): boolean {

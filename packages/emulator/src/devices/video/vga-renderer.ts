@@ -1,15 +1,9 @@
 /**
  * A picture of what a VGA shows: pure, from registers and video memory to red, green, blue, alpha (255). Blinking is shown in its lit phase.
  */
+import { Crtc } from './vga-ports.ts';
 import { glyph } from './font.ts';
-import {
-  Attribute,
-  Crtc,
-  Sequencer,
-  attributeColour,
-  dacColour,
-  type VgaRegisters,
-} from './vga-registers.ts';
+import { Attribute, Sequencer, attributeColour, dacColour, type VgaRegisters } from './vga-registers.ts';
 import { crtcStart, vgaMode, type ScanLayout, type VgaMode } from './vga-mode.ts';
 
 export interface Picture {

@@ -7,16 +7,15 @@ import type { PciFunction } from '../pci/pci-function.ts';
 import { CommandBit, configurationBytes, PciRegisters } from '../pci/pci-registers.ts';
 import { bytes, defineState, record, type Infer } from '../schema.ts';
 import { linearWindow, readWindow, vgaWindow, writeWindow } from './vga-memory.ts';
+import { readVgaPort, VgaPort, vgaPorts, writeVgaPort } from './vga-ports.ts';
 import {
-  Crtc, readVbe, vbeDepths, vbeEnabled, vbeLimits, vgaPowerOn, vgaRegisters, videoMemoryBytes, writeVbe, type VgaRegisters,
+  readVbe, vbeDepths, vbeEnabled, vbeLimits, vgaPowerOn, vgaRegisters, videoMemoryBytes, writeVbe, type VgaRegisters,
 } from './vga-registers.ts'; // prettier-ignore
 
-const Port = {
-  vbeIndex: 0x1ce, vbeData: 0x1cf, crtcMono: 0x3b4, attribute: 0x3c0, attributeRead: 0x3c1, misc: 0x3c2, sequencer: 0x3c4, dacMask: 0x3c6,
-  dacRead: 0x3c7, dacWrite: 0x3c8, dacData: 0x3c9, feature: 0x3ca, miscRead: 0x3cc, graphics: 0x3ce, crtc: 0x3d4, status: 0x3da,
-} as const; // prettier-ignore
-const frameNs = 14_285_714n;
-const lineNs = 31_778n;
+const VbePort = { index: 0x1ce, data: 0x1cf } as const;
+
+/** Ports whose registers say where video memory is seen. */
+const movesWindow: ReadonlySet<number> = new Set([VgaPort.misc, VgaPort.sequencer + 1, VgaPort.graphics + 1]);
 
 const bars = { frameBuffer: 0, registers: 2, rom: 'rom' } as const;
 const registerBarBytes = 0x1000;
@@ -70,9 +69,9 @@ export interface VgaOptions {
 export class Vga extends StatefulDevice<State> implements PciFunction {
   readonly name = 'vga';
   readonly ports = [
-    { first: Port.vbeIndex, last: Port.vbeIndex, width: 2 as const },
-    { first: Port.vbeData, last: Port.vbeData + 1, width: 2 as const },
-    { first: 0x3b0, last: 0x3df },
+    { first: VbePort.index, last: VbePort.index, width: 2 as const },
+    { first: VbePort.data, last: VbePort.data + 1, width: 2 as const },
+    vgaPorts,
   ];
   readonly mmio: readonly MmioRange[] = [vgaWindow];
   readonly #options: VgaOptions;
@@ -185,143 +184,31 @@ export class Vga extends StatefulDevice<State> implements PciFunction {
   readPort(port: number, size: AccessSize): number {
     const state = this.state.registers;
     switch (port) {
-      case Port.vbeIndex:
+      case VbePort.index:
         return state.vbeIndex;
-      case Port.vbeData:
-      case Port.vbeData + 1:
-        return size === 2 || port === Port.vbeData ? readVbe(state) : 0;
-      case Port.attribute:
-        return state.attributeIndex;
-      case Port.attributeRead:
-        return state.attributes[state.attributeIndex & 31] ?? 0;
-      case Port.misc: // input status 0: switch sense
-        return 0x10;
-      case Port.miscRead:
-        return state.misc;
-      case Port.sequencer:
-        return state.sequencerIndex;
-      case Port.sequencer + 1:
-        return state.sequencer[state.sequencerIndex] ?? 0;
-      case Port.graphics:
-        return state.graphicsIndex;
-      case Port.graphics + 1:
-        return state.graphics[state.graphicsIndex] ?? 0;
-      case Port.dacMask:
-        return state.dacMask;
-      case Port.dacRead:
-        return state.dacReading ? 3 : 0;
-      case Port.dacWrite:
-        return state.dacIndex;
-      case Port.dacData:
-        return this.#readDac();
-      case Port.feature:
-        return 0;
+      case VbePort.data:
+      case VbePort.data + 1:
+        return size === 2 || port === VbePort.data ? readVbe(state) : 0;
       default:
-        return this.#readCrtc(port - (state.misc & 1 ? 0 : Port.crtcMono - Port.crtc));
+        return readVgaPort(state, port, this.#options.clock.now());
     }
-  }
-
-  /** CRTC registers and input status 1, at 0x3d? in colour and at 0x3b? in monochrome. */
-  #readCrtc(port: number): number {
-    const state = this.state.registers;
-    if (port === Port.crtc) return state.crtcIndex;
-    if (port === Port.crtc + 1) return state.crtc[state.crtcIndex & 31] ?? 0;
-    if (port !== Port.status) return 0xff;
-    state.attributeIsData = false;
-    const inFrame = this.#options.clock.now() % frameNs;
-    const vertical = inFrame >= frameNs - 20n * lineNs;
-    const blank = vertical || inFrame % lineNs >= (lineNs * 4n) / 5n;
-    return (vertical ? 8 : 0) | (blank ? 1 : 0);
   }
 
   writePort(port: number, _size: AccessSize, value: number): void {
     const state = this.state.registers;
     switch (port) {
-      case Port.vbeIndex:
+      case VbePort.index:
         state.vbeIndex = value;
         return;
-      case Port.vbeData:
+      case VbePort.data:
         this.#writeVbe(state.vbeIndex, value);
         return;
-      case Port.vbeData + 1:
-        return;
-      case Port.attribute:
-        if (state.attributeIsData) state.attributes[state.attributeIndex & 31] = value;
-        else state.attributeIndex = value & 0x3f;
-        state.attributeIsData = !state.attributeIsData;
-        return;
-      case Port.misc:
-        state.misc = value;
-        this.#remap();
-        return;
-      case Port.sequencer:
-        state.sequencerIndex = value & 7;
-        return;
-      case Port.sequencer + 1:
-        state.sequencer[state.sequencerIndex] = value;
-        this.#remap();
-        return;
-      case Port.graphics:
-        state.graphicsIndex = value & 15;
-        return;
-      case Port.graphics + 1:
-        state.graphics[state.graphicsIndex] = value;
-        this.#remap();
+      case VbePort.data + 1:
         return;
       default:
-        this.#writeDacOrCrtc(port, value);
+        writeVgaPort(state, port, value, vbeEnabled(state) ? 8 : 6);
+        if (movesWindow.has(port)) this.#remap();
     }
-  }
-
-  #writeDacOrCrtc(port: number, value: number): void {
-    const state = this.state.registers;
-    switch (port) {
-      case Port.dacMask:
-        state.dacMask = value;
-        return;
-      case Port.dacRead:
-      case Port.dacWrite:
-        state.dacIndex = value;
-        state.dacComponent = 0;
-        state.dacReading = port === Port.dacRead;
-        return;
-      case Port.dacData:
-        state.dac[state.dacIndex * 3 + state.dacComponent] = vbeEnabled(state) ? value : value & 0x3f;
-        this.#nextComponent();
-        return;
-      default:
-        this.#writeCrtc(port - (state.misc & 1 ? 0 : Port.crtcMono - Port.crtc), value);
-    }
-  }
-
-  #writeCrtc(port: number, value: number): void {
-    const state = this.state.registers;
-    if (port === Port.crtc) {
-      state.crtcIndex = value & 31;
-      return;
-    }
-    if (port !== Port.crtc + 1) return;
-    // Bit 7 of register 0x11 protects registers 0-7, but for the line compare bit in register 7.
-    if (state.crtcIndex < 8 && (state.crtc[Crtc.verticalSyncEnd] ?? 0) & 0x80) {
-      if (state.crtcIndex === Crtc.overflow)
-        state.crtc[Crtc.overflow] = ((state.crtc[Crtc.overflow] ?? 0) & ~0x10) | (value & 0x10);
-      return;
-    }
-    state.crtc[state.crtcIndex & 31] = value;
-  }
-
-  #readDac(): number {
-    const state = this.state.registers;
-    const value = state.dac[state.dacIndex * 3 + state.dacComponent] ?? 0;
-    this.#nextComponent();
-    return value;
-  }
-
-  #nextComponent(): void {
-    const state = this.state.registers;
-    const { dacComponent, dacIndex } = state;
-    state.dacComponent = dacComponent === 2 ? 0 : dacComponent + 1;
-    if (dacComponent === 2) state.dacIndex = (dacIndex + 1) & 0xff;
   }
 
   protected override checkState({ space, registers }: State): void {
