@@ -2,10 +2,9 @@
  * Host bridge of the 440FX chipset, 82441FX PMC (Intel order number 290549): function 0 of device 0. Its PAM registers say for each area
  * from 0xc0000 to 0xfffff whether reads and writes go to RAM or to the ISA bus, which is how firmware makes its shadow.
  */
-import { StatefulDevice, type AccessSize } from '../device.ts';
-import { bytes, defineState, record, type Infer } from '../schema.ts';
-import type { PciFunction } from './pci-function.ts';
-import { CommandBit, configurationBytes, PciRegisters } from './pci-registers.ts';
+import type { AccessSize } from '../device.ts';
+import { CommandBit, PciRegisters } from './pci-registers.ts';
+import { PlainPciFunction } from './plain-function.ts';
 
 /** 3.2.11: PAM[6:0]. */
 const pam = { first: 0x59, count: 7, writable: 0x33 } as const;
@@ -32,43 +31,22 @@ const registers = new PciRegisters({
   ],
 }); // prettier-ignore
 
-const schema = record({ space: bytes(configurationBytes) });
-type State = Infer<typeof schema>;
-const definition = defineState<State>({ name: 'i440fx-host', version: 1, schema });
-
 export interface I440FxOptions {
   /** Attributes of the areas from 0xc0000 to 0xfffff changed: the seven PAM bytes. */
   memoryAttributes: (pam: Uint8Array) => void;
 }
 
-export class I440FxHost extends StatefulDevice<State> implements PciFunction {
-  readonly name = 'i440fx-host';
+export class I440FxHost extends PlainPciFunction {
   readonly #options: I440FxOptions;
 
   constructor(options: I440FxOptions) {
-    super(definition, () => ({ space: registers.powerOn() }));
+    super({ name: 'i440fx-host', version: 1, registers });
     this.#options = options;
   }
 
-  readConfiguration(register: number, size: AccessSize): number {
-    return registers.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    registers.write(this.state.space, register, size, value);
+  override writeConfiguration(register: number, size: AccessSize, value: number): void {
+    super.writeConfiguration(register, size, value);
     if (register + size > pam.first && register < pam.first + pam.count) this.stateChanged();
-  }
-
-  claims(): undefined {
-    return undefined;
-  }
-  readBar(): number {
-    return 0xffff_ffff;
-  }
-  writeBar(): void {}
-
-  protected override checkState({ space }: State): void {
-    if (!registers.isPossible(space)) this.refuseState('a read-only register has another value');
   }
 
   protected override stateChanged(): void {

@@ -2,10 +2,9 @@
  * ISA bridge of the PIIX3, 82371SB (Intel order number 290550): function 0 of device 1. PIRQRC[A:D] steer PCI interrupts to ISA ones.
  * (Its ELCR lies in the 8259A pair, its reset control register in the PCI bus.)
  */
-import { StatefulDevice, type AccessSize } from '../device.ts';
-import { bytes, defineState, record, type Infer } from '../schema.ts';
-import type { PciFunction } from './pci-function.ts';
-import { CommandBit, configurationBytes, PciRegisters } from './pci-registers.ts';
+import type { AccessSize } from '../device.ts';
+import { CommandBit, PciRegisters } from './pci-registers.ts';
+import { PlainPciFunction } from './plain-function.ts';
 
 /** 2.2.7: bit 7 off, bits 3-0 the ISA interrupt. */
 const route = { first: 0x60, count: 4, off: 0x80 } as const;
@@ -29,10 +28,6 @@ const registers = new PciRegisters({
   ],
 }); // prettier-ignore
 
-const schema = record({ space: bytes(configurationBytes) });
-type State = Infer<typeof schema>;
-const definition = defineState<State>({ name: 'piix3-isa', version: 1, schema });
-
 export interface Piix3Options {
   /** A route changed: the ISA interrupts of PIRQ A to D, 0 for off. */
   routesChanged: (routes: readonly number[]) => void;
@@ -40,38 +35,19 @@ export interface Piix3Options {
   firmwareRoutes?: readonly number[] | undefined;
 }
 
-export class Piix3Isa extends StatefulDevice<State> implements PciFunction {
-  readonly name = 'piix3-isa';
+export class Piix3Isa extends PlainPciFunction {
   readonly #options: Piix3Options;
 
   constructor(options: Piix3Options) {
-    super(definition, () => {
-      const space = registers.powerOn();
-      if (options.firmwareRoutes !== undefined) space.set(options.firmwareRoutes, route.first);
-      return { space };
-    });
+    const { firmwareRoutes = [] } = options;
+    const firmware = (space: Uint8Array): void => space.set(firmwareRoutes, route.first);
+    super({ name: 'piix3-isa', version: 1, registers, firmware });
     this.#options = options;
   }
 
-  readConfiguration(register: number, size: AccessSize): number {
-    return registers.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    registers.write(this.state.space, register, size, value);
+  override writeConfiguration(register: number, size: AccessSize, value: number): void {
+    super.writeConfiguration(register, size, value);
     if (register + size > route.first && register < route.first + route.count) this.stateChanged();
-  }
-
-  claims(): undefined {
-    return undefined;
-  }
-  readBar(): number {
-    return 0xffff_ffff;
-  }
-  writeBar(): void {}
-
-  protected override checkState({ space }: State): void {
-    if (!registers.isPossible(space)) this.refuseState('a read-only register has another value');
   }
 
   protected override stateChanged(): void {

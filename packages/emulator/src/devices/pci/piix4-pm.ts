@@ -3,10 +3,9 @@
  * lie (PMBA); the registers themselves are those of timer/acpi-pm.ts, which this function reaches through `registers`. The SMBus is not
  * there: its base address can be written, and nothing answers.
  */
-import { StatefulDevice, type AccessSize } from '../device.ts';
-import { bytes, defineState, record, type Infer } from '../schema.ts';
-import type { PciFunction, PciPortRange } from './pci-function.ts';
-import { CommandBit, configurationBytes, PciRegisters } from './pci-registers.ts';
+import type { PciPortRange } from './pci-function.ts';
+import { CommandBit, PciRegisters } from './pci-registers.ts';
+import { PlainPciFunction } from './plain-function.ts';
 
 /** 7.1.14: base address of the power management block of 64 bytes; 7.1.26 PMREGMISC: bit 0 enables it. */
 const Register = {
@@ -41,10 +40,6 @@ const layout = new PciRegisters({
   ],
 }); // prettier-ignore
 
-const schema = record({ space: bytes(configurationBytes) });
-type State = Infer<typeof schema>;
-const definition = defineState<State>({ name: 'piix4-pm', version: 1, schema });
-
 export interface Piix4PmOptions {
   /** The block of 64 bytes, by offset. */
   registers: Pick<PciPortRange, 'read' | 'write'>;
@@ -52,28 +47,18 @@ export interface Piix4PmOptions {
   firmwareBase?: number | undefined;
 }
 
-export class Piix4Pm extends StatefulDevice<State> implements PciFunction {
-  readonly name = 'piix4-pm';
+export class Piix4Pm extends PlainPciFunction {
   readonly #options: Piix4PmOptions;
 
   constructor(options: Piix4PmOptions) {
-    super(definition, () => {
-      const space = layout.powerOn();
-      if (options.firmwareBase !== undefined) {
-        layout.write(space, Register.base, 4, options.firmwareBase);
-        layout.write(space, Register.pmEnable, 1, 1);
-      }
-      return { space };
-    });
+    const { firmwareBase } = options;
+    const firmware = (space: Uint8Array): void => {
+      if (firmwareBase === undefined) return;
+      layout.write(space, Register.base, 4, firmwareBase);
+      layout.write(space, Register.pmEnable, 1, 1);
+    };
+    super({ name: 'piix4-pm', version: 1, registers: layout, firmware });
     this.#options = options;
-  }
-
-  readConfiguration(register: number, size: AccessSize): number {
-    return layout.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    layout.write(this.state.space, register, size, value);
   }
 
   portRanges(): readonly PciPortRange[] {
@@ -81,17 +66,5 @@ export class Piix4Pm extends StatefulDevice<State> implements PciFunction {
     const first = layout.read(space, Register.base, 2) & ~(blockBytes - 1);
     if (first === 0 || !((space[Register.pmEnable] ?? 0) & 1)) return [];
     return [{ first, length: blockBytes, ...this.#options.registers }];
-  }
-
-  claims(): undefined {
-    return undefined;
-  }
-  readBar(): number {
-    return 0xffff_ffff;
-  }
-  writeBar(): void {}
-
-  protected override checkState({ space }: State): void {
-    if (!layout.isPossible(space)) this.refuseState('a read-only register has another value');
   }
 }
