@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Starts everything: `npm start`, `npm test`, `npm run bench`, `npm run chaos`, `npm run attack`, `npm run build` and the command `revenant` come
+ * Starts everything: `npm start`, `npm test`, `npm run bench`, `npm run chaos`, `npm run attack`, `npm run pack`, `npm run build` and the command `revenant` come
  * through this file. It uses nothing but Node 20's own modules, because it runs before anything is installed:
  *
  *   1. installs the packages of package-lock.json when they are missing or of another version;
@@ -8,29 +8,16 @@
  *   3. builds the WebAssembly binaries when their sources changed;
  *   4. runs what was asked for, in that Node, and passes on its exit status.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { availableParallelism, constants } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fail, findRuntime, handOver, log } from './packages/cli/bin/runtime.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
-const runtimeMajor = 24;
 /** Folders that hold tests, in the order in which they are started. */
-const testFolders = ['.ci', 'test', 'packages', 'images'];
-
-/** Status of a failure of the launcher itself (EX_SOFTWARE of sysexits.h); others come from the program it runs. */
-const launcherFailed = 70;
-
-function log(line) {
-  process.stderr.write(`revenant: ${line}\n`);
-}
-
-function fail(line, hint) {
-  log(line);
-  if (hint !== undefined) process.stderr.write(`  hint: ${hint}\n`);
-  process.exit(launcherFailed);
-}
+const testFolders = ['.ci', 'test', 'packages', 'images', 'release'];
 
 function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'));
@@ -75,25 +62,6 @@ function installPackages() {
   }
 }
 
-/** Path of a Node of at least version 24. */
-function findRuntime() {
-  if (Number(process.versions.node.split('.')[0]) >= runtimeMajor) return process.execPath;
-  const platform = process.platform === 'win32' ? 'win' : process.platform;
-  const file = process.platform === 'win32' ? 'node.exe' : 'node';
-  const candidates = [
-    join(root, 'node_modules', `node-${platform}-${process.arch}`, 'bin', file),
-    join(root, 'node_modules', '.bin', file),
-  ];
-  const found = candidates.find((path) => existsSync(path));
-  if (found === undefined) {
-    fail(
-      `Node ${runtimeMajor} is needed, and npm has none for ${platform}-${process.arch}`,
-      `install Node ${runtimeMajor} or newer (https://nodejs.org) and start again with it`,
-    );
-  }
-  return found;
-}
-
 /** Runs one script of ours to its end; its data goes to stderr, as it is only progress. */
 function buildStep(runtime, script) {
   const path = join(root, script);
@@ -135,50 +103,9 @@ function testArguments(words) {
   return ['--test', `--test-concurrency=${jobs}`, ...options, ...files.map((file) => relative(root, file))];
 }
 
-/** Settings of the terminal, to be put back should the program die without doing so itself. */
-function saveTerminal() {
-  if (!process.stdin.isTTY || process.platform === 'win32') return () => {};
-  const saved = spawnSync('stty', ['-g'], { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' });
-  if (saved.status !== 0) return () => {};
-  return () => spawnSync('stty', [saved.stdout.trim()], { stdio: ['inherit', 'ignore', 'ignore'] });
-}
-
-/** How often a process that npm started looks whether npm is still there. */
-const parentCheckMs = 1000;
-
-/**
- * Runs Node 24 with these arguments on our own terminal, passes signals on, and ends as it ends. It keeps what it makes of sources (types
- * stripped, compiled) for the next process: half of the start of each. Should we be killed, the child hears of it by the end of a pipe
- * (packages/cli/src/parent.ts); should npm be, which passes no signal on then, we do by having another parent.
- */
-function handOver(runtime, args, cwd) {
-  const restoreTerminal = saveTerminal();
-  const env = {
-    // Threads of file operations: with Node's default of four, a node's lease waits for checkpoints of many VMs.
-    UV_THREADPOOL_SIZE: '16',
-    NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
-    ...process.env,
-    REVENANT_PARENT_PIPE: '3',
-  };
-  const child = spawn(runtime, args, { cwd, env, stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
-  child.stdio[3].on('error', () => {});
-  child.stdio[3].unref();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    // A terminal sends SIGINT to the whole group; the program has it already and decides what to do.
-    process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal)));
-  }
-  if (process.env.npm_lifecycle_event !== undefined) {
-    const parent = process.ppid;
-    setInterval(() => {
-      if (process.ppid !== parent) child.kill('SIGTERM');
-    }, parentCheckMs).unref();
-  }
-  child.on('error', (error) => fail(`can't start ${runtime}: ${error.message}`));
-  child.on('exit', (code, signal) => {
-    if (signal !== null) restoreTerminal();
-    process.exit(code ?? 128 + constants.signals[signal]);
-  });
-}
+/** Runs a program of ours in place of this one. */
+const run = (runtime, args, cwd) =>
+  handOver(runtime, args, { cwd, compileCache: join(root, 'node_modules', '.cache', 'node') });
 
 /** @param {string[]} argv what the person typed after the command's name */
 export function main(argv) {
@@ -191,17 +118,19 @@ export function main(argv) {
     case 'build':
       return;
     case 'test':
-      return handOver(runtime, testArguments(rest), root);
+      return run(runtime, testArguments(rest), root);
     case 'bench':
-      return handOver(runtime, [join(root, 'test', 'bench', 'main.ts'), ...rest], root);
+      return run(runtime, [join(root, 'test', 'bench', 'main.ts'), ...rest], root);
     case 'attack':
-      return handOver(runtime, [join(root, 'test', 'attack', 'main.ts'), ...rest], root);
+      return run(runtime, [join(root, 'test', 'attack', 'main.ts'), ...rest], root);
     case 'chaos':
-      return handOver(runtime, [join(root, 'test', 'chaos', 'main.ts'), ...rest], root);
+      return run(runtime, [join(root, 'test', 'chaos', 'main.ts'), ...rest], root);
+    case 'pack':
+      return run(runtime, [join(root, 'release', 'main.ts'), ...rest], root);
     case 'start':
-      return handOver(runtime, [cli, 'demo', ...rest], root);
+      return run(runtime, [cli, 'demo', ...rest], root);
     default:
-      return handOver(runtime, [cli, ...argv], process.cwd());
+      return run(runtime, [cli, ...argv], process.cwd());
   }
 }
 

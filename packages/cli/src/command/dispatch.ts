@@ -1,6 +1,7 @@
 /** Finds the command that the words name, and runs it or prints its help. */
 import { CliError, ExitCode } from '../errors.ts';
 import { print } from '../output/print.ts';
+import { versionLine } from '../version.ts';
 import type { Command, Group } from './command.ts';
 import { commandHelp, groupHelp, helpHint, overview } from './help.ts';
 import { parseWords } from './parse.ts';
@@ -60,6 +61,10 @@ async function withTakers(root: Group, path: string, error: unknown): Promise<un
 
 /** Runs one command line. @returns its exit code @throws what the command throws */
 export async function dispatch(root: Group, words: readonly string[]): Promise<number> {
+  if (words.length === 1 && (words[0] === '--version' || words[0] === '-v')) {
+    print(versionLine());
+    return ExitCode.ok;
+  }
   // `revenant help vm create` is what some type first.
   const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   const found = await find(root, asked);

@@ -5,11 +5,20 @@
 import { createEngine, type EngineModules, type EngineOptions } from '../engine/engine.ts';
 import type { EngineFactory } from '../machine/engine-interface.ts';
 
-async function compile(folder: URL, name: string): Promise<WebAssembly.Module> {
-  const url = new URL(name, folder);
+async function compile(url: URL): Promise<WebAssembly.Module> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url.href} answers ${String(response.status)}`);
   return WebAssembly.compileStreaming(response);
+}
+
+/** Fetches and compiles the three modules from their addresses. @throws Error when one can't be had */
+export async function compileModules(urls: Record<keyof EngineModules, URL>): Promise<EngineModules> {
+  const [fault, core, interpreter] = await Promise.all([
+    compile(urls.fault),
+    compile(urls.core),
+    compile(urls.interpreter),
+  ]);
+  return { fault, core, interpreter };
 }
 
 /**
@@ -17,13 +26,12 @@ async function compile(folder: URL, name: string): Promise<WebAssembly.Module> {
  * @param folder where they are; ends in a slash
  * @throws Error when one can't be had
  */
-export async function fetchEngineModules(folder: URL): Promise<EngineModules> {
-  const [fault, core, interpreter] = await Promise.all([
-    compile(folder, 'fault.wasm'),
-    compile(folder, 'core.wasm'),
-    compile(folder, 'interpreter.wasm'),
-  ]);
-  return { fault, core, interpreter };
+export function fetchEngineModules(folder: URL): Promise<EngineModules> {
+  return compileModules({
+    fault: new URL('fault.wasm', folder),
+    core: new URL('core.wasm', folder),
+    interpreter: new URL('interpreter.wasm', folder),
+  });
 }
 
 /** An engine factory over modules that were fetched before. */

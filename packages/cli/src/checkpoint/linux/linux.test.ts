@@ -7,7 +7,7 @@ import { KernelDataError, KernelMemory, type ByteSource, type PointerBytes } fro
 import type { KernelInside } from './locate.ts';
 import { logLine, readLog } from './log.ts';
 import { readProcesses, stateLetter } from './tasks.ts';
-import { btfOf, kallsymsImage, kernelData, symbolNames, type Shape } from './test-support.ts';
+import { btfOf, kallsymsImage, kernelData, symbolNames, type Shape } from './testing.ts';
 
 /** Memory that begins at an address, as one piece. */
 const sourceOf = (bytes: Uint8Array, start: bigint): ByteSource => ({
