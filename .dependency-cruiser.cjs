@@ -25,7 +25,10 @@ module.exports = {
       name: 'emulator-core-not-host',
       comment: 'The machine does not know its host.',
       severity: 'error',
-      from: { path: '^packages/emulator/src', pathNot: [production, emulatorNodeSide] },
+      from: {
+        path: '^packages/emulator/src',
+        pathNot: [production, emulatorNodeSide, '^packages/emulator/src/host-browser/'],
+      },
       to: { path: '^packages/emulator/src/host-' },
     },
     {
