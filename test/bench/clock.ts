@@ -137,7 +137,8 @@ async function live(machine: Machine, pace: LivePace, forMs: number, originNs = 
     if (now >= end) return farthest;
     if (reason !== 'idle' && reason !== 'limit') throw new Error(`the guest ended: ${reason}`);
     if (reason === 'limit') await nextTurn();
-    else await sleep(Math.max(0, Math.min(maxSleepMs, nextEventNs === undefined ? maxSleepMs : (Number(nextEventNs - machine.timeNs) - pace.lagNs) / 1e6))); // prettier-ignore
+    else if (pace.waitsMs === 0) await nextTurn();
+    else await sleep(Math.min(maxSleepMs, pace.waitsMs));
   }
 }
 

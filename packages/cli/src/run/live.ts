@@ -24,6 +24,8 @@ const silenceMs = 5000;
 const quietMs = 5000;
 /** In a halt, the longest sleep before input is looked at again. */
 const maxSleepMs = 20;
+/** Nobody sleeps for less. */
+const leastSleepMs = 0.5;
 /** Between two slices, so much time goes into pages of memory that nobody asked for yet. */
 const deliverMs = 5;
 
@@ -93,7 +95,7 @@ export class LiveRun {
       throw asCliError(error);
     });
     await this.#openNetwork(guest);
-    // Only now that there is a guest: they lose what they held.
+    // Opening these files empties them, so they wait until the guest is sure to start.
     if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
     if (debugConsole !== undefined) debugFile = this.#openOutput('debug-console', debugConsole.path);
     const terminal = serial.kind === 'stdio' ? this.#openTerminal() : undefined;
@@ -302,22 +304,21 @@ export class LiveRun {
     { nextEventNs, timeNs }: RunResult,
     pace: LivePace | undefined,
   ): Promise<void> {
-    const behindNs = pace?.lagNs ?? 0;
-    const untilMs =
-      nextEventNs === undefined
-        ? maxSleepMs
-        : Math.min(maxSleepMs, (Number(nextEventNs - timeNs) - behindNs) / 1e6);
+    const dueMs =
+      pace?.waitsMs ?? (nextEventNs === undefined ? maxSleepMs : Number(nextEventNs - timeNs) / 1e6);
+    const untilMs = Math.min(maxSleepMs, dueMs);
     const began = performance.now();
     const stop = new AbortController();
     this.#wake = () => {
       stop.abort();
     };
-    if (untilMs >= 0.5) await sleep(untilMs, undefined, { signal: stop.signal }).catch(() => undefined);
+    if (untilMs >= leastSleepMs)
+      await sleep(untilMs, undefined, { signal: stop.signal }).catch(() => undefined);
     else await nextTurn();
     this.#wake = () => undefined;
     // With a pace, the next turn lets the time pass.
     if (pace !== undefined) return;
-    const passedMs = Math.max(performance.now() - began, untilMs >= 0.5 ? 0 : untilMs);
+    const passedMs = Math.max(performance.now() - began, untilMs >= leastSleepMs ? 0 : untilMs);
     machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
   }
 }

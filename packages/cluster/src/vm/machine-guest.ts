@@ -21,7 +21,9 @@ import {
   type TextScreen,
 } from '@revenant/emulator';
 import { nodeClock, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { PageClient, type MachineSnapshot } from '@revenant/storage';
+import type { MachineSnapshot } from '@revenant/storage';
+// Not the whole of storage: each VM's thread loads what it imports.
+import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';
 import type { Blobs, Guest, GuestStart } from './vm-runtime.ts';

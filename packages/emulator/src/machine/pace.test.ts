@@ -154,6 +154,23 @@ describe('a guest whose clock follows the host', () => {
     assert.ok(Math.abs(world.guestNs - before - 1000 * ms) < 60 * ms);
   });
 
+  test('wakes up once for each timer of a guest that waits, and not before it', () => {
+    const world = new World();
+    world.live(1000 * ms);
+    let [turns, early] = [0, 0];
+    for (const end = world.now + 1000 * ms; world.now < end; turns++) {
+      const { reason } = world.pace.turn();
+      if (reason !== 'idle') continue;
+      const waits = world.pace.waitsMs;
+      assert.ok(Number.isInteger(waits), String(waits));
+      // Timers of JavaScript drop what is less than a millisecond.
+      world.now += Math.trunc(Math.max(1, waits)) * ms;
+      if (world.pace.lagNs < 0 || world.guestNs + world.pace.lagNs < world.timerNs) early++;
+    }
+    assert.equal(early, 0);
+    assert.ok(turns <= 251, String(turns));
+  });
+
   test('says no more than it has to: a few entries of log a second in steady code', () => {
     const world = new World();
     world.cost = 3;

@@ -34,6 +34,8 @@ const leastShare = 1 / 8;
 const graceNs = 250 * ms;
 /** Nothing sleeps longer than this of its own will. */
 const longestSleepNs = 50 * ms;
+/** Shorter waits are not worth a sleep, which takes a millisecond at least. */
+const leastSleepNs = ms / 2;
 /** Processor time that a turn without a thread clock is taken to have used. */
 const assumedThreadNs = 50 * ms;
 /** Progress is measured over so much time, the host's or the guest's, and the rate changes no more often. */
@@ -92,10 +94,14 @@ export class LivePace {
     return this.#offsetNs === undefined ? 0 : Number(this.#dueNs(this.#host.nowNs()) - this.#machine.timeNs);
   }
 
-  /** After a turn that ended with `idle`: how long the guest has nothing to do, unless input comes. */
+  /**
+   * After a turn that ended with `idle`: for how long the guest has nothing to do, unless input comes; 0: its next turn is now. Whole
+   * milliseconds, rounded up, as the timers of JavaScript drop fractions: one that rings before the guest's own would ring for nothing.
+   */
   get waitsMs(): number {
     if (this.#nextEventNs === undefined) return Infinity;
-    return Math.max(0, Number(this.#nextEventNs - this.#dueNs(this.#host.nowNs())) / ms);
+    const waitNs = Number(this.#nextEventNs - this.#dueNs(this.#host.nowNs()));
+    return waitNs < leastSleepNs ? 0 : Math.ceil(waitNs / ms);
   }
 
   /** The guest does not run for a while, by somebody's will: its clock goes on from where it stands. */
