@@ -3,6 +3,7 @@ import { CliError, ExitCode } from '../errors.ts';
 import { print } from '../output/print.ts';
 import { versionLine } from '../version.ts';
 import type { Command, Group } from './command.ts';
+import { configured } from './config.ts';
 import { commandHelp, groupHelp, helpHint, overview } from './help.ts';
 import { parseWords } from './parse.ts';
 import { nearest } from './suggest.ts';
@@ -84,7 +85,12 @@ export async function dispatch(root: Group, words: readonly string[]): Promise<n
   const { path, command, rest } = found;
   let input: ReturnType<typeof parseWords>;
   try {
-    input = parseWords(path, command, rest);
+    input = parseWords(
+      path,
+      command,
+      rest,
+      rest.some(isHelp) ? undefined : configured(path, command.options),
+    );
   } catch (error) {
     throw await withTakers(root, path, error);
   }

@@ -73,12 +73,14 @@ function checkWords(path: string, command: Command, words: readonly string[]): v
 
 /**
  * @param path the command's whole name, `revenant vm create`
+ * @param configured what the configuration file gives for its options; what is typed counts more
  * @throws CliError for what the command doesn't take
  */
 export function parseWords<O extends Options>(
   path: string,
   command: Command<O>,
   args: readonly string[],
+  configured: ReadonlyMap<string, string[]> = new Map(),
 ): Input<O> | 'help' {
   const typed = split(path, command.options, args);
   if (typed === 'help') return 'help';
@@ -87,7 +89,7 @@ export function parseWords<O extends Options>(
   const values = Object.fromEntries(
     Object.entries(command.options).map(([name, option]) => [
       name,
-      option.read(given.get(name) ?? [], `--${name}`),
+      option.read(given.get(name) ?? configured.get(name) ?? [], `--${name}`),
     ]),
   );
   return new Input<O>(words, values as Values<O>);

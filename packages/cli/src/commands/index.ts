@@ -21,5 +21,6 @@ export const commands: Group = {
     debug: () => import('./debug/index.ts'),
     page: () => import('./page.ts'),
     demo: () => import('./demo.ts'),
+    completion: () => import('./completion.ts'),
   },
 };
