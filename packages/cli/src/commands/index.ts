@@ -21,6 +21,7 @@ export const commands: Group = {
     debug: () => import('./debug/index.ts'),
     page: () => import('./page.ts'),
     demo: () => import('./demo.ts'),
-    completion: () => import('./completion.ts'),
+    completion: () =>
+      import('./completion.ts').then(({ completionOf }) => ({ command: completionOf(commands) })),
   },
 };
