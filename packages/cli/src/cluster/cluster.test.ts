@@ -230,7 +230,7 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 9
     [
       ['vm', 'create', 'three', 'builtin', '--memory', '3G'],
       16,
-      /no node has 3072 MiB for VMs; the largest has 2000 MiB/,
+      /--memory: it takes 3072 MiB of memory, and no node has so much for VMs: \w+ has 2000/,
     ],
     [['cluster', 'drain', 'nowhere'], 16, /there is no node nowhere/],
     [['cluster', 'status', '--token-file', `${folder}/none`], 4, /can't read/],

@@ -10,7 +10,7 @@ import {
   type ProtectedList,
   type ProtectedVm,
 } from './records.ts';
-import { place, rebalance, type Host } from './placement.ts';
+import { place, rebalance, whyNeverFits, type Host } from './placement.ts';
 
 export type { Command };
 
@@ -63,8 +63,17 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
       return next;
     }
     default:
-      return changeDesire(list, command);
+      return changeDesire(list, command, hosts);
   }
+}
+
+/** Throws `NO_CAPACITY` for a VM that would wait for ever. */
+function requireRoom(vmId: string, memoryMiB: number, hosts: readonly Host[]): void {
+  const why = whyNeverFits(memoryMiB, hosts);
+  if (why !== undefined)
+    throw new ClusterError('NO_CAPACITY', `${vmId}: ${why}`, {
+      hint: 'give it less, or start a node with more (revenant node --memory-mib)',
+    });
 }
 
 /** Commands come from outside. Throws `BAD_REQUEST` for one that has not the shape of its type. */
@@ -87,6 +96,7 @@ function create(
   const { runtime } = spec;
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
     throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);
+  if (start) requireRoom(vmId, spec.memoryMiB, hosts);
   const vm: ProtectedVm = {
     id: vmId,
     spec,
@@ -114,6 +124,7 @@ function create(
 function changeDesire(
   list: ProtectedList,
   command: Extract<Command, { type: 'vm-start' | 'vm-stop' | 'vm-pause' | 'vm-resume' | 'vm-delete' }>,
+  hosts: readonly Host[],
 ): ProtectedList {
   const vm = requireVm(list, command.vmId);
   switch (command.type) {
@@ -123,6 +134,7 @@ function changeDesire(
       if (desired === 'running' && status !== 'failed') return list;
       if (status === 'stopping')
         throw new ClusterError('CONFLICT', `${vm.id} is still stopping`, { retryable: true });
+      requireRoom(vm.id, vm.spec.memoryMiB, hosts);
       const stands = status === 'paused' || status === 'running' || status === 'starting';
       return withVm(list, {
         ...vm,

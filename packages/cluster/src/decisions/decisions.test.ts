@@ -7,7 +7,8 @@ import { emptyList, vmOf, type NodeRecord, type ProtectedList } from './records.
 import { makeSettings } from './settings.ts';
 import { FrameWriter } from '../node/frames.ts';
 import { startAgent } from './state.ts';
-import { type Effect, type Event } from './types.ts';
+import { type Effect, type Event, type HostState } from './types.ts';
+import type { Host } from './placement.ts';
 
 describe('fencing', () => {
   const owner = { state: 'owned', epoch: 3, node: 'a', incarnation: 2 } as const;
@@ -71,6 +72,37 @@ test('commands that do not fit are refused by name', () => {
     () => applyCommand(list, { type: 'vm-create', vmId: 'v2', spec: large, start: true }, []),
     'BAD_REQUEST',
   );
+});
+
+test('a VM that no node could ever hold is refused, with who offers what; where none is up it waits', () => {
+  const offers = (id: string, memoryMiB: number, state: HostState = 'alive'): Host => {
+    const { incarnation, pressure } = host(id);
+    return { id, incarnation, pressure, state, capacity: { memoryMiB } };
+  };
+  const large = { ...spec, memoryMiB: 102_400 };
+  const create = (start: boolean, hosts: Host[]): ProtectedList =>
+    applyCommand(emptyList(), { type: 'vm-create', vmId: 'big', spec: large, start }, hosts);
+  const refused = (run: () => unknown): void => {
+    assert.throws(run, (error) => {
+      assert.ok(isClusterError(error, 'NO_CAPACITY'));
+      assert.match(error.message, /^big: it takes 102400 MiB .*: b has 4096, a has 2048$/);
+      return true;
+    });
+  };
+  refused(() => create(true, [offers('a', 2048), offers('b', 4096), offers('gone', 200_000, 'left')]));
+  const entered = create(false, [offers('a', 2048), offers('b', 4096)]);
+  assert.equal(vmOf(entered, 'big')?.status, 'stopped');
+  refused(() =>
+    applyCommand(entered, { type: 'vm-start', vmId: 'big' }, [offers('a', 2048), offers('b', 4096)]),
+  );
+  // One that may come back in a moment has room; of none that is up nothing is known; full is not too small.
+  for (const hosts of [
+    [],
+    [offers('a', 2048, 'unreachable')],
+    [offers('a', 2048), offers('c', 200_000, 'unreachable')],
+    [offers('a', 102_400)],
+  ])
+    assert.equal(vmOf(create(true, hosts), 'big')?.status, 'pending');
 });
 
 test('the protected list stays small enough for one frame; deleted VMs make room', () => {

@@ -97,6 +97,36 @@ function whyUnable(vm: ProtectedVm, host: Host): string | undefined {
   return tried ? 'unable to read its state' : undefined;
 }
 
+/** Nodes that are up, and those that may come back in a moment. */
+const MAY_HOLD: ReadonlySet<HostState> = new Set([
+  'alive',
+  'maintenance',
+  'unreachable',
+  'partitioned',
+  'isolated',
+]);
+const UP: ReadonlySet<HostState> = new Set(['alive', 'maintenance']);
+const MAX_OFFERS = 8;
+
+/**
+ * Why no node that is known could ever hold so much, with what each offers; undefined when one could, full or not. Where none is up
+ * nobody can say: the VM waits then, and says for what.
+ */
+export function whyNeverFits(
+  memoryMiB: number,
+  hosts: readonly Pick<Host, 'id' | 'state' | 'capacity'>[],
+): string | undefined {
+  const known = hosts.filter(({ state }) => MAY_HOLD.has(state));
+  if (!known.some(({ state }) => UP.has(state))) return undefined;
+  if (known.some(({ capacity }) => capacity.memoryMiB >= memoryMiB)) return undefined;
+  const largest = known.toSorted((a, b) => b.capacity.memoryMiB - a.capacity.memoryMiB);
+  const offers = largest
+    .slice(0, MAX_OFFERS)
+    .map(({ id, capacity }) => `${id} has ${String(capacity.memoryMiB)}`);
+  const more = largest.length > MAX_OFFERS ? `, ${String(largest.length - MAX_OFFERS)} more have less` : '';
+  return `it takes ${String(memoryMiB)} MiB of memory, and no node has so much for VMs: ${offers.join(', ')}${more}`;
+}
+
 const onTrial = ({ proven, status }: ProtectedVm): boolean =>
   proven !== true && (status === 'starting' || status === 'running' || status === 'paused');
 

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import {
   healthSigns,
   isClusterError,
+  whyNeverFits,
   type BootDescription,
   type ClusterClient,
   type ClusterStatus,
@@ -111,7 +112,7 @@ async function putDisks(
   return open.requests;
 }
 
-/** Throws when no node could ever hold so much: the VM would wait for ever. Nodes that are not there yet may have more. */
+/** Throws when no node could ever hold so much, as the cluster would, but before anything is copied. */
 async function requireRoom(client: ClusterClient, memoryMiB: number): Promise<void> {
   let nodes: ClusterStatus['nodes'];
   try {
@@ -120,14 +121,14 @@ async function requireRoom(client: ClusterClient, memoryMiB: number): Promise<vo
     if (isClusterError(error, 'UNREACHABLE')) return;
     throw error;
   }
-  const offers = nodes.flatMap(({ state, view }) =>
-    state === 'alive' && view !== undefined ? [view.capacity.memoryMiB] : [],
+  const hosts = nodes.flatMap(({ id, state, view }) =>
+    view === undefined ? [] : [{ id, state, capacity: view.capacity }],
   );
-  const most = Math.max(0, ...offers);
-  if (offers.length > 0 && memoryMiB > most)
+  const why = whyNeverFits(memoryMiB, hosts);
+  if (why !== undefined)
     throw new CliError(
       ExitCode.refused,
-      `--memory: no node has ${memoryMiB} MiB for VMs; the largest has ${most} MiB`,
+      `--memory: ${why}`,
       'give it less, or start a node with more (revenant node --memory-mib)',
     );
 }
