@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterClient, ClusterEvent } from '@revenant/cluster';
 import { flag, value, type Options, type Values } from '../command/options.ts';
 import { time, wholeNumber } from '../command/values.ts';
-import { print, printJsonLine } from '../output/print.ts';
+import { print, printJsonLine, say } from '../output/print.ts';
 import { connectOptions, orStored } from './connect.ts';
 import { eventLine } from './tables.ts';
 
@@ -34,9 +34,17 @@ export async function showEvents(
   };
   let sinceMs = values.since ?? 0;
   const seen = new Set<string>();
+  let said = '';
   for (let most = values.limit; ; most = 1000) {
     // Of one VM: filtered here, so more are asked for.
-    const options = { sinceMs, limit: vm === undefined ? most : most * 20 };
+    const options = {
+      sinceMs,
+      limit: vm === undefined ? most : most * 20,
+      missing: (why: string) => {
+        if (why !== said) say(`what the store holds is missing (${why}); this is what nodes keep for it`);
+        said = why;
+      },
+    };
     const all = await orStored(
       values,
       () => client.events(options),

@@ -34,7 +34,8 @@ import {
   versionMismatch,
 } from '../protocol/version.ts';
 import { putBlob } from '../stored/blobs.ts';
-import { readEvents } from '../stored/event-log.ts';
+import { readEvents, withoutRepeats } from '../stored/event-log.ts';
+import { orderEvents } from '../stored/event-order.ts';
 import { readNodeRecords } from '../stored/records.ts';
 import { ConsoleFollower, type ConsolePlace } from './console-follower.ts';
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
@@ -51,6 +52,12 @@ export interface ClientOptions {
   patienceMs?: number;
   /** How long a node has for its answer before the next one is asked. Default 3 s, 10 s for what changes something. */
   answerMs?: number;
+}
+
+export interface EventOptions {
+  sinceMs?: number;
+  limit?: number;
+  missing?: (why: string) => void;
 }
 
 const REQUEST_MS = 3000;
@@ -84,10 +91,27 @@ export class ClusterClient {
     }
   }
 
-  /** Events from `sinceMs` (milliseconds since 1970) on, oldest first, at most `limit`, the newest of them. */
-  async events(options: { sinceMs?: number; limit?: number } = {}): Promise<ClusterEvent[]> {
-    const query = `since=${String(options.sinceMs ?? 0)}&limit=${String(options.limit ?? 1000)}`;
-    return (await this.#any(eventsAnswerSchema, 'GET', `/v1/events?${query}`)).events;
+  /**
+   * Events from `sinceMs` (milliseconds since 1970) on, oldest first, at most `limit`, the newest of them. When the store does not
+   * answer, they are those that each node that answers keeps for it, and `missing` is told why.
+   */
+  async events(options: EventOptions = {}): Promise<ClusterEvent[]> {
+    const limit = options.limit ?? 1000;
+    const path = `/v1/events?since=${String(options.sinceMs ?? 0)}&limit=${String(limit)}`;
+    const { events, missing } = await this.#any(eventsAnswerSchema, 'GET', path);
+    if (missing === undefined) return events;
+    options.missing?.(missing);
+    const { nodes } = await this.#any(clusterStatusSchema, 'GET', '/v1/status');
+    const addresses = new Set(nodes.flatMap(({ address }) => address ?? []));
+    const kept = await Promise.all(
+      [...addresses].map((address) =>
+        this.#request(eventsAnswerSchema, address, 'GET', path).then(
+          (answer) => answer.events,
+          () => [],
+        ),
+      ),
+    );
+    return orderEvents(withoutRepeats([...events, ...kept.flat()])).slice(-limit);
   }
 
   /** The VM's entry in the protected list. Throws `NOT_FOUND`. */
@@ -282,7 +306,9 @@ export class ClusterClient {
     if (token === undefined) return undefined;
     const url = `http://${address}/v1/challenge`;
     const answerMs = this.#options.answerMs ?? REQUEST_MS;
-    const { challenge } = await fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs);
+    const { challenge } = await despiteClosed(() =>
+      fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs),
+    );
     return `${challenge}.${requestProof(token, challenge, { method, path, bodyHash })}`;
   }
 
@@ -294,21 +320,45 @@ export class ClusterClient {
     body: Uint8Array = new Uint8Array(0),
   ): Promise<v.InferOutput<T>> {
     const bodyHash = sha256(body);
-    const proof = await this.#proof(address, method, path, bodyHash);
-    const headers: Record<string, string> = {
-      [VERSION_HEADER]: String(PROTOCOL_VERSION),
-      [BODY_HEADER]: bodyHash,
-    };
-    if (proof !== undefined) headers[AUTH_HEADER] = AUTH_SCHEME + proof;
     const usualMs = method === 'GET' ? REQUEST_MS : method === 'PUT' ? UPLOAD_MS : COMMAND_REQUEST_MS;
     const timeoutMs = this.#options.answerMs ?? usualMs;
-    return fetchJson(
-      answer,
-      `http://${address}${path}`,
-      { method, headers, ...(body.length === 0 ? {} : { body: Buffer.from(body) }) },
-      timeoutMs,
-    );
+    const ask = async (): Promise<v.InferOutput<T>> => {
+      // A proof serves once.
+      const proof = await this.#proof(address, method, path, bodyHash);
+      const headers: Record<string, string> = {
+        [VERSION_HEADER]: String(PROTOCOL_VERSION),
+        [BODY_HEADER]: bodyHash,
+      };
+      if (proof !== undefined) headers[AUTH_HEADER] = AUTH_SCHEME + proof;
+      const sent = body.length === 0 ? {} : { body: Buffer.from(body) };
+      return fetchJson(answer, `http://${address}${path}`, { method, headers, ...sent }, timeoutMs);
+    };
+    // Commands have an id under which they are carried out once; keys that are pressed twice are two.
+    const harmless = method !== 'POST' || path === '/v1/commands';
+    return harmless ? despiteClosed(ask) : ask();
   }
+}
+
+/** What a connection that its other end closes says, before anything of an answer came. */
+const CLOSED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+/** Several connections may have been kept, and all be closed at once. */
+const MAX_CLOSED = 4;
+
+/**
+ * A connection that was kept for the next request may just be closed by the node: what does no harm twice is asked again, on the next one.
+ * Where nobody listens any more that is refused at once.
+ */
+async function despiteClosed<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await ask();
+    } catch (error) {
+      // Of our error the cause is what fetch threw, and its cause is what the connection said.
+      const said = isClusterError(error, 'UNREACHABLE') && error.cause instanceof Error && error.cause.cause;
+      const { code } = (said || {}) as { code?: unknown };
+      if (tries === MAX_CLOSED || typeof code !== 'string' || !CLOSED.has(code)) throw error;
+    }
 }
 
 /** Throws `UNREACHABLE` when nobody answers, `PROTOCOL` for what is no answer, and whatever error the node answers with. */

@@ -46,7 +46,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     case 'GET /v1/events': {
       const query = Object.fromEntries(url.searchParams);
       const { since, limit } = check(eventsQuerySchema, query, 'the query', 'BAD_REQUEST');
-      return answerJson(response, { events: await node.events.read({ sinceMs: since, limit }) });
+      return answerJson(response, await node.events.read({ sinceMs: since, limit }));
     }
     case 'POST /v1/commands': {
       const { id, command } = await bodyOf(commandRequestSchema, answer);

@@ -76,9 +76,22 @@ test('VMs of a node without the store are shown suspended; a node that left is n
     // As its own node says, and as the others see it.
     for (const each of [own, client])
       await until('its suspension', async () => ((await each.status()).vms[0]?.suspendedMs ?? 0) > 0);
+    // What it saw meanwhile waits for the store, and is told to whoever asks, with why the rest is missing.
+    let missing = '';
+    const told = async (): Promise<boolean> =>
+      (await own.events({ missing: (why) => (missing = why) })).some(
+        ({ event, by }) => event === 'lease-lost' && by === 'a',
+      );
+    await until('the kept event', told);
+    assert.notEqual(missing, '');
     road.open();
     for (const each of [own, client])
       await until('its return', async () => (await each.status()).vms[0]?.suspendedMs === undefined);
+    await until('its events in the store', async () => {
+      const stored = (await client.events()).filter(({ event, by }) => event === 'lease-lost' && by === 'a');
+      assert.ok(stored.length <= 1, 'an event is told once');
+      return stored.length === 1;
+    });
     await client.command({ type: 'undrain', node: 'b' });
     const left = a.leave();
     await until('the leave', async () => {

@@ -80,7 +80,11 @@ export const clusterEventSchema = v.strictObject({
 });
 export type ClusterEvent = v.InferOutput<typeof clusterEventSchema>;
 /** `GET /v1/events` */
-export const eventsAnswerSchema = v.strictObject({ events: list(clusterEventSchema, MAX_EVENTS) });
+export const eventsAnswerSchema = v.strictObject({
+  events: list(clusterEventSchema, MAX_EVENTS),
+  /** Why what the store holds is not among them; then they are those that wait for it on the node that answers. */
+  missing: v.exactOptional(reason),
+});
 
 /** `POST /v1/commands` */
 export const commandRequestSchema = v.strictObject({ id: commandId, command: commandSchema });

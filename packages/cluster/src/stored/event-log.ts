@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { listAll, MAX_LIST, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
+import { ClusterError, messageOf } from '../errors.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
 import { orderEvents } from './event-order.ts';
@@ -13,6 +14,8 @@ export type { ClusterEvent };
 export const EVENTS_PREFIX = 'cluster/events/';
 const FLUSH_MS = 250;
 const MAX_WAITING = 10_000;
+/** Whoever asks for events waits so long for the store. */
+const READ_MS = 2000;
 /** Events are kept for a month, and no more objects of them than a person could ever look through. */
 const KEEP_MS = 30 * 86_400_000;
 const KEEP_OBJECTS = 50_000;
@@ -22,12 +25,44 @@ const REMOVED_AT_ONCE = 5000;
 const COLLECT_MS = 3_600_000;
 const FIRST_COLLECT_MS = 60_000;
 
+export interface EventQuery {
+  sinceMs: number;
+  limit: number;
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new ClusterError('STORE', 'the store does not answer')), READ_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => undefined);
+  }
+}
+
+/** Of events that were met twice: in the store, and where they waited for it. */
+export function withoutRepeats(events: readonly ClusterEvent[]): ClusterEvent[] {
+  const seen = new Set<string>();
+  return events.filter(({ by, process, seq }) => {
+    if (process === undefined || seq === undefined) return true;
+    const name = `${by} ${process} ${String(seq)}`;
+    if (seen.has(name)) return false;
+    seen.add(name);
+    return true;
+  });
+}
+
 export class EventLog {
   readonly #store: ObjectStore;
   readonly #node: string;
   readonly #process = randomBytes(6).toString('hex');
   #seq = 0;
   #waiting: ClusterEvent[] = [];
+  /** On their way into the store. */
+  #written: readonly ClusterEvent[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing = false;
   #closed = false;
@@ -55,10 +90,25 @@ export class EventLog {
     return event;
   }
 
-  /** What the store has, and what waits for it here. At most `limit`, the newest. */
-  async read({ sinceMs, limit }: { sinceMs: number; limit: number }): Promise<ClusterEvent[]> {
-    await this.flush();
-    return readEvents(this.#store, { sinceMs, limit });
+  /**
+   * What the store has, and what waits for it here. At most `limit`, the newest. When the store does not answer, what waits here is all
+   * there is, and `missing` says why.
+   */
+  async read({ sinceMs, limit }: EventQuery): Promise<{ events: ClusterEvent[]; missing?: string }> {
+    let stored: ClusterEvent[] = [];
+    let missing: string | undefined;
+    const asked = async (): Promise<ClusterEvent[]> => {
+      await this.flush();
+      return readEvents(this.#store, { sinceMs, limit });
+    };
+    try {
+      stored = await inTime(asked());
+    } catch (error) {
+      missing = messageOf(error);
+    }
+    const kept = [...this.#written, ...this.#waiting].filter(({ atMs }) => atMs >= sinceMs);
+    const events = orderEvents(withoutRepeats([...stored, ...kept])).slice(-limit);
+    return missing === undefined ? { events } : { events, missing };
   }
 
   /** Writes what waits, once, and stops. */
@@ -81,6 +131,7 @@ export class EventLog {
     if (this.#writing || this.#waiting.length === 0) return;
     this.#writing = true;
     const events = this.#waiting;
+    this.#written = events;
     this.#waiting = [];
     const time = String(events[0]!.atMs).padStart(13, '0');
     const key = `${EVENTS_PREFIX}${time}-${this.#node}-${randomBytes(4).toString('hex')}`;
@@ -91,6 +142,7 @@ export class EventLog {
       // Kept for the next time; should this put have happened after all, readers see the events twice.
       this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
     } finally {
+      this.#written = [];
       this.#writing = false;
       if (this.#waiting.length > 0 && !this.#closed)
         this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
@@ -164,5 +216,5 @@ export async function readEvents(
     after = last.key;
   }
   const wanted = events.filter(({ atMs }) => atMs >= sinceMs);
-  return orderEvents(wanted).slice(-limit);
+  return orderEvents(withoutRepeats(wanted)).slice(-limit);
 }
