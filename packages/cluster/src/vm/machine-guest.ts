@@ -75,6 +75,7 @@ class MachineGuest implements Guest {
       case 'limit':
       case 'paused':
       case 'breakpoint':
+      case 'watchpoint':
         return 'limit';
       case 'idle':
         return 'idle';

@@ -9,6 +9,7 @@ export {
   followJump,
   linkJump,
 } from './decode/blocks';
+export { atBreakpoint } from './events/breakpoints';
 export { afterInstruction, beforeInstruction } from './events/debug';
 export { copyForward, fillForward } from './memory/bulk';
 export {
@@ -42,7 +43,7 @@ export { updateMode } from './system/mode';
 export { resetCpu } from './system/reset';
 export { cmps, ins, lods, movs, outs, scas, stos } from './integer/string-entries';
 // The host's flush believes no list: memory may be new.
-export { beginDirtyInterval, flushTlb, resetTlb as flushTlbAll } from './memory/tlb';
+export { beginDirtyInterval, debugChanged, flushTlb, resetTlb as flushTlbAll } from './memory/tlb';
 export {
   clearTaskSwitched,
   flushCaches,

@@ -42,6 +42,7 @@ const loopFunctions = {
   recordFault: { params: ['i32'], result: 'i32' },
   beforeInstruction: { params: ['i32'] },
   afterInstruction: { params: ['i32'] },
+  atBreakpoint: { params: ['i32'], result: 'i32' },
 } as const satisfies Record<string, FunctionType>;
 type LoopFunctionRefs = Record<keyof typeof loopFunctions, FunctionRef>;
 
@@ -257,6 +258,15 @@ class LoopWriter {
     });
   }
 
+  /** Back to the host when a debugger's breakpoint lies on the instruction at Cpu.rip. */
+  stopAtBreakpoint(): void {
+    const { code, cpu } = this;
+    code.if(callExpr('i32', this.loop.atBreakpoint, cpu), () => {
+      this.setField32(Cpu.stepMode, x.and(this.field32(Cpu.stepMode), ~StepMode.once));
+      code.return(x.i32(ExitReason.breakpoint));
+    });
+  }
+
   /** The one instruction at Cpu.rip, with an exact count. */
   stepOne(): void {
     const { code, cpu } = this;
@@ -369,6 +379,7 @@ function makeRun(code: Code, tag: number, w: LoopWriter, inline: readonly Inline
           code.if(w.unquiet(), () => {
             w.exitChecks();
             code.if(x.or(w.field32(Cpu.stepMode), w.field32(Cpu.interruptShadow)), () => {
+              w.stopAtBreakpoint();
               w.stepOne();
               code.br(next);
             });
@@ -382,6 +393,7 @@ function makeRun(code: Code, tag: number, w: LoopWriter, inline: readonly Inline
             x.sub(x.load('i64', 8, w.cpu, Cpu.remaining), x.load('i64', 1, first, Record.toEnd)),
           );
           code.if(x.ltS(left, 0), () => {
+            w.stopAtBreakpoint();
             w.stepOne();
             code.br(next);
           });

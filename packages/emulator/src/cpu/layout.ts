@@ -22,6 +22,8 @@ export const Region = {
   tlbs: 0xa_0000,
   /** Entries of these that have been filled since their last flush, `Tlb.fillBytesPerCpu` each vCPU (see Tlb). */
   tlbFills: 0x1c_0000,
+  /** What a debugger stops at (see Debug). */
+  debug: 0x1e_0000,
   /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
   physicalMap: 0x20_0000,
   /** First byte of the arrays sized by the machine: see Machine fields that point to them. */
@@ -71,7 +73,54 @@ export const Tlb = {
   largeBit: 0x4000_0000,
   /** Not canonical and not page-aligned, so it never matches. */
   invalidTag: 0x8000_0000_0000_0001n,
+  /**
+   * The tag of an entry whose page is watched differs in this bit: it belongs to another entry, so the inline compare misses, and the
+   * slow path still finds the translation.
+   */
+  watchedBit: 0x1000,
 } as const;
+
+/**
+ * Breakpoints and watchpoints of a debugger outside of the guest, relative to Region.debug. The host writes lists and counts and then calls
+ * `debugChanged`. Nothing here belongs to the guest's state.
+ */
+export const Debug = {
+  breakpoints: 0, // u32, entries of breakpointList
+  watchpoints: 4, // u32, entries of watchList
+  /** Watchpoints that the instruction just executed has met. */
+  hits: 8, // u32
+  /** The first of them: its number in the list, linear address of the access, AccessKind. */
+  hitWatchpoint: 12, // u32
+  hitAddress: 16, // i64
+  hitAccess: 24, // u32
+  planted: 28, // u32, entries of plantedSet
+  /** Bit (linear page & 4095) set when a breakpoint lies on such a page. */
+  breakpointFilter: 64, // 512 bytes
+  /** Linear addresses, i64 each. */
+  breakpointList: 0x1000,
+  breakpointsMax: 512,
+  /** Watchpoint entries. */
+  watchList: 0x3000,
+  watchpointsMax: 64,
+  watchBytes: 32,
+  /** Hash set of u32: linear-memory addresses of instructions that are executed alone because a breakpoint may lie on them. */
+  plantedSet: 0x4000,
+  plantedSlots: 4096,
+  /** A set as full as this is emptied and made again; more than three times breakpointsMax. */
+  plantedMax: 2048,
+  end: 0x8000,
+} as const;
+
+/** Entry of Debug.watchList: the bytes [start, end) and what to stop at. */
+export const Watchpoint = {
+  start: 0, // i64
+  end: 8, // i64
+  /** AccessKind bits. */
+  kinds: 16, // u32
+  /** 1: the addresses are guest-physical ones. */
+  physical: 20, // u32
+} as const;
+export const AccessKind = { read: 1, write: 2 } as const;
 
 /** Entry of Region.physicalMap: address of the backing page in linear memory, or 0 for MMIO/unmapped, with flags. */
 export const PhysicalPage = {
@@ -397,6 +446,8 @@ export const ExitReason = {
   interruptWindow: 5,
   /** The block with head record Cpu.hotBlock should be translated. */
   translate: 6,
+  /** A debugger's breakpoint lies on the instruction at Cpu.rip. */
+  breakpoint: 7,
 } as const;
 
 export const EventKind = { none: 0, exception: 1, software: 2, external: 3, nmi: 4, icebp: 5 } as const;

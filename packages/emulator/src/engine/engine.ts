@@ -38,6 +38,8 @@ export interface CoreExports {
   beginDirtyInterval(): void;
   translateDebug(cpu: number, linearAddress: bigint): bigint;
   dropAllCode(): void;
+  debugChanged(): void;
+  atBreakpoint(cpu: number): number;
   readFlags(cpu: number): number;
   writeFlags(cpu: number, value: number, mask: number): void;
   blockAt(host: number, key: number): number;

@@ -27,6 +27,10 @@ export interface EngineCore {
   hostWritePrepare(physical: bigint, length: number): void;
   /** Clears the dirty bitmap and every write TLB. */
   beginDirtyInterval(): void;
+  /** After the lists of cpu/layout.ts Debug were changed. */
+  debugChanged(): void;
+  /** Whether a breakpoint of these lists lies on the instruction at RIP: 1 or 0. */
+  atBreakpoint(cpu: number): number;
   /** Physical address of a linear one, or -1; changes nothing. */
   translateDebug(cpu: number, linearAddress: bigint): bigint;
 }

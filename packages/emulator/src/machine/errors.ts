@@ -11,6 +11,7 @@ export class MachineError extends Error {
 }
 
 export type MachineErrorCode =
+  | 'MACHINE_TOO_MANY_STOPS'
   | 'MACHINE_DESCRIPTION_INVALID'
   | 'MACHINE_MEMORY_SIZE'
   | 'MACHINE_ROM_SIZE'

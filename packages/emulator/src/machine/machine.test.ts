@@ -105,14 +105,14 @@ describe('running', () => {
 
   test('breakpoints stop before the instruction', async () => {
     const machine = await started();
-    machine.addBreakpoint(0x7c44n);
+    machine.stops.addBreakpoint(0x7c44n);
     for (let n = 1; n <= 3; n++) {
       const result = machine.run({ instructions: 1_000_000 });
       assert.equal(result.reason, 'breakpoint');
       assert.equal(machine.registers().rip, 0x7c44n);
       assert.equal(word(machine, 0x504), n - 1);
     }
-    machine.removeBreakpoint(0x7c44n);
+    machine.stops.removeBreakpoint(0x7c44n);
     assert.equal(machine.run({ instructions: 1000 }).reason, 'limit');
   });
 

@@ -26,6 +26,7 @@ import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
 import { Processor } from './processor.ts';
 import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
+import { Stops } from './stops.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
 export interface MachineParts {
@@ -45,6 +46,8 @@ export class Machine {
   readonly description: MachineDescription;
   readonly memory: MachineMemory;
   readonly display: MachineDisplay;
+  /** Breakpoints and watchpoints. */
+  readonly stops: Stops;
   readonly disks: readonly DiskSpace[];
   readonly #map: MemoryMap;
   readonly #clock: VirtualClock;
@@ -81,7 +84,9 @@ export class Machine {
         this.#shutdown();
       },
     });
+    this.stops = new Stops(memory.view);
     this.#scheduler = new Scheduler({
+      stops: this.stops,
       processor: this.#processor,
       clock: this.#clock,
       edge: () => this.#edge,
@@ -354,14 +359,6 @@ export class Machine {
   /** Makes a `run` that is in progress (a backend may call this) return with `paused` after the current instruction. */
   pause(): void {
     this.#scheduler.pause();
-  }
-
-  /** Instruction breakpoint at an offset in CS (linear address in flat code). */
-  addBreakpoint(rip: bigint): void {
-    this.#scheduler.addBreakpoint(rip);
-  }
-  removeBreakpoint(rip: bigint): void {
-    this.#scheduler.removeBreakpoint(rip);
   }
 
   run(options: RunOptions = {}): RunResult {

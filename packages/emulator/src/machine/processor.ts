@@ -92,8 +92,13 @@ export class Processor {
 
   // --- running ---
 
-  /** Runs until `deadline`, or until something has to be done first. */
-  slice(deadline: bigint): void {
+  /** Whether a debugger's breakpoint lies on the next instruction. */
+  get atBreakpoint(): boolean {
+    return this.engine.core.atBreakpoint(this.block.address) !== 0;
+  }
+
+  /** Runs until `deadline`, or until something has to be done first. True: the next instruction has a breakpoint. */
+  slice(deadline: bigint): boolean {
     this.block.setDeadline(deadline);
     this.#running = true;
     let reason: number;
@@ -105,9 +110,10 @@ export class Processor {
     this.takeTscDeadline();
     if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
     else if (reason === ExitReason.shutdown) this.#parts.shutdown();
+    return reason === ExitReason.breakpoint;
   }
 
-  /** One instruction or one event and no more, so that a breakpoint on a handler's first instruction is seen. */
+  /** One instruction or one event and no more; of breakpoints it takes no notice. */
   step(): void {
     const { block } = this;
     if (this.#interruptReady && block.word(Cpu.interruptShadow) === 0) this.#takeInterrupt();
@@ -119,6 +125,7 @@ export class Processor {
       this.takeTscDeadline();
       if (reason === ExitReason.shutdown) this.#parts.shutdown();
     }
+    block.setWord(Cpu.exitRequest, 0); // the run ends anyway
     if (block.word(Cpu.pendingVector) >= 0) this.slice(this.instructions); // with no budget it only delivers
   }
 

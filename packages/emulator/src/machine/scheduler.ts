@@ -11,6 +11,7 @@
 import type { VirtualClock } from './clock.ts';
 import { diverged, type MachineEdge } from './edge/edge.ts';
 import type { Processor } from './processor.ts';
+import type { Stops, WatchHit } from './stops.ts';
 
 /** Why `run` returned. */
 export type RunReason =
@@ -20,7 +21,10 @@ export type RunReason =
   | 'idle'
   /** HLT with interrupts off: only an NMI or a reset ends that. */
   | 'halted'
+  /** The next instruction has a breakpoint. */
   | 'breakpoint'
+  /** The instruction before, or a device, met a watchpoint: see `watch`. */
+  | 'watchpoint'
   | 'paused'
   | 'powerOff'
   /** The guest reset the machine; devices and processor are in their power-on state. Without a ROM the caller boots again. */
@@ -36,6 +40,7 @@ export interface RunResult {
   /** Exit status asked for by the debug exit device. */
   status?: number;
   nextEventNs?: bigint;
+  watch?: WatchHit;
 }
 
 export interface RunOptions {
@@ -55,6 +60,7 @@ const maxSkippedEvents = 100;
 const maxSlice = 1n << 40n;
 
 export interface SchedulerParts {
+  stops: Stops;
   processor: Processor;
   clock: VirtualClock;
   edge: () => MachineEdge;
@@ -64,7 +70,6 @@ export interface SchedulerParts {
 
 export class Scheduler {
   readonly #parts: SchedulerParts;
-  readonly #breakpoints = new Set<bigint>();
   #outcome: { reason: RunReason; status?: number } | undefined;
   #resetRequested = false;
   #pauseRequested = false;
@@ -99,29 +104,20 @@ export class Scheduler {
     this.#parts.processor.stopSlice();
   }
 
-  /** Instruction breakpoint at an offset in CS (linear address in flat code). */
-  addBreakpoint(rip: bigint): void {
-    this.#breakpoints.add(rip);
-  }
-  removeBreakpoint(rip: bigint): void {
-    this.#breakpoints.delete(rip);
-  }
-
   run(options: RunOptions = {}): RunResult {
-    const { processor, clock } = this.#parts;
+    const { processor, clock, stops } = this.#parts;
     const edge = this.#parts.edge();
     const start = this.#instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
     let idleSteps = 0;
     edge.retry();
+    stops.apply(processor.engine.core);
     for (;;) {
       const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
       if (ended !== undefined) return ended;
       clock.rebase();
       edge.applyReplay(() => processor.halted);
       clock.fireDue();
-      if (this.#breakpoints.has(processor.rip) && this.#instructions > start)
-        return this.#result('breakpoint');
       if (processor.waiting) {
         const waiting = this.#idle(options);
         if (waiting !== undefined) return waiting;
@@ -129,8 +125,11 @@ export class Scheduler {
         continue;
       }
       const before = this.#instructions;
-      if (this.#breakpoints.size > 0) processor.step();
-      else processor.slice(this.#deadline(limit, options.untilNs));
+      // Where the run begins, a breakpoint has been stopped at already.
+      if (before === start && processor.atBreakpoint) processor.step();
+      else if (processor.slice(this.#deadline(limit, options.untilNs))) return this.#result('breakpoint');
+      const watch = stops.takeHit();
+      if (watch !== undefined) return this.#result('watchpoint', { watch });
       if (this.#instructions > before) idleSteps = 0;
     }
   }

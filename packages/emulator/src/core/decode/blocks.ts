@@ -57,6 +57,7 @@ import {
   SegmentField_base,
   SegmentField_limit,
   Segment_cs,
+  SpecialHandler_exactly,
   SpecialHandler_exit,
   SpecialHandler_fallThrough,
   SpecialHandler_head,
@@ -69,6 +70,7 @@ import {
   recordBytes,
   segmentBytes,
 } from '../generated/layout';
+import { atBreakpoint, isPlanted } from '../events/breakpoints';
 import { fetchDevice8, translateExecute } from '../memory/memory';
 import { backingIndex, codeMapAt } from '../memory/physical';
 import { flushWriteTlbPage } from '../memory/tlb';
@@ -145,6 +147,7 @@ function build(host: u32, key: i32): u32 {
     if (length == 0) break;
     finishRecord(rec, at & pageMask, length);
     store<u32>(rec, header, Record_block);
+    if (isPlanted(at)) store<u16>(rec, SpecialHandler_exactly as u16, Record_handler);
     ending = decodedEnding();
     at += length;
     rec += recordBytes;
@@ -299,19 +302,25 @@ export function findBlock(cpu: i32): u32 {
   const key = load<i32>(cpu, Cpu_modeKey);
   const la = linearRip(cpu, key);
   const host = codeHost(cpu, la);
-  if (host == 0) return checkedGather(cpu, la, key);
+  if (host == 0) return stopping(cpu, checkedGather(cpu, la, key));
   let rec = findCached(host, key);
   if (rec == 0) {
     if (machine(Machine_recordPoolNext) + maxBlockBytes > machine(Machine_recordPoolEnd)) dropAllCode();
     rec = build(host, key);
-    if (rec == 0) return checkedGather(cpu, la, key);
+    if (rec == 0) return stopping(cpu, checkedGather(cpu, la, key));
   }
   if (
     (key & (ModeKey_flat | ModeKey_code64)) == 0 &&
     !insideLimit(cpu, load<u32>(load<u32>(rec, Record_block), Block_codeBytes) as i64)
   )
-    return checkedGather(cpu, la, key);
+    return stopping(cpu, checkedGather(cpu, la, key));
   countEntry(rec);
+  return rec;
+}
+
+/** An instruction in the scratch record is planted when a breakpoint lies on it. */
+function stopping(cpu: i32, rec: u32): u32 {
+  if (atBreakpoint(cpu) != 0) store<u16>(rec, SpecialHandler_exactly as u16, Record_handler);
   return rec;
 }
 

@@ -39,6 +39,7 @@ import {
   Vector_nmi,
   Vector_pf,
 } from '../generated/layout';
+import { forgetHits } from './breakpoints';
 import { Dr6_generalDetect, endSingleStep, recordDebug, recordIcebp } from './debug';
 import { deliverProtected, deliverReal, deliverVirtual } from './delivery';
 import { generalProtection, raise, raiseError, segmentFault } from './fault';
@@ -72,6 +73,7 @@ export function recordFault(cpu: i32): i32 {
   }
   store<i32>(cpu, 0, Cpu_externalBit);
   store<i32>(cpu, 0, Cpu_debugPending);
+  forgetHits(cpu);
   const first = load<i32>(cpu, Cpu_deliveringVector);
   const firstKind = load<i32>(cpu, Cpu_deliveringKind);
   store<i32>(cpu, -1, Cpu_deliveringVector);

@@ -38,6 +38,7 @@ import {
   StepMode_trapFlag,
   segmentBytes,
 } from '../generated/layout';
+import { hitWatchpoint, isWatched, watching } from '../events/breakpoints';
 import { segmentFault } from '../events/fault';
 import { checkPorts, portIn, portOut } from '../memory/io';
 import { checkCanonicalStack, probeWrite, readProgram, writeProgram } from '../memory/memory';
@@ -132,20 +133,22 @@ function finish(cpu: i32, record: i32, done: bool): i32 {
 
 /** True while the loop may go on inside of this call: in step mode each iteration ends the call. */
 function mayGoOn(cpu: i32): bool {
-  if (load<i64>(cpu, Cpu_remaining) < 0) return false;
+  if (load<i64>(cpu, Cpu_remaining) < 0 || hitWatchpoint()) return false;
   return (load<i32>(cpu, Cpu_stepMode) & (StepMode_trapFlag | StepMode_breakpoints)) == 0;
 }
 
-/** Linear-memory address for reading at `la`, or 0 for a device. Raises #PF. */
+/** Linear-memory address for reading at `la`, or 0 for a device and a watched page. Raises #PF. */
 function hostForRead(cpu: i32, la: i64): u32 {
   const physical = resolve(cpu, la, Access_read, load<i32>(cpu, Cpu_tlbView));
+  if (watching() && isWatched(la, physical)) return 0;
   const entry = pageEntry(physical);
   return entry == 0 ? 0 : (entry & PhysicalPage_addressMask) + ((physical as u32) & 0xfff);
 }
 
-/** Linear-memory address for writing [low, low + bytes) around `la` on its page, or 0 for devices and ROM. Raises #PF. */
+/** Linear-memory address for writing [low, low + bytes) around `la` on its page, or 0 for devices, ROM and watched pages. Raises #PF. */
 function hostForWrite(cpu: i32, la: i64, low: i64, bytes: i64): u32 {
   const physical = resolve(cpu, la, Access_write, load<i32>(cpu, Cpu_tlbView));
+  if (watching() && isWatched(la, physical)) return 0;
   const entry = pageEntry(physical);
   if (entry == 0 || (entry & PhysicalPage_readOnly) != 0) return 0;
   const page = entry & PhysicalPage_addressMask;

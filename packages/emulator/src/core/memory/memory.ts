@@ -7,6 +7,8 @@
 import {
   AccessCheck_alignment,
   AccessCheck_breakpoints,
+  AccessKind_read,
+  AccessKind_write,
   Cpu_accessChecks,
   Cpu_exact,
   Cpu_linearMask,
@@ -23,6 +25,7 @@ import {
   Vector_gp,
   Vector_ss,
 } from '../generated/layout';
+import { noteAccess, noteHostWrite, watching } from '../events/breakpoints';
 import { checkDataBreakpoints } from '../events/debug';
 import { raiseError, retryExactly } from '../events/fault';
 import { mmioRead, mmioWrite } from '../host';
@@ -118,10 +121,18 @@ function nextPage(la: i64, mask: i64): i64 {
   return ((la | 0xfff) + 1) & mask;
 }
 
+/** An access over a page's end, for watchpoints: its part on each page. */
+function noteCrossing(cpu: i32, la: i64, next: i64, first: i64, second: i64, size: i32, kind: i32): void {
+  const inFirst = 4096 - ((la as i32) & 0xfff);
+  noteAccess(cpu, la, first, inFirst, kind);
+  noteAccess(cpu, next, second, size - inFirst, kind);
+}
+
 function readCrossing<T>(cpu: i32, la: i64, mask: i64, view: i32): T {
   const first = resolve(cpu, la, Access_read, view);
   const second = resolve(cpu, nextPage(la, mask), Access_read, view);
   const inFirst = 4096 - ((la as i32) & 0xfff);
+  if (watching()) noteCrossing(cpu, la, nextPage(la, mask), first, second, sizeof<T>(), AccessKind_read);
   let value: u64 = 0;
   for (let i = 0; i < <i32>sizeof<T>(); i++) {
     const physical = i < inFirst ? first + i : second + (i - inFirst);
@@ -133,6 +144,7 @@ function readCrossing<T>(cpu: i32, la: i64, mask: i64, view: i32): T {
 function writeCrossing<T>(cpu: i32, la: i64, mask: i64, value: T, view: i32): void {
   const first = resolve(cpu, la, Access_write, view);
   const second = resolve(cpu, nextPage(la, mask), Access_write, view);
+  if (watching()) noteCrossing(cpu, la, nextPage(la, mask), first, second, sizeof<T>(), AccessKind_write);
   if ((isDevice(first) || isDevice(second)) && load<i32>(cpu, Cpu_exact) == 0) retryExactly(cpu);
   const inFirst = 4096 - ((la as i32) & 0xfff);
   for (let i = 0; i < <i32>sizeof<T>(); i++) {
@@ -148,7 +160,9 @@ function readMasked<T>(cpu: i32, la: i64, mask: i64, view: i32): T {
   }
   checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
   if (crosses(la, sizeof<T>())) return readCrossing<T>(cpu, la, mask, view);
-  return readAt<T>(cpu, resolve(cpu, la, Access_read, view));
+  const physical = resolve(cpu, la, Access_read, view);
+  if (watching()) noteAccess(cpu, la, physical, sizeof<T>(), AccessKind_read);
+  return readAt<T>(cpu, physical);
 }
 
 function writeMaskedView<T>(cpu: i32, la: i64, mask: i64, value: T, view: i32): void {
@@ -158,8 +172,13 @@ function writeMaskedView<T>(cpu: i32, la: i64, mask: i64, value: T, view: i32): 
     return;
   }
   checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
-  if (crosses(la, sizeof<T>())) writeCrossing<T>(cpu, la, mask, value, view);
-  else writeAt<T>(cpu, resolve(cpu, la, Access_write, view), value);
+  if (crosses(la, sizeof<T>())) {
+    writeCrossing<T>(cpu, la, mask, value, view);
+    return;
+  }
+  const physical = resolve(cpu, la, Access_write, view);
+  if (watching()) noteAccess(cpu, la, physical, sizeof<T>(), AccessKind_write);
+  writeAt<T>(cpu, physical, value);
 }
 
 /** Linear addresses of the system's own accesses have 64 bits in all of IA-32e mode. */
@@ -316,6 +335,7 @@ export function hostWritePrepare(physical: i64, length: i32): void {
       const index = backingIndex(entry & PhysicalPage_addressMask);
       markDirty(index);
       dropOverlappedCode(index, offset, size);
+      if (watching()) noteHostWrite(at, size);
     }
     at += size;
   }

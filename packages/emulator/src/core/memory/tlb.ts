@@ -30,16 +30,20 @@ import {
   Tlb_invalidTag,
   Tlb_largeBit,
   Tlb_physicalPage,
+  Tlb_smapRead,
   Tlb_smapWrite,
   Tlb_supervisorExecute,
+  Tlb_supervisorRead,
   Tlb_supervisorWrite,
   Tlb_tableBytes,
   Tlb_tables,
   Tlb_userExecute,
   Tlb_userRead,
   Tlb_userWrite,
+  Tlb_watchedBit,
   cpuBlockBytes,
 } from '../generated/layout';
+import { isWatched, plantPage, replant } from '../events/breakpoints';
 import { Access_execute, Access_write, Walk_global, Walk_large, Walk_readOnly, walk } from './paging';
 import { backingIndex, codeMapAt, gateA20, markDirty, pageEntry } from './physical';
 
@@ -77,7 +81,8 @@ function tableOf(view: i32, access: i32): i32 {
 export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
   const entry = tlbEntry(cpu, tableOf(view, access), la);
   const offset = la & 0xfff;
-  if ((load<i64>(entry) ^ offset) == la) {
+  const tag = load<i64>(entry) ^ offset;
+  if (tag == la || tag == (la ^ Tlb_watchedBit)) {
     return (((load<i32>(entry, Tlb_physicalPage) & frameMask) as i64) << 12) | offset;
   }
   const translation = walk(cpu, la, access, view);
@@ -97,13 +102,66 @@ export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
     frame |= Tlb_largeBit;
     store<i64>(cpu, load<i64>(cpu, Cpu_tlbLargeFilter) | ((<i64>1) << ((la >> 30) & 63)), Cpu_tlbLargeFilter);
   }
-  store<i64>(entry, la & ~0xfff);
-  store<i32>(entry, (host as i32) - ((la & ~0xfff) as i32), Tlb_addend);
-  store<i32>(entry, frame, Tlb_physicalPage);
+  fill(entry, la & ~0xfff, host, frame, access != Access_execute && isWatched(la, physical));
+  if (access == Access_execute) plantPage(la, host);
   if ((translation & Walk_global) == 0) note(cpu, Tlb_fills, Tlb_fillsMax, entry);
   else note(cpu, Tlb_globalFills, Tlb_globalFillsMax, entry);
   if ((translation & Walk_readOnly) != 0) note(cpu, Tlb_readOnlyFills, Tlb_readOnlyFillsMax, entry);
   return physical | offset;
+}
+
+/** The addend of a watched page's entry gives its host page from its tag, as everywhere: who drops entries by host page finds it. */
+function fill(entry: i32, page: i64, host: u32, frame: i32, watched: bool): void {
+  const tag = watched ? page ^ Tlb_watchedBit : page;
+  store<i64>(entry, tag);
+  store<i32>(entry, (host as i32) - (tag as i32), Tlb_addend);
+  store<i32>(entry, frame, Tlb_physicalPage);
+}
+
+/** After a debugger changed its lists: entries for reads and writes miss, or match again, as the watchpoints say. Translations stay. */
+function watchTable(table: i32): void {
+  for (let i = 0; i < Tlb_entries; i++) {
+    const entry = table + i * Tlb_entryBytes;
+    const tag = load<i64>(entry);
+    if ((tag & 1) != 0) continue;
+    const page = (((tag as i32) >>> 12) & (Tlb_entries - 1)) == i ? tag : tag ^ Tlb_watchedBit;
+    const frame = load<i32>(entry, Tlb_physicalPage);
+    const host = (tag as u32) + load<u32>(entry, Tlb_addend);
+    fill(entry, page, host, frame, isWatched(page, ((frame & frameMask) as i64) << 12));
+  }
+}
+
+function plantTable(table: i32): void {
+  for (let i = 0; i < Tlb_entries; i++) {
+    const entry = table + i * Tlb_entryBytes;
+    const tag = load<i64>(entry);
+    if ((tag & 1) == 0) plantPage(tag, (tag as u32) + load<u32>(entry, Tlb_addend));
+  }
+}
+
+/** Breakpoints in pages whose translations are known: the next fill would plant them only when these are forgotten. */
+export function plantAll(): void {
+  const count = load<i32>(Region_machine, Machine_cpuCount);
+  for (let i = 0; i < count; i++) {
+    const cpu = Region_cpuBlocks + i * cpuBlockBytes;
+    plantTable(tlbTable(cpu, Tlb_supervisorExecute));
+    plantTable(tlbTable(cpu, Tlb_userExecute));
+  }
+}
+
+/** The host has changed the lists of Debug. Forgets no translation: that could change what the guest sees. */
+export function debugChanged(): void {
+  replant();
+  const count = load<i32>(Region_machine, Machine_cpuCount);
+  for (let i = 0; i < count; i++) {
+    const cpu = Region_cpuBlocks + i * cpuBlockBytes;
+    watchTable(tlbTable(cpu, Tlb_supervisorRead));
+    watchTable(tlbTable(cpu, Tlb_supervisorWrite));
+    watchTable(tlbTable(cpu, Tlb_userRead));
+    watchTable(tlbTable(cpu, Tlb_userWrite));
+    watchTable(tlbTable(cpu, Tlb_smapRead));
+    watchTable(tlbTable(cpu, Tlb_smapWrite));
+  }
 }
 
 /** Address of one of the lists of filled entries. */
@@ -188,7 +246,8 @@ export function protectReadOnly(cpu: i32): void {
 export function invalidateTranslation(cpu: i32, la: i64): void {
   for (let table = 0; table < Tlb_tables; table++) {
     const entry = tlbEntry(cpu, table, la);
-    if (load<i64>(entry) == (la & ~0xfff)) invalidate(entry);
+    const tag = load<i64>(entry);
+    if (tag == (la & ~0xfff) || tag == ((la & ~0xfff) ^ Tlb_watchedBit)) invalidate(entry);
   }
   // The largest pages have 1 GiB, which is the unit of the filter.
   if (((load<i64>(cpu, Cpu_tlbLargeFilter) >> ((la >> 30) & 63)) & 1) == 0) return;
