@@ -1,7 +1,10 @@
-/** A node process as `src/node/main.ts`, with the runtime `listens` beside the built-in ones. */
+/** A node process as `src/node/main.ts`, with runtimes beside the built-in ones: `listens`, and `hostile` for what is shown of guests. */
 import { nodeOptions, nodeValues, runNode } from '../src/node/main.ts';
 
 await runNode({
   ...nodeOptions(nodeValues(process.argv.slice(2))),
-  runtimes: { listens: new URL('./listening-guest.ts', import.meta.url).href },
+  runtimes: {
+    listens: new URL('./listening-guest.ts', import.meta.url).href,
+    hostile: new URL('./hostile-guest.ts', import.meta.url).href,
+  },
 });

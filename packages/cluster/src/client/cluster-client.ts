@@ -37,10 +37,11 @@ import { putBlob } from '../stored/blobs.ts';
 import { readEvents, withoutRepeats } from '../stored/event-log.ts';
 import { orderEvents } from '../stored/event-order.ts';
 import { readNodeRecords } from '../stored/records.ts';
-import { ConsoleFollower, type ConsolePlace } from './console-follower.ts';
+import { ConsoleFollower } from './console-follower.ts';
+import { ConsoleRelay, type ConsolePlace, type RelayOptions } from './console-relay.ts';
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
 
-export type { ConsoleFollower };
+export type { ConsoleFollower, ConsoleRelay };
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -201,6 +202,11 @@ export class ClusterClient {
     said: (line: string) => void = () => undefined,
   ): ConsoleFollower {
     return new ConsoleFollower({ heard, said, find: () => this.#consolePlace(vmId) });
+  }
+
+  /** The console of a VM for somebody who keeps what is typed at an end of their own (protocol/console-ends.ts). */
+  relay(vmId: string, ends: Omit<RelayOptions, 'find'>): ConsoleRelay {
+    return new ConsoleRelay({ ...ends, find: () => this.#consolePlace(vmId) });
   }
 
   /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */

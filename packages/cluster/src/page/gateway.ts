@@ -2,7 +2,7 @@
 // client of the cluster would, so that a page sees VMs of every node through the one that serves it.
 import type { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
-import { ClusterClient, type ConsoleFollower } from '../client/cluster-client.ts';
+import { ClusterClient, type ConsoleRelay } from '../client/cluster-client.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import type { ClusterEvent } from '../protocol/api.ts';
 import { bounded } from '../protocol/limits.ts';
@@ -26,7 +26,7 @@ function neededRole(request: PageRequest): Role {
     case 'console':
     case 'screen':
       return 'view';
-    case 'input':
+    case 'typed':
     case 'keys':
       return 'operate';
     case 'command':
@@ -63,7 +63,7 @@ class Viewer {
   readonly #socket: WebSocket;
   readonly #client: ClusterClient;
   readonly #role: Role;
-  readonly #consoles = new Map<string, ConsoleFollower>();
+  readonly #consoles = new Map<string, ConsoleRelay>();
   readonly #screens = new Map<string, NodeJS.Timeout>();
   #closed = false;
 
@@ -106,8 +106,6 @@ class Viewer {
     const allowed = roles.indexOf(this.#role) >= roles.indexOf(neededRole(request));
     if ('question' in request) await this.#answer(request, allowed);
     else if (allowed) this.#follow(request);
-    else if (request.type === 'input')
-      this.tell({ type: 'refused', vmId: request.vmId, bytes: request.bytes.length });
   }
 
   async #answer(request: Extract<PageRequest, { question: number }>, allowed: boolean): Promise<void> {
@@ -138,16 +136,16 @@ class Viewer {
         this.#consoles.get(vmId)?.close();
         this.#consoles.delete(vmId);
         if (!request.on || this.#consoles.size >= MAX_FOLLOWED) return;
-        const follower = this.#client.console(vmId, (bytes, epoch) => {
-          this.tell({ type: 'output', vmId, epoch, bytes: Uint8Array.from(bytes) });
+        const relay = this.#client.relay(vmId, {
+          heard: (piece) => this.tell({ type: 'console', vmId, reply: { type: 'output', ...piece } }),
+          heardOfInput: (reply) => this.tell({ type: 'console', vmId, reply }),
+          attached: () => this.tell({ type: 'attached', vmId }),
         });
-        this.#consoles.set(vmId, follower);
+        this.#consoles.set(vmId, relay);
         return;
       }
-      case 'input':
-        if (this.#consoles.get(vmId)?.write(request.bytes) !== true)
-          this.tell({ type: 'refused', vmId, bytes: request.bytes.length });
-        return;
+      case 'typed':
+        return this.#consoles.get(vmId)?.post(request.request);
       case 'screen':
         clearTimeout(this.#screens.get(vmId));
         this.#screens.delete(vmId);

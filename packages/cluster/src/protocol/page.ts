@@ -2,7 +2,8 @@
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
 import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
-import { MAX_CONSOLE_BYTES, MAX_EVENTS, MAX_KEYS, MAX_TEXT } from './limits.ts';
+import { consoleReplySchema, consoleRequestSchema } from './console.ts';
+import { MAX_EVENTS, MAX_KEYS, MAX_TEXT } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
 import { commandSchema } from './spec.ts';
@@ -15,10 +16,6 @@ export type Role = v.InferOutput<typeof roleSchema>;
 /** `POST /v1/session`, proved by the token as any request is; the answer sets the cookie. */
 export const sessionAnswerSchema = v.strictObject({ role: roleSchema });
 
-const bytes = v.pipe(
-  v.instance(Uint8Array),
-  v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
-);
 /** Chosen by the page; the answer carries it. */
 const question = count;
 
@@ -32,7 +29,8 @@ export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), MAX_KEYS) }),
   /** From now on output of this VM's console is sent, what is kept first; `off` ends it. */
   v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),
-  v.strictObject({ type: v.literal('input'), vmId: vmName, bytes }),
+  /** What is typed there, as at any console, once it was told `attached`. The page keeps it until it is acknowledged. */
+  v.strictObject({ type: v.literal('typed'), vmId: vmName, request: consoleRequestSchema }),
   /** From now on this VM's screen is sent when it changes. */
   v.strictObject({ type: v.literal('screen'), vmId: vmName, on: v.boolean() }),
 ]);
@@ -57,9 +55,10 @@ export const pageReplySchema = v.variant('type', [
       }),
     ),
   }),
-  v.strictObject({ type: v.literal('output'), vmId: vmName, epoch: count, bytes: v.instance(Uint8Array) }),
-  /** Bytes typed could not be given to the VM: it is on its way between nodes. */
-  v.strictObject({ type: v.literal('refused'), vmId: vmName, bytes: count }),
+  /** What the VM's node says to a console: output, and what became of what was typed. */
+  v.strictObject({ type: v.literal('console'), vmId: vmName, reply: consoleReplySchema }),
+  /** A node that has the VM hears the page's console from now on. */
+  v.strictObject({ type: v.literal('attached'), vmId: vmName }),
   v.strictObject({ type: v.literal('screen'), vmId: vmName, screen: v.nullable(screenAnswerSchema) }),
 ]);
 export type PageReply = v.InferOutput<typeof pageReplySchema>;

@@ -14,7 +14,7 @@ import {
   type PageRequest,
   type Role,
 } from '@revenant/cluster/protocol';
-import type { SerialLine } from '../shared/terminal.tsx';
+import { PageConsole } from './page-console.ts';
 
 export type Screen = Extract<PageReply, { type: 'screen' }>['screen'];
 
@@ -32,8 +32,8 @@ export interface ClusterState {
 
 const retryMs = 500;
 const maxEvents = 2000;
-const maxKeptBytes = 256 << 10;
-const encoder = new TextEncoder();
+/** Beyond, those that nobody looks at any more are closed. */
+const maxConsoles = 24;
 
 /** A request that waits for its answer. */
 interface Waiting {
@@ -41,17 +41,10 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-interface OpenConsole {
-  kept: Uint8Array[];
-  keptBytes: number;
-  epoch: number;
-  listeners: Set<(bytes: Uint8Array) => void>;
-}
-
 export class Connection {
   readonly #changed: (state: ClusterState) => void;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #consoles = new Map<string, OpenConsole>();
+  readonly #consoles = new Map<string, PageConsole>();
   readonly #screens = new Map<string, Set<(screen: Screen) => void>>();
   #state: ClusterState = { link: 'connecting', role: 'view', events: [] };
   #socket: WebSocket | undefined;
@@ -81,24 +74,25 @@ export class Connection {
     return this.#ask((question) => ({ type: 'keys', question, vmId, keys }));
   }
 
-  /** The serial console of a VM, wherever it runs; what was heard of it before comes first. */
-  console(vmId: string): SerialLine {
-    return {
-      listen: (write) => {
-        const open = this.#openConsole(vmId);
-        for (const bytes of open.kept) write(bytes);
-        open.listeners.add(write);
-        return () => {
-          open.listeners.delete(write);
-          if (open.listeners.size > 0) return;
-          this.#consoles.delete(vmId);
-          this.#send({ type: 'console', vmId, on: false });
-        };
-      },
-      send: (bytes) => {
-        this.#send({ type: 'input', vmId, bytes: Uint8Array.from(bytes) });
-      },
-    };
+  /**
+   * The serial console of a VM, wherever it runs; what was heard of it before comes first. It stays open with the page, as what was typed
+   * may have to be sent again.
+   */
+  console(vmId: string): PageConsole {
+    const before = this.#consoles.get(vmId);
+    if (before !== undefined) return before;
+    for (const [other, console] of this.#consoles)
+      if (this.#consoles.size >= maxConsoles && console.isIdle) {
+        this.#consoles.delete(other);
+        this.#send({ type: 'console', vmId: other, on: false });
+      }
+    const made = new PageConsole({
+      post: (request) => this.#send({ type: 'typed', vmId, request }),
+      mayType: () => this.#state.role !== 'view',
+    });
+    this.#consoles.set(vmId, made);
+    this.#send({ type: 'console', vmId, on: true });
+    return made;
   }
 
   /** Hears of each change of a VM's screen. Gives a function that ends it. */
@@ -113,15 +107,6 @@ export class Connection {
       this.#screens.delete(vmId);
       this.#send({ type: 'screen', vmId, on: false });
     };
-  }
-
-  #openConsole(vmId: string): OpenConsole {
-    const before = this.#consoles.get(vmId);
-    if (before !== undefined) return before;
-    const open: OpenConsole = { kept: [], keptBytes: 0, epoch: 0, listeners: new Set() };
-    this.#consoles.set(vmId, open);
-    this.#send({ type: 'console', vmId, on: true });
-    return open;
   }
 
   #ask(make: (question: number) => PageRequest): Promise<void> {
@@ -176,6 +161,7 @@ export class Connection {
       for (const { reject } of this.#waiting.values())
         reject(new Error('the node went away before it answered'));
       this.#waiting.clear();
+      for (const console of this.#consoles.values()) console.detached();
       if (this.#closed) return;
       if (!opened) this.#tries++;
       this.#update({ link: this.#state.node === undefined && !opened ? 'refused' : 'lost' });
@@ -213,14 +199,11 @@ export class Connection {
           );
         return;
       }
-      case 'output':
-        this.#output(reply.vmId, reply.epoch, reply.bytes);
+      case 'console':
+        this.#consoles.get(reply.vmId)?.heard(reply.reply);
         return;
-      case 'refused':
-        this.#note(
-          reply.vmId,
-          `[${String(reply.bytes)} typed bytes did not reach the guest: it is on its way between nodes]`,
-        );
+      case 'attached':
+        this.#consoles.get(reply.vmId)?.attached();
         return;
       case 'screen':
         for (const seen of this.#screens.get(reply.vmId) ?? []) seen(reply.screen);
@@ -232,30 +215,5 @@ export class Connection {
     const known = new Set(this.#state.events.map((event) => JSON.stringify(event)));
     const added = fresh.filter((event) => !known.has(JSON.stringify(event)));
     return [...this.#state.events, ...added].sort((a, b) => a.atMs - b.atMs).slice(-maxEvents);
-  }
-
-  #output(vmId: string, epoch: number, bytes: Uint8Array): void {
-    const open = this.#consoles.get(vmId);
-    if (open === undefined) return;
-    if (open.epoch !== 0 && epoch > open.epoch)
-      this.#note(
-        vmId,
-        `[it goes on under epoch ${String(epoch)}; what it wrote since its last checkpoint may come again]`,
-      );
-    open.epoch = epoch;
-    this.#write(open, bytes);
-  }
-
-  /** A line of ours between the guest's. */
-  #note(vmId: string, text: string): void {
-    const open = this.#consoles.get(vmId);
-    if (open !== undefined) this.#write(open, encoder.encode(`\r\n\x1b[2m${text}\x1b[22m\r\n`));
-  }
-
-  #write(open: OpenConsole, bytes: Uint8Array): void {
-    open.kept.push(bytes);
-    open.keptBytes += bytes.length;
-    while (open.keptBytes > maxKeptBytes && open.kept.length > 1) open.keptBytes -= open.kept.shift()!.length;
-    for (const listener of open.listeners) listener(bytes);
   }
 }

@@ -1,0 +1,151 @@
+// What each console keeps at its end (protocol/console.ts), whether it is a terminal's or a page's: what was heard, so that nothing is
+// shown twice, and what was typed, until a durable checkpoint holds it. Runs in a browser.
+import type { ConsoleReply, ConsoleRequest } from './console.ts';
+import { MAX_CONSOLE_BYTES, MAX_UNACKNOWLEDGED_BYTES } from './limits.ts';
+
+export type OutputPiece = Omit<Extract<ConsoleReply, { type: 'output' }>, 'type'>;
+export type InputReply = Exclude<ConsoleReply, { type: 'output' }>;
+
+/** Output as it is to be shown: what was heard before is left out, and what a node says that had lost the VM. */
+export class HeardOutput {
+  #epoch = 0;
+  #bytes = 0;
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** What of a piece is new; undefined when nothing is. */
+  fresh({ epoch, at, bytes }: OutputPiece): OutputPiece | undefined {
+    if (epoch < this.#epoch) return undefined;
+    if (epoch > this.#epoch) {
+      this.#epoch = epoch;
+      this.#bytes = 0;
+    }
+    const known = Math.max(0, this.#bytes - at);
+    this.#bytes = Math.max(this.#bytes, at + bytes.length);
+    return known >= bytes.length ? undefined : { epoch, at: at + known, bytes: bytes.subarray(known) };
+  }
+}
+
+export interface TypedInputOptions {
+  /** Name of the session: a random UUID. */
+  session: string;
+  /** Sends to the VM's node; what can't be sent is dropped, as the next node is told again. */
+  post: (request: ConsoleRequest) => void;
+  /** What people should know about what they typed, a line at a time. */
+  said: (line: string) => void;
+}
+
+/** A node that took no input for a while may have room again. */
+const AGAIN_MS = 200;
+
+/** What is typed: kept until it is durable, sent again from where the guest's state does not have it. */
+export class TypedInput {
+  readonly #options: TypedInputOptions;
+  /** Typed and not known to be durable; its first byte is the session's byte `#durable`. */
+  #kept = new Uint8Array(0);
+  #durable = 0;
+  /** Next byte to be sent to the node that we have; undefined until it said where input goes on. */
+  #next: number | undefined;
+  #highest = 0;
+  #takes = false;
+  /** An `open` of ours is not answered yet. */
+  #opening = false;
+  #again: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: TypedInputOptions) {
+    this.#options = options;
+  }
+
+  /** How many bytes may be typed now. */
+  get room(): number {
+    return MAX_UNACKNOWLEDGED_BYTES - this.#kept.length;
+  }
+
+  /** Bytes typed that no durable checkpoint is known to hold. */
+  get unacknowledged(): number {
+    return this.#kept.length;
+  }
+
+  /** Types bytes at the guest. False when there is not room for all: nothing of these is kept, try again later. */
+  write(bytes: Uint8Array): boolean {
+    if (bytes.length > this.room) return false;
+    const kept = new Uint8Array(this.#kept.length + bytes.length);
+    kept.set(this.#kept);
+    kept.set(bytes, this.#kept.length);
+    this.#kept = kept;
+    this.#send();
+    return true;
+  }
+
+  /** A node that has the VM hears us from now on: it is asked where input goes on. */
+  attached(): void {
+    this.detached();
+    this.#opening = true;
+    this.#options.post({ type: 'open', session: this.#options.session, from: this.#durable });
+  }
+
+  /** No node hears us. */
+  detached(): void {
+    clearTimeout(this.#again);
+    this.#next = undefined;
+  }
+
+  heard(reply: InputReply): void {
+    switch (reply.type) {
+      case 'state':
+        if (reply.takes) this.#takes = true;
+        else this.#hold(reply.reason);
+        break;
+      case 'acknowledged':
+        this.#drop(reply.durable);
+        break;
+      case 'place':
+        return this.#place(reply);
+    }
+    this.#send();
+  }
+
+  #place({ at, durable, known }: Extract<ConsoleReply, { type: 'place' }>): void {
+    // The VM began anew here from a state that does not know us: input goes on from what we keep.
+    if (!known && !this.#opening) return this.attached();
+    this.#opening = false;
+    if (known && at < this.#durable)
+      this.#options.said(
+        `${String(this.#durable - at)} bytes typed are not in the state that the guest went on from, and are lost`,
+      );
+    this.#drop(durable);
+    this.#next = Math.max(at, this.#durable);
+    const again = this.#highest - this.#next;
+    if (again > 0) this.#options.said(`${String(again)} bytes not acknowledged were sent again`);
+    this.#send();
+  }
+
+  #hold(reason: string): void {
+    if (this.#takes && this.#kept.length > 0) this.#options.said(`what is typed waits: ${reason}`);
+    this.#takes = false;
+    // What was on its way was not taken; the node says from where, once it takes input again.
+    this.detached();
+    this.#again = setTimeout(() => this.attached(), AGAIN_MS);
+  }
+
+  #drop(durable: number): void {
+    if (durable <= this.#durable) return;
+    this.#kept = this.#kept.slice(Math.min(durable - this.#durable, this.#kept.length));
+    this.#durable = durable;
+  }
+
+  #send(): void {
+    if (this.#next === undefined || !this.#takes) return;
+    const end = this.#durable + this.#kept.length;
+    while (this.#next < end) {
+      const from = this.#next - this.#durable;
+      const bytes = this.#kept.slice(from, from + MAX_CONSOLE_BYTES);
+      const at = this.#next;
+      this.#next += bytes.length;
+      this.#options.post({ type: 'input', at, bytes });
+    }
+    this.#highest = Math.max(this.#highest, this.#next);
+  }
+}

@@ -1,0 +1,52 @@
+// A guest that prints what may hurt whoever shows it: markup, escape sequences that set titles, links and clipboards or ask the terminal to
+// answer, bytes that are no text; then a hundred megabytes as fast as it can.
+import { ToyGuest } from '../src/vm/toy-guest.ts';
+import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
+
+const FLOOD_BYTES = 100 << 20;
+/** What one output may have at most is 64 KiB. */
+const PIECE_BYTES = 48 << 10;
+/** How many bytes of the flood are out stands here. */
+const DONE = 0;
+const hostile = [
+  '<img src=x onerror="document.title=\'hurt\'"><script>document.title="hurt"</script>',
+  '&lt;b&gt; {{7*7}} ${7*7} `',
+  '\x1b]0;hurt\x07\x1b]2;hurt\x07',
+  '\x1b]8;;javascript:document.title=1\x07a link\x1b]8;;\x07',
+  '\x1b]52;c;aHVydA==\x07',
+  '\x1b[>c\x1b[6n\x1b[5n\x1bP+q544e\x1b\\',
+  '\x1b[999999999;999999999H\x1b[999999999b\x1b[8;9999;9999t',
+  '\x1b]' + 'x'.repeat(40_000) + '\x07',
+  '\x9b31m\xff\xfe\xc3\x28\x00\x07\x0e\x0f',
+  '\x1bc',
+  'here is the end of the markup\r\n',
+].join('\r\n');
+
+class HostileGuest extends ToyGuest {
+  constructor({ snapshot }: GuestStart) {
+    super({ machine: 'hostile', cpu: 'none', pages: 1, snapshot });
+  }
+
+  run(): 'limit' | 'idle' {
+    this.instructions += 1n;
+    const done = this.readU32(DONE);
+    if (done === 0) {
+      this.say(hostile);
+      this.writeU32(DONE, 1);
+      return 'limit';
+    }
+    if (done >= FLOOD_BYTES) return 'idle';
+    this.say('A flood, line after line.\r\n'.repeat(PIECE_BYTES / 27));
+    this.writeU32(DONE, done + PIECE_BYTES);
+    if (done + PIECE_BYTES >= FLOOD_BYTES) this.say('the flood is over\r\n');
+    return 'limit';
+  }
+
+  protected typed(bytes: Uint8Array): void {
+    this.say(`typed ${Buffer.from(bytes).toString('hex')}\r\n`);
+  }
+}
+
+export function createGuest(start: GuestStart): Promise<Guest> {
+  return Promise.resolve(new HostileGuest(start));
+}

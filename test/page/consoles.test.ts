@@ -1,0 +1,128 @@
+/** Consoles in the page: what is typed through failovers comes to the guest once, and what a hostile guest prints is text. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { ClusterClient, NodeProcess } from '@revenant/cluster';
+import { browserMissing, openBrowser } from './browser.ts';
+
+const missing = browserMissing();
+const patienceMs = 180_000;
+const main = fileURLToPath(
+  new URL('../../packages/cluster/test-support/node-with-listening-guest.ts', import.meta.url),
+);
+const lines = 40;
+
+describe('consoles in the page', { skip: missing ?? false }, () => {
+  const nodes = new Map<string, NodeProcess>();
+  let folder: string;
+  let browser: Browser;
+  let client: ClusterClient;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'revenant-consoles-'));
+    for (const name of ['a', 'b', 'c']) {
+      const logFile = join(folder, `${name}.log`);
+      const store = `file:${join(folder, 'store')}`;
+      nodes.set(name, await NodeProcess.start({ name, store, profile: 'default', logFile, main }));
+    }
+    client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
+    browser = await openBrowser();
+  });
+  after(async () => {
+    await browser.close();
+    await client.close();
+    for (const node of nodes.values()) node.kill();
+    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function make(vmId: string, runtime: string): Promise<string> {
+    const spec = { runtime, description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
+    await client.command({ type: 'vm-create', vmId, spec, start: true });
+    return (await client.waitFor(vmId, ['running'])).assignment!.node;
+  }
+
+  async function openConsole(node: string, vmId: string): Promise<{ page: Page; errors: string[] }> {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(patienceMs);
+    const errors: string[] = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.goto(`http://${nodes.get(node)!.address}/`);
+    await page.getByRole('table').getByRole('button', { name: vmId, exact: true }).click();
+    return { page, errors };
+  }
+
+  test('a hostile guest prints markup, escape sequences and 100 MB, and all of it is text', async () => {
+    const node = await make('hostile', 'hostile');
+    const { page, errors } = await openConsole(node, 'hostile');
+    const terminal = page.locator('.xterm-accessibility-tree');
+    await terminal.filter({ hasText: 'the flood is over' }).waitFor();
+    assert.equal(await page.title(), 'Revenant');
+    assert.equal(await page.locator('main script, main img').count(), 0);
+    assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
+    // It still answers.
+    await page.keyboard.press('x');
+    await terminal.filter({ hasText: 'typed 78' }).waitFor();
+    await page.close();
+    assert.deepEqual(errors, []);
+    await client.command({ type: 'vm-delete', vmId: 'hostile' });
+  });
+
+  test('two who look at one console see the same, and both may type', async () => {
+    const node = await make('shared', 'listens');
+    const pages = [await openConsole(node, 'shared'), await openConsole(node, 'shared')];
+    for (const [at, { page }] of pages.entries()) {
+      await page.locator('.xterm-helper-textarea').focus();
+      await page.keyboard.type('tell');
+      await page.keyboard.press('Control+j');
+      for (const each of pages) {
+        const terminal = each.page.locator('.xterm-accessibility-tree');
+        await terminal.filter({ hasText: `heard ${String(5 * at)} ` }).waitFor();
+      }
+    }
+    for (const { page } of pages) await page.close();
+    await client.command({ type: 'vm-delete', vmId: 'shared' });
+  });
+
+  test('what is typed and pasted while the node of guest and page is killed comes to the guest once, in order', async () => {
+    const node = await make('listens', 'listens');
+    const { page, errors } = await openConsole(node, 'listens');
+    await page.locator('.xterm-helper-textarea').focus();
+    let typed = '';
+    const type = async (text: string): Promise<void> => {
+      typed += `${text}\n`;
+      await page.keyboard.type(text);
+      await page.keyboard.press('Control+j');
+    };
+    for (let line = 0; line < lines; line++) {
+      await type(`line ${String(line)}`);
+      if (line === lines / 4) nodes.get(node)!.kill();
+    }
+    // More at once than a console may send unacknowledged.
+    const pasted = 'a long text that somebody pastes. '.repeat(5000);
+    typed += pasted;
+    await page.locator('.xterm-helper-textarea').evaluate((element, text) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData('text/plain', text);
+      element.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    }, pasted);
+    await type('');
+    const digest = createHash('sha256').update(typed).digest('hex');
+    await type('tell');
+    const terminal = page.locator('.xterm-accessibility-tree');
+    await terminal
+      .filter({ hasText: new RegExp(`heard ${String(typed.length - 5)} ${digest.slice(0, 20)}`) })
+      .waitFor();
+    await page
+      .getByRole('status', { name: 'connection' })
+      .filter({ hasNotText: `served by ${node}` })
+      .waitFor();
+    await page.close();
+    assert.deepEqual(errors, []);
+  });
+});
