@@ -5,9 +5,12 @@ import {
   createMachine,
   pcMemoryMap,
   planKernel,
+  restoreMachine,
   type DiskBacking,
   type DiskRequest,
   type Machine,
+  type MachineRequest,
+  type MachineSnapshot,
 } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { fetchImage, readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
@@ -65,12 +68,16 @@ export async function boot(
     requests?: readonly DiskRequest[];
     backings?: Record<string, DiskBacking>;
     memoryBytes?: number;
+    /** The rest of the machine. */
+    description?: MachineRequest;
+    /** Words for the kernel behind the image's own. */
+    append?: string;
   } = {},
 ): Promise<Shell> {
   const { memoryBytes = defaultMemoryBytes } = options;
   const console: { shell?: Shell } = {};
   const machine = await createMachine({
-    description: { memoryBytes, disks: options.requests ?? [] },
+    description: { ...options.description, memoryBytes, disks: options.requests ?? [] },
     engine: nodeEngine,
     backends: {
       hash: nodeHash,
@@ -82,9 +89,26 @@ export async function boot(
   });
   const kernel = await readImageFile(image, 'kernel');
   const initrd = await readImageFile(image, 'initrd');
-  const { commandLine } = image.manifest;
+  const commandLine = [image.manifest.commandLine, options.append ?? ''].join(' ');
   const environment = { memoryMap: pcMemoryMap(memoryBytes), rsdpAddress: machine.rsdpAddress };
   machine.boot(planKernel({ kernel, initrd, commandLine, longMode: true }, environment));
+  console.shell = new Shell(machine);
+  return console.shell;
+}
+
+/** A guest of a snapshot, at its console. */
+export async function resume(snapshot: MachineSnapshot): Promise<Shell> {
+  const console: { shell?: Shell } = {};
+  const machine = await restoreMachine({
+    snapshot: structuredClone(snapshot),
+    engine: nodeEngine,
+    backends: {
+      hash: nodeHash,
+      serial: (port, byte) => {
+        if (port === 0) console.shell?.received(byte);
+      },
+    },
+  });
   console.shell = new Shell(machine);
   return console.shell;
 }

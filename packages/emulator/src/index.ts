@@ -12,7 +12,13 @@ export type { CreateMachineOptions } from './machine/create.ts';
 export { Machine } from './machine/machine.ts';
 export type { MachineParts } from './machine/machine.ts';
 export type { RunOptions, RunReason, RunResult } from './machine/scheduler.ts';
-export { cpuModels, defaultDescription, describeMachine } from './machine/description.ts';
+export {
+  cpuModels,
+  defaultDescription,
+  describeMachine,
+  hostedDevices,
+  optionalDevices,
+} from './machine/description.ts';
 export type {
   CpuModelName,
   DiskDescription,
@@ -20,6 +26,7 @@ export type {
   MachineDescription,
   MachineRequest,
   NetworkCardDescription,
+  OptionalDevice,
 } from './machine/description.ts';
 export type { AbsentPages } from './machine/absent-pages.ts';
 export { DiskFormatError } from './disk-formats/errors.ts';

@@ -1,7 +1,7 @@
 /** From the options of `revenant run` to a machine that is ready to go. */
 import { readFile } from 'node:fs/promises';
 import {
-  createMachine, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
+  createMachine, hostedDevices, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
   type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineParts, type MachineRequest,
 } from '@revenant/emulator'; // prettier-ignore
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
@@ -82,6 +82,7 @@ function describe(
     ...(rom === undefined ? {} : { romBytes: rom.length }),
     ...(requests.length === 0 ? {} : { disks: requests }),
     ...(options.network === undefined ? {} : { networkCards: networkCards(options.network) }),
+    devices: [...hostedDevices],
     epochNs: BigInt(Date.now()) * 1_000_000n,
   };
 }

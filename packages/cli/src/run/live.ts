@@ -54,6 +54,13 @@ class OutputFile {
   }
 }
 
+/** The guest gets random numbers of its own, and when it was restored learns that this is another life. */
+function tellLife({ machine, restoring }: ReadyGuest): void {
+  machine.input({ kind: 'entropy', bytes: randomBytes(32) });
+  if (restoring !== undefined)
+    machine.input({ kind: 'generation', generation: randomBytes(8).readBigUInt64LE() });
+}
+
 export class LiveRun {
   readonly #options: RunOptions;
   #output: number[] = [];
@@ -94,6 +101,7 @@ export class LiveRun {
     ).catch((error: unknown) => {
       throw asCliError(error);
     });
+    if (this.#clock === 'wall') tellLife(guest);
     await this.#openNetwork(guest);
     // Opening these files empties them, so they wait until the guest is sure to start.
     if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
@@ -120,6 +128,12 @@ export class LiveRun {
       serialFile?.close();
       debugFile?.close();
     }
+  }
+
+  /** Runs by virtual time, and runs with a limit, are the same each time. */
+  get #clock(): 'wall' | 'virtual' {
+    const { clock, maxInstructions } = this.#options;
+    return clock ?? (maxInstructions === undefined ? 'wall' : 'virtual');
   }
 
   #openOutput(option: string, path: string): OutputFile {
@@ -228,8 +242,7 @@ export class LiveRun {
     const { machine } = guest;
     const { maxInstructions } = this.#options;
     const limit = maxInstructions === undefined ? undefined : machine.instructions + maxInstructions;
-    const { clock = limit === undefined ? 'wall' : 'virtual' } = this.#options;
-    const pace = clock === 'wall' ? new LivePace(machine, nodeClock) : undefined;
+    const pace = this.#clock === 'wall' ? new LivePace(machine, nodeClock) : undefined;
     // A run with a limit does not wait for the clock on the wall.
     const idle = limit === undefined ? 'wait' : 'skip';
     while (!this.#left) {

@@ -1,6 +1,8 @@
 // The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console.
+import { randomBytes } from 'node:crypto';
 import {
   createMachine,
+  hostedDevices,
   type AbsentPages,
   keyCodes,
   LivePace,
@@ -157,9 +159,13 @@ function absentPages(
   return { indexes: absentRam, read };
 }
 
-/** The guest can tell resumes apart by its generation id, and finds the right time in its RTC. */
+/** As much as any generator's key. */
+const entropyBytes = 32;
+
+/** The guest can tell resumes apart by its generation ID, draws other random numbers in each, and finds the right time in its RTC. */
 function tellResumed(machine: Machine, generation: Uint8Array): void {
   machine.input({ kind: 'generation', generation: Buffer.from(generation).readBigUInt64LE() });
+  machine.input({ kind: 'entropy', bytes: randomBytes(entropyBytes) });
   machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
 }
 
@@ -214,6 +220,7 @@ async function coldStart(
     description: {
       memoryBytes,
       tripleFault: 'reset',
+      devices: [...hostedDevices],
       disks: (boot.disks ?? []).map((disk) => ({ ...disk, base: disk.base ?? null })),
     },
     backends,

@@ -21,6 +21,11 @@ export function integer(value: number): Term {
   return [0x0c, ...dword(value)];
 }
 
+/** 20.2.3: characters of ASCII and a zero. */
+export function text(value: string): Term {
+  return [0x0d, ...Array.from(value, (c) => c.charCodeAt(0)), 0];
+}
+
 /** Name (NAME, value). */
 export function name(segment: string, value: Term): Term {
   return [0x08, ...nameSegment(segment), ...value];
@@ -36,6 +41,18 @@ export function scope(segment: string, terms: readonly Term[]): Term {
 export function device(segment: string, terms: readonly Term[]): Term {
   const body = [...nameSegment(segment), ...terms.flat()];
   return [0x5b, 0x82, ...packageLength(body.length), ...body];
+}
+
+/** Method (NAME, 0) { … }. */
+export function method(segment: string, terms: readonly Term[]): Term {
+  const noArguments = 0;
+  const body = [...nameSegment(segment), noArguments, ...terms.flat()];
+  return [0x14, ...packageLength(body.length), ...body];
+}
+
+/** Notify (\SCOPE.NAME, value). */
+export function notify(scopeSegment: string, segment: string, value: number): Term {
+  return [0x86, 0x5c, 0x2e, ...nameSegment(scopeSegment), ...nameSegment(segment), ...integer(value)];
 }
 
 /** Package () { … }. */
@@ -68,6 +85,11 @@ export function resources(descriptors: readonly Term[]): Term {
 /** 6.4.2.5: ports first … first + length - 1, 16-bit decode. */
 export function ioPorts(first: number, length: number): Term {
   return [0x47, 1, ...word(first), ...word(first), 1, length];
+}
+
+/** 6.4.3.4: memory at a fixed address that is only read. */
+export function readOnlyMemory(first: number, length: number): Term {
+  return [0x86, ...word(9), 0, ...dword(first), ...dword(length)];
 }
 
 /** 6.4.2.1: edge-triggered ISA interrupt. */

@@ -42,6 +42,19 @@ test('the tables hang together and their checksums are right', () => {
   assert.equal(found.get('FACP')?.length, 244);
 });
 
+test('devices that tell of a second life are named, with the events by which they tell it', () => {
+  const found = walk(acpiTables({ ...options, vmGenerationId: true, vmClock: true }));
+  const fadt = found.get('FACP');
+  assert.ok(fadt);
+  const view = new DataView(fadt.buffer, fadt.byteOffset);
+  assert.deepEqual([view.getUint32(80, true), fadt[92]], [0xafe0, 4]);
+  const text = Buffer.from(found.get('DSDT') ?? []).toString('latin1');
+  for (const part of ['VM_Gen_Counter\0', 'AMZNC10C\0', '_E05', '_E08', '\x86\\.\x5fSB_VGEN\x0a\x80'])
+    assert.ok(text.includes(part), part);
+  const plain = walk(acpiTables(options)).get('FACP');
+  assert.equal(plain?.[92], 0, 'without them there is no event block');
+});
+
 test('the DSDT is one tree of whole terms', () => {
   for (const variant of [options, { ...options, keyboard: false, serialPorts: 4 }]) {
     const dsdt = walk(acpiTables(variant)).get('DSDT');

@@ -1,6 +1,8 @@
 /**
  * The ACPI tables of the machine, placed in one piece: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. Reference: ACPI 6.4 chapter 5.
  */
+import { gpeBlockBytes, gpePort } from '../devices/system/acpi-gpe.ts';
+import { vmClockBase, vmGenerationIdBase } from '../devices/system/identity.ts';
 import { AcpiPmPort, sleepTypeOff } from '../devices/timer/acpi-pm.ts';
 import { ioApicBase } from '../devices/interrupt/io-apic.ts';
 import { lapicBase } from '../devices/interrupt/lapic.ts';
@@ -14,6 +16,9 @@ export interface AcpiOptions {
   keyboard: boolean;
   vga: boolean;
   serialPorts: number;
+  /** Which of the pages it has that tell of a second life, by whose events there is a general-purpose event block. */
+  vmGenerationId?: boolean;
+  vmClock?: boolean;
   /** INTA# of the cards on bus 0: device number and I/O APIC input, which is also the ISA interrupt. */
   pciInterrupts?: readonly { device: number; input: number }[];
 }
@@ -82,7 +87,8 @@ function routingTable(interrupts: NonNullable<AcpiOptions['pciInterrupts']>): am
   return [aml.name('_PRT', aml.packageOf(entries))];
 }
 
-function differentiatedTable({ keyboard, serialPorts, pciInterrupts = [] }: AcpiOptions): Uint8Array {
+function differentiatedTable(options: AcpiOptions): Uint8Array {
+  const { keyboard, serialPorts, pciInterrupts = [] } = options;
   const isaDevices = [
     legacyDevice({ segment: 'RTC', id: 'PNP0B00', resources: [aml.ioPorts(0x70, 2), aml.isaInterrupt(8)] }),
     ...serialResources.slice(0, serialPorts).map(({ port, irq }, n) =>
@@ -120,7 +126,61 @@ function differentiatedTable({ keyboard, serialPorts, pciInterrupts = [] }: Acpi
     aml.device('ISA', [aml.name('_ADR', aml.integer(0x1_0000)), ...isaDevices]),
   ]);
   const off = aml.packageOf([sleepTypeOff, sleepTypeOff, 0, 0].map(aml.integer));
-  return table('DSDT', 2, Uint8Array.from([...aml.name('_S5', off), ...aml.scope('_SB', [bridge])]));
+  const identity = identityDevices(options);
+  const parts = [
+    aml.name('_S5', off),
+    aml.scope('_SB', [bridge, ...identity.map((one) => one.device)]),
+    ...(identity.length === 0
+      ? []
+      : [
+          aml.scope(
+            '_GPE',
+            identity.map((one) => one.handler),
+          ),
+        ]),
+  ];
+  return table('DSDT', 2, Uint8Array.from(parts.flat()));
+}
+
+/** General-purpose events, numbered as QEMU numbers them. */
+export const GpeEvent = { vmGenerationId: 5, vmClock: 8 } as const;
+/** 5.6.6: the first value that is the device's own. */
+const statusChanged = 0x80;
+
+/** What tells a guest of a second life (devices/system/identity.ts), and the event that makes it look. */
+function identityDevices({
+  vmGenerationId,
+  vmClock,
+}: AcpiOptions): { device: aml.Term; handler: aml.Term }[] {
+  const handler = (event: number, segment: string): aml.Term =>
+    aml.method(`_E${event.toString(16).padStart(2, '0').toUpperCase()}`, [
+      aml.notify('_SB', segment, statusChanged),
+    ]);
+  const named = (hardware: string, compatible: string): aml.Term[] => [
+    aml.name('_HID', aml.text(hardware)),
+    aml.name('_CID', aml.text(compatible)),
+    aml.name('_DDN', aml.text(compatible)),
+  ];
+  const all: { device: aml.Term; handler: aml.Term }[] = [];
+  if (vmGenerationId === true)
+    all.push({
+      device: aml.device('VGEN', [
+        ...named('RVNT0001', 'VM_Gen_Counter'),
+        // Low and high half of the address.
+        aml.name('ADDR', aml.packageOf([aml.integer(vmGenerationIdBase), aml.integer(0)])),
+      ]),
+      handler: handler(GpeEvent.vmGenerationId, 'VGEN'),
+    });
+  if (vmClock === true)
+    all.push({
+      device: aml.device('VCLK', [
+        ...named('AMZNC10C', 'VMCLOCK'),
+        aml.name('_UID', aml.integer(0)),
+        aml.resources([aml.readOnlyMemory(vmClockBase, 0x1000)]),
+      ]),
+      handler: handler(GpeEvent.vmClock, 'VCLK'),
+    });
+  return all;
 }
 
 /** 5.2.12: one local APIC for each processor, the I/O APIC, the timer on input 2, the SCI as a level interrupt, NMI on LINT1. */
@@ -157,6 +217,10 @@ function fixedTable(at: { facs: number; dsdt: number }, options: AcpiOptions): U
   view.setUint32(field(56), AcpiPmPort.event, true);
   view.setUint32(field(64), AcpiPmPort.control, true);
   view.setUint32(field(76), AcpiPmPort.timer, true);
+  if (options.vmGenerationId === true || options.vmClock === true) {
+    view.setUint32(field(80), gpePort, true);
+    body[field(92)] = gpeBlockBytes;
+  }
   body[field(88)] = 4; // PM1_EVT_LEN
   body[field(89)] = 2; // PM1_CNT_LEN
   body[field(91)] = 4; // PM_TMR_LEN

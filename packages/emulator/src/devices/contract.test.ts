@@ -1,3 +1,6 @@
+import { AcpiGpe } from './system/acpi-gpe.ts';
+import { VmClock, VmGenerationId } from './system/identity.ts';
+import { RandomSource } from './system/random-source.ts';
 import { AcpiPm } from './timer/acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './system/debug-ports.ts';
 import type { AccessSize, Device } from './device.ts';
@@ -25,6 +28,8 @@ import { Uart16550A } from './serial/uart-16550a.ts';
 import { VgaText } from './video/vga-text.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
+import type { VirtioPciDevice } from './virtio/virtio-pci.ts';
+import { VirtioRng } from './virtio/virtio-rng.ts';
 
 const nothing = (): void => undefined;
 const noBus: ApicBus = { send: () => true, sendShorthand: nothing, endOfInterrupt: nothing };
@@ -48,7 +53,7 @@ function localApic(clock: FakeClock): LocalApic {
 }
 
 /** A card with its configuration space at ports and its BAR in memory, so that the suite reaches both. */
-function card(pci: VirtioBlk | VirtioNet): Device {
+function card(pci: VirtioPciDevice): Device {
   const inWord = (port: number, size: AccessSize): boolean => (port & 3) + size <= 4;
   return {
     name: pci.name,
@@ -189,6 +194,20 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         irq: irq(),
       }),
     ),
+  'virtio-rng': (clock) =>
+    card(
+      new VirtioRng({
+        name: 'virtio-rng',
+        draw: (bytes) => new Uint8Array(bytes),
+        memory,
+        clock,
+        irq: irq(),
+      }),
+    ),
+  'random-source': () => new RandomSource({ seed: 1n }),
+  'acpi-gpe': () => new AcpiGpe({ sci: irq() }),
+  vmgenid: () => new VmGenerationId(),
+  vmclock: () => new VmClock(),
   'vga-text': (clock) => new VgaText({ clock }),
 };
 

@@ -33,6 +33,16 @@ export interface NetworkCardDescription {
   mtu: number;
 }
 
+/**
+ * What a machine may have beyond what its board always has:
+ * - `virtio-rng`: random numbers, into which the input `entropy` is stirred
+ * - `vmgenid`, `vmclock`: pages by which a guest learns that it lives a second life (the input `generation`)
+ */
+export const optionalDevices = ['virtio-rng', 'vmgenid', 'vmclock'] as const;
+export type OptionalDevice = (typeof optionalDevices)[number];
+/** What machines get that are run for people: their host has entropy for them, and may resume them more than once. */
+export const hostedDevices: readonly OptionalDevice[] = ['virtio-rng', 'vmgenid', 'vmclock'];
+
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */
   machine: 'pc' | 'microvm';
@@ -59,6 +69,8 @@ export interface MachineDescription {
   disks: DiskDescription[];
   /** Virtio network cards, up to 8. Descriptions made before there were any have none. */
   networkCards: NetworkCardDescription[];
+  /** Descriptions made before there were any have none. */
+  devices: OptionalDevice[];
   /** Virtual ns per instruction at power-on, 16.16 fixed point. */
   timeRate: number;
   /** Wall-clock time at power-on in ns since 1970, what the RTC shows. */
@@ -89,6 +101,7 @@ export const defaultDescription: MachineDescription = {
   debugConsolePorts: [0x402, 0xe9],
   disks: [],
   networkCards: [],
+  devices: [],
   timeRate: defaultRate,
   epochNs: 1_700_000_000_000_000_000n,
   randomSeed: 0x5eed_5eed_5eed_5eedn,
@@ -196,6 +209,14 @@ function describeNetworkCards(given: readonly NetworkCardDescription[]): Network
   });
 }
 
+function checkDevices(devices: readonly OptionalDevice[]): void {
+  if (!Array.isArray(devices) || new Set(devices).size < devices.length)
+    refuse('devices', 'give a list that names each device once');
+  for (const one of devices)
+    if (!optionalDevices.includes(one))
+      refuse(`no device is called ${String(one)}`, `use some of ${optionalDevices.join(', ')}`);
+}
+
 /** Fills in defaults and checks everything; throws MachineError. Unknown fields are refused. */
 export function describeMachine(given: MachineRequest): MachineDescription {
   if (typeof given !== 'object' || given === null) refuse('not an object', 'see MachineDescription');
@@ -226,6 +247,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
   if (!Array.isArray(all.debugConsolePorts) || all.debugConsolePorts.length > 8)
     refuse('debugConsolePorts', 'give a list of at most 8 ports');
   for (const port of all.debugConsolePorts) checkInteger('debugConsolePorts', port, 0, 0xffff);
+  checkDevices(all.devices);
   checkInteger('timeRate', all.timeRate, 1, 0xffff_ffff);
   if (all.tripleFault !== 'reset' && all.tripleFault !== 'stop')
     refuse(`tripleFault is ${String(all.tripleFault)}`, 'use reset or stop');
@@ -234,6 +256,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
     cpu: { model: all.cpu.model },
     bootOrder: [...all.bootOrder],
     debugConsolePorts: [...all.debugConsolePorts],
+    devices: [...all.devices],
     disks: describeDisks(all.disks, all.boardVersion),
     networkCards: describeNetworkCards(all.networkCards),
     epochNs: checkWide('epochNs', all.epochNs),

@@ -10,7 +10,7 @@ import { planBootSector } from '../boot/index.ts';
 import { buildModules } from '../build.ts';
 import { nodeEngine } from '../host-node/engine.ts';
 import { createMachine, restoreMachine } from './create.ts';
-import type { DiskRequest } from './description.ts';
+import { optionalDevices, type DiskRequest, type OptionalDevice } from './description.ts';
 import type { LoggedInput } from './edge/table.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
@@ -24,6 +24,9 @@ const logFile = golden('state-3-log.json');
 
 /** With the numbers of its streams, which the machine's own state has had since its version 2. */
 const streamsFile = golden('state-4-streams.json');
+
+/** With each of the optional devices, told of a second life and of entropy. */
+const devicesFile = golden('state-5-devices.json');
 
 /** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
 const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
@@ -75,9 +78,12 @@ function decode(text: string): unknown {
 }
 
 /** All devices in states that differ from power-on: timers run, bytes wait, a key is down. */
-async function makeState(disks: readonly DiskRequest[]): Promise<MachineSnapshot> {
+async function makeState(
+  disks: readonly DiskRequest[],
+  devices: readonly OptionalDevice[] = [],
+): Promise<MachineSnapshot> {
   const machine = await createMachine({
-    description: { memoryBytes: 2 ** 20, disks },
+    description: { memoryBytes: 2 ** 20, disks, devices: [...devices] },
     engine: nodeEngine,
   });
   const sector = new Uint8Array(512);
@@ -93,6 +99,10 @@ async function makeState(disks: readonly DiskRequest[]): Promise<MachineSnapshot
   machine.input({ kind: 'serial', port: 0, bytes: new TextEncoder().encode('golden') });
   machine.input({ kind: 'key', code: 'KeyG', pressed: true });
   machine.run({ instructions: 300_000 });
+  if (devices.length > 0) {
+    machine.input({ kind: 'entropy', bytes: Uint8Array.of(1, 2, 3) });
+    machine.input({ kind: 'generation', generation: 0x1234_5678_9abc_def0n });
+  }
   machine.disks[0]?.write(5000, new TextEncoder().encode('golden disk'));
   return machine.snapshot({ full: true });
 }
@@ -149,4 +159,18 @@ test('a state with numbers of streams is read, and goes on counting', async () =
   const again = machine.snapshot({ full: true });
   const saved = again.devices['machine']?.state as { outputs: unknown };
   assert.deepEqual(saved.outputs, [{ stream: 'serial/0', next: 2 }]);
+});
+
+test('a state with the optional devices is read, and read again it is the same', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(devicesFile, `${encode(await makeState([], optionalDevices))}\n`);
+  const snapshot = decode(readFileSync(devicesFile, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  const again = machine.snapshot({ full: true });
+  // The snapshot itself is one more input of the machine.
+  const { machine: _before, ...before } = snapshot.devices;
+  const { machine: _after, ...after } = again.devices;
+  assert.deepEqual(after, before);
+  const { id } = again.devices['vmgenid']?.state as { id: Uint8Array };
+  assert.equal(new DataView(id.buffer).getBigUint64(0, true), 0x1234_5678_9abc_def0n);
 });

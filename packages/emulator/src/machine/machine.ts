@@ -311,6 +311,7 @@ export class Machine {
       },
       entropy: ({ bytes }) => {
         stirRandom(this.#map, bytes);
+        this.#board.consumers.entropy?.({ bytes });
       },
       flush: () => {
         this.#processor.flushTlb();

@@ -4,9 +4,7 @@
  * header, no room for the status) breaks the device.
  */
 import { sectorBytes, type BlockBackend } from '../block.ts';
-import type { Clock, GuestMemory, Line } from '../device.ts';
-import type { PciFirmware } from '../pci/pci-function.ts';
-import { VirtioPciDevice } from './virtio-pci.ts';
+import { VirtioPciDevice, type VirtioCardOptions } from './virtio-pci.ts';
 import { gather, scatter, sliceSegments, totalLength, type Chain, type Segment } from './virtqueue.ts';
 
 const deviceType = 2;
@@ -30,15 +28,10 @@ const maxDataBytes = maxSegments * maxSegmentBytes;
 /** About what a fast solid-state disk takes; 12,500 instructions at the default rate. */
 const latencyNs = 50_000n;
 
-export interface VirtioBlkOptions {
-  name: string;
+export interface VirtioBlkOptions extends VirtioCardOptions {
   /** At most 20 bytes of ASCII: what the guest sees as the disk's serial number. */
   identity: string;
   backend: BlockBackend;
-  memory: GuestMemory;
-  clock: Clock;
-  irq: Line;
-  firmware?: PciFirmware | undefined;
 }
 
 export class VirtioBlk extends VirtioPciDevice {

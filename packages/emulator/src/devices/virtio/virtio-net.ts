@@ -4,10 +4,8 @@
  * A frame leaves with its checksum complete; one that the driver left to the card to cut (TSO) leaves whole, up to 64 KiB, for whoever takes
  * it to cut. On the way in a large frame goes to a driver that takes such, with the header that says how it would be cut.
  */
-import type { Clock, GuestMemory, Line } from '../device.ts';
-import type { PciFirmware } from '../pci/pci-function.ts';
 import { fold, isChecksumRight, parseTransport, pseudoHeaderSum, sum16 } from './checksums.ts';
-import { VirtioPciDevice } from './virtio-pci.ts';
+import { VirtioPciDevice, type VirtioCardOptions } from './virtio-pci.ts';
 import { gather, scatter, sliceSegments, totalLength, type Chain } from './virtqueue.ts';
 
 const deviceType = 1;
@@ -37,17 +35,12 @@ const maxFrameBytes = ethernetHeaderBytes + 0xffff;
 /** About what a fast card takes; 2,500 instructions at the default rate. */
 const latencyNs = 10_000n;
 
-export interface VirtioNetOptions {
-  name: string;
+export interface VirtioNetOptions extends VirtioCardOptions {
   /** Six bytes. */
   mac: Uint8Array;
   mtu: number;
   /** Takes a frame that the guest sent. */
   transmit: (frame: Uint8Array) => void;
-  memory: GuestMemory;
-  clock: Clock;
-  irq: Line;
-  firmware?: PciFirmware | undefined;
 }
 
 export class VirtioNet extends VirtioPciDevice {

@@ -82,8 +82,16 @@ function migrateFrom1(old: unknown): unknown {
   return { ...rest, queues: [queue], notified: notified === true ? 1 : 0, configurationStatus: 0 };
 }
 
-export interface VirtioPciOptions {
+/** What a card of any type gets from its board. */
+export interface VirtioCardOptions {
   name: string;
+  memory: GuestMemory;
+  clock: Clock;
+  irq: Line;
+  firmware?: PciFirmware | undefined;
+}
+
+export interface VirtioPciOptions extends VirtioCardOptions {
   /** 5: device type number. */
   type: number;
   /** PCI class code, 24 bits. */
@@ -94,10 +102,6 @@ export interface VirtioPciOptions {
   features: readonly number[];
   /** From the driver's notification to the end of the request. */
   latencyNs: bigint;
-  memory: GuestMemory;
-  clock: Clock;
-  irq: Line;
-  firmware?: PciFirmware | undefined;
 }
 
 function capabilityList(): Uint8Array {

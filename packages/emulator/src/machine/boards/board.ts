@@ -2,6 +2,7 @@
 import type { AcpiTables } from '../../acpi/tables.ts';
 import { Bus } from '../../devices/bus.ts';
 import type { Clock, Device, Line } from '../../devices/device.ts';
+import type { AcpiGpe } from '../../devices/system/acpi-gpe.ts';
 import type { Fdc82077aa } from '../../devices/floppy/fdc-82077aa.ts';
 import type { PiixIde } from '../../devices/ide/piix-ide.ts';
 import type { Dma8237 } from '../../devices/system/dma-8237.ts';
@@ -70,6 +71,7 @@ export interface BoardChips {
   systemControl: SystemControl;
   acpi: AcpiTables;
   pm: AcpiPm;
+  gpe?: AcpiGpe;
   keyboardController?: I8042;
   dma?: Dma8237;
   ide?: PiixIde;

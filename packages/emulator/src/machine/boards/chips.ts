@@ -6,11 +6,9 @@ import { I8042 } from '../../devices/input/i8042.ts';
 import { IoApic } from '../../devices/interrupt/io-apic.ts';
 import { LocalApic } from '../../devices/interrupt/lapic.ts';
 import { Pic8259A } from '../../devices/interrupt/pic-8259a.ts';
-import type { PciFirmware } from '../../devices/pci/pci-function.ts';
-import { PciHost, pciWindow } from '../../devices/pci/pci-host.ts';
-import { PirqRouter } from '../../devices/pci/pirq-router.ts';
+import { PciHost } from '../../devices/pci/pci-host.ts';
 import { Uart16550A } from '../../devices/serial/uart-16550a.ts';
-import { DebugConsole, DebugExit, GenerationDevice } from '../../devices/system/debug-ports.ts';
+import { DebugConsole, DebugExit } from '../../devices/system/debug-ports.ts';
 import { Dma8237 } from '../../devices/system/dma-8237.ts';
 import { FwCfg, FwCfgItem, littleEndian } from '../../devices/system/fw-cfg.ts';
 import { SystemControl } from '../../devices/system/system-control.ts';
@@ -18,12 +16,11 @@ import { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import { Pit8254 } from '../../devices/timer/pit-8254.ts';
 import { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
 import { VgaText } from '../../devices/video/vga-text.ts';
-import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
-import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
-import { maxDisks } from '../description.ts';
 import type { Board, BoardOptions } from './board.ts';
-import { attached, driveCmos, i440fxMakers } from './i440fx-chips.ts';
+import { driveCmos, i440fxMakers } from './i440fx-chips.ts';
+import { identityMakers } from './identity-chips.ts';
 import type { BoardPart, ChipName, PartOf } from './plan.ts';
+import { firmwareIrq, hasFirmware, partOf, virtioMakers } from './virtio-chips.ts';
 
 /** What a maker has at hand. */
 export interface Site extends BoardOptions {
@@ -42,20 +39,6 @@ function cmosBytes(memoryBytes: number): Record<number, number> {
     0x34: above16M & 0xff, 0x35: above16M >> 8, 0x3d: 0x12, 0x5f: 0,
   }; // prettier-ignore
 }
-
-/** The entry of a chip in the plan of a site, if it has one. */
-function partOf<C extends ChipName>({ parts }: Site, chip: C): PartOf<C> | undefined {
-  return parts.find((part): part is PartOf<C> => part.chip === chip);
-}
-
-/** The ISA interrupt that firmware would give to INTA# of a device on bus 0. */
-function firmwareIrq(site: Site, device: number): number {
-  const { pirqRoutes } = partOf(site, 'piix3-isa') ?? partOf(site, 'pci-host') ?? { pirqRoutes: [] };
-  return pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
-}
-
-/** Without a ROM nobody else sets up the PCI functions. */
-const hasFirmware = ({ description }: Site): boolean => description.romBytes > 0;
 
 function addLocalApic({ board, clock, signals }: Site): void {
   const { interrupts } = board;
@@ -88,54 +71,6 @@ function addPciHost(site: Site, { pirqRoutes }: PartOf<'pci-host'>): void {
     },
   });
   board.add(host);
-}
-
-function addDisks(site: Site, { firstDevice, barBytes }: PartOf<'virtio-blk'>): void {
-  const { board, clock, memory } = site;
-  attached(site, 'virtio').forEach((disk, n) => {
-    const device = firstDevice + n;
-    const firmware: PciFirmware | undefined = hasFirmware(site)
-      ? undefined
-      : { barAddress: pciWindow.base + n * barBytes, interruptLine: firmwareIrq(site, device) };
-    const name = `virtio-blk-${String(n)}`;
-    const irq = board.pirqs.line(device, name);
-    const card = new VirtioBlk({ name, identity: disk.name, backend: disk, memory, clock, irq, firmware });
-    board.cards.set(device, board.add(card));
-    board.functions.set(device * 8, card);
-  });
-}
-
-function addNetworkCards(site: Site, { firstDevice, barBytes }: PartOf<'virtio-net'>): void {
-  const { board, clock, memory, signals, description } = site;
-  description.networkCards.forEach(({ mac, mtu }, nic) => {
-    const device = firstDevice + nic;
-    const firmware: PciFirmware | undefined = hasFirmware(site)
-      ? undefined
-      : {
-          barAddress: pciWindow.base + (maxDisks + nic) * barBytes,
-          interruptLine: firmwareIrq(site, device),
-        };
-    const name = `virtio-net-${String(nic)}`;
-    const card = new VirtioNet({
-      name,
-      mac: Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16)),
-      mtu,
-      transmit: (bytes) => {
-        signals.output({ kind: 'frame', nic, bytes });
-      },
-      memory,
-      clock,
-      irq: board.pirqs.line(device, name),
-      firmware,
-    });
-    board.networkCards.push(board.add(card));
-    board.cards.set(device, card);
-    board.functions.set(device * 8, card);
-  });
-  board.consumers.frame = ({ nic, bytes }) => {
-    const card = board.networkCards[nic];
-    return card === undefined ? 'no-device' : card.receive(bytes);
-  };
 }
 
 function addUarts({ board, description, clock, signals }: Site, { at }: PartOf<'uart-16550a'>): void {
@@ -173,6 +108,8 @@ function acpiOptions(site: Site): Omit<AcpiOptions, 'base'> {
     keyboard: partOf(site, 'i8042') !== undefined,
     vga: hasVideo,
     serialPorts: site.description.serialPorts,
+    vmGenerationId: site.description.devices.includes('vmgenid'),
+    vmClock: site.description.devices.includes('vmclock'),
     pciInterrupts: [...site.board.cards.keys()].map((device) => ({
       device,
       input: firmwareIrq(site, device),
@@ -254,16 +191,8 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     };
   },
   'pci-host': addPciHost,
-  'virtio-blk': addDisks,
-  'virtio-net': addNetworkCards,
-  generation: ({ board }, { basePort }) => {
-    const device = board.add(new GenerationDevice({ basePort }));
-    board.consumers.generation = ({ generation }) => {
-      device.setGeneration(generation);
-      // It may run in another place than before: the segment is to learn where.
-      for (const card of board.networkCards) card.announce();
-    };
-  },
+  ...virtioMakers,
+  ...identityMakers,
   'debug-ports': addDebugPorts,
   'dma-8237': ({ board, memory }, { forDevices = false }) => {
     board.setChip('dma', board.add(new Dma8237(forDevices ? memory : undefined)));

@@ -23,9 +23,11 @@ export const commonParts: readonly BoardPart[] = [
   // 10 and 11 are the two that no ISA device has.
   { chip: 'pci-host', pirqRoutes: [10, 11, 10, 11] },
   // Device numbers 0 and 1 are the chipset's.
-  { chip: 'virtio-blk', firstDevice: 2, barBytes: 0x4000 },
+  { chip: 'virtio-blk', firstDevice: 2 },
   // Behind the device numbers of eight disks.
-  { chip: 'virtio-net', firstDevice: 10, barBytes: 0x4000 },
+  { chip: 'virtio-net', firstDevice: 10 },
+  { chip: 'virtio-rng', device: 18, slot: 16 },
+  { chip: 'acpi-gpe', sciIrq: 9 },
   { chip: 'generation', basePort: generationPort },
   { chip: 'debug-ports' },
 ];

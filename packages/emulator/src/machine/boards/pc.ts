@@ -37,9 +37,11 @@ export const pc2: BoardPlan = {
     { chip: 'piix4-pm', device: 1, function: 3 },
     { chip: 'vga', device: 2, frameBuffer: 0xf000_0000, registers: 0xf100_0000 },
     { chip: 'fdc-82077aa', irq: 6 },
-    { chip: 'virtio-blk', firstDevice: 3, barBytes: 0x4000 },
+    { chip: 'virtio-blk', firstDevice: 3 },
     // Behind the device numbers of eight disks.
-    { chip: 'virtio-net', firstDevice: 11, barBytes: 0x4000 },
+    { chip: 'virtio-net', firstDevice: 11 },
+    { chip: 'virtio-rng', device: 19, slot: 16 },
+    { chip: 'acpi-gpe', sciIrq: 9 },
     { chip: 'generation', basePort: generationPort },
     { chip: 'debug-ports' },
     { chip: 'i8042', keyboardIrq: 1, mouseIrq: 12 },

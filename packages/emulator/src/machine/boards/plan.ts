@@ -19,9 +19,13 @@ export type BoardPart =
   /** `pirqRoutes`: the ISA interrupts of PIRQ A to D as firmware would set them; used when there is no firmware to do so. */
   | { chip: 'pci-host'; pirqRoutes: readonly [number, number, number, number] }
   /** One card for each disk of the description, from device number `firstDevice` on. */
-  | { chip: 'virtio-blk'; firstDevice: number; barBytes: number }
+  | { chip: 'virtio-blk'; firstDevice: number }
   /** One card for each network card of the description. */
-  | { chip: 'virtio-net'; firstDevice: number; barBytes: number }
+  | { chip: 'virtio-net'; firstDevice: number }
+  /** A card of the description's `devices`, left out where it isn't asked for. `slot`: its base address, without firmware, in cards of 16 KiB behind the disks' and network's 16. */
+  | { chip: 'virtio-rng'; device: number; slot: number }
+  /** What tells a guest of a second life: `generation` with its two pages, and the events by which a guest learns of a change. */
+  | { chip: 'acpi-gpe'; sciIrq: number }
   | { chip: 'generation'; basePort: number }
   /** The debug console and exit ports of the description. */
   | { chip: 'debug-ports' }

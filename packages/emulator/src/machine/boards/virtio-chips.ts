@@ -1,0 +1,102 @@
+/** The makers of virtio cards, each in its place on bus 0. */
+import { PirqRouter } from '../../devices/pci/pirq-router.ts';
+import { pciWindow } from '../../devices/pci/pci-host.ts';
+import { RandomSource } from '../../devices/system/random-source.ts';
+import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
+import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
+import type { VirtioCardOptions, VirtioPciDevice } from '../../devices/virtio/virtio-pci.ts';
+import { VirtioRng } from '../../devices/virtio/virtio-rng.ts';
+import { maxDisks } from '../description.ts';
+import type { Site } from './chips.ts';
+import { attached } from './i440fx-chips.ts';
+import type { ChipName, PartOf } from './plan.ts';
+
+/** The entry of a chip in the plan of a site, if it has one. */
+export function partOf<C extends ChipName>({ parts }: Site, chip: C): PartOf<C> | undefined {
+  return parts.find((part): part is PartOf<C> => part.chip === chip);
+}
+
+/** The ISA interrupt that firmware would give to INTA# of a device on bus 0. */
+export function firmwareIrq(site: Site, device: number): number {
+  const { pirqRoutes } = partOf(site, 'piix3-isa') ?? partOf(site, 'pci-host') ?? { pirqRoutes: [] };
+  return pirqRoutes[PirqRouter.pirqOf(device)] ?? 0;
+}
+
+/** Without a ROM nobody else sets up the PCI functions. */
+export const hasFirmware = ({ description }: Site): boolean => description.romBytes > 0;
+
+/** A place on bus 0: device number, and where its base address is when there is no firmware to choose it. */
+interface Place {
+  device: number;
+  slot: number;
+}
+/** What a card decodes in memory. */
+const slotBytes = 0x4000;
+
+function addCard<C extends VirtioPciDevice>(
+  site: Site,
+  { device, slot }: Place,
+  name: string,
+  make: (card: VirtioCardOptions) => C,
+): C {
+  const { board, clock, memory } = site;
+  const firmware = hasFirmware(site)
+    ? undefined
+    : { barAddress: pciWindow.base + slot * slotBytes, interruptLine: firmwareIrq(site, device) };
+  const card = make({ name, memory, clock, irq: board.pirqs.line(device, name), firmware });
+  board.cards.set(device, board.add(card));
+  board.functions.set(device * 8, card);
+  return card;
+}
+
+function addDisks(site: Site, { firstDevice }: PartOf<'virtio-blk'>): void {
+  attached(site, 'virtio').forEach((disk, n) => {
+    addCard(
+      site,
+      { device: firstDevice + n, slot: n },
+      `virtio-blk-${String(n)}`,
+      (card) => new VirtioBlk({ ...card, identity: disk.name, backend: disk }),
+    );
+  });
+}
+
+function addNetworkCards(site: Site, { firstDevice }: PartOf<'virtio-net'>): void {
+  const { board, signals, description } = site;
+  description.networkCards.forEach(({ mac, mtu }, nic) => {
+    const transmit = (bytes: Uint8Array): void => {
+      signals.output({ kind: 'frame', nic, bytes });
+    };
+    const address = Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+    const place = { device: firstDevice + nic, slot: maxDisks + nic };
+    const card = addCard(
+      site,
+      place,
+      `virtio-net-${String(nic)}`,
+      (options) => new VirtioNet({ ...options, mac: address, mtu, transmit }),
+    );
+    board.networkCards.push(card);
+  });
+  board.consumers.frame = ({ nic, bytes }) => {
+    const card = board.networkCards[nic];
+    return card === undefined ? 'no-device' : card.receive(bytes);
+  };
+}
+
+function addRandomNumbers(site: Site, place: PartOf<'virtio-rng'>): void {
+  const { board, description } = site;
+  if (!description.devices.includes('virtio-rng')) return;
+  const source = board.add(new RandomSource({ seed: description.randomSeed }));
+  const draw = (length: number): Uint8Array => source.draw(length);
+  addCard(site, place, 'virtio-rng', (card) => new VirtioRng({ ...card, draw }));
+  board.consumers.entropy = ({ bytes }) => {
+    source.stir(bytes);
+  };
+}
+
+type VirtioChip = 'virtio-blk' | 'virtio-net' | 'virtio-rng';
+
+export const virtioMakers: { [C in VirtioChip]: (site: Site, part: PartOf<C>) => void } = {
+  'virtio-blk': addDisks,
+  'virtio-net': addNetworkCards,
+  'virtio-rng': addRandomNumbers,
+};
