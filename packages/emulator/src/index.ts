@@ -43,6 +43,7 @@ export type { ImageFile, Qcow2Snapshot } from './disk-formats/qcow2-header.ts';
 export { floppyBytesFor } from './devices/floppy/floppy-media.ts';
 export { bootDevices, type BootDevice, type DiskAttachment } from './machine/description.ts';
 export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';
+export type { Bookmark } from './machine/bookmarks.ts';
 export type { Stops, Watchpoint, WatchHit } from './machine/stops.ts';
 export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';

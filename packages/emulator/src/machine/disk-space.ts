@@ -23,6 +23,13 @@ export interface DiskBacking {
   };
 }
 
+/** What a disk held at one moment. */
+export interface DiskMark {
+  alone: boolean;
+  pages: ReadonlyMap<number, Uint8Array>;
+  dirty: ReadonlySet<number>;
+}
+
 function isZero(page: Uint8Array): boolean {
   return page.every((byte) => byte === 0);
 }
@@ -42,6 +49,8 @@ export class DiskSpace implements BlockBackend {
   readonly #pages = new Map<number, Uint8Array>();
   /** Pages written since the last snapshot. */
   readonly #dirty = new Set<number>();
+  /** Pages that a mark holds: they are copied before they are written. */
+  #held = new Set<number>();
 
   constructor(description: DiskDescription, backing: DiskBacking | undefined) {
     const { name, bytes, readOnly, base } = description;
@@ -98,9 +107,10 @@ export class DiskSpace implements BlockBackend {
   /** The page as one's own, its old contents copied unless all of it is written. */
   #own(page: number, written: number): Uint8Array {
     const known = this.#pages.get(page);
-    if (known !== undefined) return known;
+    if (known !== undefined && !this.#held.has(page)) return known;
+    this.#held.delete(page);
     const own = new Uint8Array(diskPageBytes);
-    const base = written === diskPageBytes ? undefined : this.#basePage(page);
+    const base = written === diskPageBytes ? undefined : (known ?? this.#basePage(page));
     if (base !== undefined) own.set(base);
     this.#pages.set(page, own);
     return own;
@@ -141,6 +151,22 @@ export class DiskSpace implements BlockBackend {
       indexes: Uint32Array.from(wanted),
       bytes,
     };
+  }
+
+  /** What the disk holds now, to go back to. Throws MachineError for a disk that writes through. */
+  mark(): DiskMark {
+    this.#refuseWriteThrough();
+    this.#held = new Set(this.#pages.keys());
+    return { alone: this.#alone, pages: new Map(this.#pages), dirty: new Set(this.#dirty) };
+  }
+
+  goTo({ alone, pages, dirty }: DiskMark): void {
+    this.#alone = alone;
+    this.#pages.clear();
+    for (const [page, bytes] of pages) this.#pages.set(page, bytes);
+    this.#held = new Set(pages.keys());
+    this.#dirty.clear();
+    for (const page of dirty) this.#dirty.add(page);
   }
 
   #differs(page: number): boolean {
@@ -184,6 +210,7 @@ export class DiskSpace implements BlockBackend {
       this.#pages.clear();
     }
     this.#dirty.clear();
+    this.#held.clear();
     indexes.forEach((page, n) => {
       this.#pages.set(page, bytes.slice(n * diskPageBytes, (n + 1) * diskPageBytes));
     });

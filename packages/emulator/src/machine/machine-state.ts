@@ -38,6 +38,12 @@ export function stirRandom(map: MemoryMap, bytes: Uint8Array): void {
   map.view.setBigUint64(randomState + 8, words[1] === 0n && words[0] === 0n ? 1n : words[1], true);
 }
 
+export interface KeptState {
+  devices: MachineSnapshot['devices'];
+  inputs: ReturnType<MachineEdge['inputs']['save']>;
+  outputs: ReturnType<MachineEdge['outputs']['save']>;
+}
+
 export interface MachineStateParts {
   map: MemoryMap;
   disks: readonly DiskSpace[];
@@ -63,6 +69,23 @@ export class MachineState {
 
   #randomWord(offset: number): bigint {
     return this.#parts.map.view.getBigInt64(randomState + offset, true);
+  }
+
+  /** Devices and streams as they are now: what of a bookmark is neither memory nor in the linear memory's blocks. */
+  keep(): KeptState {
+    const { edge } = this.#parts;
+    return { devices: this.#deviceStates(), inputs: edge.inputs.save(), outputs: edge.outputs.save() };
+  }
+
+  putBack({ devices, inputs, outputs }: KeptState): void {
+    const { board, edge } = this.#parts;
+    edge.clear();
+    edge.inputs.restore(inputs);
+    edge.outputs.restore(outputs);
+    for (const device of board.restoreOrder) {
+      const entry = devices[device.name];
+      device.restore(entry?.state, entry?.version ?? 0);
+    }
   }
 
   /** All of a snapshot but description and spaces. */

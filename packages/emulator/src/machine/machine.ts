@@ -26,6 +26,7 @@ import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
 import { Processor } from './processor.ts';
 import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
+import { Bookmarks } from './bookmarks.ts';
 import { Stops } from './stops.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
@@ -48,6 +49,8 @@ export class Machine {
   readonly display: MachineDisplay;
   /** Breakpoints and watchpoints. */
   readonly stops: Stops;
+  /** Moments to go back to, within this process. */
+  readonly bookmarks: Bookmarks;
   readonly disks: readonly DiskSpace[];
   readonly #map: MemoryMap;
   readonly #clock: VirtualClock;
@@ -111,6 +114,21 @@ export class Machine {
       cpu: this.#cpu,
       clock: this.#clock,
       board: this.#board,
+    });
+    this.bookmarks = new Bookmarks({
+      map: memory,
+      disks,
+      state: this.#state,
+      engine: () => this.engine,
+      stops: this.stops,
+      now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
+      marking: {
+        save: () => this.#allMarked,
+        restore: (allMarked) => {
+          this.#allMarked = allMarked;
+          this.#scheduler.forget();
+        },
+      },
     });
     this.display = new MachineDisplay(this.#board, memory);
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
@@ -316,6 +334,7 @@ export class Machine {
       flush: () => {
         this.#processor.flushTlb();
         this.#allMarked = false;
+        this.bookmarks.noteDirty();
         this.engine.core.beginDirtyInterval();
       },
       mark: () => undefined,
@@ -456,6 +475,7 @@ export class Machine {
   }
 
   #restored(): void {
+    this.bookmarks.clear();
     this.engine.dropAllCode();
     this.#allMarked = false;
     this.engine.core.beginDirtyInterval();

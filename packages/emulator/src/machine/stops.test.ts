@@ -1,41 +1,11 @@
 /** Breakpoints and watchpoints stop exactly where they should, on both engines, and the guest is the same as without them. */
 import { before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { BootPlan, BootSegment } from '../boot/plan.ts';
 import { buildModules } from '../build.ts';
 import { makeNodeEngine, nodeHash } from '../host-node/engine.ts';
 import { createMachine } from './create.ts';
 import type { Machine } from './machine.ts';
-
-const flat = (attributes: number): BootSegment => ({ selector: 8, base: 0, limit: 0xffff_ffff, attributes });
-
-/**
- * Flat 32-bit code at 1 MiB. A loop (1000h) that calls a function (1040h), which stores a count at 20_0000h each time, and at 20_0100h each
- * 256th time; then MOVS over 16 words from 20_0000h to 20_0200h.
- */
-const program: [number, number[]][] = [
-  [0x10_1000, [0xe8, 0x3b, 0x00, 0x00, 0x00, 0xeb, 0xf9]], // call 1040h; jmp 1000h
-  [
-    0x10_1040,
-    [
-      0x40, 0xa3, 0x00, 0x00, 0x20, 0x00, 0xa9, 0xff, 0x00, 0x00, 0x00, 0x75, 0x19, // inc eax; mov [200000h], eax; test eax, 0ffh; jnz 1066h
-      0xa3, 0x00, 0x01, 0x20, 0x00, // 104d: mov [200100h], eax
-      0xbe, 0x00, 0x00, 0x20, 0x00, 0xbf, 0x00, 0x02, 0x20, 0x00, 0xb9, 0x10, 0x00, 0x00, 0x00, 0xf3, 0xa5, 0x90, 0x90, 0x90, // 1052: … rep movsd (1061h)
-      0xc3, // 1066: ret
-    ],
-  ],
-]; // prettier-ignore
-
-const plan: BootPlan = {
-  format: 'flat',
-  writes: program.map(([address, bytes]) => ({ address, bytes: Uint8Array.from(bytes) })),
-  cpu: {
-    rip: 0x10_1000,
-    gpr: { rsp: 0x18_0000 },
-    segments: { cs: flat(0xc09b), ds: flat(0xc093), es: flat(0xc093), ss: flat(0xc093) },
-    cr0: 0x11,
-  },
-};
+import { countingPlan } from './testing/guests.ts';
 
 async function started(kind: 'interpreter' | 'translator' = 'translator'): Promise<Machine> {
   const machine = await createMachine({
@@ -43,7 +13,7 @@ async function started(kind: 'interpreter' | 'translator' = 'translator'): Promi
     engine: makeNodeEngine({ kind, hotThreshold: 50 }),
     backends: { hash: nodeHash },
   });
-  machine.boot(plan);
+  machine.boot(countingPlan);
   return machine;
 }
 

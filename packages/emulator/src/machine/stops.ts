@@ -45,7 +45,7 @@ export class Stops {
   readonly #breakpoints = new Set<bigint>();
   readonly #watchpoints = new Map<string, Watchpoint>();
   /** What the core has. */
-  #applied = '';
+  #applied: string | undefined = '';
   #listed: Watchpoint[] = [];
 
   constructor(view: DataView) {
@@ -91,6 +91,12 @@ export class Stops {
       this.#view.setUint32(entry + WatchField.physical, physical ? 1 : 0, true);
     });
     core.debugChanged();
+  }
+
+  /** The machine went back in time: the core is told again before the next run. */
+  restored(): void {
+    this.#applied = undefined;
+    this.takeHit();
   }
 
   /** What was met since the last call; it is forgotten then. */
