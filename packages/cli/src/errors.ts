@@ -32,7 +32,7 @@ export const exitCodeMeanings: readonly (readonly [number, string])[] = [
   [ExitCode.internal, 'a fault of Revenant itself'],
   [
     ExitCode.refused,
-    'refused: no such VM, node or checkpoint, no capacity, no valid token, or not in this state',
+    "refused: no such VM, node or checkpoint, no capacity, no valid token, another cluster's store, a node name in use, or not in this state",
   ],
   [ExitCode.unreachable, 'no node answers, or the store does not'],
 ];

@@ -17,6 +17,7 @@ export * from './demo/cluster-demo.ts';
 export { NodeProcess, type ProcessOptions } from './demo/processes.ts';
 export { Guardian } from './processes/guardian.ts';
 export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
+export { livingNodes } from './node/claim.ts';
 export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { readEvents, type ClusterEvent } from './stored/event-log.ts';
 export { nodeOptions, runNode } from './node/main.ts';

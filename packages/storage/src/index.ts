@@ -26,6 +26,7 @@ export {
   initStore,
   isStore,
   readIdentity,
+  releaseStore,
   type StoreIdentity,
 } from './store/identity.ts';
 export { MemoryStore } from './store/memory-store.ts';

@@ -246,3 +246,46 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 9
   await writeFile(`${folder}/wrong`, 'quite another token');
   assert.equal((await revenant('vm', 'list', '--token-file', `${folder}/wrong`)).code, 16);
 });
+
+test(
+  'a node that can not be part of the cluster ends with one line and exit code 16',
+  { timeout: 900_000 },
+  async () => {
+    await writeFile(`${folder}/wrong`, 'quite another token');
+    const node = (name: string, tokenFile: string | undefined, store = 'store'): Promise<Result> =>
+      revenant(
+        ...['node', '--store', `file:${folder}/${store}`, '--name', name, '--log-level', 'error'],
+        ...(tokenFile === undefined ? [] : ['--token-file', `${folder}/${tokenFile}`]),
+      );
+    const startAlone = async (): Promise<ChildProcess> => startNode('solo', 'claimed');
+    const first = await startAlone();
+    const cases: [Promise<Result>, RegExp][] = [
+      [node('other', 'wrong', 'claimed'), /belongs to a cluster with another token$/],
+      [node('other', undefined, 'claimed'), /belongs to a cluster with a token, and this node has none$/],
+      [node('solo', 'token', 'claimed'), /a node named solo is alive on the store/],
+    ];
+    for (const [ending, line] of cases) {
+      const { code, error } = await ending;
+      assert.equal(code, 16, error);
+      // The log of the one that listened tells it too.
+      const lines = error.split('\n').filter((each) => each !== '' && !each.startsWith('{'));
+      assert.match(lines[0] ?? '', line);
+      assert.match(lines[1] ?? '', /^ {2}hint: /);
+      assert.equal(lines.length, 2, error);
+    }
+    const released = await revenant('store', 'release', `file:${folder}/claimed`);
+    assert.deepEqual([released.code, /solo of its cluster is alive/.test(released.error)], [16, true]);
+    // While it is dead: a wrong token is still one, and its own name is free for it.
+    first.kill('SIGKILL');
+    await new Promise((resolve) => first.once('exit', resolve));
+    const wrong = await node('solo', 'wrong', 'claimed');
+    assert.equal(wrong.code, 16, wrong.error);
+    const again = await startAlone();
+    const status = (): Promise<Record<string, unknown>> =>
+      json('cluster', 'status', '--store', `file:${folder}/claimed`);
+    for (let tries = 0; (await status())['node'] !== 'solo'; tries++) assert.ok(tries < 600);
+    again.kill('SIGKILL');
+    await new Promise((resolve) => again.once('exit', resolve));
+    assert.match(await ok('store', 'release', `file:${folder}/claimed`), /it is free now/);
+  },
+);

@@ -11,6 +11,9 @@ export const command = define({
 failover, until SIGTERM or Ctrl-C: then it leaves in order, and its VMs move to other nodes; a second Ctrl-C ends it at once.
 Prints one line of JSON when it listens: {"node", "address", "pid"}; its log goes to stderr.
 
+Ends with exit code 16 and one line when it can't be part of the cluster: the store belongs to a cluster with another token, or to another
+cluster; or a node of its name is alive. A node of that name that died, or leaves, is no hindrance: it takes its place when that is sure.
+
 REVENANT_KEY or REVENANT_KEY_FILE gives the key (32 bytes, as hexadecimal digits or base64) under which memory and disks of VMs are
 stored: the same on every node. Then whoever can read the store learns nothing of them but sizes and times; kernels and initrds of
 images are stored as they are.`,
@@ -63,7 +66,6 @@ consoles, requests, uploads, bodyIdleMs, blobsMiB (docs/CLUSTER_PROTOCOL.md, "Bo
     'node --store file:/srv/revenant --name b --listen 0.0.0.0:7001 --token-file /etc/revenant.token',
   ],
   async run({ options }) {
-    await runNode(nodeOptions(options));
-    return new Promise<never>(() => undefined);
+    return runNode(nodeOptions(options));
   },
 });

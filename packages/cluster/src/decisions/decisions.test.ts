@@ -42,6 +42,22 @@ describe('fencing', () => {
     assert.equal(put?.record.incarnation, 3);
     assert.equal(put?.expected, '7');
   });
+
+  test('a node whose name is taken by one that goes on to beat says so, once; one that leaves is waited for', () => {
+    const identity = { id: 'a', address: 'x', capacity: { memoryMiB: 1 } };
+    const beats = (pressure: 'none' | 'leaving'): Effect[] => {
+      const agent = new Agent(startAgent(identity, 0));
+      const effects: Effect[] = [];
+      for (let n = 0; n < 10; n++) {
+        const value = record({ counter: n, view: { ...host('a').view!, pressure } });
+        const outcome = { result: 'found', value, version: String(n) } as const;
+        effects.push(...agent.step(n * 1000, { type: 'record', purpose: { kind: 'join' }, outcome }));
+      }
+      return effects;
+    };
+    assert.deepEqual(beats('none'), [{ type: 'name-in-use', address: 'a' }]);
+    assert.deepEqual(beats('leaving'), []);
+  });
 });
 
 test('settings under which a lease could outlive its fence are refused', () => {

@@ -9,6 +9,9 @@ import type { NodeRecord } from './records.ts';
 import { changeView, log, type Context } from './state.ts';
 import type { Purpose, ReadOutcome, WriteOutcome } from './types.ts';
 
+/** A process that was killed may have had one renewal on its way, and one that we read between; who renews so often lives. */
+const NAME_TAKEN_MOVES = 3;
+
 /** Asks for a renewal when one is due, and notices when the lease has run out. */
 export function driveLease(context: Context): void {
   const { state, now, settings } = context;
@@ -56,13 +59,17 @@ export function joinRecordRead(context: Context, outcome: ReadOutcome<NodeRecord
   const { value, version } = outcome;
   if (value.state === 'active') {
     if (state.joinCounter !== value.counter) {
-      if (state.joinCounter >= 0) context.out.push({ type: 'name-in-use' });
+      // One that leaves is waited for.
+      if (state.joinCounter >= 0 && value.view.pressure !== 'leaving') state.joinMoves++;
+      if (state.joinMoves === NAME_TAKEN_MOVES)
+        context.out.push({ type: 'name-in-use', address: value.view.address });
       state.joinCounter = value.counter;
       state.joinSince = now;
     }
     if (now - state.joinSince < settings.deadMs) return;
   }
   state.joinCounter = -1;
+  state.joinMoves = 0;
   beginSession(context, value.incarnation + 1, version);
 }
 
@@ -201,6 +208,7 @@ export function endSession(context: Context, reason: string): void {
   state.recordVersion = undefined;
   state.incarnation = 0;
   state.joinCounter = -1;
+  state.joinMoves = 0;
   state.renewing = false;
   state.phase = state.phase === 'leaving' ? 'gone' : 'joining';
   state.master = undefined;

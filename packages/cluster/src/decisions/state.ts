@@ -19,9 +19,11 @@ export interface AgentState {
   /** Our own record as last known to be in the store. */
   record: NodeRecord | undefined;
   recordVersion: Version | undefined;
-  /** While joining: the life before ours, its counter, and since when that has not moved. */
+  /** While joining: the counter of the life before ours, and since when that has not moved. */
   joinCounter: number;
   joinSince: number;
+  /** How often that counter was seen to move. */
+  joinMoves: number;
   /** Guests may run until then, by our clock. */
   leaseUntil: number;
   leaseHeld: boolean;
@@ -93,6 +95,7 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     recordVersion: undefined,
     joinCounter: -1,
     joinSince: now,
+    joinMoves: 0,
     leaseUntil: -Infinity,
     leaseHeld: false,
     suspendedAt: undefined,

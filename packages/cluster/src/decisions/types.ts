@@ -105,7 +105,8 @@ export type Effect =
   | { type: 'tombstone'; vmId: string }
   | { type: 'grant'; until: number }
   | { type: 'answer'; answer: CommandAnswer }
-  | { type: 'name-in-use' }
+  /** Another process of our name is alive, at this address: this one can't join. */
+  | { type: 'name-in-use'; address: string }
   | { type: 'left' }
   | { type: 'log'; entry: LogEntry };
 

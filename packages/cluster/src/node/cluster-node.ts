@@ -16,6 +16,7 @@ import { VmHost } from '../vm/vm-host.ts';
 import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
 import { ApiServer } from './api-server.ts';
+import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs } from './console-inputs.ts';
 import { EventLog } from '../stored/event-log.ts';
@@ -77,6 +78,9 @@ export class ClusterNode {
   readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
   #timers: NodeJS.Timeout[] = [];
   #left: (() => void) | undefined;
+  #fail: (why: ClusterError) => void = () => undefined;
+  /** Resolves when the node can't be part of the cluster and never will, with why. */
+  readonly failed = new Promise<ClusterError>((resolve) => (this.#fail = resolve));
   #closing = false;
 
   private constructor(options: NodeOptions, store: ObjectStore, address: string, api: ApiServer) {
@@ -141,10 +145,17 @@ export class ClusterNode {
     const api = await ApiServer.listen(options.listen, options.token, options.limits);
     try {
       const store = await openStore(options.store);
+      const { token, settings } = options;
+      try {
+        await claimFor(store, { token, watchMs: settings.deadMs });
+      } catch (error) {
+        await store.close();
+        throw error;
+      }
       const node = new ClusterNode(options, store, api.address, api);
       api.serve(node);
       node.#timers = [
-        setInterval(() => node.handle({ type: 'tick' }), options.settings.tickMs),
+        setInterval(() => node.handle({ type: 'tick' }), settings.tickMs),
         setInterval(() => node.#lookAround(), 5000),
       ];
       return node;
@@ -206,11 +217,7 @@ export class ClusterNode {
       case 'log':
         return this.#log(effect.entry);
       case 'name-in-use':
-        return this.#log({
-          event: 'name-in-use',
-          node: this.agent.id,
-          reason: 'another process of this name is alive; waiting',
-        });
+        return this.#nameInUse(effect.address);
       case 'left':
         return this.#left?.();
       case 'get-record':
@@ -264,6 +271,16 @@ export class ClusterNode {
     });
     if (answer.error !== null)
       throw new ClusterError(answer.error.code as ClusterErrorCode, answer.error.message);
+  }
+
+  /** We are not part of the cluster, and can't become it: whoever started us is to hear so. */
+  #nameInUse(address: string): void {
+    const { name, store } = this.options;
+    const reason = `a node named ${name} is alive on the store ${store.split('?')[0]!}, at ${address}`;
+    this.#log({ event: 'name-in-use', node: name, reason });
+    this.#fail(
+      new ClusterError('NAME_IN_USE', reason, { hint: 'choose another --name, or stop that node first' }),
+    );
   }
 
   /** Leaves in order: VMs are moved to others first, for at most half a minute. */

@@ -84,8 +84,11 @@ function retentionPolicy(text: string): RetentionPolicy {
   }
 }
 
-/** Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. The key of checkpoints is the environment's. */
-export async function runNode(options: NodeOptions): Promise<void> {
+/**
+ * Runs a node until SIGTERM or SIGINT, on which it leaves in order; a second one ends it at once. The key of checkpoints is the environment's.
+ * Throws ClusterError when it can't be part of the cluster: at the start, or as soon as that is known (`NAME_IN_USE`).
+ */
+export async function runNode(options: NodeOptions): Promise<never> {
   const node = await ClusterNode.start({ key: await keyFromEnvironment(), ...options });
   process.stdout.write(
     `${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`,
@@ -98,6 +101,9 @@ export async function runNode(options: NodeOptions): Promise<void> {
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
+  const why = await node.failed;
+  await node.close();
+  throw why;
 }
 
 if (import.meta.main) {

@@ -12,7 +12,7 @@ import { isStorageError, isStoreError } from '../errors.ts';
 import { systemHost } from '../host.ts';
 import { listVms, raiseEpoch } from '../ownership.ts';
 import { FileStore } from './file-store.ts';
-import { claimStore, IDENTITY_KEY, initStore, isStore, readIdentity } from './identity.ts';
+import { claimStore, IDENTITY_KEY, initStore, isStore, readIdentity, releaseStore } from './identity.ts';
 import { MemoryStore } from './memory-store.ts';
 import { openStore } from './open-store.ts';
 
@@ -89,6 +89,19 @@ describe('a store and its cluster', () => {
       await assert.rejects(claimStore(store, systemHost, name), (error) =>
         isStorageError(error, 'BAD_ARGUMENT'),
       );
+  });
+
+  test('a claim gives way to who names it, and when it is taken back; the identity stays', async () => {
+    const store = new MemoryStore();
+    const { id } = await claimStore(store, systemHost, 'blue');
+    const isForeign = (error: unknown): boolean => isStorageError(error, 'STORE_FOREIGN');
+    await assert.rejects(claimStore(store, systemHost, 'green', 'red'), isForeign);
+    assert.equal((await claimStore(store, systemHost, 'green', 'blue')).cluster, 'green');
+    await assert.rejects(claimStore(store, systemHost, 'blue'), isForeign);
+    assert.equal(await releaseStore(store, systemHost), 'green');
+    assert.equal(await releaseStore(store, systemHost), undefined);
+    const again = await claimStore(store, systemHost, 'blue');
+    assert.deepEqual([again.id, again.cluster], [id, 'blue']);
   });
 
   test('of clusters and nodes that race on a failing store one cluster wins, and all of its nodes', async () => {

@@ -52,12 +52,14 @@ export async function initStore(store: ObjectStore, host: StorageHost): Promise<
 /**
  * Makes a store that of a cluster, for good: the first claim holds. Nodes do so when they open their store.
  * @param cluster what tells clusters apart: a name, or a digest of what only its nodes know. 1 to 128 printable characters.
+ * @param over a claim that gives way to this one: of a cluster that is known to be over.
  * @throws StorageError `STORE_FOREIGN` when another cluster has claimed it; `BAD_ARGUMENT`.
  */
 export async function claimStore(
   store: ObjectStore,
   host: StorageHost,
   cluster: string,
+  over?: string,
 ): Promise<StoreIdentity> {
   if (!CLUSTER_NAME.test(cluster))
     throw new StorageError('BAD_ARGUMENT', `${JSON.stringify(cluster)} cannot be the name of a cluster`, {
@@ -69,7 +71,7 @@ export async function claimStore(
     if (found === undefined) continue;
     const identity = parse(found);
     if (identity.cluster === cluster) return identity;
-    if (identity.cluster !== undefined)
+    if (identity.cluster !== undefined && identity.cluster !== over)
       throw new StorageError(
         'STORE_FOREIGN',
         `${store.url} belongs to another cluster, ${identity.cluster}`,
@@ -87,6 +89,19 @@ export async function claimStore(
   throw new StorageError('STORE_FOREIGN', `${store.url}: its identity changes too fast to be read`, {
     retryable: true,
   });
+}
+
+/**
+ * Takes the claim of a cluster that is over back, so that the next one may have the store. For people, by `store release`.
+ * @returns the cluster that it belonged to. @throws StoreError `CONFLICT` when it changes meanwhile
+ */
+export async function releaseStore(store: ObjectStore, host: StorageHost): Promise<string | undefined> {
+  const found = await getRecord(store, IDENTITY_KEY);
+  const before = found && parse(found).cluster;
+  if (found === undefined || before === undefined) return undefined;
+  const { cluster: _cluster, ...value } = found.value;
+  await putRecord(store, host, IDENTITY_KEY, value, found.version);
+  return before;
 }
 
 function parse({ value }: StoredRecord): StoreIdentity {

@@ -7,6 +7,7 @@ export const group: Group = {
 first node of a cluster; no other command makes one, so that a mistyped place is refused rather than empty.`,
   commands: {
     init: () => import('./init.ts'),
+    release: () => import('./release.ts'),
     show: () => import('./show.ts'),
   },
 };
