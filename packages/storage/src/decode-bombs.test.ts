@@ -185,7 +185,7 @@ describe('objects of a store', () => {
       { head: { spaces: [null] } }, { head: { spaces: [{ name: 'x', pageSize: 1 << 30, pageCount: 1 }] } },
       { head: { parent: 'x' } }, { head: { instructions: 1 } }, { head: { counts: { packs: 'x' } } }, { head: { map: 'x' } },
       { body: { runs: [null] } }, { body: { packs: [null] } },
-      ...[{ pageSize: 1 << 30 }, { pageSize: 3000 }, { bytes: 1 << 30 }, { headBytes: 1 << 29 }, { headBytes: -1 }, { pages: 1 << 24 }, { name: '../x' }, { headHash: new Uint8Array(31) }].map((field) => ({ body: { packs: [{ ...pack, ...field }] } })),
+      ...[{ pageSize: 1 << 30 }, { pageSize: 3000 }, { bytes: 1 << 30 }, { headBytes: 1 << 29 }, { headBytes: -1 }, { pages: 1 << 24 }, { name: '../x' }, { vm: '../x' }, { vm: 5 }, { headHash: new Uint8Array(31) }].map((field) => ({ body: { packs: [{ ...pack, ...field }] } })),
     ]; // prettier-ignore
     for (const each of wrong) soon('CHECKPOINT_DAMAGED', () => decode(each));
   });

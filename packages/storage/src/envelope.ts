@@ -18,6 +18,8 @@ import { StorageError } from './errors.ts';
 import type { StorageHost } from './host.ts';
 
 export const ENVELOPE_VERSION = 1;
+/** Of a body that names packs of other VMs: readers before this version would take these for missing. */
+export const FORK_VERSION = 2;
 export const FLAG_LZ4 = 1;
 export const FLAG_SEALED = 2;
 const HEADER_BYTES = 32;
@@ -39,7 +41,10 @@ export interface EnvelopeOptions {
 }
 
 /** Encodes a value into an envelope. */
-export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: StorageHost }): Uint8Array {
+export function sealEnvelope(
+  value: unknown,
+  options: EnvelopeOptions & { host: StorageHost; version?: number },
+): Uint8Array {
   const encoded = encodeState(value);
   return sealBytes(encoded, {
     ...options,
@@ -50,7 +55,11 @@ export function sealEnvelope(value: unknown, options: EnvelopeOptions & { host: 
 /** Puts bytes into an envelope. `check` may refuse them, knowing how long they are as stored. */
 export function sealBytes(
   encoded: Uint8Array,
-  options: EnvelopeOptions & { host: StorageHost; check?: (storedBytes: number) => string | undefined },
+  options: EnvelopeOptions & {
+    host: StorageHost;
+    version?: number;
+    check?: (storedBytes: number) => string | undefined;
+  },
 ): Uint8Array {
   let flags = 0;
   let payload = encoded;
@@ -71,7 +80,7 @@ export function sealBytes(
     flags |= FLAG_SEALED;
   }
   header.write(options.magic, 0, 'latin1');
-  header.writeUInt16LE(ENVELOPE_VERSION, 4);
+  header.writeUInt16LE(options.version ?? ENVELOPE_VERSION, 4);
   header.writeUInt16LE(flags, 6);
   header.writeUInt32LE(encoded.length, 8);
   header.writeUInt32LE(payload.length, 12);
@@ -126,7 +135,7 @@ function open<T>(
     throw damaged('its checksum does not match');
   // After the checksum, which is at the same place in every version: a flipped bit must not look like a newer format.
   const version = buffer.readUInt16LE(4);
-  if (version > ENVELOPE_VERSION)
+  if (version > FORK_VERSION)
     throw new StorageError('CHECKPOINT_NEWER', `${name}: written in format ${String(version)}`, {
       hint: 'use a newer Revenant',
     });

@@ -13,7 +13,7 @@
 //     judged by its lineage is void. A takeover raises its epoch first and reads the notes then: so either we see the
 //     raised epoch here and stop, or it sees what is condemned and resumes from none of it.
 //  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
-//     The same with holds (hold.ts): one that was put since step 3 and names what is condemned stops us here.
+//     The same with holds (hold.ts) and forks (fork.ts): one that was put since step 3 and names what is condemned stops us here.
 //  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
 //     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
 import { isDeepStrictEqual } from 'node:util';
@@ -26,6 +26,7 @@ import { listAll, type ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
 import { putRecord } from '../store/records.ts';
 import {
+  addForeignPacks,
   listManifests,
   listPacks,
   readCondemned,
@@ -45,6 +46,8 @@ import {
   type CheckpointId,
 } from './keys.ts';
 import { isVisible } from './lineage.ts';
+import { keptByForks, readForks, type ForkRecord } from './fork.ts';
+import { packPath, type PackRef } from './pack.ts';
 import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
 import { DEFAULT_LOG_MS, DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
@@ -84,6 +87,7 @@ interface Survey {
   manifests: CheckpointId[];
   notes: CondemnedNote[];
   holds: FoundHold[];
+  forks: ForkRecord[];
 }
 
 /** What a collector knows of one readable manifest. */
@@ -93,7 +97,7 @@ export interface KnownManifest {
   full: boolean;
   createdAtMs: number;
   instructions: bigint;
-  packs: { name: string; bytes: number }[];
+  packs: Pick<PackRef, 'vm' | 'name' | 'bytes'>[];
 }
 
 /** Removes what the policy does not keep and nothing reaches. Run it as often as you like, from anywhere. */
@@ -125,6 +129,7 @@ export async function collectGarbage(
     manifests: await listManifests(store, vmId),
     notes: await readCondemned(store, vmId),
     holds: await readHolds(store, vmId, nowMs),
+    forks: await readForks(store, vmId, nowMs),
   };
   const found = await readManifests(store, survey, options);
   if (found === undefined) return { ...report, skipped: 'another collector is at work' };
@@ -198,10 +203,10 @@ async function readManifests(
   remembered?.clear();
   for (const [id, each] of known) remembered?.set(id, each);
   // A checkpoint committed since the packs were listed names packs that were not there then.
-  const complete = [...known.values()].every(({ packs }) =>
-    packs.every(({ name }) => survey.packs.has(name)),
-  );
-  const packs = complete ? survey.packs : await listPacks(store, vmId);
+  const named = [...known.values()].flatMap(({ packs }) => packs);
+  const complete = named.every(({ vm, name }) => vm !== undefined || survey.packs.has(name));
+  const packs = complete ? new Map(survey.packs) : await listPacks(store, vmId);
+  await addForeignPacks(store, packs, named);
   // Ascending, so a parent is judged before its children.
   for (const each of [...known.values()]) {
     const reason = brokenReason(each, known, packs);
@@ -243,7 +248,11 @@ async function readKnown(
       full: map === 'full',
       createdAtMs,
       instructions,
-      packs: manifest.body.packs.map(({ name, bytes }) => ({ name, bytes })),
+      packs: manifest.body.packs.map(({ vm, name, bytes }) => ({
+        ...(vm === undefined ? {} : { vm }),
+        name,
+        bytes,
+      })),
     };
   } catch (error) {
     // Damage is a finding; a wrong key or a failing store must stop the collection.
@@ -258,8 +267,10 @@ function brokenReason(
   packs: Map<string, number>,
 ): string | undefined {
   if (!each.full && (each.parent === null || !known.has(formatId(each.parent)))) return 'its chain is broken';
-  const bad = each.packs.find(({ name, bytes }) => packs.get(name) !== bytes);
-  return bad === undefined ? undefined : `pack ${bad.name} is ${packs.has(bad.name) ? 'torn' : 'missing'}`;
+  const bad = each.packs.find((pack) => packs.get(packPath(pack)) !== pack.bytes);
+  if (bad === undefined) return undefined;
+  const path = packPath(bad);
+  return `pack ${path} is ${packs.has(path) ? 'torn' : 'missing'}`;
 }
 
 /** The chosen ones and what their maps continue. */
@@ -289,9 +300,9 @@ function condemn(survey: Survey, kept: CheckpointId[], newest: CheckpointId | un
 
 function unreached(survey: Survey, known: KnownManifest[], kept: CheckpointId[]): string[] {
   const keeping = new Set(kept.map(formatId));
-  const reached = new Set(
-    known.filter(({ id }) => keeping.has(formatId(id))).flatMap(({ packs }) => packs.map(({ name }) => name)),
-  );
+  const reached = keptByForks(survey.forks);
+  for (const { id, packs } of known)
+    if (keeping.has(formatId(id))) for (const pack of packs) reached.add(packPath(pack));
   const { epoch, lineage } = survey.owner;
   // Every manifest counts here, intact or not: what is later than the newest of them may be in flight.
   const newest = survey.manifests.filter((id) => id.epoch === epoch).at(-1);
@@ -336,13 +347,33 @@ async function remove(
     await store.delete([note]);
     return { ...nothing, skipped: `${wanted.purpose} of checkpoint ${formatId(wanted.id)} began` };
   }
+  const begun = await beganToKeep(store, survey, garbage.packs, host);
+  if (begun !== undefined) {
+    await store.delete([note]);
+    return { ...nothing, skipped: `the fork ${begun} began` };
+  }
   // Newest first: a delta goes before what it needs.
   await store.delete(ids.map((id) => manifestKey(vmId, id)));
   await store.delete(garbage.packs.map((name) => packsPrefix(vmId) + name));
   await store.delete(garbage.segments);
   const deadHolds = survey.holds.filter(({ alive }) => !alive).map(({ key }) => key);
-  await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey), ...deadHolds]);
+  const deadForks = survey.forks.filter(({ alive }) => !alive).map(({ key }) => key);
+  await store.delete([...(ids.length > 0 ? [note] : []), ...staleNotes(survey), ...deadHolds, ...deadForks]);
   return report;
+}
+
+/** The fork that keeps some of these packs since they were judged. */
+async function beganToKeep(
+  store: ObjectStore,
+  { owner, forks }: Survey,
+  packs: readonly string[],
+  host: StorageHost,
+): Promise<string | undefined> {
+  const known = new Set(forks.filter(({ alive }) => alive).map(({ key }) => key));
+  const now = await readForks(store, owner.vmId, host.wallClockMs());
+  return now.find(
+    ({ key, alive, packs: kept }) => alive && !known.has(key) && kept.some((name) => packs.includes(name)),
+  )?.child;
 }
 
 /** Notes of killed collectors: of an epoch that is over, or about checkpoints that are gone. */
@@ -353,7 +384,7 @@ function staleNotes(survey: Survey): string[] {
     .map(({ key }) => key);
 }
 
-/** Everything of a deleted VM but its tombstone. */
+/** Everything of a deleted VM but its tombstone, and what its forks began with. */
 async function collectDeleted(
   store: ObjectStore,
   { vmId, epoch }: OwnerRecord,
@@ -364,10 +395,14 @@ async function collectDeleted(
   const held = (await readHolds(store, vmId, nowMs)).find(({ alive }) => alive);
   if (held !== undefined)
     return { ...report, skipped: `${held.purpose} of checkpoint ${formatId(held.id)} is under way` };
+  // Read after the tombstone: a fork that puts its record later sees that.
+  const forks = (await readForks(store, vmId, nowMs)).filter(({ alive }) => alive);
+  const kept = new Set(forks.map(({ key }) => key));
+  for (const name of keptByForks(forks)) kept.add(packsPrefix(vmId) + name);
   report.removed = await listManifests(store, vmId);
   const keys: string[] = [];
   for await (const { key, sizeBytes } of listAll(store, vmPrefix(vmId))) {
-    if (key === ownerKey(vmId)) continue;
+    if (key === ownerKey(vmId) || kept.has(key)) continue;
     keys.push(key);
     if (!key.startsWith(packsPrefix(vmId))) continue;
     report.removedPacks++;

@@ -16,6 +16,7 @@ import {
   type CheckpointId,
 } from './keys.ts';
 import type { Manifest } from './manifest.ts';
+import { packPath, type PackRef } from './pack.ts';
 import { isResumePointAfter, isVisible, type LineageEntry } from './lineage.ts';
 
 /** A checkpoint that cannot be used, and why. */
@@ -32,6 +33,17 @@ export async function listManifests(store: ObjectStore, vmId: string): Promise<C
     if (id !== undefined) ids.push(id);
   }
   return ids.sort(compareIds);
+}
+
+/** Adds to the sizes of a VM's own packs those of the packs of other VMs that its manifests name, by `packPath`. */
+export async function addForeignPacks(
+  store: ObjectStore,
+  sizes: Map<string, number>,
+  named: Iterable<Pick<PackRef, 'vm'>>,
+): Promise<void> {
+  const vms = new Set([...named].flatMap(({ vm }) => vm ?? []));
+  for (const vm of vms)
+    for (const [name, bytes] of await listPacks(store, vm)) sizes.set(packPath({ vm, name }), bytes);
 }
 
 /** Sizes of all packs of a VM by name. */
@@ -168,12 +180,14 @@ async function lookOnce(
 ): Promise<Manifest[] | string> {
   try {
     const chain = await loadChain(store, vmId, id, key);
-    for (const { body } of chain)
-      for (const pack of body.packs) {
-        const size = packs.get(pack.name);
-        if (size === undefined) return `is damaged: pack ${pack.name} is missing`;
-        if (size !== pack.bytes) return `is damaged: pack ${pack.name} is torn`;
-      }
+    const named = chain.flatMap(({ body }) => body.packs);
+    const sizes = new Map(packs);
+    await addForeignPacks(store, sizes, named);
+    for (const pack of named) {
+      const size = sizes.get(packPath(pack));
+      if (size === undefined) return `is damaged: pack ${packPath(pack)} is missing`;
+      if (size !== pack.bytes) return `is damaged: pack ${packPath(pack)} is torn`;
+    }
     return chain;
   } catch (error) {
     if (isStorageError(error, 'CHECKPOINT_DAMAGED') || isStorageError(error, 'CHECKPOINT_NOT_FOUND'))

@@ -1,5 +1,5 @@
-// Names of objects (docs/CHECKPOINT_FORMAT.md, "Keys"). Everything of one VM lies under its own prefix; base images are
-// the only thing that VMs share, and they are read-only.
+// Names of objects (docs/CHECKPOINT_FORMAT.md, "Keys"). Everything of one VM lies under its own prefix. What VMs share is read-only:
+// base images, and the packs that a fork began with (fork.ts).
 import { StorageError } from '../errors.ts';
 
 /** One checkpoint of a VM. Sequences go on rising across epochs. */
@@ -42,6 +42,7 @@ export const manifestsPrefix = (vmId: string): string => `${vmPrefix(vmId)}manif
 export const packsPrefix = (vmId: string): string => `${vmPrefix(vmId)}packs/`;
 export const condemnedPrefix = (vmId: string): string => `${vmPrefix(vmId)}condemned/`;
 export const holdsPrefix = (vmId: string): string => `${vmPrefix(vmId)}holds/`;
+export const forksPrefix = (vmId: string): string => `${vmPrefix(vmId)}forks/`;
 export const logPrefix = (vmId: string): string => `${vmPrefix(vmId)}log/`;
 export const BASES_PREFIX = 'bases/';
 export const basePrefix = (name: string): string => {

@@ -3,7 +3,14 @@
 import { hash } from 'node:crypto';
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
-import { envelopeLength, MAX_BODY_BYTES, openEnvelope, sealEnvelope } from '../envelope.ts';
+import {
+  ENVELOPE_VERSION,
+  envelopeLength,
+  FORK_VERSION,
+  MAX_BODY_BYTES,
+  openEnvelope,
+  sealEnvelope,
+} from '../envelope.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
 import { checkSpaceShape, MAX_PAGE_COUNT, MAX_SPACES } from '../snapshot.ts';
@@ -86,6 +93,9 @@ export function encodeManifest(
     magic: BODY_MAGIC,
     name,
     maxDecodedBytes: MAX_BODY_BYTES,
+    version: body.packs.some((pack) => isPackRef(pack) && pack.vm !== undefined)
+      ? FORK_VERSION
+      : ENVELOPE_VERSION,
     ...options,
   });
   const bodyHash = new Uint8Array(hash('sha256', sealedBody, 'buffer'));

@@ -4,12 +4,13 @@ import { isStorageError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
+import { packsPrefix } from './keys.ts';
 import type { PagePool } from './page-pool.ts';
 import { parsePackHead, slotHash, type PackHead, type PackRef } from './pack.ts';
 
 export interface PackReaderOptions {
   store: ObjectStore;
-  /** Key prefix of the packs. */
+  /** Key prefix of the packs that name no other VM. */
   prefix: string;
   pool: PagePool;
   key?: CheckpointKey | undefined;
@@ -70,15 +71,19 @@ export class PackReader {
     return found as Uint8Array[];
   }
 
+  #keyOf({ vm, name }: PackRef): string {
+    return (vm === undefined ? this.#options.prefix : packsPrefix(vm)) + name;
+  }
+
   async #loadHead(ref: PackRef): Promise<PackHead> {
-    const name = this.#options.prefix + ref.name;
+    const name = this.#keyOf(ref);
     const bytes = await this.#options.store.getRange(name, 0, ref.headBytes);
     if (bytes === undefined) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: the pack is missing`);
     return parsePackHead(name, ref, bytes, this.#options.key);
   }
 
   async #fetchSmall(ref: PackRef): Promise<{ head: PackHead; bytes: Uint8Array }> {
-    const name = this.#options.prefix + ref.name;
+    const name = this.#keyOf(ref);
     const bytes = await this.#fetch(ref, { start: 0, end: ref.bytes, slots: [] });
     const head = parsePackHead(name, ref, bytes, this.#options.key);
     this.#heads.set(ref.name, Promise.resolve(head));
@@ -91,10 +96,7 @@ export class PackReader {
     const head = small?.head ?? (await this.head(ref));
     const count = head.lengths.length;
     if (slots.some((slot) => slot >= count))
-      throw new StorageError(
-        'CHECKPOINT_DAMAGED',
-        `${this.#options.prefix}${ref.name}: the pack has no such page`,
-      );
+      throw new StorageError('CHECKPOINT_DAMAGED', `${this.#keyOf(ref)}: the pack has no such page`);
     const loaded = new Map<number, Uint8Array>();
     const wanted = new Set(slots);
     for (const range of this.#ranges(head, slots, bulk)) {
@@ -140,7 +142,7 @@ export class PackReader {
   }
 
   async #fetch(ref: PackRef, { start, end }: Range): Promise<Uint8Array> {
-    const name = this.#options.prefix + ref.name;
+    const name = this.#keyOf(ref);
     const bytes = await this.#options.store.getRange(name, start, end - start);
     if (bytes === undefined) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: the pack is missing`);
     if (bytes.length !== end - start)
@@ -153,7 +155,7 @@ export class PackReader {
     range: Range,
     bytes: Uint8Array,
   ): Promise<{ bytes: Uint8Array; bad: Set<number> }> {
-    const name = this.#options.prefix + head.ref.name;
+    const name = this.#keyOf(head.ref);
     const hashes = new Uint8Array(range.slots.length * PAGE_HASH_BYTES);
     const lengths = new Uint32Array(range.slots.length);
     const pieces: Uint8Array[] = [];
@@ -173,7 +175,7 @@ export class PackReader {
   }
 
   #damagedPage(ref: PackRef, slot: number): StorageError {
-    const name = this.#options.prefix + ref.name;
+    const name = this.#keyOf(ref);
     return new StorageError('CHECKPOINT_DAMAGED', `${name}: page ${String(slot)} of the pack is damaged`);
   }
 

@@ -12,6 +12,7 @@ import { SALT_BYTES, type CheckpointKey, type ObjectKey } from '../encryption.ts
 import { StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
 import { MAX_PAGE_SIZE, MIN_PAGE_SIZE } from '../snapshot.ts';
+import { isName } from './keys.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
 
 export const PACK_VERSION = 1;
@@ -30,6 +31,8 @@ export const PACK_MAX_PAGES = 4096;
 /** How a manifest names a pack. */
 export interface PackRef {
   name: string;
+  /** The VM whose pack it is: of a fork, one of those that it comes from. Absent: the manifest's own. */
+  vm?: string;
   /** Size of the object. */
   bytes: number;
   /** Size of header, index and hash. */
@@ -48,12 +51,13 @@ const PACK_NAME = /^[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,127}$/;
 /** Whether a manifest's word about a pack is one that can be true; nothing is fetched or allocated by any other. */
 export function isPackRef(value: unknown): value is PackRef {
   if (!isRecord(value)) return false;
-  const { name, bytes, headBytes, headHash, pages, pageSize } = value;
+  const { name, vm, bytes, headBytes, headHash, pages, pageSize } = value;
   const within = (count: unknown, low: number, high: number): boolean =>
     Number.isInteger(count) && Number(count) >= low && Number(count) <= high;
   return (
     typeof name === 'string' &&
     PACK_NAME.test(name) &&
+    (vm === undefined || (typeof vm === 'string' && isName(vm))) &&
     within(bytes, HEADER_BYTES + HASH_BYTES, MAX_PACK_BYTES) &&
     within(headBytes, HEADER_BYTES + HASH_BYTES, Number(bytes)) &&
     headHash instanceof Uint8Array &&
@@ -63,6 +67,10 @@ export function isPackRef(value: unknown): value is PackRef {
     (Number(pageSize) & (Number(pageSize) - 1)) === 0
   );
 }
+
+/** Its name among all packs that a VM's manifests can name: with the VM before it when that is another one. */
+export const packPath = ({ vm, name }: Pick<PackRef, 'vm' | 'name'>): string =>
+  vm === undefined ? name : `${vm}/${name}`;
 
 /** Collects stored pages into one pack. */
 export class PackBuilder {

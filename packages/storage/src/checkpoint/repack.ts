@@ -20,7 +20,11 @@ export function choosePacks(maps: readonly PageMap[], refs: ReadonlyMap<number, 
   const candidates = [...used]
     .map(([number, pages]) => ({ number, pages, ref: refs.get(number) }))
     .filter(
-      ({ pages, ref }) => ref !== undefined && (ref.bytes < SMALL_BYTES || pages < SPARSE_SHARE * ref.pages),
+      ({ pages, ref }) =>
+        // What a fork shares with others stays shared.
+        ref !== undefined &&
+        ref.vm === undefined &&
+        (ref.bytes < SMALL_BYTES || pages < SPARSE_SHARE * ref.pages),
     )
     .sort((a, b) => a.pages - b.pages);
   const chosen = new Set<number>();

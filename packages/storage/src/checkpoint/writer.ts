@@ -16,7 +16,13 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { formatId, manifestKey, packsPrefix, type CheckpointId } from './keys.ts';
-import { encodeManifest, readManifest, type ManifestHead, type WriteCounts } from './manifest.ts';
+import {
+  encodeManifest,
+  readManifest,
+  type Manifest,
+  type ManifestHead,
+  type WriteCounts,
+} from './manifest.ts';
 import { mergeSnapshots } from './merge.ts';
 import { encodeRuns, FIRST_PACK, PageMap, type MapSpace } from './page-map.ts';
 import { PageStage, type StagedSpace } from './page-stage.ts';
@@ -37,6 +43,8 @@ export interface WriterOptions {
   bases?: Record<string, string>;
   /** A full page map after so many deltas. Default 32. */
   fullMapEvery?: number;
+  /** Of a VM that has no checkpoint: it begins with this one of another VM, and shares its packs (fork.ts). */
+  forkOf?: { vmId: string; chain: readonly Manifest[] };
   /** Number of the first checkpoint of a VM that has none. Default 1. */
   firstSequence?: number;
   /** How long a `write` keeps trying while nothing succeeds, in milliseconds. Default 30 s. */
@@ -122,7 +130,9 @@ export class CheckpointWriter {
     const known = ownership.chain.length > 0 ? ownership.chain : undefined;
     const chain =
       resumeFrom === null ? [] : (known ?? (await loadChain(patient, vmId, resumeFrom, options.key)));
-    const { maps, packs } = buildMaps(chain);
+    const { maps, packs } = buildMaps(chain.length === 0 ? (options.forkOf?.chain ?? []) : chain);
+    if (chain.length === 0 && options.forkOf !== undefined)
+      for (const [number, ref] of packs) packs.set(number, { vm: options.forkOf.vmId, ...ref });
     const spaces = new Map(maps.map((map) => [map.space.name, map]));
     const table = new PackTable(packs, maps);
     const chainLength = chain.at(-1)?.head.chainLength ?? 0;
