@@ -1,5 +1,5 @@
 // Golden files of every format version stay readable: golden/vN holds a single file, and a `file:` store with a plain VM,
-// an encrypted one and a base image. REVENANT_GOLDEN=write makes those of the current version anew (only before a release
+// an encrypted one, a base image and (from v2-forks on) forks of both VMs. REVENANT_GOLDEN=write makes those of the current version anew (only before a release
 // that changes the format: then copy the old ones' folder, never rewrite it).
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -10,9 +10,9 @@ import { Guest } from '../test-support/guest.ts';
 import {
   CheckpointKey,
   CheckpointWriter,
-  CHECKPOINT_FILE_VERSION,
   decodeCheckpointFile,
   FileStore,
+  forkVm,
   formatId,
   importBaseImage,
   listCheckpoints,
@@ -33,13 +33,15 @@ interface Expected {
 }
 
 const golden = new URL('../golden', import.meta.url).pathname;
+/** The folder of what is written today: the version of single files, and what came to the store's objects since. */
+const current = 'v2-forks';
 const key = new CheckpointKey(new Uint8Array(32).fill(7));
 const pool = new PagePool({ threads: 0 });
 const scratch = await mkdtemp(join(tmpdir(), 'revenant-golden-'));
 after(() => rm(scratch, { recursive: true, force: true }));
 
 async function write(): Promise<void> {
-  const folder = join(golden, `v${String(CHECKPOINT_FILE_VERSION)}`);
+  const folder = join(golden, current);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const guest = new Guest({ seed: 42, ramPages: 12, diskPages: 8 }).run(10);
@@ -65,6 +67,9 @@ async function write(): Promise<void> {
       expected.checkpoints[`${vm} ${formatId(id)}`] = await reader.contentHash();
     }
     await saveWorkingSet(store, vm, { ram: new Uint32Array([3, 1, 2]) }, options);
+    const fork = await forkVm(store, vm, `${vm}-fork`, { owner: 'golden', pool, ...options });
+    const reader = await openCheckpoint(store, `${vm}-fork`, { id: fork.id, pool, ...options });
+    expected.checkpoints[`${vm}-fork ${formatId(fork.id)}`] = await reader.contentHash();
   }
   await store.close();
   for (const own of ['.tmp', '.reserve'])
