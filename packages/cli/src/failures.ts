@@ -15,6 +15,7 @@ const clusterCodes: Record<ClusterErrorCode, ExitCode> = {
   NO_CAPACITY: ExitCode.refused,
   UNAUTHORIZED: ExitCode.refused,
   NAME_IN_USE: ExitCode.refused,
+  BLOB_MISSING: ExitCode.refused,
   NO_MASTER: ExitCode.unreachable,
   BUSY: ExitCode.unreachable,
   TIMEOUT: ExitCode.unreachable,

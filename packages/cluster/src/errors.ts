@@ -15,6 +15,7 @@ export const clusterErrorCodes = [
   'STORE', // the store failed; see the cause
   'NAME_IN_USE', // another process of this node name is alive
   'BUSY', // too much is asked of the node at once
+  'BLOB_MISSING', // a description names a kernel or image that the store does not have (any more)
   'RUNTIME', // the emulator of a VM failed
 ] as const;
 export type ClusterErrorCode = (typeof clusterErrorCodes)[number];

@@ -7,6 +7,7 @@ import { ClusterError } from '../errors.ts';
 import type { ClusterStatus } from '../protocol/api.ts';
 import { protectedListSchema, type ProtectedList } from '../protocol/records.ts';
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { readNodeRecords, readStored } from '../stored/records.ts';
 
@@ -56,6 +57,7 @@ export async function commandThroughStore(
   store: ObjectStore,
   request: { id: string; command: Command },
 ): Promise<void> {
+  if (request.command.type === 'vm-create') await requireBlobs(store, request.command.spec);
   const records = await readNodeRecords(store);
   const hosts = records.map(({ id, incarnation, view }): Host => {
     const { capacity, pressure, reads, runtimes } = view;

@@ -19,6 +19,8 @@ import { ApiServer } from './api-server.ts';
 import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs } from './console-inputs.ts';
+import { BlobCollector } from '../stored/blob-collector.ts';
+import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
@@ -43,6 +45,8 @@ export interface NodeOptions {
   runtimes?: Record<string, string>;
   /** Encrypts what is stored of guests; the same on every node. */
   key?: CheckpointKey | undefined;
+  /** For how long blobs that no VM refers to stay. Default: an hour. */
+  blobGraceMs?: number | undefined;
   /** Which checkpoints of running VMs are kept. */
   retention?: RetentionPolicy | undefined;
 }
@@ -75,6 +79,7 @@ export class ClusterNode {
     bootMs: uptime() * 1000,
     wallMs: Date.now(),
   }));
+  readonly #blobs: BlobCollector;
   readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
   #timers: NodeJS.Timeout[] = [];
   #left: (() => void) | undefined;
@@ -92,6 +97,10 @@ export class ClusterNode {
       pino.destination(2),
     );
     this.events = new EventLog(store, options.name);
+    this.#blobs = new BlobCollector({
+      ...{ store, nowMs: monotonicMs, graceMs: options.blobGraceMs },
+      log: (entry) => this.#log({ node: options.name, ...entry }),
+    });
     const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
     const identity = {
       ...{ id: options.name, address, capacity: { memoryMiB } },
@@ -247,6 +256,8 @@ export class ClusterNode {
   }
 
   #lookAround(): void {
+    // One is enough, and two do no harm.
+    if (this.agent.master !== undefined) this.#blobs.look();
     const short = freemem() / totalmem() < MIN_FREE_SHARE;
     if (this.agent.view.pressure !== 'leaving')
       this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
@@ -257,6 +268,7 @@ export class ClusterNode {
    * @throws ClusterError as `applyCommand` does; `NO_MASTER` and `TIMEOUT` may be tried again.
    */
   async command(command: Command, id: string = randomUUID()): Promise<void> {
+    if (command.type === 'vm-create') await requireBlobs(this.store, command.spec);
     const answer = await new Promise<CommandAnswer>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);

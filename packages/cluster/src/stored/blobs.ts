@@ -1,6 +1,7 @@
-// Kernels and images that descriptions of VMs name by the SHA-256 of their bytes. A small one is one object; a large one is cut into parts, so
-// that a node that takes it in never holds more than a part of it: `cluster/blobs/SHA256` is then a list of them. Which of the two it
-// is tells the hash: bytes that have it are the blob.
+// Kernels and images that descriptions of VMs name by the SHA-256 of their bytes. Each upload has a name of its own, HASH-UPLOAD, which never
+// comes again: so one that is being collected (blob-collector.ts) and the next one of the same bytes are two. A small one is one object; a
+// large one is cut into parts, so that a node that takes it in never holds more than a part of it: `cluster/blobs/HASH-UPLOAD`, written
+// last, is then a list of them. Which of the two it is tells the hash: bytes that have it are the blob.
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { listAll, type ObjectStore } from '@revenant/storage';
@@ -8,10 +9,14 @@ import { ClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
 import { MAX_BLOB_BYTES } from '../protocol/limits.ts';
 import { count } from '../protocol/schema.ts';
+import type { VmSpec } from '../protocol/spec.ts';
+import { keep } from './blob-notes.ts';
 
+/** `cluster/blobs/HASH-UPLOAD`; of before uploads had names: `cluster/blobs/HASH`. */
 export const BLOBS_PREFIX = 'cluster/blobs/';
-/** `cluster/blob-parts/SHA256-UPLOAD/N`: of one upload, so that two at once don't mix. */
+/** `cluster/blob-parts/HASH-UPLOAD/N` */
 export const BLOB_PARTS_PREFIX = 'cluster/blob-parts/';
+const UPLOAD_NAME = /^([0-9a-f]{64})(-[0-9a-f-]{36})?$/;
 const PART_BYTES = 4 << 20;
 const PARTS_MAGIC = 'revenant-blob-parts';
 
@@ -25,9 +30,51 @@ const partsSchema = v.strictObject({
 const partKey = (upload: string, part: number): string =>
   `${BLOB_PARTS_PREFIX}${upload}/${String(part).padStart(4, '0')}`;
 
-/** Whether the store has it, without reading it. */
+/** The hash of the bytes that an upload brought; undefined for what is no upload's name. */
+export const hashOf = (upload: string): string | undefined => UPLOAD_NAME.exec(upload)?.[1];
+
+/** Blobs that a description names. */
+export function blobsOf(description: unknown): string[] {
+  if (typeof description !== 'object' || description === null) return [];
+  return Object.values(description).filter(
+    (value): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value),
+  );
+}
+
+/** Complete uploads of these bytes. */
+async function uploadsOf(store: ObjectStore, hash: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { key } of listAll(store, BLOBS_PREFIX + hash)) {
+    const upload = key.slice(BLOBS_PREFIX.length);
+    if (hashOf(upload) === hash) found.push(upload);
+  }
+  return found;
+}
+
+/**
+ * Whether the store has it, without reading it; should it be about to be collected, it is kept. What is to be referred to is asked for
+ * with this first: it stays for as long as the collector waits.
+ */
 export async function hasBlob(store: ObjectStore, hash: string): Promise<boolean> {
-  return (await store.getRange(BLOBS_PREFIX + hash, 0, 1)) !== undefined;
+  for (const upload of await uploadsOf(store, hash)) {
+    if (!(await keep(store, upload))) continue;
+    // Its note may have gone together with it since the list.
+    if ((await store.getRange(BLOBS_PREFIX + upload, 0, 1)) !== undefined) return true;
+  }
+  return false;
+}
+
+/** Throws ClusterError `BLOB_MISSING` when a VM is to boot what the store does not have (any more). */
+export async function requireBlobs(
+  store: ObjectStore,
+  { runtime, description }: Pick<VmSpec, 'runtime' | 'description'>,
+): Promise<void> {
+  // What other runtimes write into their descriptions is theirs.
+  for (const hash of runtime === 'machine' ? blobsOf(description) : [])
+    if (!(await hasBlob(store, hash)))
+      throw new ClusterError('BLOB_MISSING', `the store has no kernel or image ${hash}`, {
+        hint: 'upload it (again): what no VM refers to is collected after a while',
+      });
 }
 
 /** Bytes of all blobs together. */
@@ -49,6 +96,7 @@ export async function putBlob(
   roomBytes: number = MAX_BLOB_BYTES,
 ): Promise<void> {
   const upload = `${hash}-${randomUUID()}`;
+  const head = BLOBS_PREFIX + upload;
   const digest = createHash('sha256');
   const keys: string[] = [];
   let sizeBytes = 0;
@@ -72,15 +120,24 @@ export async function putBlob(
       }
     if (digest.digest('hex') !== hash)
       throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
-    if (keys.length === 0) return void (await store.put(BLOBS_PREFIX + hash, waiting));
+    if (keys.length === 0) return void (await store.put(head, waiting));
     if (waiting.length > 0) await putPart(waiting);
     await store.flush();
     const parts = { magic: PARTS_MAGIC, sizeBytes, upload, parts: keys.length };
-    await store.put(BLOBS_PREFIX + hash, Buffer.from(JSON.stringify(parts)));
+    await store.put(head, Buffer.from(JSON.stringify(parts)));
+    if (!(await keep(store, upload)) || !(await hasParts(store, upload, keys.length)))
+      throw new ClusterError('STORE', 'the upload took so long that its parts were collected', {
+        hint: 'try again',
+      });
   } catch (error) {
-    await store.delete(keys).catch(() => undefined);
+    await store.delete([head, ...keys]).catch(() => undefined);
     throw error;
   }
+}
+
+async function hasParts(store: ObjectStore, upload: string, wanted: number): Promise<boolean> {
+  const { objects } = await store.list(`${BLOB_PARTS_PREFIX}${upload}/`, { limit: wanted });
+  return objects.length === wanted;
 }
 
 function noRoom(roomBytes: number): ClusterError {
@@ -95,12 +152,17 @@ function noRoom(roomBytes: number): ClusterError {
 
 /** Throws ClusterError `STORE` for one that is there and damaged. */
 export async function readBlob(store: ObjectStore, hash: string): Promise<Uint8Array | undefined> {
-  const object = await store.get(BLOBS_PREFIX + hash);
-  if (object === undefined || sha256(object.body) === hash) return object?.body;
-  const bytes = await readParts(store, hash, object.body);
-  if (bytes === undefined || sha256(bytes) !== hash)
-    throw new ClusterError('STORE', `the kernel or image ${hash} is damaged in the store`);
-  return bytes;
+  let damaged = false;
+  for (const upload of await uploadsOf(store, hash)) {
+    const object = await store.get(BLOBS_PREFIX + upload);
+    if (object === undefined) continue;
+    if (sha256(object.body) === hash) return object.body;
+    const bytes = await readParts(store, hash, object.body);
+    if (bytes !== undefined && sha256(bytes) === hash) return bytes;
+    damaged = true;
+  }
+  if (damaged) throw new ClusterError('STORE', `the kernel or image ${hash} is damaged in the store`);
+  return undefined;
 }
 
 async function readParts(

@@ -15,7 +15,7 @@ import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
 import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
 import { check, count, mapOf } from '../protocol/schema.ts';
-import { readBlob } from '../stored/blobs.ts';
+import { blobsOf, readBlob } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
 
@@ -95,11 +95,9 @@ export async function readResumePoint(options: {
 /** Kernels and images that a description names by the SHA-256 of their bytes. */
 export async function readBlobs(store: ObjectStore, description: unknown): Promise<Map<string, Uint8Array>> {
   const blobs = new Map<string, Uint8Array>();
-  if (typeof description !== 'object' || description === null) return blobs;
-  for (const value of Object.values(description)) {
-    if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) continue;
-    const blob = await readBlob(store, value);
-    if (blob !== undefined) blobs.set(value, blob);
+  for (const hash of blobsOf(description)) {
+    const blob = await readBlob(store, hash);
+    if (blob !== undefined) blobs.set(hash, blob);
   }
   return blobs;
 }

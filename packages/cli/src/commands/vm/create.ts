@@ -164,26 +164,35 @@ async function createVm(
     [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
     chosenStore(values),
   );
-  const description: BootDescription = {
-    memoryBytes,
-    commandLine: source.commandLine,
-    kernel: await client.putBlob(source.kernel ?? new Uint8Array(0)),
-    ...(source.initrd === undefined ? {} : { initrd: await client.putBlob(source.initrd) }),
-    ...(disks.length === 0 ? {} : { disks }),
-  };
   const checkpoint = values['checkpoint-ms'];
   const group = values['anti-affinity'];
-  const spec: VmSpec = {
-    runtime: 'machine',
-    description,
-    memoryMiB,
-    priority: values.priority,
-    outputs: 'async',
-    ...(group === undefined ? {} : { antiAffinity: group }),
-    ...(values.health === undefined ? {} : { health: values.health }),
-    ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
+  const send = async (): Promise<'node' | 'store'> => {
+    const description: BootDescription = {
+      memoryBytes,
+      commandLine: source.commandLine,
+      kernel: await client.putBlob(source.kernel ?? new Uint8Array(0)),
+      ...(source.initrd === undefined ? {} : { initrd: await client.putBlob(source.initrd) }),
+      ...(disks.length === 0 ? {} : { disks }),
+    };
+    const spec: VmSpec = {
+      runtime: 'machine',
+      description,
+      memoryMiB,
+      priority: values.priority,
+      outputs: 'async',
+      ...(group === undefined ? {} : { antiAffinity: group }),
+      ...(values.health === undefined ? {} : { health: values.health }),
+      ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
+    };
+    return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
   };
-  return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
+  try {
+    return await send();
+  } catch (error) {
+    // What no VM refers to is collected, perhaps just now: then it is uploaded again.
+    if (!isClusterError(error, 'BLOB_MISSING')) throw error;
+    return send();
+  }
 }
 
 export const command = define({
