@@ -6,9 +6,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   as: ['binutils'],
   'qemu-system-x86_64': ['qemu-system-x86'],
   chromium: ['chromium'],
+  openssl: ['openssl'],
 };
 
-export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64' | 'chromium';
+export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64' | 'chromium' | 'openssl';
 
 function present(tool: Tool): boolean {
   return spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0;

@@ -20,7 +20,7 @@ export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { livingNodes } from './node/claim.ts';
 export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { readEvents, type ClusterEvent } from './stored/event-log.ts';
-export { nodeOptions, runNode } from './node/main.ts';
+export { nodeOptions, runNode, trustAuthority } from './node/main.ts';
 export * from './vm/vm-runtime.ts';
 export { servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';
 export { LazyRam } from './vm/lazy-ram.ts';

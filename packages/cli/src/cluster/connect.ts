@@ -1,15 +1,26 @@
 /** How a command finds its cluster: options, environment, and what errors of the cluster become here. */
 import { readFileSync } from 'node:fs';
-import { ClusterClient, isClusterError, type ClusterStatus } from '@revenant/cluster';
+import { ClusterClient, isClusterError, trustAuthority, type ClusterStatus } from '@revenant/cluster';
 import { jsonOption, list, text, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { say } from '../output/print.ts';
 
 /** Options of every command that speaks with a cluster. */
 export const connectOptions = {
-  node: list('HOST:PORT', 'a node of the cluster; may be given several times (or REVENANT_NODE)'),
+  node: list(
+    'HOST:PORT',
+    'a node of the cluster (https://HOST:PORT where it speaks TLS); may be given several times (or REVENANT_NODE)',
+  ),
   store: text('URL', 'the store of the cluster, whose records tell where its nodes are (or REVENANT_STORE)'),
-  'token-file': text('FILE', "the cluster's token, where it has one (or REVENANT_TOKEN_FILE)"),
+  'token-file': text(
+    'FILE',
+    "the cluster's token, or one's own of the people file, where it has one (or REVENANT_TOKEN_FILE)",
+  ),
+  'tls-ca': text(
+    'FILE',
+    `certificates of the authority that signed those of the nodes, where the installation has its own (or
+REVENANT_TLS_CA)`,
+  ),
   json: jsonOption,
 } satisfies Options;
 
@@ -42,6 +53,8 @@ export function connect(values: ConnectValues): ClusterClient {
       'no cluster was named',
       'give --node HOST:PORT or --store URL, or set REVENANT_NODE or REVENANT_STORE',
     );
+  const authority = values['tls-ca'] ?? process.env['REVENANT_TLS_CA'];
+  if (authority !== undefined) trustAuthority(authority);
   const tokenFile = values['token-file'] ?? process.env['REVENANT_TOKEN_FILE'];
   return new ClusterClient({
     ...(nodes === undefined ? {} : { nodes }),

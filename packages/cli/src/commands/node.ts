@@ -36,6 +36,18 @@ loses store and network together, but beats there, is not declared dead at once`
       `a secret of 16 characters or more, the same for all nodes; needed to listen beyond
 loopback`,
     ),
+    'people-file': text(
+      'FILE',
+      `further tokens, a line of NAME ROLE TOKEN for each person (# begins a remark); roles: view, operate,
+admin; the same on every node, read again when it changes`,
+    ),
+    'tls-cert': text(
+      'FILE',
+      `certificate (PEM, with its chain) and key, for TLS on everything it listens to; its name
+or address must be the one that others reach it by`,
+    ),
+    'tls-key': text('FILE', 'the private key of --tls-cert'),
+    'tls-ca': text('FILE', "the authority's certificates, where it is an installation's own"),
     profile: value(
       'NAME',
       'how quickly failures are detected and taken over: default or fast',
@@ -64,6 +76,7 @@ consoles, requests, uploads, bodyIdleMs, blobsMiB (docs/CLUSTER_PROTOCOL.md, "Bo
   examples: [
     'node --store file:/srv/revenant --name a --listen 127.0.0.1:7001',
     'node --store file:/srv/revenant --name b --listen 0.0.0.0:7001 --token-file /etc/revenant.token',
+    'node --store file:/srv/revenant --name b --listen 10.0.0.2:7001 --token-file t --tls-cert b.pem --tls-key b.key --tls-ca ca.pem',
   ],
   async run({ options }) {
     return runNode(nodeOptions(options));

@@ -24,10 +24,13 @@ import { bounded } from '../protocol/limits.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
 import { check } from '../protocol/schema.ts';
 import { requestProof, sha256 } from '../mac.ts';
+import type { Caller } from '../protocol/page.ts';
+import { httpUrl, wsUrl } from '../protocol/address.ts';
 import {
   AUTH_HEADER,
   AUTH_SCHEME,
   BODY_HEADER,
+  ON_BEHALF_HEADER,
   PROOF_SUBPROTOCOL,
   PROTOCOL_VERSION,
   VERSION_HEADER,
@@ -49,6 +52,8 @@ export interface ClientOptions {
   /** URL of the store: its node records tell the addresses. */
   store?: string;
   token?: string;
+  /** For whom a node asks as a client of another. */
+  onBehalfOf?: Caller;
   /** How long a command is repeated while there is no master or no node answers. Default 30 s. */
   patienceMs?: number;
   /** How long a node has for its answer before the next one is asked. Default 3 s, 10 s for what changes something. */
@@ -257,7 +262,8 @@ export class ClusterClient {
     if (address === undefined) return undefined;
     const path = `/v1/vms/${vmId}/console`;
     const proof = await this.#proof(address, 'GET', path, sha256(new Uint8Array(0)));
-    return { url: `ws://${address}${path}`, proof: proof && PROOF_SUBPROTOCOL + proof };
+    const headers = this.#onBehalf();
+    return { url: `${wsUrl(address)}${path}`, proof: proof && PROOF_SUBPROTOCOL + proof, headers };
   }
 
   async close(): Promise<void> {
@@ -307,10 +313,15 @@ export class ClusterClient {
     this.#addresses = [...known, ...[...found].filter((address) => !known.includes(address))];
   }
 
+  #onBehalf(): Record<string, string> {
+    const { onBehalfOf } = this.#options;
+    return onBehalfOf === undefined ? {} : { [ON_BEHALF_HEADER]: `${onBehalfOf.role} ${onBehalfOf.name}` };
+  }
+
   async #proof(address: string, method: string, path: string, bodyHash: string): Promise<string | undefined> {
     const { token } = this.#options;
     if (token === undefined) return undefined;
-    const url = `http://${address}/v1/challenge`;
+    const url = `${httpUrl(address)}/v1/challenge`;
     const answerMs = this.#options.answerMs ?? REQUEST_MS;
     const { challenge } = await despiteClosed(() =>
       fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs),
@@ -332,12 +343,13 @@ export class ClusterClient {
       // A proof serves once.
       const proof = await this.#proof(address, method, path, bodyHash);
       const headers: Record<string, string> = {
+        ...this.#onBehalf(),
         [VERSION_HEADER]: String(PROTOCOL_VERSION),
         [BODY_HEADER]: bodyHash,
       };
       if (proof !== undefined) headers[AUTH_HEADER] = AUTH_SCHEME + proof;
       const sent = body.length === 0 ? {} : { body: Buffer.from(body) };
-      return fetchJson(answer, `http://${address}${path}`, { method, headers, ...sent }, timeoutMs);
+      return fetchJson(answer, `${httpUrl(address)}${path}`, { method, headers, ...sent }, timeoutMs);
     };
     // Commands have an id under which they are carried out once; keys that are pressed twice are two.
     const harmless = method !== 'POST' || path === '/v1/commands';

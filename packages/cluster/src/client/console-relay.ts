@@ -12,6 +12,7 @@ import { SUBPROTOCOL } from '../protocol/version.ts';
 export interface ConsolePlace {
   url: string;
   proof: string | undefined;
+  headers: Record<string, string>;
 }
 
 export interface RelayOptions {
@@ -65,7 +66,7 @@ export class ConsoleRelay {
    * A new node's socket takes the place of the old one. While a guest is moved, its last words still come by the old one,
    * which stays until the new one has spoken; it may also be of a frozen process and never close.
    */
-  #attach({ url, proof }: ConsolePlace): void {
+  #attach({ url, proof, headers }: ConsolePlace): void {
     if (this.#closed) return;
     this.#url = url;
     const before = this.#socket;
@@ -75,7 +76,7 @@ export class ConsoleRelay {
     }
     const leaving = this.#leaving;
     const protocols = [SUBPROTOCOL, ...(proof === undefined ? [] : [proof])];
-    const socket = new WebSocket(url, protocols, { handshakeTimeout: HANDSHAKE_MS });
+    const socket = new WebSocket(url, protocols, { handshakeTimeout: HANDSHAKE_MS, headers });
     this.#socket = socket;
     socket.on('error', () => undefined);
     socket.on('open', () => {

@@ -21,6 +21,8 @@ export interface ProcessOptions {
   /** Address other than loopback, and the file of the token that it then needs. */
   listen?: string;
   tokenFile?: string;
+  /** Further words of its command. */
+  words?: readonly string[];
   /** Another script than that of a plain node. */
   main?: string;
   /** Ends it should this process be killed. */
@@ -52,6 +54,7 @@ export class NodeProcess {
     words.push(...heartbeatStores.flatMap((url) => ['--heartbeat-store', url]));
     if (listen !== undefined) words.push('--listen', listen);
     if (tokenFile !== undefined) words.push('--token-file', tokenFile);
+    words.push(...(options.words ?? []));
     const [program = process.execPath, ...rest] = [...within, process.execPath, ...words];
     // Threads of file operations: with Node's default of four, a lease waits for checkpoints of many VMs.
     const env = { UV_THREADPOOL_SIZE: '16', ...process.env };

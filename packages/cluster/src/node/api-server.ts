@@ -1,6 +1,7 @@
 // The HTTP and websocket side of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request proves it by its headers, before
 // any of its body is read; without one the node listens on loopback only. Requests from web pages of other origins are refused.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
@@ -9,6 +10,7 @@ import { bounded, MAX_BODY_BYTES, MAX_CONSOLE_BYTES, MAX_FRAME_BYTES } from '../
 import {
   AUTH_HEADER,
   AUTH_SCHEME,
+  ON_BEHALF_HEADER,
   PROOF_SUBPROTOCOL,
   PROTOCOL_VERSION,
   SUBPROTOCOL,
@@ -16,10 +18,12 @@ import {
   versionMismatch,
 } from '../protocol/version.ts';
 import { PageGateway } from '../page/gateway.ts';
-import { PAGE_SUBPROTOCOL } from '../protocol/page.ts';
+import { hostOf } from '../protocol/address.ts';
+import { PAGE_SUBPROTOCOL, roles, type Caller } from '../protocol/page.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { builtPage, PageFiles } from './page-files.ts';
 import { saidBodyHash } from './bodies.ts';
+import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
 import { attachConsole } from './console-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
@@ -49,11 +53,31 @@ const STATUS: Partial<Record<ClusterErrorCode, number>> = {
   TIMEOUT: 504,
 };
 
+/** Certificate and key as PEM, by which the node is known to others. */
+export interface TlsFiles {
+  cert: string;
+  key: string;
+}
+
+export interface ApiOptions {
+  /** `HOST:PORT` */
+  listen: string;
+  token?: string | undefined;
+  /** Path of the people file. */
+  people?: string | undefined;
+  limits?: ApiLimits | undefined;
+  tls?: TlsFiles | undefined;
+}
+
+const ANYBODY: Caller = { name: '', role: 'view' };
+const WHOEVER_IS_HERE: Caller = { name: '', role: 'admin' };
+
 export class ApiServer {
   readonly limits: ApiLimits;
   readonly strangers: Strangers;
-  readonly #server: Server;
-  readonly #token: string | undefined;
+  readonly #server: ReturnType<typeof createServer>;
+  readonly #isSecure: boolean;
+  readonly #callers: Callers;
   readonly #challenges: Challenges | undefined;
   readonly #sessions: Sessions;
   readonly #files = new PageFiles(builtPage, 'index.html');
@@ -68,21 +92,28 @@ export class ApiServer {
   #gateway: PageGateway | undefined;
   #node: ClusterNode | undefined;
 
-  private constructor(token: string | undefined, limits: ApiLimits) {
-    this.#token = token;
-    this.#sessions = new Sessions(token);
+  private constructor({ token, people, limits = defaultLimits, tls }: ApiOptions) {
+    this.#callers = new Callers(token, people, (why) => this.#refusals.add(why));
+    this.#sessions = new Sessions(this.#callers);
     this.limits = limits;
     this.strangers = new Strangers(limits);
-    this.#challenges = token === undefined ? undefined : new Challenges(token);
-    this.#server = createServer(
-      { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 },
-      (request, response) => void this.#answer(request, response),
-    );
+    this.#challenges = token === undefined ? undefined : new Challenges(this.#callers);
+    const bounds = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 };
+    const answer = (request: IncomingMessage, response: ServerResponse): void =>
+      void this.#answer(request, response);
+    this.#isSecure = tls !== undefined;
+    // Whoever does not finish the handshake of TLS has as long as a stranger has.
+    this.#server =
+      tls === undefined
+        ? createServer(bounds, answer)
+        : createSecureServer({ ...bounds, ...tls, handshakeTimeout: limits.strangerMs }, answer);
     this.#server.headersTimeout = 5000;
     // An upload over a slow line takes its time; one that stands still is given up sooner (bodyIdleMs).
     this.#server.requestTimeout = 600_000;
     this.#server.maxConnections = limits.connections;
-    this.#server.on('connection', (socket) => this.strangers.meet(socket));
+    this.#server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) =>
+      this.strangers.meet(socket),
+    );
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#upgrade(request, socket as Socket, head),
     );
@@ -90,11 +121,8 @@ export class ApiServer {
   }
 
   /** @throws ClusterError `BAD_REQUEST` for an address that is not loopback without a token. */
-  static async listen(
-    listen: string,
-    token: string | undefined,
-    limits: ApiLimits = defaultLimits,
-  ): Promise<ApiServer> {
+  static async listen(options: ApiOptions): Promise<ApiServer> {
+    const { listen, token } = options;
     const match = /^\[?([^\]]*)\]?:(\d+)$/.exec(listen);
     if (match === null)
       throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
@@ -103,7 +131,7 @@ export class ApiServer {
       throw new ClusterError('BAD_REQUEST', `${listen} can be reached from outside, and there is no token`, {
         hint: 'give --token-file FILE to every node, or listen on 127.0.0.1',
       });
-    const api = new ApiServer(token, limits);
+    const api = new ApiServer(options);
     try {
       await new Promise<void>((resolve, reject) => {
         api.#server.once('error', reject);
@@ -120,12 +148,13 @@ export class ApiServer {
 
   get address(): string {
     const { address, port, family } = this.#server.address() as AddressInfo;
-    return family === 'IPv6' ? `[${address}]:${String(port)}` : `${address}:${String(port)}`;
+    const host = `${family === 'IPv6' ? `[${address}]` : address}:${String(port)}`;
+    return this.#isSecure ? `https://${host}` : host;
   }
 
   serve(node: ClusterNode): void {
     this.#node = node;
-    this.#gateway = PageGateway.at(this.address, this.#token, node.options.name);
+    this.#gateway = PageGateway.at(this.address, this.#callers.clusterToken, node.options.name);
   }
 
   async close(): Promise<void> {
@@ -142,7 +171,7 @@ export class ApiServer {
   /** A page of another origin, or a name that was made to point here (DNS rebinding). */
   #foreign(request: IncomingMessage): string | undefined {
     const { origin, host } = request.headers;
-    const own = [host ?? '', ...(request.url === '/v1/page' ? this.#nodes : [])];
+    const own = [host ?? '', ...(request.url === '/v1/page' ? this.#nodes.map(hostOf) : [])];
     if (origin !== undefined && !own.some((name) => [`http://${name}`, `https://${name}`].includes(origin)))
       return `a request of the foreign origin ${origin}`;
     const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
@@ -157,19 +186,23 @@ export class ApiServer {
   }
 
   /** Who asks, and in which language: all from the headers. Throws ClusterError. */
-  #admit(request: IncomingMessage, proof: string): void {
+  #admit(request: IncomingMessage, proof: string): Caller {
     const foreign = this.#foreign(request);
     if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
     const version = request.headers[VERSION_HEADER];
     if (version !== undefined && version !== String(PROTOCOL_VERSION))
       throw new ClusterError('PROTOCOL', versionMismatch('the client', bounded(String(version), 16)));
-    if (isQuestionOfStrangers(request)) return;
+    if (isQuestionOfStrangers(request)) return ANYBODY;
     const { method = '', url: path = '' } = request;
-    const byPage = path.startsWith('/v1/blobs/') && this.#sessions.roleOf(request) === 'admin';
     const proven =
-      byPage || this.#challenges?.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
-    if (proven === false) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
+      this.#challenges === undefined
+        ? WHOEVER_IS_HERE
+        : this.#challenges.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
+    // To log in takes a token, not a session that is there already.
+    const caller = proven ?? (path === '/v1/session' ? undefined : this.#sessions.callerOf(request));
+    if (caller === undefined) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
     this.strangers.know(request.socket);
+    return onBehalf(request, caller);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -178,18 +211,18 @@ export class ApiServer {
     try {
       if (await this.#servePage(request, response)) return;
       const said = request.headers[AUTH_HEADER] ?? '';
-      this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
+      const caller = this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
       if (request.url === '/v1/challenge')
         return answerJson(response, {
           challenge: this.#challenges?.give() ?? '',
           needed: this.#challenges !== undefined,
         });
-      if (request.url === '/v1/session') return this.#sessions.answer(request, response);
+      if (request.url === '/v1/session') return this.#session(request, response, caller);
       const node = this.#node;
       if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
       if (request.url === '/v1/version')
         return answerJson(response, { protocol: PROTOCOL_VERSION, node: node.options.name });
-      await this.#serve(node, { request, response, limits: this.limits });
+      await this.#serve(node, { request, response, caller, limits: this.limits });
     } catch (error) {
       this.#refuse(
         request,
@@ -204,6 +237,11 @@ export class ApiServer {
     if (this.#foreign(request) !== undefined) return false;
     this.strangers.grant(request.socket);
     return this.#files.serve(request, response);
+  }
+
+  #session(request: IncomingMessage, response: ServerResponse, caller: Caller): void {
+    if (request.method === 'POST') this.#node?.audit.note(caller, 'logged in at the page');
+    this.#sessions.answer(request, response, caller, this.#isSecure);
   }
 
   async #serve(node: ClusterNode, answer: Answer): Promise<void> {
@@ -260,7 +298,7 @@ export class ApiServer {
       const foreign = this.#foreign(request);
       if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
     } else if (url.pathname === '/v1/page') return this.#welcomePage(request, socket, head);
-    else this.#admit(request, proof ?? '');
+    const caller = isLink ? ANYBODY : this.#admit(request, proof ?? '');
     const node = this.#node;
     if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
     if (isLink) {
@@ -279,19 +317,32 @@ export class ApiServer {
       throw new ClusterError('PROTOCOL', versionMismatch('the console', bounded(offered[0] ?? '1', 16)));
     if (this.#consoles.clients.size >= this.limits.consoles)
       throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles are open here`);
-    this.#consoles.handleUpgrade(request, socket, head, (accepted) => attachConsole(node, vm, accepted));
+    this.#consoles.handleUpgrade(request, socket, head, (accepted) =>
+      attachConsole(node, vm, { socket: accepted, caller }),
+    );
   }
 
   #welcomePage(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const foreign = this.#foreign(request);
     if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
-    const role = this.#sessions.roleOf(request);
-    if (role === undefined) throw new ClusterError('UNAUTHORIZED', 'a page without a session');
+    const caller = this.#sessions.callerOf(request);
+    if (caller === undefined) throw new ClusterError('UNAUTHORIZED', 'a page without a session');
     this.strangers.know(socket);
     this.#pages.handleUpgrade(request, socket, head, (accepted) =>
-      this.#gateway?.attach(accepted, role, this.#sessions.newPass(role)),
+      this.#gateway?.attach(accepted, caller, this.#sessions.newPass(caller)),
     );
   }
+}
+
+/** A node that asks as a client on behalf of somebody: it may do what they may, and it is noted under their name. */
+function onBehalf(request: IncomingMessage, caller: Caller): Caller {
+  const said = request.headers[ON_BEHALF_HEADER];
+  if (said === undefined || caller.name !== '') return caller;
+  const [, roleText, name = ''] = /^(\w+) ([A-Za-z0-9_-]{0,32})$/.exec(String(said)) ?? [];
+  const role = roles.find((each) => each === roleText);
+  if (role === undefined || roles.indexOf(role) > roles.indexOf(caller.role))
+    throw new ClusterError('UNAUTHORIZED', `${ON_BEHALF_HEADER}: no role that the caller has`);
+  return { name, role };
 }
 
 /** What anybody may ask; to take one's own session back is no secret either. */

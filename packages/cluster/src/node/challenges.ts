@@ -2,21 +2,23 @@
 // that no flood of questions takes another's away. What is kept are those that served, until their time is over.
 import { randomBytes } from 'node:crypto';
 import { mac, requestProof, sameMac, type ProvenRequest } from '../mac.ts';
+import type { Caller } from '../protocol/page.ts';
+import type { Callers } from './callers.ts';
 
 export const CHALLENGE_MS = 30_000;
 /** Proven requests within `CHALLENGE_MS`: beyond, none is taken. */
 const MAX_SERVED = 1 << 16;
 
 export class Challenges {
-  readonly #token: string;
+  readonly #callers: Callers;
   readonly #nowMs: () => number;
   /** Of this process: challenges of one before are worth nothing. */
   readonly #secret = randomBytes(32);
   /** Until when each that served must be remembered, oldest first. */
   readonly #served = new Map<string, number>();
 
-  constructor(token: string, nowMs: () => number = () => performance.now()) {
-    this.#token = token;
+  constructor(callers: Callers, nowMs: () => number = () => performance.now()) {
+    this.#callers = callers;
     this.#nowMs = nowMs;
   }
 
@@ -28,25 +30,31 @@ export class Challenges {
     return head.toString('hex') + this.#code(head);
   }
 
-  /** Whether `CHALLENGE.PROOF` proves the token for this request, for the first time. */
-  proves(text: string, request: ProvenRequest): boolean {
+  /** Who proves a token of theirs by `CHALLENGE.PROOF`, for this request, for the first time; undefined when nobody does. */
+  proves(text: string, request: ProvenRequest): Caller | undefined {
     const [, head, code, proof] = /^([0-9a-f]{32})([0-9a-f]{32})\.([0-9a-f]{64})$/.exec(text) ?? [];
-    if (head === undefined || code === undefined || proof === undefined) return false;
+    if (head === undefined || code === undefined || proof === undefined) return undefined;
     const bytes = Buffer.from(head, 'hex');
-    if (!sameMac(Buffer.from(code), Buffer.from(this.#code(bytes)))) return false;
+    if (!sameMac(Buffer.from(code), Buffer.from(this.#code(bytes)))) return undefined;
     const now = this.#nowMs();
     const until = bytes.readDoubleBE(0) + CHALLENGE_MS;
     const challenge = head + code;
-    if (now > until || this.#served.has(challenge)) return false;
-    const expected = requestProof(this.#token, challenge, request);
-    if (!sameMac(Buffer.from(proof), Buffer.from(expected))) return false;
+    if (now > until || this.#served.has(challenge)) return undefined;
+    const caller = this.#callerOf(proof, challenge, request);
+    if (caller === undefined) return undefined;
     for (const [old, end] of this.#served) {
       if (end >= now) break;
       this.#served.delete(old);
     }
-    if (this.#served.size >= MAX_SERVED) return false;
+    if (this.#served.size >= MAX_SERVED) return undefined;
     this.#served.set(challenge, now + CHALLENGE_MS);
-    return true;
+    return caller;
+  }
+
+  #callerOf(proof: string, challenge: string, request: ProvenRequest): Caller | undefined {
+    for (const { token, caller } of this.#callers.tokens())
+      if (sameMac(Buffer.from(proof), Buffer.from(requestProof(token, challenge, request)))) return caller;
+    return undefined;
   }
 
   #code(head: Uint8Array): string {

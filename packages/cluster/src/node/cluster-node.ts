@@ -15,7 +15,8 @@ import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
-import { ApiServer } from './api-server.ts';
+import { ApiServer, type TlsFiles } from './api-server.ts';
+import { Audit } from './audit.ts';
 import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs } from './console-inputs.ts';
@@ -36,6 +37,10 @@ export interface NodeOptions {
   listen: string;
   settings: Settings;
   token?: string;
+  /** Path of the people file: further tokens, with the role of each. The same on every node. */
+  people?: string | undefined;
+  /** TLS for everything that the node listens to. */
+  tls?: TlsFiles | undefined;
   memoryMiB?: number;
   logLevel?: string;
   /** What it gives to those who ask it. */
@@ -73,6 +78,7 @@ export class ClusterNode {
   readonly vms: VmHost;
   readonly events: EventLog;
   readonly logger: pino.Logger;
+  readonly audit = new Audit((entry) => this.#log(entry));
   readonly #api: ApiServer;
   readonly #clock = new SteadyClock(() => ({
     monotonicMs: monotonicMs(),
@@ -151,7 +157,7 @@ export class ClusterNode {
 
   /** Starts a node: opens its store, listens, joins. Resolves once it listens. */
   static async start(options: NodeOptions): Promise<ClusterNode> {
-    const api = await ApiServer.listen(options.listen, options.token, options.limits);
+    const api = await ApiServer.listen(options);
     try {
       const store = await openStore(options.store);
       const { token, settings } = options;

@@ -4,6 +4,8 @@ import { messageOf } from '../errors.ts';
 import { decodeConsoleRequest, type ConsoleReply } from '../protocol/console.ts';
 import { bounded, MAX_CONSOLE_BYTES } from '../protocol/limits.ts';
 import { encode } from '../protocol/msgpack.ts';
+import type { Caller } from '../protocol/page.ts';
+import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 /** A console that does not read what it is sent is cut off; it comes again and goes on where it was. */
@@ -13,7 +15,11 @@ const LOOK_MS = 200;
 /** Websocket close codes of ours (RFC 6455, 7.4.2). */
 const CLOSE_PROTOCOL = 4400;
 
-export function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket): void {
+export function attachConsole(
+  node: ClusterNode,
+  vmId: string,
+  { socket, caller }: { socket: WebSocket; caller: Caller },
+): void {
   const send = (reply: ConsoleReply): void => {
     if (socket.bufferedAmount > MAX_BACKLOG_BYTES) return socket.terminate();
     socket.send(encode(reply));
@@ -33,6 +39,8 @@ export function attachConsole(node: ClusterNode, vmId: string, socket: WebSocket
   let endInput = (): void => undefined;
   const serve = async (frame: Uint8Array): Promise<void> => {
     const request = decodeConsoleRequest(frame);
+    requireRole(caller, 'operate', 'to type at a console');
+    node.audit.noteSometimes(caller, 'types at the console', { vm: vmId });
     if (request.type === 'open') {
       endInput();
       session = request.session;

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { WebSocket, type RawData } from 'ws';
 import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
+import { wsUrl } from '../protocol/address.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
 import type { Message } from '../protocol/link.ts';
 import { PROTOCOL_VERSION, versionMismatch } from '../protocol/version.ts';
@@ -111,7 +112,7 @@ export class Links {
       (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < REDIAL_MS)
     )
       return;
-    const socket = new WebSocket(`ws://${address}/v1/link`, {
+    const socket = new WebSocket(`${wsUrl(address)}/v1/link`, {
       handshakeTimeout: HANDSHAKE_MS,
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,

@@ -1,9 +1,11 @@
 /** A node process: `node packages/cluster/src/node/main.ts --store URL --name N [--listen ADDR] [--profile fast] …` */
 import { readFileSync } from 'node:fs';
+import { createSecureContext, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { isStorageError, keyFromEnvironment, parseRetention, type RetentionPolicy } from '@revenant/storage';
 import { makeSettings, type ProfileName } from '../decisions/settings.ts';
-import { ClusterError } from '../errors.ts';
+import { ClusterError, messageOf } from '../errors.ts';
+import type { TlsFiles } from './api-server.ts';
 import { parseLimits } from './api-limits.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
 
@@ -15,6 +17,10 @@ export interface NodeValues {
   listen: string;
   profile: string;
   'token-file'?: string | undefined;
+  'people-file'?: string | undefined;
+  'tls-cert'?: string | undefined;
+  'tls-key'?: string | undefined;
+  'tls-ca'?: string | undefined;
   'memory-mib'?: number | undefined;
   'log-level': string;
   retention?: string | undefined;
@@ -33,6 +39,10 @@ export function nodeValues(words: string[]): NodeValues {
       listen: { type: 'string', default: '127.0.0.1:0' },
       profile: { type: 'string', default: 'default' },
       'token-file': { type: 'string' },
+      'people-file': { type: 'string' },
+      'tls-cert': { type: 'string' },
+      'tls-key': { type: 'string' },
+      'tls-ca': { type: 'string' },
       'memory-mib': { type: 'string' },
       'log-level': { type: 'string', default: 'info' },
       retention: { type: 'string' },
@@ -60,6 +70,8 @@ export function nodeOptions(values: NodeValues): NodeOptions {
   if (token !== undefined && token.length < 16)
     throw new ClusterError('BAD_REQUEST', 'the token has less than 16 characters');
   const memory = values['memory-mib'];
+  const tls = tlsFiles(values);
+  if (values['tls-ca'] !== undefined) trustAuthority(values['tls-ca']);
   return {
     name,
     store,
@@ -70,9 +82,50 @@ export function nodeOptions(values: NodeValues): NodeOptions {
     drills: values.drills,
     limits: parseLimits(values.limit ?? []),
     ...(token === undefined ? {} : { token }),
+    people: values['people-file'],
+    tls,
     ...(memory === undefined ? {} : { memoryMiB: memory }),
     ...(values.retention === undefined ? {} : { retention: retentionPolicy(values.retention) }),
   };
+}
+
+function readGiven(option: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ClusterError('BAD_REQUEST', `${option}: can't read ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function tlsFiles({ 'tls-cert': certPath, 'tls-key': keyPath }: NodeValues): TlsFiles | undefined {
+  if (certPath === undefined && keyPath === undefined) return undefined;
+  if (certPath === undefined || keyPath === undefined)
+    throw new ClusterError('BAD_REQUEST', 'TLS needs both --tls-cert and --tls-key');
+  const files = { cert: readGiven('--tls-cert', certPath), key: readGiven('--tls-key', keyPath) };
+  try {
+    createSecureContext(files);
+  } catch (error) {
+    throw new ClusterError('BAD_REQUEST', `--tls-cert, --tls-key: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'PEM files: a certificate (with its chain) and the private key that belongs to it',
+    });
+  }
+  return files;
+}
+
+/** From now on this process trusts the certificates that an authority of the installation's own has signed, beside the usual ones. */
+export function trustAuthority(path: string): void {
+  const pem = readGiven('--tls-ca', path);
+  try {
+    setDefaultCACertificates([...getCACertificates('default'), pem]);
+  } catch (error) {
+    throw new ClusterError('BAD_REQUEST', `--tls-ca: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'a PEM file of certificates',
+    });
+  }
 }
 
 function retentionPolicy(text: string): RetentionPolicy {

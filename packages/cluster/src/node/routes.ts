@@ -2,11 +2,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import { screenLines } from '@revenant/emulator';
-import { ClusterError } from '../errors.ts';
+import { ClusterError, messageOf } from '../errors.ts';
 import { commandRequestSchema, drillRequestSchema, keysRequestSchema } from '../protocol/api.ts';
 import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
+import { roleForCommand } from '../page/needed-role.ts';
+import type { Command } from '../decisions/commands.ts';
+import type { Caller } from '../protocol/page.ts';
+import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { metrics } from './metrics.ts';
 import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
@@ -17,6 +21,7 @@ import { status } from './status.ts';
 export interface Answer {
   request: IncomingMessage;
   response: ServerResponse;
+  caller: Caller;
   limits: ApiLimits;
 }
 
@@ -50,7 +55,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     }
     case 'POST /v1/commands': {
       const { id, command } = await bodyOf(commandRequestSchema, answer);
-      await node.command(command, id);
+      await commanded(node, command, { id, caller: answer.caller });
       return answerJson(response, { id });
     }
     case 'POST /v1/drill':
@@ -72,8 +77,29 @@ async function bodyOf<T extends v.GenericSchema>(
   return check(schema, parseJson(body), 'the request', 'BAD_REQUEST');
 }
 
+/** Has a command carried out for somebody who may ask for it, and notes who that was and what became of it. */
+async function commanded(
+  node: ClusterNode,
+  command: Command,
+  { id, caller }: { id: string; caller: Caller },
+): Promise<void> {
+  const about = {
+    ...('vmId' in command ? { vm: command.vmId } : {}),
+    ...('node' in command ? { node: command.node } : {}),
+  };
+  try {
+    requireRole(caller, roleForCommand(command), command.type);
+    await node.command(command, id);
+  } catch (error) {
+    node.audit.note(caller, `${command.type}, refused: ${messageOf(error)}`, about);
+    throw error;
+  }
+  node.audit.note(caller, command.type, about);
+}
+
 /** Fault drills: peers that are cut off, and those that are only not heard. */
 async function drill(node: ClusterNode, answer: Answer): Promise<void> {
+  requireRole(answer.caller, 'admin', 'a drill');
   if (node.options.drills !== true)
     throw new ClusterError('UNAUTHORIZED', 'drills are not allowed here', {
       hint: 'start the node with --drills',
@@ -95,13 +121,16 @@ async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: 
     if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
     return answerJson(answer.response, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }
+  if (asked.startsWith('POST')) requireRole(answer.caller, 'operate', asked.slice('POST '.length));
   if (asked === 'POST power-button') {
+    node.audit.note(answer.caller, 'presses the power button', { vm: vmId });
     const [result] = (await node.vms.input(vmId, [{ kind: 'powerButton' }])) ?? [];
     if (result !== 'taken') throw new ClusterError('CONFLICT', `${vmId} has no power button`);
     return answerJson(answer.response, { id: vmId });
   }
   if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   const { keys } = await bodyOf(keysRequestSchema, answer);
+  node.audit.noteSometimes(answer.caller, 'presses keys', { vm: vmId });
   if ((await node.vms.press(vmId, keys)) !== true)
     throw new ClusterError('BAD_REQUEST', `no such keys on ${vmId}: ${keys.join(' ')}`, {
       hint: 'names as in KeyboardEvent.code: KeyA, Digit1, Enter, ControlLeft, F2',
@@ -118,8 +147,9 @@ async function findBlob(node: ClusterNode, hash: string, { response }: Answer): 
 async function takeBlob(
   node: ClusterNode,
   hash: string,
-  { request, response, limits }: Answer,
+  { request, response, caller, limits }: Answer,
 ): Promise<void> {
+  requireRole(caller, 'admin', 'to store a blob');
   const said = saidBodyHash(request);
   if (said !== hash && node.options.token !== undefined)
     throw new ClusterError('BAD_REQUEST', 'the hash in the path is not that of the body');

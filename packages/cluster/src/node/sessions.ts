@@ -1,36 +1,40 @@
-// Sessions of web pages: a person proves the token once, and the page carries a pass from then on (page/pass.ts).
+// Sessions of web pages: a person proves a token once, and the page carries a pass from then on (page/pass.ts).
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ClusterError } from '../errors.ts';
-import { makePass, passCookie, passOf, roleOfPass } from '../page/pass.ts';
-import type { Role } from '../protocol/page.ts';
+import { callerOfPass, makePass, passCookie, passOf } from '../page/pass.ts';
+import type { Caller } from '../protocol/page.ts';
+import type { Callers } from './callers.ts';
 import { answerJson } from './routes.ts';
 
 export class Sessions {
-  readonly #token: string | undefined;
+  readonly #callers: Callers;
 
-  constructor(token: string | undefined) {
-    this.#token = token;
+  constructor(callers: Callers) {
+    this.#callers = callers;
   }
 
-  /** What the session of a page may do; without a token everybody at this host may do everything. */
-  roleOf({ headers }: IncomingMessage): Role | undefined {
-    if (this.#token === undefined) return 'admin';
+  /** Whose session a page has; without a token everybody at this host may do everything. */
+  callerOf({ headers }: IncomingMessage): Caller | undefined {
+    const { clusterToken } = this.#callers;
+    if (clusterToken === undefined) return { name: '', role: 'admin' };
     const pass = passOf({ cookie: headers.cookie, subprotocols: headers['sec-websocket-protocol'] });
-    return pass === undefined ? undefined : roleOfPass(this.#token, pass, Date.now());
+    const caller = pass === undefined ? undefined : callerOfPass(clusterToken, pass, Date.now());
+    return caller !== undefined && this.#callers.isCaller(caller) ? caller : undefined;
   }
 
-  newPass(role: Role): string | null {
-    return this.#token === undefined ? null : makePass(this.#token, role, Date.now());
+  newPass(caller: Caller): string | null {
+    const { clusterToken } = this.#callers;
+    return clusterToken === undefined ? null : makePass(clusterToken, caller, Date.now());
   }
 
-  /** `POST /v1/session` of somebody who has proved the token, and `DELETE`, which takes the cookie back. */
-  answer(request: IncomingMessage, response: ServerResponse): void {
+  /** `POST /v1/session` of somebody who has proved a token, and `DELETE`, which takes the cookie back. */
+  answer(request: IncomingMessage, response: ServerResponse, caller: Caller, secure: boolean): void {
     switch (request.method) {
       case 'POST':
-        response.setHeader('set-cookie', passCookie(this.newPass('admin') ?? undefined));
-        return answerJson(response, { role: 'admin' satisfies Role });
+        response.setHeader('set-cookie', passCookie(this.newPass(caller) ?? undefined, secure));
+        return answerJson(response, caller);
       case 'DELETE':
-        response.setHeader('set-cookie', passCookie(undefined));
+        response.setHeader('set-cookie', passCookie(undefined, secure));
         return answerJson(response, {});
       default:
         throw new ClusterError('NOT_FOUND', `there is no ${request.method ?? ''} /v1/session`);

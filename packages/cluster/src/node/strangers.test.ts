@@ -12,6 +12,7 @@ import { isClusterError } from '../errors.ts';
 import { requestProof, sha256 } from '../mac.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { Callers } from './callers.ts';
 import { Challenges, CHALLENGE_MS } from './challenges.ts';
 import { defaultLimits, parseLimits } from './api-limits.ts';
 
@@ -109,10 +110,11 @@ test('a link that sends much before it is known is cut off', async () => {
 
 test('a flood of questions takes no challenge away from others; each serves once, and for its time', () => {
   let now = 1000;
-  const challenges = new Challenges(token, () => now);
+  const callers = new Callers(token, undefined);
+  const challenges = new Challenges(callers, () => now);
   const request = { method: 'GET', path: '/v1/status', bodyHash: sha256(new Uint8Array(0)) };
   const proven = (challenge: string, asked = request): boolean =>
-    challenges.proves(`${challenge}.${requestProof(token, challenge, asked)}`, request);
+    challenges.proves(`${challenge}.${requestProof(token, challenge, asked)}`, request) !== undefined;
   const mine = challenges.give();
   for (let n = 0; n < 20_000; n++) challenges.give();
   assert.equal(proven(mine, { ...request, path: '/v1/events' }), false);
@@ -121,9 +123,9 @@ test('a flood of questions takes no challenge away from others; each serves once
   const late = challenges.give();
   now += CHALLENGE_MS + 1;
   assert.equal(proven(late), false);
-  assert.equal(proven(new Challenges(token, () => now).give()), false);
+  assert.equal(proven(new Challenges(callers, () => now).give()), false);
   for (const text of ['', '.', 'constructor.constructor', `${'0'.repeat(64)}.${'0'.repeat(64)}`])
-    assert.equal(challenges.proves(text, request), false);
+    assert.equal(challenges.proves(text, request), undefined);
 });
 
 test('another protocol version is refused in words, on both sides', async () => {

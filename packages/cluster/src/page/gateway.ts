@@ -7,7 +7,9 @@ import { ClusterError, messageOf } from '../errors.ts';
 import type { ClusterEvent } from '../protocol/api.ts';
 import { bounded } from '../protocol/limits.ts';
 import { encode } from '../protocol/msgpack.ts';
-import { decodePageRequest, roles, type PageReply, type PageRequest, type Role } from '../protocol/page.ts';
+import { decodePageRequest, type Caller, type PageReply, type PageRequest } from '../protocol/page.ts';
+import { requireRole } from '../node/callers.ts';
+import { roleForPage } from './needed-role.ts';
 
 const STATUS_MS = 500;
 const EVENTS_MS = 1000;
@@ -19,29 +21,6 @@ const MAX_FOLLOWED = 32;
 const MAX_KEPT_EVENTS = 2000;
 /** Events are stored a little after they happened, by several nodes' clocks. */
 const EVENTS_OVERLAP_MS = 5000;
-
-/** What a session must be allowed for each request; everything else is for whoever may view. */
-function neededRole(request: PageRequest): Role {
-  switch (request.type) {
-    case 'console':
-    case 'screen':
-      return 'view';
-    case 'typed':
-    case 'keys':
-      return 'operate';
-    case 'command':
-      switch (request.command.type) {
-        case 'vm-start':
-        case 'vm-stop':
-        case 'vm-pause':
-        case 'vm-resume':
-        case 'vm-migrate':
-          return 'operate';
-        default:
-          return 'admin';
-      }
-  }
-}
 
 /** A screen as it travels. */
 function screenReply(vmId: string, screen: (TextScreen & { lines: string[] }) | undefined): PageReply {
@@ -62,15 +41,15 @@ function screenReply(vmId: string, screen: (TextScreen & { lines: string[] }) | 
 class Viewer {
   readonly #socket: WebSocket;
   readonly #client: ClusterClient;
-  readonly #role: Role;
+  readonly #caller: Caller;
   readonly #consoles = new Map<string, ConsoleRelay>();
   readonly #screens = new Map<string, NodeJS.Timeout>();
   #closed = false;
 
-  constructor(socket: WebSocket, client: ClusterClient, role: Role) {
+  constructor(socket: WebSocket, client: ClusterClient, caller: Caller) {
     this.#socket = socket;
     this.#client = client;
-    this.#role = role;
+    this.#caller = caller;
     socket.on('message', (data, binary) => {
       void this.#hear(data as Buffer, binary);
     });
@@ -92,6 +71,7 @@ class Viewer {
     for (const timer of this.#screens.values()) clearTimeout(timer);
     this.#consoles.clear();
     this.#screens.clear();
+    void this.#client.close();
   }
 
   async #hear(data: Buffer, binary: boolean): Promise<void> {
@@ -103,18 +83,28 @@ class Viewer {
       this.#socket.close(1002, bounded(messageOf(error), 100));
       return;
     }
-    const allowed = roles.indexOf(this.#role) >= roles.indexOf(neededRole(request));
-    if ('question' in request) await this.#answer(request, allowed);
-    else if (allowed) this.#follow(request);
+    if ('question' in request) return this.#answer(request);
+    try {
+      this.#require(request);
+    } catch {
+      // The page knows its role, and has nothing to type with: nobody waits for an answer.
+      return;
+    }
+    this.#follow(request);
   }
 
-  async #answer(request: Extract<PageRequest, { question: number }>, allowed: boolean): Promise<void> {
+  #require(request: PageRequest): void {
+    requireRole(
+      this.#caller,
+      roleForPage(request),
+      request.type === 'command' ? request.command.type : request.type,
+    );
+  }
+
+  async #answer(request: Extract<PageRequest, { question: number }>): Promise<void> {
     const { question } = request;
     try {
-      if (!allowed)
-        throw new ClusterError('UNAUTHORIZED', `this session may only ${this.#role}`, {
-          hint: 'log in with a token that may do more',
-        });
+      this.#require(request);
       if (request.type === 'command') await this.#client.command(request.command);
       else await this.#client.press(request.vmId, request.keys);
       this.tell({ type: 'done', question, error: null });
@@ -168,6 +158,7 @@ class Viewer {
 }
 
 export class PageGateway {
+  readonly #clientFor: (caller?: Caller) => ClusterClient;
   readonly #client: ClusterClient;
   readonly #node: string;
   readonly #viewers = new Set<Viewer>();
@@ -178,27 +169,33 @@ export class PageGateway {
   #timers: NodeJS.Timeout[] = [];
   #asking = { status: false, events: false };
 
-  /** `client` speaks to `node`, and to whatever node runs a VM. */
-  constructor(client: ClusterClient, node: string) {
-    this.#client = client;
+  /** `clientFor` makes clients that speak to `node`, and to whatever node runs a VM, on behalf of whom they are given. */
+  constructor(clientFor: (caller?: Caller) => ClusterClient, node: string) {
+    this.#clientFor = clientFor;
+    this.#client = clientFor();
     this.#node = node;
   }
 
   /** Of the node that listens at `address`. */
   static at(address: string, token: string | undefined, node: string): PageGateway {
     return new PageGateway(
-      new ClusterClient({ nodes: [address], ...(token === undefined ? {} : { token }) }),
+      (caller) =>
+        new ClusterClient({
+          nodes: [address],
+          ...(token === undefined ? {} : { token }),
+          ...(caller === undefined ? {} : { onBehalfOf: caller }),
+        }),
       node,
     );
   }
 
   /** Serves one page until its socket closes. */
-  attach(socket: WebSocket, role: Role, pass: string | null): void {
+  attach(socket: WebSocket, caller: Caller, pass: string | null): void {
     if (this.#viewers.size >= MAX_VIEWERS) {
       socket.close(1013, 'too many pages are open at this node');
       return;
     }
-    const viewer = new Viewer(socket, this.#client, role);
+    const viewer = new Viewer(socket, this.#clientFor(caller), caller);
     this.#viewers.add(viewer);
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -206,7 +203,7 @@ export class PageGateway {
       this.#viewers.delete(viewer);
       if (this.#viewers.size === 0) this.#rest();
     });
-    viewer.tell({ type: 'hello', node: this.#node, role, pass });
+    viewer.tell({ type: 'hello', node: this.#node, ...caller, pass });
     if (this.#statusFrame !== undefined) viewer.send(this.#statusFrame);
     if (this.#events.length > 0) viewer.tell({ type: 'events', events: this.#events });
     if (this.#timers.length === 0) this.#watch();

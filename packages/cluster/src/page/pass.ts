@@ -2,7 +2,8 @@
 // cluster's token, so that each node knows it without asking another. It travels as a cookie that scripts can't read and other sites
 // can't send, and, where a page goes to another host when its node died, as a websocket subprotocol.
 import { mac, sameMac } from '../mac.ts';
-import { PASS_SUBPROTOCOL, roles, type Role } from '../protocol/page.ts';
+import { PASS_SUBPROTOCOL, roles } from '../protocol/page.ts';
+import type { Caller } from '../protocol/page.ts';
 
 const COOKIE = 'revenant-session';
 const LIFE_MS = 8 * 3600_000;
@@ -12,16 +13,17 @@ function signed(token: string, body: string): string {
 }
 
 /** A new pass; `nowMs`: milliseconds since 1970, as nodes of several hosts have to agree on its end. */
-export function makePass(token: string, role: Role, nowMs: number): string {
-  return signed(token, `${role}.${String(nowMs + LIFE_MS)}`);
+export function makePass(token: string, { name, role }: Caller, nowMs: number): string {
+  return signed(token, `${name}.${role}.${String(nowMs + LIFE_MS)}`);
 }
 
-/** What a pass allows now; undefined for one that nobody made, was changed, or is over. */
-export function roleOfPass(token: string, pass: string, nowMs: number): Role | undefined {
-  const [roleText = '', untilText = ''] = pass.split('.');
-  const expected = signed(token, `${roleText}.${untilText}`);
+/** Whose pass this is, and what it allows now; undefined for one that nobody made, was changed, or is over. */
+export function callerOfPass(token: string, pass: string, nowMs: number): Caller | undefined {
+  const [name = '', roleText = '', untilText = ''] = pass.split('.');
+  const expected = signed(token, `${name}.${roleText}.${untilText}`);
   if (!sameMac(Buffer.from(pass), Buffer.from(expected)) || !(nowMs < Number(untilText))) return undefined;
-  return roles.find((role) => role === roleText);
+  const role = roles.find((each) => each === roleText);
+  return role === undefined ? undefined : { name, role };
 }
 
 /** `Set-Cookie` that keeps a pass; without one it takes the cookie back. */

@@ -1,4 +1,5 @@
 // The messages of a cluster: what nodes, clients and pages say to each other and keep in the store, with its bounds. Runs in a browser.
+export * from './address.ts';
 export * from './api.ts';
 export * from './console-ends.ts';
 export * from './console.ts';

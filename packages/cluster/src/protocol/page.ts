@@ -13,8 +13,14 @@ export const roles = ['view', 'operate', 'admin'] as const;
 export const roleSchema = v.picklist(roles);
 export type Role = v.InferOutput<typeof roleSchema>;
 
+export interface Caller {
+  /** Of the people file; empty: somebody who has the cluster's token, or anybody of this host where there is none. */
+  name: string;
+  role: Role;
+}
+
 /** `POST /v1/session`, proved by the token as any request is; the answer sets the cookie. */
-export const sessionAnswerSchema = v.strictObject({ role: roleSchema });
+export const sessionAnswerSchema = v.strictObject({ role: roleSchema, name: text(32) });
 
 /** Chosen by the page; the answer carries it. */
 const question = count;
@@ -39,7 +45,14 @@ export type PageRequest = v.InferOutput<typeof pageRequestSchema>;
 /** From the node to the page. */
 export const pageReplySchema = v.variant('type', [
   /** First: who answers, what the session may do, and the pass by which another node will know it; null where none is needed. */
-  v.strictObject({ type: v.literal('hello'), node: nodeName, role: roleSchema, pass: v.nullable(text(256)) }),
+  v.strictObject({
+    type: v.literal('hello'),
+    node: nodeName,
+    role: roleSchema,
+    /** Of the person; empty for the cluster's token. */
+    name: text(32),
+    pass: v.nullable(text(256)),
+  }),
   v.strictObject({ type: v.literal('cluster'), status: clusterStatusSchema }),
   /** The nodes can't say how the cluster is: why. */
   v.strictObject({ type: v.literal('unknown'), reason: text() }),

@@ -11,6 +11,8 @@ export const AUTH_HEADER = 'authorization';
 export const AUTH_SCHEME = 'Revenant ';
 /** SHA-256 of the body in hexadecimal: so the proof can be checked before the body is read. */
 export const BODY_HEADER = 'revenant-body';
+/** `ROLE NAME`: for whom a node asks another, which then allows no more than that role may (docs/CLUSTER_PROTOCOL.md, "Roles"). */
+export const ON_BEHALF_HEADER = 'revenant-on-behalf-of';
 /** Websocket subprotocol (RFC 6455, 1.9) of consoles. */
 export const SUBPROTOCOL = `revenant.${String(PROTOCOL_VERSION)}`;
 /** Second offered subprotocol: the proof of the token, as a page can't set headers of a websocket. */

@@ -5,6 +5,7 @@
 import {
   decodePageReply,
   encode,
+  hostOf,
   PAGE_SUBPROTOCOL,
   PASS_SUBPROTOCOL,
   type ClusterEvent,
@@ -24,6 +25,8 @@ export interface ClusterState {
   /** The node that serves the page now. */
   node?: string;
   role: Role;
+  /** Of the person, where the token has one. */
+  name?: string;
   status?: ClusterStatus;
   /** Why the cluster is not known just now. */
   trouble?: string;
@@ -134,7 +137,7 @@ export class Connection {
   #address(): string {
     const others = (this.#state.status?.nodes ?? [])
       .filter(({ state, address }) => state !== 'dead' && address !== undefined)
-      .map(({ address }) => address!);
+      .map(({ address }) => hostOf(address!));
     const all = [location.host, ...others.filter((address) => address !== location.host)];
     return all[this.#tries % all.length]!;
   }
@@ -175,7 +178,7 @@ export class Connection {
     switch (reply.type) {
       case 'hello':
         this.#pass = reply.pass;
-        this.#update({ link: 'open', node: reply.node, role: reply.role });
+        this.#update({ link: 'open', node: reply.node, role: reply.role, name: reply.name });
         return;
       case 'cluster': {
         const { trouble: _, ...state } = this.#state;

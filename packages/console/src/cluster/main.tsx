@@ -68,7 +68,9 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
           {state.trouble === undefined ? '' : ` · ${state.trouble}`}
         </span>
         <span class="grow" />
-        <span class="quiet">{state.role}</span>
+        <span class="quiet" aria-label="role">
+          {[state.name ?? '', state.role].filter((word) => word !== '').join(': ')}
+        </span>
         <a href="run.html">Run a guest in this tab</a>
         <button type="button" onClick={() => void logOut().then(loggedOut)}>
           Log out
