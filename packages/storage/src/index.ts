@@ -36,6 +36,7 @@ export * from './store/probe.ts';
 export * from './store/records.ts';
 
 export {
+  checkBaseImage,
   baseImageName,
   importBaseImage,
   openBaseImage,

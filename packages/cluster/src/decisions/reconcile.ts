@@ -277,7 +277,12 @@ function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
   }
   setPhase(context, local, 'raising');
   const { vmId, attempt } = local;
-  context.out.push({ type: 'raise', vmId, attempt, expectedEpoch, incarnation: state.incarnation });
+  const { incarnation } = state;
+  const spec = vmOf(state.list, vmId)?.spec;
+  context.out.push({
+    ...{ type: 'raise', vmId, attempt, expectedEpoch, incarnation },
+    ...(spec === undefined ? {} : { spec }),
+  });
 }
 
 export function raised(context: Context, event: { vmId: string; attempt: number; epoch: number }): void {

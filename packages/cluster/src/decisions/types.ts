@@ -2,7 +2,7 @@
 // functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
 import type { HostState } from '../protocol/api.ts';
 import type { Message } from '../protocol/link.ts';
-import type { Command } from '../protocol/spec.ts';
+import type { Command, VmSpec } from '../protocol/spec.ts';
 import type {
   CommandAnswer,
   NodeRecord,
@@ -92,7 +92,15 @@ export type Effect =
   | { type: 'get-list'; purpose: Purpose }
   | { type: 'put-list'; list: ProtectedList; expected: Version | undefined; purpose: Purpose }
   | { type: 'get-owner'; vmId: string; purpose: Purpose }
-  | { type: 'raise'; vmId: string; attempt: number; expectedEpoch: number; incarnation: number }
+  /** Only when all that `spec` names can be read: who raises and then can't only takes the VM away from its owner. */
+  | {
+      type: 'raise';
+      vmId: string;
+      attempt: number;
+      expectedEpoch: number;
+      incarnation: number;
+      spec?: VmSpec;
+    }
   /** Get ready for a VM that its owner still runs; answered by `prepared`, also when it could not be done. */
   | { type: 'prepare'; vm: ProtectedVm; owner: OwnerView }
   /** What `prepare` made is not needed, unless `run` took it. */

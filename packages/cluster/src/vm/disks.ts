@@ -3,6 +3,7 @@
 import { MessageChannel } from 'node:worker_threads';
 import {
   baseImageName,
+  checkBaseImage,
   openBaseImage,
   pageChannelMemory,
   PageServer,
@@ -51,6 +52,19 @@ export function baseNames(description: unknown): Record<string, string> {
   for (const { name, base } of disksOf(description))
     if (base?.sha256 !== undefined) names[name] = baseImageName(base.sha256);
   return names;
+}
+
+/** Throws StorageError when a base image of a VM's disks is not there, or can't be read with this key. What can is added to `seen`. */
+export async function requireBases(
+  store: ObjectStore,
+  description: unknown,
+  { key, seen }: { key: CheckpointKey | undefined; seen: Set<string> },
+): Promise<void> {
+  for (const name of Object.values(baseNames(description))) {
+    if (seen.has(name)) continue;
+    await checkBaseImage(store, name, key);
+    seen.add(name);
+  }
 }
 
 /** Pages that a running VM may ask for: of base images, and of RAM that has not come yet. */

@@ -13,7 +13,9 @@ import {
 } from '@revenant/storage';
 import type { StateForm } from '../decisions/records.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
-import { messageOf } from '../errors.ts';
+import { isClusterError, messageOf } from '../errors.ts';
+import { requireBlobs } from '../stored/blobs.ts';
+import { requireBases } from './disks.ts';
 import { removeDeleted } from './housekeeping.ts';
 
 export interface EpochsOptions {
@@ -38,6 +40,7 @@ export const formOf = (key: CheckpointKey | undefined): StateForm => ({
 function whyNotRaised(error: unknown): 'retry' | 'failed' | 'unreadable' {
   const unreadable = ['KEY_NEEDED', 'KEY_WRONG', 'CHECKPOINT_NEWER'] as const;
   if (unreadable.some((code) => isStorageError(error, code))) return 'unreadable';
+  if (isClusterError(error, 'BLOB_MISSING')) return 'failed';
   return isStorageError(error) && !error.retryable && error.code !== 'FENCED' ? 'failed' : 'retry';
 }
 
@@ -45,6 +48,8 @@ export class Epochs {
   readonly #options: EpochsOptions;
   /** Those that this process raised. */
   readonly #owned = new Map<string, Ownership>();
+  /** Base images that were found readable: they never change, and a takeover is not to wait for them again. */
+  readonly #bases = new Set<string>();
 
   constructor(options: EpochsOptions) {
     this.#options = options;
@@ -59,9 +64,13 @@ export class Epochs {
     this.#owned.delete(epochName(vmId, epoch));
   }
 
-  async raise({ vmId, attempt, expectedEpoch, incarnation }: Raise): Promise<void> {
+  async raise({ vmId, attempt, expectedEpoch, incarnation, spec }: Raise): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
+      if (spec?.runtime === 'machine')
+        await requireBases(store, spec.description, { key, seen: this.#bases });
+      // One that never ran has to boot.
+      if (spec !== undefined && expectedEpoch === 0) await requireBlobs(store, spec);
       const notes = { incarnation, form: formOf(key) };
       const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
       this.#owned.set(epochName(vmId, ownership.epoch), ownership);

@@ -219,6 +219,21 @@ async function readBase(
   return { info, packs, runs };
 }
 
+/**
+ * Whether a base image is there and can be read with this key, without its pages.
+ * @throws StorageError `CHECKPOINT_DAMAGED` when it is missing or damaged, `KEY_NEEDED`, `KEY_WRONG`, `CHECKPOINT_NEWER`
+ */
+export async function checkBaseImage(
+  store: ObjectStore,
+  name: string,
+  key: CheckpointKey | undefined,
+): Promise<BaseImageInfo> {
+  const found = await readBase(store, name, key);
+  if (found === undefined)
+    throw new StorageError('CHECKPOINT_DAMAGED', `base image ${name} is missing from ${store.url}`);
+  return found.info;
+}
+
 /** A base image to read from. */
 export interface BaseImage {
   info: BaseImageInfo;
