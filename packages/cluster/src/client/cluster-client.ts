@@ -14,6 +14,7 @@ import {
   commandDoneSchema,
   errorAnswerSchema,
   eventsAnswerSchema,
+  forkAnswerSchema,
   keysRequestSchema,
   pressedAnswerSchema,
   screenAnswerSchema,
@@ -145,20 +146,41 @@ export class ClusterClient {
   async command(command: Command): Promise<'node' | 'store'> {
     const request = { id: randomUUID(), command };
     const body = Buffer.from(JSON.stringify(request));
-    const until = performance.now() + (this.#options.patienceMs ?? 30_000);
-    for (;;) {
+    return this.#patiently(async () => {
       try {
         await this.#any(commandDoneSchema, 'POST', '/v1/commands', body);
         return 'node';
       } catch (error) {
-        if (isClusterError(error, 'UNREACHABLE') && this.#options.store !== undefined) {
-          await commandThroughStore(await this.#openStore(), request);
-          return 'store';
-        }
+        if (!isClusterError(error, 'UNREACHABLE') || this.#options.store === undefined) throw error;
+        await commandThroughStore(await this.#openStore(), request);
+        return 'store';
+      }
+    });
+  }
+
+  /** Asks again while the answer is that it may be different later. */
+  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
+    const until = performance.now() + (this.#options.patienceMs ?? 30_000);
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
         if (!(error instanceof ClusterError) || !error.retryable || performance.now() > until) throw error;
         await sleep(RETRY_MS);
       }
     }
+  }
+
+  /** Makes a VM out of a checkpoint of another one, its newest by default. @returns the checkpoint that it began with */
+  async fork(
+    parentId: string,
+    fork: { name: string; checkpoint?: string | undefined; start: boolean },
+  ): Promise<string> {
+    const { checkpoint, ...rest } = fork;
+    const request = { id: randomUUID(), ...rest, ...(checkpoint === undefined ? {} : { checkpoint }) };
+    const path = `/v1/vms/${parentId}/fork`;
+    const body = Buffer.from(JSON.stringify(request));
+    return (await this.#patiently(() => this.#any(forkAnswerSchema, 'POST', path, body))).from;
   }
 
   /** Puts a kernel or an image into the store; gives the hash that a description names it by. */

@@ -3,7 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import { screenLines } from '@revenant/emulator';
 import { ClusterError, messageOf } from '../errors.ts';
-import { commandRequestSchema, drillRequestSchema, keysRequestSchema } from '../protocol/api.ts';
+import {
+  commandRequestSchema,
+  drillRequestSchema,
+  forkRequestSchema,
+  keysRequestSchema,
+} from '../protocol/api.ts';
 import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
@@ -12,6 +17,7 @@ import type { Command } from '../decisions/commands.ts';
 import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
+import { forkOf } from './forks.ts';
 import { metrics } from './metrics.ts';
 import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
 import type { ApiLimits } from './api-limits.ts';
@@ -43,6 +49,13 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   const asked = `${request.method ?? ''} ${url.pathname}`;
   const [, verb, hash] = /^(GET|PUT) \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked) ?? [];
   if (hash !== undefined) return verb === 'GET' ? findBlob(node, hash, answer) : takeBlob(node, hash, answer);
+  const parent = /^POST \/v1\/vms\/([^/]+)\/fork$/.exec(asked)?.[1];
+  if (parent !== undefined) {
+    requireRole(answer.caller, 'admin', 'vm-fork');
+    const made = await forkOf(node, parent, await bodyOf(forkRequestSchema, answer));
+    node.audit.note(answer.caller, `forks ${parent} ${made.from}`, { vm: made.vmId });
+    return answerJson(response, made);
+  }
   const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
   switch (asked) {

@@ -110,6 +110,23 @@ export const screenAnswerSchema = v.strictObject({
 export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
 /** Answer to `POST /v1/vms/ID/power-button` */
 export const pressedAnswerSchema = v.strictObject({ id: text(MAX_NAME) });
+/** `POST /v1/vms/ID/fork`: may be repeated with the same id. */
+export const forkRequestSchema = v.strictObject({
+  id: commandId,
+  /** Of the new VM. */
+  name: vmName,
+  /** `EPOCH-SEQUENCE`; default: its newest. */
+  checkpoint: v.exactOptional(text(MAX_NAME)),
+  start: v.boolean(),
+});
+export type ForkRequest = v.InferOutput<typeof forkRequestSchema>;
+export const forkAnswerSchema = v.strictObject({
+  id: commandId,
+  vmId: vmName,
+  /** The checkpoint that it began with. */
+  from: text(MAX_NAME),
+});
+export type ForkAnswer = v.InferOutput<typeof forkAnswerSchema>;
 /** `POST /v1/drill` */
 export const drillRequestSchema = v.strictObject({
   cut: list(text(64), MAX_NODES),

@@ -31,6 +31,8 @@ export const vmSpecSchema = v.pipe(
     checkpointMs: v.exactOptional(
       v.pipe(finite, v.minValue(MIN_CHECKPOINT_MS, `must be at least ${String(MIN_CHECKPOINT_MS)}`)),
     ),
+    /** Of a fork: what it began with. */
+    origin: v.exactOptional(v.strictObject({ vm: vmName, checkpoint: text(MAX_NAME) })),
     /** When its guest counts as hung. Default: never. */
     health: v.exactOptional(healthPolicySchema),
     /** Rule 9 of output protection. `commit` (hold output until it is durable) is reserved. */

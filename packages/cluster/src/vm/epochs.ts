@@ -105,11 +105,11 @@ export class Epochs {
   }
 
   async tombstone(vmId: string): Promise<void> {
-    const { store, node, tell, log } = this.#options;
+    const { store, node, tell, log, key } = this.#options;
     try {
       await deleteVm(store, vmId, { owner: node });
       tell({ type: 'tombstoned', vmId, done: true });
-      await removeDeleted(store, vmId);
+      await removeDeleted(store, vmId, key);
     } catch (error) {
       log({ event: 'vm-not-deleted', vm: vmId, reason: messageOf(error) });
       tell({ type: 'tombstoned', vmId, done: false });

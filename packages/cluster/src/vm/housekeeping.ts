@@ -5,6 +5,7 @@ import {
   DEFAULT_RETENTION,
   isStorageError,
   isStoreError,
+  readOwner,
   unpinResumePoint,
   type CheckpointKey,
   type KnownManifest,
@@ -111,9 +112,16 @@ export function housekeepingFor(
 }
 
 /** After a VM was deleted: its objects go, but for its tombstone. What remains of a failure goes with `revenant checkpoint gc`. */
-export async function removeDeleted(store: ObjectStore, vmId: string): Promise<void> {
+export async function removeDeleted(
+  store: ObjectStore,
+  vmId: string,
+  key: CheckpointKey | undefined,
+): Promise<void> {
   try {
-    await collectGarbage(store, vmId);
+    const { parents = [] } = await collectGarbage(store, vmId, { key });
+    // A VM that was deleted before its last fork kept what this one began with.
+    for (const parent of parents)
+      if ((await readOwner(store, parent))?.record.state === 'deleted') await collectGarbage(store, parent);
   } catch (error) {
     if (!isStoreError(error) && !isStorageError(error)) throw error;
   }

@@ -37,6 +37,7 @@ import {
 import {
   compareIds,
   condemnedPrefix,
+  forksPrefix,
   formatId,
   idOfName,
   manifestKey,
@@ -77,6 +78,8 @@ export interface CollectReport {
   removedSegments: number;
   /** Why nothing of the input log is collected: it is damaged. */
   logSkipped?: string;
+  /** Of a deleted VM: those that it was forked from, and that have one reason less to keep what they have. */
+  parents?: string[];
   /** Damaged checkpoints met. They are removed once a newer intact one exists. */
   damaged: Refusal[];
 }
@@ -414,6 +417,26 @@ async function collectDeleted(
   const now = (await readOwner(store, vmId))?.record;
   if (now?.state !== 'deleted' || now.epoch !== epoch)
     return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'it was made anew' };
+  const parents = await parentsOf(store, vmId, report.removed, options.key);
   await store.delete(keys);
-  return report;
+  await store.delete(parents.map((parent) => `${forksPrefix(parent)}${vmId}`));
+  return parents.length === 0 ? report : { ...report, parents };
+}
+
+/** The VMs whose packs these manifests name. What can't be read tells nothing; then a collector of the parent finds out by the tombstone. */
+async function parentsOf(
+  store: ObjectStore,
+  vmId: string,
+  ids: readonly CheckpointId[],
+  key: CheckpointKey | undefined,
+): Promise<string[]> {
+  const parents = new Set<string>();
+  for (const id of ids)
+    try {
+      const manifest = await readManifest(store, vmId, id, key);
+      for (const { vm } of manifest?.body.packs ?? []) if (vm !== undefined) parents.add(vm);
+    } catch (error) {
+      if (!isStorageError(error)) throw error;
+    }
+  return [...parents];
 }

@@ -124,7 +124,9 @@ describe('forks', () => {
     assert.equal(await hashOf(store, 'two'), hash);
     assert.deepEqual(await keysOf(store, 'vms/parent/forks/'), ['vms/parent/forks/two']);
     await deleteVm(store, 'two', { owner: 'b' });
-    for (const vmId of ['two', 'parent']) await collect(vmId);
+    assert.deepEqual((await collect('two')).parents, ['parent']);
+    assert.deepEqual(await keysOf(store, 'vms/parent/forks/'), []);
+    await collect('parent');
     assert.deepEqual(
       await keysOf(store, 'vms/'),
       ['one', 'parent', 'two'].map((vmId) => `vms/${vmId}/owner`),

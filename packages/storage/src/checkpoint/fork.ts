@@ -74,6 +74,7 @@ export async function forkVm(
       owner: options.owner,
       expectedEpoch,
       revive: true,
+      notes: { parent, checkpoint: formatId(from) },
       key: options.key,
       host,
     });

@@ -2,7 +2,7 @@
 import type { Group } from '../../command/command.ts';
 
 export const group: Group = {
-  summary: 'VMs of a cluster: create, list, start, stop, move, console, events',
+  summary: 'VMs of a cluster: create, list, start, stop, move, fork, console, events',
   about: `Commands wait until they have had their effect; --no-wait: only until they are accepted. With --store they are taken, list, show and
 events answered, also while no node runs: what was asked for takes effect when one starts (but migrate, which needs nodes).`,
   fallback: 'list',
@@ -14,6 +14,7 @@ events answered, also while no node runs: what was asked for takes effect when o
     stop: () => import('./stop.ts'),
     pause: () => import('./pause.ts'),
     resume: () => import('./resume.ts'),
+    fork: () => import('./fork.ts'),
     migrate: () => import('./migrate.ts'),
     console: () => import('./console.ts'),
     'send-key': () => import('./send-key.ts'),

@@ -1,0 +1,41 @@
+/** `revenant vm fork`. */
+import { connectOptions, withCluster } from '../../cluster/connect.ts';
+import { settled } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+import { flag, text, value } from '../../command/options.ts';
+import { wholeNumber } from '../../command/values.ts';
+
+const maxForks = 1000;
+
+export const command = define({
+  summary: 'make new VMs that begin where a checkpoint of it is, sharing its memory and disks',
+  words: ['NAME'],
+  about: `A fork stores nothing but what its guest changes: memory and disks are shared in the store with those that it comes from, for as long as
+it lives. The VM itself goes on, and may be deleted. Each fork has another generation ID, other random numbers and the right time, so
+that its guest can tell; names, addresses and keys that a guest made for itself are those of its parent.`,
+  options: {
+    as: text('NEW', 'name of the fork; several are NEW-1, NEW-2, … (default: NAME-fork)'),
+    count: value('N', `how many (default 1, at most ${maxForks})`, wholeNumber(1, maxForks), 1),
+    at: text('CHECKPOINT', 'begin with this one, as revenant checkpoint list names it (default: its newest)'),
+    'no-start': flag('only enter them in the list'),
+    'no-wait': flag('only until they are entered, not until they run'),
+    ...connectOptions,
+  },
+  examples: [
+    'vm fork web --as web-test --node 127.0.0.1:7001',
+    'vm fork web --count 10 --at 3-120 --store file:/srv/revenant',
+  ],
+  async run(input) {
+    const { as, count, at: checkpoint, 'no-start': stopped } = input.options;
+    const parent = input.word(0);
+    const base = as ?? `${parent}-fork`;
+    const names = count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}-${i + 1}`);
+    await withCluster(input.options, async (client) => {
+      // The first tells which checkpoint it is; all others begin with the same.
+      let from = checkpoint;
+      for (const name of names) from = await client.fork(parent, { name, checkpoint: from, start: !stopped });
+      for (const vmId of names) await settled(client, { verb: 'create', vmId, by: 'node' }, input.options);
+    });
+    return undefined;
+  },
+});

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ClusterClient } from '../client/cluster-client.ts';
+import { makeSettings } from '../decisions/settings.ts';
+import { isClusterError } from '../errors.ts';
+import { until } from '../testing/until.ts';
+import { ClusterNode } from './cluster-node.ts';
+
+const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
+
+describe('forks in a cluster', () => {
+  let folder: string, client: ClusterClient;
+  const nodes = new Map<string, ClusterNode>();
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'revenant-forks-'));
+    for (const name of ['a', 'b'])
+      nodes.set(
+        name,
+        await ClusterNode.start({
+          name,
+          store: `file:${folder}`,
+          listen: '127.0.0.1:0',
+          settings: makeSettings('default'),
+          logLevel: 'silent',
+          memoryMiB: 256,
+        }),
+      );
+    client = new ClusterClient({
+      nodes: [...nodes.values()].map(({ address }) => address),
+      answerMs: 60_000,
+    });
+  });
+  after(async () => {
+    await client.close();
+    for (const node of nodes.values()) await node.close();
+    await rm(folder, { recursive: true });
+  });
+
+  /** The lines `step N DIGEST` that a VM's console shows from now on. */
+  function watch(vmId: string): { steps: Map<number, string>; close: () => void } {
+    const steps = new Map<number, string>();
+    let text = '';
+    const follower = client.console(vmId, (bytes) => {
+      text += Buffer.from(bytes).toString('latin1');
+      for (const [, step = '', digest = ''] of text.matchAll(/^step (\d+) ([0-9a-f]+)\r?$/gm))
+        steps.set(Number(step), digest);
+      text = text.slice(text.lastIndexOf('\n') + 1);
+    });
+    return { steps, close: () => follower.close() };
+  }
+
+  test('they go on from where their parent was, whatever becomes of it and of their node', async () => {
+    await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
+    const parent = watch('v1');
+    await until('first steps', () => parent.steps.size > 20);
+    let from: string | undefined;
+    await until('a checkpoint to fork', async () => {
+      from = await client.fork('v1', { name: 'f1', start: true }).catch((error: unknown) => {
+        assert.ok(isClusterError(error, 'NOT_FOUND'), String(error));
+        return undefined;
+      });
+      return from !== undefined;
+    });
+    assert.equal(await client.fork('v1', { name: 'f2', checkpoint: from, start: true }), from);
+    const forks = ['f1', 'f2'].map((vmId) => ({ vmId, ...watch(vmId) }));
+    for (const { vmId, steps } of forks) {
+      const vm = await client.waitFor(vmId, ['running']);
+      assert.deepEqual(vm.spec.origin, { vm: 'v1', checkpoint: from });
+      await until(`steps of ${vmId}`, () => steps.size > 30);
+    }
+    await until('the same steps of the parent', () =>
+      forks.every(({ steps }) => [...steps.keys()].slice(0, 30).every((step) => parent.steps.has(step))),
+    );
+    for (const { vmId, steps } of forks)
+      for (const [step, digest] of [...steps].slice(0, 30))
+        assert.equal(digest, parent.steps.get(step), `step ${step} of ${vmId}`);
+
+    // The parent goes, and so does the node of a fork.
+    parent.close();
+    await client.command({ type: 'vm-delete', vmId: 'v1' });
+    const holder = (await client.vm('f1')).assignment!.node;
+    await nodes.get(holder)!.close();
+    nodes.delete(holder);
+    await until('the fork elsewhere', async () => {
+      const vm = await client.vm('f1').catch(() => undefined);
+      return vm?.status === 'running' && vm.assignment?.node !== holder;
+    });
+    const [first] = forks;
+    const seen = Math.max(...first!.steps.keys());
+    await until('its further steps', () => first!.steps.has(seen + 20));
+    for (const { close } of forks) close();
+  });
+
+  test('a name in use, a VM or checkpoint that is not there, are refused', async () => {
+    const refused = (
+      parent: string,
+      fork: Parameters<ClusterClient['fork']>[1],
+      code: Parameters<typeof isClusterError>[1],
+    ): Promise<void> =>
+      assert.rejects(client.fork(parent, fork), (error) => isClusterError(error, code) || assert.fail(String(error))); // prettier-ignore
+    await refused('f2', { name: 'f1', start: true }, 'CONFLICT');
+    await refused('constructor', { name: 'f9', start: true }, 'NOT_FOUND');
+    await refused('f2', { name: 'f9', checkpoint: '99-99', start: true }, 'NOT_FOUND');
+    await refused('f2', { name: 'f9', checkpoint: 'x', start: true }, 'BAD_REQUEST');
+    await refused('f2', { name: 'Not A Name', start: true }, 'BAD_REQUEST');
+  });
+});
