@@ -11,7 +11,8 @@ export {
 } from './gateway/save.ts';
 export { defaultGatewaySettings, guestOf, whySettingsAreWrong, type Forward, type GatewaySettings } from './gateway/settings.ts'; // prettier-ignore
 export { newGatewayState, type GatewayState } from './gateway/state.ts';
+export { rollBackConnections, track, type Connections } from './switch/connections.ts';
 export { splitFrame } from './switch/split.ts';
 export { forward, newSwitch, own, removePort, type Delivery, type SwitchPort, type SwitchState } from './switch/switch.ts'; // prettier-ignore
-export { formatAddress, formatMac, parseAddress, parseMac } from './wire/address.ts';
+export { broadcastOf, formatAddress, formatMac, inSubnet, maskOf, parseAddress, parseMac, readMac, writeMac, type Subnet } from './wire/address.ts'; // prettier-ignore
 export { maxFrameBytes } from './wire/ethernet.ts';

@@ -25,7 +25,9 @@ const declinedMs = 600_000;
 
 export function receiveDhcp(turn: Turn, data: Uint8Array): void {
   const message = readDhcp(data);
-  if (message === undefined) return;
+  const { pool, reservations } = turn.settings;
+  // Who has no address to give is no server: not even a refusal.
+  if (message === undefined || (pool === undefined && reservations.length === 0)) return;
   const elsewhere = message.server !== undefined && message.server !== turn.settings.address;
   switch (message.type) {
     case DhcpType.discover: {
@@ -67,7 +69,8 @@ function request(turn: Turn, message: DhcpMessage): void {
 function mayHave({ settings, state, nowMs }: Turn, mac: number, address: number): boolean {
   const reserved = settings.reservations.find((entry) => entry.mac === mac);
   if (reserved !== undefined) return reserved.address === address;
-  if (address < settings.pool.first || address > settings.pool.last) return false;
+  const { pool } = settings;
+  if (pool === undefined || address < pool.first || address > pool.last) return false;
   if (address === settings.address || address === settings.nameServer) return false;
   if (settings.reservations.some((entry) => entry.address === address)) return false;
   const lease = state.leases.get(address);
@@ -81,8 +84,8 @@ function choose(turn: Turn, { mac, requested }: DhcpMessage): number | undefined
   for (const lease of state.leases.values())
     if (lease.mac === mac && mayHave(turn, mac, lease.address)) return lease.address;
   if (requested !== undefined && mayHave(turn, mac, requested)) return requested;
-  for (let address = settings.pool.first; address <= settings.pool.last; address++)
-    if (mayHave(turn, mac, address)) return address;
+  const { first, last } = settings.pool ?? { first: 1, last: 0 };
+  for (let address = first; address <= last; address++) if (mayHave(turn, mac, address)) return address;
   return undefined;
 }
 
@@ -128,7 +131,12 @@ function configuration({ settings }: Turn, withLease: boolean): [number, Uint8Ar
     ...(settings.outbound
       ? ([
           [DhcpOption.router, addressBytes(settings.address)],
-          [DhcpOption.nameServer, addressBytes(settings.nameServer)],
+          ...(settings.nameServer === undefined
+            ? []
+            : ([[DhcpOption.nameServer, addressBytes(settings.nameServer)]] satisfies [
+                number,
+                Uint8Array,
+              ][])),
         ] satisfies [number, Uint8Array][])
       : []),
     ...(settings.mtu === 1500 ? [] : ([[DhcpOption.mtu, mtu]] satisfies [number, Uint8Array][])),

@@ -93,7 +93,7 @@ function reply(
 ): void {
   set16(answer, 0, get16(query, 0));
   answer.set(query.subarray(dnsHeaderBytes, end), dnsHeaderBytes);
-  const ends = { source: turn.settings.nameServer, destination: guest.address };
+  const ends = { source: turn.settings.nameServer ?? turn.settings.address, destination: guest.address };
   const payload = buildUdp({ sourcePort: dnsPort, destinationPort: guest.port, data: answer }, ends);
   sendPacket(turn, { ...ends, protocol: Protocol.udp, payload });
 }

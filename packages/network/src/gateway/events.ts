@@ -12,7 +12,8 @@ export type Target =
   | { kind: 'resolver' };
 
 export type GatewayEvent =
-  | { kind: 'frame'; frame: Uint8Array }
+  /** `sentAt`: at which instruction count of its guest's it was sent, for `rollBack`. */
+  | { kind: 'frame'; frame: Uint8Array; sentAt?: number | undefined }
   /** Time has passed: `nextTimer` said so. */
   | { kind: 'tick' }
   | { kind: 'tcpConnected'; socket: number }

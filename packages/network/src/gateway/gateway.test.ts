@@ -344,20 +344,24 @@ describe('TCP through the gateway', () => {
     bench.tcp(outside, { ...idle, flags: TcpFlag.syn });
     const [answer] = segmentsOf(bench.happen({ kind: 'tcpConnected', socket: 4 }));
     bench.tcp(outside, { ...idle, sequence: 501, acknowledgment: answer!.sequence + 1, flags: TcpFlag.ack });
-    const checkpoint = saveGateway(bench.state);
     const moment = { settings: bench.settings, state: bench.state, nowMs: bench.nowMs };
-    assert.deepEqual(rollBack(moment, guestAddress, checkpoint), { effects: [], ended: 0 });
+    assert.deepEqual(rollBack(moment, guestAddress, 100), { effects: [], ended: 0 });
+    bench.sentAt = 150;
     bench.tcp(outside, { ...at, flags: TcpFlag.ack, payload: bytes('unseen by the checkpoint') });
     bench.tcp(outside, { sourcePort: 3000, sequence: 1, flags: TcpFlag.syn });
     bench.happen({ kind: 'tcpConnected', socket: 6 });
-    assert.deepEqual(rollBack(moment, guestAddress + 1, checkpoint).ended, 0, 'another guest goes on');
-    const { effects, ended } = rollBack(moment, guestAddress, checkpoint);
+    assert.deepEqual(rollBack(moment, guestAddress + 1, 100).ended, 0, 'another guest goes on');
+    const { effects, ended } = rollBack(moment, guestAddress, 100);
     assert.equal(ended, 2);
     assert.deepEqual(effects.flatMap((effect) => (effect.kind === 'tcpReset' ? [effect.socket] : [])), [2, 6]); // prettier-ignore
     assert.deepEqual(segmentsOf(effects).map(({ flags, destinationPort }) => [flags & TcpFlag.rst, destinationPort]), [[TcpFlag.rst, 1000], [TcpFlag.rst, 3000]]); // prettier-ignore
     assert.deepEqual([...bench.state.tcpBySocket.keys()], [4]);
     const [still] = segmentsOf(bench.happen({ kind: 'tcpReceived', socket: 4, data: bytes('on') }));
     assert.equal(text(still!.payload), 'on');
+    assert.deepEqual(segmentsOf(bench.happen({ kind: 'tick' })), []);
+    assert.deepEqual(rollBack(moment, guestAddress, 120), { effects: [], ended: 0 });
+    const [again] = segmentsOf(bench.happen({ kind: 'tick' }));
+    assert.equal(text(again!.payload), 'on', 'what may have been lost with the node is sent again at once');
   });
 
   it('has a bounded number of connections, and refuses more', () => {

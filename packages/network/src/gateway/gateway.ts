@@ -34,7 +34,7 @@ export function handle(
 
 export function newTurn(settings: GatewaySettings, state: GatewayState, nowMs: number): Turn {
   const tcpSettings = tcp.tcpSettingsOf(settings);
-  return { settings, tcpSettings, state, nowMs, effects: [], changed: new Set() };
+  return { settings, tcpSettings, state, nowMs, effects: [], changed: new Set(), sentAt: 0 };
 }
 
 /** When `handle` is to be called at the latest. It may be early. */
@@ -54,6 +54,7 @@ function runAllTimers(turn: Turn): void {
 function handleOne(turn: Turn, event: GatewayEvent): void {
   switch (event.kind) {
     case 'frame':
+      turn.sentAt = event.sentAt ?? 0;
       receiveFrame(turn, event.frame);
       return;
     case 'tick':
@@ -136,7 +137,7 @@ function isOurs(settings: GatewaySettings, address: number): boolean {
 function targetOf({ settings }: Turn, { destination }: Ipv4Header, port: number): Target | undefined {
   if (destination === settings.address)
     return settings.hostPorts.includes(port) ? { kind: 'loopback', port } : undefined;
-  if (destination === settings.nameServer)
+  if (settings.nameServer !== undefined && destination === settings.nameServer)
     return port === dnsPort && settings.outbound ? { kind: 'resolver' } : undefined;
   if (!settings.outbound || isUnroutable(destination) || inSubnet(settings.subnet, destination) || port === 0)
     return undefined;

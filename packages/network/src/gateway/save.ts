@@ -7,7 +7,7 @@ import type { GatewayEffect } from './events.ts';
 import type { GatewaySettings } from './settings.ts';
 import { newGatewayState, type GatewayState } from './state.ts';
 
-export const savedGatewayVersion = 1;
+export const savedGatewayVersion = 2;
 
 /** The fields that are indices of other fields, and are made again. */
 type Index = 'tcpBySocket' | 'udpByNumber' | 'visitorsByPort';

@@ -15,16 +15,18 @@ export interface GatewaySettings {
   mac: number;
   subnet: Subnet;
   address: number;
-  nameServer: number;
-  /** First and last address that the DHCP server gives to whom it doesn't know. */
-  pool: { first: number; last: number };
+  /** Undefined: guests are offered no name server. */
+  nameServer: number | undefined;
+  /** First and last address that the DHCP server gives to whom it doesn't know; undefined: only who has a reservation gets one. */
+  pool: { first: number; last: number } | undefined;
   /** Addresses that belong to a MAC. */
   reservations: readonly { mac: number; address: number }[];
   leaseSeconds: number;
   mtu: number;
   /** The largest frame that guests take: more than the MTU's only where a device cuts segments itself. */
   frameBytes: number;
-  forwards: readonly Forward[];
+  /** By number; undefined where one was taken back. */
+  forwards: readonly (Forward | undefined)[];
   /** Guests reach the world beyond the gateway. Otherwise only forwards work, and no router or name server is offered. */
   outbound: boolean;
   /** Ports of the host's loopback that guests reach at the gateway's address. */
@@ -72,18 +74,20 @@ export function whySettingsAreWrong(settings: GatewaySettings): string | undefin
   const { subnet, address, nameServer, pool, reservations, mtu } = settings;
   const outside = [
     address,
-    nameServer,
-    pool.first,
-    pool.last,
+    nameServer ?? address,
+    pool?.first ?? address,
+    pool?.last ?? address,
     ...reservations.map((entry) => entry.address),
   ].find((each) => !inSubnet(subnet, each));
   if (outside !== undefined)
     return `${formatAddress(outside)} is not in ${formatAddress(subnet.base)}/${subnet.prefixLength.toString()}`;
   if (address === nameServer) return 'the gateway and the name server need different addresses';
-  if (pool.first > pool.last) return 'the first address of the DHCP pool is behind the last';
+  if (pool !== undefined && pool.first > pool.last)
+    return 'the first address of the DHCP pool is behind the last';
   if (mtu < 576 || mtu > 65_535) return `an MTU of ${mtu.toString()} is not between 576 and 65535`;
-  const double = settings.forwards.find((forward, n) =>
-    settings.forwards.some((other, m) => m < n && sameListener(forward, other)),
+  const forwards = settings.forwards.filter((forward) => forward !== undefined);
+  const double = forwards.find((forward, n) =>
+    forwards.some((other, m) => m < n && sameListener(forward, other)),
   );
   if (double !== undefined)
     return `port ${double.hostPort.toString()} is published twice: give each --publish a host port of its own`;
@@ -99,7 +103,7 @@ function sameListener(a: Forward, b: Forward): boolean {
   );
 }
 
-/** Where a forward leads. */
+/** Where a forward leads: 0.0.0.0, where nobody is, when it names no guest and no address is given away. */
 export function guestOf(settings: GatewaySettings, forward: Forward): number {
-  return forward.guestAddress ?? settings.pool.first;
+  return forward.guestAddress ?? settings.pool?.first ?? 0;
 }

@@ -20,6 +20,8 @@ export interface TcpFlow {
   paused: boolean;
   /** The host's socket was let go: nothing more goes to it. */
   released: boolean;
+  /** The guest's instruction count when it last sent something that took the connection further; 0 where nobody counts. */
+  progressAt: number;
 }
 
 export interface UdpFlow {
@@ -138,6 +140,8 @@ export interface Turn {
   effects: GatewayEffect[];
   /** Connections that changed: they send when all events are in. */
   changed: Set<TcpFlow>;
+  /** When the frame was sent that is being received, by its guest's instruction count; 0 when that is not known. */
+  sentAt: number;
 }
 
 export function takeNumber(state: GatewayState): number {

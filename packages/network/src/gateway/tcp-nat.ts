@@ -10,7 +10,7 @@ import type { OutgoingSegment, TcpContext, TcpNews } from '../tcp/context.ts';
 import { receiveSegment } from '../tcp/receive.ts';
 import { transmit } from '../tcp/send.ts';
 import { advance, distance, later } from '../tcp/sequence.ts';
-import { defaultTcpSettings, type TcpSettings } from '../tcp/state.ts';
+import { defaultTcpSettings, type TcpSettings, type TcpState } from '../tcp/state.ts';
 import { copyOf } from '../wire/bytes.ts';
 import { ethernetHeaderBytes } from '../wire/ethernet.ts';
 import { IcmpType, Unreachable } from '../wire/icmp.ts';
@@ -71,7 +71,10 @@ export function receiveTcp(
   const opens = (segment.flags & (TcpFlag.syn | TcpFlag.ack | TcpFlag.rst)) === TcpFlag.syn;
   if (flow !== undefined && !(opens && mayReopen(flow, segment))) {
     if (flow.tcp !== undefined) {
+      const { phase, rcvNxt, sndUna } = flow.tcp;
       receiveSegment(flow.tcp, segment, contextOf(turn, flow));
+      if (segment.payload.length > 0 || hasMoved({ phase, rcvNxt, sndUna }, flow.tcp))
+        flow.progressAt = turn.sentAt;
       turn.changed.add(flow);
     } else if (segment.flags & TcpFlag.rst) dropFlow(turn, flow);
     return;
@@ -89,6 +92,13 @@ export function receiveTcp(
     syn: copyOf(frame.subarray(0, header.payloadTo)),
   });
   turn.effects.push({ kind: 'tcpConnect', socket: connecting.socket, target });
+}
+
+type Moves = Pick<TcpState, 'phase' | 'rcvNxt' | 'sndUna'>;
+
+/** Something was agreed on that neither side may take back. */
+function hasMoved(before: Moves, now: Moves): boolean {
+  return before.phase !== now.phase || before.rcvNxt !== now.rcvNxt || before.sndUna !== now.sndUna;
 }
 
 /** RFC 9293, 3.6.1: a new connection may take the place of one in TIME-WAIT when its numbers lie behind the old ones. */
@@ -121,7 +131,7 @@ function makeFlowRoom(turn: Turn): boolean {
 }
 
 function addFlow(turn: Turn, about: Ends & Pick<TcpFlow, 'socket' | 'syn' | 'issAfter'>): TcpFlow {
-  const flow: TcpFlow = { ...about, tcp: undefined, paused: false, released: false };
+  const flow: TcpFlow = { ...about, tcp: undefined, paused: false, released: false, progressAt: turn.sentAt };
   turn.state.tcp.set(tcpKey(flow), flow);
   turn.state.tcpBySocket.set(flow.socket, flow);
   return flow;

@@ -27,7 +27,8 @@ export class HostSockets {
   readonly #emit: (event: GatewayEvent) => void;
   readonly #tcp = new Map<number, Socket>();
   readonly #udp = new Map<number, UdpSocket>();
-  readonly #servers: (Server | UdpSocket)[] = [];
+  /** By the number of their forward. */
+  readonly #servers = new Map<number, Server | UdpSocket>();
   readonly #udpForwards = new Map<number, UdpSocket>();
   readonly #released = new Set<Socket>();
   #accepted = 1;
@@ -59,7 +60,7 @@ export class HostSockets {
     });
     server.listen({ host: hostAddress, port: hostPort });
     await once(server, 'listening');
-    this.#servers.push(server);
+    this.#servers.set(number, server);
     return (server.address() as AddressInfo).port;
   }
 
@@ -71,9 +72,16 @@ export class HostSockets {
     socket.on('message', (data, from) => {
       this.#emit({ kind: 'udpArrived', forward: number, ...endOf(from), data });
     });
-    this.#servers.push(socket);
+    this.#servers.set(number, socket);
     this.#udpForwards.set(number, socket);
     return socket.address().port;
+  }
+
+  /** Takes a forward back; what entered by it goes on. */
+  unlisten(number: number): void {
+    this.#servers.get(number)?.close();
+    this.#servers.delete(number);
+    this.#udpForwards.delete(number);
   }
 
   // --- effects ---
@@ -210,7 +218,7 @@ export class HostSockets {
     for (const socket of this.#udp.values()) socket.close();
     this.#tcp.clear();
     this.#udp.clear();
-    await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => { done(); })))); // prettier-ignore
+    await Promise.all([...this.#servers.values()].map((server) => new Promise<void>((done) => server.close(() => { done(); })))); // prettier-ignore
   }
 }
 

@@ -1,9 +1,10 @@
 /** A network of its own for guests of this process: a gateway with the host's sockets behind it. No privilege, nothing to install. */
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import type { GatewayEvent } from '../gateway/events.ts';
+import type { GatewayEffect, GatewayEvent } from '../gateway/events.ts';
 import { handle, nextTimer } from '../gateway/gateway.ts';
-import { whySettingsAreWrong, type GatewaySettings } from '../gateway/settings.ts';
+import { rollBack } from '../gateway/roll-back.ts';
+import { whySettingsAreWrong, type Forward, type GatewaySettings } from '../gateway/settings.ts';
 import { newGatewayState, type GatewayState } from '../gateway/state.ts';
 import { HostSockets } from './host-sockets.ts';
 
@@ -38,12 +39,49 @@ export class UserNetwork implements NetworkPort {
     const ports: number[] = [];
     try {
       for (const [number, forward] of this.settings.forwards.entries())
-        ports.push(await this.#sockets.listen(number, forward));
+        if (forward !== undefined) ports.push(await this.#sockets.listen(number, forward));
     } catch (error) {
       await this.close();
       throw error;
     }
     return ports;
+  }
+
+  /**
+   * Opens one more forward; resolves to its number and its port.
+   * @throws ForwardError when the port can't be had
+   */
+  async publish(forward: Forward): Promise<{ number: number; port: number }> {
+    const { forwards } = this.settings;
+    const free = forwards.indexOf(undefined);
+    const number = free < 0 ? forwards.length : free;
+    this.settings.forwards = forwards.toSpliced(number, 1, forward);
+    try {
+      return { number, port: await this.#sockets.listen(number, forward) };
+    } catch (error) {
+      this.settings.forwards = this.settings.forwards.toSpliced(number, 1, undefined);
+      throw error;
+    }
+  }
+
+  /** Takes a forward back. Connections that entered by it go on. */
+  withdraw(number: number): void {
+    this.settings.forwards = this.settings.forwards.toSpliced(number, 1, undefined);
+    for (const [key, visitor] of this.state.visitors) {
+      if (visitor.forward !== number) continue;
+      this.state.visitors.delete(key);
+      this.state.visitorsByPort.delete(visitor.gatewayPort);
+    }
+    this.#sockets.unlisten(number);
+  }
+
+  /** A guest goes on from an earlier moment (`rollBack`); how many connections ended. */
+  rollBack(guestAddress: number, resumedAt: number): number {
+    if (this.#closed) return 0;
+    const moment = { settings: this.settings, state: this.state, nowMs: performance.now() };
+    const { effects, ended } = rollBack(moment, guestAddress, resumedAt);
+    this.#perform(effects);
+    return ended;
   }
 
   /** What the guest's card takes at most, which its driver decides. */
@@ -55,9 +93,17 @@ export class UserNetwork implements NetworkPort {
     this.#happen(frames.map((frame) => ({ kind: 'frame', frame })));
   }
 
+  /** As `send`, of one frame, with its guest's instruction count. */
+  receive(frame: Uint8Array, sentAt: number): void {
+    this.#happen([{ kind: 'frame', frame, sentAt }]);
+  }
+
   #happen(events: readonly GatewayEvent[]): void {
-    if (this.#closed) return;
-    for (const effect of handle(this.settings, this.state, events, performance.now())) {
+    if (!this.#closed) this.#perform(handle(this.settings, this.state, events, performance.now()));
+  }
+
+  #perform(effects: readonly GatewayEffect[]): void {
+    for (const effect of effects) {
       if (effect.kind === 'frame') this.#toGuest(effect.frame);
       else this.#sockets.perform(effect);
     }

@@ -57,6 +57,16 @@ describe('the switch', () => {
     assert.deepEqual(reached(state, 1, frame(a, b)), []);
   });
 
+  it('keeps what is for everybody on another node from a port that is there for its own', () => {
+    const state = withPorts(2);
+    state.ports.set(3, { link: true, frameBytes: 1514, hearsAll: true });
+    state.ports.get(1)!.near = true;
+    assert.deepEqual(reached(state, 2, frame(a, broadcastMac)), [1, 3]);
+    assert.deepEqual(reached(state, 3, frame(b, broadcastMac)), [2]);
+    own(state, c, { port: 1, epoch: 0 });
+    assert.deepEqual(reached(state, 3, frame(b, c)), [1], 'what is for it alone comes from anywhere');
+  });
+
   it('drops what a guarded port may not send', () => {
     const state = withPorts(2);
     state.ports.get(1)!.guard = { mac: guestMac, addresses: [guestAddress] };

@@ -19,6 +19,8 @@ export interface SwitchPort {
   guard?: { mac: number; addresses: readonly number[] } | undefined;
   /** Frames for nobody in particular, and for whom nobody knows, come here. A guest that is only a copy hears nothing. */
   hearsAll: boolean;
+  /** Hears those of this node's ports only, not what comes over a link: each node has one of its kind. */
+  near?: boolean | undefined;
 }
 
 export interface SwitchState {
@@ -91,7 +93,7 @@ export function forward(state: SwitchState, from: number, frame: Uint8Array, now
   }
   const out: Delivery[] = [];
   for (const [number, target] of state.ports)
-    if (number !== from && target.hearsAll && !(port.link && target.link))
+    if (number !== from && target.hearsAll && !(port.link && (target.link || target.near === true)))
       out.push(...deliver(state, number, target, frame));
   return out;
 }

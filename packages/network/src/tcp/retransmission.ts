@@ -56,6 +56,13 @@ function timeoutOf(smoothedMs: number, variationMs: number): number {
   return Math.min(Math.max(smoothedMs + Math.max(granularityMs, 4 * variationMs), leastMs), mostMs);
 }
 
+/** What is not acknowledged is to be sent again at once, as if it were the first time. */
+export function restartTimer(timer: Retransmission, nowMs: number): void {
+  timer.count = 0;
+  timer.atMs = nowMs;
+  timer.timeoutMs = timer.smoothedMs === null ? initialMs : timeoutOf(timer.smoothedMs, timer.variationMs);
+}
+
 /** 5.5 to 5.7. */
 export function backOff(timer: Retransmission): void {
   timer.count++;

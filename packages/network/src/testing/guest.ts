@@ -19,6 +19,8 @@ export class Bench {
   readonly settings: GatewaySettings;
   state: GatewayState;
   nowMs = 1000;
+  /** The guest's instruction count. */
+  sentAt: number | undefined;
   effects: GatewayEffect[] = [];
 
   constructor(settings: Partial<GatewaySettings> = {}) {
@@ -34,7 +36,7 @@ export class Bench {
   }
 
   send(...frames: Uint8Array[]): GatewayEffect[] {
-    return this.happen(...frames.map((frame) => ({ kind: 'frame' as const, frame })));
+    return this.happen(...frames.map((frame) => ({ kind: 'frame' as const, frame, sentAt: this.sentAt })));
   }
 
   /** Says who has the guest's address. */
