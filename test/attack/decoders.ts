@@ -50,7 +50,7 @@ const messages: readonly Message[] = [
     master: 'a',
     ping: true,
   },
-  { type: 'list', list: { term: 1, master: null, revision: 1, vms: {}, maintenance: ['a'], commands: [{ id: 'x', error: null }] } }, // prettier-ignore
+  { type: 'list', list: { term: 1, master: null, revision: 1, vms: {}, maintenance: ['a'], networks: {}, slots: {}, commands: [{ id: 'x', error: null }] } }, // prettier-ignore
   { type: 'give-up', vmId: 'v', epoch: 3 },
   ...commands.map((command): Message => ({ type: 'command', id: 'x', command })),
 ];

@@ -15,6 +15,7 @@ export const commands: Group = {
     images: () => import('./images/index.ts'),
     node: () => import('./node.ts'),
     vm: () => import('./vm/index.ts'),
+    network: () => import('./network/index.ts'),
     checkpoint: () => import('./checkpoint/index.ts'),
     cluster: () => import('./cluster/index.ts'),
     store: () => import('./store/index.ts'),

@@ -1,4 +1,5 @@
 /** `--net`, `--publish`, `--host-port`: the network of a guest that runs in this process. */
+import type { Publish } from '@revenant/cluster';
 import { parseAddress, type Forward } from '@revenant/network';
 import type { StreamPlace } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
@@ -47,6 +48,22 @@ export function parsePublish(text: string, name: string): Forward {
     protocol: parts[4] === 'udp' ? 'udp' : 'tcp',
     hostAddress,
     hostPort: port(parts[2]!, name, 0),
+    guestPort: port(parts[3]!, name),
+  };
+}
+
+/** Of a VM of a cluster: which node listens, or all of them. Throws CliError. */
+export function parsePublishOn(text: string, name: string): Publish {
+  const parts = /^(?:([A-Za-z0-9][A-Za-z0-9._-]*|\*):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
+  if (parts === null)
+    throw usage(
+      `${name}: '${text}' is not [NODE:]PORT:GUESTPORT[/udp]`,
+      `for example ${name} 8080:80, or ${name} a:8080:80 for node a alone`,
+    );
+  return {
+    on: parts[1] ?? '*',
+    protocol: parts[4] === 'udp' ? 'udp' : 'tcp',
+    port: port(parts[2]!, name),
     guestPort: port(parts[3]!, name),
   };
 }

@@ -21,7 +21,15 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
     const powerOn = [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' as const }];
     const view = { seq: 1, address, isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn, reports: [] }; // prettier-ignore
     const node = { id: 'a', state: 'alive' as const, reason: 'answers', incarnation: 1, address, view };
-    const known = { version: PROTOCOL_VERSION, node: 'a', term: 1, master: 'a', vms: [], maintenance: [] };
+    const known = {
+      version: PROTOCOL_VERSION,
+      node: 'a',
+      term: 1,
+      master: 'a',
+      vms: [],
+      maintenance: [],
+      networks: {},
+    };
     const status: ClusterStatus = { ...known, nodes: [node], heartbeatStores: [] };
     response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
     response.end(JSON.stringify(status));

@@ -45,6 +45,7 @@ export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
     })),
     vms: Object.values(list.vms),
     maintenance: list.maintenance,
+    networks: list.networks,
     heartbeatStores: [],
   };
 }

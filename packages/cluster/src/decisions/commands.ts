@@ -10,6 +10,7 @@ import {
   type ProtectedList,
   type ProtectedVm,
 } from './records.ts';
+import { createNetwork, deleteNetwork, newNic } from './networks.ts';
 import { place, rebalance, whyNeverFits, type Host } from './placement.ts';
 
 export type { Command };
@@ -62,6 +63,10 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
         next = moveTo(next, vmId, to, 'rebalance');
       return next;
     }
+    case 'network-create':
+      return createNetwork(list, command.network, command.spec);
+    case 'network-delete':
+      return deleteNetwork(list, command.network);
     default:
       return changeDesire(list, command, hosts);
   }
@@ -97,9 +102,11 @@ function create(
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
     throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);
   if (start) requireRoom(vmId, spec.memoryMiB, hosts);
+  const nic = newNic(list, vmId, spec);
   const vm: ProtectedVm = {
     id: vmId,
     spec,
+    ...(nic === undefined ? {} : { nic }),
     desired: start ? 'running' : 'stopped',
     boot: 1,
     status: start ? 'pending' : 'stopped',

@@ -4,6 +4,7 @@
 import { applyCommand, withAnswers } from './commands.ts';
 import { isClusterError } from '../errors.ts';
 import { bounded } from '../protocol/limits.ts';
+import { withSlots } from './networks.ts';
 import { plan, type HostSight } from './failover.ts';
 import { confirmDead, fenceDue, reachable } from './membership.ts';
 import {
@@ -192,7 +193,7 @@ export function driveMaster(context: Context): void {
   const planned = plan({ list: commanded, hosts, timers: master, now, settings });
   Object.assign(master, planned.timers);
   for (const entry of planned.log) log(context, entry);
-  let { list } = planned;
+  let list = withSlots(planned.list, hosts.keys());
   if (shouldResign(context)) list = { ...list, master: null };
   const changed = list !== state.list;
   if (!changed && now - master.writtenAt < settings.storeHeartbeatMs) return;

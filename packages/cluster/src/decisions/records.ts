@@ -18,6 +18,7 @@ export type {
   VmStatus,
 } from '../protocol/records.ts';
 export type { VmSpec } from '../protocol/spec.ts';
+export type { NetworkSpec, Nic, Publish } from '../protocol/network.ts';
 export { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE };
 
 /** Why a node can't read what was stored in a form; undefined when it can. */
@@ -54,5 +55,14 @@ export function vmOf(list: ProtectedList, vmId: string): ProtectedVm | undefined
 }
 
 export function emptyList(): ProtectedList {
-  return { term: 0, master: null, revision: 0, vms: {}, maintenance: [], commands: [] };
+  return {
+    term: 0,
+    master: null,
+    revision: 0,
+    vms: {},
+    maintenance: [],
+    networks: {},
+    slots: {},
+    commands: [],
+  };
 }

@@ -25,6 +25,8 @@ import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
+import { NodeNetworks } from '../network/node-networks.ts';
+import { isOfNetworks } from '../protocol/link.ts';
 import { SteadyClock } from './steady-clock.ts';
 import { StoreEdge } from './store-edge.ts';
 
@@ -56,11 +58,19 @@ export interface NodeOptions {
   retention?: RetentionPolicy | undefined;
 }
 
+/** Where published ports are listened on: networks of guests know IPv4 only. */
+function listenHost(address: string): string {
+  const host = address.slice(0, address.lastIndexOf(':'));
+  return host.includes(':') ? '127.0.0.1' : host;
+}
+
 /** Why a guest ended is told in its emulator's words: of any length, and on their way to every node. */
 function boundedEvent(event: Event): Event {
   return 'reason' in event ? { ...event, reason: bounded(event.reason, MAX_CAUSE) } : event;
 }
 
+/** Of what waits on a link: beyond it frames of guests are dropped, so that heartbeats don't wait behind them. */
+const MAX_FRAMES_BUFFERED_BYTES = 1 << 20;
 const COMMAND_MS = 8000;
 const LEAVE_MS = 30_000;
 /** Below this share of free memory a node asks to be relieved. */
@@ -73,6 +83,7 @@ export class ClusterNode {
   readonly consoles = new ConsoleHub();
   readonly inputs: ConsoleInputs;
   readonly links: Links;
+  readonly networks: NodeNetworks;
   readonly storeEdge: StoreEdge;
   readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
@@ -118,11 +129,15 @@ export class ClusterNode {
     this.links = new Links({
       node: options.name,
       token: options.token ?? '',
-      heard: (from, message) => this.handle({ type: 'message', from, message }),
+      heard: (from, message) => {
+        if (isOfNetworks(message)) this.networks.heard(from, message);
+        else this.handle({ type: 'message', from, message });
+      },
       closed: (peer) => this.handle({ type: 'closed', peer }),
       limit: (options.limits ?? defaultLimits).links,
       refused: (why) => this.logger.warn({ event: 'link-refused', reason: why }),
     });
+    this.networks = this.#makeNetworks(address);
     const { settings } = options;
     this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell, (reason) =>
       this.#log({ event: 'record-refused', node: options.name, reason }),
@@ -149,9 +164,23 @@ export class ClusterNode {
       log: (entry) => this.#log(entry),
       inputs: this.inputs,
       output: (vmId, epoch, bytes) => this.consoles.put(vmId, epoch, bytes),
+      network: this.networks,
       key: options.key,
       retention: options.retention,
       ...(options.runtimes === undefined ? {} : { runtimes: options.runtimes }),
+    });
+  }
+
+  #makeNetworks(address: string): NodeNetworks {
+    return new NodeNetworks({
+      node: this.options.name,
+      host: listenHost(address),
+      send: (to, message) => {
+        const peer = this.agent.peers.get(to)?.view?.address;
+        this.links.send(to, peer, message, MAX_FRAMES_BUFFERED_BYTES);
+      },
+      log: (entry) => this.#log(entry),
+      nowMs: monotonicMs,
     });
   }
 
@@ -199,9 +228,11 @@ export class ClusterNode {
   handle(event: Event): void {
     if (this.#closing) return;
     const bounds = boundedEvent(event);
+    const before = this.agent.list;
     const { state, effects } = step(this.agent, this.now(), bounds, this.options.settings);
     this.agent = state;
     for (const effect of effects) this.#do(effect);
+    if (event.type === 'tick' || state.list !== before) this.networks.see(state);
   }
 
   /** The time of our decisions. When it is found that the monotonic clock stood still, the lease of our guests is shortened by as much. */
@@ -320,6 +351,7 @@ export class ClusterNode {
     this.#closing = true;
     for (const timer of this.#timers) clearInterval(timer);
     this.links.close();
+    await this.networks.close();
     await this.#api.close();
     await this.vms.close();
     await this.events.close();

@@ -3,7 +3,7 @@
 import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
-import { decodeMessage, messageSchema, type Message } from '../protocol/link.ts';
+import { decodeMessage, messageSchema, type LinkMessage } from '../protocol/link.ts';
 import { encode } from '../protocol/msgpack.ts';
 import { check } from '../protocol/schema.ts';
 
@@ -24,7 +24,7 @@ export class FrameWriter {
   }
 
   /** Throws `PROTOCOL` for a message that the other side would refuse: one lost message is better than a lost link. */
-  encode(message: Message): Buffer {
+  encode(message: LinkMessage): Buffer {
     const payload = encode(check(messageSchema, message, `a ${message.type} to send`));
     if (payload.length + MAC_BYTES > MAX_FRAME_BYTES)
       throw new ClusterError(
@@ -45,7 +45,7 @@ export class FrameReader {
   }
 
   /** Throws `PROTOCOL` for anything that is not the next frame of this link. */
-  decode(frame: Uint8Array): Message {
+  decode(frame: Uint8Array): LinkMessage {
     if (frame.length <= MAC_BYTES || frame.length > MAX_FRAME_BYTES)
       throw new ClusterError('PROTOCOL', `a frame of ${String(frame.length)} bytes`);
     const payload = frame.subarray(MAC_BYTES);

@@ -7,7 +7,7 @@ import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
 import { wsUrl } from '../protocol/address.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
-import type { Message } from '../protocol/link.ts';
+import type { LinkMessage } from '../protocol/link.ts';
 import { PROTOCOL_VERSION, versionMismatch } from '../protocol/version.ts';
 import { FrameReader, FrameWriter, linkKey, NONCE_BYTES } from './frames.ts';
 
@@ -15,7 +15,7 @@ export interface LinksOptions {
   node: string;
   /** Empty: no authentication (loopback only). */
   token: string;
-  heard: (from: string, message: Message) => void;
+  heard: (from: string, message: LinkMessage) => void;
   closed: (peer: string) => void;
   refused: (why: string) => void;
   /** Links taken in at once. */
@@ -56,12 +56,17 @@ export class Links {
     this.#options = options;
   }
 
-  /** Sends when the link is up; else dials, and drops the message. */
-  send(to: string, address: string | undefined, message: Message): void {
+  /** Sends when the link is up, and has no more than so much on its way; else drops the message, and dials. */
+  send(
+    to: string,
+    address: string | undefined,
+    message: LinkMessage,
+    maxBuffered = MAX_BUFFERED_BYTES,
+  ): void {
     if (this.#closed || this.#isCut(to)) return;
     const link = this.#dialled.get(to);
     if (link?.writer !== undefined && link.socket.readyState === WebSocket.OPEN && this.#answers(link)) {
-      if (link.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+      if (link.socket.bufferedAmount > maxBuffered) {
         this.figures.dropped++;
         return;
       }
@@ -75,7 +80,7 @@ export class Links {
   }
 
   /** Undefined for a message that is too large: lost like any other that a link does not bring. */
-  #encode(writer: FrameWriter, to: string, message: Message): Buffer | undefined {
+  #encode(writer: FrameWriter, to: string, message: LinkMessage): Buffer | undefined {
     try {
       return writer.encode(message);
     } catch (error) {

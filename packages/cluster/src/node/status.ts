@@ -30,6 +30,7 @@ export function status(node: ClusterNode): ClusterStatus {
     nodes: [self, ...peers],
     vms: vmsSeen(agent, node.now()),
     maintenance: agent.list.maintenance,
+    networks: agent.list.networks,
     heartbeatStores: node.heartbeatStores.states,
   };
 }

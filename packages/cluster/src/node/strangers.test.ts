@@ -135,10 +135,10 @@ test('another protocol version is refused in words, on both sides', async () => 
     assert.equal(response.status, 400);
     assert.match(
       await response.text(),
-      /the client speaks protocol 1, this is protocol 2: use the same release/,
+      /the client speaks protocol 1, this is protocol 3: use the same release/,
     );
     const version = await (await fetch(`http://${node.address}/v1/version`)).json();
-    assert.deepEqual(version, { protocol: 2, node: 'a' });
+    assert.deepEqual(version, { protocol: 3, node: 'a' });
   });
   const { createServer } = await import('node:http');
   const old = createServer((_request, response) => response.end('{"nodes":[]}'));

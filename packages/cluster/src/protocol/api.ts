@@ -1,7 +1,17 @@
 // Requests to a node and its answers, as JSON (docs/CLUSTER_PROTOCOL.md, "API").
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
-import { MAX_EVENT_DETAILS, MAX_EVENTS, MAX_KEYS, MAX_NAME, MAX_NODES, MAX_TEXT, MAX_VMS } from './limits.ts';
+import {
+  MAX_EVENT_DETAILS,
+  MAX_EVENTS,
+  MAX_KEYS,
+  MAX_NAME,
+  MAX_NETWORKS,
+  MAX_NODES,
+  MAX_TEXT,
+  MAX_VMS,
+} from './limits.ts';
+import { networkSpecSchema } from './network.ts';
 import { nodeViewSchema, protectedVmSchema } from './records.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
@@ -54,6 +64,7 @@ export const clusterStatusSchema = v.strictObject({
   nodes: list(nodeStatusSchema, MAX_NODES),
   vms: list(vmSeenSchema, MAX_VMS),
   maintenance: list(nodeName, MAX_NODES),
+  networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),
 });

@@ -6,6 +6,7 @@ export * from './console.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './msgpack.ts';
+export * from './network.ts';
 export * from './page.ts';
 export * from './records.ts';
 export { check, isBounded, isMap, whatIsWrong } from './schema.ts';

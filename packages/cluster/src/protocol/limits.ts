@@ -28,6 +28,15 @@ export const MAX_SPEC_BYTES = 64 << 10;
 /** All VMs of the protected list, as JSON: it goes to every node in one frame. */
 export const MAX_LIST_BYTES = 2 << 20;
 
+export const MAX_NETWORKS = 64;
+/** Ports that one VM publishes, and ports of the host that one network opens to its guests. */
+export const MAX_PUBLISH = 32;
+export const MAX_HOST_PORTS = 16;
+/** An Ethernet frame with a TCP segment that is not cut yet; frames, and places of VMs, in one message. */
+export const MAX_FRAME_SIZE = 65_550;
+export const MAX_FRAMES = 256;
+export const MAX_PLACES = 1000;
+
 /** Body of a request, but for blobs. */
 export const MAX_BODY_BYTES = 1 << 20;
 export const MAX_BLOB_BYTES = 256 << 20;

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { ClusterError } from '../errors.ts';
 import { MAX_FRAME_BYTES, MAX_NODES } from './limits.ts';
 import { decode } from './msgpack.ts';
+import { framesSchema, placesSchema, type FramesMessage, type PlacesMessage } from './network.ts';
 import { commandAnswerSchema, nodeViewSchema, protectedListSchema } from './records.ts';
 import { check, count, list, nodeName, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
@@ -31,11 +32,20 @@ export const messageSchema = v.variant('type', [
   v.strictObject({ type: v.literal('give-up'), vmId: vmName, epoch: count }),
   v.strictObject({ type: v.literal('command'), id: commandId, command: commandSchema }),
   v.strictObject({ type: v.literal('answer'), answer: commandAnswerSchema }),
+  framesSchema,
+  placesSchema,
 ]);
-export type Message = v.InferOutput<typeof messageSchema>;
+export type LinkMessage = v.InferOutput<typeof messageSchema>;
+/** What networks of guests tell each other: no decision hears of it. */
+export type NetworkMessage = FramesMessage | PlacesMessage;
+export type Message = Exclude<LinkMessage, NetworkMessage>;
+
+export function isOfNetworks(message: LinkMessage): message is NetworkMessage {
+  return message.type === 'frames' || message.type === 'places';
+}
 
 /** Decodes and checks one message. Throws `PROTOCOL`; never anything else, whatever the bytes. */
-export function decodeMessage(payload: Uint8Array): Message {
+export function decodeMessage(payload: Uint8Array): LinkMessage {
   if (payload.length > MAX_FRAME_BYTES)
     throw new ClusterError('PROTOCOL', `a message of ${String(payload.length)} bytes`);
   return check(messageSchema, decode(payload), 'a message between nodes');

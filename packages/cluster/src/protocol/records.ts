@@ -3,6 +3,7 @@
 import * as v from 'valibot';
 import {
   MAX_COMMAND_ANSWERS,
+  MAX_NETWORKS,
   MAX_NODES,
   MAX_REPORTS,
   MAX_RUNTIMES,
@@ -10,6 +11,7 @@ import {
   MAX_UNREADABLE,
   MAX_VMS,
 } from './limits.ts';
+import { networkSpecSchema, nicSchema } from './network.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandId, vmSpecSchema } from './spec.ts';
 
@@ -111,6 +113,8 @@ export type VmStatus = v.InferOutput<typeof vmStatusSchema>;
 export const protectedVmSchema = v.strictObject({
   id: vmName,
   spec: vmSpecSchema,
+  /** Of its network card, where it has one. */
+  nic: v.exactOptional(nicSchema),
   /** What a person wants. Only `running` and `paused` are ever restarted. */
   desired: v.picklist(['running', 'paused', 'stopped', 'deleted']),
   /** Rises with each power-off: a checkpoint of an older boot is not resumed, its disks are kept. */
@@ -158,6 +162,9 @@ export const protectedListSchema = v.strictObject({
   ),
   /** Nodes that a person has put in maintenance. */
   maintenance: list(nodeName, MAX_NODES),
+  networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
+  /** By node, once there is a network: its number, from which its addresses in each follow. */
+  slots: v.optional(mapOf(count, MAX_NODES), {}),
   /** Answers of the last commands, so that one that is sent twice is done once. */
   commands: list(commandAnswerSchema, MAX_COMMAND_ANSWERS),
 });

@@ -1,6 +1,7 @@
 // What a person wants of a VM (`VmSpec`), and the commands that ask for it.
 import * as v from 'valibot';
 import { MAX_COMMAND_ID, MAX_NAME } from './limits.ts';
+import { networkName, networkSpecSchema, vmNetworkSchema } from './network.ts';
 import { isBounded, nodeName, opaque, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
@@ -35,6 +36,8 @@ export const vmSpecSchema = v.pipe(
     origin: v.exactOptional(v.strictObject({ vm: vmName, checkpoint: text(MAX_NAME) })),
     /** When its guest counts as hung. Default: never. */
     health: v.exactOptional(healthPolicySchema),
+    /** The network that its card is in. Default: it has no card. */
+    network: v.exactOptional(vmNetworkSchema),
     /** Rule 9 of output protection. `commit` (hold output until it is durable) is reserved. */
     outputs: v.literal('async', 'must be async'),
   }),
@@ -57,6 +60,8 @@ export const commandSchema = v.variant('type', [
   onNode('drain'),
   onNode('undrain'),
   v.strictObject({ type: v.literal('rebalance') }),
+  v.strictObject({ type: v.literal('network-create'), network: networkName, spec: networkSpecSchema }),
+  v.strictObject({ type: v.literal('network-delete'), network: networkName }),
 ]);
 export type Command = v.InferOutput<typeof commandSchema>;
 

@@ -12,6 +12,7 @@ import type {
   StallEvent,
 } from '@revenant/storage';
 import type { HealthPolicy } from '../decisions/health.ts';
+import type { Nic } from '../decisions/records.ts';
 import { ClusterError } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
@@ -163,6 +164,8 @@ export async function startThread(options: {
   point: ResumePoint;
   paused: boolean;
   keepLog?: boolean;
+  /** Its network card. */
+  nic?: Nic | undefined;
   watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
@@ -176,6 +179,7 @@ export async function startThread(options: {
     point,
     paused,
     keepLog = false,
+    nic,
     watch,
     onStall,
   } = options;
@@ -195,6 +199,7 @@ export async function startThread(options: {
       disks,
       pages: served?.ends,
       absentRam: lazy?.absent,
+      nic,
     },
     lease: memory,
     paused,

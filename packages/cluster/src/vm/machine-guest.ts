@@ -14,6 +14,7 @@ import {
   type DiskBacking,
   OutputQueue,
   type HashFactory,
+  type InputOf,
   type InputResult,
   type LoggedInput,
   type Machine,
@@ -23,6 +24,7 @@ import {
   type TextScreen,
 } from '@revenant/emulator';
 import { nodeClock, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { splitFrame } from '@revenant/network';
 import type { MachineSnapshot } from '@revenant/storage';
 // Not the whole of storage: each VM's thread loads what it imports.
 import { PageClient } from '@revenant/storage/page-channel';
@@ -38,6 +40,8 @@ export interface BootDescription {
   commandLine: string;
   disks?: DiskSpec[];
 }
+
+const MTU = 1500;
 
 /** What went in and came out since it was last taken. */
 interface Edge {
@@ -108,7 +112,16 @@ class MachineGuest implements Guest {
   input(input: MachineInput): InputResult {
     // A key that no keyboard has is refused as one for a machine without keyboard is.
     if (input.kind === 'key' && !keyCodes.includes(input.code)) return 'no-device';
-    return this.#machine.input(input);
+    return input.kind === 'frame' ? this.#frame(input) : this.#machine.input(input);
+  }
+
+  /** A segment that its driver does not take whole is cut, as a card would. */
+  #frame({ nic, bytes }: InputOf<'frame'>): InputResult {
+    const most = this.#machine.frameBytes(nic);
+    const parts = bytes.length <= most || most === 0 ? [bytes] : splitFrame(bytes, most);
+    let result: InputResult = 'taken';
+    for (const part of parts) result = this.#machine.input({ kind: 'frame', nic, bytes: part });
+    return result;
   }
 
   boot(description: unknown, blobs: Blobs): void {
@@ -211,7 +224,7 @@ export async function prepare(): Promise<void> {
 }
 
 async function coldStart(
-  { description, blobs, disks = [] }: GuestStart,
+  { description, blobs, disks = [], nic }: GuestStart,
   backends: MachineBackends & { hash: HashFactory },
 ): Promise<Machine> {
   const boot = description as BootDescription;
@@ -222,6 +235,7 @@ async function coldStart(
       tripleFault: 'reset',
       devices: [...hostedDevices],
       disks: (boot.disks ?? []).map((disk) => ({ ...disk, base: disk.base ?? null })),
+      networkCards: nic === undefined ? [] : [{ mac: nic.mac, mtu: MTU }],
     },
     backends,
     engine: nodeEngine,

@@ -18,6 +18,7 @@ import { baseNames } from './disks.ts';
 import { epochName, Epochs } from './epochs.ts';
 import { startThread } from './guest-thread.ts';
 import type { InputLedger } from './input-ledger.ts';
+import type { NodeNetworks } from '../network/node-networks.ts';
 import { PreparedVms } from './prepared-vm.ts';
 import { LAZY_RUNTIME, ownState, readResumePoint, type ResumePoint } from './resume.ts';
 import { SpareWorker } from './spare-worker.ts';
@@ -38,6 +39,8 @@ export interface VmHostOptions {
   log: (entry: LogEntry) => void;
   output: (vmId: string, epoch: number, bytes: Uint8Array) => void;
   inputs?: InputLedger | undefined;
+  /** Carries frames of the VMs' network cards. */
+  network?: NodeNetworks | undefined;
   /** Hears all inputs of the VMs, as their guests saw them. Without it no log is kept. */
   logged?: (vmId: string, epoch: number, log: readonly LoggedInput[]) => void;
   /** Further runtimes: name → URL of a module that exports `createGuest`. */
@@ -224,6 +227,7 @@ export class VmHost {
         : await startThread({
             ...{ store, pool, key, spare: this.#spare, module, description, point, paused },
             watch: vm.spec.health?.watch,
+            nic: vm.nic,
             keepLog: this.#options.logged !== undefined,
             onStall: this.#tellStall(vm.id),
           });
@@ -237,6 +241,7 @@ export class VmHost {
       onEnd: (ended) => {
         if (this.#vms.get(vm.id) === ended) this.#vms.delete(vm.id);
         this.#options.inputs?.ended(vm.id, epoch);
+        this.#options.network?.left(vm.id, epoch);
       },
     });
     this.#vms.set(vm.id, session);

@@ -6,6 +6,7 @@
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
 import type { InputResult, LoggedInput, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
 import type { HealthPolicy } from '../decisions/health.ts';
+import type { Nic } from '../decisions/records.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */
@@ -66,6 +67,8 @@ export interface GuestStart {
   pages?: PageChannelEnds | undefined;
   /** Pages of RAM that the snapshot leaves out. */
   absentRam?: Uint32Array | undefined;
+  /** Its network card, for a cold start. */
+  nic?: Nic | undefined;
 }
 
 /** What a runtime's module exports as `createGuest`; it may export `prepare` too, called before a guest is needed. */

@@ -15,6 +15,7 @@ import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
 import { hasDisks } from './disks.ts';
+import { FrameFeed } from './frame-feed.ts';
 import type { GuestThread, Outputs } from './guest-thread.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { durableUpTo, newGate, said, type Passed } from './output-gate.ts';
@@ -155,7 +156,9 @@ export class VmSession {
     for (const entry of leave) this.#letOut(entry);
   }
 
-  #letOut({ output }: StampedOutput): void {
+  #letOut({ output, instructions }: StampedOutput): void {
+    if (output.kind === 'frame')
+      return this.#parts.host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
     // The console is the first serial port; nobody listens to the others yet.
     if (output.kind !== 'serial' || output.port !== 0) return;
     this.#parts.host.output(this.vm.id, this.epoch, output.bytes);
@@ -187,7 +190,22 @@ export class VmSession {
     this.setLease(this.#parts.until());
     if (this.#lazy === undefined) this.#checkpoints.housekeeping.resident();
     else if (this.#paused) this.#bringRest();
+    this.#joinNetwork();
     this.#parts.host.tell({ type: 'started', vmId: this.vm.id, epoch: this.epoch });
+  }
+
+  /** From now on frames come here, and whoever was ahead of the guest is told. */
+  #joinNetwork(): void {
+    const { host, resumedAt } = this.#parts;
+    const feed = new FrameFeed((inputs) => this.input(inputs));
+    host.network?.arrived({
+      vm: this.vm,
+      epoch: this.epoch,
+      resumedAt,
+      deliver: (frame) => {
+        if (!this.over) feed.put(frame);
+      },
+    });
   }
 
   // --- pages that come late ---

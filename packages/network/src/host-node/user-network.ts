@@ -93,9 +93,9 @@ export class UserNetwork implements NetworkPort {
     this.#happen(frames.map((frame) => ({ kind: 'frame', frame })));
   }
 
-  /** As `send`, of one frame, with its guest's instruction count. */
-  receive(frame: Uint8Array, sentAt: number): void {
-    this.#happen([{ kind: 'frame', frame, sentAt }]);
+  /** As `send`, with the instruction counts of the guests that sent the frames. */
+  receive(frames: readonly { frame: Uint8Array; sentAt: number }[]): void {
+    this.#happen(frames.map((each) => ({ kind: 'frame', ...each })));
   }
 
   #happen(events: readonly GatewayEvent[]): void {

@@ -22,6 +22,7 @@ import { say } from '../../output/print.ts';
 import { Waiting } from '../../output/waiting.ts';
 import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
 import { kindOfFile } from '../../run/media-file.ts';
+import { parsePublishOn } from '../../run/network-options.ts';
 import { findSource } from '../../run/guest.ts';
 
 const createOptions = {
@@ -39,6 +40,12 @@ const createOptions = {
   priority: value('N', 'higher is restarted first (default 1)', wholeNumber(), 1),
   'anti-affinity': text('GROUP', 'never on one node with another VM of the group'),
   'checkpoint-ms': value('N', "interval of its checkpoints (default: the cluster's)", wholeNumber(1)),
+  net: text('NAME', 'its card is in this network of the cluster (revenant network create)'),
+  publish: list(
+    '[NODE:]PORT:GUESTPORT[/udp]',
+    "each node's port (or that of NODE alone) is the guest's, wherever it runs (needs --net)",
+    parsePublishOn,
+  ),
   health: value(
     'SIGN:SECONDS',
     `boots it afresh when its guest shows no SIGN (console, screen or instructions) and asks
@@ -133,6 +140,13 @@ async function requireRoom(client: ClusterClient, memoryMiB: number): Promise<vo
     );
 }
 
+function networkOf({ net, publish }: Values<typeof createOptions>): Pick<VmSpec, 'network'> {
+  if (net !== undefined) return { network: { name: net, publish } };
+  if (publish.length > 0)
+    throw new CliError(ExitCode.usage, '--publish: the VM is in no network', 'add --net NAME');
+  return {};
+}
+
 /** Enters a VM into the protected list, with kernel, initrd and disks in the store. */
 async function createVm(
   client: ClusterClient,
@@ -140,6 +154,7 @@ async function createVm(
   image: string | undefined,
   values: Values<typeof createOptions>,
 ): Promise<'node' | 'store'> {
+  const network = networkOf(values);
   if (image === undefined && values.kernel === undefined)
     throw new CliError(
       ExitCode.usage,
@@ -183,6 +198,7 @@ async function createVm(
       ...(group === undefined ? {} : { antiAffinity: group }),
       ...(values.health === undefined ? {} : { health: values.health }),
       ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
+      ...network,
     };
     return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });
   };
@@ -202,6 +218,7 @@ export const command = define({
   options: createOptions,
   examples: [
     'vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant',
+    'vm create web linux-cloud --net lan --publish 8080:80 --store file:/srv/revenant',
     'vm create db --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --disk db.img --store file:/srv/revenant',
   ],
   async run({ words, options }) {

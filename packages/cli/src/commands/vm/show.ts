@@ -20,6 +20,13 @@ async function find(client: ClusterClient, vmId: string, values: ConnectValues):
   return { vm, holder: holder?.id, epoch: entry?.epoch };
 }
 
+function networkText({ spec: { network }, nic }: ProtectedVm): string {
+  const publish = network?.publish.map(
+    ({ on, port, guestPort, protocol }) => `${on}:${String(port)}:${String(guestPort)}/${protocol}`,
+  );
+  return [`${network?.name ?? ''} ${nic?.address ?? ''} ${nic?.mac ?? ''}`, ...(publish ?? [])].join(', ');
+}
+
 function text({ vm, holder, epoch }: Shown): string {
   const { spec } = vm;
   const { status, reason } = statusOf(vm);
@@ -37,6 +44,7 @@ function text({ vm, holder, epoch }: Shown): string {
       'checkpoints',
       spec.checkpointMs === undefined ? "at the cluster's interval" : `every ${spec.checkpointMs} ms`,
     ],
+    ['network', spec.network === undefined ? 'none' : networkText(vm)],
     ['outputs', spec.outputs],
     [
       'health',

@@ -1,0 +1,53 @@
+// Frames on their way to a guest: one batch at a time, the next when the guest has that one. What finds no room meanwhile is dropped, as by a
+// network card whose ring is full.
+import type { InputResult, MachineInput } from '@revenant/emulator';
+
+/** In one batch: half of what a guest's thread takes in at once, so that what is typed finds room beside it. */
+const MAX_BATCH_BYTES = 512 << 10;
+const MAX_WAITING_BYTES = 2 << 20;
+const MAX_WAITING = 4096;
+
+export class FrameFeed {
+  readonly #give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>;
+  #waiting: MachineInput[] = [];
+  #bytes = 0;
+  #busy = false;
+  dropped = 0;
+
+  constructor(give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>) {
+    this.#give = give;
+  }
+
+  put(bytes: Uint8Array): void {
+    if (this.#waiting.length >= MAX_WAITING || this.#bytes + bytes.length > MAX_WAITING_BYTES) {
+      this.dropped++;
+      return;
+    }
+    this.#waiting.push({ kind: 'frame', nic: 0, bytes });
+    this.#bytes += bytes.length;
+    if (this.#busy) return;
+    this.#busy = true;
+    // What comes in the same turn goes with it.
+    queueMicrotask(() => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#take();
+      const results = await this.#give(batch);
+      this.dropped += results?.filter((result) => result === 'full').length ?? batch.length;
+    }
+    this.#busy = false;
+  }
+
+  #take(): MachineInput[] {
+    let bytes = 0;
+    const end = this.#waiting.findIndex((input) => {
+      bytes += 'bytes' in input ? input.bytes.length : 0;
+      return bytes > MAX_BATCH_BYTES;
+    });
+    const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : Math.max(end, 1));
+    for (const input of batch) this.#bytes -= 'bytes' in input ? input.bytes.length : 0;
+    return batch;
+  }
+}
