@@ -1,8 +1,10 @@
-/** `npm start` leaves nothing behind, however it ends: no process, no temporary folder. */
+/** `npm start`, a chaos run and a Ceph for tests leave nothing behind, however they end: no process, namespace, mount or temporary folder. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -66,3 +68,79 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
     await until('all processes end', () => !processes.some(alive));
     await until('the folder is removed', () => !existsSync(folder));
   });
+
+/** Names of folders of a kind that there are now. */
+const foldersOf = (kind: string): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith(kind));
+
+/** The first line of what it says that matches. */
+async function said(child: ChildProcess, wanted: RegExp): Promise<RegExpExecArray> {
+  const lines = createInterface({ input: child.stdout! });
+  return new Promise((resolve, reject) => {
+    lines.on('line', (line) => {
+      const match = wanted.exec(line);
+      if (match !== null) resolve(match);
+    });
+    child.once('exit', (code) => {
+      reject(new Error(`it ended (${String(code)})`));
+    });
+  });
+}
+
+/** Words of the commands of all processes that name a folder. */
+function naming(folder: string): number[] {
+  const commands = spawnSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' }).stdout;
+  return commands
+    .split('\n')
+    .filter((line) => line.includes(folder) && !line.includes('ps -eo'))
+    .map((line) => Number.parseInt(line, 10));
+}
+
+for (const signal of ['SIGKILL', 'SIGTERM'] as const)
+  test(`a chaos run that gets ${signal}`, { skip, timeout: 300_000 }, async () => {
+    const before = new Set(foldersOf('revenant-chaos-'));
+    const main = fileURLToPath(new URL('./chaos/main.ts', import.meta.url));
+    const words = [main, '--minutes', '9', '--nodes', '2', '--vms', '1', '--profile', 'default'];
+    const started = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await said(started, / seed /);
+    const name = foldersOf('revenant-chaos-').find((each) => !before.has(each));
+    assert.ok(name !== undefined);
+    const folder = join(tmpdir(), name);
+    // The guardian and two nodes.
+    const { pid = 0 } = started;
+    await until('the nodes start', () => descendants(pid).length >= 3 && existsSync(`${folder}/logs`));
+    const processes = descendants(pid);
+    started.kill(signal);
+    await until('all processes end', () => !processes.some(alive));
+    await until('the folder is removed', () => !existsSync(folder));
+    assert.deepEqual(naming(folder), []);
+    const spaces = (): string => spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? '';
+    await until('its namespaces are gone', () => !spaces().includes(`rvc${String(pid)}-`));
+    assert.ok(!readFileSync('/proc/mounts', 'utf8').includes(folder));
+  });
+
+const withoutCeph = process.env['REVENANT_CEPH'] === '0' || spawnSync('which', ['radosgw']).status !== 0;
+test(
+  'daemons of Ceph whose starter is killed',
+  { skip: skip || (withoutCeph && 'Ceph is not installed here'), timeout: 400_000 },
+  async () => {
+    const before = new Set(foldersOf('revenant-ceph-'));
+    const module = JSON.stringify(new URL('../packages/storage/test-support/ceph.ts', import.meta.url).href);
+    const text = `const { startCeph } = await import(${module}); console.log('up', JSON.stringify(await startCeph())); setInterval(() => undefined, 1000);`;
+    const env = { ...process.env, CEPH_S3_PORT: '18480' };
+    const started = spawn(process.execPath, ['--input-type=module', '-e', text], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [, answer = ''] = await said(started, /^up (.*)/);
+    const name = foldersOf('revenant-ceph-').find((each) => !before.has(each));
+    assert.ok(name !== undefined, answer);
+    const folder = join(tmpdir(), name);
+    const run = join(folder, 'run');
+    const files = readdirSync(run).filter((file) => file.endsWith('.pid'));
+    const daemons = files.map((file) => Number(readFileSync(join(run, file), 'utf8')));
+    assert.ok(daemons.length >= 3 && daemons.every(alive), answer);
+    started.kill('SIGKILL');
+    await until('the daemons end', () => !daemons.some(alive));
+    await until('the folder is removed', () => !existsSync(folder));
+  },
+);

@@ -8,7 +8,7 @@ import {
   type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
 } from '@revenant/cluster'; // prettier-ignore
 import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
-import { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
+import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { insideNodes, type Network } from './network.ts';
 
 export interface WatchedVm {
@@ -27,6 +27,8 @@ export interface ClusterOptions {
   nodes: readonly string[];
   /** Default: no network of their own. */
   network?: Network;
+  /** Ends the nodes should this process be killed. Default: that of this process. */
+  guardian?: Guardian;
 }
 
 export class TestCluster {
@@ -34,8 +36,6 @@ export class TestCluster {
   readonly client: ClusterClient;
   readonly nodes = new Map<string, NodeProcess>();
   readonly vms: WatchedVm[] = [];
-  /** Ends the nodes should this process be killed. */
-  #guardian: Guardian | undefined;
 
   constructor(options: ClusterOptions) {
     this.options = options;
@@ -58,13 +58,12 @@ export class TestCluster {
   }
 
   async start(): Promise<void> {
-    this.#guardian = await Guardian.start();
     await Promise.all(this.options.nodes.map((name) => this.startNode(name)));
     await this.untilAlive(this.options.nodes.length);
   }
 
   async startNode(name: string): Promise<void> {
-    const { store, folder, profile } = this.options;
+    const { store, folder, profile, guardian } = this.options;
     const road = this.roadOf(name);
     road?.open();
     this.nodes.set(
@@ -73,7 +72,7 @@ export class TestCluster {
         ...{ store: road === undefined ? store : road.url, name, profile },
         ...{ logFile: join(folder, `${name}.log`), tokenFile: join(folder, 'token') },
         ...this.network.place(name),
-        ...(this.#guardian && { guardian: this.#guardian }),
+        ...(guardian && { guardian }),
       }),
     );
   }
@@ -138,7 +137,6 @@ export class TestCluster {
     for (const { follower } of this.vms) follower.close();
     for (const node of this.nodes.values()) node.kill();
     await this.until('the nodes to end', () => [...this.nodes.values()].every(({ ended }) => ended), 10_000);
-    this.#guardian?.release();
     await this.client.close();
   }
 }

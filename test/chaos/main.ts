@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { startCeph } from '../../packages/storage/test-support/ceph.ts';
 import { SmallDisk } from './faults.ts';
 import { makeNetwork, type Network } from './network.ts';
@@ -45,11 +46,16 @@ async function main(): Promise<number> {
     process.stderr.write(`chaos: one of the options makes no sense\n${usage}`);
     return 64;
   }
+  // However this ends: nodes, namespaces, mounts and the folder go, unless there are logs to be read.
+  const guardian = await Guardian.start();
   const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-'));
+  guardian.remove(folder);
   const began = performance.now();
   const say = (line: string): boolean =>
     process.stdout.write(`${((performance.now() - began) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
   const network = makeNetwork(nodeNames(nodes ?? 4));
+  for (const words of network.undo) guardian.run(words);
+  guardian.run(['umount', '-l', join(folder, 'store')]);
   const { url, disk, end } = await openStore(store, folder, network).catch((error: unknown) => {
     network.end();
     throw error;
@@ -68,6 +74,7 @@ async function main(): Promise<number> {
       profile,
       ...(disk === undefined ? {} : { disk }),
       network,
+      guardian,
       say,
     });
     say(
@@ -82,6 +89,7 @@ async function main(): Promise<number> {
   } finally {
     network.end();
     await end();
+    guardian.release();
   }
 }
 

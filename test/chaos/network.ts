@@ -22,6 +22,8 @@ export interface Network {
   /** Cuts a node off from this process, and so from a store that is reached through it; undefined where it can't be done. */
   cutHost?: ((node: string, off: boolean) => void) | undefined;
   end(): void;
+  /** What undoes it, as programs with their words, should this process be killed. */
+  undo: readonly (readonly string[])[];
 }
 
 /** Messages are dropped inside the nodes. */
@@ -38,6 +40,7 @@ export const insideNodes: Network = {
     }
   },
   end: () => undefined,
+  undo: [],
 };
 
 const prefix = 'rvc';
@@ -129,9 +132,13 @@ class Namespaces implements Network {
     this.#drop(node, this.host, off);
   }
 
+  get undo(): string[][] {
+    const spaces = this.#nodes.map((node) => ['ip', 'netns', 'del', `${own}-${node}`]);
+    return [...spaces, ['ip', 'link', 'del', `${own}b`]];
+  }
+
   end(): void {
-    for (const node of this.#nodes) ip('netns', 'del', `${own}-${node}`);
-    ip('link', 'del', `${own}b`);
+    for (const [, ...words] of this.undo) ip(...words);
   }
 }
 

@@ -5,6 +5,7 @@ import { openStore } from '@revenant/storage';
 import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
 import type { Network } from './network.ts';
+import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { violations, type Window } from './verdict.ts';
 
 export interface ChaosOptions {
@@ -17,6 +18,7 @@ export interface ChaosOptions {
   vms: number;
   disk?: SmallDisk;
   network?: Network;
+  guardian?: Guardian;
   say: (line: string) => void;
 }
 
@@ -53,8 +55,12 @@ class Chaos {
     this.#options = options;
     this.#random = seeded(options.seed);
     const nodes = nodeNames(options.nodes);
-    const { store, folder, profile, network } = options;
-    this.#cluster = new TestCluster({ store, folder, profile, nodes, ...(network && { network }) });
+    const { store, folder, profile, network, guardian } = options;
+    this.#cluster = new TestCluster({
+      ...{ store, folder, profile, nodes },
+      ...(network && { network }),
+      ...(guardian && { guardian }),
+    });
     this.#cuts = new Cuts(this.#cluster);
   }
 

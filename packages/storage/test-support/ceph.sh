@@ -3,6 +3,7 @@
 #   ceph.sh install         installs the Debian packages when they are missing (needs root)
 #   ceph.sh start FOLDER    prints the endpoint; user revenant / revenantsecret
 #   ceph.sh stop FOLDER     ends the daemons that this FOLDER started
+# With CEPH_WATCHED=PID they end, and FOLDER goes, when that process ends without a stop.
 # CEPH_S3_PORT chooses the gateway's port (default 17480); the monitor and the store use the 200 ports above it.
 set -euo pipefail
 
@@ -58,6 +59,19 @@ rgw enable ops log = false
 CONF
 }
 
+# Ends everything when the process that started us is gone, however it ended. CEPH_WATCHED is its number.
+watch() {
+  local folder=$1 starter=$2
+  while kill -0 "$CEPH_WATCHED" 2>/dev/null && [ -d "$folder" ]; do sleep 0.5; done
+  [ -d "$folder" ] || return 0
+  # A start that is still under way would go on to start the next daemon.
+  kill -9 "$starter" 2>/dev/null || true
+  stop "$folder"
+  sleep 2
+  stop "$folder" -9
+  rm -rf "$folder"
+}
+
 start() {
   local folder port=${CEPH_S3_PORT:-17480} monitor
   folder=$(realpath -m "$1")
@@ -65,6 +79,9 @@ start() {
   rm -rf "$folder"
   mkdir -p "$folder"/{run,log,mon,osd}
   : >"$folder/keyring"
+  if [ -n "${CEPH_WATCHED:-}" ]; then
+    setsid "$0" watch "$folder" $$ </dev/null >/dev/null 2>&1 &
+  fi
   write_configuration "$folder" "$port" "$monitor"
   export CEPH_CONF=$folder/ceph.conf
   local fsid uuid
@@ -102,7 +119,7 @@ stop() {
   local folder pid
   folder=$(realpath -m "$1")
   for file in "$folder"/run/*.pid; do
-    [ -f "$file" ] && pid=$(cat "$file") && kill "$pid" 2>/dev/null || true
+    [ -f "$file" ] && pid=$(cat "$file") && kill ${2:-} "$pid" 2>/dev/null || true
   done
 }
 
@@ -110,5 +127,6 @@ case ${1:-} in
   install) install ;;
   start) start "${2:?a folder}" ;;
   stop) stop "${2:?a folder}" ;;
-  *) sed -n '2,6p' "$0" >&2; exit 2 ;;
+  watch) watch "${2:?a folder}" "${3:?a process}" ;;
+  *) sed -n '2,7p' "$0" >&2; exit 2 ;;
 esac

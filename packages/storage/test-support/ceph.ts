@@ -22,7 +22,9 @@ export async function startCeph(): Promise<Ceph | { unavailable: string }> {
   try {
     await run(script, ['install'], { timeout: 300_000 });
     const folder = await mkdtemp(join(tmpdir(), 'revenant-ceph-'));
-    const { stdout } = await run(script, ['start', folder], { timeout: 240_000 });
+    // The daemons are nobody's children: a watcher of the script's ends them should we end without a word.
+    const env = { ...process.env, CEPH_WATCHED: String(process.pid) };
+    const { stdout } = await run(script, ['start', folder], { timeout: 240_000, env });
     const stop = async (): Promise<void> => {
       await run(script, ['stop', folder]);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
-import type { Guardian } from '../processes/guardian.ts';
+import { Guardian } from '../processes/guardian.ts';
 
 const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));
 
@@ -25,7 +25,7 @@ export interface ProcessOptions {
   words?: readonly string[];
   /** Another script than that of a plain node. */
   main?: string;
-  /** Ends it should this process be killed. */
+  /** Ends it should this process be killed. Default: that of this process. */
   guardian?: Guardian;
 }
 
@@ -36,10 +36,12 @@ export class NodeProcess {
   /** Resolves when it has ended, with the signal that ended it or its exit code. */
   readonly whenEnded: Promise<NodeJS.Signals | number>;
   readonly #child: ChildProcess;
+  readonly #guardian: Guardian;
 
-  private constructor(name: string, child: ChildProcess, address: string) {
+  private constructor(name: string, child: ChildProcess, address: string, guardian: Guardian) {
     this.name = name;
     this.#child = child;
+    this.#guardian = guardian;
     this.whenEnded = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
     });
@@ -58,15 +60,16 @@ export class NodeProcess {
     const [program = process.execPath, ...rest] = [...within, process.execPath, ...words];
     // Threads of file operations: with Node's default of four, a lease waits for checkpoints of many VMs.
     const env = { UV_THREADPOOL_SIZE: '16', ...process.env };
+    const guardian = options.guardian ?? (await Guardian.ofProcess());
     const child = spawn(program, rest, { env, stdio: ['ignore', 'pipe', openSync(logFile, 'a')] });
-    options.guardian?.watch(child);
+    guardian.watch(child);
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout! }).once('line', resolve);
       child.once('exit', (code) =>
         reject(new ClusterError('RUNTIME', `node ${name} ended (${String(code)}); see ${logFile}`)),
       );
     });
-    return new NodeProcess(name, child, (JSON.parse(line) as { address: string }).address);
+    return new NodeProcess(name, child, (JSON.parse(line) as { address: string }).address, guardian);
   }
 
   get ended(): boolean {
@@ -79,6 +82,7 @@ export class NodeProcess {
 
   /** Lets it outlive this process. */
   release(): void {
+    this.#guardian.forget(this.#child);
     this.#child.stdout?.destroy();
     this.#child.unref();
   }

@@ -50,7 +50,8 @@ async function start(then = ''): Promise<Started> {
   const folder = await mkdtemp(join(tmpdir(), 'revenant-guarded-'));
   await writeFile(join(folder, 'file'), 'content');
   const words = ['--input-type=module', '-e', program(folder, then)];
-  const starter = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const env = { ...process.env, GUARDED: folder };
+  const starter = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: starter.stdout }).once('line', resolve);
     starter.once('exit', (code) => {
@@ -86,3 +87,46 @@ test('what is released stays', { timeout: 120_000 }, async () => {
     await rm(folder, { recursive: true });
   }
 });
+
+test('programs run when the processes are gone, before the folder goes', { timeout: 120_000 }, async () => {
+  const note = join(await mkdtemp(join(tmpdir(), 'revenant-note-')), 'note');
+  const look = `test -e "$1"/file && ! kill -0 "$2" && echo done > ${JSON.stringify(note)}`;
+  const then = `guardian.run(['sh', '-c', ${JSON.stringify(look)}, 'sh', process.env.GUARDED ?? '', String(child.pid)]);`;
+  const { starter, folder } = await start(then);
+  starter.kill('SIGKILL');
+  await until('the folder is removed', () => !existsSync(folder));
+  assert.ok(existsSync(note));
+  await rm(join(note, '..'), { recursive: true });
+});
+
+test(
+  'a node that anything starts ends with it, without its doing anything for that',
+  { timeout: 120_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'revenant-node-'));
+    const processes = JSON.stringify(new URL('../demo/processes.ts', import.meta.url).href);
+    const text = `
+import { NodeProcess } from ${processes};
+const where = ${JSON.stringify(folder)};
+const { pid } = await NodeProcess.start({ store: 'file:' + where + '/store', name: 'a', profile: 'fast', logFile: where + '/log' });
+console.log(pid);
+`;
+    const starter = spawn(process.execPath, ['--input-type=module', '-e', text], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      const line = await new Promise<string>((resolve, reject) => {
+        createInterface({ input: starter.stdout }).once('line', resolve);
+        starter.once('exit', (code) => {
+          reject(new Error(`the program ended (${String(code)})`));
+        });
+      });
+      process.kill(Number(line), 'SIGSTOP');
+      starter.kill('SIGKILL');
+      await until('the node ends', () => !alive(Number(line)));
+    } finally {
+      starter.kill('SIGKILL');
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+);

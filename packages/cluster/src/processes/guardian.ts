@@ -4,6 +4,7 @@
  * hears that we are gone by the end of the pipe between us, which the kernel closes however we end; then it kills and removes them.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 const script = fileURLToPath(new URL('./guardian-process.ts', import.meta.url));
@@ -13,6 +14,8 @@ export type GuardianWord =
   | { kill: number }
   /** The process has ended: its number may soon be another's. */
   | { forget: number }
+  /** A program with its words, when the processes are gone; before folders are removed. */
+  | { run: readonly string[] }
   | { remove: string }
   /** Nothing of it is to be touched any more. */
   | { release: true };
@@ -22,6 +25,13 @@ export class Guardian {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+  }
+
+  static #ofProcess: Promise<Guardian> | undefined;
+
+  /** The one for whatever this process starts; it stays until we end. */
+  static ofProcess(): Promise<Guardian> {
+    return (Guardian.#ofProcess ??= Guardian.start());
   }
 
   /** Resolves when it watches. */
@@ -37,6 +47,8 @@ export class Guardian {
     child.stdin?.on('error', () => undefined);
     child.stdout?.destroy();
     child.unref();
+    // Nor is the pipe a reason for us to go on.
+    (child.stdin as Socket | null)?.unref();
     return new Guardian(child);
   }
 
@@ -48,6 +60,16 @@ export class Guardian {
     child.once('exit', () => {
       this.#say({ forget: pid });
     });
+  }
+
+  /** The process may outlive us. */
+  forget({ pid }: ChildProcess): void {
+    if (pid !== undefined) this.#say({ forget: pid });
+  }
+
+  /** Should we end without a word, this program runs, when the processes are gone: what it unmounts or deletes may be in use until then. */
+  run(words: readonly string[]): void {
+    this.#say({ run: words });
   }
 
   /** Should we end without a word, this folder is removed, when the processes are gone. */
@@ -62,6 +84,7 @@ export class Guardian {
   }
 
   #say(word: GuardianWord): void {
-    this.#child.stdin?.write(`${JSON.stringify(word)}\n`);
+    const { stdin } = this.#child;
+    if (stdin?.writableEnded === false) stdin.write(`${JSON.stringify(word)}\n`);
   }
 }
