@@ -56,7 +56,7 @@ async function linuxGuest(say: (line: string) => void): Promise<DemoGuest> {
     commandLine: `${manifest.commandLine} quiet run=chain`,
     memoryBytes: manifest.memoryMiB * 2 ** 20,
   };
-  return machineGuest(boot, sha256Chain);
+  return { ...machineGuest(boot, sha256Chain), page: 'Hello from revenant' };
 }
 
 /** The chosen guest; without a choice, Linux, and the built-in guest where Linux's packages can't be had. */

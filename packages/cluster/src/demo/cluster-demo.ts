@@ -7,10 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient } from '../client/cluster-client.ts';
 import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
+import type { VmSpec } from '../protocol/spec.ts';
 import type { ClusterEvent } from '../stored/event-log.ts';
 import { chainDigest, CHAIN_START } from '../vm/chain-guest.ts';
 import { Guardian } from '../processes/guardian.ts';
 import { ChainChecker, type ChainRule } from './chain-checker.ts';
+import { freePorts } from './free-ports.ts';
+import { PageLoader } from './page-loader.ts';
 import { NodeProcess } from './processes.ts';
 
 export interface DemoGuest {
@@ -20,6 +23,8 @@ export interface DemoGuest {
   /** Makes the description; may put images into the store. */
   describe(client: ClusterClient): Promise<unknown>;
   rule: ChainRule;
+  /** What its web server's page has in it; undefined: it has none, and gets no network. */
+  page?: string;
 }
 
 export interface ClusterDemoOptions {
@@ -41,11 +46,14 @@ export const chainGuest: DemoGuest = {
 };
 
 const VM = 'chain';
+const NODES = ['a', 'b', 'c'] as const;
+const NETWORK = 'demo';
+const FIRST_PAGE_MS = 60_000;
 const FIRST_STEP_MS = 60_000;
 /** How long the verdict may take. */
 const CHECK_MS = 10_000;
 const RESUME_MS = 30_000;
-const SHOWN = /^(host-|master-elected|vm-|lease-|session-ended|self-|node-joined)/;
+const SHOWN = /^(host-|master-elected|vm-|connections-|lease-|session-ended|self-|node-joined)/;
 
 /** How long a live move held the guest: from its stop (`vm-suspended` tells how long before the event that was) to `vm-executes`. */
 export function stoodStillMs(suspended: ClusterEvent, executes: ClusterEvent): number {
@@ -86,11 +94,12 @@ class Demo {
   async run(): Promise<boolean> {
     const { say } = this.#options;
     say(`three nodes, store ${this.#store}, guest: ${this.#guest.title}`);
-    await Promise.all(['a', 'b', 'c'].map((name) => this.#startNode(name)));
+    await Promise.all(NODES.map((name) => this.#startNode(name)));
     await this.#untilMaster();
     const description = await this.#guest.describe(this.#client);
     const { runtime, memoryMiB } = this.#guest;
-    const spec = { runtime, description, memoryMiB, priority: 1, outputs: 'async' as const };
+    const { network, loader } = await this.#makeNetwork();
+    const spec = { runtime, description, memoryMiB, priority: 1, outputs: 'async' as const, ...network };
     await this.#client.command({ type: 'vm-create', vmId: VM, spec, start: true });
     const follower = this.#client.console(VM, (bytes, epoch) => {
       this.#epoch = Math.max(this.#epoch, epoch);
@@ -101,12 +110,16 @@ class Demo {
       say(
         `the guest runs on ${await this.#holder()} and has done ${String(this.#checker.state.steps)} steps`,
       );
+      if (loader !== undefined && !(await loader.start(FIRST_PAGE_MS)))
+        this.#fail('no page came from the guest');
       await this.#killMaster();
       await this.#freezeHolder();
       await this.#cutOff();
     } finally {
       follower.close();
+      await loader?.stop();
     }
+    if (loader !== undefined) this.#tellPages(loader);
     const checked = this.#checker.finish(CHECK_MS);
     const { steps, repeated, fault } = this.#checker.state;
     const whole = fault === undefined && this.#failures === 0;
@@ -117,6 +130,28 @@ class Demo {
         : `FAILED: ${fault ?? 'see above'}`,
     );
     return whole;
+  }
+
+  /** A network whose port 80 of the guest each node has at one of its own ports: three nodes of one host can't share one. */
+  async #makeNetwork(): Promise<{ network: Pick<VmSpec, 'network'>; loader: PageLoader | undefined }> {
+    const { page } = this.#guest;
+    if (page === undefined) return { network: {}, loader: undefined };
+    const spec = { subnet: '10.64.0.0/16', outbound: true, guard: true, hostPorts: [] };
+    await this.#client.command({ type: 'network-create', network: NETWORK, spec });
+    const ports = await freePorts(NODES.length);
+    const publish = NODES.map((on, n) => ({ on, protocol: 'tcp' as const, port: ports[n]!, guestPort: 80 }));
+    const urls = ports.map((port) => `http://127.0.0.1:${String(port)}/`);
+    this.#options.say(`its web server is reached by each node: ${urls.join(' ')}`);
+    const loader = new PageLoader(urls, (text) => text.includes(page));
+    return { network: { network: { name: NETWORK, publish } }, loader };
+  }
+
+  #tellPages({ counts: { loaded, failed, retried, longestMs } }: PageLoader): void {
+    this.#options.say('');
+    this.#options.say(
+      `a client loaded ${String(loaded)} pages from the guest's web server through all of it: ${String(failed)} did not come, ${String(retried)} times a connection broke off and the page was asked for again; the longest wait was ${String(Math.round(longestMs))} ms`,
+    );
+    if (failed > 0) this.#fail(`${String(failed)} pages did not come`);
   }
 
   async #killMaster(): Promise<void> {

@@ -74,7 +74,9 @@ export async function forkOf(
     // Made by this request when it came first.
     const made = before?.owner === owner && before.state === 'released';
     const from = made ? check(madeSchema, before.notes, 'the owner record').checkpoint : await makeFork();
-    const spec = { ...parent.spec, origin: { vm: parentId, checkpoint: from } };
+    // In its memory it has its parent's MAC, address and connections, which are its parent's alone: its card is in no network.
+    const { network: _network, ...own } = parent.spec;
+    const spec = { ...own, origin: { vm: parentId, checkpoint: from } };
     await node.command({ type: 'vm-create', vmId: name, spec, start }, id);
     return { id, vmId: name, from };
   } catch (error) {
