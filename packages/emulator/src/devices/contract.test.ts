@@ -61,6 +61,8 @@ function card(pci: VirtioPciDevice): Device {
     ports: [{ first: 0x1000, last: 0x10ff, width: 4 }],
     mmio: [
       { base: 0xe000_0000, length: 0x40, width: 4 },
+      { base: 0xe000_0800, length: 0x30, width: 4 },
+      { base: 0xe000_0c00, length: 8, width: 4 },
       { base: 0xe000_1000, length: 4, width: 4 },
       { base: 0xe000_2000, length: 0x40, width: 4 },
       { base: 0xe000_3000, length: 4, width: 4 },
@@ -202,6 +204,17 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         memory,
         clock,
         irq: irq(),
+      }),
+    ),
+  'virtio-rng with MSI-X': (clock) =>
+    card(
+      new VirtioRng({
+        name: 'virtio-rng',
+        draw: (bytes) => new Uint8Array(bytes),
+        memory,
+        clock,
+        irq: irq(),
+        messages: nothing,
       }),
     ),
   'random-source': () => new RandomSource({ seed: 1n }),

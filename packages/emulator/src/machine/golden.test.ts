@@ -31,6 +31,9 @@ const devicesFile = golden('state-5-devices.json');
 /** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
 const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
 
+/** What virtio cards have since their version 3. */
+const newInVirtio3 = { registers: [], messages: null };
+
 /** Serial ports, virtio cards and the machine's own state as their version 2 has them. */
 function upgraded(devices: MachineSnapshot['devices']): MachineSnapshot['devices'] {
   return Object.fromEntries(
@@ -44,9 +47,12 @@ function upgraded(devices: MachineSnapshot['devices']): MachineSnapshot['devices
           queues: [queue],
           notified: notified === true ? 1 : 0,
           configurationStatus: 0,
+          ...newInVirtio3,
         };
-        return [name, { version: 2, state }];
+        return [name, { version: 3, state }];
       }
+      if (name.startsWith('virtio-') && device.version === 2)
+        return [name, { version: 3, state: { ...(device.state as object), ...newInVirtio3 } }];
       if (!name.startsWith('uart-') || device.version !== 1) return [name, device];
       return [name, { version: 2, state: { ...(device.state as object), log: new Uint8Array(0) } }];
     }),

@@ -24,13 +24,15 @@ export class CardDriver<C extends VirtioPciDevice> {
   readonly memory = new FakeMemory(0x4_0000);
   readonly clock = new FakeClock();
   readonly irq = new FakeLine();
+  /** Data of the messages that came. */
+  readonly messages: number[] = [];
   readonly device: C;
   #available: number[] = [];
   #descriptors: number[] = [];
 
   constructor(make: (card: VirtioCardOptions) => C) {
     const { memory, clock, irq } = this;
-    this.device = make({ name: 'card', memory, clock, irq });
+    this.device = make({ name: 'card', memory, clock, irq, messages: (_, data) => this.messages.push(data) });
   }
 
   get queues(): number {
@@ -68,6 +70,23 @@ export class CardDriver<C extends VirtioPciDevice> {
       device.writeBar(Bar.queueEnable, 2, 1);
     }
     device.writeBar(Bar.status, 1, 0x0f);
+  }
+
+  /** Has each queue, and the configuration, interrupt by a message of its own: 0x40 for the configuration, then the queues. */
+  useMessages(): void {
+    const { device } = this;
+    const capability = 0x98;
+    assert.equal(device.readConfiguration(capability, 1), 0x11);
+    device.writeConfiguration(capability + 2, 2, 0x8000);
+    for (let vector = 0; vector <= this.queues; vector++)
+      [0xfee0_0000, 0, 0x40 + vector, 0].forEach((value, n) => {
+        device.writeBar(0x800 + vector * 16 + n * 4, 4, value);
+      });
+    device.writeBar(Bar.configVector, 2, 0);
+    for (let queue = 0; queue < this.queues; queue++) {
+      device.writeBar(Bar.queueSelect, 2, queue);
+      device.writeBar(Bar.queueVector, 2, queue + 1);
+    }
   }
 
   /** Makes a chain available, and tells the device; time passes unless told otherwise. */

@@ -6,8 +6,8 @@ import { FakeClock, FakeLine } from './contract.ts';
 
 /** 4.1.4.3, in BAR 0. */
 export const Bar = {
-  deviceFeatureSelect: 0x00, deviceFeature: 0x04, driverFeatureSelect: 0x08, driverFeature: 0x0c, queueCount: 0x12, status: 0x14,
-  queueSelect: 0x16, queueSize: 0x18, queueEnable: 0x1c, descriptors: 0x20, driver: 0x28, device: 0x30, isr: 0x1000, configuration: 0x2000,
+  deviceFeatureSelect: 0x00, deviceFeature: 0x04, driverFeatureSelect: 0x08, driverFeature: 0x0c, configVector: 0x10, queueCount: 0x12, status: 0x14,
+  queueSelect: 0x16, queueSize: 0x18, queueVector: 0x1a, queueEnable: 0x1c, descriptors: 0x20, driver: 0x28, device: 0x30, isr: 0x1000, configuration: 0x2000,
   notify: 0x3000,
 } as const; // prettier-ignore
 export const ring = { descriptors: 0x1000, driver: 0x2000, device: 0x3000, header: 0x4000, status: 0x4100, data: 0x8000 } as const; // prettier-ignore

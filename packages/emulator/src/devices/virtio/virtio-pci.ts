@@ -1,6 +1,6 @@
 /**
- * Virtio over PCI: VIRTIO Version 1.2, section 4.1. A modern device (no legacy interface) with INTx: the structures of 4.1.4 lie in BAR 0,
- * and, as 4.1.4.9 demands, may be reached through configuration space too. MSI-X is not offered (4.1.4.3: vectors read NO_VECTOR).
+ * Virtio over PCI: VIRTIO Version 1.2, section 4.1. A modern device (no legacy interface) with INTx, and with MSI-X where the board carries
+ * messages: the structures of 4.1.4 lie in BAR 0, and, as 4.1.4.9 demands, may be reached through configuration space too.
  *
  * A device type derives from VirtioPciDevice and says what its features, its configuration and its requests are.
  */
@@ -12,9 +12,23 @@ import {
   type Line,
   type Timer,
 } from '../device.ts';
-import { PciConfigurationSpace, pciState, type PciFirmware, type PciFunction } from '../pci/pci-function.ts';
-import { defineState, i64, list, nullable, record, tuple, u16, u32, u8, type Infer } from '../schema.ts';
-import { queueState, resetQueue, totalLength, Virtqueue, type Chain, type QueueState } from './virtqueue.ts';
+import { Msix, type MessageSink } from '../pci/msix.ts';
+import { PciConfigurationSpace, type PciFirmware, type PciFunction } from '../pci/pci-function.ts';
+import {
+  Access,
+  barBytes,
+  capabilityList,
+  commonBytes,
+  isPowerOfTwo,
+  Layout,
+  MsixPlace,
+  noVector,
+  resetByDriver,
+  structureBytes,
+  virtioDefinition,
+  type VirtioState,
+} from './virtio-state.ts';
+import { totalLength, Virtqueue, type Chain, type QueueState } from './virtqueue.ts';
 
 export const virtioVendor = 0x1af4;
 /** 4.1.2: device IDs are this plus the device type. */
@@ -26,22 +40,8 @@ const subsystemId = 0x1100;
 export const VirtioStatus = { acknowledge: 1, driver: 2, driverOk: 4, featuresOk: 8, needsReset: 64, failed: 128 } as const; // prettier-ignore
 /** 4.1.4.5: ISR status. */
 const Isr = { queue: 1, configuration: 2 } as const;
-const noVector = 0xffff;
 /** 6: feature bit 32. */
 const featureVersion1 = 32;
-
-/** 4.1.4: kinds of structure, each in a page of its own in BAR 0. */
-const Capability = { common: 1, notify: 2, isr: 3, device: 4, pciAccess: 5 } as const;
-const Layout = { common: 0x0000, isr: 0x1000, device: 0x2000, notify: 0x3000 } as const;
-const structureBytes = 0x1000;
-const barBytes = 0x4000;
-const commonBytes = 0x38;
-const capabilityBytes = 16;
-const vendorSpecific = 0x09;
-const firstCapability = 0x40;
-/** Registers of the access capability (struct virtio_pci_cfg_cap), which is the last of the list. */
-const access = firstCapability + 3 * capabilityBytes + capabilityBytes + 4;
-const Access = { bar: access + 4, offset: access + 8, length: access + 12, data: access + 16 } as const;
 
 /** 4.1.4.3: the common configuration structure. */
 const Common = {
@@ -50,38 +50,6 @@ const Common = {
   queueAreas: 0x20,
 } as const; // prettier-ignore
 
-/** More than any device here has. */
-const maxQueues = 8;
-
-const schema = record({
-  pci: pciState,
-  /** Window of the access capability. */
-  accessBar: u8,
-  accessOffset: u32,
-  accessLength: u32,
-  status: u8,
-  isr: u8,
-  deviceFeatureSelect: u32,
-  driverFeatureSelect: u32,
-  /** What the driver accepted: low and high half. */
-  driverFeatures: tuple(u32, 2),
-  queueSelect: u16,
-  queues: list(queueState, maxQueues),
-  /** A bit for each queue in which the driver announced requests. */
-  notified: u16,
-  /** When the requests that are announced will be done. */
-  dueAtNs: nullable(i64),
-  /** Something in the device's configuration that the driver is to look at: bits of the device type. */
-  configurationStatus: u16,
-});
-export type VirtioState = Infer<typeof schema>;
-
-/** Version 1 had one queue, and no device whose configuration changes. */
-function migrateFrom1(old: unknown): unknown {
-  const { queue, notified, ...rest } = old as Record<string, unknown>;
-  return { ...rest, queues: [queue], notified: notified === true ? 1 : 0, configurationStatus: 0 };
-}
-
 /** What a card of any type gets from its board. */
 export interface VirtioCardOptions {
   name: string;
@@ -89,6 +57,8 @@ export interface VirtioCardOptions {
   clock: Clock;
   irq: Line;
   firmware?: PciFirmware | undefined;
+  /** Carries interrupts as messages; without it the card has no MSI-X. */
+  messages?: MessageSink | undefined;
 }
 
 export interface VirtioPciOptions extends VirtioCardOptions {
@@ -102,50 +72,24 @@ export interface VirtioPciOptions extends VirtioCardOptions {
   features: readonly number[];
   /** From the driver's notification to the end of the request. */
   latencyNs: bigint;
+  /** What the numbers of the type are at power-on. */
+  registers?: readonly number[];
 }
 
-function capabilityList(): Uint8Array {
-  const bytes = new Uint8Array(256 - firstCapability);
-  const view = new DataView(bytes.buffer);
-  const structures = [
-    [Capability.common, Layout.common, commonBytes],
-    [Capability.notify, Layout.notify, structureBytes],
-    [Capability.isr, Layout.isr, structureBytes],
-    [Capability.device, Layout.device, structureBytes],
-    [Capability.pciAccess, 0, 0],
-  ] as const;
-  let at = 0;
-  structures.forEach(([kind, offset, length], n) => {
-    // The notification and the access capability have one more word: multiplier 0 (one register for all queues), and data.
-    const size = capabilityBytes + (kind === Capability.notify || kind === Capability.pciAccess ? 4 : 0);
-    bytes[at] = vendorSpecific;
-    bytes[at + 1] = n === structures.length - 1 ? 0 : firstCapability + at + size;
-    bytes[at + 2] = size;
-    bytes[at + 3] = kind;
-    view.setUint32(at + 8, offset, true);
-    view.setUint32(at + 12, length, true);
-    at += size;
-  });
-  return bytes;
-}
-
-function powerOn(options: VirtioPciOptions): VirtioState {
+function powerOn(options: VirtioPciOptions, msix: Msix | undefined): VirtioState {
   return {
     pci: PciConfigurationSpace.powerOn(options.firmware),
     accessBar: 0, accessOffset: 0, accessLength: 0,
-    ...resetDevice(options.queueSizes),
+    ...resetByDriver(options.queueSizes),
+    registers: [...(options.registers ?? [])],
+    messages: msix === undefined ? null : { msix: msix.powerOn(), ...noVectors(options) },
   }; // prettier-ignore
 }
 
-/** 2.4: what a reset by the driver clears. PCI's own registers stay. */
-function resetDevice(
-  queueSizes: readonly number[],
-): Omit<VirtioState, 'pci' | 'accessBar' | 'accessOffset' | 'accessLength'> {
-  return {
-    status: 0, isr: 0, deviceFeatureSelect: 0, driverFeatureSelect: 0, driverFeatures: [0, 0], queueSelect: 0,
-    queues: queueSizes.map(resetQueue), notified: 0, dueAtNs: null, configurationStatus: 0,
-  }; // prettier-ignore
-}
+const noVectors = ({ queueSizes }: VirtioPciOptions) => ({
+  configurationVector: noVector,
+  queueVectors: queueSizes.map(() => noVector),
+});
 
 export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implements PciFunction {
   readonly name: string;
@@ -153,13 +97,15 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   readonly #space: PciConfigurationSpace;
   readonly #timer: Timer;
   readonly #virtqueue: Virtqueue;
+  readonly #msix: Msix | undefined;
   protected readonly memory: GuestMemory;
 
   constructor(options: VirtioPciOptions) {
-    const migrations = { 1: migrateFrom1 };
-    super(defineState<VirtioState>({ name: options.name, version: 2, schema, migrations }), () =>
-      powerOn(options),
-    );
+    const vectors = options.queueSizes.length + 1;
+    const msix =
+      options.messages === undefined ? undefined : new Msix({ vectors, ...MsixPlace }, options.messages);
+    super(virtioDefinition(options.name), () => powerOn(options, msix));
+    this.#msix = msix;
     this.name = options.name;
     this.#options = options;
     this.memory = options.memory;
@@ -173,7 +119,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
         subsystemVendor: virtioVendor,
         subsystem: subsystemId,
         barBytes,
-        capabilities: capabilityList(),
+        capabilities: capabilityList(msix?.capability()),
       },
       options.irq,
     );
@@ -182,8 +128,14 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     });
   }
 
-  /** The device-specific configuration (read only). */
+  /** The device-specific configuration. */
   protected abstract configuration(): Uint8Array;
+
+  /** The driver writes to it, where the type has something to be written. */
+  protected writeDeviceConfiguration(_offset: number, _size: AccessSize, _value: number): void {}
+
+  /** The driver has reset the device. */
+  protected driverReset(): void {}
 
   /**
    * Does one request of a queue. Returns the bytes written to its writable buffers, or `broken` for one that no driver may make. A queue
@@ -217,8 +169,16 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
         return window === undefined ? 0 : readWord(this.readBar(accessOffset, window), register, size);
       }
       default:
-        return this.#space.read(this.state.pci, register, size);
+        return this.#readSpace(register, size);
     }
+  }
+
+  #readSpace(register: number, size: AccessSize): number {
+    const { pci, messages } = this.state;
+    let value = this.#space.read(pci, register, size);
+    for (let n = 0; messages !== null && n < size; n++)
+      value |= (this.#msix?.readConfiguration(messages.msix, register + n) ?? 0) << (n * 8);
+    return value >>> 0;
   }
 
   writeConfiguration(register: number, size: AccessSize, value: number): void {
@@ -241,6 +201,10 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       }
       default:
         this.#space.write(state.pci, register, size, value);
+        if (state.messages === null) return;
+        for (let n = 0; n < size; n++)
+          this.#msix?.writeConfiguration(state.messages.msix, register + n, (value >>> (n * 8)) & 0xff);
+        this.#drive();
     }
   }
 
@@ -258,6 +222,9 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   // --- BAR 0 ---
 
   readBar(offset: number, size: AccessSize): number {
+    const { messages } = this.state;
+    const message = messages === null ? undefined : this.#msix?.read(messages.msix, offset, size);
+    if (message !== undefined) return message;
     const at = offset % structureBytes;
     switch (offset - at) {
       case Layout.common:
@@ -298,8 +265,9 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       case Common.driverFeature:
         return state.driverFeatures[state.driverFeatureSelect] ?? 0;
       case Common.configVector:
+        return state.messages?.configurationVector ?? noVector;
       case Common.queueVector:
-        return noVector;
+        return state.messages?.queueVectors[state.queueSelect] ?? noVector;
       case Common.queueCount:
         return state.queues.length;
       case Common.status:
@@ -323,9 +291,12 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   }
 
   writeBar(offset: number, size: AccessSize, value: number): void {
+    const { messages } = this.state;
+    if (messages !== null && this.#msix?.write(messages.msix, offset, size, value) === true) return;
     const at = offset % structureBytes;
     if (offset - at === Layout.common) this.#writeCommon(at, size, value);
     else if (offset - at === Layout.notify && at < 4) this.#notify(value & 0xffff);
+    else if (offset - at === Layout.device) this.writeDeviceConfiguration(at, size, value);
   }
 
   #writeCommon(at: number, size: AccessSize, value: number): void {
@@ -362,15 +333,28 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       case Common.queueEnable:
         if (open && (value & 0xffff) === 1) open.enabled = true;
         return;
-      default: // read-only
+      default:
+        this.#writeVector(at, value & 0xffff); // others are read-only
     }
+  }
+
+  /** 4.1.5.1.2: a vector that the device does not have reads NO_VECTOR. */
+  #writeVector(at: number, value: number): void {
+    const { messages, queues, queueSelect } = this.state;
+    if (messages === null) return;
+    const vector = value <= queues.length ? value : noVector;
+    if (at === Common.configVector) messages.configurationVector = vector;
+    else if (at === Common.queueVector && queueSelect < queues.length)
+      messages.queueVectors[queueSelect] = vector;
   }
 
   #writeStatus(value: number): void {
     const { state } = this;
     if (value === 0) {
       this.#timer.cancel();
-      Object.assign(state, resetDevice(this.#options.queueSizes));
+      Object.assign(state, resetByDriver(this.#options.queueSizes));
+      if (state.messages !== null) Object.assign(state.messages, noVectors(this.#options));
+      this.driverReset();
       this.#drive();
       return;
     }
@@ -437,7 +421,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       this.#virtqueue.giveBack(queue, chain.head, written);
       done++;
     }
-    if (done > 0 && this.#virtqueue.wantsInterrupt(queue)) this.#interrupt(Isr.queue);
+    if (done > 0 && this.#virtqueue.wantsInterrupt(queue)) this.#tellQueue(number);
   }
 
   /**
@@ -474,38 +458,75 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     const queue = this.state.queues[number];
     if (queue === undefined) return;
     for (const { head, written } of used) this.#virtqueue.giveBack(queue, head, written);
-    if (this.#virtqueue.wantsInterrupt(queue)) this.#interrupt(Isr.queue);
+    if (this.#virtqueue.wantsInterrupt(queue)) this.#tellQueue(number);
   }
 
   /** Something in the configuration changed that the driver is to look at. */
   protected configurationChanged(): void {
-    if (this.live) this.#interrupt(Isr.configuration);
+    if (this.live) this.#tellConfiguration();
   }
 
   /** 2.1.2: an error that only a reset ends; the driver is told by a configuration change. */
   #break(): void {
     this.state.status |= VirtioStatus.needsReset;
-    this.#interrupt(Isr.configuration);
+    this.#tellConfiguration();
   }
 
-  #interrupt(cause: number): void {
-    this.state.isr |= cause;
+  get #usesMessages(): boolean {
+    const { messages } = this.state;
+    return messages !== null && this.#msix?.enabled(messages.msix) === true;
+  }
+
+  /** 4.1.5.3: with MSI-X by the queue's message, and the ISR status says nothing of it. */
+  #tellQueue(number: number): void {
+    if (this.#usesMessages) this.#raise(this.state.messages?.queueVectors[number]);
+    else this.state.isr |= Isr.queue;
     this.#drive();
   }
 
-  #drive(): void {
-    this.#space.drive(this.state.pci, this.state.isr !== 0);
+  /** 4.1.5.4: the ISR status tells of it either way. */
+  #tellConfiguration(): void {
+    this.state.isr |= Isr.configuration;
+    if (this.#usesMessages) this.#raise(this.state.messages?.configurationVector);
+    this.#drive();
   }
 
-  protected override checkState({ queues, pci, isr, notified }: VirtioState): void {
-    const { queueSizes } = this.#options;
+  #raise(vector = noVector): void {
+    const { messages } = this.state;
+    if (messages !== null && vector !== noVector) this.#msix?.raise(messages.msix, vector);
+  }
+
+  #drive(): void {
+    this.#space.drive(this.state.pci, this.state.isr !== 0 && !this.#usesMessages);
+  }
+
+  protected override checkState({ queues, pci, isr, notified, registers, messages }: VirtioState): void {
+    const { queueSizes, registers: powerOnRegisters = [] } = this.#options;
     if (queues.length !== queueSizes.length || notified >> queueSizes.length !== 0)
       this.refuseState(`it has ${String(queueSizes.length)} queues`);
-    queues.forEach((queue, n) => {
-      checkQueue(queue, queueSizes[n] ?? 0, (why) => this.refuseState(why));
+    queues.forEach(({ size }, n) => {
+      if (!isPowerOfTwo(size) || size > (queueSizes[n] ?? 0))
+        this.refuseState(`queue size ${String(size)} is not possible`);
     });
     if (pci.bar % barBytes !== 0) this.refuseState('the base address is not aligned');
     if (isr > (Isr.queue | Isr.configuration)) this.refuseState('isr has unknown bits');
+    if (registers.length !== powerOnRegisters.length)
+      this.refuseState(`it has ${String(powerOnRegisters.length)} registers`);
+    this.#checkMessages(messages);
+  }
+
+  #checkMessages(messages: VirtioState['messages']): void {
+    if (messages === null || this.#msix === undefined) {
+      if (messages !== null || this.#msix !== undefined) this.refuseState('messages are there or not');
+      return;
+    }
+    const why = this.#msix.whyNot(messages.msix);
+    if (why !== undefined) this.refuseState(why);
+    const { queueVectors, configurationVector } = messages;
+    const { length } = this.#options.queueSizes;
+    if (queueVectors.length !== length) this.refuseState('each queue has a vector');
+    if ([configurationVector, ...queueVectors].some((one) => one > length && one !== noVector))
+      this.refuseState('a vector that it does not have');
   }
 
   protected override stateChanged(): void {
@@ -520,14 +541,6 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
 function areaOf(queue: QueueState | undefined, at: number): number[] | undefined {
   if (queue === undefined) return undefined;
   return [queue.descriptorArea, queue.driverArea, queue.deviceArea][(at - Common.queueAreas) >> 3];
-}
-
-function checkQueue({ size }: QueueState, maximum: number, refuse: (why: string) => never): void {
-  if (!isPowerOfTwo(size) || size > maximum) refuse(`queue size ${String(size)} is not possible`);
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && (value & (value - 1)) === 0;
 }
 
 /** Part of a little-endian word, as an access to register `register` sees it. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CardDriver, firstBuffer, hostileRings } from '../testing/card-driver.ts';
+import { Bar } from '../testing/virtio-driver.ts';
 import { chachaBlock, RandomSource } from '../system/random-source.ts';
 import type { VirtioCardOptions } from './virtio-pci.ts';
 import { VirtioRng } from './virtio-rng.ts';
@@ -78,6 +79,27 @@ describe('virtio-rng', () => {
       driver.submit(0, [buffer(8)]);
       assert.equal(driver.usedLength(0, 0), 8);
     }
+  });
+
+  test('by messages: each queue has its own, the interrupt line stays low, and a reset takes the vectors back', () => {
+    const driver = new CardDriver(make);
+    driver.start();
+    driver.useMessages();
+    driver.submit(0, [buffer(8)]);
+    assert.deepEqual(driver.messages, [0x41]);
+    assert.equal(driver.irq.level, false);
+    assert.equal(driver.device.readBar(Bar.isr, 1), 0);
+    driver.submit(0, [buffer(0)]);
+    assert.deepEqual(driver.messages, [0x41, 0x40], 'it needs a reset');
+    assert.equal(driver.irq.level, false);
+    driver.device.writeBar(Bar.queueVector, 2, 2);
+    assert.equal(driver.device.readBar(Bar.queueVector, 2), 0xffff, 'it has no vector 2');
+    driver.device.writeBar(Bar.queueVector, 2, 1);
+    driver.start();
+    for (const register of [Bar.configVector, Bar.queueVector])
+      assert.equal(driver.device.readBar(register, 2), 0xffff);
+    driver.submit(0, [buffer(8)]);
+    assert.equal(driver.messages.length, 2, 'without a vector nothing is told');
   });
 
   test('a checkpoint in the middle of a request: it ends with the same bytes', () => {

@@ -43,6 +43,22 @@ export class InterruptWiring {
     };
   }
 
+  /** A write to the area of the local APICs is an interrupt: SDM Vol. 3A 11.11 "Message Signalled Interrupts". */
+  message({ low, high }: { low: number; high: number }, data: number): void {
+    const area = 0xfee0_0000;
+    if (high !== 0 || low >>> 20 !== area >>> 20) return;
+    const logical = (low & 4) !== 0;
+    this.apicBus.send(
+      {
+        deliveryMode: (data >> 8) & 7,
+        vector: data & 0xff,
+        level: true,
+        levelTriggered: (data & 0x8000) !== 0,
+      },
+      { id: (low >>> 12) & 0xff, logical },
+    );
+  }
+
   /** What carries messages between the I/O APIC and the local APICs. */
   readonly apicBus: ApicBus = {
     send: (message, destination) => {

@@ -1,5 +1,6 @@
 /** The makers of virtio cards, each in its place on bus 0. */
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
+import type { MessageSink } from '../../devices/pci/msix.ts';
 import { pciWindow } from '../../devices/pci/pci-host.ts';
 import { RandomSource } from '../../devices/system/random-source.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
@@ -39,11 +40,16 @@ function addCard<C extends VirtioPciDevice>(
   name: string,
   make: (card: VirtioCardOptions) => C,
 ): C {
-  const { board, clock, memory } = site;
+  const { board, clock, memory, description } = site;
   const firmware = hasFirmware(site)
     ? undefined
     : { barAddress: pciWindow.base + slot * slotBytes, interruptLine: firmwareIrq(site, device) };
-  const card = make({ name, memory, clock, irq: board.pirqs.line(device, name), firmware });
+  const messages: MessageSink | undefined = description.devices.includes('msi-x')
+    ? (address, data) => {
+        board.interrupts.message(address, data);
+      }
+    : undefined;
+  const card = make({ name, memory, clock, irq: board.pirqs.line(device, name), firmware, messages });
   board.cards.set(device, board.add(card));
   board.functions.set(device * 8, card);
   return card;
