@@ -11,6 +11,7 @@ import {
   type Machine,
   type MachineRequest,
   type MachineSnapshot,
+  type StampedOutput,
 } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { fetchImage, readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
@@ -72,6 +73,8 @@ export async function boot(
     description?: MachineRequest;
     /** Words for the kernel behind the image's own. */
     append?: string;
+    /** All that the guest puts out is added here. */
+    outputs?: StampedOutput[];
   } = {},
 ): Promise<Shell> {
   const { memoryBytes = defaultMemoryBytes } = options;
@@ -82,6 +85,7 @@ export async function boot(
     backends: {
       hash: nodeHash,
       disks: options.backings ?? {},
+      output: (entry) => void options.outputs?.push(entry),
       serial: (port, byte) => {
         if (port === 0) console.shell?.received(byte);
       },
@@ -97,13 +101,14 @@ export async function boot(
 }
 
 /** A guest of a snapshot, at its console. */
-export async function resume(snapshot: MachineSnapshot): Promise<Shell> {
+export async function resume(snapshot: MachineSnapshot, outputs?: StampedOutput[]): Promise<Shell> {
   const console: { shell?: Shell } = {};
   const machine = await restoreMachine({
     snapshot: structuredClone(snapshot),
     engine: nodeEngine,
     backends: {
       hash: nodeHash,
+      output: (entry) => void outputs?.push(entry),
       serial: (port, byte) => {
         if (port === 0) console.shell?.received(byte);
       },

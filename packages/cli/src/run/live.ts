@@ -94,6 +94,7 @@ export class LiveRun {
         debugConsole: (_port, byte) => debugFile?.write(byte),
         output: ({ output }) => {
           this.#network?.output(output);
+          if (output.kind === 'panic') process.stderr.write("revenant: the guest's kernel panicked\n");
           return undefined;
         },
       },

@@ -53,6 +53,12 @@ export interface SessionParts {
   onEnd: (session: VmSession) => void;
 }
 
+/** What the guest's kernel says of its end (the device `pvpanic`). */
+const panicWords = {
+  panicked: "the guest's kernel panicked",
+  crashLoaded: "the guest's kernel panicked, and its crash kernel takes over",
+} as const;
+
 export class VmSession {
   readonly vm: ProtectedVm;
   readonly epoch: number;
@@ -159,6 +165,7 @@ export class VmSession {
   #letOut({ output, instructions }: StampedOutput): void {
     if (output.kind === 'frame')
       return this.#parts.host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
+    if (output.kind === 'panic') this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
     // The console is the first serial port; nobody listens to the others yet.
     if (output.kind !== 'serial' || output.port !== 0) return;
     this.#parts.host.output(this.vm.id, this.epoch, output.bytes);

@@ -2,6 +2,7 @@
  * The ACPI tables of the machine, placed in one piece: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. Reference: ACPI 6.4 chapter 5.
  */
 import { gpeBlockBytes, gpePort } from '../devices/system/acpi-gpe.ts';
+import { pvpanicPort } from '../devices/system/pvpanic.ts';
 import { vmClockBase, vmGenerationIdBase } from '../devices/system/identity.ts';
 import { AcpiPmPort, sleepTypeOff } from '../devices/timer/acpi-pm.ts';
 import { ioApicBase } from '../devices/interrupt/io-apic.ts';
@@ -19,6 +20,8 @@ export interface AcpiOptions {
   /** Which of the pages it has that tell of a second life, by whose events there is a general-purpose event block. */
   vmGenerationId?: boolean;
   vmClock?: boolean;
+  /** The port by which a kernel reports its panic. */
+  pvpanic?: boolean;
   /** INTA# of the cards on bus 0: device number and I/O APIC input, which is also the ISA interrupt. */
   pciInterrupts?: readonly { device: number; input: number }[];
 }
@@ -99,6 +102,15 @@ function differentiatedTable(options: AcpiOptions): Uint8Array {
         resources: [aml.ioPorts(port, 8), aml.isaInterrupt(irq)],
       }),
     ),
+    ...(options.pvpanic === true
+      ? [
+          aml.device('PEVT', [
+            aml.name('_HID', aml.text('QEMU0001')),
+            aml.name('_STA', aml.integer(0x0f)),
+            aml.resources([aml.ioPorts(pvpanicPort, 1)]),
+          ]),
+        ]
+      : []),
     ...(keyboard
       ? [
           legacyDevice({

@@ -1,5 +1,6 @@
 import { AcpiGpe } from './system/acpi-gpe.ts';
 import { VmClock, VmGenerationId } from './system/identity.ts';
+import { Pvpanic } from './system/pvpanic.ts';
 import { RandomSource } from './system/random-source.ts';
 import { AcpiPm } from './timer/acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './system/debug-ports.ts';
@@ -26,7 +27,9 @@ import { FakeClock, FakeLine, deviceContract } from './testing/contract.ts';
 import { FakeDisk } from './testing/virtio-driver.ts';
 import { Uart16550A } from './serial/uart-16550a.ts';
 import { VgaText } from './video/vga-text.ts';
+import { VirtioBalloon } from './virtio/virtio-balloon.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
+import { VirtioConsole } from './virtio/virtio-console.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
 import type { VirtioPciDevice } from './virtio/virtio-pci.ts';
 import { VirtioRng } from './virtio/virtio-rng.ts';
@@ -217,6 +220,20 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         messages: nothing,
       }),
     ),
+  'virtio-console': (clock) =>
+    card(
+      new VirtioConsole({
+        name: 'virtio-console',
+        transmit: nothing,
+        channelName: 'x',
+        memory,
+        clock,
+        irq: irq(),
+      }),
+    ),
+  'virtio-balloon': (clock) =>
+    card(new VirtioBalloon({ name: 'virtio-balloon', memoryPages: 256, memory, clock, irq: irq() })),
+  pvpanic: () => new Pvpanic({ report: nothing }),
   'random-source': () => new RandomSource({ seed: 1n }),
   'acpi-gpe': () => new AcpiGpe({ sci: irq() }),
   vmgenid: () => new VmGenerationId(),

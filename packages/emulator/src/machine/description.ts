@@ -37,12 +37,23 @@ export interface NetworkCardDescription {
  * What a machine may have beyond what its board always has:
  * - `virtio-rng`: random numbers, into which the input `entropy` is stirred
  * - `msi-x`: virtio cards interrupt by messages where their drivers want it
+ * - `virtio-console`: a second console, and a channel for a program in the guest
+ * - `virtio-balloon`: pages that the guest does without (the input `balloon`)
+ * - `pvpanic`: a port by which a kernel reports its panic
  * - `vmgenid`, `vmclock`: pages by which a guest learns that it lives a second life (the input `generation`)
  */
-export const optionalDevices = ['msi-x', 'virtio-rng', 'vmgenid', 'vmclock'] as const;
+export const optionalDevices = [
+  'msi-x',
+  'virtio-rng',
+  'virtio-console',
+  'virtio-balloon',
+  'pvpanic',
+  'vmgenid',
+  'vmclock',
+] as const;
 export type OptionalDevice = (typeof optionalDevices)[number];
 /** What machines get that are run for people: their host has entropy for them, and may resume them more than once. */
-export const hostedDevices: readonly OptionalDevice[] = ['msi-x', 'virtio-rng', 'vmgenid', 'vmclock'];
+export const hostedDevices: readonly OptionalDevice[] = optionalDevices;
 
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */

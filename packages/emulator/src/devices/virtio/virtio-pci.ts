@@ -134,6 +134,9 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   /** The driver writes to it, where the type has something to be written. */
   protected writeDeviceConfiguration(_offset: number, _size: AccessSize, _value: number): void {}
 
+  /** The driver put buffers into a queue that isn't served. */
+  protected buffersAdded(_queue: number): void {}
+
   /** The driver has reset the device. */
   protected driverReset(): void {}
 
@@ -376,7 +379,11 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
 
   /** 4.1.4.4: the driver writes the queue's number. */
   #notify(queue: number): void {
-    if (queue >= this.state.queues.length || !this.servesQueue(queue)) return;
+    if (queue >= this.state.queues.length) return;
+    if (!this.servesQueue(queue)) {
+      if (this.live) this.buffersAdded(queue);
+      return;
+    }
     this.state.notified |= 1 << queue;
     this.#schedule();
   }

@@ -109,6 +109,7 @@ function acpiOptions(site: Site): Omit<AcpiOptions, 'base'> {
     vga: hasVideo,
     serialPorts: site.description.serialPorts,
     vmGenerationId: site.description.devices.includes('vmgenid'),
+    pvpanic: site.description.devices.includes('pvpanic'),
     vmClock: site.description.devices.includes('vmclock'),
     pciInterrupts: [...site.board.cards.keys()].map((device) => ({
       device,

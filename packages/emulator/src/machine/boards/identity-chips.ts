@@ -1,8 +1,9 @@
-/** The makers of what tells a guest that it lives a second life. */
+/** The makers of what tells a guest that it lives a second life, and its host that the first one ended. */
 import { GpeEvent } from '../../acpi/tables.ts';
 import { AcpiGpe } from '../../devices/system/acpi-gpe.ts';
 import { GenerationDevice } from '../../devices/system/debug-ports.ts';
 import { VmClock, VmGenerationId } from '../../devices/system/identity.ts';
+import { Pvpanic, type PanicEvent } from '../../devices/system/pvpanic.ts';
 import type { Site } from './chips.ts';
 import type { PartOf } from './plan.ts';
 
@@ -27,11 +28,18 @@ function addGeneration({ board, description }: Site, { basePort }: PartOf<'gener
 }
 
 export const identityMakers: {
-  [C in 'acpi-gpe' | 'generation']: (site: Site, part: PartOf<C>) => void;
+  [C in 'acpi-gpe' | 'generation' | 'pvpanic']: (site: Site, part: PartOf<C>) => void;
 } = {
   'acpi-gpe': ({ board, description }, { sciIrq }) => {
     if (!description.devices.includes('vmgenid') && !description.devices.includes('vmclock')) return;
     board.setChip('gpe', board.add(new AcpiGpe({ sci: board.interrupts.isaLine(sciIrq, 'gpe') })));
   },
   generation: addGeneration,
+  pvpanic: ({ board, description, signals }) => {
+    if (!description.devices.includes('pvpanic')) return;
+    const report = (event: PanicEvent): void => {
+      signals.output({ kind: 'panic', event });
+    };
+    board.add(new Pvpanic({ report }));
+  },
 };

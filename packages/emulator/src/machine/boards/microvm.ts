@@ -27,6 +27,9 @@ export const commonParts: readonly BoardPart[] = [
   // Behind the device numbers of eight disks.
   { chip: 'virtio-net', firstDevice: 10 },
   { chip: 'virtio-rng', device: 18, slot: 16 },
+  { chip: 'virtio-console', device: 19, slot: 17 },
+  { chip: 'virtio-balloon', device: 20, slot: 18 },
+  { chip: 'pvpanic' },
   { chip: 'acpi-gpe', sciIrq: 9 },
   { chip: 'generation', basePort: generationPort },
   { chip: 'debug-ports' },

@@ -41,6 +41,9 @@ export const pc2: BoardPlan = {
     // Behind the device numbers of eight disks.
     { chip: 'virtio-net', firstDevice: 11 },
     { chip: 'virtio-rng', device: 19, slot: 16 },
+    { chip: 'virtio-console', device: 20, slot: 17 },
+    { chip: 'virtio-balloon', device: 21, slot: 18 },
+    { chip: 'pvpanic' },
     { chip: 'acpi-gpe', sciIrq: 9 },
     { chip: 'generation', basePort: generationPort },
     { chip: 'debug-ports' },

@@ -3,7 +3,9 @@ import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { MessageSink } from '../../devices/pci/msix.ts';
 import { pciWindow } from '../../devices/pci/pci-host.ts';
 import { RandomSource } from '../../devices/system/random-source.ts';
+import { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
+import { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
 import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
 import type { VirtioCardOptions, VirtioPciDevice } from '../../devices/virtio/virtio-pci.ts';
 import { VirtioRng } from '../../devices/virtio/virtio-rng.ts';
@@ -99,10 +101,45 @@ function addRandomNumbers(site: Site, place: PartOf<'virtio-rng'>): void {
   };
 }
 
-type VirtioChip = 'virtio-blk' | 'virtio-net' | 'virtio-rng';
+/** What programs in guests and hosts find the channel by. */
+const channelName = 'org.revenant.agent';
+
+function addConsole(site: Site, place: PartOf<'virtio-console'>): void {
+  const { board, description, signals } = site;
+  if (!description.devices.includes('virtio-console')) return;
+  const transmit = (port: number, bytes: Uint8Array): void => {
+    signals.output({ kind: 'console', port, bytes });
+  };
+  const card = addCard(
+    site,
+    place,
+    'virtio-console',
+    (options) => new VirtioConsole({ ...options, transmit, channelName }),
+  );
+  board.consumers.console = ({ port, bytes }) => card.receive(port, bytes);
+}
+
+function addBalloon(site: Site, place: PartOf<'virtio-balloon'>): void {
+  const { board, description } = site;
+  if (!description.devices.includes('virtio-balloon')) return;
+  const memoryPages = description.memoryBytes / 4096;
+  const card = addCard(
+    site,
+    place,
+    'virtio-balloon',
+    (options) => new VirtioBalloon({ ...options, memoryPages }),
+  );
+  board.consumers.balloon = ({ pages }) => {
+    card.setTarget(pages);
+  };
+}
+
+type VirtioChip = 'virtio-blk' | 'virtio-net' | 'virtio-rng' | 'virtio-console' | 'virtio-balloon';
 
 export const virtioMakers: { [C in VirtioChip]: (site: Site, part: PartOf<C>) => void } = {
   'virtio-blk': addDisks,
   'virtio-net': addNetworkCards,
   'virtio-rng': addRandomNumbers,
+  'virtio-console': addConsole,
+  'virtio-balloon': addBalloon,
 };

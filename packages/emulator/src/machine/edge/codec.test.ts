@@ -25,6 +25,8 @@ const inputs: MachineInput[] = [
   { kind: 'entropy', bytes: bytes(1) },
   { kind: 'flush' },
   { kind: 'mark' },
+  { kind: 'console', port: 1, bytes: bytes(10, 0) },
+  { kind: 'balloon', pages: 2 ** 20 },
 ];
 
 const log: LoggedInput[] = inputs.map((input, n) => ({
@@ -44,6 +46,8 @@ const outputs: StampedOutput[] = [
   { instructions: 8n, timeNs: 9n, number: 17_206, output: { kind: 'serial', port: 0, bytes: bytes(10) } },
   { instructions: 8n, timeNs: 9n, number: 88, output: { kind: 'frame', nic: 0, bytes: frame } },
   { instructions: 9n, timeNs: 1n, number: 0, output: { kind: 'debug', port: 0xe9, bytes: bytes(1) } },
+  { instructions: 9n, timeNs: 1n, number: 0, output: { kind: 'console', port: 0, bytes: bytes(1) } },
+  { instructions: 9n, timeNs: 1n, number: 0, output: { kind: 'panic', event: 'panicked' } },
   { instructions: 9n, timeNs: 1n, number: 0, output: { kind: 'power', what: 'exit', status: 0xffff_ffff } },
 ];
 

@@ -37,6 +37,7 @@ export interface Kind<T> {
 const serialFields = fields({ port: whole(0, 3), bytes: blob(1, maxSerialBytes) });
 const frameFields = fields({ nic: whole(0, 7), bytes: blob(14, maxFrameBytes) });
 const debugFields = fields({ port: whole(0, 0xffff), bytes: blob(1, maxSerialBytes) });
+const consoleFields = fields({ port: whole(0, 1), bytes: blob(1, maxSerialBytes) });
 const nothing = fields({});
 
 type Bytes = { port: number; bytes: Uint8Array };
@@ -93,6 +94,10 @@ export const inputKinds = {
   flush: kind(14, nothing),
   /** Nothing happens: of a log, that there was no input up to here. */
   mark: kind(15, nothing),
+  /** Bytes received by port `port` of the virtio console: 0 the console, 1 the channel. */
+  console: kind(16, consoleFields, byteStream),
+  /** The guest is to do without so many pages of 4 KiB: they are empty in checkpoints. */
+  balloon: kind(17, fields({ pages: whole(0, 2 ** 20) })),
 } as const;
 
 export const outputKinds = {
@@ -104,6 +109,10 @@ export const outputKinds = {
   debug: kind(3, debugFields, byteStream),
   /** The guest switched its machine off, reset it, ended the run (debug exit, with its status), or shut its processor down. */
   power: kind(4, fields({ what: choice('off', 'reset', 'exit', 'shutdown'), status: whole(0, 0xffff_ffff) })),
+  /** Bytes sent by port `port` of the virtio console. */
+  console: kind(5, consoleFields, byteStream),
+  /** The guest's kernel panicked, or handles a panic by its crash kernel. */
+  panic: kind(6, fields({ event: choice('panicked', 'crashLoaded') })),
 } as const;
 
 type ItemOf<K> = K extends Kind<infer T> ? T : never;
