@@ -53,7 +53,7 @@ export const optionalDevices = [
 ] as const;
 export type OptionalDevice = (typeof optionalDevices)[number];
 /** What machines get that are run for people: their host has entropy for them, and may resume them more than once. */
-export const hostedDevices: readonly OptionalDevice[] = optionalDevices;
+export const hostedDevices: readonly OptionalDevice[] = [...optionalDevices];
 
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */
