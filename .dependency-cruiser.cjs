@@ -35,7 +35,7 @@ module.exports = {
       name: 'emulator-knows-no-house',
       severity: 'error',
       from: { path: '^packages/emulator', pathNot: production },
-      to: { path: '^packages/(storage|cluster|cli|console|simulation)' },
+      to: { path: '^packages/(storage|cluster|cli|console|debugger|simulation)' },
     },
     {
       name: 'storage-knows-no-machine',
@@ -61,6 +61,19 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/network', pathNot: production },
       to: { path: '^packages/(emulator|storage|cluster|cli|console|simulation)' },
+    },
+    {
+      name: 'debugger-runs-anywhere',
+      comment: 'Protocols and time travel are pure; only the host-node folder touches sockets.',
+      severity: 'error',
+      from: { path: '^packages/debugger/src', pathNot: [production, '^packages/debugger/src/host-node/'] },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'debugger-knows-the-emulator-only',
+      severity: 'error',
+      from: { path: '^packages/debugger', pathNot: production },
+      to: { path: '^packages/(storage|cluster|cli|console|network|simulation)' },
     },
     {
       name: 'cluster-below-cli',

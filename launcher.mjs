@@ -33,7 +33,8 @@ function packagesAreCurrent() {
   const installed = readJson(installedList).packages;
   for (const [path, locked] of Object.entries(readJson(join(root, 'package-lock.json')).packages)) {
     if (!path.startsWith('node_modules/') || locked.optional === true) continue;
-    if (installed[path]?.version !== locked.version) return false;
+    // A package of this repository has no version there, only a link.
+    if (installed[path] === undefined || installed[path].version !== locked.version) return false;
   }
   return true;
 }

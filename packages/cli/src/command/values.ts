@@ -85,3 +85,12 @@ export function time(nowMs: () => number = Date.now): Parser<number> {
     return at;
   };
 }
+
+/** `HOST:PORT` to listen on; an IPv6 address in brackets. */
+export const listenAddress: Parser<{ host: string; port: number }> = (text, name) => {
+  const [, bracketed, plain, digits = ''] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || host === '' || Number(digits) > 65_535)
+    throw wrong(name, text, 'address', `give HOST:PORT, for example ${name} 127.0.0.1:1234`);
+  return { host, port: Number(digits) };
+};

@@ -114,7 +114,7 @@ export interface ReadyGuest {
   restoring?: Restoring;
 }
 
-type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output'>;
+export type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output' | 'input'>;
 
 async function prepare(
   asked: RunOptions,

@@ -43,7 +43,13 @@ export { updateMode } from './system/mode';
 export { resetCpu } from './system/reset';
 export { cmps, ins, lods, movs, outs, scas, stos } from './integer/string-entries';
 // The host's flush believes no list: memory may be new.
-export { beginDirtyInterval, debugChanged, flushTlb, resetTlb as flushTlbAll } from './memory/tlb';
+export {
+  beginDirtyInterval,
+  clearDirty,
+  debugChanged,
+  flushTlb,
+  resetTlb as flushTlbAll,
+} from './memory/tlb';
 export {
   clearTaskSwitched,
   flushCaches,

@@ -74,8 +74,8 @@ export const Tlb = {
   /** Not canonical and not page-aligned, so it never matches. */
   invalidTag: 0x8000_0000_0000_0001n,
   /**
-   * The tag of an entry whose page is watched differs in this bit: it belongs to another entry, so the inline compare misses, and the
-   * slow path still finds the translation.
+   * The tag of an entry whose page is watched, or that a write is to mark as dirty first, differs in this bit: it belongs to another entry, so
+   * the inline compare misses, and the slow path still finds the translation.
    */
   watchedBit: 0x1000,
 } as const;

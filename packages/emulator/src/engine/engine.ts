@@ -39,6 +39,7 @@ export interface CoreExports {
   translateDebug(cpu: number, linearAddress: bigint): bigint;
   dropAllCode(): void;
   debugChanged(): void;
+  clearDirty(): void;
   invalidateCode(page: number, offset: number, size: number): void;
   atBreakpoint(cpu: number): number;
   readFlags(cpu: number): number;

@@ -2,7 +2,7 @@
  * Moments of a run, kept in memory so that the machine can go back to them: time travel within one process.
  *
  * A snapshot empties the write TLBs and says so in the log (input `flush`), because that can change what the guest sees. A bookmark leaves no
- * trace: it keeps the TLBs as they are. So bookmarks may be taken anywhere while a log is replayed, and the run is the same without them.
+ * trace: dirty marks are taken back too, but the TLBs keep their translations. So bookmarks may be taken anywhere while a log is replayed, and the run is the same without them.
  */
 import { Machine as MachineField, Region, Tlb, cpuBlockBytes, pageBytes } from '../cpu/layout.ts';
 import type { DiskMark, DiskSpace } from './disk-space.ts';
@@ -26,7 +26,6 @@ interface Kept extends Bookmark {
   disks: DiskMark[];
   /** Parts of the linear memory, by address. */
   raw: Map<number, Uint8Array>;
-  allMarked: boolean;
 }
 
 export interface BookmarkParts {
@@ -36,8 +35,10 @@ export interface BookmarkParts {
   engine: () => Engine;
   stops: Stops;
   now: () => Bookmark;
-  /** What the machine itself keeps of its dirty marks. */
-  marking: { save: () => boolean; restore: (allMarked: boolean) => void };
+  /** Dirty marks were taken back. */
+  marksCleared: () => void;
+  /** So they were, and what the machine was about to do is over. */
+  wentBack: () => void;
 }
 
 const rawRegions: readonly (readonly [number, number])[] = [
@@ -50,8 +51,10 @@ const rawRegions: readonly (readonly [number, number])[] = [
 export class Bookmarks {
   readonly #parts: BookmarkParts;
   readonly #kept = new Map<Bookmark, Kept>();
-  /** One bit for each backing page that may differ from the base; those that are dirty now come on top. */
-  #touched: Uint8Array | undefined;
+  /** One bit for each backing page that may have changed since the last moment taken or gone to; those that are dirty now come on top. */
+  #changed: Uint8Array | undefined;
+  /** That moment. */
+  #last = 0;
   #versions: PageVersions | undefined;
 
   constructor(parts: BookmarkParts) {
@@ -79,20 +82,27 @@ export class Bookmarks {
 
   /** Before dirty marks are taken back. */
   noteDirty(): void {
-    const touched = this.#touched;
-    if (touched === undefined) return;
+    const changed = this.#changed;
+    if (changed === undefined) return;
     const dirty = this.#dirty;
     for (let n = 0; n < dirty.length; n++) {
       const marks = dirty[n] ?? 0;
-      if (marks !== 0) touched[n] = (touched[n] ?? 0) | marks;
+      if (marks !== 0) changed[n] = (changed[n] ?? 0) | marks;
     }
   }
 
-  *#touchedPages(): Generator<number> {
-    const touched = this.#touched ?? new Uint8Array(0);
-    for (let n = 0; n < touched.length; n++)
-      for (let bits = touched[n] ?? 0; bits !== 0; bits &= bits - 1)
-        yield n * 8 + 31 - Math.clz32(bits & -bits);
+  /** Pages changed since the last moment; from now on it is `moment`. */
+  #takeChanged(moment: number): Set<number> {
+    this.noteDirty();
+    const pages = new Set<number>();
+    const changed = this.#changed ?? new Uint8Array(0);
+    for (let n = 0; n < changed.length; n++)
+      for (let bits = changed[n] ?? 0; bits !== 0; bits &= bits - 1)
+        pages.add(n * 8 + 31 - Math.clz32(bits & -bits));
+    changed.fill(0);
+    this.#last = moment;
+    this.#parts.engine().core.clearDirty();
+    return pages;
   }
 
   /** The first bookmark copies what is in memory now. */
@@ -105,7 +115,8 @@ export class Bookmarks {
       if (isZeroPage(map, map.backingBase + page * pageBytes)) continue;
       base.set(this.#page(page), page * pageBytes);
     }
-    this.#touched = new Uint8Array(this.#dirty.length);
+    this.#changed = new Uint8Array(this.#dirty.length);
+    this.#parts.engine().core.clearDirty();
     return new PageVersions((page) => base.subarray(page * pageBytes, (page + 1) * pageBytes));
   }
 
@@ -114,16 +125,15 @@ export class Bookmarks {
    * the memory. Throws MachineError for a disk that writes through.
    */
   take(): Bookmark {
-    const { state, disks, map, now, marking } = this.#parts;
+    const { state, disks, map, now, marksCleared } = this.#parts;
     const marks = disks.map((disk) => disk.mark());
     this.#versions ??= this.#begin();
-    this.noteDirty();
     const { instructions, timeNs } = now();
     const moment = Number(instructions);
+    const pages = this.#takeChanged(moment);
     const same = [...this.#kept.values()].some((kept) => kept.moment === moment);
-    if (!same) this.#versions.add(moment, this.#touchedPages(), (page) => this.#page(page));
+    if (!same) this.#versions.add(moment, pages, (page) => this.#page(page));
     const raw = new Map(rawRegions.map(([at, size]) => [at, map.bytes.slice(at, at + size)]));
-    raw.set(map.dirtyBitmapAddress, this.#dirty.slice());
     const bookmark = { instructions, timeNs };
     this.#kept.set(bookmark, {
       ...bookmark,
@@ -131,20 +141,21 @@ export class Bookmarks {
       state: state.keep(),
       disks: marks,
       raw,
-      allMarked: marking.save(),
     });
+    marksCleared();
     return bookmark;
   }
 
   /** Makes the machine what it was. Inputs that waited are forgotten, and what was being replayed: give `replay` the log from there on. */
   goTo(bookmark: Bookmark): void {
-    const { map, state, disks, engine, stops, marking } = this.#parts;
+    const { map, state, disks, engine, stops, wentBack } = this.#parts;
     const kept = this.#kept.get(bookmark);
     const versions = this.#versions;
     if (kept === undefined || versions === undefined) throw new TypeError('the bookmark was forgotten');
-    this.noteDirty();
     const { core } = engine();
-    for (const page of this.#touchedPages()) {
+    const pages = versions.between(this.#last, kept.moment);
+    for (const page of this.#takeChanged(kept.moment)) pages.add(page);
+    for (const page of pages) {
       const bytes = this.#page(page);
       const then = versions.at(page, kept.moment);
       if (samePage(bytes, then)) continue;
@@ -162,39 +173,25 @@ export class Bookmarks {
     putRaw();
     state.putBack(kept.state);
     putRaw();
-    this.#dropCodeOfWritable();
     stops.restored();
-    marking.restore(kept.allMarked);
-  }
-
-  /** No page that can be written inline may hold code: code of such a page was decoded later than the bookmark. */
-  #dropCodeOfWritable(): void {
-    const { map, engine } = this.#parts;
-    const { core } = engine();
-    const codeMap = map.view.getUint32(Region.machine + MachineField.codeMap, true);
-    for (const table of [Tlb.supervisorWrite, Tlb.userWrite, Tlb.smapWrite])
-      for (let n = 0; n < Tlb.entries; n++) {
-        const entry = Region.tlbs + table * Tlb.tableBytes + n * Tlb.entryBytes;
-        const tag = map.view.getUint32(entry + Tlb.tag, true);
-        if ((tag & 1) !== 0) continue;
-        const host = (tag + map.view.getUint32(entry + Tlb.addend, true)) >>> 0;
-        const page = (host - map.backingBase) / pageBytes;
-        if (map.view.getBigUint64(codeMap + page * 8, true) !== 0n) core.invalidateCode(page, 0, pageBytes);
-      }
+    wentBack();
   }
 
   forget(bookmark: Bookmark): void {
     const kept = this.#kept.get(bookmark);
     if (kept === undefined) return;
     this.#kept.delete(bookmark);
-    if (![...this.#kept.values()].some(({ moment }) => moment === kept.moment))
-      this.#versions?.drop(kept.moment);
+    if ([...this.#kept.values()].some(({ moment }) => moment === kept.moment)) return;
+    // What had changed up to the moment forgotten is no version of a moment any more.
+    for (const page of this.#versions?.drop(kept.moment) ?? [])
+      if (this.#changed !== undefined)
+        this.#changed[page >> 3] = (this.#changed[page >> 3] ?? 0) | (1 << (page & 7));
   }
 
   /** The machine has become another: there is nothing to go back to. */
   clear(): void {
     this.#kept.clear();
     this.#versions = undefined;
-    this.#touched = undefined;
+    this.#changed = undefined;
   }
 }

@@ -29,6 +29,8 @@ export interface EngineCore {
   beginDirtyInterval(): void;
   /** After the lists of cpu/layout.ts Debug were changed. */
   debugChanged(): void;
+  /** Clears the dirty bitmap, unnoticed: no translation is forgotten. */
+  clearDirty(): void;
   /** Drops code decoded from bytes [offset, offset + size) of a backing page. */
   invalidateCode(page: number, offset: number, size: number): void;
   /** Whether a breakpoint of these lists lies on the instruction at RIP: 1 or 0. */

@@ -23,6 +23,12 @@ export class MachineMemory {
     this.#map.write(address, bytes);
   }
 
+  /** The physical address of a linear one; undefined where no page is mapped. Changes nothing. */
+  translate(linearAddress: bigint): bigint | undefined {
+    const physical = this.#translate(BigInt.asIntN(64, linearAddress));
+    return physical < 0n ? undefined : physical;
+  }
+
   /** Throws MachineError (MACHINE_ADDRESS_UNMAPPED) where no page is mapped. */
   readVirtual(linearAddress: bigint, length: number): Uint8Array {
     const out = new Uint8Array(length);

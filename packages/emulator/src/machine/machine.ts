@@ -122,12 +122,12 @@ export class Machine {
       engine: () => this.engine,
       stops: this.stops,
       now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
-      marking: {
-        save: () => this.#allMarked,
-        restore: (allMarked) => {
-          this.#allMarked = allMarked;
-          this.#scheduler.forget();
-        },
+      marksCleared: () => {
+        this.#allMarked = false;
+      },
+      wentBack: () => {
+        this.#allMarked = false;
+        this.#scheduler.forget();
       },
     });
     this.display = new MachineDisplay(this.#board, memory);
@@ -312,6 +312,11 @@ export class Machine {
     return this.#edge.nextReplay === undefined;
   }
 
+  /** Inputs of the log that is being replayed that have not come yet. */
+  get replayLeft(): number {
+    return this.#edge.replayLeft;
+  }
+
   /** What the machine itself does with inputs; those for devices are with the board (boards/chips.ts). */
   #consumers(): InputConsumers {
     return {
@@ -379,6 +384,12 @@ export class Machine {
   /** Makes a `run` that is in progress (a backend may call this) return with `paused` after the current instruction. */
   pause(): void {
     this.#scheduler.pause();
+  }
+
+  /** Whether a breakpoint lies on the next instruction. */
+  get atBreakpoint(): boolean {
+    this.stops.apply(this.engine.core);
+    return this.#processor.atBreakpoint;
   }
 
   run(options: RunOptions = {}): RunResult {

@@ -15,6 +15,8 @@ export class PageVersions {
   readonly #base: BaseOf;
   /** Ascending. */
   readonly #moments: number[] = [];
+  /** Pages that have a version of a moment. */
+  readonly #pagesAt = new Map<number, Set<number>>();
   /** Bytes of all versions. */
   bytes = 0;
 
@@ -40,7 +42,30 @@ export class PageVersions {
     return versions[this.#behind(versions, moment) - 1]?.bytes ?? this.#base(page);
   }
 
-  /** Adds a moment. `pages`: all that may differ from the base at any moment, with what they hold now. */
+  #put(page: number, index: number, version: Version): void {
+    let versions = this.#versions.get(page);
+    if (versions === undefined) this.#versions.set(page, (versions = []));
+    versions.splice(index, 0, version);
+    this.#note(page, version.moment);
+    this.bytes += version.bytes.length;
+  }
+
+  #note(page: number, moment: number): void {
+    const pages = this.#pagesAt.get(moment);
+    if (pages === undefined) this.#pagesAt.set(moment, new Set([page]));
+    else pages.add(page);
+  }
+
+  /** Pages that may hold one thing at a moment and another at the other. */
+  between(some: number, other: number): Set<number> {
+    const [from, to] = [Math.min(some, other), Math.max(some, other)];
+    const pages = new Set<number>();
+    for (const moment of this.#moments)
+      if (moment > from && moment <= to) for (const page of this.#pagesAt.get(moment) ?? []) pages.add(page);
+    return pages;
+  }
+
+  /** Adds a moment. `pages`: those that may differ from what they held at the moment before, with what they hold now. */
   add(moment: number, pages: Iterable<number>, now: (page: number) => Uint8Array): void {
     const next = this.#moments.find((other) => other > moment);
     this.#moments.push(moment);
@@ -49,34 +74,37 @@ export class PageVersions {
       const bytes = now(page);
       const before = this.at(page, moment);
       if (samePage(bytes, before)) continue;
-      let versions = this.#versions.get(page);
-      if (versions === undefined) this.#versions.set(page, (versions = []));
+      const versions = this.#versions.get(page) ?? [];
       const index = this.#behind(versions, moment);
       // The later moment saw what had been before: it keeps that.
-      if (next !== undefined && versions[index]?.moment !== next) {
-        versions.splice(index, 0, { moment: next, bytes: before });
-        this.bytes += before.length;
-      }
-      versions.splice(index, 0, { moment, bytes: bytes.slice() });
-      this.bytes += bytes.length;
+      if (next !== undefined && versions[index]?.moment !== next)
+        this.#put(page, index, { moment: next, bytes: before });
+      this.#put(page, index, { moment, bytes: bytes.slice() });
     }
   }
 
-  /** Forgets a moment; the others stay as they are. */
-  drop(moment: number): void {
+  /** Forgets a moment; the others stay as they are. Answers which pages had a version of it. */
+  drop(moment: number): Set<number> {
+    const pages = this.#pagesAt.get(moment) ?? new Set<number>();
     const index = this.#moments.indexOf(moment);
-    if (index < 0) return;
+    if (index < 0) return pages;
     this.#moments.splice(index, 1);
     const next = this.#moments[index];
-    for (const versions of this.#versions.values()) {
+    for (const page of pages) {
+      const versions = this.#versions.get(page) ?? [];
       const at = this.#behind(versions, moment) - 1;
       const version = versions[at];
       if (version?.moment !== moment) continue;
       if (next === undefined || versions[at + 1]?.moment === next) {
         versions.splice(at, 1);
         this.bytes -= version.bytes.length;
-      } else version.moment = next;
+      } else {
+        version.moment = next;
+        this.#note(page, next);
+      }
     }
+    this.#pagesAt.delete(moment);
+    return pages;
   }
 }
 

@@ -50,6 +50,8 @@ export interface RunOptions {
   untilNs?: bigint;
   /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
   idle?: 'skip' | 'wait';
+  /** A breakpoint on the very first instruction stops as well; else the run leaves it behind, as one that was stopped at. */
+  stopAtOnce?: boolean;
 }
 
 /** Idle skips that retire no instruction, after which `run` returns to its caller (reason `limit`). */
@@ -125,8 +127,7 @@ export class Scheduler {
         continue;
       }
       const before = this.#instructions;
-      // Where the run begins, a breakpoint has been stopped at already.
-      if (before === start && processor.atBreakpoint) processor.step();
+      if (before === start && options.stopAtOnce !== true && processor.atBreakpoint) processor.step();
       else if (processor.slice(this.#deadline(limit, options.untilNs))) return this.#result('breakpoint');
       const watch = stops.takeHit();
       if (watch !== undefined) return this.#result('watchpoint', { watch });

@@ -45,7 +45,8 @@ export class Stops {
   readonly #breakpoints = new Set<bigint>();
   readonly #watchpoints = new Map<string, Watchpoint>();
   /** What the core has. */
-  #applied: string | undefined = '';
+  #applied: string | undefined = ' ';
+  #suspended = 0;
   #listed: Watchpoint[] = [];
 
   constructor(view: DataView) {
@@ -71,14 +72,26 @@ export class Stops {
     this.#watchpoints.delete(key(watchpoint));
   }
 
+  /** Nothing stops until `resume` is called. */
+  suspend(): { resume: () => void } {
+    this.#suspended++;
+    return {
+      resume: () => {
+        this.#suspended--;
+      },
+    };
+  }
+
   /** Before a run: tells the core what changed since the last one. Debuggers take everything away and set it again at each stop. */
   apply(core: EngineCore): void {
-    const wanted = [...this.#breakpoints].sort().join() + [...this.#watchpoints.keys()].sort().join(',w');
+    const breakpoints = this.#suspended > 0 ? [] : [...this.#breakpoints].sort();
+    const watchpoints = this.#suspended > 0 ? [] : [...this.#watchpoints.keys()].sort();
+    const wanted = `${breakpoints.join()} ${watchpoints.join()}`;
     if (wanted === this.#applied) return;
     this.#applied = wanted;
-    this.#listed = [...this.#watchpoints.values()];
-    this.#view.setUint32(at + Debug.breakpoints, this.#breakpoints.size, true);
-    [...this.#breakpoints].forEach((address, n) => {
+    this.#listed = watchpoints.flatMap((each) => this.#watchpoints.get(each) ?? []);
+    this.#view.setUint32(at + Debug.breakpoints, breakpoints.length, true);
+    breakpoints.forEach((address, n) => {
       this.#view.setBigInt64(at + Debug.breakpointList + n * 8, address, true);
     });
     this.#view.setUint32(at + Debug.watchpoints, this.#listed.length, true);

@@ -45,6 +45,11 @@ export function markDirty(index: u32): void {
   store<u8>(at, <u8>((<u32>load<u8>(at)) | (1 << (index & 7))));
 }
 
+export function isDirty(index: u32): bool {
+  const marks = <u32>load<u8>(load<u32>(Region_machine, Machine_dirtyBitmap) + (index >> 3));
+  return ((marks >> (index & 7)) & 1) != 0;
+}
+
 /** Drops decoded code that bytes [offset, offset + size) of a backing page overlap (64-byte granules). */
 export function dropOverlappedCode(index: u32, offset: u32, size: u32): void {
   const map = load<u64>(codeMapAt(index));

@@ -45,7 +45,7 @@ import {
 } from '../generated/layout';
 import { isWatched, plantPage, replant } from '../events/breakpoints';
 import { Access_execute, Access_write, Walk_global, Walk_large, Walk_readOnly, walk } from './paging';
-import { backingIndex, codeMapAt, gateA20, markDirty, pageEntry } from './physical';
+import { backingIndex, codeMapAt, gateA20, isDirty, markDirty, pageEntry } from './physical';
 
 const frameMask: i32 = ~(Tlb_globalBit | Tlb_largeBit);
 
@@ -83,6 +83,7 @@ export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
   const offset = la & 0xfff;
   const tag = load<i64>(entry) ^ offset;
   if (tag == la || tag == (la ^ Tlb_watchedBit)) {
+    if (tag != la && access == Access_write) writeKept(entry, la);
     return (((load<i32>(entry, Tlb_physicalPage) & frameMask) as i64) << 12) | offset;
   }
   const translation = walk(cpu, la, access, view);
@@ -118,8 +119,18 @@ function fill(entry: i32, page: i64, host: u32, frame: i32, watched: bool): void
   store<i32>(entry, frame, Tlb_physicalPage);
 }
 
+/** A write by an entry that misses on purpose: marks the page, and lets further writes hit unless the page is watched or holds code. */
+function writeKept(entry: i32, la: i64): void {
+  const host = load<u32>(entry) + load<u32>(entry, Tlb_addend);
+  const index = backingIndex(host);
+  markDirty(index);
+  const frame = load<i32>(entry, Tlb_physicalPage);
+  const isOpen = load<u64>(codeMapAt(index)) == 0 && !isWatched(la, ((frame & frameMask) as i64) << 12);
+  if (isOpen) fill(entry, la & ~0xfff, host, frame, false);
+}
+
 /** After a debugger changed its lists: entries for reads and writes miss, or match again, as the watchpoints say. Translations stay. */
-function watchTable(table: i32): void {
+function watchTable(table: i32, writes: bool): void {
   for (let i = 0; i < Tlb_entries; i++) {
     const entry = table + i * Tlb_entryBytes;
     const tag = load<i64>(entry);
@@ -127,7 +138,9 @@ function watchTable(table: i32): void {
     const page = (((tag as i32) >>> 12) & (Tlb_entries - 1)) == i ? tag : tag ^ Tlb_watchedBit;
     const frame = load<i32>(entry, Tlb_physicalPage);
     const host = (tag as u32) + load<u32>(entry, Tlb_addend);
-    fill(entry, page, host, frame, isWatched(page, ((frame & frameMask) as i64) << 12));
+    const index = backingIndex(host);
+    const isKept = writes && (!isDirty(index) || load<u64>(codeMapAt(index)) != 0);
+    fill(entry, page, host, frame, isKept || isWatched(page, ((frame & frameMask) as i64) << 12));
   }
 }
 
@@ -155,13 +168,25 @@ export function debugChanged(): void {
   const count = load<i32>(Region_machine, Machine_cpuCount);
   for (let i = 0; i < count; i++) {
     const cpu = Region_cpuBlocks + i * cpuBlockBytes;
-    watchTable(tlbTable(cpu, Tlb_supervisorRead));
-    watchTable(tlbTable(cpu, Tlb_supervisorWrite));
-    watchTable(tlbTable(cpu, Tlb_userRead));
-    watchTable(tlbTable(cpu, Tlb_userWrite));
-    watchTable(tlbTable(cpu, Tlb_smapRead));
-    watchTable(tlbTable(cpu, Tlb_smapWrite));
+    watchTable(tlbTable(cpu, Tlb_supervisorRead), false);
+    watchTable(tlbTable(cpu, Tlb_userRead), false);
+    watchTable(tlbTable(cpu, Tlb_smapRead), false);
+    watchWrites(cpu);
   }
+}
+
+function watchWrites(cpu: i32): void {
+  watchTable(tlbTable(cpu, Tlb_supervisorWrite), true);
+  watchTable(tlbTable(cpu, Tlb_userWrite), true);
+  watchTable(tlbTable(cpu, Tlb_smapWrite), true);
+}
+
+/** Takes all dirty marks back, as `beginDirtyInterval` does, but forgets no translation: the guest can't notice. */
+export function clearDirty(): void {
+  const bytes = (load<u32>(Region_machine, Machine_backingPages) + 7) >> 3;
+  memory.fill(load<u32>(Region_machine, Machine_dirtyBitmap), 0, bytes);
+  const count = load<i32>(Region_machine, Machine_cpuCount);
+  for (let i = 0; i < count; i++) watchWrites(Region_cpuBlocks + i * cpuBlockBytes);
 }
 
 /** Address of one of the lists of filled entries. */

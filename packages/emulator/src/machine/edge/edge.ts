@@ -140,6 +140,11 @@ export class MachineEdge {
     return this.#replay[this.#replayed];
   }
 
+  /** How many inputs of that log have not come yet. */
+  get replayLeft(): number {
+    return this.#replay.length - this.#replayed;
+  }
+
   /** Applies what the log has for this moment. `waiting`: the processor waits, so that time counts too. Throws MachineError. */
   applyReplay(waiting: () => boolean): void {
     for (let next = this.nextReplay; next !== undefined; next = this.nextReplay) {

@@ -1,0 +1,31 @@
+/** Memory for a debugger: what is not mapped ends a read, so that the part before it is seen. */
+import { type Machine, MachineError } from '@revenant/emulator';
+
+const pageBytes = 4096n;
+
+function isUnmapped(error: unknown): boolean {
+  return error instanceof MachineError && error.code === 'MACHINE_ADDRESS_UNMAPPED';
+}
+
+/** Up to `length` bytes. */
+export function readMemory(machine: Machine, address: bigint, length: number, physical: boolean): Uint8Array {
+  if (physical) return machine.memory.readPhysical(Number(address), length);
+  const parts: Uint8Array[] = [];
+  for (let at = address, left = length; left > 0;) {
+    const size = Math.min(left, Number(pageBytes - (at % pageBytes)));
+    try {
+      parts.push(machine.memory.readVirtual(at, size));
+    } catch (error) {
+      if (!isUnmapped(error)) throw error;
+      break;
+    }
+    at += BigInt(size);
+    left -= size;
+  }
+  return Buffer.concat(parts);
+}
+
+export function writeMemory(machine: Machine, address: bigint, bytes: Uint8Array, physical: boolean): void {
+  if (physical) machine.memory.writePhysical(Number(address), bytes);
+  else machine.memory.writeVirtual(address, bytes);
+}

@@ -1,0 +1,521 @@
+/**
+ * GDB's remote serial protocol ("Debugging with GDB", appendix E) over a machine that runs forwards and backwards. One connection; what it
+ * set is gone when it ends. Packets in, packets out: sockets are the host's affair.
+ *
+ * Always: looking changes nothing. Writes of a debugger are pokes of the time machine. `k` and vKill end the session and leave the machine
+ * alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
+ */
+import type { Watchpoint } from '@revenant/emulator';
+import type { Stop, TimeMachine } from '../time/time-machine.ts';
+import { readMemory, writeMemory } from './memory.ts';
+import type { Monitor } from './monitor.ts';
+import { bytesOf, encodePacket, hexOf, maxPacketBytes, PacketReader, type WireEvent } from './packets.ts';
+import { linearRip, RegisterFile, type TargetArch } from './registers.ts';
+
+export interface StubOptions {
+  target: TimeMachine;
+  arch: TargetArch;
+  /** To the other side. */
+  send: (bytes: Uint8Array) => void;
+  /** Ends the connection. */
+  close: () => void;
+  /** What `monitor …` does. */
+  monitor: Monitor;
+  /** Lets other things happen, such as bytes to come in, while the machine runs. */
+  breathe: () => Promise<void>;
+}
+
+const Error_ = { badRequest: 'E01', fault: 'E0e', invalid: 'E16' } as const;
+const ok = 'OK';
+const breakpointTypes = { 0: 'software', 1: 'hardware' } as const;
+const watchTypes = { 2: 'write', 3: 'read', 4: 'access' } as const;
+const watchNames = { write: 'watch', read: 'rwatch', access: 'awatch' } as const;
+
+type Answer = string | Uint8Array;
+type Run = () => Generator<undefined, Stop>;
+
+const features = [
+  `PacketSize=${maxPacketBytes.toString(16)}`,
+  'qXfer:features:read+',
+  'qXfer:threads:read+',
+  'QStartNoAckMode+',
+  'swbreak+',
+  'hwbreak+',
+  'vContSupported+',
+  'ReverseStep+',
+  'ReverseContinue+',
+].join(';');
+
+export class GdbStub {
+  readonly #options: StubOptions;
+  readonly #reader = new PacketReader();
+  readonly #registers: RegisterFile;
+  readonly #breakpoints = { software: new Set<bigint>(), hardware: new Set<bigint>() };
+  readonly #watchpoints: Watchpoint[] = [];
+  #acknowledging = true;
+  #last: Uint8Array | undefined;
+  /** Memory is physical. */
+  #physical = false;
+  #stopReply = 'T05thread:1;';
+  #interrupted = false;
+  #closed = false;
+  #running = false;
+  /** Packets are answered one after the other. */
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(options: StubOptions) {
+    this.#options = options;
+    this.#registers = new RegisterFile(options.arch);
+  }
+
+  get #machine(): TimeMachine['machine'] {
+    return this.#options.target.machine;
+  }
+
+  /** What came from the other side. */
+  receive(bytes: Uint8Array): void {
+    for (const event of this.#reader.push(bytes)) this.#event(event);
+  }
+
+  /** Everything that was received has been answered. */
+  async settled(): Promise<void> {
+    await this.#work;
+  }
+
+  #event(event: WireEvent): void {
+    switch (event.kind) {
+      case 'interrupt':
+        this.#interrupted = true;
+        return;
+      case 'again':
+        if (this.#last !== undefined) this.#options.send(this.#last);
+        return;
+      case 'damaged':
+        if (this.#acknowledging) this.#options.send(Buffer.from('-'));
+        return;
+      case 'overlong':
+        this.#options.close();
+        return;
+      case 'packet':
+        if (this.#acknowledging) this.#options.send(Buffer.from('+'));
+        // A packet while the machine runs: only a gdb that has given up waiting sends one.
+        if (this.#running) this.#interrupted = true;
+        this.#work = this.#work.then(() => this.#answer(event.bytes)).catch(() => this.#options.close());
+    }
+  }
+
+  /** The connection is gone: the machine stands still, and nothing of it is left. */
+  async disconnected(): Promise<void> {
+    this.#closed = true;
+    this.#interrupted = true;
+    await this.#work;
+    const { stops } = this.#machine;
+    for (const address of new Set([...this.#breakpoints.software, ...this.#breakpoints.hardware]))
+      stops.removeBreakpoint(address);
+    for (const watchpoint of this.#watchpoints) stops.removeWatchpoint(watchpoint);
+  }
+
+  #send(answer: Answer): void {
+    const packet = encodePacket(typeof answer === 'string' ? Buffer.from(answer, 'latin1') : answer);
+    this.#last = packet;
+    if (!this.#closed) this.#options.send(packet);
+  }
+
+  /** Text on gdb's console, while it waits for an answer. */
+  #say(text: string): void {
+    this.#send(`O${hexOf(Buffer.from(text))}`);
+  }
+
+  async #answer(bytes: Uint8Array): Promise<void> {
+    if (this.#closed) return;
+    const text = Buffer.from(bytes).toString('latin1');
+    const answer = await this.#handle(text, bytes);
+    if (answer !== undefined) this.#send(answer);
+  }
+
+  async #handle(text: string, bytes: Uint8Array): Promise<Answer | undefined> {
+    switch (text[0]) {
+      case '?':
+        return this.#stopReply;
+      case '!':
+      case 'H':
+        return ok;
+      case 'g':
+        return this.#readAll();
+      case 'G':
+        return this.#writeAll(text.slice(1));
+      case 'p':
+        return this.#readOne(text.slice(1));
+      case 'P':
+        return this.#writeOne(text.slice(1));
+      case 'm':
+        return this.#readMemory(text.slice(1));
+      case 'M':
+      case 'X':
+        return this.#writeMemory(text, bytes);
+      case 'Z':
+      case 'z':
+        return this.#point(text);
+      case 'c':
+      case 's':
+        return this.#resume(text);
+      case 'b':
+        return this.#runBack(text);
+      case 'T':
+        return Number.parseInt(text.slice(1), 16) === 1 ? ok : Error_.badRequest;
+      case 'R':
+        return undefined;
+      case 'D':
+        this.#send(ok);
+        this.#options.close();
+        return undefined;
+      case 'k':
+        this.#options.close();
+        return undefined;
+      case 'v':
+        return this.#verbose(text);
+      case 'q':
+      case 'Q':
+        return this.#query(text);
+      default:
+        return '';
+    }
+  }
+
+  // --- registers ---
+
+  #readAll(): string {
+    const cpu = this.#machine.registers();
+    return this.#registers.registers
+      .map((register) => hexOf(this.#registers.read(register, cpu, this.#machine)))
+      .join('');
+  }
+
+  #readOne(text: string): string {
+    const register = this.#registers.registers[Number.parseInt(text, 16)];
+    if (register === undefined) return Error_.badRequest;
+    return hexOf(this.#registers.read(register, this.#machine.registers(), this.#machine));
+  }
+
+  #write(values: { number: number; bytes: Uint8Array }[]): string {
+    const before = this.#machine.registers();
+    let changed = before;
+    try {
+      for (const { number, bytes } of values) {
+        const register = this.#registers.registers[number];
+        if (register === undefined) return Error_.badRequest;
+        const same = hexOf(this.#registers.read(register, before, this.#machine)) === hexOf(bytes);
+        if (!same) changed = { ...changed, ...this.#registers.write(register, changed, bytes) };
+      }
+    } catch (error) {
+      if (error instanceof RangeError) return Error_.invalid;
+      throw error;
+    }
+    // A gdb that writes what is there already must not begin another future.
+    if (changed !== before)
+      this.#options.target.poke(() => {
+        this.#machine.setRegisters(changed);
+      });
+    return ok;
+  }
+
+  #writeOne(text: string): string {
+    const [number = '', hex = ''] = text.split('=');
+    const bytes = bytesOf(hex);
+    return bytes === undefined
+      ? Error_.badRequest
+      : this.#write([{ number: Number.parseInt(number, 16), bytes }]);
+  }
+
+  #writeAll(hex: string): string {
+    const bytes = bytesOf(hex);
+    if (bytes === undefined) return Error_.badRequest;
+    const values: { number: number; bytes: Uint8Array }[] = [];
+    let at = 0;
+    this.#registers.registers.forEach((register, number) => {
+      const size = register.bits / 8;
+      if (at + size <= bytes.length && register.set !== undefined)
+        values.push({ number, bytes: bytes.subarray(at, at + size) });
+      at += size;
+    });
+    return this.#write(values);
+  }
+
+  // --- memory ---
+
+  #readMemory(text: string): Answer {
+    const [address = '', length = ''] = text.split(',');
+    const size = Math.min(Number.parseInt(length, 16), (maxPacketBytes - 16) / 2);
+    if (!/^[0-9a-f]+$/i.test(address) || !Number.isInteger(size)) return Error_.badRequest;
+    const bytes = readMemory(this.#machine, BigInt(`0x${address}`), size, this.#physical);
+    return bytes.length === 0 && size > 0 ? Error_.fault : hexOf(bytes);
+  }
+
+  #writeMemory(text: string, packet: Uint8Array): Answer {
+    const colon = text.indexOf(':');
+    const [address = '', length = ''] = text.slice(1, colon).split(',');
+    if (colon < 0 || !/^[0-9a-f]+$/i.test(address)) return Error_.badRequest;
+    const bytes = text.startsWith('X') ? packet.slice(colon + 1) : bytesOf(text.slice(colon + 1));
+    if (bytes?.length !== Number.parseInt(length, 16)) return Error_.badRequest;
+    if (bytes.length === 0) return ok;
+    const at = BigInt(`0x${address}`);
+    const before = readMemory(this.#machine, at, bytes.length, this.#physical);
+    if (before.length < bytes.length) return Error_.fault;
+    if (hexOf(before) === hexOf(bytes)) return ok;
+    const physical = this.#physical;
+    this.#options.target.poke(() => {
+      writeMemory(this.#machine, at, bytes, physical);
+    });
+    return ok;
+  }
+
+  // --- breakpoints and watchpoints ---
+
+  #point(text: string): Answer {
+    const [type = '', address = '', kind = ''] = text.slice(1).split(';')[0]?.split(',') ?? [];
+    if (!/^[0-4]$/.test(type)) return '';
+    if (!/^[0-9a-f]{1,16}$/i.test(address)) return Error_.badRequest;
+    const at = BigInt(`0x${address}`);
+    const setting = text.startsWith('Z');
+    try {
+      if (type === '0' || type === '1') this.#breakpoint(breakpointTypes[type], at, setting);
+      else this.#watchpoint(watchTypes[type as unknown as keyof typeof watchTypes], at, kind, setting);
+    } catch {
+      // There are as many as the machine holds.
+      return Error_.invalid;
+    }
+    return ok;
+  }
+
+  #breakpoint(type: 'software' | 'hardware', address: bigint, setting: boolean): void {
+    const { software, hardware } = this.#breakpoints;
+    const { stops } = this.#machine;
+    if (setting) {
+      stops.addBreakpoint(address);
+      this.#breakpoints[type].add(address);
+      return;
+    }
+    this.#breakpoints[type].delete(address);
+    if (!software.has(address) && !hardware.has(address)) stops.removeBreakpoint(address);
+  }
+
+  #watchpoint(on: Watchpoint['on'], address: bigint, kind: string, setting: boolean): void {
+    const watchpoint: Watchpoint = { address, bytes: Number.parseInt(kind, 16) || 1, on };
+    const { stops } = this.#machine;
+    const same = (other: Watchpoint): boolean =>
+      other.address === address && other.bytes === watchpoint.bytes && other.on === on;
+    const index = this.#watchpoints.findIndex(same);
+    if (setting) {
+      stops.addWatchpoint(watchpoint);
+      if (index < 0) this.#watchpoints.push(watchpoint);
+    } else {
+      stops.removeWatchpoint(watchpoint);
+      if (index >= 0) this.#watchpoints.splice(index, 1);
+    }
+  }
+
+  // --- running ---
+
+  async #resume(text: string): Promise<undefined> {
+    const { target } = this.#options;
+    const address = text.slice(1);
+    if (/^[0-9a-f]+$/i.test(address)) {
+      const number = this.#registers.registers.findIndex(({ type }) => type === 'code_ptr');
+      const bytes = this.#registers.read(
+        {
+          name: 'pc',
+          bits: this.#registers.arch === 'x86-64' ? 64 : 32,
+          type: '',
+          get: () => BigInt(`0x${address}`),
+        },
+        this.#machine.registers(),
+        this.#machine,
+      );
+      this.#write([{ number, bytes }]);
+    }
+    await this.#run(() => target.forward(text.startsWith('s') ? target.count + 1n : undefined));
+  }
+
+  async #runBack(text: string): Promise<Answer | undefined> {
+    const { target } = this.#options;
+    if (text === 'bs') await this.#run(() => target.stepBack());
+    else if (text === 'bc') await this.#run(() => target.back());
+    else return '';
+    return undefined;
+  }
+
+  /** `vCont;r` from `start` to `end`: steps as long as the next instruction lies there, with one answer. */
+  *#range(start: bigint, end: bigint): Generator<undefined, Stop> {
+    const { target } = this.#options;
+    for (let first = true; ; first = false) {
+      if (!first && this.#machine.atBreakpoint) return { kind: 'breakpoint' };
+      const stop = yield* target.forward(target.count + 1n);
+      if (stop.kind !== 'step') return stop;
+      const rip = linearRip(this.#machine.registers());
+      if (rip < start || rip >= end) return stop;
+    }
+  }
+
+  async #run(run: Run): Promise<void> {
+    const { breathe } = this.#options;
+    this.#interrupted = false;
+    this.#running = true;
+    const steps = run();
+    let stop: Stop | undefined;
+    try {
+      while (stop === undefined) {
+        const step = steps.next();
+        if (step.done === true) stop = step.value;
+        else await breathe();
+        if (this.#interrupted) break;
+      }
+    } finally {
+      steps.return({ kind: 'step' });
+      this.#running = false;
+    }
+    this.#stopReply = stop === undefined ? 'T02thread:1;' : this.#replyTo(stop);
+    this.#send(this.#stopReply);
+  }
+
+  #replyTo(stop: Stop): string {
+    const endings: Partial<Record<Stop['kind'], string>> = {
+      halted: 'the processor is halted for good: HLT with interrupts off',
+      idle: 'the machine waits for an input',
+      powerOff: 'the guest switched the machine off',
+      shutdown: 'a triple fault: the processor shut down',
+      reset: 'the guest reset the machine',
+      debugExit: `the guest ended the run with status ${stop.status ?? 0}`,
+    };
+    const ending = endings[stop.kind];
+    if (ending !== undefined) this.#say(`${ending}\n`);
+    return `T05thread:1;${this.#reason(stop)}`;
+  }
+
+  #reason({ kind, watch }: Stop): string {
+    switch (kind) {
+      case 'begin':
+        return 'replaylog:begin;';
+      case 'end':
+        return 'replaylog:end;';
+      case 'watchpoint':
+        return watch === undefined
+          ? ''
+          : `${watchNames[watch.watchpoint.on]}:${BigInt.asUintN(64, watch.watchpoint.address).toString(16)};`;
+      default:
+        return this.#breakpointReason();
+    }
+  }
+
+  /** Said whenever a breakpoint lies here: without it gdb moves the PC back by one when it set one at the byte before. */
+  #breakpointReason(): string {
+    const rip = linearRip(this.#machine.registers());
+    if (this.#breakpoints.hardware.has(rip)) return 'hwbreak:;';
+    return this.#breakpoints.software.has(rip) ? 'swbreak:;' : '';
+  }
+
+  // --- verbose packets and queries ---
+
+  async #verbose(text: string): Promise<Answer | undefined> {
+    if (text === 'vCont?') return 'vCont;c;C;s;S;r';
+    if (text.startsWith('vCont;')) return this.#vCont(text.slice(6));
+    if (text.startsWith('vKill')) {
+      this.#send(ok);
+      this.#options.close();
+      return undefined;
+    }
+    // There is but one program to attach to.
+    if (text.startsWith('vAttach;')) return this.#stopReply;
+    if (!text.startsWith('vRun')) return '';
+    // `run` starts the record again.
+    const { target } = this.#options;
+    await this.#run(() => target.goTo(target.begin));
+    return undefined;
+  }
+
+  /** With one thread the first action that means it, or all, is the one. */
+  async #vCont(actions: string): Promise<Answer | undefined> {
+    const { target } = this.#options;
+    const [action = ''] = actions.split(';')[0]?.split(':') ?? [];
+    const range = /^r([0-9a-f]+),([0-9a-f]+)$/i.exec(action);
+    if (range !== null) {
+      const [start, end] = [BigInt(`0x${range[1] ?? '0'}`), BigInt(`0x${range[2] ?? '0'}`)];
+      await this.#run(() => this.#range(start, end));
+    } else if (/^[sS]/.test(action)) await this.#run(() => target.forward(target.count + 1n));
+    else if (/^[cC]/.test(action)) await this.#run(() => target.forward());
+    else return Error_.badRequest;
+    return undefined;
+  }
+
+  async #query(text: string): Promise<Answer | undefined> {
+    if (text.startsWith('qSupported')) return features;
+    if (text === 'QStartNoAckMode') {
+      this.#send(ok);
+      this.#acknowledging = false;
+      return undefined;
+    }
+    if (text === 'qAttached' || text.startsWith('qAttached:')) return '1';
+    if (text === 'qC') return 'QC1';
+    if (text === 'qfThreadInfo') return 'm1';
+    if (text === 'qsThreadInfo') return 'l';
+    if (text.startsWith('qThreadExtraInfo,')) return hexOf(Buffer.from('CPU 0'));
+    if (text.startsWith('qSymbol')) return ok;
+    if (text.startsWith('qRcmd,')) return this.#command(text.slice(6));
+    if (text.startsWith('qXfer:features:read:target.xml:')) return chunk(this.#registers.xml, text);
+    if (text.startsWith('qXfer:threads:read::')) return chunk(threadsXml, text);
+    if (/^[qQ]qemu\.PhyMemMode/.test(text)) return this.#physicalMode(text);
+    return '';
+  }
+
+  /** As QEMU has it: gdb's `maintenance packet Qqemu.PhyMemMode:1`. */
+  #physicalMode(text: string): string {
+    if (text.startsWith('q')) return this.#physical ? '1' : '0';
+    this.#physical = text.endsWith(':1');
+    return ok;
+  }
+
+  /** `monitor …`. What goes wrong is told as output: gdb shows the text of no error. */
+  async #command(hex: string): Promise<Answer | undefined> {
+    const line = Buffer.from(bytesOf(hex) ?? []).toString();
+    if (/^physical( on| off)?$/.test(line)) {
+      if (line !== 'physical') this.#physical = line.endsWith('on');
+      this.#say(`memory is ${this.#physical ? 'physical' : 'virtual'}\n`);
+      return ok;
+    }
+    const count = this.#options.target.count;
+    const steps = this.#options.monitor(line);
+    this.#interrupted = false;
+    this.#running = true;
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done === true) {
+        for (const part of step.value.split(/(?<=\n)/)) if (part !== '') this.#say(part);
+        break;
+      }
+      await this.#options.breathe();
+      if (!this.#interrupted) continue;
+      steps.return('');
+      this.#say('interrupted\n');
+      break;
+    }
+    this.#running = false;
+    if (this.#options.target.count !== count) {
+      this.#stopReply = 'T05thread:1;';
+      this.#say('the machine is elsewhere now: `flushregs` or a step makes gdb look again\n');
+    }
+    return ok;
+  }
+}
+
+const threadsXml =
+  '<?xml version="1.0"?>\n<threads>\n<thread id="1" core="0" name="CPU 0">CPU 0</thread>\n</threads>\n';
+
+/** A part of a document, as `qXfer` asks for it: offset and length in hexadecimal at the end. */
+function chunk(document: string, request: string): Answer {
+  const [offset, length] = (request.split(':').at(-1) ?? '')
+    .split(',')
+    .map((part) => Number.parseInt(part, 16));
+  if (offset === undefined || length === undefined || !Number.isInteger(offset + length))
+    return Error_.badRequest;
+  const bytes = Buffer.from(document);
+  const part = bytes.subarray(offset, offset + Math.min(length, maxPacketBytes / 2));
+  return Buffer.concat([Buffer.from(offset + part.length < bytes.length ? 'm' : 'l'), part]);
+}

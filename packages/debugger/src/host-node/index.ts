@@ -1,0 +1,1 @@
+export { serveGdb, type GdbServer, type ServeOptions } from './serve.ts';
