@@ -40,9 +40,12 @@ const leastSleepNs = ms / 2;
 const assumedThreadNs = 50 * ms;
 /** Progress is measured over so much time, the host's or the guest's, and the rate changes no more often. */
 const windowNs = 4 * ms;
-/** How quickly a new speed is believed, and a lag made up for. */
+/** How quickly an earlier speed is forgotten, and a lag made up for. */
 const speedNs = 8 * ms;
-const lagNs = 100 * ms;
+const lagNs = 40 * ms;
+/** The clock's speed against the guest's own, at the least and at the most, while a lag is made up for. */
+const slowest = 0.25;
+const fastest = 16;
 /** A slice takes about this long at most, so that the rate is never wrong for long. */
 const sliceNs = 4 * ms;
 const leastSlice = 2_000;
@@ -67,8 +70,14 @@ export class LivePace {
   readonly #host: PaceHost;
   /** Host's clock minus virtual time, in ns: where the guest's clock should be. Undefined: to be found at the next turn. */
   #offsetNs: bigint | undefined;
-  /** ns of the host per instruction, smoothed. */
+  /** ns of the host per instruction. */
   #cost = firstCost;
+  /**
+   * What it is made of: sums that fade. Their quotient is right on average whatever the windows hold; a mean of the windows' own
+   * quotients would let slow code, which has few instructions, count for too much.
+   */
+  #fadingNs = 0;
+  #fadingInstructions = 0;
   #rate = 0;
   /** Of the window that is being measured. */
   #busyNs = 0;
@@ -213,13 +222,14 @@ export class LivePace {
 
   #adjust(lag: number): void {
     if (this.#busyInstructions === 0) return;
-    const cost = this.#busyNs / this.#busyInstructions;
-    const measuredNs = Math.max(this.#busyNs, this.#busyGuestNs);
-    this.#cost += ((cost - this.#cost) * measuredNs) / (measuredNs + speedNs);
+    const faded = Math.exp(-Math.max(this.#busyNs, this.#busyGuestNs) / speedNs);
+    this.#fadingNs = this.#fadingNs * faded + this.#busyNs;
+    this.#fadingInstructions = this.#fadingInstructions * faded + this.#busyInstructions;
+    this.#cost = this.#fadingNs / this.#fadingInstructions;
     this.#busyNs = 0;
     this.#busyGuestNs = 0;
     this.#busyInstructions = 0;
-    const wanted = this.#cost * (1 + clamp(lag / lagNs, -0.75, 3)) * 0x1_0000;
+    const wanted = this.#cost * clamp(1 + lag / lagNs, slowest, fastest) * 0x1_0000;
     const rate = Math.round(clamp(wanted, leastRate, greatestRate));
     // A change that nobody could notice is not worth an entry in the log.
     if (Math.abs(rate - this.#rate) < this.#rate / 256) return;
