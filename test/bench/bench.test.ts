@@ -4,7 +4,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Input } from '../../packages/cli/src/command/command.ts';
+import { find } from '../../packages/cli/src/command/dispatch.ts';
+import { parseWords } from '../../packages/cli/src/command/parse.ts';
 import { chart } from './chart.ts';
+import { benchmarks } from './main.ts';
 import { geometricMean, median, summaries, table, timesAsFast, wrongResults, type Report } from './report.ts';
 import { markReader } from './run-guest.ts';
 
@@ -27,6 +31,18 @@ const report: Report = {
   ],
   troubles: [],
 };
+
+test('each example of each benchmark is a command line that it takes', async () => {
+  for (const load of Object.values(benchmarks.commands)) {
+    const loaded = await load();
+    assert.ok('command' in loaded);
+    for (const example of loaded.command.examples) {
+      const found = await find(benchmarks, example.split(' '));
+      assert.ok('command' in found && found.command === loaded.command, example);
+      assert.ok(parseWords(found.path, found.command, found.rest) instanceof Input, example);
+    }
+  }
+});
 
 test('ratios and means leave out what an emulator did not do', () => {
   assert.equal(timesAsFast(report.rows[0]!, 'v86'), 2);

@@ -11,6 +11,7 @@ const top = 78;
 const colours: Record<Emulator['id'], string> = {
   revenant: '#0b6e4f',
   interpreter: '#9ccbb5',
+  before: '#8a8a8a',
   v86: '#d1495b',
   qemu: '#30638e',
 };

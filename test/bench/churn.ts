@@ -1,26 +1,16 @@
 /** `npm run bench -- churn`: does the host's memory stay bounded while a guest writes code, runs it and writes over it without end? */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
+import { oneOf, positive } from '../../packages/cli/src/command/values.ts';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { createEngine, createMachine, pcMemoryMap, planKernel, type EngineFactory } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
 import { compileRegion, loadEngineModules } from '../../packages/emulator/src/host-node/modules.ts';
 import { buildLoop, outputFolder, type Bits } from './guests.ts';
 import { judgeMemory, settledModules, toleratedBytesPerModule } from './plateau.ts';
-import { UsageError } from './usage-error.ts';
 import { writeDocs } from './write-docs.ts';
-
-export const usage = `usage: npm run bench -- churn [--minutes M] [--bits 64] [--json FILE] [--write-docs]
-
-  --minutes M   how long (default 1; fractions too)
-  --bits N      guest: 32 or 64
-  --json FILE   where the samples go (default build/bench/churn.json)
-  --write-docs  put a table into docs/BENCHMARKS.md
-
-Fails when memory grows in the second half of the run by more than ${toleratedBytesPerModule} bytes for each module compiled. Tells so
-only when the first half has compiled ${settledModules} modules, and so filled memory: after 30 minutes on a busy host.
-`;
 
 const sliceInstructions = 5_000_000;
 const samples = 60;
@@ -128,35 +118,42 @@ function toMarkdown({ date, node, bits, samples: all, peak }: ChurnReport): stri
   ].join('\n');
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      minutes: { type: 'string', default: '1' },
-      bits: { type: 'string', default: '64' },
-      json: { type: 'string', default: join(outputFolder, 'churn.json') },
-      'write-docs': { type: 'boolean', default: false },
-    },
-  });
-  const minutes = Number(values.minutes);
-  if (!(minutes > 0)) throw new UsageError('--minutes is a number above 0');
-  if (values.bits !== '32' && values.bits !== '64') throw new UsageError('--bits is 32 or 64');
-  const report = await churn(Number(values.bits) as Bits, minutes);
-  mkdirSync(outputFolder, { recursive: true });
-  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-  if (values['write-docs']) writeDocs('bench churn', toMarkdown(report));
-  const { samples: all, peak } = report;
-  process.stdout.write(`highest: ${peak.rssMiB} MiB, ${peak.live} live modules\n`);
-  const verdict = judgeMemory(all);
-  if (verdict.kind === 'too short') {
+export const command = define({
+  summary: 'whether memory stays bounded while a guest makes the translator work without end',
+  words: [],
+  about: `Fails when memory grows in the second half of the run by more than ${toleratedBytesPerModule} bytes for each module compiled. Tells so
+only when the first half has compiled ${settledModules} modules, and so filled memory: after 30 minutes on a busy host.`,
+  options: {
+    minutes: value('M', 'how long (default 1; fractions too)', positive, 1),
+    bits: value('N', 'guest: 32 or 64 (default 64)', oneOf(['32', '64']), '64'),
+    json: value(
+      'FILE',
+      'where the samples go (default build/bench/churn.json)',
+      asTyped,
+      join(outputFolder, 'churn.json'),
+    ),
+    'write-docs': flag('put a table into docs/BENCHMARKS.md'),
+  },
+  examples: ['churn --minutes 30'],
+  async run({ options }) {
+    const report = await churn(options.bits === '32' ? 32 : 64, options.minutes);
+    mkdirSync(outputFolder, { recursive: true });
+    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    if (options['write-docs']) writeDocs('bench churn', toMarkdown(report));
+    const { samples: all, peak } = report;
+    process.stdout.write(`highest: ${peak.rssMiB} MiB, ${peak.live} live modules\n`);
+    const verdict = judgeMemory(all);
+    if (verdict.kind === 'too short') {
+      process.stdout.write(
+        `too short to tell whether memory stays bounded (${verdict.why}): give more --minutes\n`,
+      );
+      return undefined;
+    }
+    const { bytesPerModule, modules } = verdict;
     process.stdout.write(
-      `too short to tell whether memory stays bounded (${verdict.why}): give more --minutes\n`,
+      `second half: ${bytesPerModule} bytes more for each of ${modules} modules (bound: ${toleratedBytesPerModule})\n`,
     );
-    return;
-  }
-  const { bytesPerModule, modules } = verdict;
-  process.stdout.write(
-    `second half: ${bytesPerModule} bytes more for each of ${modules} modules (bound: ${toleratedBytesPerModule})\n`,
-  );
-  if (verdict.kind === 'leak') throw new Error('memory grows: see the samples above');
-}
+    if (verdict.kind === 'leak') throw new Error('memory grows: see the samples above');
+    return undefined;
+  },
+});

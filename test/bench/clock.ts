@@ -1,9 +1,11 @@
 /** `npm run bench -- clock`: how well does a guest's clock follow its host's, whatever the guest does? */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
+import { commaSeparated, oneOf, positive } from '../../packages/cli/src/command/values.ts';
 import {
   createMachine,
   LivePace,
@@ -14,40 +16,33 @@ import {
   type Machine,
 } from '@revenant/emulator';
 import { buildModules, nodeClock, nodeEngine } from '@revenant/emulator/host-node';
+import { measureInCluster } from './clock-cluster.ts';
 import { buildLinux, buildLoop, outputFolder } from './guests.ts';
-import { UsageError } from './usage-error.ts';
 import { writeDocs } from './write-docs.ts';
-
-export const usage = `usage: npm run bench -- clock [--seconds S] [--only NAME,…] [--json FILE] [--write-docs]
-
-  --seconds S   of each workload (default 10)
-  --only NAMES  of idle, alu, chase, disk, mixed
-  --json FILE   where the figures go (default build/bench/clock.json)
-  --write-docs  put a table into docs/BENCHMARKS.md
-
-Compares virtual time with the host's monotonic clock while a guest runs as \`revenant run\` runs it. "fixed rate" is what --clock virtual
-would show: the same instructions at 4 ns each.
-`;
 
 const MiB = 2 ** 20;
 const maxSleepMs = 20;
+const longestTurnNs = 7e6;
 /** Until the translator has done most of its work. */
 const warmUpMs = 1000;
 const fixedNs = 4;
 
-interface Figures {
+export interface Figures {
   name: string;
+  title: string;
   seconds: number;
   /** Virtual time per time of the host, over the whole run. */
   ratio: number;
   /** Greatest distance between the two clocks at any moment. */
   farthestMs: number;
+  /** For how long, at most, the host did not let the guest's thread run while it could. */
+  stolenMs?: number;
   /** Million instructions a second of the host. */
-  mips: number;
+  mips?: number;
   /** What the ratio would be at a fixed rate; undefined for a guest that waits. */
-  fixedRatio: number | undefined;
+  fixedRatio?: number | undefined;
   /** Part of a processor that the host gave. */
-  share: number;
+  share?: number;
 }
 
 /** Real mode: a tick each 4 ms, HLT between them. */
@@ -123,21 +118,29 @@ const workloads: readonly Workload[] = [
   { name: 'mixed', title: 'Linux: gzip, disk, sleep', make: () => linux(mixed), begins: '@@ begin' },
 ];
 
+interface Lived {
+  farthestNs: number;
+  stolenNs: number;
+}
+
 /** Runs the guest as `revenant run` does, for so long, or until `done`. Returns the greatest distance from `origin` in ns. */
-async function live(machine: Machine, pace: LivePace, forMs: number, originNs = 0n): Promise<number> {
+async function live(machine: Machine, pace: LivePace, forMs: number, originNs = 0n): Promise<Lived> {
   const end = process.hrtime.bigint() + BigInt(Math.round(forMs * 1e6));
-  let farthest = 0;
+  let farthestNs = 0;
+  let stolenNs = 0;
   for (;;) {
+    const began = process.hrtime.bigint();
     const { reason, nextEventNs } = pace.turn();
     const now = process.hrtime.bigint();
+    // A turn takes 4 ms, and one slice of the guest at most beyond that.
+    stolenNs = Math.max(stolenNs, Number(now - began) - longestTurnNs);
     // A guest that waits sees no clock until it is woken, so what counts is when something is due.
     const due = nextEventNs === undefined || nextEventNs > now - originNs;
     if (!(reason === 'idle' && due))
-      farthest = Math.max(farthest, Math.abs(Number(now - originNs - machine.timeNs)));
-    if (now >= end) return farthest;
+      farthestNs = Math.max(farthestNs, Math.abs(Number(now - originNs - machine.timeNs)));
+    if (now >= end) return { farthestNs, stolenNs };
     if (reason !== 'idle' && reason !== 'limit') throw new Error(`the guest ended: ${reason}`);
-    if (reason === 'limit') await nextTurn();
-    else if (pace.waitsMs === 0) await nextTurn();
+    if (reason === 'limit' || pace.waitsMs === 0) await nextTurn();
     else await sleep(Math.min(maxSleepMs, pace.waitsMs));
   }
 }
@@ -148,21 +151,21 @@ async function begun(machine: Machine, pace: LivePace, begins: string | undefine
   while (begins !== undefined && !printed().includes(begins)) await live(machine, pace, 100);
 }
 
-async function measure({ name, make, begins }: Workload, seconds: number): Promise<Figures> {
+async function measure({ name, title, make, begins }: Workload, seconds: number): Promise<Figures> {
   const machine = await make();
   const pace = new LivePace(machine, nodeClock);
   await begun(machine, pace, begins);
   await live(machine, pace, warmUpMs);
   const [began, timeNs, instructions] = [process.hrtime.bigint(), machine.timeNs, machine.instructions];
   const thread = nodeClock.threadNs();
-  const farthest = await live(machine, pace, seconds * 1000, began - timeNs);
+  const { farthestNs, stolenNs } = await live(machine, pace, seconds * 1000, began - timeNs);
   const passed = Number(process.hrtime.bigint() - began);
   const ran = Number(machine.instructions - instructions);
   return {
-    name,
-    seconds,
+    ...{ name, title, seconds },
     ratio: Number(machine.timeNs - timeNs) / passed,
-    farthestMs: farthest / 1e6,
+    farthestMs: farthestNs / 1e6,
+    stolenMs: stolenNs / 1e6,
     mips: (ran / passed) * 1000,
     fixedRatio: name === 'alu' || name === 'chase' ? (ran * fixedNs) / passed : undefined,
     share: (nodeClock.threadNs() - thread) / passed,
@@ -170,45 +173,66 @@ async function measure({ name, make, begins }: Workload, seconds: number): Promi
 }
 
 function toMarkdown(all: readonly Figures[]): string {
-  const rows = all.map(({ name, ratio, farthestMs, mips, fixedRatio, share }) => {
-    const title = workloads.find((one) => one.name === name)?.title ?? name;
-    const fixed = fixedRatio === undefined ? '' : fixedRatio.toFixed(2);
-    return `| ${title} | ${ratio.toFixed(4)} | ${farthestMs.toFixed(1)} | ${fixed} | ${mips.toFixed(0)} | ${share.toFixed(2)} |`;
-  });
+  const cell = (number: number | undefined, digits: number): string => number?.toFixed(digits) ?? '';
+  const rows = all.map(
+    ({ title, ratio, farthestMs, stolenMs, mips, fixedRatio, share }) =>
+      `| ${[title, ratio.toFixed(4), cell(farthestMs, 1), cell(stolenMs, 1), cell(fixedRatio, 2), cell(mips, 0), cell(share, 2)].join(' | ')} |`,
+  );
+  const [load = 0] = loadavg();
   return [
-    '| workload | guest time / host time | farthest apart, ms | the same at 4 ns an instruction | million instructions/s | of a processor |',
-    '|---|--:|--:|--:|--:|--:|',
+    '| workload | guest time / host time | farthest apart, ms | longest without a processor, ms | the same at 4 ns an instruction | million instructions/s | of a processor |',
+    '|---|--:|--:|--:|--:|--:|--:|',
     ...rows,
     '',
-    `${String(all[0]?.seconds ?? 0)} s each, ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}.`,
+    `${String(all[0]?.seconds ?? 0)} s each, ${cpus()[0]?.model ?? 'unknown processor'}, ${String(cpus().length)} processors, load ${load.toFixed(0)}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}.`,
   ].join('\n');
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      seconds: { type: 'string', default: '10' },
-      only: { type: 'string', default: workloads.map(({ name }) => name).join(',') },
-      json: { type: 'string', default: join(outputFolder, 'clock.json') },
-      'write-docs': { type: 'boolean', default: false },
-    },
-  });
-  const seconds = Number(values.seconds);
-  if (!(seconds > 0)) throw new UsageError(`--seconds: '${values.seconds}' is no length of time`);
-  const names = values.only.split(',');
-  const unknown = names.find((name) => !workloads.some((one) => one.name === name));
-  if (unknown !== undefined) throw new UsageError(`--only: there is no workload '${unknown}'`);
-  buildModules(() => undefined);
-  const all: Figures[] = [];
-  for (const workload of workloads.filter(({ name }) => names.includes(name))) {
-    const figures = await measure(workload, seconds);
-    all.push(figures);
-    process.stdout.write(
-      `${figures.name.padEnd(8)} ${figures.ratio.toFixed(4)} of the host's time, at most ${figures.farthestMs.toFixed(1)} ms apart, ${figures.mips.toFixed(0)} MIPS, ${figures.share.toFixed(2)} of a processor\n`,
-    );
-  }
-  mkdirSync(outputFolder, { recursive: true });
-  writeFileSync(values.json, `${JSON.stringify(all, undefined, 1)}\n`);
-  if (values['write-docs']) writeDocs('clock', toMarkdown(all));
+function tell({ name, ratio, farthestMs, stolenMs, mips, share }: Figures): void {
+  const more = [
+    stolenMs === undefined ? '' : `, at most ${stolenMs.toFixed(1)} ms without a processor`,
+    mips === undefined ? '' : `, ${mips.toFixed(0)} MIPS`,
+    share === undefined ? '' : `, ${share.toFixed(2)} of a processor`,
+  ];
+  process.stdout.write(
+    `${name.padEnd(18)} ${ratio.toFixed(4)} of the host's time, at most ${farthestMs.toFixed(1)} ms apart${more.join('')}\n`,
+  );
 }
+
+const names = [...workloads.map(({ name }) => name), 'cluster'];
+
+export const command = define({
+  summary: "how well a guest's clock follows its host's, whatever the guest does",
+  words: [],
+  about: `Compares virtual time with the host's monotonic clock while a guest runs as \`revenant run\` runs it, and in a cluster: there the guest
+says each 50 ms by its clock that time has passed, and is listened to from outside, also after a live move and a takeover. "The same at 4 ns
+an instruction" is what --clock virtual would show.`,
+  options: {
+    seconds: value('S', 'of each workload (default 10)', positive, 10),
+    only: value('NAMES', `of ${names.join(', ')} (default: all)`, commaSeparated(oneOf(names)), names),
+    json: value(
+      'FILE',
+      'where the figures go (default build/bench/clock.json)',
+      asTyped,
+      join(outputFolder, 'clock.json'),
+    ),
+    'write-docs': flag('put a table into docs/BENCHMARKS.md'),
+  },
+  examples: ['clock', 'clock --only cluster --seconds 30'],
+  async run({ options }) {
+    const { seconds, only, json } = options;
+    buildModules(() => undefined);
+    const all: Figures[] = [];
+    const add = (figures: Figures): void => {
+      all.push(figures);
+      tell(figures);
+    };
+    for (const workload of workloads.filter(({ name }) => only.includes(name)))
+      add(await measure(workload, seconds));
+    if (only.includes('cluster')) await measureInCluster(seconds, add);
+    mkdirSync(outputFolder, { recursive: true });
+    writeFileSync(json, `${JSON.stringify(all, undefined, 1)}\n`);
+    if (options['write-docs']) writeDocs('clock', toMarkdown(all));
+    return undefined;
+  },
+});

@@ -1,13 +1,23 @@
 /** `npm run bench -- cpu`: guest benchmarks on our two engines and on other emulators, side by side in one run. */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { asTyped, flag, text, value, type Values } from '../../packages/cli/src/command/options.ts';
+import { commaSeparated, oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { buildModules } from '@revenant/emulator/host-node';
 import { chart } from './chart.ts';
 import { browserMissing } from '../page/browser.ts';
-import { browserEmulators, emulators, whyMissing, type Emulator } from './emulators.ts';
+import {
+  browserEmulators,
+  emulatorIds,
+  emulators,
+  revenantOf,
+  whyMissing,
+  type Emulator,
+} from './emulators.ts';
+import { CliError, ExitCode } from '../../packages/cli/src/errors.ts';
 import {
   benchmarks,
   buildLinux,
@@ -19,23 +29,7 @@ import {
 } from './guests.ts';
 import { median, summaries, toMarkdown, wrongResults, type Report, type Row } from './report.ts';
 import { canPin, runGuest, type GuestRun, type Measurement } from './run-guest.ts';
-import { UsageError } from './usage-error.ts';
 import { writeDocs } from './write-docs.ts';
-
-export const usage = `usage: npm run bench -- cpu [--against v86,qemu] [OPTIONS]
-
-  --against LIST  other emulators to measure in the same run: v86, qemu
-  --only LIST     benchmarks: ${benchmarks.map(({ name }) => name).join(' ')}
-  --bits LIST     guests: 32, 64; default both
-  --engines LIST  ours: translator, interpreter; default both
-  --runs N        runs of each benchmark, emulators in turn; the median counts (default 3)
-  --browser       emulators run inside Debian's Chromium instead of processes of their own
-  --pinned        bind each emulator with all of its threads to one processor
-  --scale N       divide the lengths of the benchmarks by N (default 1)
-  --quick         one short run: --runs 1 --scale 20
-  --out FOLDER    where cpu.json and cpu-32.svg, cpu-64.svg go (default build/bench)
-  --write-docs    put the tables into docs/BENCHMARKS.md, the charts beside it
-`;
 
 const root = join(import.meta.dirname, '../..');
 const timeoutMs = 300_000;
@@ -53,64 +47,28 @@ interface Options {
   writeDocs: boolean;
 }
 
-/** Words of a comma-separated list, each of which must be known. */
-function list<T extends string>(option: string, text: string, known: readonly T[]): T[] {
-  return text
-    .split(',')
-    .filter((word) => word !== '')
-    .map((word) => {
-      const found = known.find((one) => one === word);
-      if (found === undefined) throw new UsageError(`--${option} knows ${known.join(', ')}, not "${word}"`);
-      return found;
-    });
-}
-
-function positive(option: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new UsageError(`--${option} is a whole number from 1`);
-  return value;
-}
-
-function parseOptions(argv: string[]): Options {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      against: { type: 'string', default: '' },
-      only: { type: 'string', default: '' },
-      bits: { type: 'string', default: '32,64' },
-      engines: { type: 'string', default: 'translator,interpreter' },
-      runs: { type: 'string' },
-      scale: { type: 'string' },
-      pinned: { type: 'boolean', default: false },
-      browser: { type: 'boolean', default: false },
-      quick: { type: 'boolean', default: false },
-      out: { type: 'string', default: outputFolder },
-      'write-docs': { type: 'boolean', default: false },
-    },
-  });
-  const others = list('against', values.against, ['v86', 'qemu']);
-  const engines = list('engines', values.engines, ['translator', 'interpreter']);
-  const ids = [...engines.map((one) => (one === 'translator' ? 'revenant' : one)), ...others];
-  const only = list(
-    'only',
-    values.only,
-    benchmarks.map(({ name }) => name),
-  );
-  const missing = [...others.map(whyMissing), values.browser ? browserMissing() : undefined].find(
+/** What was typed, with what follows from it. Throws CliError when something is not there. */
+function toOptions(options: Values<typeof optionTable>): Options {
+  const ids: Emulator['id'][] = options.engines.map((one) => (one === 'translator' ? 'revenant' : one));
+  const all = options.before === undefined ? emulators : [...emulators, revenantOf(options.before)];
+  if (options.before !== undefined) ids.push('before');
+  const { against, browser, pinned, quick } = options;
+  const missing = [...against.map(whyMissing), browser ? browserMissing() : undefined].find(
     (why) => why !== undefined,
   );
-  if (missing !== undefined) throw new UsageError(missing);
-  if (values.pinned && !canPin()) throw new UsageError('--pinned needs taskset: apt-get install util-linux');
+  if (missing !== undefined) throw new CliError(ExitCode.unavailable, missing);
+  if (pinned && !canPin())
+    throw new CliError(ExitCode.unavailable, '--pinned needs taskset', 'apt-get install util-linux');
   return {
-    emulators: (values.browser ? browserEmulators : emulators).filter(({ id }) => ids.includes(id)),
-    chosen: benchmarks.filter(({ name }) => only.length === 0 || only.includes(name)),
-    bits: list('bits', values.bits, ['32', '64']).map((one) => Number(one) as Bits),
-    runs: positive('runs', values.runs ?? (values.quick ? '1' : '3')),
-    divisor: positive('scale', values.scale ?? (values.quick ? String(quickDivisor) : '1')),
-    pinned: values.pinned,
-    browser: values.browser,
-    folder: values.out,
-    writeDocs: values['write-docs'],
+    emulators: (browser ? browserEmulators : all).filter(({ id }) => [...ids, ...against].includes(id)),
+    chosen: benchmarks.filter(({ name }) => options.only.length === 0 || options.only.includes(name)),
+    bits: options.bits.map((one) => Number(one) as Bits),
+    runs: options.runs ?? (quick ? 1 : 3),
+    divisor: options.scale ?? (quick ? quickDivisor : 1),
+    pinned,
+    browser,
+    folder: options.out,
+    writeDocs: options['write-docs'],
   };
 }
 
@@ -142,7 +100,7 @@ class Collected {
 
   row(benchmark: string, bits: Bits): Row {
     const row: Row = { benchmark, bits, seconds: {}, digests: {} };
-    for (const { id } of emulators) {
+    for (const id of emulatorIds) {
       const all = this.#seconds.get(`${benchmark} ${bits} ${id}`);
       if (all !== undefined) row.seconds[id] = median(all);
       const digest = this.#digests.get(`${benchmark} ${bits} ${id}`);
@@ -206,25 +164,74 @@ async function measure(options: Options): Promise<Report> {
   };
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const options = parseOptions(argv);
-  const report = await measure(options);
-  const text = toMarkdown(report);
-  process.stdout.write(text);
-  mkdirSync(options.folder, { recursive: true });
-  const name = ['cpu', options.browser ? '-browser' : '', options.pinned ? '-pinned' : ''].join('');
-  writeFileSync(
-    join(options.folder, `${name}.json`),
-    `${JSON.stringify({ ...report, summaries: summaries(report) }, null, 2)}\n`,
-  );
-  for (const bits of options.bits) {
-    const drawing = chart(report, bits);
-    if (drawing === undefined) continue;
-    writeFileSync(join(options.folder, `${name}-${bits}.svg`), drawing);
-    if (options.writeDocs) writeFileSync(join(root, 'docs', `bench-${name}-${bits}.svg`), drawing);
-  }
-  process.stderr.write(`figures and charts: ${options.folder}\n`);
-  if (options.writeDocs) writeDocs(`bench ${name.replaceAll('-', ' ')}`, text);
-  const wrong = wrongResults(report);
-  if (wrong.length > 0) throw new Error(`results differ from ours: ${wrong.join('; ')}`);
-}
+const optionTable = {
+  against: value(
+    'LIST',
+    'other emulators to measure in the same run: v86, qemu',
+    commaSeparated(oneOf(['v86', 'qemu'])),
+    [],
+  ),
+  before: text('FOLDER', 'another checkout of this repository, built: measure its engine in the same run'),
+  only: value(
+    'LIST',
+    `benchmarks (default: all):\n${benchmarks.map(({ name }) => name).join(' ')}`,
+    commaSeparated(oneOf(benchmarks.map(({ name }) => name))),
+    [],
+  ),
+  bits: value('LIST', 'guests: 32, 64 (default: both)', commaSeparated(oneOf(['32', '64'])), ['32', '64']),
+  engines: value(
+    'LIST',
+    'ours: translator, interpreter (default: both)',
+    commaSeparated(oneOf(['translator', 'interpreter'])),
+    ['translator', 'interpreter'],
+  ),
+  runs: value(
+    'N',
+    'runs of each benchmark, emulators in turn; the median counts (default 3)',
+    wholeNumber(1),
+  ),
+  browser: flag("emulators run inside Debian's Chromium instead of processes of their own"),
+  pinned: flag('bind each emulator with all of its threads to one processor'),
+  scale: value('N', 'divide the lengths of the benchmarks by N (default 1)', wholeNumber(1)),
+  quick: flag('one short run: --runs 1 --scale 20'),
+  out: value(
+    'FOLDER',
+    'where cpu.json and cpu-32.svg, cpu-64.svg go (default build/bench)',
+    asTyped,
+    outputFolder,
+  ),
+  'write-docs': flag('put the tables into docs/BENCHMARKS.md, the charts beside it'),
+};
+
+export const command = define({
+  summary: 'guest benchmarks on our two engines and on other emulators',
+  words: [],
+  options: optionTable,
+  examples: [
+    'cpu --against v86,qemu',
+    'cpu --engines translator --only boot,syscalls,dhrystone --before ../revenant-before',
+  ],
+  async run(input) {
+    const options = toOptions(input.options);
+    const report = await measure(options);
+    const text = toMarkdown(report);
+    process.stdout.write(text);
+    mkdirSync(options.folder, { recursive: true });
+    const name = ['cpu', options.browser ? '-browser' : '', options.pinned ? '-pinned' : ''].join('');
+    writeFileSync(
+      join(options.folder, `${name}.json`),
+      `${JSON.stringify({ ...report, summaries: summaries(report) }, null, 2)}\n`,
+    );
+    for (const bits of options.bits) {
+      const drawing = chart(report, bits);
+      if (drawing === undefined) continue;
+      writeFileSync(join(options.folder, `${name}-${bits}.svg`), drawing);
+      if (options.writeDocs) writeFileSync(join(root, 'docs', `bench-${name}-${bits}.svg`), drawing);
+    }
+    process.stderr.write(`figures and charts: ${options.folder}\n`);
+    if (options.writeDocs) writeDocs(`bench ${name.replaceAll('-', ' ')}`, text);
+    const wrong = wrongResults(report);
+    if (wrong.length > 0) throw new Error(`results differ from ours: ${wrong.join('; ')}`);
+    return undefined;
+  },
+});

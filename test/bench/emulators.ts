@@ -1,12 +1,15 @@
 /** The emulators that are compared: how each is started with a guest, its first serial port on standard output. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Bits, Guest } from './guests.ts';
+
+/** In the order of tables and charts. */
+export const emulatorIds = ['revenant', 'interpreter', 'before', 'v86', 'qemu'] as const;
 
 export interface Emulator {
   /** Key in the JSON file. */
-  id: 'revenant' | 'interpreter' | 'v86' | 'qemu';
+  id: (typeof emulatorIds)[number];
   /** Heading in tables. */
   name: string;
   /** Name that `--against` takes; ours always run. */
@@ -15,11 +18,19 @@ export interface Emulator {
   command(guest: Guest): string[];
 }
 
-const commandLineTool = join(import.meta.dirname, '../../packages/cli/src/main.ts');
+const root = join(import.meta.dirname, '../..');
 
-function revenant(engine: 'translator' | 'interpreter'): Emulator['command'] {
+function revenant(engine: 'translator' | 'interpreter', folder = root): Emulator['command'] {
   return ({ kernel, initrd, commandLine, memoryMiB }) => [
-    ...[process.execPath, commandLineTool, 'run', '--kernel', kernel, '--memory', `${memoryMiB}M`],
+    ...[
+      process.execPath,
+      join(folder, 'packages/cli/src/main.ts'),
+      'run',
+      '--kernel',
+      kernel,
+      '--memory',
+      `${memoryMiB}M`,
+    ],
     ...(initrd === undefined ? [] : ['--initrd', initrd]),
     ...(commandLine === undefined ? [] : ['--append', commandLine]),
     ...['--engine', engine],
@@ -80,6 +91,12 @@ export const emulators: readonly Emulator[] = [
   { id: 'v86', name: 'v86', family: 'v86', bits: [32], command: v86 },
   { id: 'qemu', name: 'QEMU TCG', family: 'qemu', bits: [32, 64], command: qemu },
 ];
+
+/** The translator of another checkout of this repository, which has to be built. */
+export function revenantOf(folder: string): Emulator {
+  const command = revenant('translator', resolve(folder));
+  return { id: 'before', name: 'before', family: 'revenant', bits: [32, 64], command };
+}
 
 /** Debian's SeaBIOS, which v86 needs to start a kernel. */
 export const firmware = ['/usr/share/seabios/bios.bin', '/usr/share/seabios/vgabios-stdvga.bin'] as const;

@@ -1,26 +1,16 @@
 /** `npm run bench -- failover`: real node processes are killed, frozen and drained, and the time is taken until the guest goes on. */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
+import { commaSeparated, oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { chainGuest, stoodStillMs, type DemoGuest, type ProfileName } from '@revenant/cluster';
 import { demoGuest } from '../../packages/cli/src/demo/guest.ts';
 import { TestCluster, type WatchedVm } from '../chaos/harness.ts';
 import { failoverChart, kinds, quantile, type FailoverRow, type Kind } from './failover-chart.ts';
-import { UsageError } from './usage-error.ts';
 import { writeDocs } from './write-docs.ts';
-
-export const usage = `usage: npm run bench -- failover [--runs N] [--guest linux|builtin|chain] [--profile default,fast] [--what kill,freeze,move]
-
-  --runs N        of each kind (default 30)
-  --guest NAME    linux (Debian's cloud kernel, default), builtin, or chain (a program without a machine)
-  --profile LIST  default, fast
-  --what LIST     kill (SIGKILL), freeze (SIGSTOP), move (live migration)
-  --quick         two runs of each kind with the chain program, fast
-  --json FILE     where the figures go (default build/bench/failover.json; a chart beside it)
-  --write-docs    put the table into docs/BENCHMARKS.md, the chart beside it
-`;
 
 const root = join(import.meta.dirname, '../..');
 const vmSteps = 3;
@@ -151,54 +141,65 @@ function toMarkdown({ rows, steps, machine, node, date }: FailoverReport): strin
   ].join('\n');
 }
 
-function listOf<T extends string>(option: string, text: string, known: readonly T[]): T[] {
-  return text.split(',').map((word) => {
-    const found = known.find((each) => each === word);
-    if (found === undefined) throw new UsageError(`--${option} knows ${known.join(', ')}, not "${word}"`);
-    return found;
-  });
-}
-
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      runs: { type: 'string', default: '30' },
-      guest: { type: 'string', default: 'linux' },
-      profile: { type: 'string', default: 'default,fast' },
-      what: { type: 'string', default: kinds.join(',') },
-      quick: { type: 'boolean', default: false },
-      json: { type: 'string', default: join(root, 'build/bench/failover.json') },
-      'write-docs': { type: 'boolean', default: false },
-    },
-  });
-  const { quick } = values;
-  const runs = quick ? 2 : Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1) throw new UsageError('--runs is a whole number from 1');
-  const what = listOf('what', values.what, kinds);
-  const profiles = listOf('profile', quick ? 'fast' : values.profile, ['default', 'fast'] as const);
-  const [name] = listOf('guest', quick ? 'chain' : values.guest, ['linux', 'builtin', 'chain'] as const);
-  const say = (line: string): boolean => process.stderr.write(`${line}\n`);
-  const guest = name === 'chain' || name === undefined ? chainGuest : await demoGuest(name, say);
-  const report: FailoverReport = {
-    date: new Date().toISOString().slice(0, 10),
-    machine: `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} processors`,
-    node: process.versions.node,
-    rows: [],
-    steps: 0,
-  };
-  for (const profile of profiles) {
-    const { rows, steps } = await measure(profile, guest, { runs, what });
-    report.rows.push(...rows);
-    report.steps += steps;
-  }
-  const text = toMarkdown(report);
-  process.stdout.write(text);
-  mkdirSync(join(values.json, '..'), { recursive: true });
-  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-  const drawing = failoverChart(report.rows);
-  writeFileSync(values.json.replace(/(\.json)?$/, '.svg'), drawing);
-  if (!values['write-docs']) return;
-  writeFileSync(join(root, 'docs/bench-failover.svg'), drawing);
-  writeDocs('bench failover', text);
-}
+export const command = define({
+  summary: 'nodes are killed, frozen and drained: until the guest goes on',
+  words: [],
+  options: {
+    runs: value('N', 'of each kind (default 30)', wholeNumber(1), 30),
+    guest: value(
+      'NAME',
+      "linux (Debian's cloud kernel, default), builtin, or chain (a program without a machine)",
+      oneOf(['linux', 'builtin', 'chain']),
+      'linux',
+    ),
+    profile: value('LIST', 'default, fast (default: both)', commaSeparated(oneOf(['default', 'fast'])), [
+      'default',
+      'fast',
+    ]),
+    what: value(
+      'LIST',
+      'kill (SIGKILL), freeze (SIGSTOP), move (live migration); default: all',
+      commaSeparated(oneOf(kinds)),
+      [...kinds],
+    ),
+    quick: flag('two runs of each kind with the chain program, fast'),
+    json: value(
+      'FILE',
+      'where the figures go (default build/bench/failover.json; a chart beside it)',
+      asTyped,
+      join(root, 'build/bench/failover.json'),
+    ),
+    'write-docs': flag('put the table into docs/BENCHMARKS.md, the chart beside it'),
+  },
+  examples: ['failover --what kill,move --runs 10'],
+  async run({ options }) {
+    const { quick } = options;
+    const runs = quick ? 2 : options.runs;
+    const profiles: ProfileName[] = quick ? ['fast'] : options.profile;
+    const name = quick ? 'chain' : options.guest;
+    const say = (line: string): boolean => process.stderr.write(`${line}\n`);
+    const guest = name === 'chain' ? chainGuest : await demoGuest(name, say);
+    const report: FailoverReport = {
+      date: new Date().toISOString().slice(0, 10),
+      machine: `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} processors`,
+      node: process.versions.node,
+      rows: [],
+      steps: 0,
+    };
+    for (const profile of profiles) {
+      const { rows, steps } = await measure(profile, guest, { runs, what: options.what });
+      report.rows.push(...rows);
+      report.steps += steps;
+    }
+    const text = toMarkdown(report);
+    process.stdout.write(text);
+    mkdirSync(join(options.json, '..'), { recursive: true });
+    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    const drawing = failoverChart(report.rows);
+    writeFileSync(options.json.replace(/(\.json)?$/, '.svg'), drawing);
+    if (!options['write-docs']) return undefined;
+    writeFileSync(join(root, 'docs/bench-failover.svg'), drawing);
+    writeDocs('bench failover', text);
+    return undefined;
+  },
+});

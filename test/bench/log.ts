@@ -2,21 +2,15 @@
  * How long an input takes to become durable in the log (docs/LOG_FORMAT.md), at several rates, and what that costs the store. Beside it
  * the disk's own figure: a file of a segment's size written, synced and linked, as `file:` does it, one after another.
  */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { text, value } from '../../packages/cli/src/command/options.ts';
+import { positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { LogWriter, openStore, raiseEpoch, type ObjectStore } from '@revenant/storage';
-import { UsageError } from './usage-error.ts';
-
-export const usage = `usage: npm run bench -- log [--store URL] [--seconds N] [--payload BYTES]
-  --store URL      memory:, file:FOLDER, s3://…; default: a folder of its own in the temporary one
-  --seconds N      for each rate (default 5)
-  --payload BYTES  of each input (default 32)
-Example: npm run bench -- log --store file:/srv/revenant/bench --seconds 10
-`;
 
 /** Inputs a second; 0: as many as it takes. */
 const rates = [1, 20, 200, 2000, 0];
@@ -84,32 +78,36 @@ async function putAlone(store: ObjectStore): Promise<number> {
   return times.sort((a, b) => a - b)[25]!;
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: { store: { type: 'string' }, seconds: { type: 'string' }, payload: { type: 'string' } },
-  });
-  const seconds = Number(values.seconds ?? 5);
-  const payload = Number(values.payload ?? 32);
-  if (!(seconds > 0)) throw new UsageError(`--seconds: '${String(values.seconds)}' is no time`);
-  const folder =
-    values.store === undefined ? await mkdtemp(join(tmpdir(), 'revenant-bench-log-')) : undefined;
-  const store = await openStore(values.store ?? `file:${folder!}`);
-  try {
-    process.stdout.write(
-      `${store.url}: one put of 250 bytes takes ${(await putAlone(store)).toFixed(2)} ms (median)\n`,
-    );
-    process.stdout.write(
-      '| inputs | logged | durable after, median | p99 | puts | bytes an input |\n|---|---|---|---|---|---|\n',
-    );
-    for (const rate of rates) {
-      const row = await run(store, rate, seconds, payload);
+export const command = define({
+  summary: 'how long until an input is durable, at several rates',
+  words: [],
+  options: {
+    store: text('URL', 'memory:, file:FOLDER, s3://…; default: a folder of its own in the temporary one'),
+    seconds: value('N', 'for each rate (default 5)', positive, 5),
+    payload: value('BYTES', 'of each input (default 32)', wholeNumber(1, 2 ** 20), 32),
+  },
+  examples: ['log --store file:/srv/revenant/bench --seconds 10'],
+  async run({ options }) {
+    const folder =
+      options.store === undefined ? await mkdtemp(join(tmpdir(), 'revenant-bench-log-')) : undefined;
+    const store = await openStore(options.store ?? `file:${folder!}`);
+    try {
       process.stdout.write(
-        `| ${row.rate} | ${String(row.inputs)} | ${row.medianMs.toFixed(2)} ms | ${row.p99Ms.toFixed(2)} ms | ${String(row.puts)} | ${row.bytesPerInput.toFixed(0)} |\n`,
+        `${store.url}: one put of 250 bytes takes ${(await putAlone(store)).toFixed(2)} ms (median)\n`,
       );
+      process.stdout.write(
+        '| inputs | logged | durable after, median | p99 | puts | bytes an input |\n|---|---|---|---|---|---|\n',
+      );
+      for (const rate of rates) {
+        const row = await run(store, rate, options.seconds, options.payload);
+        process.stdout.write(
+          `| ${row.rate} | ${String(row.inputs)} | ${row.medianMs.toFixed(2)} ms | ${row.p99Ms.toFixed(2)} ms | ${String(row.puts)} | ${row.bytesPerInput.toFixed(0)} |\n`,
+        );
+      }
+    } finally {
+      await store.close();
+      if (folder !== undefined) await rm(folder, { recursive: true });
     }
-  } finally {
-    await store.close();
-    if (folder !== undefined) await rm(folder, { recursive: true });
-  }
-}
+    return undefined;
+  },
+});

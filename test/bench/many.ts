@@ -1,21 +1,14 @@
 /** `npm run bench -- many`: many idle VMs on a few nodes: until all run, whether a lease is lost, and the loss of one node. */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
+import { oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { ClusterEvent, ProfileName, VmSeen } from '@revenant/cluster';
 import { TestCluster } from '../chaos/harness.ts';
-import { makeIdleKernel } from './idle-kernel.ts';
-import { UsageError } from './usage-error.ts';
-
-export const usage = `usage: npm run bench -- many [--vms N] [--nodes N] [--profile default|fast] [--json FILE]
-
-Creates N idle VMs of 16 MB at once (default 50) on as many nodes as asked for (default 3), and takes the time until each executes. Then
-the node with most of them is killed, and the time is taken until the last of its VMs executes elsewhere. Leases that were lost meanwhile
-are counted: there should be none.
-
-  --json FILE   where the figures go (default build/bench/many.json)
-`;
+import { makeTimerKernel } from './timer-kernel.ts';
+import { writeDocs } from './write-docs.ts';
 
 const root = join(import.meta.dirname, '../..');
 const memoryMiB = 16;
@@ -79,7 +72,7 @@ class Many {
     const description = {
       memoryBytes: memoryMiB << 20,
       commandLine: '',
-      kernel: await client.putBlob(makeIdleKernel()),
+      kernel: await client.putBlob(makeTimerKernel({ greets: true })),
     };
     const spec = { runtime: 'machine', description, memoryMiB, priority: 1, outputs: 'async' as const };
     const names = Array.from({ length: count }, (_, i) => `idle${i + 1}`);
@@ -134,23 +127,42 @@ export async function measureMany(vms: number, nodes: number, profile: ProfileNa
   }
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      vms: { type: 'string', default: '50' },
-      nodes: { type: 'string', default: '3' },
-      profile: { type: 'string', default: 'default' },
-      json: { type: 'string', default: join(root, 'build/bench/many.json') },
-    },
-  });
-  const [vms, nodes] = [Number(values.vms), Number(values.nodes)];
-  const { profile } = values;
-  if (![vms, nodes].every((n) => Number.isSafeInteger(n) && n > 0))
-    throw new UsageError('--vms and --nodes are whole numbers from 1');
-  if (profile !== 'default' && profile !== 'fast') throw new UsageError(`there is no profile ${profile}`);
-  const report = await measureMany(vms, nodes, profile);
-  mkdirSync(dirname(values.json), { recursive: true });
-  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+function toMarkdown(report: ManyReport): string {
+  const seconds = (ms: number): string => (ms / 1000).toFixed(1);
+  return [
+    '| VMs | nodes | half of them run after, s | all run after, s | VMs of the killed node | half are back after, s | all are back after, s | leases lost |',
+    '|--:|--:|--:|--:|--:|--:|--:|--:|',
+    `| ${report.vms} | ${report.nodes} | ${seconds(report.halfRunMs)} | ${seconds(report.allRunMs)} | ${report.killedVms} | ${seconds(report.halfBackMs)} | ${seconds(report.allBackMs)} | ${report.lostLeases} |`,
+    '',
+    `${new Date().toISOString().slice(0, 10)}, ${report.machine}, profile ${report.profile}, load ${report.loadBefore.toFixed(1)} as it began.`,
+  ].join('\n');
 }
+
+export const command = define({
+  summary: 'many idle VMs on a few nodes, one of which is killed',
+  words: [],
+  about: `Creates idle VMs of 16 MB at once, and takes the time until each executes. Then the node with most of them is killed, and the time is
+taken until the last of its VMs executes elsewhere. Leases that were lost meanwhile are counted: there should be none.`,
+  options: {
+    vms: value('N', 'VMs (default 50)', wholeNumber(1, 1000), 50),
+    nodes: value('N', 'nodes (default 3)', wholeNumber(2, 16), 3),
+    profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
+    json: value(
+      'FILE',
+      'where the figures go (default build/bench/many.json)',
+      asTyped,
+      join(root, 'build/bench/many.json'),
+    ),
+    'write-docs': flag('put a table into docs/BENCHMARKS.md'),
+  },
+  examples: ['many', 'many --vms 20 --profile fast'],
+  async run({ options }) {
+    const { vms, nodes, profile, json } = options;
+    const report = await measureMany(vms, nodes, profile);
+    mkdirSync(dirname(json), { recursive: true });
+    writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    if (options['write-docs']) writeDocs('bench many', toMarkdown(report));
+    return undefined;
+  },
+});

@@ -2,19 +2,15 @@
  * `npm run bench -- network`: what a guest's network carries, beside QEMU's TCG with its user network: the same kernel, initial file
  * system and commands, one after the other in one run. All clients and servers are the same processes on the host.
  */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { value } from '../../packages/cli/src/command/options.ts';
+import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { fetchImage } from '../../packages/cli/src/images/image.ts';
-import { UsageError } from './usage-error.ts';
-
-export const usage = `usage: npm run bench -- network [--against qemu] [--megabytes N] [--seconds N]
-  Throughput in and out, round trips and connections a second of a Linux guest with a virtio network card.
-example: npm run bench -- network --against qemu
-`;
 
 const root = join(import.meta.dirname, '../..');
 const ports = { web: 80, echo: 7 } as const;
@@ -176,31 +172,30 @@ async function connections(port: number, seconds: number): Promise<number> {
   return (count * 1000) / (performance.now() - began);
 }
 
-export async function bench(argv: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      against: { type: 'string' },
-      megabytes: { type: 'string', default: '64' },
-      seconds: { type: 'string', default: '5' },
-    },
-  });
-  const [megabytes, seconds] = [Number(values.megabytes), Number(values.seconds)];
-  if (!Number.isInteger(megabytes) || megabytes < 1 || megabytes > 200 || !(seconds > 0))
-    throw new UsageError('--megabytes is a whole number up to 200, --seconds a number');
-  if (values.against !== undefined && values.against !== 'qemu')
-    throw new UsageError(`there is nothing called "${values.against}" to measure against`);
-  const kinds: [string, typeof startRevenant][] = [['Revenant', startRevenant]];
-  if (values.against === 'qemu') kinds.push(['QEMU TCG', startQemu]);
-  console.log('              in MB/s   out MB/s   round trip ms   connections/s');
-  for (const [name, start] of kinds) {
-    const figures = await measure(start, { megabytes, seconds });
-    console.log(
-      name.padEnd(12),
-      figures.inMBs.toFixed(1).padStart(8),
-      figures.outMBs.toFixed(1).padStart(10),
-      figures.roundTripMs.toFixed(2).padStart(15),
-      figures.connectionsPerSecond.toFixed(1).padStart(15),
-    );
-  }
-}
+export const command = define({
+  summary: 'what the network of a Linux guest with a virtio card carries',
+  words: [],
+  about: 'Throughput in and out, round trips, and connections a second.',
+  options: {
+    against: value('NAME', 'qemu: measure QEMU beside it', oneOf(['qemu'])),
+    megabytes: value('N', 'that are sent each way, up to 200 (default 64)', wholeNumber(1, 200), 64),
+    seconds: value('N', 'of round trips, and of connections (default 5)', positive, 5),
+  },
+  examples: ['network --against qemu'],
+  async run({ options }) {
+    const kinds: [string, typeof startRevenant][] = [['Revenant', startRevenant]];
+    if (options.against === 'qemu') kinds.push(['QEMU TCG', startQemu]);
+    console.log('              in MB/s   out MB/s   round trip ms   connections/s');
+    for (const [name, start] of kinds) {
+      const figures = await measure(start, options);
+      console.log(
+        name.padEnd(12),
+        figures.inMBs.toFixed(1).padStart(8),
+        figures.outMBs.toFixed(1).padStart(10),
+        figures.roundTripMs.toFixed(2).padStart(15),
+        figures.connectionsPerSecond.toFixed(1).padStart(15),
+      );
+    }
+    return undefined;
+  },
+});

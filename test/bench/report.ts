@@ -1,6 +1,6 @@
 /** Figures of one run of `bench cpu`: the JSON file, ratios, geometric means, tables. */
 import { benchmarks, type Bits } from './guests.ts';
-import { emulators, type Emulator } from './emulators.ts';
+import { emulatorIds, emulators, revenantOf, type Emulator } from './emulators.ts';
 
 export interface Row {
   benchmark: string;
@@ -50,7 +50,9 @@ export function timesAsFast(row: Row, other: Emulator['id']): number | undefined
 
 /** Emulators that have a figure in these rows, in the order of `emulators`. */
 export function present(rows: readonly Row[]): Emulator[] {
-  return emulators.filter(({ id }) => rows.some((row) => row.seconds[id] !== undefined));
+  return [...emulators.slice(0, 2), revenantOf('.'), ...emulators.slice(2)].filter(({ id }) =>
+    rows.some((row) => row.seconds[id] !== undefined),
+  );
 }
 
 export function rowsOf(report: Report, bits: Bits): Row[] {
@@ -78,7 +80,7 @@ export interface Summary {
 /** Our translator against each other one that has a figure. */
 export function summaries(report: Report): Summary[] {
   return ([32, 64] as const).flatMap((bits) =>
-    emulators.flatMap(({ id }): Summary[] => {
+    emulatorIds.flatMap((id): Summary[] => {
       if (id === 'revenant') return [];
       const compared = rowsOf(report, bits)
         .flatMap((row) => ({ benchmark: row.benchmark, times: timesAsFast(row, id) ?? NaN }))

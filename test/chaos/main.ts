@@ -1,51 +1,54 @@
 /** `npm run chaos -- --minutes M`: see usage. */
+import { define } from '../../packages/cli/src/command/command.ts';
+import { value, type Values } from '../../packages/cli/src/command/options.ts';
+import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
+import { inOneLine } from '../../packages/cli/src/main.ts';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { startCeph } from '../../packages/storage/test-support/ceph.ts';
 import { SmallDisk } from './faults.ts';
 import { makeNetwork, type Network } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
 
-const usage = `usage: npm run chaos -- [--minutes M] [--store file|s3] [--seed N] [--nodes N] [--vms N] [--profile default|fast]
+const optionTable = {
+  minutes: value('M', 'how long (default 10)', positive, 10),
+  store: value(
+    'WHAT',
+    `file: a folder, on a file system of 512 MB where mounting is allowed (else the disk is
+not filled); s3: a Ceph gateway, installed from Debian packages and started for the run
+(default file)`,
+    oneOf(['file', 's3']),
+    'file',
+  ),
+  seed: value(
+    'N',
+    'which faults, in which order (default: by the clock, and printed)',
+    wholeNumber(1),
+    (Date.now() % 1_000_000) + 1,
+  ),
+  nodes: value('N', 'node processes (default 4)', wholeNumber(2, 16), 4),
+  vms: value('N', 'VMs (default 5)', wholeNumber(1, 100), 5),
+  profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
+};
 
-Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other (both ways or
-one; by network namespaces where these are allowed) or from their store, its disk is filled, guests are moved; all of it is healed after a while. At the end every chain is checked step by step, no
-epoch may have run twice, and every VM must compute again.
+const command = define({
+  summary: 'real node processes, to which everything happens that can happen',
+  words: [],
+  about: `Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other (both
+ways or one; by network namespaces where these are allowed) or from their store, its disk is filled, guests are moved; all of it is healed
+after a while. At the end every chain is checked step by step, no epoch may have run twice, and every VM must compute again.
 
-  --minutes M     default 10
-  --store WHAT    file: a folder, on a file system of 512 MB where mounting is allowed (else the disk is not filled);
-                  s3: a Ceph gateway, installed from Debian packages and started for the run
-  --seed N        which faults, in which order (default: by the clock, and printed)
+Exit code 0: all held; 1: something did not, and is listed.`,
+  options: optionTable,
+  examples: ['--minutes 3', '--minutes 30 --store s3'],
+  run: ({ options }) => chaos(options),
+});
 
-Exit code 0: all held; 1: something did not, and is listed.
-`;
-
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      minutes: { type: 'string', default: '10' },
-      store: { type: 'string', default: 'file' },
-      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-      nodes: { type: 'string', default: '4' },
-      vms: { type: 'string', default: '5' },
-      profile: { type: 'string', default: 'default' },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(usage);
-    return 0;
-  }
-  const [minutes, seed, nodes, vms] = [values.minutes, values.seed, values.nodes, values.vms].map(Number);
-  const { profile, store } = values;
-  const numbers = [minutes, seed, nodes, vms].every((value) => value !== undefined && value > 0);
-  if (!numbers || !['file', 's3'].includes(store) || (profile !== 'default' && profile !== 'fast')) {
-    process.stderr.write(`chaos: one of the options makes no sense\n${usage}`);
-    return 64;
-  }
+async function chaos(options: Values<typeof optionTable>): Promise<number> {
+  const { minutes, seed, nodes, vms, profile, store } = options;
   // However this ends: nodes, namespaces, mounts and the folder go, unless there are logs to be read.
   const guardian = await Guardian.start();
   const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-'));
@@ -53,7 +56,7 @@ async function main(): Promise<number> {
   const began = performance.now();
   const say = (line: string): boolean =>
     process.stdout.write(`${((performance.now() - began) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
-  const network = makeNetwork(nodeNames(nodes ?? 4));
+  const network = makeNetwork(nodeNames(nodes));
   for (const words of network.undo) guardian.run(words);
   guardian.run(['umount', '-l', join(folder, 'store')]);
   const { url, disk, end } = await openStore(store, folder, network).catch((error: unknown) => {
@@ -67,10 +70,10 @@ async function main(): Promise<number> {
     const result = await runChaos({
       store: url,
       folder: join(folder, 'logs'),
-      seed: seed ?? 1,
-      minutes: minutes ?? 10,
-      nodes: nodes ?? 4,
-      vms: vms ?? 5,
+      seed,
+      minutes,
+      nodes,
+      vms,
       profile,
       ...(disk === undefined ? {} : { disk }),
       network,
@@ -119,4 +122,6 @@ async function openStore(
   return { url: `file:${path}/objects`, ...(disk === undefined ? {} : { disk }), end };
 }
 
-process.exitCode = await main();
+process.exitCode = await inOneLine('chaos', () =>
+  dispatchOne('npm run chaos --', command, process.argv.slice(2)),
+);

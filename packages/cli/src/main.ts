@@ -4,15 +4,20 @@ import { commands } from './commands/index.ts';
 import { CliError, ExitCode, messageOf } from './errors.ts';
 import { endWithParent } from './parent.ts';
 
-/** Runs one command line; never throws. */
-export async function main(words: string[]): Promise<number> {
+/** Runs one command line of `revenant`; never throws. */
+export function main(words: string[]): Promise<number> {
+  return inOneLine('revenant', () => dispatch(commands, words));
+}
+
+/** Runs a program, and says in one line, with a hint, what went wrong. @returns its exit code; never throws */
+export async function inOneLine(program: string, run: () => Promise<number>): Promise<number> {
   try {
-    return await dispatch(commands, words);
+    return await run();
   } catch (error) {
     // The table of all errors needs every package: `--help` and a mistyped word do without.
     const known = error instanceof CliError ? error : (await import('./failures.ts')).asCliError(error);
     const { exitCode, message, hint, cause } = known;
-    process.stderr.write(`revenant: ${message.split('\n')[0] ?? ''}\n`);
+    process.stderr.write(`${program}: ${message.split('\n')[0] ?? ''}\n`);
     if (hint !== undefined) process.stderr.write(`  hint: ${hint}\n`);
     if (process.env['REVENANT_DEBUG'] !== undefined && cause instanceof Error)
       process.stderr.write(`${cause.stack ?? ''}\n`);

@@ -48,29 +48,34 @@ async function takers(group: Group, option: string): Promise<string[]> {
 }
 
 /** Adds to the refusal of an option which commands would take it. */
-async function withTakers(root: Group, path: string, error: unknown): Promise<unknown> {
+async function withTakers(
+  root: Group,
+  { path, program }: { path: string; program: string },
+  error: unknown,
+): Promise<unknown> {
   const [, option] = (error instanceof CliError ? / takes no --([a-z-]+)$/.exec(error.message) : null) ?? [];
   if (!(error instanceof CliError) || option === undefined || error.hint?.startsWith('did you mean'))
     return error;
-  const names = path.split(' ').slice(1, -1);
-  const found = await find(root, names.length === 0 ? ['--help'] : [...names, '--help']);
+  const names = path.slice(program.length).trim().split(' ').slice(0, -1);
+  const found = await find(root, [...names, '--help'], program);
   const others = 'group' in found ? await takers(found.group, option) : [];
   if (others.length === 0) return error;
   const list = others.map((name) => [found.path, name].join(' ')).join(', ');
   return new CliError(error.exitCode, error.message, `it belongs to ${list}; ${helpHint(path)}`);
 }
 
-/** Runs one command line. @returns its exit code @throws what the command throws */
-export async function dispatch(root: Group, words: readonly string[]): Promise<number> {
+/** Runs one command line. @param program by what the commands are called @returns its exit code @throws what the command throws */
+export async function dispatch(root: Group, words: readonly string[], program = 'revenant'): Promise<number> {
   if (words.length === 1 && (words[0] === '--version' || words[0] === '-v')) {
     print(versionLine());
     return ExitCode.ok;
   }
   // `revenant help vm create` is what some type first.
   const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
-  const found = await find(root, asked);
+  const found = await find(root, asked, program);
   if ('group' in found) {
-    const text = found.group === root ? await overview(root) : await groupHelp(found.path, found.group);
+    const text =
+      found.group === root ? await overview(root, program) : await groupHelp(found.path, found.group);
     const wanted = isHelp(found.rest[0]);
     if (!wanted && found.rest.length > 0)
       throw new CliError(
@@ -92,9 +97,21 @@ export async function dispatch(root: Group, words: readonly string[]): Promise<n
       rest.some(isHelp) ? undefined : configured(path, command.options),
     );
   } catch (error) {
-    throw await withTakers(root, path, error);
+    throw await withTakers(root, { path, program }, error);
   }
   if (input !== 'help') return (await command.run(input)) ?? ExitCode.ok;
-  print(commandHelp(path, command));
+  print(commandHelp(path, command, program));
+  return ExitCode.ok;
+}
+
+/** Runs a program that is one command, with these words. @returns its exit code @throws what the command throws */
+export async function dispatchOne(
+  program: string,
+  command: Command,
+  words: readonly string[],
+): Promise<number> {
+  const input = parseWords(program, command, words);
+  if (input !== 'help') return (await command.run(input)) ?? ExitCode.ok;
+  print(commandHelp(program, command, program));
   return ExitCode.ok;
 }

@@ -24,8 +24,8 @@ function optionLines(options: Options): string {
     .join('\n');
 }
 
-/** The whole text of `revenant vm create --help`. */
-export function commandHelp(path: string, command: Command): string {
+/** The whole text of `revenant vm create --help`. @param program what stands before each example */
+export function commandHelp(path: string, command: Command, program = 'revenant'): string {
   const { summary, about, options, examples } = command;
   const sections = [
     `Usage: ${usageLine(path, command)}`,
@@ -34,7 +34,7 @@ export function commandHelp(path: string, command: Command): string {
     Object.keys(options).length === 0 ? undefined : `Options:\n${optionLines(options)}`,
     examples.length === 0
       ? undefined
-      : `${examples.length === 1 ? 'Example' : 'Examples'}:\n${examples.map((line) => `  revenant ${line}`).join('\n')}`,
+      : `${examples.length === 1 ? 'Example' : 'Examples'}:\n${examples.map((line) => `  ${program} ${line}`).join('\n')}`,
   ];
   return sections.filter((section) => section !== undefined).join('\n\n');
 }
@@ -62,14 +62,14 @@ export async function groupHelp(path: string, group: Group): Promise<string> {
 }
 
 /** The whole text of `revenant --help`. */
-export async function overview(group: Group): Promise<string> {
+export async function overview(group: Group, program = 'revenant'): Promise<string> {
   const lines = await Promise.all(
     Object.entries(group.commands).map((entry) => entryLines(entry, undefined)),
   );
   const codes = exitCodeMeanings.map(([code, meaning]) => `  ${String(code).padEnd(4)}${meaning}`);
-  return `revenant: ${group.summary}
+  return `${program}: ${group.summary}
 
-Usage: revenant COMMAND [OPTIONS]
+Usage: ${program} COMMAND [OPTIONS]
 
 Commands:
 ${lines.join('\n')}
@@ -79,5 +79,5 @@ ${group.about ?? ''}
 Exit codes:
 ${codes.join('\n')}
 
-'revenant COMMAND --help' tells about a command.`;
+'${program} COMMAND --help' tells about a command.`;
 }

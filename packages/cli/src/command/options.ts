@@ -18,7 +18,7 @@ export type Values<O extends Options> = {
   readonly [K in keyof O]: O[K] extends Option<infer T> ? T : never;
 };
 
-const asTyped: Parser<string> = (text) => text;
+export const asTyped: Parser<string> = (text) => text;
 
 /** A switch: given or not. */
 export function flag(help: string): Option<boolean> {
@@ -32,7 +32,12 @@ export function text(placeholder: string, help: string): Option<string | undefin
 
 /** An option with a value. */
 export function value<T>(placeholder: string, help: string, parse: Parser<T>): Option<T | undefined>;
-export function value<T>(placeholder: string, help: string, parse: Parser<T>, fallback: T): Option<T>;
+export function value<T>(
+  placeholder: string,
+  help: string,
+  parse: Parser<T>,
+  fallback: NoInfer<T>,
+): Option<T>;
 export function value<T>(
   placeholder: string,
   help: string,

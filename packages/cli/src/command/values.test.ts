@@ -1,7 +1,17 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { CliError, ExitCode } from '../errors.ts';
-import { address, count, ioPort, oneOf, size, time, wholeNumber } from './values.ts';
+import {
+  address,
+  commaSeparated,
+  count,
+  ioPort,
+  oneOf,
+  positive,
+  size,
+  time,
+  wholeNumber,
+} from './values.ts';
 
 /** A usage error of one line that names where it was typed, with a hint. */
 const refused = (error: unknown): boolean =>
@@ -16,6 +26,15 @@ test('sizes', () => {
   assert.equal(size('4KiB', '--x'), 4096);
   for (const bad of ['', '12', 'M', '-1M', '1.5G', '0M', '9999999999G', '1e3M'])
     assert.throws(() => size(bad, '--x'), refused, bad);
+});
+
+test('fractions, and several with commas', () => {
+  assert.equal(positive('0.05', '--x'), 0.05);
+  for (const bad of ['', '0', '-1', 'NaN', 'Infinity', 'x'])
+    assert.throws(() => positive(bad, '--x'), refused, bad);
+  assert.deepEqual(commaSeparated(wholeNumber(1))('256,2048', '--x'), [256, 2048]);
+  assert.deepEqual(commaSeparated(oneOf(['a', 'b']))('', '--x'), []);
+  assert.throws(() => commaSeparated(oneOf(['a', 'b']))('a,c', '--x'), refused);
 });
 
 test('numbers, within their bounds', () => {

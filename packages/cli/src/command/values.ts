@@ -73,6 +73,23 @@ export function oneOf<const T extends string>(names: readonly T[]): Parser<T> {
   };
 }
 
+/** A number above 0, with a fraction if one likes. */
+export const positive: Parser<number> = (text, name) => {
+  const number = Number(text);
+  if (!(number > 0 && number < Infinity))
+    throw wrong(name, text, 'number above 0', `for example ${name} 1.5`);
+  return number;
+};
+
+/** Several of a thing, with commas between them. */
+export function commaSeparated<T>(each: Parser<T>): Parser<T[]> {
+  return (text, name) =>
+    text
+      .split(',')
+      .filter((word) => word !== '')
+      .map((word) => each(word, name));
+}
+
 const agoMs: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 
 /** `10m` (ago) or a date, as milliseconds since 1970. */
