@@ -49,6 +49,21 @@ describe('running', () => {
     assert.ok(word(machine, 0x500) >= 20 * 4096);
   });
 
+  test('a run ends after so many accesses to devices, and the guest sees the same', async () => {
+    const [often, once] = [await started(), await started()];
+    const end = 30_000;
+    for (let runs = 0; often.instructions < end; runs++) {
+      assert.ok(runs < 1000);
+      const left = end - Number(often.instructions);
+      const { reason } = often.run({ instructions: left, accesses: 3 });
+      assert.equal(reason, 'limit');
+      // Before it enables interrupts it writes eleven times to the 8259A and the 8254.
+      if (runs < 3) assert.ok(often.instructions < 100n, String(often.instructions));
+    }
+    once.run({ instructions: end });
+    assert.equal(often.stateHash(), once.stateHash());
+  });
+
   test('with idle: wait the host lets time pass, and the guest sees the same', async () => {
     const paced = await started();
     for (let steps = 0; paced.timeNs < 20_500_000n; steps++) {

@@ -160,12 +160,17 @@ export class Machine {
   host(): EngineHost {
     const { bus } = this.#board;
     return {
-      ioRead: (port, size) => bus.readPort(port & 0xffff, size),
+      ioRead: (port, size) => {
+        this.#scheduler.accessed();
+        return bus.readPort(port & 0xffff, size);
+      },
       ioWrite: (port, size, value) => {
+        this.#scheduler.accessed();
         bus.writePort(port & 0xffff, size, value);
       },
       mmioRead: (low, high, size) => this.#readMemory(low >>> 0, high, size),
       mmioWrite: (low, high, size, value) => {
+        this.#scheduler.accessed();
         this.#processor.takeTscDeadline();
         if (high === 0 && !this.#map.writeSplit(low >>> 0, size, value))
           bus.writeMemory(low >>> 0, size, value);
@@ -180,6 +185,7 @@ export class Machine {
   }
 
   #readMemory(low: number, high: number, size: AccessSize): number {
+    this.#scheduler.accessed();
     this.#processor.takeTscDeadline();
     if (high !== 0) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
     return this.#map.readSplit(low, size) ?? this.#board.bus.readMemory(low, size);

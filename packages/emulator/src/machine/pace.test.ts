@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { InputResult } from './edge/input-queue.ts';
 import type { MachineInput } from './edge/table.ts';
 import { LivePace, type PacedMachine } from './pace.ts';
-import type { RunResult } from './scheduler.ts';
+import type { RunOptions, RunResult } from './scheduler.ts';
 
 const ms = 1_000_000;
 
@@ -51,7 +51,7 @@ class World implements PacedMachine {
     this.now += threadNs / this.share;
   }
 
-  run({ instructions = 0 }: { instructions?: number | bigint }): RunResult {
+  run({ instructions = 0 }: RunOptions): RunResult {
     this.work(1000);
     if (this.cost === 0) {
       if (this.guestNs >= this.timerNs) {

@@ -44,15 +44,20 @@ const windowNs = 4 * ms;
 const speedNs = 8 * ms;
 const lagNs = 40 * ms;
 /** The clock's speed against the guest's own, at the least and at the most, while a lag is made up for. */
-const slowest = 0.25;
+const slowest = 1 / 16;
 const fastest = 16;
 /** A slice takes about this long at most, so that the rate is never wrong for long. */
-const sliceNs = 4 * ms;
+const sliceNs = 2 * ms;
 const leastSlice = 2_000;
-const turnNs = 2 * ms;
+const turnNs = 4 * ms;
 /** ns per instruction that a machine begins with. */
 const firstCost = 4;
-const mostSlice = 100_000;
+/** Quick code ends a slice sooner, as it may turn slow within it; much shorter slices cost quick code several percent. */
+const mostSlice = 250_000;
+/** The first slices are short, as nobody knows yet what the guest does, and each may be twice as long as the one before. */
+const firstSlice = 20_000;
+/** An access to a device costs some hundred instructions. */
+const mostAccesses = 5_000;
 /** A guest whose timers come faster than its host can fire them is not owed more than this. */
 const greatestLagNs = 1000 * ms;
 /** While the guest waits, its time is brought up to date when it is behind by so much, if nothing else needs it. */
@@ -60,6 +65,8 @@ const staleNs = 10 * ms;
 /** The rate, in 1/65536 ns per instruction: 0.02 ns to 20 microseconds. */
 const leastRate = 0x500;
 const greatestRate = 20_000 * 0x1_0000;
+/** Of the rate, that is made. */
+const leastChange = 1 / 64;
 /** Events that are due follow each other at once, so many times in one turn. */
 const mostEvents = 4;
 
@@ -79,6 +86,8 @@ export class LivePace {
   #fadingNs = 0;
   #fadingInstructions = 0;
   #rate = 0;
+  /** No slice may be longer yet. */
+  #longestSlice = firstSlice;
   /** Of the window that is being measured. */
   #busyNs = 0;
   #busyInstructions = 0;
@@ -140,7 +149,7 @@ export class LivePace {
   }
 
   /**
-   * Runs the guest for about 2 ms, or until it waits, or for `most` instructions. A process that was frozen meanwhile runs no more than one
+   * Runs the guest for about 4 ms, or until it waits, or for `most` instructions. A process that was frozen meanwhile runs no more than one
    * slice before it looks at the clock.
    */
   turn(most = Number.MAX_SAFE_INTEGER): RunResult {
@@ -174,13 +183,14 @@ export class LivePace {
   }
 
   #slice(): number {
-    return clamp(Math.ceil(sliceNs / this.#cost), leastSlice, mostSlice);
+    return clamp(Math.ceil(sliceNs / this.#cost), leastSlice, this.#longestSlice);
   }
 
   #run(instructions: number): RunResult {
     const began = this.#host.nowNs();
     const { instructions: before, timeNs } = this.#machine;
-    const result = this.#machine.run({ instructions, idle: 'wait' });
+    const result = this.#machine.run({ instructions, idle: 'wait', accesses: mostAccesses });
+    this.#longestSlice = Math.min(mostSlice, this.#longestSlice * 2);
     this.#busyNs += Number(this.#host.nowNs() - began);
     this.#busyGuestNs += Number(result.timeNs - timeNs);
     this.#busyInstructions += Number(result.instructions - before);
@@ -231,8 +241,8 @@ export class LivePace {
     this.#busyInstructions = 0;
     const wanted = this.#cost * clamp(1 + lag / lagNs, slowest, fastest) * 0x1_0000;
     const rate = Math.round(clamp(wanted, leastRate, greatestRate));
-    // A change that nobody could notice is not worth an entry in the log.
-    if (Math.abs(rate - this.#rate) < this.#rate / 256) return;
+    // A change that nobody could notice is not worth an entry in the log: what lag it leaves makes the next one great enough.
+    if (Math.abs(rate - this.#rate) < this.#rate * leastChange) return;
     this.#rate = rate;
     this.#machine.input({ kind: 'rate', rate });
   }

@@ -15,7 +15,7 @@ import type { Stops, WatchHit } from './stops.ts';
 
 /** Why `run` returned. */
 export type RunReason =
-  /** The asked-for instruction count or time is reached. */
+  /** The asked-for instruction count, time or number of accesses is reached. */
   | 'limit'
   /** The processor waits for an interrupt: until `nextEventNs`, or for an input when that is absent. */
   | 'idle'
@@ -46,6 +46,8 @@ export interface RunResult {
 export interface RunOptions {
   /** At most this many instructions. */
   instructions?: number | bigint;
+  /** Until devices were accessed so often, which takes the host far longer than instructions do. Default: however often. */
+  accesses?: number;
   /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
   untilNs?: bigint;
   /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
@@ -75,6 +77,9 @@ export class Scheduler {
   #outcome: { reason: RunReason; status?: number } | undefined;
   #resetRequested = false;
   #pauseRequested = false;
+  /** Accesses to devices in this run, and after how many it ends. */
+  #accesses = 0;
+  #mostAccesses = Infinity;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
@@ -106,12 +111,19 @@ export class Scheduler {
     this.#parts.processor.stopSlice();
   }
 
+  /** The processor accesses a device. */
+  accessed(): void {
+    if (++this.#accesses === this.#mostAccesses) this.#parts.processor.stopSlice();
+  }
+
   run(options: RunOptions = {}): RunResult {
     const { processor, clock, stops } = this.#parts;
     const edge = this.#parts.edge();
     const start = this.#instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
     let idleSteps = 0;
+    this.#accesses = 0;
+    this.#mostAccesses = options.accesses ?? Infinity;
     edge.retry();
     stops.apply(processor.engine.core);
     for (;;) {
@@ -159,6 +171,7 @@ export class Scheduler {
     const reached =
       (limit !== undefined && this.#instructions >= limit) ||
       (untilNs !== undefined && this.#parts.clock.now() >= untilNs) ||
+      this.#accesses >= this.#mostAccesses ||
       idleSteps >= maxIdleSteps;
     return reached ? this.#result('limit') : undefined;
   }
