@@ -14,6 +14,7 @@ export const benchmarks: Group = {
     log: () => import('./log.ts'),
     failover: () => import('./failover.ts'),
     many: () => import('./many.ts'),
+    fork: () => import('./fork.ts'),
     network: () => import('./network.ts'),
     churn: () => import('./churn.ts'),
   },
