@@ -19,6 +19,8 @@ import { bufferBytes, driveReset, idle, type ChannelState, type DriveState } fro
 
 /** From command to answer, and for each byte moved by DMA: about what a disk behind a fast bus takes. */
 const commandNs = 20_000n;
+/** From one block of a PIO transfer to the next, which the drive has read ahead (or still keeps to be written). */
+const nextBlockNs = 1_000n;
 const bytesPerNs = 2;
 const diskPiece = bufferBytes / sectorBytes;
 const cdPiece = bufferBytes / cdSectorBytes;
@@ -260,11 +262,11 @@ export class IdeChannel {
   #dataTaken(): void {
     const { state, drive } = this;
     if (state.work === 'cdData') {
-      this.later('cdBlock');
+      this.later('cdBlock', nextBlockNs);
       return;
     }
     if (state.left > 0) {
-      this.later('readBlock');
+      this.later('readBlock', nextBlockNs);
       return;
     }
     Object.assign(state, idle());
@@ -279,7 +281,7 @@ export class IdeChannel {
     state.position = Math.min(state.position + size, state.blockEnd);
     if (state.position < state.blockEnd) return;
     if (state.work === 'packet') this.#packet(state.buffer.slice(0, packetBytes));
-    else this.later('writeBlock');
+    else this.later('writeBlock', nextBlockNs);
   }
 
   // --- what happens by itself ---
