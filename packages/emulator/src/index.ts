@@ -62,7 +62,7 @@ export { DeviceStateError } from './devices/schema.ts';
 export { GenerationPort } from './devices/system/debug-ports.ts';
 export { keyCodes } from './devices/input/ps2-keyboard.ts';
 export type { TextScreen } from './devices/video/vga-text.ts';
-export { DisplayWatcher, type Rectangle } from './devices/video/display.ts';
+export { differences, DisplayWatcher, type Rectangle } from './devices/video/display.ts';
 export type { Picture } from './devices/video/vga-renderer.ts';
 export { savedPicture, savedScreen } from './devices/video/saved-screen.ts';
 export { glyph, glyphHeight, glyphWidth } from './devices/video/font.ts';

@@ -15,6 +15,7 @@ import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
+import { GuestScreens } from './screens.ts';
 
 /** Short enough for a quick answer to a key. */
 const sliceInstructions = 3_000_000;
@@ -72,6 +73,7 @@ export class LiveRun {
   #piped: PipedInput | undefined;
   #wake: () => void = () => undefined;
   #network: GuestNetwork | undefined;
+  #screens: GuestScreens | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -104,6 +106,9 @@ export class LiveRun {
     });
     if (this.#clock === 'wall') tellLife(guest);
     await this.#openNetwork(guest);
+    this.#screens = await GuestScreens.open(this.#options, guest.machine, () => {
+      this.#wake();
+    });
     // Opening these files empties them, so they wait until the guest is sure to start.
     if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
     if (debugConsole !== undefined) debugFile = this.#openOutput('debug-console', debugConsole.path);
@@ -125,6 +130,7 @@ export class LiveRun {
     } finally {
       terminal?.close();
       await this.#network?.close();
+      await this.#screens?.close();
       await guest.restoring?.close();
       serialFile?.close();
       debugFile?.close();
@@ -256,6 +262,7 @@ export class LiveRun {
           : minimum(BigInt(sliceInstructions), limit - machine.instructions);
       const result = pace?.turn(Number(budget)) ?? machine.run({ instructions: budget, idle });
       this.#network?.exchange(machine);
+      this.#screens?.exchange(machine);
       this.#flush();
       const code = this.#ended(result, guest);
       if (code !== undefined) return code;

@@ -3,6 +3,7 @@ import { bootDevices, cpuModels, type BootDevice, type CpuModelName } from '@rev
 import { list, text, value, type Options, type Values } from '../command/options.ts';
 import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
+import { parseVncPlace, vncRequest, type VncOption } from './vnc-options.ts';
 import { parseDisc, parseDisk, parseFloppy, type DiskOption } from './disks.ts';
 import {
   networkRequest,
@@ -44,6 +45,7 @@ export interface RunOptions {
   atEof?: 'leave' | 'stay';
   engine: 'interpreter' | 'translator';
   network?: NetworkOption;
+  vnc?: VncOption;
 }
 
 function usage(message: string, hint: string): CliError {
@@ -160,11 +162,18 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
   screenshot: text('FILE', 'a picture (PNG) of the display at the end'),
+  vnc: value(
+    'HOST:PORT',
+    'shows the display to VNC viewers there, for example 127.0.0.1:5900',
+    parseVncPlace,
+  ),
+  'vnc-web': value('HOST:PORT', 'the same for viewers that are web pages, such as noVNC', parseVncPlace),
+  'vnc-password-file': text('FILE', 'the password of both, of one to eight characters'),
 } satisfies Options;
 
 type GuestRequest = Omit<
   RunOptions,
-  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save' | 'screenshot'
+  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save' | 'screenshot' | 'vnc'
 >;
 
 /** Without the entries that are undefined. */
@@ -229,11 +238,12 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     );
   const network = networkRequest(values.net, values.publish, values['host-port']);
   const rest = given<
-    Required<Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network'>>
+    Required<Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'vnc'>>
   >({
     save,
     screenshot,
     network,
+    vnc: vncRequest(values),
     clock: values.clock,
     maxInstructions: values['max-instructions'],
   });
