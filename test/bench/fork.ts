@@ -24,7 +24,7 @@ export interface ForkReport {
   loadBefore: number;
   memoryMiB: number;
   forks: number;
-  /** Longest silence of the parent's guest, which prints every few milliseconds: in seconds before the forks, and while they were made. */
+  /** Longest silence of the parent's guest, which prints fifty times a second: in seconds before the forks, and while they were made. */
   silenceBeforeMs: number;
   silenceMs: number;
   /** From the request to its answer: the fork is in the store and in the list. */
@@ -96,7 +96,7 @@ async function startParent(cluster: TestCluster, memoryMiB: number): Promise<Sil
     silence.hear(bytes);
   });
   await cluster.until('the parent to boot', () => silence.text.includes('is up'), patienceMs, 100);
-  follower.write(new TextEncoder().encode('while :; do echo tick; usleep 2000; done\n'));
+  follower.write(new TextEncoder().encode('while :; do echo tick; usleep 20000; done\n'));
   await cluster.until('its ticks', () => silence.text.includes('tick\r\ntick\r\ntick'), patienceMs, 100);
   // Until all of it is in checkpoints, the first of which is the largest.
   await sleep(5000);
