@@ -16,6 +16,17 @@ const memoryMiB = 16;
 const settleMs = 3000;
 const dot = '.'.charCodeAt(0);
 
+/** By how much each value is greater than the one before it: of the line that fits them best. */
+function slope(values: readonly number[]): number {
+  const middle = (values.length - 1) / 2;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [above, below] = values.reduce(
+    ([a, b], value, n) => [a + (n - middle) * (value - mean), b + (n - middle) ** 2],
+    [0, 0],
+  );
+  return above / below;
+}
+
 /** One guest, and when each of its dots was heard. */
 class Clock {
   readonly id: string;
@@ -57,13 +68,12 @@ class Clock {
   figures(name: string, title: string, seconds: number): Figures {
     const heard = this.#heardMs;
     const [first = 0] = heard;
-    const last = heard.at(-1) ?? 0;
     // How much later than by the guest's clock each was heard: it takes a while to come here, but always the same.
     const late = heard.map((ms, n) => ms - first - n * dotMs);
     const usual = median(late);
     return {
       ...{ name, title, seconds },
-      ratio: ((heard.length - 1) * dotMs) / (last - first),
+      ratio: 1 / (1 + slope(late) / dotMs),
       farthestMs: Math.max(...late.map((ms) => Math.abs(ms - usual))),
     };
   }

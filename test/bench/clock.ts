@@ -128,16 +128,19 @@ async function live(machine: Machine, pace: LivePace, forMs: number, originNs = 
   const end = process.hrtime.bigint() + BigInt(Math.round(forMs * 1e6));
   let farthestNs = 0;
   let stolenNs = 0;
+  let dueNs: bigint | undefined;
   for (;;) {
     const began = process.hrtime.bigint();
+    // A guest that waited: what its timer was set for is late by so much.
+    if (dueNs !== undefined) farthestNs = Math.max(farthestNs, Number(began - originNs - dueNs));
     const { reason, nextEventNs } = pace.turn();
     const now = process.hrtime.bigint();
     // A turn takes 4 ms, and one slice of the guest at most beyond that.
     stolenNs = Math.max(stolenNs, Number(now - began) - longestTurnNs);
-    // A guest that waits sees no clock until it is woken, so what counts is when something is due.
-    const due = nextEventNs === undefined || nextEventNs > now - originNs;
-    if (!(reason === 'idle' && due))
-      farthestNs = Math.max(farthestNs, Math.abs(Number(now - originNs - machine.timeNs)));
+    // A guest that waits sees no clock until it is woken.
+    const waits = reason === 'idle' && (nextEventNs === undefined || nextEventNs > now - originNs);
+    dueNs = waits ? nextEventNs : undefined;
+    if (!waits) farthestNs = Math.max(farthestNs, Math.abs(Number(now - originNs - machine.timeNs)));
     if (now >= end) return { farthestNs, stolenNs };
     if (reason !== 'idle' && reason !== 'limit') throw new Error(`the guest ended: ${reason}`);
     if (reason === 'limit' || pace.waitsMs === 0) await nextTurn();

@@ -11,6 +11,9 @@ import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
 import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { insideNodes, type Network } from './network.ts';
 
+/** A host with twenty times too much to do gets there. */
+const PATIENCE_MS = 300_000;
+
 export interface WatchedVm {
   id: string;
   checker: ChainChecker;
@@ -40,7 +43,7 @@ export class TestCluster {
   constructor(options: ClusterOptions) {
     this.options = options;
     const token = randomBytes(16).toString('hex');
-    this.client = new ClusterClient({ store: options.store, patienceMs: 60_000, token });
+    this.client = new ClusterClient({ store: options.store, patienceMs: PATIENCE_MS, token });
     mkdirSync(options.folder, { recursive: true });
     writeFileSync(join(options.folder, 'token'), token);
   }
@@ -93,7 +96,7 @@ export class TestCluster {
   async until(
     what: string,
     holds: () => boolean | Promise<boolean>,
-    timeoutMs = 60_000,
+    timeoutMs = PATIENCE_MS,
     pollMs = 20,
   ): Promise<void> {
     const end = performance.now() + timeoutMs;
@@ -127,7 +130,7 @@ export class TestCluster {
         found = events.find((each) => each.event === name && each.vm === vm.id);
         return found !== undefined;
       },
-      60_000,
+      PATIENCE_MS,
       100,
     );
     return found as unknown as ClusterEvent;
@@ -136,7 +139,7 @@ export class TestCluster {
   async end(): Promise<void> {
     for (const { follower } of this.vms) follower.close();
     for (const node of this.nodes.values()) node.kill();
-    await this.until('the nodes to end', () => [...this.nodes.values()].every(({ ended }) => ended), 10_000);
+    await this.until('the nodes to end', () => [...this.nodes.values()].every(({ ended }) => ended));
     await this.client.close();
   }
 }

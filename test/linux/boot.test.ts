@@ -41,7 +41,7 @@ before(() => {
   buildModules(() => undefined);
 });
 
-describe('Linux', { timeout: 900_000 }, () => {
+describe('Linux', { timeout: 1_800_000 }, () => {
   for (const [name, machineName] of [
     ['linux-cloud', 'x86_64'],
     ['linux-i386', 'i686'],

@@ -71,7 +71,7 @@ class Node {
   }
 }
 
-test('a VM keeps its disk over a take-over and a power-off', { timeout: 300_000 }, async (context) => {
+test('a VM keeps its disk over a take-over and a power-off', { timeout: 1_800_000 }, async (context) => {
   const image = await imageOrSkip(context, 'linux-cloud');
   if (image === undefined) return;
   buildModules(() => undefined);

@@ -86,7 +86,7 @@ const loop =
   'i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); dd if=/dev/urandom of=/mnt/f$i bs=3000 count=7 2>/dev/null; ' +
   '(cd /mnt; sha256sum f$i >> sums); [ $((i % 4)) -eq 0 ] && sync; [ $i -ge 400 ] && break; done';
 
-describe('a disk', { timeout: 600_000 }, () => {
+describe('a disk', { timeout: 1_800_000 }, () => {
   test('is checkpointed in the middle of a write, and goes on in another process', async (context) => {
     const image = await imageOrSkip(context, 'linux-cloud');
     const content = await makeImage(context);

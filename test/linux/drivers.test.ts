@@ -109,7 +109,7 @@ async function checkDriver(context: TestContext, url: string): Promise<void> {
   await store.close();
 }
 
-describe('the same checkpoint on other drivers goes on in the same way', { timeout: 600_000 }, () => {
+describe('the same checkpoint on other drivers goes on in the same way', { timeout: 1_800_000 }, () => {
   before(() => {
     buildModules(() => undefined);
   });

@@ -129,7 +129,7 @@ async function checkGuest(shell: Shell, name: string, architecture: string): Pro
   }
 }
 
-describe('checkpoint linux', { timeout: 900_000 }, () => {
+describe('checkpoint linux', { timeout: 1_800_000 }, () => {
   for (const [name, architecture] of [
     ['linux-cloud', 'amd64'],
     ['linux-i386', 'i386'],

@@ -19,7 +19,7 @@ async function guest(image: Image, devices: OptionalDevice[]): Promise<Shell> {
   return shell;
 }
 
-describe('interrupts of virtio cards', { timeout: 600_000 }, () => {
+describe('interrupts of virtio cards', { timeout: 1_800_000 }, () => {
   before(() => {
     buildModules(() => undefined);
   });

@@ -41,7 +41,7 @@ function go(machine: Machine, instructions: bigint): string {
   return machine.stateHash();
 }
 
-describe('restoring with absent pages', { timeout: 300_000 }, () => {
+describe('restoring with absent pages', { timeout: 1_800_000 }, () => {
   let snapshot: MachineSnapshot | undefined;
   before(() => {
     buildModules(() => undefined);

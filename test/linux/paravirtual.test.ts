@@ -26,7 +26,7 @@ function listen(outputs: StampedOutput[], port: number): () => string {
       .join('');
 }
 
-describe('paravirtual devices', { timeout: 600_000 }, () => {
+describe('paravirtual devices', { timeout: 1_800_000 }, () => {
   before(() => {
     buildModules(() => undefined);
   });

@@ -24,7 +24,7 @@ async function live(snapshot: MachineSnapshot, inputs: readonly MachineInput[], 
 const generation = (value: bigint): MachineInput => ({ kind: 'generation', generation: value });
 const entropy = (value: number): MachineInput => ({ kind: 'entropy', bytes: new Uint8Array(32).fill(value) });
 
-describe('a second life', { timeout: 600_000 }, () => {
+describe('a second life', { timeout: 1_800_000 }, () => {
   before(() => {
     buildModules(() => undefined);
   });

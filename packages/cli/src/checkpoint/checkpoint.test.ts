@@ -19,7 +19,7 @@ interface Result {
 
 function revenant(...words: string[]): Promise<Result> {
   return new Promise((resolve) => {
-    const options = { timeout: 300_000, maxBuffer: 64 << 20 };
+    const options = { timeout: 1_800_000, maxBuffer: 64 << 20 };
     execFile(process.execPath, [program, ...words], options, (error, out, stderr) =>
       resolve({ code: error === null ? 0 : Number(error.code), out, error: stderr }),
     );

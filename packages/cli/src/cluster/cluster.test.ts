@@ -29,7 +29,7 @@ function revenant(...words: string[]): Promise<Result> {
     execFile(
       process.execPath,
       [program, ...words],
-      { env: environment(), timeout: 300_000 },
+      { env: environment(), timeout: 1_800_000 },
       (error, out, stderr) => resolve({ code: error === null ? 0 : Number(error.code), out, error: stderr }),
     );
   });
@@ -83,7 +83,7 @@ after(async () => {
 
 test(
   'a VM is created, shown, moved, paused, stopped and deleted from the command line',
-  { timeout: 900_000 },
+  { timeout: 1_800_000 },
   async () => {
     const created = await json('vm', 'create', 'one', 'builtin', '--priority', '7');
     assert.equal(created['status'], 'running');
@@ -118,7 +118,7 @@ test(
   },
 );
 
-test('the console shows what the guest writes, and ends with the VM', { timeout: 900_000 }, async () => {
+test('the console shows what the guest writes, and ends with the VM', { timeout: 1_800_000 }, async () => {
   await ok('vm', 'create', 'two', 'builtin');
   let out = '';
   let error = '';
@@ -148,7 +148,7 @@ test('the console shows what the guest writes, and ends with the VM', { timeout:
   assert.match(error, /two is stopped: powered off by a person/);
 });
 
-test('the cluster is shown, and a node is drained', { timeout: 900_000 }, async () => {
+test('the cluster is shown, and a node is drained', { timeout: 1_800_000 }, async () => {
   assert.match(await ok('cluster', 'status'), /^2 of 2 nodes alive, master [ab]/);
   await ok('cluster', 'drain', 'a');
   assert.match(await ok('cluster', 'nodes'), /^a( \(master\))? +maintenance/m);
@@ -167,7 +167,7 @@ test('the cluster is shown, and a node is drained', { timeout: 900_000 }, async 
 
 test(
   'while no node runs, commands go into the store and take effect later',
-  { timeout: 900_000 },
+  { timeout: 1_800_000 },
   async () => {
     const store = ['--store', `file:${folder}/unattended`];
     const missing = await revenant('vm', 'create', 'four', 'builtin', ...store);
@@ -211,7 +211,7 @@ test(
   },
 );
 
-test('what makes no sense gets one line, a hint and its exit code', { timeout: 900_000 }, async () => {
+test('what makes no sense gets one line, a hint and its exit code', { timeout: 1_800_000 }, async () => {
   const cases: [string[], number, RegExp][] = [
     [['vm', 'show', 'nobody'], 16, /there is no VM nobody/],
     [['vm', 'fly'], 2, /there is no command 'revenant vm fly'/],
@@ -249,7 +249,7 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 9
 
 test(
   'a node that can not be part of the cluster ends with one line and exit code 16',
-  { timeout: 900_000 },
+  { timeout: 1_800_000 },
   async () => {
     await writeFile(`${folder}/wrong`, 'quite another token');
     const node = (name: string, tokenFile: string | undefined, store = 'store'): Promise<Result> =>

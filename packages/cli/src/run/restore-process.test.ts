@@ -55,7 +55,7 @@ interface Result {
 function revenant(words: string[], onError: (text: string) => void = () => undefined): Promise<Result> {
   return new Promise((resolve) => {
     const env = { ...process.env, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
-    const child = spawn(process.execPath, [program, 'run', ...words], { env, timeout: 300_000 });
+    const child = spawn(process.execPath, [program, 'run', ...words], { env, timeout: 1_800_000 });
     let error = '';
     child.stderr.on('data', (bytes: Buffer) => {
       error += bytes.toString();
@@ -99,7 +99,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-describe('run --restore', { timeout: 900_000 }, () => {
+describe('run --restore', { timeout: 1_800_000 }, () => {
   test('from a file gives the same machine', async () => {
     const into = join(folder, 'from-file.checkpoint');
     const { code, error } = await revenant(goOn([file], into));

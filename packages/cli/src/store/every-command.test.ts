@@ -43,7 +43,7 @@ async function takingStore({ commands }: Group, before = ''): Promise<Found[]> {
 
 test(
   'no command but node and store init makes a store, also none that writes',
-  { timeout: 600_000 },
+  { timeout: 1_800_000 },
   async (t) => {
     const file = join(folder, 'some.checkpoint');
     await writeFile(file, 'no checkpoint');

@@ -23,7 +23,7 @@ interface Result {
 function revenant(...words: string[]): Promise<Result> {
   const { REVENANT_STORE: _, REVENANT_NODE: __, ...env } = process.env;
   return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...words], { env, timeout: 240_000 }, (error, out, stderr) => {
+    execFile(process.execPath, [program, ...words], { env, timeout: 1_800_000 }, (error, out, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), out, error: stderr });
     });
   });
@@ -31,7 +31,7 @@ function revenant(...words: string[]): Promise<Result> {
 
 test(
   'a mistyped place is refused, the same by every command, and stays as it is',
-  { timeout: 600_000 },
+  { timeout: 1_800_000 },
   async () => {
     const missing = join(folder, 'typo');
     const empty = join(folder, 'empty');
@@ -62,7 +62,7 @@ test(
   },
 );
 
-test('a store that was made is there, has one identity, and no VMs', { timeout: 600_000 }, async () => {
+test('a store that was made is there, has one identity, and no VMs', { timeout: 1_800_000 }, async () => {
   const url = `file:${join(folder, 'made')}`;
   const made = await revenant('store', 'init', url, '--json');
   const { id } = JSON.parse(made.out) as { id: string };

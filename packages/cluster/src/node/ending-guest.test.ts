@@ -33,7 +33,7 @@ test('a VM that ends its node is left alone after five of them, and another one 
       await keep(name);
     });
   };
-  const client = new ClusterClient({ store, patienceMs: 60_000, answerMs: 60_000 });
+  const client = new ClusterClient({ store, patienceMs: 300_000, answerMs: 300_000 });
   try {
     await Promise.all(['a', 'b', 'c'].map(keep));
     await client.command({ type: 'vm-create', vmId: 'well', spec, start: true });

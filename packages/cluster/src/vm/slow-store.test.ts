@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
 import type { ProtectedVm } from '../decisions/records.ts';
@@ -9,6 +10,8 @@ import { until } from '../testing/until.ts';
 import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
+/** How long an answer of a slow store takes. */
+const SLOW_MS = 300;
 const leaseEnd = monotonicMs() + 600_000;
 const vm: ProtectedVm = {
   id: 'v1',
@@ -32,9 +35,12 @@ const vm: ProtectedVm = {
 };
 
 /** A host that owns the VM under epoch 1, on a store that can be made to fail. */
-async function newHost(
-  changes: Partial<Settings> = {},
-): Promise<{ host: VmHost; store: FaultyStore; events: Event[]; log: LogEntry[] }> {
+async function newHost(changes: Partial<Settings> = {}): Promise<{
+  host: VmHost;
+  store: FaultyStore;
+  events: Event[];
+  log: LogEntry[];
+}> {
   const store = new FaultyStore(new MemoryStore(), () => undefined, { host: systemHost, random: () => 0.5 });
   const events: Event[] = [];
   const log: LogEntry[] = [];
@@ -83,12 +89,26 @@ test('a slow store stretches the interval of checkpoints: said once, shown in th
 test('a start whose session ended while it was read does not become a guest', async () => {
   const { host, store, events } = await newHost();
   try {
-    store.plan = () => ({ kind: 'slow', delayMs: 300 });
+    let asked = 0;
+    let answered = 0;
+    store.plan = () => {
+      asked++;
+      void pause(SLOW_MS).then(() => answered++);
+      return { kind: 'slow', delayMs: SLOW_MS };
+    };
     host.do({ type: 'run', vm, epoch: 1, paused: false, until: leaseEnd });
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'discard' });
     // The next session of the same process has a lease.
     host.do({ type: 'grant', until: leaseEnd });
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    // Slow as it is, the store has answered what the start asked.
+    await until('the start to read', () => asked > 0);
+    await until('the last answer', async () => {
+      for (let turn = 0; turn < 20; turn++) {
+        await nextTurn();
+        if (asked !== answered) return false;
+      }
+      return true;
+    });
     assert.deepEqual(host.figures, []);
     assert.ok(!events.some(({ type }) => type === 'started' || type === 'stopped'), JSON.stringify(events));
   } finally {
@@ -104,9 +124,14 @@ test('a VM that is deleted while it waits for a full store to power off ends at 
   try {
     host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
     await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
-    store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);
+    let refused = 0;
+    store.plan = (operation) => {
+      if (operation !== 'put') return undefined;
+      refused++;
+      return { kind: 'full' };
+    };
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'power-off' });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until('its last state to be refused again and again', () => refused >= 3);
     assert.ok(!events.some(({ type }) => type === 'stopped'), 'not yet');
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'delete' });
     await until('the end', () => events.some(({ type }) => type === 'stopped'));
@@ -118,14 +143,16 @@ test('a VM that is deleted while it waits for a full store to power off ends at 
 });
 
 test('a VM that is powered off while the store is full stops once its disks are durable', async () => {
-  const { host, store, events } = await newHost({ guestHungMs: 4000 });
+  const guestHungMs = 4000;
+  const { host, store, events } = await newHost({ guestHungMs });
   try {
     host.do({ type: 'run', vm: withDisk, epoch: 1, paused: false, until: leaseEnd });
     await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
     store.plan = (operation) => (operation === 'put' ? { kind: 'full' } : undefined);
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'power-off' });
     const ran = host.figures[0]!.instructions;
-    await new Promise((resolve) => setTimeout(resolve, 5500));
+    // Longer than a guest may be silent: it is not taken for hung.
+    await pause(guestHungMs + 1500);
     assert.ok(!events.some(({ type }) => type === 'stopped'), 'not yet');
     store.plan = () => undefined;
     await until('the end', () => events.some(({ type }) => type === 'stopped'));
