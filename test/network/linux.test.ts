@@ -1,6 +1,6 @@
 /**
  * A Linux guest on its own network, with this host's sockets: its web server is reached by a published port, a file goes in and comes out
- * again unharmed, and many small downloads succeed. Needs the image linux-cloud in the cache.
+ * again unharmed, and many small downloads succeed. Needs the images linux-cloud and linux-amd64.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -29,16 +29,25 @@ async function page(url: string): Promise<Uint8Array> {
   }
 }
 
-it('a Linux guest serves and fetches over its own network', async (context) => {
-  if ((await imageOrSkip(context, 'linux-cloud')) === undefined) return;
-  const file = randomBytes(8_000_000);
+const guests = [
+  { image: 'linux-cloud', nic: 'virtio', fileBytes: 8_000_000 },
+  { image: 'linux-amd64', nic: 'e1000', fileBytes: 4_000_000 },
+] as const;
+
+for (const guest of guests)
+  it(`a Linux guest serves and fetches over its own network, by a card ${guest.nic}`, async (context) => {
+    if ((await imageOrSkip(context, guest.image)) !== undefined) await serveAndFetch(guest);
+  });
+
+async function serveAndFetch({ image, nic, fileBytes }: (typeof guests)[number]): Promise<void> {
+  const file = randomBytes(fileBytes);
   const host = createServer((_request, response) => response.end(file)).listen(0, '127.0.0.1');
   await once(host, 'listening');
   const { port } = host.address() as AddressInfo;
   // Renamed within one file system: until it is whole nobody finds it.
   const fetchIt = `while ! wget -q -O /srv/big http://10.0.2.2:${String(port)}/big; do usleep 200000; done`;
   const command = `${fetchIt}; mv /srv/big /srv/www/big; sleep 100000`;
-  const args = [join(root, 'launcher.mjs'), 'run', 'linux-cloud', '--net', 'user', '--publish', '0:80', '--host-port', String(port), '--serial', 'none', '--append', `run="${command}"`]; // prettier-ignore
+  const args = [join(root, 'launcher.mjs'), 'run', image, '--net', 'user', '--nic', nic, '--publish', '0:80', '--host-port', String(port), '--serial', 'none', '--append', `run="${command}"`]; // prettier-ignore
   const guest = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   try {
     let web = '';
@@ -58,4 +67,4 @@ it('a Linux guest serves and fetches over its own network', async (context) => {
     host.close();
     host.closeAllConnections();
   }
-});
+}

@@ -17,6 +17,7 @@ export {
   defaultDescription,
   describeMachine,
   hostedDevices,
+  networkCardModels,
   optionalDevices,
 } from './machine/description.ts';
 export type {
@@ -26,6 +27,7 @@ export type {
   MachineDescription,
   MachineRequest,
   NetworkCardDescription,
+  NetworkCardModel,
   OptionalDevice,
 } from './machine/description.ts';
 export type { AbsentPages } from './machine/absent-pages.ts';

@@ -71,7 +71,8 @@ function describe(
   firmware: LoadedFirmware | undefined,
 ): MachineRequest {
   const memoryBytes = options.memoryBytes ?? source.memoryBytes ?? firmware?.description.memoryBytes;
-  const needsFullPc = requests.some(({ attach }) => attach !== undefined);
+  const needsFullPc =
+    requests.some(({ attach }) => attach !== undefined) || (options.nic ?? 'virtio') !== 'virtio';
   return {
     ...(needsFullPc ? { boardVersion: 2 } : {}),
     ...firmware?.description,
@@ -81,7 +82,7 @@ function describe(
     ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
     ...(rom === undefined ? {} : { romBytes: rom.length }),
     ...(requests.length === 0 ? {} : { disks: requests }),
-    ...(options.network === undefined ? {} : { networkCards: networkCards(options.network) }),
+    ...(options.network === undefined ? {} : { networkCards: networkCards(options.network, options.nic) }),
     devices: [...hostedDevices],
     epochNs: BigInt(Date.now()) * 1_000_000n,
   };

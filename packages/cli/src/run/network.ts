@@ -1,5 +1,5 @@
 /** The network of a guest that runs in this process: frames between its card and what --net names. */
-import type { Machine, MachineOutput, NetworkCardDescription } from '@revenant/emulator';
+import type { Machine, MachineOutput, NetworkCardDescription, NetworkCardModel } from '@revenant/emulator';
 import { defaultGatewaySettings, splitFrame } from '@revenant/network';
 import {
   ForwardError,
@@ -18,8 +18,11 @@ const maxWaitingBytes = 0x80_0000;
 const maxWaitingFrames = 2048;
 const nic = 0;
 
-export function networkCards(option: NetworkOption | undefined): NetworkCardDescription[] {
-  return option === undefined ? [] : [{ mac: defaultMac, mtu: 1500 }];
+export function networkCards(
+  option: NetworkOption | undefined,
+  model: NetworkCardModel = 'virtio',
+): NetworkCardDescription[] {
+  return option === undefined ? [] : [{ mac: defaultMac, mtu: 1500, model }];
 }
 
 export class GuestNetwork {

@@ -1,5 +1,12 @@
 /** Options of `revenant run`, checked. */
-import { bootDevices, cpuModels, type BootDevice, type CpuModelName } from '@revenant/emulator';
+import {
+  bootDevices,
+  cpuModels,
+  networkCardModels,
+  type BootDevice,
+  type CpuModelName,
+  type NetworkCardModel,
+} from '@revenant/emulator';
 import { list, text, value, type Options, type Values } from '../command/options.ts';
 import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
@@ -46,6 +53,8 @@ export interface RunOptions {
   engine: 'interpreter' | 'translator';
   network?: NetworkOption;
   vnc?: VncOption;
+  /** Which network card. */
+  nic?: NetworkCardModel;
 }
 
 function usage(message: string, hint: string): CliError {
@@ -149,6 +158,11 @@ instruction, as runs with --max-instructions have it`,
 stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`,
     parseNetwork,
   ),
+  nic: value(
+    'MODEL',
+    'the network card of --net: virtio (default), or e1000 for guests that know no virtio',
+    oneOf(networkCardModels),
+  ),
   publish: list(
     '[ADDRESS:]PORT:GUESTPORT[/udp]',
     `the guest's port at a port of this host (127.0.0.1 unless told otherwise); takes --net user`,
@@ -173,7 +187,16 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
 
 type GuestRequest = Omit<
   RunOptions,
-  'network' | 'serial' | 'engine' | 'atEof' | 'clock' | 'maxInstructions' | 'save' | 'screenshot' | 'vnc'
+  | 'network'
+  | 'nic'
+  | 'serial'
+  | 'engine'
+  | 'atEof'
+  | 'clock'
+  | 'maxInstructions'
+  | 'save'
+  | 'screenshot'
+  | 'vnc'
 >;
 
 /** Without the entries that are undefined. */
@@ -238,12 +261,15 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     );
   const network = networkRequest(values.net, values.publish, values['host-port']);
   const rest = given<
-    Required<Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'vnc'>>
+    Required<
+      Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc'>
+    >
   >({
     save,
     screenshot,
     network,
     vnc: vncRequest(values),
+    nic: values.nic,
     clock: values.clock,
     maxInstructions: values['max-instructions'],
   });

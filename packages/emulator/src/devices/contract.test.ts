@@ -4,7 +4,8 @@ import { Pvpanic } from './system/pvpanic.ts';
 import { RandomSource } from './system/random-source.ts';
 import { AcpiPm } from './timer/acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './system/debug-ports.ts';
-import type { AccessSize, Device } from './device.ts';
+import type { AccessSize, Device, MmioRange } from './device.ts';
+import { E1000 } from './network/e1000.ts';
 import { Dma8237 } from './system/dma-8237.ts';
 import { FwCfg } from './system/fw-cfg.ts';
 import { I8042 } from './input/i8042.ts';
@@ -91,7 +92,7 @@ function card(pci: VirtioPciDevice): Device {
 const irq = (): FakeLine => new FakeLine();
 
 /** A part of the chipset with its configuration space at ports of its own beside the device's. */
-function withConfiguration(device: Device & PciFunction): Device {
+function withConfiguration(device: Device & PciFunction, bar?: readonly MmioRange[]): Device {
   const at = { first: 0x1000, last: 0x10ff, width: 4 as const };
   const inSpace = (port: number): boolean => port >= at.first && port <= at.last;
   const inWord = (port: number, size: AccessSize): boolean => (port & 3) + size <= 4;
@@ -99,7 +100,7 @@ function withConfiguration(device: Device & PciFunction): Device {
     name: device.name,
     version: device.version,
     ports: [at, ...(device.ports ?? [])],
-    mmio: device.mmio ?? [],
+    mmio: bar ?? device.mmio ?? [],
     readPort: (port, size) => {
       if (!inSpace(port)) return device.readPort?.(port, size) ?? 0;
       return inWord(port, size) ? device.readConfiguration(port & 0xff, size) : 0;
@@ -108,8 +109,14 @@ function withConfiguration(device: Device & PciFunction): Device {
       if (!inSpace(port)) device.writePort?.(port, size, value);
       else if (inWord(port, size)) device.writeConfiguration(port & 0xff, size, value);
     },
-    readMemory: (offset, size, range) => device.readMemory?.(offset, size, range) ?? 0,
-    writeMemory: (offset, size, value, range) => device.writeMemory?.(offset, size, value, range),
+    readMemory: (offset, size, range) =>
+      bar === undefined
+        ? (device.readMemory?.(offset, size, range) ?? 0)
+        : device.readBar((range.base & 0xf_ffff) + offset, size),
+    writeMemory: (offset, size, value, range) => {
+      if (bar === undefined) device.writeMemory?.(offset, size, value, range);
+      else device.writeBar((range.base & 0xf_ffff) + offset, size, value);
+    },
     reset: () => {
       device.reset();
     },
@@ -234,6 +241,26 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   'virtio-balloon': (clock) =>
     card(new VirtioBalloon({ name: 'virtio-balloon', memoryPages: 256, memory, clock, irq: irq() })),
   pvpanic: () => new Pvpanic({ report: nothing }),
+  e1000: (clock) =>
+    withConfiguration(
+      new E1000({
+        name: 'e1000-0',
+        mac: new Uint8Array(6),
+        mtu: 1500,
+        transmit: nothing,
+        memory,
+        clock,
+        irq: irq(),
+        firmware: { memory: 0xe010_0000, ports: 0xc040, interruptLine: 11 },
+      }),
+      [
+        { base: 0xe010_0000, length: 0x200, width: 4 },
+        { base: 0xe010_0400, length: 4, width: 4 },
+        { base: 0xe010_2800, length: 0x40, width: 4 },
+        { base: 0xe010_3800, length: 0x40, width: 4 },
+        { base: 0xe010_5200, length: 0x240, width: 4 },
+      ],
+    ),
   'random-source': () => new RandomSource({ seed: 1n }),
   'acpi-gpe': () => new AcpiGpe({ sci: irq() }),
   vmgenid: () => new VmGenerationId(),

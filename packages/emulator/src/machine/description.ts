@@ -31,7 +31,11 @@ export interface NetworkCardDescription {
   mac: string;
   /** The largest packet of the segment, in bytes: 68 to 65535. */
   mtu: number;
+  /** Which card it is; absent is `virtio`. */
+  model?: NetworkCardModel;
 }
+export const networkCardModels = ['virtio', 'e1000'] as const;
+export type NetworkCardModel = (typeof networkCardModels)[number];
 
 /**
  * What a machine may have beyond what its board always has:
@@ -209,15 +213,22 @@ function describeDisks(given: readonly DiskRequest[], boardVersion: number): Dis
   return disks;
 }
 
-function describeNetworkCards(given: readonly NetworkCardDescription[]): NetworkCardDescription[] {
+function describeNetworkCards(
+  given: readonly NetworkCardDescription[],
+  { machine, boardVersion }: Pick<MachineDescription, 'machine' | 'boardVersion'>,
+): NetworkCardDescription[] {
   if (!Array.isArray(given) || given.length > maxNetworkCards)
     refuse('networkCards', `give a list of at most ${String(maxNetworkCards)} cards`);
-  return given.map(({ mac, mtu }: NetworkCardDescription, n) => {
+  return given.map(({ mac, mtu, model = 'virtio' }: NetworkCardDescription, n) => {
+    if (!networkCardModels.includes(model))
+      refuse(`network card ${String(n)} is a ${String(model)}`, `use one of ${networkCardModels.join(', ')}`);
+    if (model !== 'virtio' && (machine !== 'pc' || boardVersion < 2))
+      refuse(`this board has no ${model}`, 'use machine pc with boardVersion 2');
     // The lowest bit of the first byte would make it the address of a group.
     if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac))
       refuse(`network card ${String(n)} has the MAC ${mac}`, 'give six bytes as in 52:54:00:12:34:56');
     checkInteger('mtu', mtu, 68, 65_535);
-    return { mac, mtu };
+    return { mac, mtu, ...(model === 'virtio' ? {} : { model }) };
   });
 }
 
@@ -270,7 +281,7 @@ export function describeMachine(given: MachineRequest): MachineDescription {
     debugConsolePorts: [...all.debugConsolePorts],
     devices: [...all.devices],
     disks: describeDisks(all.disks, all.boardVersion),
-    networkCards: describeNetworkCards(all.networkCards),
+    networkCards: describeNetworkCards(all.networkCards, all),
     epochNs: checkWide('epochNs', all.epochNs),
     randomSeed: checkWide('randomSeed', BigInt.asIntN(64, checkWideUnsigned(all.randomSeed))),
   };

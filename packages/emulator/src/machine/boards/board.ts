@@ -15,7 +15,6 @@ import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
 import type { SystemControl } from '../../devices/system/system-control.ts';
 import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
-import type { VirtioNet } from '../../devices/virtio/virtio-net.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
 import type { InputConsumers } from '../edge/edge.ts';
@@ -80,11 +79,20 @@ export interface BoardChips {
   vga?: VgaText;
 }
 
+/** A card of any model, for whoever carries its frames. */
+export interface NetworkCard {
+  /** The largest frame that its driver takes now; 0 while there is none. */
+  readonly frameBytes: number;
+  /** 0: not yet; undefined: done with. */
+  receive(frame: Uint8Array): 0 | undefined;
+  announce(): void;
+}
+
 export class Board {
   readonly bus = new Bus();
   readonly devices: Device[] = [];
   readonly uarts: Uart16550A[] = [];
-  readonly networkCards: VirtioNet[] = [];
+  readonly networkCards: NetworkCard[] = [];
   readonly interrupts = new InterruptWiring();
   readonly pirqs = new PirqRouter((irq, source) => this.interrupts.isaLine(irq, source));
   /** Functions on bus 0 by device number * 8 + function number, where each is its own. */

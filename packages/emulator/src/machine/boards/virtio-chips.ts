@@ -2,6 +2,7 @@
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { MessageSink } from '../../devices/pci/msix.ts';
 import { pciWindow } from '../../devices/pci/pci-host.ts';
+import { E1000, e1000MemoryBytes, e1000PortBytes, type E1000Options } from '../../devices/network/e1000.ts';
 import { RandomSource } from '../../devices/system/random-source.ts';
 import { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
@@ -68,14 +69,41 @@ function addDisks(site: Site, { firstDevice }: PartOf<'virtio-blk'>): void {
   });
 }
 
+/** Behind the cards of 16 KiB, and behind the ports of the IDE controller's bus master. */
+const e1000Place = { memory: pciWindow.base + 0x10_0000, ports: 0xc040 } as const;
+
+function addE1000(
+  site: Site,
+  { device, nic }: { device: number; nic: number },
+  options: Pick<E1000Options, 'mac' | 'mtu' | 'transmit'>,
+): E1000 {
+  const { board, clock, memory } = site;
+  const name = `e1000-${String(nic)}`;
+  const firmware = hasFirmware(site)
+    ? undefined
+    : {
+        memory: e1000Place.memory + nic * e1000MemoryBytes,
+        ports: e1000Place.ports + nic * e1000PortBytes,
+        interruptLine: firmwareIrq(site, device),
+      };
+  const card = new E1000({ ...options, name, memory, clock, irq: board.pirqs.line(device, name), firmware });
+  board.cards.set(device, board.add(card));
+  board.functions.set(device * 8, card);
+  return card;
+}
+
 function addNetworkCards(site: Site, { firstDevice }: PartOf<'virtio-net'>): void {
   const { board, signals, description } = site;
-  description.networkCards.forEach(({ mac, mtu }, nic) => {
+  description.networkCards.forEach(({ mac, mtu, model = 'virtio' }, nic) => {
     const transmit = (bytes: Uint8Array): void => {
       signals.output({ kind: 'frame', nic, bytes });
     };
     const address = Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
     const place = { device: firstDevice + nic, slot: maxDisks + nic };
+    if (model === 'e1000') {
+      board.networkCards.push(addE1000(site, { ...place, nic }, { mac: address, mtu, transmit }));
+      return;
+    }
     const card = addCard(
       site,
       place,
