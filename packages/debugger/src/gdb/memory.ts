@@ -22,7 +22,17 @@ export function readMemory(machine: Machine, address: bigint, length: number, ph
     at += BigInt(size);
     left -= size;
   }
-  return Buffer.concat(parts);
+  return joined(parts);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 export function writeMemory(machine: Machine, address: bigint, bytes: Uint8Array, physical: boolean): void {

@@ -5,11 +5,12 @@
  * Always: looking changes nothing. Writes of a debugger are pokes of the time machine. `k` and vKill end the session and leave the machine
  * alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
  */
-import type { Watchpoint } from '@revenant/emulator';
 import type { Stop, TimeMachine } from '../time/time-machine.ts';
 import { readMemory, writeMemory } from './memory.ts';
+import { Refusal } from './refusal.ts';
 import type { Monitor } from './monitor.ts';
 import { bytesOf, encodePacket, hexOf, maxPacketBytes, PacketReader, type WireEvent } from './packets.ts';
+import { Points } from './points.ts';
 import { linearRip, RegisterFile, type TargetArch } from './registers.ts';
 
 export interface StubOptions {
@@ -25,10 +26,7 @@ export interface StubOptions {
   breathe: () => Promise<void>;
 }
 
-const Error_ = { badRequest: 'E01', fault: 'E0e', invalid: 'E16' } as const;
 const ok = 'OK';
-const breakpointTypes = { 0: 'software', 1: 'hardware' } as const;
-const watchTypes = { 2: 'write', 3: 'read', 4: 'access' } as const;
 const watchNames = { write: 'watch', read: 'rwatch', access: 'awatch' } as const;
 
 type Answer = string | Uint8Array;
@@ -50,8 +48,7 @@ export class GdbStub {
   readonly #options: StubOptions;
   readonly #reader = new PacketReader();
   readonly #registers: RegisterFile;
-  readonly #breakpoints = { software: new Set<bigint>(), hardware: new Set<bigint>() };
-  readonly #watchpoints: Watchpoint[] = [];
+  readonly #points: Points;
   #acknowledging = true;
   #last: Uint8Array | undefined;
   /** Memory is physical. */
@@ -66,6 +63,7 @@ export class GdbStub {
   constructor(options: StubOptions) {
     this.#options = options;
     this.#registers = new RegisterFile(options.arch);
+    this.#points = new Points(options.target.machine.stops);
   }
 
   get #machine(): TimeMachine['machine'] {
@@ -109,10 +107,7 @@ export class GdbStub {
     this.#closed = true;
     this.#interrupted = true;
     await this.#work;
-    const { stops } = this.#machine;
-    for (const address of new Set([...this.#breakpoints.software, ...this.#breakpoints.hardware]))
-      stops.removeBreakpoint(address);
-    for (const watchpoint of this.#watchpoints) stops.removeWatchpoint(watchpoint);
+    this.#points.clear();
   }
 
   #send(answer: Answer): void {
@@ -155,14 +150,14 @@ export class GdbStub {
         return this.#writeMemory(text, bytes);
       case 'Z':
       case 'z':
-        return this.#point(text);
+        return this.#points.packet(text);
       case 'c':
       case 's':
         return this.#resume(text);
       case 'b':
         return this.#runBack(text);
       case 'T':
-        return Number.parseInt(text.slice(1), 16) === 1 ? ok : Error_.badRequest;
+        return Number.parseInt(text.slice(1), 16) === 1 ? ok : Refusal.badRequest;
       case 'R':
         return undefined;
       case 'D':
@@ -193,7 +188,7 @@ export class GdbStub {
 
   #readOne(text: string): string {
     const register = this.#registers.registers[Number.parseInt(text, 16)];
-    if (register === undefined) return Error_.badRequest;
+    if (register === undefined) return Refusal.badRequest;
     return hexOf(this.#registers.read(register, this.#machine.registers(), this.#machine));
   }
 
@@ -203,12 +198,12 @@ export class GdbStub {
     try {
       for (const { number, bytes } of values) {
         const register = this.#registers.registers[number];
-        if (register === undefined) return Error_.badRequest;
+        if (register === undefined) return Refusal.badRequest;
         const same = hexOf(this.#registers.read(register, before, this.#machine)) === hexOf(bytes);
         if (!same) changed = { ...changed, ...this.#registers.write(register, changed, bytes) };
       }
     } catch (error) {
-      if (error instanceof RangeError) return Error_.invalid;
+      if (error instanceof RangeError) return Refusal.invalid;
       throw error;
     }
     // A gdb that writes what is there already must not begin another future.
@@ -223,13 +218,13 @@ export class GdbStub {
     const [number = '', hex = ''] = text.split('=');
     const bytes = bytesOf(hex);
     return bytes === undefined
-      ? Error_.badRequest
+      ? Refusal.badRequest
       : this.#write([{ number: Number.parseInt(number, 16), bytes }]);
   }
 
   #writeAll(hex: string): string {
     const bytes = bytesOf(hex);
-    if (bytes === undefined) return Error_.badRequest;
+    if (bytes === undefined) return Refusal.badRequest;
     const values: { number: number; bytes: Uint8Array }[] = [];
     let at = 0;
     this.#registers.registers.forEach((register, number) => {
@@ -246,72 +241,27 @@ export class GdbStub {
   #readMemory(text: string): Answer {
     const [address = '', length = ''] = text.split(',');
     const size = Math.min(Number.parseInt(length, 16), (maxPacketBytes - 16) / 2);
-    if (!/^[0-9a-f]+$/i.test(address) || !Number.isInteger(size)) return Error_.badRequest;
+    if (!/^[0-9a-f]+$/i.test(address) || !Number.isInteger(size)) return Refusal.badRequest;
     const bytes = readMemory(this.#machine, BigInt(`0x${address}`), size, this.#physical);
-    return bytes.length === 0 && size > 0 ? Error_.fault : hexOf(bytes);
+    return bytes.length === 0 && size > 0 ? Refusal.fault : hexOf(bytes);
   }
 
   #writeMemory(text: string, packet: Uint8Array): Answer {
     const colon = text.indexOf(':');
     const [address = '', length = ''] = text.slice(1, colon).split(',');
-    if (colon < 0 || !/^[0-9a-f]+$/i.test(address)) return Error_.badRequest;
+    if (colon < 0 || !/^[0-9a-f]+$/i.test(address)) return Refusal.badRequest;
     const bytes = text.startsWith('X') ? packet.slice(colon + 1) : bytesOf(text.slice(colon + 1));
-    if (bytes?.length !== Number.parseInt(length, 16)) return Error_.badRequest;
+    if (bytes?.length !== Number.parseInt(length, 16)) return Refusal.badRequest;
     if (bytes.length === 0) return ok;
     const at = BigInt(`0x${address}`);
     const before = readMemory(this.#machine, at, bytes.length, this.#physical);
-    if (before.length < bytes.length) return Error_.fault;
+    if (before.length < bytes.length) return Refusal.fault;
     if (hexOf(before) === hexOf(bytes)) return ok;
     const physical = this.#physical;
     this.#options.target.poke(() => {
       writeMemory(this.#machine, at, bytes, physical);
     });
     return ok;
-  }
-
-  // --- breakpoints and watchpoints ---
-
-  #point(text: string): Answer {
-    const [type = '', address = '', kind = ''] = text.slice(1).split(';')[0]?.split(',') ?? [];
-    if (!/^[0-4]$/.test(type)) return '';
-    if (!/^[0-9a-f]{1,16}$/i.test(address)) return Error_.badRequest;
-    const at = BigInt(`0x${address}`);
-    const setting = text.startsWith('Z');
-    try {
-      if (type === '0' || type === '1') this.#breakpoint(breakpointTypes[type], at, setting);
-      else this.#watchpoint(watchTypes[type as unknown as keyof typeof watchTypes], at, kind, setting);
-    } catch {
-      // There are as many as the machine holds.
-      return Error_.invalid;
-    }
-    return ok;
-  }
-
-  #breakpoint(type: 'software' | 'hardware', address: bigint, setting: boolean): void {
-    const { software, hardware } = this.#breakpoints;
-    const { stops } = this.#machine;
-    if (setting) {
-      stops.addBreakpoint(address);
-      this.#breakpoints[type].add(address);
-      return;
-    }
-    this.#breakpoints[type].delete(address);
-    if (!software.has(address) && !hardware.has(address)) stops.removeBreakpoint(address);
-  }
-
-  #watchpoint(on: Watchpoint['on'], address: bigint, kind: string, setting: boolean): void {
-    const watchpoint: Watchpoint = { address, bytes: Number.parseInt(kind, 16) || 1, on };
-    const { stops } = this.#machine;
-    const same = (other: Watchpoint): boolean =>
-      other.address === address && other.bytes === watchpoint.bytes && other.on === on;
-    const index = this.#watchpoints.findIndex(same);
-    if (setting) {
-      stops.addWatchpoint(watchpoint);
-      if (index < 0) this.#watchpoints.push(watchpoint);
-    } else {
-      stops.removeWatchpoint(watchpoint);
-      if (index >= 0) this.#watchpoints.splice(index, 1);
-    }
   }
 
   // --- running ---
@@ -402,15 +352,8 @@ export class GdbStub {
           ? ''
           : `${watchNames[watch.watchpoint.on]}:${BigInt.asUintN(64, watch.watchpoint.address).toString(16)};`;
       default:
-        return this.#breakpointReason();
+        return this.#points.reasonAt(linearRip(this.#machine.registers()));
     }
-  }
-
-  /** Said whenever a breakpoint lies here: without it gdb moves the PC back by one when it set one at the byte before. */
-  #breakpointReason(): string {
-    const rip = linearRip(this.#machine.registers());
-    if (this.#breakpoints.hardware.has(rip)) return 'hwbreak:;';
-    return this.#breakpoints.software.has(rip) ? 'swbreak:;' : '';
   }
 
   // --- verbose packets and queries ---
@@ -442,7 +385,7 @@ export class GdbStub {
       await this.#run(() => this.#range(start, end));
     } else if (/^[sS]/.test(action)) await this.#run(() => target.forward(target.count + 1n));
     else if (/^[cC]/.test(action)) await this.#run(() => target.forward());
-    else return Error_.badRequest;
+    else return Refusal.badRequest;
     return undefined;
   }
 
@@ -514,7 +457,7 @@ function chunk(document: string, request: string): Answer {
     .split(',')
     .map((part) => Number.parseInt(part, 16));
   if (offset === undefined || length === undefined || !Number.isInteger(offset + length))
-    return Error_.badRequest;
+    return Refusal.badRequest;
   const bytes = Buffer.from(document);
   const part = bytes.subarray(offset, offset + Math.min(length, maxPacketBytes / 2));
   return Buffer.concat([Buffer.from(offset + part.length < bytes.length ? 'm' : 'l'), part]);
