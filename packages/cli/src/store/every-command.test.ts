@@ -66,6 +66,7 @@ test(
       'checkpoint search': [['web', 'text']],
       'checkpoint disassemble': [['web', '0x1000']],
       'checkpoint memory': [['web', '0x1000']],
+      'debug gdb': [['--restore', 'web']],
       'debug hot': [],
       run: [['--restore', 'web']],
     };
