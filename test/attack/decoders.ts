@@ -17,6 +17,7 @@ import {
   type Message,
 } from '@revenant/cluster/protocol';
 import { Random } from '../../packages/simulation/src/random.ts';
+import { mutate, objectNames } from './mutants.ts';
 
 const spec = {
   runtime: 'chain',
@@ -26,7 +27,7 @@ const spec = {
   outputs: 'async' as const,
 };
 /** One of each command; their fields are all that a command has. */
-const commands: readonly Command[] = [
+export const commands: readonly Command[] = [
   { type: 'vm-create', vmId: 'v', spec: { ...spec, antiAffinity: 'g', checkpointMs: 100, health: { watch: 'console', silentMs: 5000 } }, start: true }, // prettier-ignore
   ...(['vm-start', 'vm-stop', 'vm-pause', 'vm-resume', 'vm-delete'] as const).map((type) => ({
     type,
@@ -79,13 +80,6 @@ function taken(run: () => unknown): boolean {
   }
 }
 
-function mutate(bytes: Uint8Array, random: Random): Uint8Array {
-  const mutant = Uint8Array.from(bytes);
-  for (let changes = random.integer(1, 4); changes > 0; changes--)
-    mutant[random.integer(0, mutant.length - 1)] = random.integer(0, 255);
-  return random.chance(0.2) ? mutant.subarray(0, random.integer(0, mutant.length)) : mutant;
-}
-
 /** `frames` mutants for all decoders. Throws, naming the seed and the number, when one fails otherwise. */
 export function fuzzDecoders(frames: number, seed: number): DecoderFigures {
   const random = new Random(seed);
@@ -136,7 +130,7 @@ export function dropBombs(): { name: string; ms: number }[] {
 /** Every name that every object has, as each string of each command and as a further field. Throws when one is lost or half taken. */
 export function namesInCommands(): number {
   let tried = 0;
-  for (const name of Object.getOwnPropertyNames(Object.prototype))
+  for (const name of objectNames)
     for (const command of commands) {
       for (const field of ['type', 'vmId', 'node', 'to', 'spec', name]) {
         // As JSON from outside: `__proto__` is a field like others there.

@@ -15,7 +15,7 @@ export interface FloodFigures {
   grownMiB: number;
 }
 
-const residentMiB = (pid: number): number =>
+export const residentMiB = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 
 const upgrade =

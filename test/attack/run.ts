@@ -1,53 +1,104 @@
-// The attack suite: decoders in this process, then floods against a node of its own that runs a VM.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+// The attack suite: decoders in this process, then node processes of its own, on loopback: floods and requests of strangers and of members, hostile
+// guests, and troubles of the host.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ClusterClient, NodeProcess } from '@revenant/cluster';
-import { dropBombs, fuzzDecoders, namesInCommands, type DecoderFigures } from './decoders.ts';
+import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
+import { fuzzApi, fuzzBodies, type ApiFigures, type BodyFigures } from './bodies.ts';
+import { commands, dropBombs, fuzzDecoders, namesInCommands, type DecoderFigures } from './decoders.ts';
 import { flood, type FloodFigures } from './floods.ts';
+import { bearHostile, type HostileFigures } from './hostile.ts';
+import { fuzzStored, type StoredFigures } from './stored.ts';
+import { refuseStrays, sufferTroubles, type TroubleFigures } from './troubles.ts';
 
-interface AttackFigures {
+export interface AttackFigures {
   decoders: DecoderFigures;
+  bodies: BodyFigures;
+  stored: StoredFigures;
   bombs: { name: string; ms: number }[];
   names: number;
+  api: ApiFigures[];
   floods: FloodFigures[];
-  /** How often the node lost its lease while it was flooded. */
+  /** How often the node lost its lease while it was flooded and asked. */
   leasesLost: number;
+  /** What nodes said that must not start. */
+  strays: string[];
+  hostile: HostileFigures[];
+  troubles: TroubleFigures[];
+  /** What this host lacks something for. */
+  leftOut: string[];
 }
 
+export interface AttackOptions {
+  /** Of frames between nodes, of bodies, and of stored objects. */
+  frames: number;
+  /** To a node, by a stranger and by a member. */
+  requests: number;
+  seed: number;
+  /** For each flood, hostile guest and trouble. */
+  ms: number;
+  /** Connections of a flood at once. */
+  width: number;
+}
+
+/** Small file systems, should we be killed while they are there. */
+const MOUNTED = ['full-disk/store', 'hostile-2/small'];
 const token = 'a token of the attack suite';
 
-export async function attack(options: {
-  frames: number;
-  seed: number;
-  floodMs: number;
-  width: number;
-}): Promise<AttackFigures> {
-  const decoders = fuzzDecoders(options.frames, options.seed);
+export async function attack({ frames, requests, seed, ms, width }: AttackOptions): Promise<AttackFigures> {
+  const decoders = fuzzDecoders(frames, seed);
+  const bodies = fuzzBodies(commands, frames, seed);
+  const stored = await fuzzStored(frames, seed);
   const bombs = dropBombs();
   const names = namesInCommands();
   const folder = mkdtempSync(join(tmpdir(), 'revenant-attack-'));
-  const tokenFile = join(folder, 'token');
+  const guardian = await Guardian.ofProcess();
+  for (const mounted of MOUNTED) guardian.run(['umount', '-l', join(folder, mounted)]);
+  guardian.remove(folder);
+  try {
+    const asked = await askAndFlood(folder, { requests, seed, ms, width });
+    const strays = await refuseStrays(folder);
+    const hostile = await bearHostile({ folder, ms });
+    const troubles = await sufferTroubles({ folder, ms });
+    return {
+      ...{ decoders, bodies, stored, bombs, names, ...asked, strays },
+      ...{ hostile: hostile.figures, troubles: troubles.figures },
+      leftOut: [...hostile.leftOut, ...troubles.leftOut],
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** One node with a VM, which hostile requests reach. */
+async function askAndFlood(
+  folder: string,
+  { requests, seed, ms, width }: Omit<AttackOptions, 'frames'>,
+): Promise<Pick<AttackFigures, 'api' | 'floods' | 'leasesLost'>> {
+  const own = join(folder, 'asked');
+  mkdirSync(own);
+  const tokenFile = join(own, 'token');
   writeFileSync(tokenFile, token);
-  const store = `file:${join(folder, 'store')}`;
-  const logFile = join(folder, 'log');
+  const store = `file:${join(own, 'store')}`;
+  const logFile = join(own, 'log');
   const node = await NodeProcess.start({ store, name: 'a', profile: 'default', logFile, tokenFile });
-  const client = new ClusterClient({ nodes: [node.address], token, answerMs: 60_000 });
+  const { address, pid } = node;
+  const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
   try {
     const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
-    await client.command({ type: 'vm-create', vmId: 'v', spec, start: true });
-    await client.waitFor('v', ['running']);
-    const { address, pid } = node;
-    const { floodMs: ms, width } = options;
+    await client.command({ type: 'vm-create', vmId: 'beside', spec, start: true });
+    await client.waitFor('beside', ['running']);
+    const api: ApiFigures[] = [];
+    for (const each of [undefined, token])
+      api.push(await fuzzApi({ address, token: each, commands, requests, seed }));
     const floods = await flood({ address, pid, token, ms, width });
     if (node.ended) throw new Error(`the node ended; see ${logFile}`);
-    await client.waitFor('v', ['running']);
+    await client.waitFor('beside', ['running']);
     const leasesLost = (await client.events()).filter(({ event }) => event === 'lease-lost').length;
-    return { decoders, bombs, names, floods, leasesLost };
+    return { api, floods, leasesLost };
   } finally {
     await client.close();
     node.kill();
     await node.whenEnded;
-    rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -48,6 +48,7 @@ const STATUS: Partial<Record<ClusterErrorCode, number>> = {
   NOT_FOUND: 404,
   CONFLICT: 409,
   NO_CAPACITY: 409,
+  BLOB_MISSING: 409,
   BUSY: 503,
   NO_MASTER: 503,
   TIMEOUT: 504,

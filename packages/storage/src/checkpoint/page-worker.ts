@@ -1,4 +1,5 @@
 // The thread of a PagePool: one job in, one answer out.
+import { getPriority, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { decodePages, encodePages, type StoredPages } from './page-codec.ts';
 
@@ -7,6 +8,8 @@ export type PageJob =
   | ({ id: number; kind: 'decode' } & StoredPages);
 
 const port = parentPort!;
+// Of nice values (setpriority(2), which on Linux means this thread only): who speaks with the store, and keeps leases, comes first.
+if (process.platform === 'linux') setPriority(0, Math.min(19, getPriority(0) + 5));
 
 port.on('message', (job: PageJob) => {
   try {

@@ -167,11 +167,18 @@ const STORE_CODES: Record<string, StoreErrorCode> = {
   EAGAIN: 'UNAVAILABLE',
 };
 
+const HINTS: Partial<Record<StoreErrorCode, string>> = {
+  ACCESS_DENIED:
+    'who runs this must be allowed to read and write there: check owner and mode, and that it is not mounted read-only',
+  FULL: 'free some space there',
+};
+
 export function storeError(key: string, error: unknown, outcome: StoreOutcome): StoreError {
   if (error instanceof StoreError) return error;
   const code = STORE_CODES[codeOf(error) ?? ''] ?? 'FAILED';
   const reason = error instanceof Error ? error.message : String(error);
-  return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error });
+  const hint = HINTS[code];
+  return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error, ...(hint && { hint }) });
 }
 
 export async function guard<T>(key: string, outcome: StoreOutcome, work: () => Promise<T>): Promise<T> {
