@@ -6,13 +6,15 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   as: ['binutils'],
   'qemu-system-x86_64': ['qemu-system-x86'],
   chromium: ['chromium'],
+  // A viewer, a display for it, and programs that look at that display and type.
+  xtigervncviewer: ['tigervnc-viewer', 'xvfb', 'x11-apps', 'xdotool'],
   openssl: ['openssl'],
 };
 
-export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64' | 'chromium' | 'openssl';
+export type Tool = 'gcc' | 'as' | 'qemu-system-x86_64' | 'chromium' | 'openssl' | 'xtigervncviewer';
 
 function present(tool: Tool): boolean {
-  return spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0;
+  return spawnSync('which', [tool], { stdio: 'ignore' }).status === 0;
 }
 
 /** Does nothing outside of CI (environment variable CI) or when all tools are there. Throws when they can't be installed. */
