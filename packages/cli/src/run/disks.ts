@@ -9,7 +9,7 @@ import { MediumFile, type DiskMode, type MediumOption } from './media-file.ts';
 
 export type DiskOption = MediumOption | { emptyBytes: number };
 
-const words = ['ro', 'rw', 'ide', 'virtio', 'backing'] as const;
+const words = ['ro', 'rw', 'ide', 'ahci', 'virtio', 'backing'] as const;
 
 /** `FILE`, with `,ro` or `,rw`, `,ide`, and `,backing` behind it. */
 export const parseDisk: Parser<DiskOption> = (text, name) => {
@@ -28,6 +28,7 @@ export const parseDisk: Parser<DiskOption> = (text, name) => {
     path,
     mode,
     ...(given.includes('ide') ? { attach: 'ide' as const } : {}),
+    ...(given.includes('ahci') ? { attach: 'ahci' as const } : {}),
     ...(given.includes('backing') ? { backingFiles: true } : {}),
   };
 };

@@ -99,10 +99,10 @@ is a copy of it`,
   memory: value('SIZE', 'for example 256M (default 128M)', size),
   cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default)', oneOf(cpuModels)),
   disk: list(
-    'FILE[,ro|,rw|,ide]',
+    'FILE[,ro|,rw|,ide|,ahci]',
     `a disk image, raw or qcow2, as the next virtio disk (/dev/vda, …). The file is never
 changed: what the guest writes is kept beside it and goes into the checkpoint. ro: the
-guest can't write; rw: it writes to the file; ide: on the IDE controller; backing: a
+guest can't write; rw: it writes to the file; ide or ahci: on that controller; backing: a
 qcow2 image may lie on others in its folder`,
     parseDisk,
   ),

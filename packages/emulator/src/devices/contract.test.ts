@@ -5,6 +5,7 @@ import { RandomSource } from './system/random-source.ts';
 import { AcpiPm } from './timer/acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './system/debug-ports.ts';
 import type { AccessSize, Device, MmioRange } from './device.ts';
+import { Ahci } from './ahci/ahci.ts';
 import { E1000 } from './network/e1000.ts';
 import { Dma8237 } from './system/dma-8237.ts';
 import { FwCfg } from './system/fw-cfg.ts';
@@ -260,6 +261,17 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         { base: 0xe010_3800, length: 0x40, width: 4 },
         { base: 0xe010_5200, length: 0x240, width: 4 },
       ],
+    ),
+  ahci: (clock) =>
+    withConfiguration(
+      new Ahci({
+        disks: [0, 1].map(() => ({ disk: new FakeDisk(0x1_0000), identity: { model: 'DISK', serial: '1' } })),
+        memory,
+        clock,
+        irq: irq(),
+        firmware: { memory: 0xe020_0000, interruptLine: 11 },
+      }),
+      [{ base: 0xe020_0000, length: 0x200, width: 4 }],
     ),
   'random-source': () => new RandomSource({ seed: 1n }),
   'acpi-gpe': () => new AcpiGpe({ sci: irq() }),

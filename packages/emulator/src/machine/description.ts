@@ -1,5 +1,6 @@
 /** The hardware a machine is made of: plain data that goes into checkpoints. Two machines with equal descriptions and inputs run alike. */
 import { floppyFormat, floppyFormats } from '../devices/floppy/floppy-media.ts';
+import { maxAhciPorts } from '../devices/ahci/ahci.ts';
 import { MachineError } from './errors.ts';
 import { maxRamBytes } from './memory-map.ts';
 
@@ -17,7 +18,7 @@ export interface DiskDescription {
   /** How the guest sees it. The first medium of a CD or floppy drive is in it at power-on, others wait to be put in. Absent is `virtio`. */
   attach?: DiskAttachment;
 }
-export const diskAttachments = ['virtio', 'ide', 'cdrom', 'floppy'] as const;
+export const diskAttachments = ['virtio', 'ide', 'ahci', 'cdrom', 'floppy'] as const;
 export type DiskAttachment = (typeof diskAttachments)[number];
 export const bootDevices = ['disk', 'cdrom', 'floppy'] as const;
 export type BootDevice = (typeof bootDevices)[number];
@@ -174,6 +175,11 @@ function checkAttachment({ attach = 'virtio', name, bytes }: DiskRequest, boardV
 function checkPlaces(disks: readonly DiskDescription[]): void {
   const count = (attach: DiskAttachment): number => disks.filter((disk) => disk.attach === attach).length;
   const places = count('cdrom') > 0 ? 3 : 4;
+  if (count('ahci') > maxAhciPorts)
+    refuse(
+      `${String(count('ahci'))} AHCI disks`,
+      `there is room for ${String(maxAhciPorts)}; attach others by virtio`,
+    );
   if (count('ide') > places)
     refuse(
       `${String(count('ide'))} IDE disks`,

@@ -16,6 +16,7 @@ import { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import { Pit8254 } from '../../devices/timer/pit-8254.ts';
 import { RtcMc146818 } from '../../devices/timer/rtc-mc146818.ts';
 import { VgaText } from '../../devices/video/vga-text.ts';
+import { addAhci } from './ahci-chips.ts';
 import type { Board, BoardOptions } from './board.ts';
 import { driveCmos, i440fxMakers } from './i440fx-chips.ts';
 import { identityMakers } from './identity-chips.ts';
@@ -192,6 +193,7 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     };
   },
   'pci-host': addPciHost,
+  ahci: addAhci,
   ...virtioMakers,
   ...identityMakers,
   'debug-ports': addDebugPorts,

@@ -44,6 +44,7 @@ export const pc2: BoardPlan = {
     { chip: 'virtio-console', device: 20, slot: 17 },
     { chip: 'virtio-balloon', device: 21, slot: 18 },
     { chip: 'pvpanic' },
+    { chip: 'ahci', device: 22, memory: 0xe020_0000 },
     { chip: 'acpi-gpe', sciIrq: 9 },
     { chip: 'generation', basePort: generationPort },
     { chip: 'debug-ports' },

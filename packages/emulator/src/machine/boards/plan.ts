@@ -44,6 +44,8 @@ export type BoardPart =
   /** Addresses as with `piix-ide`. */
   | { chip: 'vga'; device: number; frameBuffer: number; registers: number }
   | { chip: 'fdc-82077aa'; irq: number }
+  /** Where the description has disks for it. `memory` as with `piix-ide`. */
+  | { chip: 'ahci'; device: number; memory: number }
   | { chip: 'vga-text' }
   | { chip: 'i8042'; keyboardIrq: number; mouseIrq: number }
   /** Made when all others are there: the tables name them. `base` as in AcpiOptions. */
