@@ -339,7 +339,7 @@ export class ApiServer {
 function onBehalf(request: IncomingMessage, caller: Caller): Caller {
   const said = request.headers[ON_BEHALF_HEADER];
   if (said === undefined || caller.name !== '') return caller;
-  const [, roleText, name = ''] = /^(\w+) ([A-Za-z0-9_-]{0,32})$/.exec(String(said)) ?? [];
+  const [, roleText, name = ''] = /^(\w+)(?: ([A-Za-z0-9_-]{1,32}))?$/.exec(String(said)) ?? [];
   const role = roles.find((each) => each === roleText);
   if (role === undefined || roles.indexOf(role) > roles.indexOf(caller.role))
     throw new ClusterError('UNAUTHORIZED', `${ON_BEHALF_HEADER}: no role that the caller has`);

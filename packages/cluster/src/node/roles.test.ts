@@ -143,6 +143,21 @@ describe('roles', () => {
     );
   });
 
+  test("the page of who has the cluster's token may do everything", async () => {
+    const { cookie } = await ask(token, { method: 'POST', path: '/v1/session' });
+    const socket = new WebSocket(`ws://${node.address}/v1/page`, [PAGE_SUBPROTOCOL], { headers: { cookie } });
+    const replies: PageReply[] = [];
+    socket.on('message', (frame: Buffer) => replies.push(decodePageReply(frame)));
+    await until('hello', () => replies.length > 0);
+    socket.send(encode({ type: 'command', question: 1, command: { type: 'rebalance' } }));
+    await until('an answer', () => replies.some(({ type }) => type === 'done'));
+    assert.deepEqual(
+      replies.find(({ type }) => type === 'done'),
+      { type: 'done', question: 1, error: null },
+    );
+    socket.terminate();
+  });
+
   test('a console may be looked at by all, and typed at from operate on', async () => {
     for (const role of roles) {
       const path = '/v1/vms/v/console';
