@@ -21,6 +21,7 @@ export const commands: Group = {
     store: () => import('./store/index.ts'),
     debug: () => import('./debug/index.ts'),
     page: () => import('./page.ts'),
+    open: () => import('./open.ts'),
     demo: () => import('./demo.ts'),
     completion: () =>
       import('./completion.ts').then(({ completionOf }) => ({ command: completionOf(commands) })),

@@ -27,7 +27,8 @@ import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
 import { attachConsole } from './console-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
-import { answerJson, route, type Answer } from './routes.ts';
+import { answerJson, type Answer } from './answers.ts';
+import { route } from './routes.ts';
 import { Sessions } from './sessions.ts';
 import { Strangers } from './strangers.ts';
 

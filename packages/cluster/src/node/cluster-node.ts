@@ -28,6 +28,7 @@ import { Links } from './links.ts';
 import { NodeNetworks } from '../network/node-networks.ts';
 import { isOfNetworks } from '../protocol/link.ts';
 import { SteadyClock } from './steady-clock.ts';
+import { OpenCheckpoints } from './open-checkpoints.ts';
 import { StoreEdge } from './store-edge.ts';
 
 export interface NodeOptions {
@@ -88,6 +89,7 @@ export class ClusterNode {
   readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
   readonly events: EventLog;
+  readonly checkpoints: OpenCheckpoints;
   readonly logger: pino.Logger;
   readonly audit = new Audit((entry) => this.#log(entry));
   readonly #api: ApiServer;
@@ -113,6 +115,7 @@ export class ClusterNode {
       { level: options.logLevel ?? 'info', base: { node: options.name } },
       pino.destination(2),
     );
+    this.checkpoints = new OpenCheckpoints(store, options.key);
     this.events = new EventLog(store, options.name);
     this.#blobs = new BlobCollector({
       ...{ store, nowMs: monotonicMs, graceMs: options.blobGraceMs },
@@ -354,6 +357,7 @@ export class ClusterNode {
     await this.networks.close();
     await this.#api.close();
     await this.vms.close();
+    await this.checkpoints.close();
     await this.events.close();
     await this.heartbeatStores.close();
     await this.store.close();

@@ -48,6 +48,11 @@ const routes: [Role, Asked][] = [
   ['view', { method: 'GET', path: '/v1/vms/v/screen' }],
   ['view', { method: 'GET', path: `/v1/blobs/${sha256(blob)}` }],
   ['view', { method: 'POST', path: '/v1/session' }],
+  ['view', { method: 'GET', path: '/v1/vms/v/checkpoints' }],
+  ...['state', 'absent', 'pages'].map((what): [Role, Asked] => [
+    'operate',
+    { method: 'GET', path: `/v1/vms/v/checkpoints/latest/${what}` },
+  ]),
   ['operate', { method: 'POST', path: '/v1/vms/v/keys', body: '{"keys": ["KeyA"]}' }],
   ['operate', { method: 'POST', path: '/v1/vms/v/power-button' }],
   ...['vm-pause', 'vm-resume', 'vm-stop', 'vm-start'].map((type): [Role, Asked] => [

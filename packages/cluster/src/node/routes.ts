@@ -1,5 +1,4 @@
 // What a node answers to each request of a caller it knows (docs/CLUSTER_PROTOCOL.md, "API").
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import { screenLines } from '@revenant/emulator';
 import { ClusterError, messageOf } from '../errors.ts';
@@ -16,31 +15,19 @@ import { roleForCommand } from '../page/needed-role.ts';
 import type { Command } from '../decisions/commands.ts';
 import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
+import { answerJson, type Answer } from './answers.ts';
+import { checkpointRoute } from './checkpoint-routes.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
 import { metrics } from './metrics.ts';
 import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
-import type { ApiLimits } from './api-limits.ts';
 import { status } from './status.ts';
-
-/** One request under way. */
-export interface Answer {
-  request: IncomingMessage;
-  response: ServerResponse;
-  caller: Caller;
-  limits: ApiLimits;
-}
 
 const decimal = v.pipe(v.string(), v.regex(/^\d{1,15}$/, 'not a number'), v.transform(Number));
 const eventsQuerySchema = v.object({
   since: v.optional(decimal, '0'),
   limit: v.optional(v.pipe(decimal, v.maxValue(MAX_EVENTS)), '1000'),
 });
-
-export function answerJson(response: ServerResponse, value: unknown, code = 200): void {
-  response.writeHead(code, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(value));
-}
 
 export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   const { request, response } = answer;
@@ -58,6 +45,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   }
   const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
+  if (await checkpointRoute(node, url, answer)) return;
   switch (asked) {
     case 'GET /v1/status':
       return answerJson(response, status(node));

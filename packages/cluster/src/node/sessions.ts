@@ -4,7 +4,7 @@ import { ClusterError } from '../errors.ts';
 import { callerOfPass, makePass, passCookie, passOf } from '../page/pass.ts';
 import type { Caller } from '../protocol/page.ts';
 import type { Callers } from './callers.ts';
-import { answerJson } from './routes.ts';
+import { answerJson } from './answers.ts';
 
 export class Sessions {
   readonly #callers: Callers;

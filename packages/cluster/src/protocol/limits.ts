@@ -43,6 +43,9 @@ export const MAX_BLOB_BYTES = 256 << 20;
 export const MAX_EVENTS = 10_000;
 export const MAX_EVENT_DETAILS = 32;
 export const MAX_KEYS = 16;
+/** Of one VM, in one answer, and pages of one. */
+export const MAX_CHECKPOINTS = 1000;
+export const MAX_PAGES_AT_ONCE = 512;
 
 /** Of one message of a console, either way. */
 export const MAX_CONSOLE_BYTES = 64 << 10;

@@ -4,6 +4,7 @@ import { TerminalView } from '../shared/terminal.tsx';
 import type { ClusterState, Connection } from './connection.ts';
 import { EventList } from './events.tsx';
 import { ScreenView } from './screen.tsx';
+import { Timeline } from './timeline.tsx';
 import { VmActions } from './vm-actions.tsx';
 import { placeOf } from './text.ts';
 
@@ -43,6 +44,11 @@ export function VmView({
         <button type="button" aria-pressed={tab === 'screen'} onClick={() => setTab('screen')}>
           Screen
         </button>
+        {state.role !== 'view' && (
+          <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
+            Open its newest checkpoint in a tab
+          </a>
+        )}
         <button
           type="button"
           disabled={state.role === 'view'}
@@ -58,6 +64,7 @@ export function VmView({
         ) : (
           <ScreenView connection={connection} vmId={vmId} />
         )}
+        <Timeline vmId={vmId} mayOpen={state.role !== 'view'} />
         <section class="panel" aria-label={`events of ${vmId}`}>
           <h2>What happened</h2>
           <EventList events={state.events.filter((event) => event.vm === vmId)} />

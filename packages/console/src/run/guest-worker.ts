@@ -5,6 +5,7 @@
 import {
   createMachine,
   DisplayWatcher,
+  LivePace,
   pcMemoryMap,
   planKernel,
   restoreMachine,
@@ -17,12 +18,14 @@ import {
 import { fetchEngineModules, makeBrowserEngine } from '@revenant/emulator/host-browser';
 import { openCheckpointBytes } from '@revenant/storage/browser';
 import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
+import { textPicture } from '../shared/text-picture.ts';
 import type { FromGuest, GuestRequest, ToGuest } from './messages.ts';
+import { RemoteCheckpoint } from './remote-checkpoint.ts';
 
-/** Short at first: V8 has no on-stack replacement, so code becomes quick only between two slices. */
-const firstSlice = 100_000;
-const slice = 3_000_000;
 const maxSleepMs = 20;
+const leastSleepMs = 1;
+/** A worker's clock, which is coarse unless the page is isolated; it always is. */
+const paceHost = { nowNs: (): bigint => BigInt(Math.round(performance.now() * 1e6)) };
 const screenMs = 50;
 const progressMs = 500;
 const builtinMemoryBytes = 16 * 2 ** 20;
@@ -40,7 +43,7 @@ function tell(message: FromGuest): void {
   scope.postMessage(message);
 }
 
-type BootRequest = Exclude<GuestRequest, { kind: 'checkpoint' }>;
+type BootRequest = Exclude<GuestRequest, { kind: 'checkpoint' | 'remote' }>;
 
 function planOf(request: BootRequest, machine: Machine): BootPlan {
   const memoryMap = pcMemoryMap(machine.description.memoryBytes);
@@ -58,7 +61,13 @@ function planOf(request: BootRequest, machine: Machine): BootPlan {
 async function makeMachine(
   request: GuestRequest,
   parts: { backends: MachineBackends; engine: EngineFactory },
-): Promise<{ machine: Machine; plan?: BootPlan }> {
+): Promise<{ machine: Machine; plan?: BootPlan; remote?: RemoteCheckpoint }> {
+  if (request.kind === 'remote') {
+    const remote = await RemoteCheckpoint.open(request.address);
+    const { snapshot, absent, disks } = remote;
+    const backends = { ...parts.backends, disks };
+    return { machine: await restoreMachine({ ...parts, snapshot, absent, backends }), remote };
+  }
   if (request.kind === 'checkpoint') {
     const { snapshot } = await openCheckpointBytes(request.bytes);
     return { machine: await restoreMachine({ snapshot, ...parts }) };
@@ -73,25 +82,28 @@ async function makeMachine(
 
 class GuestRun {
   readonly #machine: Machine;
+  readonly #pace: LivePace;
   readonly #plan: BootPlan | undefined;
   readonly #output: number[];
   #paused = false;
   #over = false;
-  #slice = firstSlice;
   #wake: () => void = () => undefined;
   #screenAt = 0;
   readonly #watcher = new DisplayWatcher();
   #progressAt = 0;
+  /** The last text screen that was told. */
+  #text = '';
 
   private constructor(machine: Machine, plan: BootPlan | undefined, output: number[]) {
     this.#machine = machine;
+    this.#pace = new LivePace(machine, paceHost);
     this.#plan = plan;
     this.#output = output;
   }
 
   static async start({ request, modules, engine }: StartMessage): Promise<GuestRun> {
     const output: number[] = [];
-    const { machine, plan } = await makeMachine(request, {
+    const { machine, plan, remote } = await makeMachine(request, {
       backends: {
         serial: (port, byte) => {
           if (port === 0) output.push(byte);
@@ -99,7 +111,9 @@ class GuestRun {
       },
       engine: makeBrowserEngine(await fetchEngineModules(new URL(modules)), { kind: engine }),
     });
-    return new GuestRun(machine, plan, output);
+    const run = new GuestRun(machine, plan, output);
+    if (remote !== undefined) void run.#bringIn(remote);
+    return run;
   }
 
   hear(message: ToGuest): void {
@@ -123,6 +137,7 @@ class GuestRun {
         break;
       case 'pause':
         this.#paused = message.paused;
+        this.#pace.rest();
         tell({ type: 'state', state: message.paused ? 'paused' : 'running' });
         break;
       case 'start':
@@ -137,12 +152,11 @@ class GuestRun {
         await this.#sleep(undefined);
         continue;
       }
-      const result = this.#machine.run({ instructions: this.#slice, idle: 'wait' });
-      this.#slice = slice;
+      const result = this.#pace.turn();
       this.#report();
       this.#ended(result);
       if (this.#over) break;
-      if (result.reason === 'idle') await this.#waitForEvent(result);
+      if (result.reason === 'idle') await this.#waitForEvent();
       else await nextTurn();
     }
   }
@@ -172,14 +186,25 @@ class GuestRun {
     tell({ type: 'state', state: 'ended', reason });
   }
 
-  async #waitForEvent({ nextEventNs, timeNs }: RunResult): Promise<void> {
-    const untilMs =
-      nextEventNs === undefined ? maxSleepMs : Math.min(maxSleepMs, Number(nextEventNs - timeNs) / 1e6);
-    const began = performance.now();
-    if (untilMs >= 1) await this.#sleep(untilMs);
+  /** In a halt: until the next event is due on the wall clock, or input comes. The next turn lets the time pass. */
+  async #waitForEvent(): Promise<void> {
+    const untilMs = Math.min(maxSleepMs, this.#pace.waitsMs);
+    if (untilMs >= leastSleepMs) await this.#sleep(untilMs);
     else await nextTurn();
-    const passedMs = Math.max(performance.now() - began, untilMs >= 1 ? 0 : untilMs);
-    this.#machine.input({ kind: 'skip', toNs: timeNs + BigInt(Math.ceil(passedMs * 1e6)) });
+  }
+
+  /** Pages that the guest did not ask for yet come between its turns. */
+  async #bringIn(remote: RemoteCheckpoint): Promise<void> {
+    try {
+      for await (const { indexes, bytes } of remote.rest()) {
+        if (this.#over) return;
+        this.#machine.deliver(indexes, bytes);
+      }
+    } catch (error) {
+      this.#end(
+        `the node gives no more of its memory: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
   }
 
   /** Until `ms` have passed or a message came. */
@@ -205,9 +230,19 @@ class GuestRun {
     tell({ type: 'progress', instructions: this.#machine.instructions, timeNs: this.#machine.timeNs });
   }
 
+  /** Of a machine whose display knows text only. */
+  #reportText(): void {
+    const screen = this.#machine.screen();
+    const text = screen === undefined ? '' : JSON.stringify({ ...screen, cells: [...screen.cells] });
+    if (screen === undefined || text === this.#text) return;
+    this.#text = text;
+    tell({ type: 'picture', picture: textPicture(screen) });
+  }
+
   #reportScreen(): void {
     const seen = this.#machine.display.watch(this.#watcher);
-    if (seen === undefined || seen.changed.length === 0) return;
+    if (seen === undefined) return this.#reportText();
+    if (seen.changed.length === 0) return;
     const { width, height, rgba } = seen.picture;
     tell({ type: 'picture', picture: { width, height, rgba: Uint8ClampedArray.from(rgba) } });
   }

@@ -65,8 +65,23 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
   );
 }
 
+/**
+ * `#open=VM@EPOCH-SEQUENCE` or `#open=VM` (its newest), with `&engine=interpreter` if so wanted: a checkpoint of the cluster whose node serves
+ * this page.
+ */
+function choiceOfAddress(): Choice | undefined {
+  const words = new URLSearchParams(location.hash.slice(1));
+  const [, vmId, which = 'latest'] = /^([^@/]+?)(?:@(\d+-\d+|latest))?$/.exec(words.get('open') ?? '') ?? [];
+  if (vmId === undefined) return undefined;
+  return {
+    request: { kind: 'remote', address: `/v1/vms/${encodeURIComponent(vmId)}/checkpoints/${which}` },
+    engine: words.get('engine') === 'interpreter' ? 'interpreter' : 'translator',
+    title: `${vmId}@${which}, detached`,
+  };
+}
+
 function App() {
-  const [choice, setChoice] = useState<Choice>();
+  const [choice, setChoice] = useState(choiceOfAddress);
   if (!crossOriginIsolated)
     return (
       <main>

@@ -6,6 +6,8 @@ export type GuestRequest =
   | { kind: 'builtin' }
   /** A checkpoint file. */
   | { kind: 'checkpoint'; bytes: Uint8Array<ArrayBuffer> }
+  /** One that the node has which serves the page: `/v1/vms/ID/checkpoints/EPOCH-SEQUENCE`, or `…/latest`. */
+  | { kind: 'remote'; address: string }
   | {
       kind: 'kernel';
       kernel: Uint8Array;

@@ -1,0 +1,17 @@
+// What every route of a node gets, and how it answers.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '../protocol/page.ts';
+import type { ApiLimits } from './api-limits.ts';
+
+/** One request under way. */
+export interface Answer {
+  request: IncomingMessage;
+  response: ServerResponse;
+  caller: Caller;
+  limits: ApiLimits;
+}
+
+export function answerJson(response: ServerResponse, value: unknown, code = 200): void {
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+}
