@@ -28,6 +28,7 @@ const shipped: readonly Shipped[] = [
   },
   { folder: 'packages/network', node: '>=22' },
   { folder: 'packages/storage', node: '>=22' },
+  { folder: 'packages/debugger', node: '>=22' },
   { folder: 'packages/cluster', node: '>=24', along: ['build/console'] },
   {
     folder: 'packages/cli',
@@ -83,8 +84,15 @@ export async function pack(root: string, target: string): Promise<string[]> {
   for (const { folder, node, sources, along = [] } of shipped) {
     const to = join(target, folder);
     const isCommand = folder === 'packages/cli';
+    const source = await readManifest(join(root, folder));
+    for (const name of Object.keys(source.dependencies ?? {}))
+      if (
+        name.startsWith('@revenant/') &&
+        !shipped.some((each) => each.folder.endsWith(name.slice('@revenant'.length)))
+      )
+        throw new Error(`${source.name} needs ${name}, which is not among the packages that are made`);
     await rm(to, { recursive: true, force: true });
-    const manifest = publishedManifest(folder, await readManifest(join(root, folder)), {
+    const manifest = publishedManifest(folder, source, {
       commit,
       node,
       ...(isCommand ? { bin: command.bin, optionalDependencies: repository.optionalDependencies ?? {} } : {}),
