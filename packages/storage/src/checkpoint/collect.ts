@@ -160,6 +160,8 @@ export async function collectGarbage(
   const log = await findLogGarbage(store, vmId, {
     lineage: owner.lineage,
     from: logBegin(known, report.kept, survey.holds, nowMs - (options.policy?.logMs ?? DEFAULT_LOG_MS)),
+    // A machine that was switched on anew counts from 0 again: only by a checkpoint of its own is it known what it needs.
+    keepsNewest: newest?.id.epoch !== owner.epoch,
     key: options.key,
   });
   report.removedSegments = log.keys.length;

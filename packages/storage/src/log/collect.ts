@@ -18,14 +18,19 @@ export interface LogGarbage {
 
 /**
  * Segments that may go, oldest first.
- * @param options.from instructions of the oldest checkpoint whose log is kept.
+ * @param options.from instructions of the oldest checkpoint whose log is kept. `keepsNewest`: all of the newest epoch is kept.
  */
 export async function findLogGarbage(
   store: ObjectStore,
   vmId: string,
-  options: { lineage: readonly LineageEntry[]; from: bigint; key?: CheckpointKey | undefined },
+  options: {
+    lineage: readonly LineageEntry[];
+    from: bigint;
+    keepsNewest: boolean;
+    key?: CheckpointKey | undefined;
+  },
 ): Promise<LogGarbage> {
-  const { lineage, from, key } = options;
+  const { lineage, from, keepsNewest, key } = options;
   const list = await listSegments(store, vmId);
   const entry = lineage.at(-1);
   if (list.size === 0 || entry === undefined) return { keys: [], skipped: undefined };
@@ -38,7 +43,7 @@ export async function findLogGarbage(
       // Of the newest epoch more may come at any moment, and of a later one this look knows nothing.
       if (
         id.epoch > entry.epoch ||
-        (id.epoch === entry.epoch && parts.every(({ epoch }) => epoch !== id.epoch))
+        (id.epoch === entry.epoch && (keepsNewest || parts.every(({ epoch }) => epoch !== id.epoch)))
       )
         return true;
       const part = parts.find(({ epoch }) => epoch === id.epoch);

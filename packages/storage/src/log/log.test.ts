@@ -370,4 +370,17 @@ describe('collection', () => {
     assert.deepEqual((await replayed(store, guest.instructions)).at(-1), 'goes on');
     assert.equal((await take(store, 'b')).log?.last?.to, log.status.durable.count);
   });
+
+  test('of a machine that was switched on anew nothing goes before its first checkpoint', async () => {
+    const store = new MemoryStore();
+    await checkpoint(store, await take(store), 1000n);
+    const second = await take(store, 'b');
+    const log = writerOf(store, second);
+    // Cut when the machine had run 10, and not durable yet when the collector looks.
+    await say(log, 'one', 'two', 'three');
+    assert.equal((await collectGarbage(store, 'vm', { policy })).removedSegments, 0);
+    await checkpoint(store, second, 10n);
+    assert.deepEqual(await replayed(store, 10n), ['one', 'two', 'three']);
+    assert.equal((await take(store, 'c')).log?.last?.to, 30n);
+  });
 });
