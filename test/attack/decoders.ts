@@ -29,6 +29,7 @@ const spec = {
 /** One of each command; their fields are all that a command has. */
 export const commands: readonly Command[] = [
   { type: 'vm-create', vmId: 'v', spec: { ...spec, antiAffinity: 'g', checkpointMs: 100, health: { watch: 'console', silentMs: 5000 } }, start: true }, // prettier-ignore
+  { type: 'vm-set', vmId: 'v', outputs: 'log' },
   ...(['vm-start', 'vm-stop', 'vm-pause', 'vm-resume', 'vm-delete'] as const).map((type) => ({
     type,
     vmId: 'v',
@@ -58,7 +59,7 @@ const messages: readonly Message[] = [
 const consoles: readonly (ConsoleRequest | ConsoleReply)[] = [
   { type: 'open', session: 's', from: 0 },
   { type: 'input', at: 0, bytes: Uint8Array.of(1, 2, 3) },
-  { type: 'output', epoch: 1, at: 0, bytes: Uint8Array.of(1, 2, 3) },
+  { type: 'output', epoch: 1, resumed: 'boot', at: 0, bytes: Uint8Array.of(1, 2, 3) },
   { type: 'place', epoch: 1, at: 0, durable: 0, known: true },
 ];
 

@@ -33,7 +33,7 @@ class Node {
       settings: makeSettings('default', { checkpointMs: 300 }),
       tell: (event) => this.events.push(event),
       log: ({ event }) => this.log.push(event),
-      output: (_vm, _epoch, bytes) => (this.output += Buffer.from(bytes).toString('latin1')),
+      output: (_vm, _epoch, { bytes }) => (this.output += Buffer.from(bytes).toString('latin1')),
     });
     this.host.do({ type: 'grant', until: Infinity });
   }

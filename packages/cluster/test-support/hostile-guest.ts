@@ -23,23 +23,27 @@ const hostile = [
 ].join('\r\n');
 
 class HostileGuest extends ToyGuest {
-  constructor({ snapshot }: GuestStart) {
-    super({ machine: 'hostile', cpu: 'none', pages: 1, snapshot });
+  constructor(start: GuestStart) {
+    super({ machine: 'hostile', cpu: 'none', pages: 1, start });
   }
 
   run(): 'limit' | 'idle' {
+    this.step();
+    return this.readU32(DONE) < FLOOD_BYTES ? 'limit' : 'idle';
+  }
+
+  protected step(): void {
     this.instructions += 1n;
     const done = this.readU32(DONE);
     if (done === 0) {
       this.say(hostile);
       this.writeU32(DONE, 1);
-      return 'limit';
+      return;
     }
-    if (done >= FLOOD_BYTES) return 'idle';
+    if (done >= FLOOD_BYTES) return;
     this.say('A flood, line after line.\r\n'.repeat(PIECE_BYTES / 27));
     this.writeU32(DONE, done + PIECE_BYTES);
     if (done + PIECE_BYTES >= FLOOD_BYTES) this.say('the flood is over\r\n');
-    return 'limit';
   }
 
   protected typed(bytes: Uint8Array): void {

@@ -10,13 +10,17 @@ const HEAD_BYTES = 4;
 const NEW_LINE = 10;
 
 class ListeningGuest extends ToyGuest {
-  constructor({ snapshot }: GuestStart) {
-    super({ machine: 'listening', cpu: 'none', pages: PAGES, snapshot });
+  constructor(start: GuestStart) {
+    super({ machine: 'listening', cpu: 'none', pages: PAGES, start });
   }
 
   run(): 'idle' {
-    this.instructions += 1n;
+    this.step();
     return 'idle';
+  }
+
+  protected step(): void {
+    this.instructions += 1n;
   }
 
   protected typed(bytes: Uint8Array): void {

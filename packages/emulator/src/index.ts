@@ -63,6 +63,7 @@ export { sha256, toHex, type Hash, type HashFactory } from './machine/hash.ts';
 export { DeviceStateError } from './devices/schema.ts';
 export { GenerationPort } from './devices/system/debug-ports.ts';
 export { keyCodes } from './devices/input/ps2-keyboard.ts';
+export { uartBacklogLimit } from './devices/serial/uart-16550a.ts';
 export type { TextScreen } from './devices/video/vga-text.ts';
 export { differences, DisplayWatcher, type Rectangle } from './devices/video/display.ts';
 export type { Picture } from './devices/video/vga-renderer.ts';

@@ -20,6 +20,7 @@ const reached = {
   pause: ['paused'],
   resume: ['running'],
   migrate: ['running', 'paused'],
+  set: undefined,
   delete: undefined,
 } as const;
 

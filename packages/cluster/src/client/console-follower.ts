@@ -6,7 +6,7 @@ import { ConsoleRelay, type ConsolePlace } from './console-relay.ts';
 
 interface FollowerOptions {
   heard: (bytes: Uint8Array, epoch: number) => void;
-  /** What people should know about what they typed, a line at a time. */
+  /** What people should know about what they typed and heard, a line at a time. */
   said: (line: string) => void;
   find: () => Promise<ConsolePlace | undefined>;
 }
@@ -27,6 +27,7 @@ export class ConsoleFollower {
       heard: ({ bytes, epoch }) => heard(bytes, epoch),
       attached: () => this.#input.attached(),
       heardOfInput: (reply) => this.#input.heard(reply),
+      said,
     });
   }
 

@@ -21,6 +21,8 @@ export interface RelayOptions {
   /** A node hears us from now on: input has to be opened there. */
   attached: () => void;
   heardOfInput: (reply: InputReply) => void;
+  /** What people should know about what they heard. Absent: whoever is told of pieces finds out. */
+  said?: (line: string) => void;
 }
 
 const LOOK_MS = 200;
@@ -28,7 +30,7 @@ const HANDSHAKE_MS = 3000;
 
 export class ConsoleRelay {
   readonly #options: RelayOptions;
-  readonly #output = new HeardOutput();
+  readonly #output: HeardOutput;
   #socket: WebSocket | undefined;
   #leaving: WebSocket | undefined;
   #closed = false;
@@ -36,6 +38,7 @@ export class ConsoleRelay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#output = new HeardOutput(options.said ?? (() => undefined));
     void this.#run();
   }
 

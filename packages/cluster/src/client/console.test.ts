@@ -38,8 +38,8 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
     sockets.add(socket);
     socket.on(
       'close',
-      hub.listen('v1', ({ epoch, at, bytes }: ConsolePiece) =>
-        socket.send(encode({ type: 'output', epoch, at, bytes })),
+      hub.listen('v1', ({ epoch, resumed, at, bytes }: ConsolePiece) =>
+        socket.send(encode({ type: 'output', epoch, resumed, at, bytes })),
       ),
     );
   });
@@ -51,7 +51,7 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   let written = '';
   const write = (line: string): void => {
     written += line;
-    hub.put('v1', 1, Buffer.from(line));
+    hub.put('v1', 1, { at: written.length - line.length, bytes: Buffer.from(line) });
   };
   try {
     await until('a follower', () => sockets.size === 1);
@@ -71,10 +71,13 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   }
 });
 
-test('pieces tell their place in what this node let out under their epoch', () => {
+test('pieces tell their place in what the VM wrote', () => {
   const hub = new ConsoleHub();
-  for (const [epoch, line] of [[1, 'ab'], [1, 'cde'], [3, 'f'], [3, 'g']] as const) hub.put('v1', epoch, Buffer.from(line)); // prettier-ignore
+  hub.begin('v1', 1, { resumed: 'boot', tail: undefined });
+  for (const [at, line] of [[0, 'ab'], [2, 'cde']] as const) hub.put('v1', 1, { at, bytes: Buffer.from(line) }); // prettier-ignore
+  hub.begin('v1', 3, { resumed: 'earlier', tail: undefined });
+  for (const [at, line] of [[2, 'f'], [3, 'g']] as const) hub.put('v1', 3, { at, bytes: Buffer.from(line) }); // prettier-ignore
   const pieces: string[] = [];
   hub.listen('v1', ({ epoch, at, bytes }) => pieces.push(`${String(epoch)}@${String(at)} ${text(bytes)}`))();
-  assert.deepEqual(pieces, ['1@0 ab', '1@2 cde', '3@0 f', '3@1 g']);
+  assert.deepEqual(pieces, ['1@0 ab', '1@2 cde', '3@2 f', '3@3 g']);
 });

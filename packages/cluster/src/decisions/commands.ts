@@ -48,6 +48,10 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
   switch (command.type) {
     case 'vm-create':
       return create(list, command, hosts);
+    case 'vm-set': {
+      const vm = requireVm(list, command.vmId);
+      return withVm(list, { ...vm, spec: { ...vm.spec, outputs: command.outputs } });
+    }
     case 'vm-migrate':
       return migrate(list, command.vmId, command.to, hosts);
     case 'drain':

@@ -230,6 +230,7 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       raises: 0,
     },
     ...{
+      outputs: 'async',
       preparing: false,
       movingSince: undefined,
       readyNode: undefined,

@@ -68,6 +68,7 @@ function begin(context: Context, vm: ProtectedVm): void {
     since: now,
     retryAt: Infinity,
     paused: vm.desired === 'paused',
+    outputs: undefined,
     begunAt: now,
     raises: 0,
     preparing: false,
@@ -132,6 +133,13 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
     if (paused !== local.paused) {
       local.paused = paused;
       context.out.push({ type: 'pause', vmId: local.vmId, epoch: local.epoch, paused });
+    }
+    const { outputs } = vm.spec;
+    if (outputs !== local.outputs) {
+      local.outputs = outputs;
+      context.out.push({ type: 'set-outputs', vmId: local.vmId, epoch: local.epoch, outputs });
+      const reason = `outputs leave by ${outputs}`;
+      log(context, { event: 'vm-set', vm: local.vmId, node: context.state.id, reason });
     }
     return;
   }
@@ -338,6 +346,7 @@ export function validated(
   }
   local.attempt = vm.assignment!.attempt;
   local.paused = vm.desired === 'paused';
+  local.outputs = vm.spec.outputs;
   setPhase(context, local, 'starting');
   context.out.push({ type: 'run', vm, epoch: local.epoch, paused: local.paused, until: state.leaseUntil });
 }

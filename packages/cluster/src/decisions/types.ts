@@ -2,7 +2,7 @@
 // functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
 import type { HostState } from '../protocol/api.ts';
 import type { Message } from '../protocol/link.ts';
-import type { Command, VmSpec } from '../protocol/spec.ts';
+import type { Command, OutputPolicy, VmSpec } from '../protocol/spec.ts';
 import type {
   CommandAnswer,
   NodeRecord,
@@ -109,6 +109,7 @@ export type Effect =
   | { type: 'hand-over'; vmId: string; epoch: number }
   | { type: 'stop'; vmId: string; epoch: number; mode: StopMode }
   | { type: 'pause'; vmId: string; epoch: number; paused: boolean }
+  | { type: 'set-outputs'; vmId: string; epoch: number; outputs: OutputPolicy }
   | { type: 'release'; vmId: string; epoch: number }
   | { type: 'tombstone'; vmId: string }
   | { type: 'grant'; until: number }
@@ -183,6 +184,8 @@ export interface LocalVm {
   /** When to go on after a failed store operation or while another still owns it. */
   retryAt: number;
   paused: boolean;
+  /** By which policy its outputs leave; undefined before it was told to run. */
+  outputs: OutputPolicy | undefined;
   begunAt: number;
   /** Raises that came to nothing, one after the other. */
   raises: number;

@@ -154,8 +154,8 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
     });
-    this.inputs = new ConsoleInputs(async (vmId, bytes) => {
-      const [result] = (await this.vms.input(vmId, [{ kind: 'serial', port: 0, bytes }])) ?? [];
+    this.inputs = new ConsoleInputs(async (vmId, bytes, typed) => {
+      const [result] = (await this.vms.input(vmId, [{ kind: 'serial', port: 0, bytes }], typed)) ?? [];
       if (result === undefined) return 'elsewhere';
       return result === 'full' ? 'full' : 'taken';
     });
@@ -166,7 +166,8 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
       inputs: this.inputs,
-      output: (vmId, epoch, bytes) => this.consoles.put(vmId, epoch, bytes),
+      output: (vmId, epoch, piece) => this.consoles.put(vmId, epoch, piece),
+      resumed: (vmId, epoch, how) => this.consoles.begin(vmId, epoch, how),
       network: this.networks,
       key: options.key,
       retention: options.retention,

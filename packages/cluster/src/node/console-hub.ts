@@ -1,9 +1,14 @@
 // Consoles of the VMs of one node: the last output of each, and who listens. Each piece carries its epoch: whoever has seen a
-// higher one drops it (FAILOVER, "What must always hold", 1).
+// higher one drops it (FAILOVER, "What must always hold", 1). Each byte has its number in the VM's life, and each epoch says how it goes
+// on from what was let out before it: so whoever listens through failovers knows what it has already.
+import type { TailState } from '../vm/console-tail.ts';
+import type { Resumed } from '../vm/resume.ts';
+
 export interface ConsolePiece {
   vmId: string;
   epoch: number;
-  /** How many bytes this node let out under this epoch before. */
+  resumed: Resumed;
+  /** Number of its first byte, counted from the VM's boot. */
   at: number;
   bytes: Uint8Array;
 }
@@ -11,6 +16,8 @@ export interface ConsolePiece {
 const MAX_KEPT_BYTES = 64 << 10;
 
 interface Kept {
+  epoch: number;
+  resumed: Resumed;
   pieces: ConsolePiece[];
   sizeBytes: number;
 }
@@ -19,11 +26,24 @@ export class ConsoleHub {
   readonly #kept = new Map<string, Kept>();
   readonly #listeners = new Map<string, Set<(piece: ConsolePiece) => void>>();
 
-  put(vmId: string, epoch: number, bytes: Uint8Array): void {
-    const kept = this.#kept.get(vmId) ?? { pieces: [], sizeBytes: 0 };
+  /** An epoch begins here. `tail`: the end of what was written before it. */
+  begin(
+    vmId: string,
+    epoch: number,
+    { resumed, tail }: { resumed: Resumed; tail: TailState | undefined },
+  ): void {
+    const before = this.#kept.get(vmId);
+    // What is the same is in the tail again; older pieces would leave a gap before it.
+    const keeps = before !== undefined && resumed !== 'exact';
+    const [pieces, sizeBytes] = keeps ? [before.pieces, before.sizeBytes] : [[], 0];
+    this.#kept.set(vmId, { epoch, resumed, pieces, sizeBytes });
+    if (tail !== undefined) this.put(vmId, epoch, tail);
+  }
+
+  put(vmId: string, epoch: number, { at, bytes }: TailState): void {
+    const kept = this.#kept.get(vmId) ?? { epoch, resumed: 'boot' as const, pieces: [], sizeBytes: 0 };
     this.#kept.set(vmId, kept);
-    const last = kept.pieces.at(-1);
-    const piece = { vmId, epoch, at: last?.epoch === epoch ? last.at + last.bytes.length : 0, bytes };
+    const piece = { vmId, epoch, resumed: kept.resumed, at, bytes };
     kept.pieces.push(piece);
     kept.sizeBytes += bytes.length;
     while (kept.sizeBytes > MAX_KEPT_BYTES && kept.pieces.length > 1)

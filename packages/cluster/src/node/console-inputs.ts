@@ -1,5 +1,5 @@
 // What is typed at the consoles of this node's VMs, numbered by byte in each console's session. A checkpoint says up to which byte of
-// each session its guest has, so whichever node resumes it knows where input goes on: a console sends again what no durable
+// each session its guest has, and so does its log, so whichever node resumes it knows where input goes on: a console sends again what no durable
 // checkpoint holds, what the guest's state holds already is left out, and so each byte reaches that state once, whatever
 // happened between.
 import type { InputLedger, InputPlaces } from '../vm/input-ledger.ts';
@@ -23,8 +23,12 @@ interface Vm {
 /** What was made of bytes that a console sent. */
 export type Typed = 'taken' | 'elsewhere' | 'full';
 
-/** Gives bytes to a VM's thread, and tells what it made of them. */
-export type Give = (vmId: string, bytes: Uint8Array) => Promise<Typed>;
+/** Gives bytes to a VM's thread, and tells what it made of them. `at`: how many bytes of the session it has with them. */
+export type Give = (
+  vmId: string,
+  bytes: Uint8Array,
+  typed: { session: string; at: number },
+) => Promise<Typed>;
 
 export class ConsoleInputs implements InputLedger {
   readonly #vms = new Map<string, Vm>();
@@ -110,9 +114,10 @@ export class ConsoleInputs implements InputLedger {
     }
     const fresh = bytes.subarray(taken - at);
     if (taken + fresh.length - (vm.durable.get(session) ?? 0) > MAX_UNACKNOWLEDGED_BYTES) return 'full';
-    const result = fresh.length === 0 ? 'taken' : await this.#give(vmId, fresh);
+    const place = { session, at: taken + fresh.length };
+    const result = fresh.length === 0 ? 'taken' : await this.#give(vmId, fresh, place);
     if (result !== 'taken') return result;
-    this.#remember(vm, session, taken + fresh.length);
+    this.#remember(vm, session, place.at);
     const listener = this.#listeners.get(vmId)?.get(session);
     listener?.acknowledged(taken + fresh.length, vm.durable.get(session) ?? 0);
     return 'taken';

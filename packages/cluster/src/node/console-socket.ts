@@ -30,9 +30,11 @@ export function attachConsole(
     if (reason !== told) send({ type: 'state', takes: reason === '', reason });
     told = reason;
   };
-  const endOutput = node.consoles.listen(vmId, ({ epoch, at, bytes }) => {
-    for (let from = 0; from < bytes.length; from += MAX_CONSOLE_BYTES)
-      send({ type: 'output', epoch, at: at + from, bytes: bytes.subarray(from, from + MAX_CONSOLE_BYTES) });
+  const endOutput = node.consoles.listen(vmId, ({ epoch, resumed, at, bytes }) => {
+    for (let from = 0; from < bytes.length; from += MAX_CONSOLE_BYTES) {
+      const part = bytes.subarray(from, from + MAX_CONSOLE_BYTES);
+      send({ type: 'output', epoch, resumed, at: at + from, bytes: part });
+    }
   });
   const timer = setInterval(tellState, LOOK_MS);
   let session: string | undefined;

@@ -15,7 +15,7 @@ import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
 import { check } from '../protocol/schema.ts';
-import { ownState, VM_DEVICE } from '../vm/resume.ts';
+import { ownState, VM_DEVICE } from '../vm/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 type State = Omit<MachineSnapshot, 'spaces'>;

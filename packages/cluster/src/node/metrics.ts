@@ -131,6 +131,15 @@ const ofEachVm: readonly [
     (vm) => vm.removedBytes,
   ],
   ['vm_checkpoint_bytes', 'gauge', 'Bytes stored by the last checkpoint.', (vm) => vm.lastStoredBytes],
+  [
+    'vm_output_held_bytes',
+    'gauge',
+    'What the guest said and nobody may hear yet.',
+    (vm) => vm.outputs.heldOutputBytes,
+  ],
+  ['vm_log_bytes_total', 'counter', 'Bytes of the input log, by this node.', (vm) => vm.outputs.logBytes],
+  ['vm_log_segments_total', 'counter', 'Segments of it.', (vm) => vm.outputs.logSegments],
+  ['vm_log_waiting_bytes', 'gauge', 'Inputs that are not durable yet.', (vm) => vm.outputs.logWaitingBytes],
 ];
 
 function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {

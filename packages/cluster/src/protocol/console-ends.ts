@@ -6,25 +6,48 @@ import { MAX_CONSOLE_BYTES, MAX_UNACKNOWLEDGED_BYTES } from './limits.ts';
 export type OutputPiece = Omit<Extract<ConsoleReply, { type: 'output' }>, 'type'>;
 export type InputReply = Exclude<ConsoleReply, { type: 'output' }>;
 
-/** Output as it is to be shown: what was heard before is left out, and what a node says that had lost the VM. */
+/**
+ * Output as it is to be shown, through all owners of a VM: what was heard before is left out, by its number, and what a node says that had
+ * lost the VM. Where an epoch goes on from a state before what was heard, or bytes are missing, that is said: nothing is repeated or left
+ * out silently.
+ */
 export class HeardOutput {
+  readonly #said: (line: string) => void;
   #epoch = 0;
-  #bytes = 0;
+  /** The number of the next byte. */
+  #next = 0;
 
+  constructor(said: (line: string) => void) {
+    this.#said = said;
+  }
+
+  /** Newest epoch that was heard; 0: none. */
   get epoch(): number {
     return this.#epoch;
   }
 
   /** What of a piece is new; undefined when nothing is. */
-  fresh({ epoch, at, bytes }: OutputPiece): OutputPiece | undefined {
+  fresh(piece: OutputPiece): OutputPiece | undefined {
+    const { epoch, at, bytes } = piece;
     if (epoch < this.#epoch) return undefined;
-    if (epoch > this.#epoch) {
-      this.#epoch = epoch;
-      this.#bytes = 0;
+    if (epoch > this.#epoch) this.#goOn(piece);
+    if (at > this.#next) {
+      this.#said(`${String(at - this.#next)} bytes of output are missing here: nobody keeps them any more`);
+      this.#next = at;
     }
-    const known = Math.max(0, this.#bytes - at);
-    this.#bytes = Math.max(this.#bytes, at + bytes.length);
-    return known >= bytes.length ? undefined : { epoch, at: at + known, bytes: bytes.subarray(known) };
+    const known = this.#next - at;
+    this.#next = Math.max(this.#next, at + bytes.length);
+    return known >= bytes.length ? undefined : { ...piece, at: at + known, bytes: bytes.subarray(known) };
+  }
+
+  #goOn({ epoch, resumed, at }: OutputPiece): void {
+    // Whoever comes late hears what is kept.
+    if (this.#epoch === 0) this.#next = at;
+    else if (resumed === 'boot') this.#next = 0;
+    this.#epoch = epoch;
+    if (resumed !== 'earlier' || this.#next <= at) return;
+    this.#said(`${String(this.#next - at)} bytes of output may be repeated here`);
+    this.#next = at;
   }
 }
 

@@ -1,5 +1,6 @@
 // Messages of `GET /v1/vms/ID/console` (websocket, binary frames of msgpack). What is typed is numbered by byte, acknowledged when a
-// durable checkpoint holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state once.
+// durable checkpoint or log holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state
+// once. What the guest writes is numbered too, so that each byte is shown once.
 import * as v from 'valibot';
 import { MAX_CONSOLE_BYTES, MAX_SESSION_NAME } from './limits.ts';
 import { check, count, reason, text } from './schema.ts';
@@ -23,8 +24,18 @@ export type ConsoleRequest = v.InferOutput<typeof consoleRequestSchema>;
 
 /** From the node to the console. */
 export const consoleReplySchema = v.variant('type', [
-  /** Output of the guest; `at` counts those of this epoch before. */
-  v.strictObject({ type: v.literal('output'), epoch: count, at: count, bytes }),
+  /**
+   * Output of the guest; `at` counts its bytes since the VM's boot. `resumed` says how its epoch goes on: `boot`, from the first byte;
+   * `exact`, everything that anybody heard stands, and has the same numbers; `earlier`, from a state before some of what was let out, which
+   * may be repeated or be different.
+   */
+  v.strictObject({
+    type: v.literal('output'),
+    epoch: count,
+    resumed: v.picklist(['boot', 'exact', 'earlier']),
+    at: count,
+    bytes,
+  }),
   /**
    * Where input goes on: the guest's thread has the session's first `at` bytes, a durable checkpoint the first `durable`. Sent as the
    * answer to `open`, and when the VM begins an epoch here. `known`: whether its state knew the session; one that it did not know has

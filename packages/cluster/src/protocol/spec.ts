@@ -8,6 +8,15 @@ export const healthSigns = ['console', 'screen', 'instructions'] as const;
 export const MIN_SILENT_MS = 1000;
 export const MIN_CHECKPOINT_MS = 10;
 
+/**
+ * When what a VM says leaves its node: `async`, at once, and a failover may repeat or lose what was said since the last checkpoint;
+ * `checkpoint`, when a checkpoint behind it is durable; `log`, when the log of the VM's inputs is durable up to it. With the last two nothing
+ * that anybody saw is ever taken back.
+ */
+export const outputPolicies = ['async', 'checkpoint', 'log'] as const;
+export const outputPolicySchema = v.picklist(outputPolicies, `must be one of ${outputPolicies.join(', ')}`);
+export type OutputPolicy = v.InferOutput<typeof outputPolicySchema>;
+
 const finite = v.pipe(v.number(), v.finite());
 
 export const healthPolicySchema = v.strictObject({
@@ -38,8 +47,7 @@ export const vmSpecSchema = v.pipe(
     health: v.exactOptional(healthPolicySchema),
     /** The network that its card is in. Default: it has no card. */
     network: v.exactOptional(vmNetworkSchema),
-    /** Rule 9 of output protection. `commit` (hold output until it is durable) is reserved. */
-    outputs: v.literal('async', 'must be async'),
+    outputs: outputPolicySchema,
   }),
   v.check((spec) => isBounded(spec), 'too large'),
 );
@@ -56,6 +64,8 @@ export const commandSchema = v.variant('type', [
   onVm('vm-pause'),
   onVm('vm-resume'),
   onVm('vm-delete'),
+  /** Changes what is given of its spec, while it runs or not. */
+  v.strictObject({ type: v.literal('vm-set'), vmId: vmName, outputs: outputPolicySchema }),
   v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
   onNode('drain'),
   onNode('undrain'),

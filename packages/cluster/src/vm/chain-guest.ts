@@ -32,10 +32,10 @@ class ChainGuest extends ToyGuest {
   readonly #description: ChainDescription;
   #nextAt = 0;
 
-  constructor({ description, snapshot }: GuestStart) {
-    super({ machine: 'chain', cpu: 'sha256', pages: PAGES, snapshot });
-    this.#description = (description ?? {}) as ChainDescription;
-    if (snapshot === undefined) this.#note(0, CHAIN_START);
+  constructor(start: GuestStart) {
+    super({ machine: 'chain', cpu: 'sha256', pages: PAGES, start });
+    this.#description = (start.description ?? {}) as ChainDescription;
+    if (start.snapshot === undefined) this.#note(0, CHAIN_START);
   }
 
   #note(step: number, digest: string): void {
@@ -48,6 +48,12 @@ class ChainGuest extends ToyGuest {
 
   run(): 'limit' | 'idle' {
     if (performance.now() < this.#nextAt) return 'idle';
+    this.step();
+    this.#nextAt = performance.now() + (this.#description.stepMs ?? 2);
+    return 'limit';
+  }
+
+  protected step(): void {
     const step = this.readU32(0) + 1;
     if (step === this.#description.crashAt) throw new Error(`the chain guest broke at step ${String(step)}`);
     if (step === this.#description.hangAt) for (;;);
@@ -55,8 +61,6 @@ class ChainGuest extends ToyGuest {
     this.instructions += BigInt(ROUNDS_PER_STEP);
     this.#note(step, digest);
     if (step < (this.#description.silentAt ?? Infinity)) this.say(`step ${String(step)} ${digest}\n`);
-    this.#nextAt = performance.now() + (this.#description.stepMs ?? 2);
-    return 'limit';
   }
 
   protected typed(bytes: Uint8Array): void {

@@ -10,13 +10,17 @@ import {
   type CheckpointKey,
   type ObjectStore,
   type Ownership,
+  type RaiseOptions,
+  type ReadEntry,
 } from '@revenant/storage';
 import type { StateForm } from '../decisions/records.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { isClusterError, messageOf } from '../errors.ts';
+import { bounded } from '../protocol/limits.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { requireBases } from './disks.ts';
 import { removeDeleted } from './housekeeping.ts';
+import { readOwnLog } from './replay-log.ts';
 
 export interface EpochsOptions {
   node: string;
@@ -24,6 +28,12 @@ export interface EpochsOptions {
   tell: (event: Event) => void;
   log: (entry: LogEntry) => void;
   key?: CheckpointKey | undefined;
+}
+
+/** An epoch of ours, and what of the log is to be replayed before it goes live. */
+export interface Owned {
+  ownership: Ownership;
+  logged: { entries: readonly ReadEntry[]; to: bigint } | undefined;
 }
 
 type Raise = Extract<Effect, { type: 'raise' }>;
@@ -44,10 +54,29 @@ function whyNotRaised(error: unknown): 'retry' | 'failed' | 'unreadable' {
   return isStorageError(error) && !error.retryable && error.code !== 'FENCED' ? 'failed' : 'retry';
 }
 
+/** What of the log is left out, and what that costs. */
+function wordsOnLog({ ownership: { log }, logged }: Owned): LogEntry[] {
+  const words: LogEntry[] = [];
+  if (log?.torn !== undefined)
+    words.push({
+      event: 'log-torn',
+      reason: bounded(`its last segment was left out, as one that was being written: ${log.torn.reason}`),
+    });
+  if (log?.refused !== undefined)
+    words.push({
+      event: 'log-broken',
+      reason: bounded(
+        `what came in behind this is lost, and what was seen may be taken back: ${log.refused}`,
+      ),
+      ...(logged === undefined ? {} : { details: { replaysTo: Number(logged.to) } }),
+    });
+  return words;
+}
+
 export class Epochs {
   readonly #options: EpochsOptions;
   /** Those that this process raised. */
-  readonly #owned = new Map<string, Ownership>();
+  readonly #owned = new Map<string, Owned>();
   /** Base images that were found readable: they never change, and a takeover is not to wait for them again. */
   readonly #bases = new Set<string>();
 
@@ -55,7 +84,7 @@ export class Epochs {
     this.#options = options;
   }
 
-  owned(vmId: string, epoch: number): Ownership | undefined {
+  owned(vmId: string, epoch: number): Owned | undefined {
     return this.#owned.get(epochName(vmId, epoch));
   }
 
@@ -72,13 +101,36 @@ export class Epochs {
       // One that never ran has to boot.
       if (spec !== undefined && expectedEpoch === 0) await requireBlobs(store, spec);
       const notes = { incarnation, form: formOf(key) };
-      const ownership = await raiseEpoch(store, vmId, { owner: node, expectedEpoch, notes, key });
-      this.#owned.set(epochName(vmId, ownership.epoch), ownership);
+      const owned = await this.#raiseWithLog(vmId, { owner: node, expectedEpoch, notes, key });
+      const { ownership } = owned;
+      this.#owned.set(epochName(vmId, ownership.epoch), owned);
       for (const refusal of ownership.refused)
         log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
+      for (const entry of wordsOnLog(owned)) log({ vm: vmId, ...entry });
       tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
     } catch (error) {
       tell({ type: 'not-raised', vmId, attempt, why: whyNotRaised(error), reason: messageOf(error) });
+    }
+  }
+
+  /**
+   * Raises it, and reads what is to be replayed. A log that is broken on the way is accepted as far as it goes: whoever raises the VM next
+   * would find it broken too.
+   */
+  async #raiseWithLog(vmId: string, options: RaiseOptions & { expectedEpoch: number }): Promise<Owned> {
+    const { store, key } = this.#options;
+    // Each try that fails at the log has raised the epoch once.
+    let { expectedEpoch } = options;
+    try {
+      const ownership = await raiseEpoch(store, vmId, { ...options, expectedEpoch, replayLog: true });
+      expectedEpoch = ownership.epoch - 1;
+      return { ownership, logged: await readOwnLog(store, ownership, key) };
+    } catch (error) {
+      if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
+      expectedEpoch++;
+      const accepted = { ...options, expectedEpoch, replayLog: true, acceptBrokenLog: true };
+      const ownership = await raiseEpoch(store, vmId, accepted);
+      return { ownership, logged: await readOwnLog(store, ownership, key) };
     }
   }
 
@@ -97,7 +149,7 @@ export class Epochs {
         return 'fenced';
       // One from before a restart of this process is told by the record.
       const fromRecord = { vmId, epoch, owner: node, resumeFrom: null, chain: [], refused: [], stored };
-      await releaseOwnership(store, this.owned(vmId, epoch) ?? fromRecord);
+      await releaseOwnership(store, this.owned(vmId, epoch)?.ownership ?? fromRecord);
       return 'done';
     } catch (error) {
       return isStorageError(error, 'FENCED') ? 'fenced' : 'failed';

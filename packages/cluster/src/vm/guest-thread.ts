@@ -23,6 +23,7 @@ import type {
   Question,
   QuestionName,
   Questions,
+  Replay,
   ToWorker,
   WorkerStart,
 } from './vm-runtime.ts';
@@ -44,7 +45,7 @@ interface Waiting {
 
 export class GuestThread {
   readonly worker: Worker;
-  /** Until when the guest may run. */
+  /** Until when the guest may run, and how many of its messages were heard. */
   readonly lease: Float64Array;
   /** Serves base images of its disks, and pages of RAM that come late; undefined when there are none. */
   readonly pages: PageServer | undefined;
@@ -76,6 +77,7 @@ export class GuestThread {
       return;
     }
     if (this.#over) return;
+    if (message.upTo !== undefined) this.lease[1]!++;
     const { news } = message;
     if (news?.kind === 'ended' && news.reason === 'failed') this.#forget(news.message);
     this.onOutputs(message);
@@ -131,7 +133,8 @@ export class GuestThread {
   }
 
   /** Has a guest that was built to wait go on, once it has a lease, from a later state than it was built from. */
-  advance(changes: MachineSnapshot, paused: boolean): this {
+  advance(changes: MachineSnapshot, { paused, keepLog }: { paused: boolean; keepLog: boolean }): this {
+    if (keepLog) this.ask('keepLog', { on: true }).catch(() => undefined);
     this.started = this.ask('advance', { changes, generation: newGeneration(), paused });
     this.started.catch(() => undefined);
     return this;
@@ -166,6 +169,7 @@ export async function startThread(options: {
   keepLog?: boolean;
   /** Its network card. */
   nic?: Nic | undefined;
+  replay?: Replay | undefined;
   watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
@@ -180,13 +184,14 @@ export async function startThread(options: {
     paused,
     keepLog = false,
     nic,
+    replay,
     watch,
     onStall,
   } = options;
   const { snapshot, disks, lazy } = point;
   const blobs: Blobs = snapshot === undefined ? await readBlobs(store, description) : new Map();
   const served = await servePages(store, description, { pool, key, ram: lazy, onStall });
-  const memory = new SharedArrayBuffer(8);
+  const memory = new SharedArrayBuffer(16);
   const lease = new Float64Array(memory);
   lease[0] = -Infinity;
   const start: WorkerStart = {
@@ -200,11 +205,12 @@ export async function startThread(options: {
       pages: served?.ends,
       absentRam: lazy?.absent,
       nic,
+      keepLog,
+      replay,
     },
     lease: memory,
     paused,
     sliceInstructions: SLICE_INSTRUCTIONS,
-    keepLog,
     watch,
   };
   const thread = new GuestThread({ worker: spare.take(module), lease, pages: served?.server });

@@ -9,6 +9,6 @@ export interface InputLedger {
   ended(vmId: string, epoch: number): void;
   /** Calls `ask`, which asks for a snapshot, at a moment at which all that is on its way to the guest was taken or refused. */
   cut<T>(vmId: string, epoch: number, ask: (places: InputPlaces) => Promise<T>): Promise<T>;
-  /** A checkpoint with these places is durable. */
+  /** A checkpoint with these places is durable, or a log up to there. */
   durable(vmId: string, epoch: number, places: InputPlaces): void;
 }

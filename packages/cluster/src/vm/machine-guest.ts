@@ -11,6 +11,7 @@ import {
   planBootSector,
   planKernel,
   restoreMachine,
+  uartBacklogLimit,
   type DiskBacking,
   OutputQueue,
   type HashFactory,
@@ -20,6 +21,7 @@ import {
   type Machine,
   type MachineBackends,
   type MachineInput,
+  type RunReason,
   type StampedOutput,
   type TextScreen,
 } from '@revenant/emulator';
@@ -30,7 +32,7 @@ import type { MachineSnapshot } from '@revenant/storage';
 import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';
-import type { Blobs, Guest, GuestStart } from './vm-runtime.ts';
+import type { Blobs, Guest, GuestStart, Replay } from './vm-runtime.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -46,7 +48,8 @@ const MTU = 1500;
 /** What went in and came out since it was last taken. */
 interface Edge {
   outputs: OutputQueue;
-  log: LoggedInput[];
+  /** Undefined: nobody keeps it. */
+  log: LoggedInput[] | undefined;
 }
 
 class MachineGuest implements Guest {
@@ -56,12 +59,15 @@ class MachineGuest implements Guest {
   readonly #touched: number[];
   readonly #pace: LivePace;
   readonly #buffers = new PageBuffers();
+  readonly #replayTo: bigint | undefined;
 
-  constructor(machine: Machine, edge: Edge, touched: number[]) {
+  constructor(machine: Machine, edge: Edge, touched: number[], replay: Replay | undefined) {
     this.#machine = machine;
     this.#pace = new LivePace(machine, nodeClock);
     this.#edge = edge;
     this.#touched = touched;
+    this.#replayTo = replay?.to;
+    if (replay !== undefined) machine.replay(replay.log);
   }
 
   get instructions(): bigint {
@@ -77,25 +83,22 @@ class MachineGuest implements Guest {
   }
 
   run(instructions: number): ReturnType<Guest['run']> {
-    switch (this.#pace.turn(instructions).reason) {
-      case 'limit':
-      case 'paused':
-      case 'breakpoint':
-      case 'watchpoint':
-        return 'limit';
-      case 'idle':
-        return 'idle';
-      case 'powerOff':
-      case 'debugExit':
-        return 'powered-off';
-      case 'reset':
-        return 'reset';
-      case 'halted':
-      case 'shutdown':
-        return 'halted';
-    }
+    return whatItMeans(this.#pace.turn(instructions).reason);
   }
 
+  follow(instructions: number): ReturnType<Guest['run']> | 'end' {
+    const machine = this.#machine;
+    const left = (this.#replayTo ?? machine.instructions) - machine.instructions;
+    if (left <= 0n) {
+      if (machine.catchUp()) return 'end';
+      throw new ClusterError('RUNTIME', 'the log has inputs that the guest can no longer be given');
+    }
+    const limit = left < BigInt(instructions) ? left : BigInt(instructions);
+    const means = whatItMeans(machine.run({ instructions: limit, idle: 'wait' }).reason);
+    if (means === 'idle')
+      throw new ClusterError('RUNTIME', 'the guest waits where its log says that it went on');
+    return means;
+  }
   snapshot(): MachineSnapshot {
     return this.#machine.snapshot({ buffers: this.#buffers });
   }
@@ -112,6 +115,11 @@ class MachineGuest implements Guest {
   input(input: MachineInput): InputResult {
     // A key that no keyboard has is refused as one for a machine without keyboard is.
     if (input.kind === 'key' && !keyCodes.includes(input.code)) return 'no-device';
+    // All of it or nothing: what waited beside the machine would be in no checkpoint.
+    if (input.kind === 'serial') {
+      const unread = this.#machine.serialPort(input.port)?.unread ?? 0;
+      if (unread + input.bytes.length > uartBacklogLimit) return 'full';
+    }
     return input.kind === 'frame' ? this.#frame(input) : this.#machine.input(input);
   }
 
@@ -134,7 +142,15 @@ class MachineGuest implements Guest {
 
   advance(changes: MachineSnapshot, generation: Uint8Array): void {
     this.#machine.advance(changes);
-    tellResumed(this.#machine, generation);
+    this.resumed(generation);
+  }
+
+  /** The guest can tell resumes apart by its generation ID, draws other random numbers in each, and finds the right time in its RTC. */
+  resumed(generation: Uint8Array): void {
+    const machine = this.#machine;
+    machine.input({ kind: 'generation', generation: Buffer.from(generation).readBigUInt64LE() });
+    machine.input({ kind: 'entropy', bytes: randomBytes(entropyBytes) });
+    machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
   }
 
   screen(): TextScreen | undefined {
@@ -145,8 +161,32 @@ class MachineGuest implements Guest {
     return this.#edge.outputs.take();
   }
 
+  keepLog(on: boolean): void {
+    this.#edge.log = on ? (this.#edge.log ?? []) : undefined;
+  }
+
   takeLog(): LoggedInput[] {
-    return this.#edge.log.splice(0);
+    return this.#edge.log?.splice(0) ?? [];
+  }
+}
+
+function whatItMeans(reason: RunReason): ReturnType<Guest['run']> {
+  switch (reason) {
+    case 'limit':
+    case 'paused':
+    case 'breakpoint':
+    case 'watchpoint':
+      return 'limit';
+    case 'idle':
+      return 'idle';
+    case 'powerOff':
+    case 'debugExit':
+      return 'powered-off';
+    case 'reset':
+      return 'reset';
+    case 'halted':
+    case 'shutdown':
+      return 'halted';
   }
 }
 
@@ -175,23 +215,16 @@ function absentPages(
 /** As much as any generator's key. */
 const entropyBytes = 32;
 
-/** The guest can tell resumes apart by its generation ID, draws other random numbers in each, and finds the right time in its RTC. */
-function tellResumed(machine: Machine, generation: Uint8Array): void {
-  machine.input({ kind: 'generation', generation: Buffer.from(generation).readBigUInt64LE() });
-  machine.input({ kind: 'entropy', bytes: randomBytes(entropyBytes) });
-  machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
-}
-
 /** The guest of one start or resume. */
 export async function createGuest(start: GuestStart): Promise<Guest> {
-  const edge: Edge = { outputs: new OutputQueue(), log: [] };
+  const edge: Edge = { outputs: new OutputQueue(), log: start.keepLog === true ? [] : undefined };
   const touched: number[] = [];
   const client = start.pages === undefined ? undefined : new PageClient(start.pages);
   const backends = {
     hash: nodeHash,
     disks: backings(client, Object.keys(start.pages?.sources ?? {})),
     output: (entry: StampedOutput) => edge.outputs.put(entry),
-    ...(start.keepLog === true ? { input: (entry: LoggedInput) => void edge.log.push(entry) } : {}),
+    input: (entry: LoggedInput) => void edge.log?.push(entry),
   };
   const { snapshot } = start;
   const machine =
@@ -203,8 +236,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
           backends,
           engine: nodeEngine,
         });
-  tellResumed(machine, start.generation);
-  return new MachineGuest(machine, edge, touched);
+  return new MachineGuest(machine, edge, touched, start.replay);
 }
 
 /** mov cx, 0xffff; push ax; pop ax; loop back to the push; jump to itself */

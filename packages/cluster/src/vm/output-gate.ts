@@ -1,57 +1,77 @@
-// Where what a guest says leaves its node. Pure: functions of the gate's state and what happened, to its new state and what may leave.
+// Where what a guest says leaves its node. A plain object: it is told what happened, and gives what may leave.
 //
-// An output at count c may leave once whoever takes the VM over is sure to reach c with the same inputs. With the policy `async` nobody
-// waits for that. With the others the gate is told how far the VM is durable: by a checkpoint, a segment of its log, or a standby that
-// holds it. Outputs leave in their order, whatever their kinds.
+// A guest's thread tells what the guest was given and what it said, message by message; the messages are counted, and the count is a
+// position in its life. An output of a message may leave once whoever takes the VM over is sure to reach that position with the same
+// inputs: it is durable up to there, by a checkpoint, by segments of its log, or by a standby that holds them. (A count of instructions
+// would not do: while a processor waits it stands still, and inputs and outputs go on.) With the policy `async` nobody waits. Outputs
+// leave in their order, whatever their kinds.
 import type { StampedOutput } from '@revenant/emulator';
-
-export type OutputPolicy = 'async' | 'checkpoint' | 'log' | 'standby';
+import type { OutputPolicy } from '../protocol/spec.ts';
 
 /** Of outputs that wait; a guest that has more to say stands still meanwhile. */
-const MAX_HELD_BYTES = 4 * 2 ** 20;
+const MAX_HELD_BYTES = 1 << 20;
 const ENTRY_BYTES = 64;
 
-export interface GateState {
-  readonly policy: OutputPolicy;
-  /** Outputs up to this instruction count may leave. */
-  readonly durable: bigint;
-  readonly held: readonly StampedOutput[];
-  readonly heldBytes: number;
-}
-
-export interface Passed {
-  state: GateState;
-  /** These may leave now. */
-  leave: readonly StampedOutput[];
-}
-
-export function newGate(policy: OutputPolicy): GateState {
-  return { policy, durable: -1n, held: [], heldBytes: 0 };
+interface HeldOutput {
+  readonly position: number;
+  readonly entry: StampedOutput;
 }
 
 const sizeOf = ({ output }: StampedOutput): number =>
   ENTRY_BYTES + ('bytes' in output ? output.bytes.length : 0);
 
-function pass(state: GateState, all: readonly StampedOutput[]): Passed {
-  if (state.policy === 'async') return { state: { ...state, held: [], heldBytes: 0 }, leave: all };
-  const first = all.findIndex(({ instructions }) => instructions > state.durable);
-  const leave = first < 0 ? all : all.slice(0, first);
-  const held = first < 0 ? [] : all.slice(first);
-  return { state: { ...state, held, heldBytes: held.reduce((sum, one) => sum + sizeOf(one), 0) }, leave };
-}
+export class OutputGate {
+  #policy: OutputPolicy;
+  /** Outputs up to this position may leave. */
+  #durable = -1;
+  readonly #held: HeldOutput[] = [];
+  #heldBytes = 0;
 
-/** The guest said something. */
-export function said(state: GateState, outputs: readonly StampedOutput[]): Passed {
-  return pass(state, [...state.held, ...outputs]);
-}
+  constructor(policy: OutputPolicy) {
+    this.#policy = policy;
+  }
 
-/** Whoever takes the VM over reaches this instruction count. */
-export function durableUpTo(state: GateState, instructions: bigint): Passed {
-  const durable = instructions > state.durable ? instructions : state.durable;
-  return pass({ ...state, durable }, state.held);
-}
+  get policy(): OutputPolicy {
+    return this.#policy;
+  }
 
-/** The guest is to stand still until something has left. */
-export function isFull({ heldBytes }: GateState): boolean {
-  return heldBytes >= MAX_HELD_BYTES;
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** The guest is to stand still until something has left. */
+  get isFull(): boolean {
+    return this.#heldBytes >= MAX_HELD_BYTES;
+  }
+
+  /** The guest said something. Positions never fall. @returns what may leave now */
+  said(position: number, outputs: readonly StampedOutput[]): StampedOutput[] {
+    for (const entry of outputs) {
+      this.#held.push({ position, entry });
+      this.#heldBytes += sizeOf(entry);
+    }
+    return this.#pass();
+  }
+
+  /** Whoever takes the VM over reaches this position. @returns what may leave now */
+  durableUpTo(position: number): StampedOutput[] {
+    this.#durable = Math.max(this.#durable, position);
+    return this.#pass();
+  }
+
+  /** From now on another policy holds. What left before is not held again. @returns what may leave now */
+  setPolicy(policy: OutputPolicy): StampedOutput[] {
+    this.#policy = policy;
+    return this.#pass();
+  }
+
+  #pass(): StampedOutput[] {
+    let count = 0;
+    for (const { position, entry } of this.#held) {
+      if (this.#policy !== 'async' && position > this.#durable) break;
+      this.#heldBytes -= sizeOf(entry);
+      count++;
+    }
+    return this.#held.splice(0, count).map(({ entry }) => entry);
+  }
 }

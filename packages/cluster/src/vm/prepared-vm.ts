@@ -33,6 +33,12 @@ export interface PrepareOptions {
   onStall: (event: StallEvent) => void;
 }
 
+/** The whole of a checkpoint in a machine that has not run. */
+export interface ReadyVm {
+  thread: GuestThread;
+  reader: CheckpointReader;
+}
+
 class PreparedVm {
   readonly #vm: ProtectedVm;
   #reader: CheckpointReader | undefined;
@@ -59,7 +65,7 @@ class PreparedVm {
     if (lazy === undefined) throw new ClusterError('RUNTIME', 'its checkpoint has no memory');
     this.#lazy = lazy;
     const { description, health } = vm.spec;
-    const point = { snapshot: lazy.snapshot, disks: [], lazy };
+    const point = { snapshot: lazy.snapshot, disks: [], lazy, resumed: 'exact' as const };
     const thread = await startThread({
       ...{ ...options, description, point, watch: health?.watch },
       paused: true,
@@ -96,7 +102,7 @@ class PreparedVm {
   }
 
   /** Its thread and what is in it, for who takes the VM over; undefined, and closed, when it is not what that VM needs. */
-  take(vm: ProtectedVm): { thread: GuestThread; reader: CheckpointReader } | undefined {
+  take(vm: ProtectedVm): ReadyVm | undefined {
     const same = JSON.stringify(vm.spec) === JSON.stringify(this.#vm.spec) && vm.boot === this.#vm.boot;
     if (this.#whole && !this.#over && same && this.#thread !== undefined && this.#reader !== undefined) {
       this.#over = true;

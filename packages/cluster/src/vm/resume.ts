@@ -1,6 +1,5 @@
 // What a VM starts from: the checkpoint that its owner resumes from, or for a cold start its disks and the images that its description
 // names by hash.
-import * as v from 'valibot';
 import {
   CheckpointReader,
   formatId,
@@ -9,18 +8,17 @@ import {
   type ObjectStore,
   type Ownership,
   type PagePool,
+  type ReadEntry,
   type SpaceSnapshot,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
-import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
-import { check, count, mapOf } from '../protocol/schema.ts';
 import { blobsOf, readBlob } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
+import { ownState, type OwnState } from './own-state.ts';
+import { joinBatches, type LogBehind } from './replay-log.ts';
 
-/** Where the VM keeps its own facts in a checkpoint, beside its devices. */
-export const VM_DEVICE = 'revenant.vm';
 /** Whose guests may start before all of their memory is there. */
 export const LAZY_RUNTIME = 'machine';
 
@@ -31,21 +29,17 @@ export interface ResumePoint {
   disks: SpaceSnapshot[];
   /** Brings the pages that the snapshot leaves out. */
   lazy?: LazyRam | undefined;
+  /** What came in behind the snapshot, and is to be done again. */
+  behind?: LogBehind | undefined;
+  /** What consoles are to be told of their output (see `ConsoleHub`). */
+  resumed: Resumed;
 }
 
-const ownStateSchema = v.object({
-  boot: v.optional(count, 0),
-  /** By session of its console: how many of its bytes the guest has. */
-  inputs: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
-});
-
-/** What the VM keeps of itself in a checkpoint. Throws ClusterError `PROTOCOL` for what is no such state. */
-export function ownState(
-  devices: MachineSnapshot['devices'] | undefined,
-): v.InferOutput<typeof ownStateSchema> {
-  const own = devices === undefined || !Object.hasOwn(devices, VM_DEVICE) ? undefined : devices[VM_DEVICE];
-  return check(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
-}
+/**
+ * How the output of a VM goes on under a new owner. `boot`: from its beginning. `exact`: everything that anybody saw follows from its
+ * state. `earlier`: what was let out behind that state may be repeated, or be different.
+ */
+export type Resumed = 'boot' | 'exact' | 'earlier';
 
 /** False when the VM was powered off since: of such a checkpoint only the disks count. */
 export function isOfBoot(reader: CheckpointReader, vm: ProtectedVm): boolean {
@@ -64,14 +58,20 @@ export async function readResumePoint(options: {
   log: (entry: LogEntry) => void;
   vm: ProtectedVm;
   ownership: Ownership;
+  /** Of its log, what the epoch was raised with. */
+  logged?: { entries: readonly ReadEntry[]; to: bigint } | undefined;
   prepared?: CheckpointReader | undefined;
 }): Promise<ResumePoint> {
-  const { store, pool, key, node, log, vm, ownership, prepared } = options;
-  if (ownership.resumeFrom === null) return { disks: [] };
+  const { store, pool, key, node, log, vm, ownership, prepared, logged } = options;
+  if (ownership.resumeFrom === null) return { disks: [], resumed: 'boot' };
   const reader = await CheckpointReader.resume(store, ownership, { pool, key });
   let lazy: LazyRam | undefined;
   try {
-    if (!isOfBoot(reader, vm)) return { disks: await readDisks(reader, vm.spec.description) };
+    if (!isOfBoot(reader, vm))
+      return { disks: await readDisks(reader, vm.spec.description), resumed: 'boot' };
+    const own = ownState(reader.state.devices);
+    const behind = logged && { ...joinBatches(logged.entries, BigInt(own.nextInput)), to: logged.to };
+    const common = { disks: [], behind, resumed: howResumed(own, ownership) };
     log({
       event: 'vm-resuming',
       vm: vm.id,
@@ -79,17 +79,31 @@ export async function readResumePoint(options: {
       reason: `from checkpoint ${formatId(reader.id)}`,
       details: {
         instructions: Number(reader.head.instructions),
+        ...(behind === undefined ? {} : { replaysTo: Number(behind.to), replaysInputs: behind.log.length }),
         // By two hosts' wall clocks: for people, no rule rests on it.
         lostGuestMs: Math.max(0, Date.now() - reader.head.createdAtMs),
       },
     });
-    if (prepared !== undefined) return { snapshot: await reader.readChanges(prepared), disks: [] };
+    if (prepared !== undefined) return { ...common, snapshot: await reader.readChanges(prepared) };
     if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
-    if (lazy !== undefined) return { snapshot: lazy.snapshot, disks: [], lazy };
-    return { snapshot: await reader.readSnapshot({ onBase: true }), disks: [] };
+    if (lazy !== undefined) return { ...common, snapshot: lazy.snapshot, lazy };
+    return { ...common, snapshot: await reader.readSnapshot({ onBase: true }) };
   } finally {
     if (lazy === undefined) await reader.close();
   }
+}
+
+function howResumed({ exact }: OwnState, { log, refused }: Ownership): Resumed {
+  // A damaged newer checkpoint is made up for by the log alone.
+  const isWhole = refused.length === 0 || log?.last !== undefined;
+  return exact && isWhole && log?.refused === undefined ? 'exact' : 'earlier';
+}
+
+/** Whether there is something to do again behind a snapshot, before it goes live. */
+export function replaysBehind(point: ResumePoint): boolean {
+  const { snapshot, behind } = point;
+  if (snapshot === undefined || behind === undefined) return false;
+  return behind.log.length > 0 || behind.to > snapshot.instructions;
 }
 
 /** Kernels and images that a description names by the SHA-256 of their bytes. */

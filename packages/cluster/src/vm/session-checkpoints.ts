@@ -13,7 +13,8 @@ import { messageOf } from '../errors.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
 import type { InputPlaces } from './input-ledger.ts';
-import { VM_DEVICE } from './resume.ts';
+import { VM_DEVICE } from './own-state.ts';
+import type { OutputCut, SessionOutputs } from './session-outputs.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
@@ -28,6 +29,7 @@ export interface Taken {
   pauseMs: number;
   /** How far the input of each console is in it. */
   places: InputPlaces;
+  cut: OutputCut;
 }
 
 export interface SessionCheckpointsOptions {
@@ -41,8 +43,7 @@ export interface SessionCheckpointsOptions {
   isOver: () => boolean;
   /** The VM is another's. */
   onFenced: (reason: string) => void;
-  /** A checkpoint at this instruction count is durable. */
-  onDurable: (instructions: bigint) => void;
+  outputs: SessionOutputs;
 }
 
 export class SessionCheckpoints {
@@ -101,7 +102,8 @@ export class SessionCheckpoints {
     const { vm, epoch, host, thread } = this.#options;
     const ask = async (places: InputPlaces): Promise<Taken | undefined> => {
       const taken = await thread.ask('snapshot', { suspend }).catch(() => undefined);
-      return taken && { ...taken, places };
+      // Before another message of the thread is heard.
+      return taken && { ...taken, places, cut: this.#options.outputs.cut(suspend) };
     };
     return host.inputs === undefined ? ask({}) : host.inputs.cut(vm.id, epoch, ask);
   }
@@ -115,9 +117,11 @@ export class SessionCheckpoints {
     }
   }
 
-  async #write({ snapshot, pauseMs, places }: Taken): Promise<boolean> {
-    const { vm, host, writer, isOver, thread } = this.#options;
-    const own = { version: 1, state: { boot: vm.boot, inputs: places } };
+  async #write({ snapshot, pauseMs, places, cut }: Taken): Promise<boolean> {
+    const { vm, host, writer, isOver, thread, outputs } = this.#options;
+    const { nextInput, exact, tail } = cut;
+    const state = { boot: vm.boot, inputs: places, exact, nextInput: Number(nextInput) };
+    const own = { version: 1, state: tail === undefined ? state : { ...state, console: tail } };
     try {
       const written = await writer.write({
         ...snapshot,
@@ -131,7 +135,7 @@ export class SessionCheckpoints {
       const shared = snapshot.spaces.map(({ bytes }) => bytes.buffer);
       const buffers = shared.filter((buffer) => buffer instanceof SharedArrayBuffer);
       if (buffers.length > 0 && !isOver()) thread.ask('giveBack', { buffers }).catch(() => undefined);
-      this.#options.onDurable(snapshot.instructions);
+      outputs.durable(cut);
       return true;
     } catch (error) {
       if (isStorageError(error, 'FENCED')) this.#options.onFenced(messageOf(error));

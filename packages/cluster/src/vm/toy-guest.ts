@@ -1,11 +1,14 @@
 // What guests for tests and demos have in common, which are no machines: a small RAM that checkpoints hold, and a console.
-import type { InputResult, MachineInput, StampedOutput } from '@revenant/emulator';
+// Their logs can be replayed: what they say follows from their snapshot, from what was typed and when, whatever the pace.
+import type { InputResult, LoggedInput, MachineInput, StampedOutput } from '@revenant/emulator';
 import type { MachineSnapshot } from '@revenant/storage';
-import type { Guest } from './vm-runtime.ts';
+import type { Guest, GuestStart, Replay } from './vm-runtime.ts';
 
 export const PAGE_BYTES = 4096;
 /** Virtual time of an "instruction", whatever the guest takes for one. */
 const INSTRUCTION_NS = 1000n;
+/** Numbers of its console, in its checkpoints. */
+const CONSOLE_DEVICE = 'console';
 
 export abstract class ToyGuest implements Guest {
   instructions = 0n;
@@ -14,17 +17,21 @@ export abstract class ToyGuest implements Guest {
   readonly #dirty = new Set<number>();
   #full = true;
   #output = '';
-  /** Bytes put out since it started here. */
+  /** Bytes put out, and typed, in its whole life. */
   #written = 0;
+  #heard = 0;
+  #log: LoggedInput[] | undefined;
+  readonly #replay: Replay | undefined;
 
   /** @param options.machine the name of its kind of machine, and `cpu` that of its processor, as checkpoints show them */
   constructor(options: {
     machine: string;
     cpu: string;
     pages: number;
-    snapshot: MachineSnapshot | undefined;
+    start: Pick<GuestStart, 'snapshot' | 'keepLog' | 'replay'>;
   }) {
-    const { machine, cpu, pages, snapshot } = options;
+    const { machine, cpu, pages, start } = options;
+    const { snapshot, keepLog = false, replay } = start;
     this.#ram = new Uint8Array(PAGE_BYTES * pages);
     this.#description = { machine, cpu: { model: cpu }, memoryBytes: this.#ram.length };
     const saved = snapshot?.spaces.find(({ name }) => name === 'ram');
@@ -32,9 +39,17 @@ export abstract class ToyGuest implements Guest {
       this.#ram.set(saved.bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES), page * PAGE_BYTES),
     );
     this.instructions = snapshot?.instructions ?? 0n;
+    const numbers = snapshot?.devices[CONSOLE_DEVICE]?.state as
+      { written: number; heard: number } | undefined;
+    this.#written = numbers?.written ?? 0;
+    this.#heard = numbers?.heard ?? 0;
+    this.keepLog(keepLog);
+    this.#replay = replay && { ...replay, log: [...replay.log] };
   }
 
   abstract run(): ReturnType<Guest['run']>;
+  /** The next of its instructions, whatever the time. */
+  protected abstract step(): void;
   /** Bytes that were typed. */
   protected abstract typed(bytes: Uint8Array): void;
 
@@ -68,8 +83,38 @@ export abstract class ToyGuest implements Guest {
 
   input(input: MachineInput): InputResult {
     if (input.kind !== 'serial') return 'no-device';
+    this.#log?.push({ ...this.#stamp, number: this.#heard, input });
+    this.#heard += input.bytes.length;
     this.typed(input.bytes);
     return 'taken';
+  }
+
+  get #stamp(): { instructions: bigint; timeNs: bigint } {
+    const { instructions } = this;
+    return { instructions, timeNs: instructions * INSTRUCTION_NS };
+  }
+
+  keepLog(on: boolean): void {
+    this.#log = on ? (this.#log ?? []) : undefined;
+  }
+
+  takeLog(): LoggedInput[] {
+    return this.#log?.splice(0) ?? [];
+  }
+
+  follow(): 'limit' | 'end' {
+    const { log, to } = this.#replay ?? { log: [], to: this.instructions };
+    while (log[0]?.instructions === this.instructions) {
+      const { input, number } = log.shift()!;
+      if (number !== this.#heard) throw new Error('the log does not go on from this snapshot');
+      if (input.kind === 'serial') {
+        this.#heard += input.bytes.length;
+        this.typed(input.bytes);
+      }
+    }
+    if (this.instructions >= to) return 'end';
+    this.step();
+    return 'limit';
   }
 
   snapshot(): MachineSnapshot {
@@ -83,7 +128,9 @@ export abstract class ToyGuest implements Guest {
     return {
       description: this.#description,
       cpus: [],
-      devices: {},
+      devices: {
+        [CONSOLE_DEVICE]: { version: 1, state: { written: this.#written, heard: this.#heard } },
+      },
       instructions: this.instructions,
       virtualTimeNs: this.instructions * INSTRUCTION_NS,
       spaces: [{ name: 'ram', pageSize: PAGE_BYTES, pageCount: this.pages, full, indexes, bytes }],
@@ -98,10 +145,8 @@ export abstract class ToyGuest implements Guest {
     if (this.#output === '') return [];
     const bytes = Uint8Array.from(Buffer.from(this.#output, 'latin1'));
     this.#output = '';
-    const { instructions } = this;
     const number = this.#written;
     this.#written += bytes.length;
-    const output = { kind: 'serial' as const, port: 0, bytes };
-    return [{ instructions, timeNs: instructions * INSTRUCTION_NS, number, output }];
+    return [{ ...this.#stamp, number, output: { kind: 'serial', port: 0, bytes } }];
   }
 }

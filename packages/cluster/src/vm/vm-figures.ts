@@ -19,6 +19,17 @@ export interface VmFigures {
   /** Removed by the retention policy since it runs here. */
   removedCheckpoints: number;
   removedBytes: number;
+  outputs: LogFigures;
+}
+
+/** Of what a VM says, and of the log of what it is given. */
+export interface LogFigures {
+  /** Waits until it is durable. */
+  heldOutputBytes: number;
+  /** Of its input log, since it runs here. */
+  logBytes: number;
+  logSegments: number;
+  logWaitingBytes: number;
 }
 
 export function newFigures(vmId: string, epoch: number, instructions: bigint): VmFigures {
@@ -35,6 +46,7 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     heldBytes: 0,
     removedCheckpoints: 0,
     removedBytes: 0,
+    outputs: { heldOutputBytes: 0, logBytes: 0, logSegments: 0, logWaitingBytes: 0 },
   };
 }
 
@@ -48,6 +60,15 @@ export function paceEntry({ kind, intervalMs, wantedMs }: PaceChange): LogEntry 
     event: 'checkpoints-stretched',
     reason: `the store is slow: one every ${seconds(intervalMs)} instead of every ${seconds(wantedMs)}`,
     tookMs,
+  };
+}
+
+/** For the log: what a guest is given can't be logged, or can be again. */
+export function logStallEntry({ kind, reason, forMs }: StallEvent): LogEntry {
+  return {
+    event: kind === 'stalled' ? 'log-waits-for-store' : 'log-goes-on',
+    reason,
+    tookMs: Math.round(forMs),
   };
 }
 

@@ -1,12 +1,11 @@
 // All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
 // them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
-import type { InputResult, LoggedInput, MachineInput, TextScreen } from '@revenant/emulator';
+import type { InputResult, MachineInput, TextScreen } from '@revenant/emulator';
 import {
   CheckpointWriter,
   PagePool,
   type CheckpointKey,
   type ObjectStore,
-  type Ownership,
   type RetentionPolicy,
   type StallEvent,
 } from '@revenant/storage';
@@ -14,13 +13,16 @@ import type { ProtectedVm } from '../decisions/records.ts';
 import type { Settings } from '../decisions/settings.ts';
 import type { Effect, Event, LogEntry, StopMode } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
+import type { TailState } from './console-tail.ts';
 import { baseNames } from './disks.ts';
-import { epochName, Epochs } from './epochs.ts';
-import { startThread } from './guest-thread.ts';
+import { epochName, Epochs, type Owned } from './epochs.ts';
+import { startThread, type GuestThread } from './guest-thread.ts';
 import type { InputLedger } from './input-ledger.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
-import { PreparedVms } from './prepared-vm.ts';
-import { LAZY_RUNTIME, ownState, readResumePoint, type ResumePoint } from './resume.ts';
+import { ownState } from './own-state.ts';
+import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
+import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
+import { keepsLog } from './session-outputs.ts';
 import { SpareWorker } from './spare-worker.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs } from './vm-runtime.ts';
@@ -37,12 +39,13 @@ export interface VmHostOptions {
   settings: Settings;
   tell: (event: Event) => void;
   log: (entry: LogEntry) => void;
-  output: (vmId: string, epoch: number, bytes: Uint8Array) => void;
+  /** What a VM wrote on its console; `at`: the number of the first byte in the VM's life. */
+  output: (vmId: string, epoch: number, piece: TailState) => void;
+  /** How its console goes on under an epoch that begins, and the end of what was written before. */
+  resumed?: (vmId: string, epoch: number, how: { resumed: Resumed; tail: TailState | undefined }) => void;
   inputs?: InputLedger | undefined;
   /** Carries frames of the VMs' network cards. */
   network?: NodeNetworks | undefined;
-  /** Hears all inputs of the VMs, as their guests saw them. Without it no log is kept. */
-  logged?: (vmId: string, epoch: number, log: readonly LoggedInput[]) => void;
   /** Further runtimes: name → URL of a module that exports `createGuest`. */
   runtimes?: Record<string, string>;
   /** Encrypts what is stored of guests' memory and disks. The same on every node. */
@@ -89,8 +92,12 @@ export class VmHost {
   }
 
   /** Gives a VM inputs; resolves to what became of each. Undefined when it does not run here. */
-  async input(vmId: string, inputs: readonly MachineInput[]): Promise<InputResult[] | undefined> {
-    return this.#vms.get(vmId)?.input(inputs);
+  async input(
+    vmId: string,
+    inputs: readonly MachineInput[],
+    typed?: { session: string; at: number },
+  ): Promise<InputResult[] | undefined> {
+    return this.#vms.get(vmId)?.input(inputs, typed);
   }
 
   /** Why what is typed at a VM's console can't be taken here, in words; undefined when it can. */
@@ -129,6 +136,8 @@ export class VmHost {
         return void this.#run(effect.vm, effect.epoch, effect.paused);
       case 'pause':
         return this.#of(effect)?.setPaused(effect.paused);
+      case 'set-outputs':
+        return this.#of(effect)?.setOutputs(effect.outputs);
       case 'stop':
         return void this.#stop(effect.vmId, effect.epoch, effect.mode);
       case 'hand-over':
@@ -191,51 +200,50 @@ export class VmHost {
   }
 
   /** What a start needs and may not have. Throws ClusterError. */
-  #startOf(vm: ProtectedVm, epoch: number): { ownership: Ownership; module: string } {
-    const ownership = this.#epochs.owned(vm.id, epoch);
+  #startOf(vm: ProtectedVm, epoch: number): { owned: Owned; module: string } {
+    const owned = this.#epochs.owned(vm.id, epoch);
     const module = this.#moduleOf(vm);
-    if (ownership === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
+    if (owned === undefined) throw new ClusterError('RUNTIME', 'its epoch is not ours');
     if (module === undefined) throw new ClusterError('RUNTIME', `there is no runtime ${vm.spec.runtime}`);
-    return { ownership, module };
+    return { owned, module };
   }
 
   async #start(vm: ProtectedVm, epoch: number, paused: boolean): Promise<void> {
     const { store, key } = this.#options;
     const pool = this.#pool;
-    const { ownership, module } = this.#startOf(vm, epoch);
+    const { owned, module } = this.#startOf(vm, epoch);
+    const { ownership, logged } = owned;
     const { description } = vm.spec;
     const name = epochName(vm.id, epoch);
     this.#starting.add(name);
-    const prepared = this.#prepared.take(vm);
+    const prepared = await this.#usable(this.#prepared.take(vm), owned);
     const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
     // Heard below, unless reading fails first.
     opening.catch(() => undefined);
     let point: ResumePoint;
     let writer: CheckpointWriter;
     try {
-      point = await readResumePoint({ ...this.#options, pool, vm, ownership, prepared: prepared?.reader });
+      const { reader } = prepared ?? {};
+      point = await readResumePoint({ ...this.#options, pool, vm, ownership, logged, prepared: reader });
       writer = await opening;
     } catch (error) {
       if (prepared !== undefined) await prepared.thread.end();
       throw error;
     }
     const { snapshot, lazy } = point;
-    if (snapshot === undefined && prepared !== undefined) await prepared.thread.end();
-    const thread =
-      prepared !== undefined && snapshot !== undefined
-        ? prepared.thread.advance(snapshot, paused)
-        : await startThread({
-            ...{ store, pool, key, spare: this.#spare, module, description, point, paused },
-            watch: vm.spec.health?.watch,
-            nic: vm.nic,
-            keepLog: this.#options.logged !== undefined,
-            onStall: this.#tellStall(vm.id),
-          });
+    const thread = await this.#threadOf(vm, { module, point, paused, prepared: prepared?.thread });
+    // All of it is with the guest now.
+    owned.logged = undefined;
     // Its session may have ended while all of this was read.
     if (!this.#starting.delete(name)) return thread.end();
+    const { behind, resumed } = point;
+    const own = ownState(snapshot?.devices);
+    this.#options.resumed?.(vm.id, epoch, { resumed, tail: own.console });
     const session = new VmSession({
-      ...{ vm, epoch, ownership, writer, thread, lazy, paused },
+      ...{ vm, epoch, ownership, writer, thread, lazy, paused, resumed, tail: own.console },
       resumedAt: snapshot?.instructions,
+      liveFrom: behind?.to ?? snapshot?.instructions ?? 0n,
+      nextInput: behind?.nextInput ?? BigInt(own.nextInput),
       host: this.#options,
       until: () => this.#until,
       onEnd: (ended) => {
@@ -245,7 +253,42 @@ export class VmHost {
       },
     });
     this.#vms.set(vm.id, session);
-    this.#options.inputs?.started(vm.id, epoch, ownState(snapshot?.devices).inputs);
+    this.#options.inputs?.started(vm.id, epoch, { ...own.inputs, ...behind?.places });
+  }
+
+  /** A prepared machine can go on from a later checkpoint, and not along a log behind it. */
+  async #usable(prepared: ReadyVm | undefined, { ownership, logged }: Owned): Promise<ReadyVm | undefined> {
+    const manifest = ownership.chain.at(-1);
+    if (prepared === undefined || logged === undefined || manifest === undefined) return prepared;
+    const { nextInput } = ownState(manifest.body.devices);
+    const isBehind =
+      logged.to > manifest.head.instructions ||
+      logged.entries.some(({ input }) => input >= BigInt(nextInput));
+    if (!isBehind) return prepared;
+    await prepared.thread.end();
+    return undefined;
+  }
+
+  /** A thread that was prepared goes on from there; else a new one has its guest built. */
+  async #threadOf(
+    vm: ProtectedVm,
+    parts: { module: string; point: ResumePoint; paused: boolean; prepared: GuestThread | undefined },
+  ): Promise<GuestThread> {
+    const { module, point, paused, prepared } = parts;
+    const { snapshot, behind } = point;
+    const { description, health, outputs } = vm.spec;
+    const keepLog = keepsLog(outputs);
+    if (prepared !== undefined && snapshot !== undefined)
+      return prepared.advance(snapshot, { paused, keepLog });
+    if (prepared !== undefined) await prepared.end();
+    const { store, key } = this.#options;
+    return startThread({
+      ...{ store, pool: this.#pool, key, spare: this.#spare, module, description, point, paused, keepLog },
+      ...(replaysBehind(point) ? { replay: behind } : {}),
+      watch: health?.watch,
+      nic: vm.nic,
+      onStall: this.#tellStall(vm.id),
+    });
   }
 
   #tellStall(vmId: string): (event: StallEvent) => void {

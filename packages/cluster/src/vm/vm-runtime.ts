@@ -46,13 +46,31 @@ export interface Guest {
   screen(): TextScreen | undefined;
   /** What it put out since the last call. */
   outputs(): StampedOutput[];
-  /** What it was given since the last call, as it saw it: its log. Absent in guests that keep none. */
+  /** What it is given is kept from now on, or no more. Absent in guests that can't be repeated. */
+  keepLog?(on: boolean): void;
+  /** What it was given since the last call, as it saw it: its log. */
   takeLog?(): LoggedInput[];
+  /**
+   * Instead of `run`, of a guest that was started with a log to replay: goes on along it. `end`: all of it is done; it may go live now.
+   * Throws when it can't be what it was.
+   */
+  follow?(instructions: number): ReturnType<Guest['run']> | 'end';
+  /** It goes live under a new owner, who tells it so. */
+  resumed?(generation: Uint8Array): void;
+}
+
+/** What a guest is to do again before it goes live. */
+export interface Replay {
+  log: LoggedInput[];
+  /** And on to this instruction count. */
+  to: bigint;
 }
 
 export interface GuestStart {
   /** Whether `takeLog` is going to be called. */
   keepLog?: boolean;
+  /** To be done again by `follow` before it goes live. */
+  replay?: Replay | undefined;
   /** `VmSpec.description` */
   description: unknown;
   /** To resume from; undefined: a cold start. */
@@ -78,12 +96,10 @@ export interface WorkerStart {
   /** URL of the module that exports `createGuest`. */
   module: string;
   start: GuestStart;
-  /** Float64: until when the guest may run. */
+  /** Two of Float64: until when the guest may run, and how many messages of its thread were heard. */
   lease: SharedArrayBuffer;
   paused: boolean;
   sliceInstructions: number;
-  /** What the guest is given goes out with its outputs. */
-  keepLog: boolean;
   /** The sign of life to be reported with `progress`. */
   watch: HealthPolicy['watch'] | undefined;
 }
@@ -98,6 +114,10 @@ export interface Questions {
     answer: { instructions: bigint };
   };
   pause: { ask: { paused: boolean }; answer: undefined };
+  /** It stands still, or goes on: what it says has nowhere to go just now. */
+  hold: { ask: { held: boolean }; answer: undefined };
+  /** What it is given goes out with its outputs from now on, or no more. */
+  keepLog: { ask: { on: boolean }; answer: { instructions: bigint } };
   snapshot: { ask: { suspend: boolean }; answer: { snapshot: MachineSnapshot; pauseMs: number } };
   /** Memory of a snapshot's pages, which are durable now. */
   giveBack: { ask: { buffers: SharedArrayBuffer[] }; answer: undefined };
@@ -124,9 +144,12 @@ export type GuestNews =
   /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */
   | { kind: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
 
-/** Outputs and log in their binary forms (encodeOutputs, encodeLog), and news; or an answer. */
+/**
+ * Outputs and log in their binary forms (encodeOutputs, encodeLog), and news; or an answer. `upTo`: the instruction count at which they
+ * were collected; nothing else came in up to there.
+ */
 export type FromWorker =
-  | { type: 'outputs'; outputs?: Uint8Array; log?: Uint8Array; news?: GuestNews }
+  | { type: 'outputs'; outputs?: Uint8Array; log?: Uint8Array; upTo?: bigint; news?: GuestNews }
   | { type: 'answer'; id: number; value: unknown };
 
 /** The clock that leases are measured by: monotonic, and one for all threads of a host. */

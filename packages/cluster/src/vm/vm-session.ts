@@ -1,28 +1,23 @@
 // One VM on this node, from the moment that its thread is there until it has ended: what it is given, what it says, what is made durable
 // of it, and how it leaves. Its state says where it is in that life.
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  decodeLog,
-  decodeOutputs,
-  type InputResult,
-  type MachineInput,
-  type StampedOutput,
-  type TextScreen,
-} from '@revenant/emulator';
+import type { InputResult, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
 import type { CheckpointWriter, Ownership } from '@revenant/storage';
 import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
+import type { OutputPolicy } from '../protocol/spec.ts';
+import { consoleBytes, type TailState } from './console-tail.ts';
 import { hasDisks } from './disks.ts';
 import { FrameFeed } from './frame-feed.ts';
 import type { GuestThread, Outputs } from './guest-thread.ts';
 import type { LazyRam } from './lazy-ram.ts';
-import { durableUpTo, newGate, said, type Passed } from './output-gate.ts';
 import { nextReset, noReset } from './resets.ts';
-import { readBlobs } from './resume.ts';
+import { readBlobs, type Resumed } from './resume.ts';
 import { SessionCheckpoints } from './session-checkpoints.ts';
-import type { VmFigures } from './vm-figures.ts';
+import { SessionOutputs } from './session-outputs.ts';
+import { logStallEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs, type GuestNews } from './vm-runtime.ts';
 
@@ -46,6 +41,12 @@ export interface SessionParts {
   lazy: LazyRam | undefined;
   /** The instruction count that it goes on from; undefined: a cold start. */
   resumedAt: bigint | undefined;
+  /** How its output goes on, and the end of what it wrote on its console before. */
+  resumed: Resumed;
+  tail: TailState | undefined;
+  /** The count at which it goes live, and the first entry of its log from there on. */
+  liveFrom: bigint;
+  nextInput: bigint;
   paused: boolean;
   host: VmHostOptions;
   /** Until when guests of this node may run. */
@@ -65,8 +66,8 @@ export class VmSession {
   readonly #parts: SessionParts;
   readonly #thread: GuestThread;
   readonly #checkpoints: SessionCheckpoints;
+  readonly #outputs: SessionOutputs;
   #state: SessionState;
-  #gate = newGate('async');
   #lazy: LazyRam | undefined;
   /** Its remaining pages are on their way. */
   #bringing = false;
@@ -86,11 +87,12 @@ export class VmSession {
     this.#lazy = lazy;
     this.#paused = paused;
     this.#state = resumedAt === undefined ? 'starting' : 'resuming';
+    this.#outputs = this.#makeOutputs(parts);
     this.#checkpoints = new SessionCheckpoints({
       ...parts,
+      outputs: this.#outputs,
       isOver: () => this.over,
       onFenced: (reason) => this.#ended('fenced', reason),
-      onDurable: (instructions) => this.#pass(durableUpTo(this.#gate, instructions)),
     });
     thread.lease[0] = parts.until();
     thread.onOutputs = (outputs) => this.#heard(outputs);
@@ -99,6 +101,23 @@ export class VmSession {
       () => this.#started(),
       (error: unknown) => this.#ended('failed', messageOf(error)),
     );
+  }
+
+  #makeOutputs({ vm, ownership, thread, host, ...parts }: SessionParts): SessionOutputs {
+    return new SessionOutputs({
+      policy: vm.spec.outputs,
+      ...{ store: host.store, key: host.key, ownership },
+      ...{ from: parts.liveFrom, nextInput: parts.nextInput, tail: parts.tail },
+      exact: parts.resumed === 'exact',
+      letOut: (entry) => this.#letOut(entry),
+      hold: (held) => {
+        thread.ask('hold', { held }).catch(() => undefined);
+      },
+      keepLog: async (on) => (await thread.ask('keepLog', { on }).catch(() => undefined))?.instructions,
+      onPlaces: (places) => host.inputs?.durable(vm.id, this.epoch, places),
+      onStall: (event) => this.#log(logStallEntry(event)),
+      onOver: (error) => this.#ended(error.code === 'FENCED' ? 'fenced' : 'failed', error.message),
+    });
   }
 
   get state(): SessionState {
@@ -113,19 +132,37 @@ export class VmSession {
   }
 
   figures(now: number): VmFigures {
-    return this.#checkpoints.figuresAt(now);
+    return { ...this.#checkpoints.figuresAt(now), outputs: this.#outputs.figures };
+  }
+
+  /** From now on its outputs leave by another policy. */
+  setOutputs(policy: OutputPolicy): void {
+    void this.#outputs.change(policy);
   }
 
   // --- in ---
 
   /** Why what is typed at it can't be taken, in words; undefined when it can. */
   get inputTrouble(): string | undefined {
-    return this.#settled ? undefined : `${this.vm.id} is ${this.#state}`;
+    if (!this.#settled) return `${this.vm.id} is ${this.#state}`;
+    const { trouble } = this.#outputs;
+    return trouble && `${this.vm.id} stands still: ${trouble}`;
   }
 
-  /** What became of each input. Undefined when the VM has ended. */
-  async input(inputs: readonly MachineInput[]): Promise<InputResult[] | undefined> {
-    return this.over ? undefined : this.#thread.input(inputs).catch(() => undefined);
+  /** What became of each input. Undefined when the VM has ended. `typed`: of which console's session bytes for its console are. */
+  async input(
+    inputs: readonly MachineInput[],
+    typed?: { session: string; at: number },
+  ): Promise<InputResult[] | undefined> {
+    if (this.over) return undefined;
+    const results = await this.#thread.input(inputs).catch(() => undefined);
+    // In the order in which they will come back in its log.
+    results?.forEach((result, i) => {
+      const input = inputs[i];
+      if (input?.kind === 'serial' && input.port === 0 && result === 'taken')
+        this.#outputs.typed(typed?.session, typed?.at ?? 0);
+    });
+    return results;
   }
 
   /** Its text screen; undefined when it has none, or has ended. */
@@ -148,27 +185,22 @@ export class VmSession {
     this.#parts.host.log({ vm: this.vm.id, node: this.#parts.host.node, ...entry });
   }
 
-  #heard({ outputs, log, news }: Outputs): void {
+  #heard(heard: Outputs): void {
     if (this.over) return;
     this.#aliveAt = monotonicMs();
-    // The log first: an output leaves no sooner than what led to it is known.
-    if (log !== undefined) this.#parts.host.logged?.(this.vm.id, this.epoch, decodeLog(log));
-    if (outputs !== undefined) this.#pass(said(this.#gate, decodeOutputs(outputs)));
-    if (news !== undefined) this.#news(news);
+    this.#outputs.heard(heard);
+    if (heard.news !== undefined) this.#news(heard.news);
   }
 
-  #pass({ state, leave }: Passed): void {
-    this.#gate = state;
-    for (const entry of leave) this.#letOut(entry);
-  }
-
-  #letOut({ output, instructions }: StampedOutput): void {
+  #letOut(entry: StampedOutput): void {
+    const { output, instructions } = entry;
+    const { host } = this.#parts;
     if (output.kind === 'frame')
-      return this.#parts.host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
+      return host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
     if (output.kind === 'panic') this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
-    // The console is the first serial port; nobody listens to the others yet.
-    if (output.kind !== 'serial' || output.port !== 0) return;
-    this.#parts.host.output(this.vm.id, this.epoch, output.bytes);
+    // Nobody listens to the other serial ports yet.
+    const bytes = consoleBytes(entry);
+    if (bytes !== undefined) host.output(this.vm.id, this.epoch, { at: entry.number, bytes });
   }
 
   #news(news: GuestNews): void {
@@ -288,7 +320,8 @@ export class VmSession {
     if (health === undefined || this.#state === 'ending' || this.#state === 'handing-over' || this.over)
       return;
     const nowMs = monotonicMs();
-    const held = this.#paused || this.#resetting || this.#thread.pages?.waiting === true;
+    const waits = this.#thread.pages?.waiting === true || this.#outputs.trouble !== undefined;
+    const held = this.#paused || this.#resetting || waits;
     const mayRun = this.#settled && !held && nowMs < this.#parts.until();
     this.#silence = lookedAt(this.#silence, { nowMs, sign, mayRun });
     this.#checkpoints.figures.silentMs = nowMs - this.#silence.sinceMs;
@@ -323,12 +356,18 @@ export class VmSession {
 
   // --- the end ---
 
-  /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable. */
+  /** Whether its last state is to be made durable: for its disks, or for what it said and nobody heard yet. */
+  get #mustLast(): boolean {
+    return hasDisks(this.vm.spec.description) || this.#outputs.policy !== 'async';
+  }
+
+  /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable, and what it said heard. */
   async #lastWords({ reason, message, snapshot }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
-    if (snapshot !== undefined && hasDisks(this.vm.spec.description)) {
+    if (snapshot !== undefined && this.#mustLast) {
       this.#state = 'ending';
       this.#aliveAt = Infinity; // it has said its last
-      await this.#checkpoints.writeLast({ snapshot, pauseMs: 0, places: {} });
+      const cut = this.#outputs.cut(true);
+      await this.#checkpoints.writeLast({ snapshot, pauseMs: 0, places: {}, cut });
     }
     this.#ended(reason, message);
   }
@@ -350,6 +389,7 @@ export class VmSession {
   async end(): Promise<void> {
     this.#state = 'ended';
     this.#lazy?.stop();
+    this.#outputs.end();
     this.#parts.onEnd(this);
     await this.#thread.end();
   }
@@ -357,7 +397,7 @@ export class VmSession {
   /** Ends it as it was asked to. False: it was told to stop in another way meanwhile. */
   async stop(mode: StopMode): Promise<boolean> {
     // The plug is pulled, and what the guest wrote until then is on its disks.
-    if (mode === 'power-off' && hasDisks(this.vm.spec.description)) {
+    if (mode === 'power-off' && this.#mustLast) {
       this.#state = 'ending';
       await this.#lastCheckpoint();
       if (this.over) return false;

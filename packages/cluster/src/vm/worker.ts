@@ -8,7 +8,6 @@ import {
   encodeLog,
   encodeOutputs,
   type InputResult,
-  type LoggedInput,
   type StampedOutput,
 } from '@revenant/emulator/edge';
 import {
@@ -38,9 +37,17 @@ const held: StampedOutput[] = [];
 const inbox: ToWorker[] = [];
 let inboxBytes = 0;
 let paused = false;
+/** What the guest says has nowhere to go: it stands still. */
+let standsStill = false;
+/** It does again what its log says, and is not live yet. */
+let following = false;
 /** Between a reset and its `boot`, when the machine is no state to go on from. */
 let resetting = false;
-let until: Float64Array = new Float64Array(1);
+/** Until when the guest may run, and how many of our messages were heard. */
+let until: Float64Array = new Float64Array(2);
+/** Messages with outputs or log; while more than a few were not heard the guest stands still, so that they don't pile up. */
+let said = 0;
+const MAX_UNHEARD = 64;
 let guest: Guest | undefined;
 
 /**
@@ -89,6 +96,14 @@ const replies: {
     paused = ask.paused;
     guest.rest?.();
   },
+  hold: (guest, ask) => {
+    standsStill = ask.held;
+    guest.rest?.();
+  },
+  keepLog: (guest, { on }) => {
+    guest.keepLog?.(on);
+    return { instructions: guest.instructions };
+  },
   giveBack: (guest, { buffers }) => guest.giveBack?.(buffers),
   deliver: (guest, { indexes, bytes }) => ({ touched: guest.deliver?.(indexes, bytes) ?? [] }),
   screen: (guest) => guest.screen(),
@@ -97,6 +112,8 @@ const replies: {
     resetting = false;
   },
   advance: (guest, ask) => {
+    // What it was told before is no part of the life that it takes over.
+    guest.takeLog?.();
     guest.advance?.(ask.changes, ask.generation);
     paused = ask.paused;
     return { instructions: guest.instructions };
@@ -128,30 +145,40 @@ function takeSnapshot(guest: Guest, id: number, suspend: boolean): void {
   tell({ type: 'answer', id, value: { snapshot, pauseMs } }, own);
 }
 
-const mayRun = (): boolean => !paused && !resetting && monotonicMs() < until[0]!;
+function mayRun(): boolean {
+  // What is replayed was done already, whatever the guest is to do now.
+  const maySpeak = following || (!paused && !standsStill);
+  return maySpeak && !resetting && said - until[1]! < MAX_UNHEARD && monotonicMs() < until[0]!;
+}
 
-/** All that waits; while the machine is reset, only what boots it. */
+/** All that waits; while the machine is reset, only what boots it, and while it follows its log nothing that would be part of it. */
 function nextMessages(): ToWorker[] {
-  const isBoot = (message: ToWorker): boolean => message.type === 'ask' && message.question.name === 'boot';
-  const boot = resetting ? inbox.findIndex(isBoot) : 0;
-  return resetting ? (boot < 0 ? [] : inbox.splice(boot, 1)) : inbox.splice(0);
+  if (!resetting && !following) return inbox.splice(0);
+  const waits = (message: ToWorker): boolean => {
+    const name = message.type === 'ask' ? message.question.name : 'input';
+    return resetting ? name !== 'boot' : name === 'input' || name === 'snapshot' || name === 'keepLog';
+  };
+  const all = inbox.splice(0);
+  inbox.push(...all.filter(waits));
+  return all.filter((message) => !waits(message));
 }
 
 /** Bytes that the guest wrote on its console. */
 let written = 0;
 
-/** Lets outputs and the log out, while there is a lease. */
+/** Lets the log out, and outputs while there is a lease. */
 function letOut(guest: Guest): void {
   for (const entry of guest.outputs()) {
     held.push(entry);
     if (entry.output.kind === 'serial' && entry.output.port === 0) written += entry.output.bytes.length;
   }
-  if (monotonicMs() >= until[0]!) return;
-  const log: LoggedInput[] = guest.takeLog?.() ?? [];
-  if (held.length === 0 && log.length === 0) return;
-  const message: FromWorker & { type: 'outputs' } = { type: 'outputs' };
-  if (held.length > 0) message.outputs = encodeOutputs(held.splice(0));
+  const log = guest.takeLog?.() ?? [];
+  const leaving = monotonicMs() < until[0]! ? held.splice(0) : [];
+  if (leaving.length === 0 && log.length === 0) return;
+  const message: FromWorker & { type: 'outputs' } = { type: 'outputs', upTo: guest.instructions };
+  if (leaving.length > 0) message.outputs = encodeOutputs(leaving);
   if (log.length > 0) message.log = encodeLog(log);
+  said++;
   tell(message);
 }
 
@@ -194,10 +221,20 @@ async function main(first: ToWorker): Promise<void> {
   paused = start.paused;
   until = new Float64Array(start.lease);
   const { createGuest } = (await import(start.module)) as { createGuest: GuestFactory };
-  guest = await createGuest({ ...start.start, keepLog: start.keepLog });
-  answer(first.id, { instructions: guest.instructions });
-  await live(guest, start);
+  guest = await createGuest(start.start);
+  following = start.start.replay !== undefined;
+  await live(guest, start, first.id);
 }
+
+/** It is there, at the end of its log when it had one, and goes live. */
+function begin(guest: Guest, { start }: WorkerStart, id: number): void {
+  following = false;
+  guest.resumed?.(start.generation);
+  answer(id, { instructions: guest.instructions });
+}
+
+const turn = (guest: Guest, instructions: number): ReturnType<NonNullable<Guest['follow']>> =>
+  following ? (guest.follow?.(instructions) ?? 'end') : guest.run(instructions);
 
 /** How a turn of the guest ended it, if it did. */
 function lastWords(guest: Guest, result: ReturnType<Guest['run']>): GuestNews | undefined {
@@ -218,20 +255,28 @@ function lastWords(guest: Guest, result: ReturnType<Guest['run']>): GuestNews | 
   return undefined;
 }
 
-async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Promise<void> {
+async function live(guest: Guest, start: WorkerStart, id: number): Promise<void> {
+  const { watch, sliceInstructions } = start;
+  if (!following) begin(guest, start, id);
   let first = true;
   let ran = true;
   let toldAt = 0;
   for (;;) {
     for (const message of nextMessages()) serve(guest, message);
     // Who has just come waits for its lease, and others wait for it.
-    let idleMs: number | undefined = first ? IDLE_MS : MAX_IDLE_MS;
+    let idleMs: number | undefined = first || said > until[1]! ? IDLE_MS : MAX_IDLE_MS;
     if (mayRun()) {
       ran = true;
-      const result = guest.run(first ? FIRST_SLICE : sliceInstructions);
+      const result = turn(guest, first && !following ? FIRST_SLICE : sliceInstructions);
       letOut(guest);
-      if (first) tellNews({ kind: 'first-slice' });
-      first = false;
+      if (result === 'end') {
+        begin(guest, start, id);
+        continue;
+      }
+      if (first && !following) {
+        tellNews({ kind: 'first-slice' });
+        first = false;
+      }
       const ended = lastWords(guest, result);
       if (ended !== undefined) return tellNews(ended);
       if (result === 'reset') {
@@ -250,7 +295,7 @@ async function live(guest: Guest, { watch, sliceInstructions }: WorkerStart): Pr
       toldAt = now;
       tellNews({ kind: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
     }
-    if (idleMs !== undefined && (resetting || inbox.length === 0)) await rest(idleMs);
+    if (idleMs !== undefined && (resetting || following || inbox.length === 0)) await rest(idleMs);
     else await nextTurn();
   }
 }

@@ -18,7 +18,7 @@ export interface PageConsoleParts {
 
 export class PageConsole implements SerialLine {
   readonly #parts: PageConsoleParts;
-  readonly #output = new HeardOutput();
+  readonly #output = new HeardOutput((line) => this.#note(line));
   readonly #input: TypedInput;
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   #kept: Uint8Array[] = [];
@@ -73,9 +73,7 @@ export class PageConsole implements SerialLine {
     const fresh = this.#output.fresh(reply);
     if (fresh === undefined) return;
     if (before !== 0 && fresh.epoch > before)
-      this.#note(
-        `it goes on under epoch ${String(fresh.epoch)}; what it wrote since its last checkpoint may come again`,
-      );
+      this.#note(`it goes on under epoch ${String(fresh.epoch)}`);
     this.#show(fresh.bytes);
   }
 

@@ -17,6 +17,7 @@ import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
 import { size, wholeNumber } from '../../command/values.ts';
+import { outputPolicy } from '../../cluster/output-policy.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
 import { Waiting } from '../../output/waiting.ts';
@@ -52,6 +53,14 @@ const createOptions = {
 for no disk for so long; at most five failures in about an hour (default: a silent
 guest is left alone)`,
     parseHealth,
+  ),
+  output: value(
+    'POLICY',
+    `when what it says leaves its node: async (at once; a failover may repeat or lose what was
+said since the last checkpoint), checkpoint or log (when a checkpoint, or the log of its
+inputs, is durable up to it: nothing that anybody saw is taken back); default async`,
+    outputPolicy,
+    'async' as const,
   ),
   'no-start': flag('only enter it in the list'),
   ...changeOptions,
@@ -194,7 +203,7 @@ async function createVm(
       description,
       memoryMiB,
       priority: values.priority,
-      outputs: 'async',
+      outputs: values.output,
       ...(group === undefined ? {} : { antiAffinity: group }),
       ...(values.health === undefined ? {} : { health: values.health }),
       ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
@@ -219,6 +228,7 @@ export const command = define({
   examples: [
     'vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant',
     'vm create web linux-cloud --net lan --publish 8080:80 --store file:/srv/revenant',
+    'vm create shop linux-cloud --output log --store file:/srv/revenant',
     'vm create db --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --disk db.img --store file:/srv/revenant',
   ],
   async run({ words, options }) {

@@ -15,6 +15,7 @@ events answered, also while no node runs: what was asked for takes effect when o
     pause: () => import('./pause.ts'),
     resume: () => import('./resume.ts'),
     fork: () => import('./fork.ts'),
+    set: () => import('./set.ts'),
     migrate: () => import('./migrate.ts'),
     console: () => import('./console.ts'),
     'send-key': () => import('./send-key.ts'),

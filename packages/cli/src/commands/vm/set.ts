@@ -1,0 +1,30 @@
+/** `revenant vm set`. */
+import { withCluster } from '../../cluster/connect.ts';
+import { outputPolicy } from '../../cluster/output-policy.ts';
+import { changeOptions, settled } from '../../cluster/settle.ts';
+import { define } from '../../command/command.ts';
+import { value, type Options } from '../../command/options.ts';
+import { CliError, ExitCode } from '../../errors.ts';
+
+const setOptions = {
+  output: value('POLICY', 'when what it says leaves its node: async, checkpoint or log', outputPolicy),
+  ...changeOptions,
+} satisfies Options;
+
+export const command = define({
+  summary: 'change how it is kept, while it runs or not',
+  words: ['NAME'],
+  options: setOptions,
+  examples: ['vm set web --output log --store file:/srv/revenant'],
+  async run({ word, options }) {
+    const { output } = options;
+    const vmId = word(0);
+    if (output === undefined)
+      throw new CliError(ExitCode.usage, 'nothing to change', `revenant vm set ${vmId} --output log`);
+    await withCluster(options, async (client) => {
+      const by = await client.command({ type: 'vm-set', vmId, outputs: output });
+      await settled(client, { verb: 'set', vmId, by }, options);
+    });
+    return undefined;
+  },
+});

@@ -1,0 +1,31 @@
+// What one entry of a VM's input log holds (docs/LOG_FORMAT.md, "What an entry of a VM holds"): inputs that its machine was given
+// one after the other, and how far the input of its consoles has come with them.
+import * as v from 'valibot';
+import { decodeLog, encodeLog, type LoggedInput } from '@revenant/emulator';
+import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
+import { decode, encode } from '../protocol/msgpack.ts';
+import { check, count, mapOf } from '../protocol/schema.ts';
+import type { InputPlaces } from './input-ledger.ts';
+
+export interface LogBatch {
+  log: LoggedInput[];
+  /** By session of a console: how many of its bytes the guest has, where that changed. */
+  places: InputPlaces;
+}
+
+const batchSchema = v.strictObject({
+  log: v.instance(Uint8Array),
+  places: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+});
+const bounds = { maxValues: 4 * MAX_SESSIONS, maxDepth: 3 };
+
+export function encodeBatch({ log, places }: LogBatch): Uint8Array {
+  const bytes = encodeLog(log);
+  return encode(Object.keys(places).length === 0 ? { log: bytes } : { log: bytes, places });
+}
+
+/** Throws ClusterError `PROTOCOL`, EdgeError. */
+export function decodeBatch(payload: Uint8Array): LogBatch {
+  const { log, places } = check(batchSchema, decode(payload, bounds), 'an entry of a log');
+  return { log: decodeLog(log), places };
+}

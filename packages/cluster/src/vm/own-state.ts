@@ -1,0 +1,26 @@
+// What a VM keeps of itself in a checkpoint, beside its devices.
+import * as v from 'valibot';
+import type { MachineSnapshot } from '@revenant/storage';
+import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
+import { check, count, mapOf } from '../protocol/schema.ts';
+
+export const VM_DEVICE = 'revenant.vm';
+
+const ownStateSchema = v.object({
+  boot: v.optional(count, 0),
+  /** By session of its console: how many of its bytes the guest has. */
+  inputs: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+  /** Whether everything that was let out follows from the newest such state, with the log behind it. */
+  exact: v.optional(v.boolean(), false),
+  /** The first entry of the log that is not in it. */
+  nextInput: v.optional(count, 1),
+  /** The end of what was written on the console: who listens may not have it. */
+  console: v.exactOptional(v.object({ at: count, bytes: v.instance(Uint8Array) })),
+});
+export type OwnState = v.InferOutput<typeof ownStateSchema>;
+
+/** What the VM keeps of itself in a checkpoint. Throws ClusterError `PROTOCOL` for what is no such state. */
+export function ownState(devices: MachineSnapshot['devices'] | undefined): OwnState {
+  const own = devices === undefined || !Object.hasOwn(devices, VM_DEVICE) ? undefined : devices[VM_DEVICE];
+  return check(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
+}

@@ -1,0 +1,219 @@
+// What a VM says, from its thread to those who listen: through the gate (output-gate.ts), by its policy, which may change while it runs.
+// It keeps the VM's input log where the policy asks for one, and knows for each checkpoint what that has to remember of it.
+//
+// Invariants:
+// - with any policy but `async`, what left follows from what is durable: the newest checkpoint, and its log;
+// - a log serves that only behind a durable checkpoint which was cut while the log was kept, or when it is the end of what was replayed;
+// - a change to `async` holds once a checkpoint says so: until then whoever takes over would promise more than it can.
+import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
+import type {
+  CheckpointKey,
+  LogPosition,
+  ObjectStore,
+  Ownership,
+  StallEvent,
+  StorageError,
+} from '@revenant/storage';
+import type { OutputPolicy } from '../protocol/spec.ts';
+import { ConsoleTail, type TailState } from './console-tail.ts';
+import type { Outputs } from './guest-thread.ts';
+import type { InputPlaces } from './input-ledger.ts';
+import { OutputGate } from './output-gate.ts';
+import { SessionLog } from './session-log.ts';
+import type { LogFigures } from './vm-figures.ts';
+import { monotonicMs } from './vm-runtime.ts';
+
+/** Policies whose VMs keep a log. */
+export const keepsLog = (policy: OutputPolicy): boolean => policy === 'log';
+
+/** What a checkpoint remembers of the outputs before it, and what it makes durable of them. */
+export interface OutputCut {
+  position: number;
+  /** Which log was kept when it was cut; undefined: none. */
+  log: SessionLog | undefined;
+  /** Entries of the log below this number are in the state. */
+  nextInput: bigint;
+  /** Nothing that was let out is behind it, unless a log or a later checkpoint has it. */
+  exact: boolean;
+  tail: TailState | undefined;
+  /** The change to `async` that is durable with it. */
+  toAsync: boolean;
+}
+
+export interface SessionOutputsOptions {
+  policy: OutputPolicy;
+  store: ObjectStore;
+  ownership: Ownership;
+  key: CheckpointKey | undefined;
+  /** Where the guest goes live. */
+  from: bigint;
+  nextInput: bigint;
+  /** It goes on from a state that everything let out before follows from, and its log goes on there. */
+  exact: boolean;
+  tail: TailState | undefined;
+  letOut: (entry: StampedOutput) => void;
+  /** The guest is to stand still, or may go on. */
+  hold: (held: boolean) => void;
+  /** Has the thread keep its log from now on, or no more; resolves to the count at which it began. */
+  keepLog: (on: boolean) => Promise<bigint | undefined>;
+  onPlaces: (places: InputPlaces) => void;
+  onStall: (event: StallEvent) => void;
+  onOver: (error: StorageError) => void;
+}
+
+export class SessionOutputs {
+  readonly #options: SessionOutputsOptions;
+  readonly #gate: OutputGate;
+  #policy: OutputPolicy;
+  #position = 0;
+  #log: SessionLog | undefined;
+  /** One that was switched off. */
+  #closing: SessionLog | undefined;
+  /** What the log says is enough to let outputs go. */
+  #serves: boolean;
+  #nextInput: bigint;
+  /** The last segment of the history's log. */
+  #previous: LogPosition | undefined;
+  readonly #tail: ConsoleTail;
+  #holds = false;
+  #changing: Promise<void> = Promise.resolve();
+  #over = false;
+
+  constructor(options: SessionOutputsOptions) {
+    const { policy, ownership, exact, nextInput, tail, from } = options;
+    this.#options = options;
+    this.#policy = policy;
+    this.#gate = new OutputGate(policy);
+    this.#nextInput = nextInput;
+    this.#previous = ownership.log?.last;
+    this.#serves = exact;
+    this.#tail = new ConsoleTail(tail, monotonicMs());
+    if (keepsLog(policy)) this.#log = this.#openLog(from);
+  }
+
+  /** What the VM's owner wants. */
+  get policy(): OutputPolicy {
+    return this.#policy;
+  }
+
+  /** Why its guest stands still, in words; undefined when it does not. */
+  get trouble(): string | undefined {
+    if (!this.#holds) return undefined;
+    return this.#log?.isFull === true
+      ? 'its input log waits for the store'
+      : 'what it said waits until it is durable';
+  }
+
+  get figures(): LogFigures {
+    const status = this.#log?.status;
+    return {
+      heldOutputBytes: this.#gate.heldBytes,
+      logBytes: status?.storedBytes ?? 0,
+      logSegments: status?.segments ?? 0,
+      logWaitingBytes: status?.waitingBytes ?? 0,
+    };
+  }
+
+  #openLog(from: bigint): SessionLog {
+    const { store, ownership, key, onPlaces, onStall, onOver } = this.#options;
+    const log: SessionLog = new SessionLog({
+      ...{ store, ownership, key, from, previous: this.#previous, nextInput: this.#nextInput },
+      ...{ onPlaces, onStall, onOver },
+      onDurable: (position) => {
+        if (this.#serves && log === this.#log) this.#pass(this.#gate.durableUpTo(position));
+      },
+      onRoom: () => this.#balance(),
+    });
+    return log;
+  }
+
+  /** The guest took bytes of a console's session. */
+  typed(session: string | undefined, at: number): void {
+    this.#log?.typed(session, at);
+  }
+
+  /** The log first: an output leaves no sooner than what led to it is known. */
+  heard({ outputs, log, upTo = 0n }: Outputs): void {
+    if (this.#over || (outputs === undefined && log === undefined)) return;
+    const position = ++this.#position;
+    const entries = outputs === undefined ? [] : decodeOutputs(outputs);
+    for (const entry of entries) this.#tail.said(entry);
+    this.#pass(this.#gate.said(position, entries));
+    const waits = entries.length > 0;
+    this.#log?.heard({ log: log === undefined ? [] : decodeLog(log), upTo, position, waits });
+  }
+
+  #pass(leave: readonly StampedOutput[]): void {
+    const now = monotonicMs();
+    for (const entry of leave) {
+      this.#tail.left(entry, now);
+      this.#options.letOut(entry);
+    }
+    this.#balance();
+  }
+
+  #balance(): void {
+    const holds = !this.#over && (this.#gate.isFull || this.#log?.isFull === true);
+    if (holds === this.#holds) return;
+    this.#holds = holds;
+    this.#options.hold(holds);
+  }
+
+  /** To be called at the very moment at which the thread's snapshot came. @param last the guest stands still from now on */
+  cut(last: boolean): OutputCut {
+    this.#log?.flush();
+    const exact = last || (this.#policy !== 'async' && this.#gate.policy !== 'async');
+    return {
+      position: this.#position,
+      log: this.#log,
+      nextInput: this.#log?.nextInput ?? this.#nextInput,
+      exact,
+      tail: exact ? this.#tail.state(monotonicMs()) : undefined,
+      toAsync: this.#policy === 'async',
+    };
+  }
+
+  /** A checkpoint is durable. */
+  durable({ position, log, toAsync }: OutputCut): void {
+    if (log !== undefined && log === this.#log) this.#serves = true;
+    this.#pass(this.#gate.durableUpTo(position));
+    if (toAsync && this.#policy === 'async') this.#pass(this.#gate.setPolicy('async'));
+  }
+
+  /** Another policy, from now on. One change after the other. */
+  change(policy: OutputPolicy): Promise<void> {
+    this.#changing = this.#changing.then(() => this.#change(policy));
+    return this.#changing;
+  }
+
+  async #change(policy: OutputPolicy): Promise<void> {
+    if (this.#over || policy === this.#policy) return;
+    this.#policy = policy;
+    // To `async` it changes with the next checkpoint.
+    if (policy !== 'async') this.#pass(this.#gate.setPolicy(policy));
+    if (keepsLog(policy) === (this.#log !== undefined)) return;
+    const from = await this.#options.keepLog(keepsLog(policy));
+    if (from === undefined || this.#over) return;
+    if (this.#log === undefined) {
+      this.#serves = false;
+      this.#log = this.#openLog(from);
+      return;
+    }
+    // What comes in from now on it does not have, so no output counts on it any more; what it has shall become durable.
+    const log = this.#log;
+    log.flush();
+    this.#nextInput = log.nextInput;
+    this.#log = undefined;
+    this.#closing = log;
+    this.#balance();
+    await log.close();
+    this.#previous = log.position;
+  }
+
+  /** Nobody waits for what is not durable: the guest is gone. */
+  end(): void {
+    this.#over = true;
+    this.#log?.abandon();
+    this.#closing?.abandon();
+  }
+}
