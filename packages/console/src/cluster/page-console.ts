@@ -72,8 +72,7 @@ export class PageConsole implements SerialLine {
     const before = this.#output.epoch;
     const fresh = this.#output.fresh(reply);
     if (fresh === undefined) return;
-    if (before !== 0 && fresh.epoch > before)
-      this.#note(`it goes on under epoch ${String(fresh.epoch)}`);
+    if (before !== 0 && fresh.epoch > before) this.#note(`it goes on under epoch ${String(fresh.epoch)}`);
     this.#show(fresh.bytes);
   }
 
