@@ -228,6 +228,24 @@ export class MediumFile {
     return this.#open(file, path, true, depth + 1);
   }
 
+  /** What the guest sees, in pieces; of a file that is a disk as it is, its bytes. Throws CliError where the image is damaged. */
+  *contents(): Generator<Uint8Array> {
+    for (let at = 0; at < this.bytes; at += hashPieceBytes) {
+      const piece = new Uint8Array(Math.min(hashPieceBytes, this.bytes - at));
+      this.#guarded(() => {
+        (this.#image ?? this.#file).read(at, piece);
+      });
+      yield piece;
+    }
+  }
+
+  /** Of what the guest sees: the same whatever format it is in. */
+  contentSha256(): string {
+    const hash = createHash('sha256');
+    for (const piece of this.contents()) hash.update(piece);
+    return hash.digest('hex');
+  }
+
   /** Of the file as it is. */
   sha256(): string {
     const hash = createHash('sha256');
@@ -241,20 +259,21 @@ export class MediumFile {
     return hash.digest('hex');
   }
 
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof DiskFormatError)
+        throw this.#bad(`can't be used any more: ${error.message}`, error.hint, error);
+      throw error;
+    }
+  }
+
   backing(): DiskBacking {
     const disk = this.#image ?? this.#file;
-    const guarded = <T>(work: () => T): T => {
-      try {
-        return work();
-      } catch (error) {
-        if (error instanceof DiskFormatError)
-          throw this.#bad(`can't be used any more: ${error.message}`, error.hint, error);
-        throw error;
-      }
-    };
     const readPage = (page: number): Uint8Array => {
       const bytes = new Uint8Array(diskPageBytes);
-      guarded(() => {
+      this.#guarded(() => {
         disk.read(page * diskPageBytes, bytes);
       });
       return bytes;
@@ -264,7 +283,7 @@ export class MediumFile {
       readPage,
       writeThrough: {
         write: (offset, data) => {
-          guarded(() => disk.write?.(offset, data));
+          this.#guarded(() => disk.write?.(offset, data));
         },
         flush: () => {
           this.#file.flush();

@@ -1,5 +1,4 @@
 /** `revenant vm create`: from an image or files to a VM of the cluster. */
-import { createReadStream } from 'node:fs';
 import {
   healthSigns,
   isClusterError,
@@ -10,8 +9,14 @@ import {
   type HealthPolicy,
   type VmSpec,
 } from '@revenant/cluster';
-import { describeMachine } from '@revenant/emulator';
-import { baseImageName, importBaseImage, keyFromEnvironment, openStore } from '@revenant/storage';
+import { describeMachine, diskPageBytes } from '@revenant/emulator';
+import {
+  baseImageName,
+  importBaseImage,
+  keyFromEnvironment,
+  openStore,
+  type ObjectStore,
+} from '@revenant/storage';
 import { chosenStore, withCluster } from '../../cluster/connect.ts';
 import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
@@ -20,9 +25,10 @@ import { size, wholeNumber } from '../../command/values.ts';
 import { outputPolicy } from '../../cluster/output-policy.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
+import { Progress } from '../../output/progress.ts';
 import { Waiting } from '../../output/waiting.ts';
 import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
-import { kindOfFile } from '../../run/media-file.ts';
+import { kindOfFile, MediumFile, type MediumOption } from '../../run/media-file.ts';
 import { parsePublishOn } from '../../run/network-options.ts';
 import { findSource } from '../../run/guest.ts';
 
@@ -32,8 +38,8 @@ const createOptions = {
   append: text('TEXT', "its command line (added to the image's own)"),
   memory: value('SIZE', "for example 256M (default: the image's, else 128M)", size),
   disk: list(
-    'FILE[,ro]',
-    `a raw disk image, copied into the store once; the guest's writes belong to the VM
+    'FILE[,ro][,backing]',
+    `a disk image, raw or qcow2, copied into the store once; the guest's writes belong to the VM
 (needs --store)`,
     parseDisk,
   ),
@@ -80,6 +86,32 @@ function parseHealth(policy: string, name: string): HealthPolicy {
   return { watch, silentMs: Number(seconds) * 1000 };
 }
 
+/** Copies what a guest would see on an image, raw or qcow2, into the store; a copy that is there is not made again. Returns its SHA-256. */
+async function putDisk(store: ObjectStore, file: MediumOption, fileSha256: string): Promise<string> {
+  const medium = new MediumFile(file);
+  const { path } = file;
+  const waiting = new Waiting(`${path} is in the store`);
+  const progress = new Progress(path);
+  try {
+    const sha256 = kindOfFile(path) === 'qcow2' ? medium.contentSha256() : fileSha256;
+    const totalPages = Math.ceil(medium.bytes / diskPageBytes);
+    const pieces = function* (): Generator<Uint8Array> {
+      let donePages = 0;
+      for (const piece of medium.contents()) {
+        yield piece;
+        donePages += Math.ceil(piece.length / diskPageBytes);
+        progress.update({ donePages, totalPages });
+      }
+    };
+    await importBaseImage(store, baseImageName(sha256), pieces(), { key: await keyFromEnvironment() });
+    return sha256;
+  } finally {
+    progress.done();
+    waiting.done();
+    medium.close();
+  }
+}
+
 /** Puts image files into the store as base images, and describes the disks on them. */
 async function putDisks(
   options: readonly DiskOption[],
@@ -94,33 +126,16 @@ async function putDisks(
     );
   if (files.length > 0 && storeUrl === undefined)
     throw new CliError(ExitCode.usage, '--disk copies the image into the store', 'name it with --store URL');
-  for (const { path } of files)
-    if (kindOfFile(path) === 'qcow2')
-      throw new CliError(
-        ExitCode.badInput,
-        `--disk: '${path}' is a qcow2 image, and a VM of a cluster is made from raw ones`,
-        `convert it: qemu-img convert -O raw '${path}' '${path}.raw'`,
-      );
   const open = openDisks(options);
   open.close();
   if (storeUrl === undefined || files.length === 0) return open.requests;
   const store = await openStore(storeUrl, { create: false });
   try {
-    const key = await keyFromEnvironment();
-    for (const [i, { path }] of files.entries()) {
-      const sha256 = open.requests[i]?.base?.sha256;
-      if (sha256 === undefined) continue;
-      const waiting = new Waiting(`${path} is in the store`);
-      try {
-        await importBaseImage(
-          store,
-          baseImageName(sha256),
-          createReadStream(path, { highWaterMark: 1 << 20 }),
-          { key },
-        );
-      } finally {
-        waiting.done();
-      }
+    for (const [i, file] of files.entries()) {
+      const request = open.requests[i];
+      const fileSha256 = request?.base?.sha256;
+      if (request === undefined || fileSha256 === undefined) continue;
+      request.base = { sha256: await putDisk(store, file, fileSha256) };
     }
   } finally {
     await store.close();
