@@ -32,6 +32,7 @@ async function page(url: string): Promise<Uint8Array> {
 const guests = [
   { image: 'linux-cloud', nic: 'virtio', fileBytes: 8_000_000 },
   { image: 'linux-amd64', nic: 'e1000', fileBytes: 4_000_000 },
+  { image: 'linux-amd64', nic: 'rtl8139', fileBytes: 2_000_000 },
 ] as const;
 
 for (const guest of guests)

@@ -160,7 +160,7 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
   ),
   nic: value(
     'MODEL',
-    'the network card of --net: virtio (default), or e1000 for guests that know no virtio',
+    'the network card of --net: virtio (default), or e1000 or rtl8139 for guests that know no virtio',
     oneOf(networkCardModels),
   ),
   publish: list(

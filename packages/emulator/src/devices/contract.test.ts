@@ -6,6 +6,7 @@ import { AcpiPm } from './timer/acpi-pm.ts';
 import { DebugConsole, DebugExit, GenerationDevice } from './system/debug-ports.ts';
 import type { AccessSize, Device, MmioRange } from './device.ts';
 import { Ahci } from './ahci/ahci.ts';
+import { Rtl8139 } from './network/rtl8139.ts';
 import { E1000 } from './network/e1000.ts';
 import { Dma8237 } from './system/dma-8237.ts';
 import { FwCfg } from './system/fw-cfg.ts';
@@ -272,6 +273,20 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         firmware: { memory: 0xe020_0000, interruptLine: 11 },
       }),
       [{ base: 0xe020_0000, length: 0x200, width: 4 }],
+    ),
+  rtl8139: (clock) =>
+    withConfiguration(
+      new Rtl8139({
+        name: 'rtl8139-0',
+        mac: new Uint8Array(6),
+        mtu: 1500,
+        transmit: nothing,
+        memory,
+        clock,
+        irq: irq(),
+        firmware: { memory: 0xe020_0000, ports: 0xc400, interruptLine: 11 },
+      }),
+      [{ base: 0xe020_0000, length: 0x100, width: 4 }],
     ),
   'random-source': () => new RandomSource({ seed: 1n }),
   'acpi-gpe': () => new AcpiGpe({ sci: irq() }),

@@ -35,7 +35,7 @@ export interface NetworkCardDescription {
   /** Which card it is; absent is `virtio`. */
   model?: NetworkCardModel;
 }
-export const networkCardModels = ['virtio', 'e1000'] as const;
+export const networkCardModels = ['virtio', 'e1000', 'rtl8139'] as const;
 export type NetworkCardModel = (typeof networkCardModels)[number];
 
 /**

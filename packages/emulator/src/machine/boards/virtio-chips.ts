@@ -3,6 +3,7 @@ import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { MessageSink } from '../../devices/pci/msix.ts';
 import { pciWindow } from '../../devices/pci/pci-host.ts';
 import { E1000, e1000MemoryBytes, e1000PortBytes, type E1000Options } from '../../devices/network/e1000.ts';
+import { Rtl8139, rtl8139Bytes } from '../../devices/network/rtl8139.ts';
 import { RandomSource } from '../../devices/system/random-source.ts';
 import { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
 import { VirtioBlk } from '../../devices/virtio/virtio-blk.ts';
@@ -11,6 +12,7 @@ import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
 import type { VirtioCardOptions, VirtioPciDevice } from '../../devices/virtio/virtio-pci.ts';
 import { VirtioRng } from '../../devices/virtio/virtio-rng.ts';
 import { maxDisks } from '../description.ts';
+import type { NetworkCard } from './board.ts';
 import type { Site } from './chips.ts';
 import { attached } from './i440fx-chips.ts';
 import type { ChipName, PartOf } from './plan.ts';
@@ -69,25 +71,39 @@ function addDisks(site: Site, { firstDevice }: PartOf<'virtio-blk'>): void {
   });
 }
 
-/** Behind the cards of 16 KiB, and behind the ports of the IDE controller's bus master. */
-const e1000Place = { memory: pciWindow.base + 0x10_0000, ports: 0xc040 } as const;
+/** Where the first card of each model is, behind those of 16 KiB and the ports of the IDE controller's bus master, and how far apart they are. */
+const realCards = {
+  e1000: {
+    make: (options: E1000Options) => new E1000(options),
+    memory: { base: pciWindow.base + 0x10_0000, bytes: e1000MemoryBytes },
+    ports: { base: 0xc040, bytes: e1000PortBytes },
+  },
+  rtl8139: {
+    make: (options: E1000Options) => new Rtl8139(options),
+    memory: { base: pciWindow.base + 0x21_0000, bytes: rtl8139Bytes },
+    ports: { base: 0xc400, bytes: rtl8139Bytes },
+  },
+} as const;
 
-function addE1000(
+/** A card as there are real ones. */
+function addRealCard(
   site: Site,
-  { device, nic }: { device: number; nic: number },
+  { device, nic, model }: { device: number; nic: number; model: keyof typeof realCards },
   options: Pick<E1000Options, 'mac' | 'mtu' | 'transmit'>,
-): E1000 {
+): NetworkCard {
   const { board, clock, memory } = site;
-  const name = `e1000-${String(nic)}`;
+  const name = `${model}-${String(nic)}`;
+  const place = realCards[model];
   const firmware = hasFirmware(site)
     ? undefined
     : {
-        memory: e1000Place.memory + nic * e1000MemoryBytes,
-        ports: e1000Place.ports + nic * e1000PortBytes,
+        memory: place.memory.base + nic * place.memory.bytes,
+        ports: place.ports.base + nic * place.ports.bytes,
         interruptLine: firmwareIrq(site, device),
       };
-  const card = new E1000({ ...options, name, memory, clock, irq: board.pirqs.line(device, name), firmware });
-  board.cards.set(device, board.add(card));
+  const irq = board.pirqs.line(device, name);
+  const card = board.add(place.make({ ...options, name, memory, clock, irq, firmware }));
+  board.cards.set(device, card);
   board.functions.set(device * 8, card);
   return card;
 }
@@ -100,8 +116,8 @@ function addNetworkCards(site: Site, { firstDevice }: PartOf<'virtio-net'>): voi
     };
     const address = Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
     const place = { device: firstDevice + nic, slot: maxDisks + nic };
-    if (model === 'e1000') {
-      board.networkCards.push(addE1000(site, { ...place, nic }, { mac: address, mtu, transmit }));
+    if (model !== 'virtio') {
+      board.networkCards.push(addRealCard(site, { ...place, nic, model }, { mac: address, mtu, transmit }));
       return;
     }
     const card = addCard(
