@@ -4,5 +4,5 @@ import { fuzz } from './fuzz.ts';
 
 it('gateway and switch stand random and mutated frames, and random events of the host', () => {
   const seed = Number(process.env.REVENANT_SEED ?? 1);
-  assert.ok(fuzz(Number(process.env.REVENANT_FRAMES ?? 60_000), seed) > 0);
+  assert.ok(fuzz(Number(process.env.REVENANT_EVENTS ?? 60_000), seed) > 0);
 });

@@ -1,7 +1,7 @@
 /** Runs a ready guest until it ends: console, files, pace, resets. */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LivePace, type RunResult } from '@revenant/emulator';
 import { nodeClock } from '@revenant/emulator/host-node';
 import { writeCheckpointFile } from '@revenant/storage';
@@ -319,6 +319,18 @@ export class LiveRun {
     }
   }
 
+  /** Until then, or until something comes for the guest. This is on the way of each frame: a signal to abort would cost as much as the frame. */
+  async #sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = () => undefined;
+  }
+
   /** In a halt: until the next event is due on the wall clock, or input comes. */
   async #wait(
     machine: ReadyGuest['machine'],
@@ -329,14 +341,8 @@ export class LiveRun {
       pace?.waitsMs ?? (nextEventNs === undefined ? maxSleepMs : Number(nextEventNs - timeNs) / 1e6);
     const untilMs = Math.min(maxSleepMs, dueMs);
     const began = performance.now();
-    const stop = new AbortController();
-    this.#wake = () => {
-      stop.abort();
-    };
-    if (untilMs >= leastSleepMs)
-      await sleep(untilMs, undefined, { signal: stop.signal }).catch(() => undefined);
+    if (untilMs >= leastSleepMs) await this.#sleep(untilMs);
     else await nextTurn();
-    this.#wake = () => undefined;
     // With a pace, the next turn lets the time pass.
     if (pace !== undefined) return;
     const passedMs = Math.max(performance.now() - began, untilMs >= leastSleepMs ? 0 : untilMs);

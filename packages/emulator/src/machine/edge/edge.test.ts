@@ -267,4 +267,37 @@ describe('queues', () => {
     queue.drain(() => undefined);
     assert.ok(queue.empty);
   });
+
+  test('an input queue keeps a frame that its card has no buffers for, and holds up no other stream', () => {
+    const queue = new InputQueue();
+    const frame = (nic: number): MachineInput => ({ kind: 'frame', nic, bytes: new Uint8Array(60).fill(nic) });
+    for (const nic of [0, 0, 1]) queue.hold(frame(nic));
+    const taken: number[] = [];
+    const take = (ready: boolean) => (input: MachineInput) => {
+      if (input.kind !== 'frame' || (input.nic === 0 && !ready)) return 0;
+      taken.push(input.nic);
+      return undefined;
+    };
+    queue.drain(take(false));
+    assert.deepEqual(taken, [1]);
+    assert.ok(queue.holds(frame(0)));
+    assert.ok(!queue.holds(frame(1)));
+    queue.drain(take(true));
+    assert.deepEqual(taken, [1, 0, 0]);
+    assert.ok(queue.empty);
+  });
+
+  test('an input queue holds no more than 4 MiB, however few the frames', () => {
+    const queue = new InputQueue();
+    const large: MachineInput = { kind: 'frame', nic: 0, bytes: new Uint8Array(65_000) };
+    for (let round = 0; round < 2; round++) {
+      let held = 0;
+      for (; queue.hasRoom(large) && held < 1000; held++) queue.hold(large);
+      assert.equal(held, 64);
+      queue.drain(() => undefined);
+    }
+    queue.hold(large);
+    queue.clear();
+    assert.ok(queue.hasRoom(large));
+  });
 });

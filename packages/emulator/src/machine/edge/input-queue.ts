@@ -12,11 +12,16 @@ export type Taken = number | 'no-device' | undefined;
 
 const maxHeldItems = 4096;
 const maxHeldUnits = 2 ** 20;
+/** A frame is one unit, and may have 64 KiB. */
+const maxHeldBytes = 2 ** 22;
+
+const bytesOf = (input: MachineInput): number => ('bytes' in input ? input.bytes.length : 0);
 
 export class InputQueue {
   readonly #streams = new Map<string, MachineInput[]>();
   #items = 0;
   #units = 0;
+  #bytes = 0;
 
   get empty(): boolean {
     return this.#items === 0;
@@ -28,7 +33,8 @@ export class InputQueue {
   }
 
   hasRoom(input: MachineInput): boolean {
-    return this.#items < maxHeldItems && this.#units + unitsOf(inputKinds, input) <= maxHeldUnits;
+    if (this.#items >= maxHeldItems || this.#bytes + bytesOf(input) > maxHeldBytes) return false;
+    return this.#units + unitsOf(inputKinds, input) <= maxHeldUnits;
   }
 
   /** To be asked for room first. */
@@ -39,6 +45,7 @@ export class InputQueue {
     waiting.push(input);
     this.#items++;
     this.#units += unitsOf(inputKinds, input);
+    this.#bytes += bytesOf(input);
   }
 
   /** Offers what waits to `take`, stream by stream, as long as it takes whole inputs. */
@@ -53,6 +60,7 @@ export class InputQueue {
         if (count === 0) break;
         this.#units -= count;
         const rest = count < units ? partOf(inputKinds, input, count, units) : undefined;
+        this.#bytes -= bytesOf(input) - (rest === undefined ? 0 : bytesOf(rest));
         if (rest !== undefined) {
           waiting[0] = rest;
           break;
@@ -68,5 +76,6 @@ export class InputQueue {
     this.#streams.clear();
     this.#items = 0;
     this.#units = 0;
+    this.#bytes = 0;
   }
 }
