@@ -270,7 +270,11 @@ describe('queues', () => {
 
   test('an input queue keeps a frame that its card has no buffers for, and holds up no other stream', () => {
     const queue = new InputQueue();
-    const frame = (nic: number): MachineInput => ({ kind: 'frame', nic, bytes: new Uint8Array(60).fill(nic) });
+    const frame = (nic: number): MachineInput => ({
+      kind: 'frame',
+      nic,
+      bytes: new Uint8Array(60).fill(nic),
+    });
     for (const nic of [0, 0, 1]) queue.hold(frame(nic));
     const taken: number[] = [];
     const take = (ready: boolean) => (input: MachineInput) => {
