@@ -235,12 +235,12 @@ export class VmSession {
 
   /** From now on frames come here, and whoever was ahead of the guest is told. */
   #joinNetwork(): void {
-    const { host, resumedAt } = this.#parts;
+    const { host, liveFrom } = this.#parts;
     const feed = new FrameFeed((inputs) => this.input(inputs));
     host.network?.arrived({
       vm: this.vm,
       epoch: this.epoch,
-      resumedAt,
+      resumedAt: liveFrom,
       deliver: (frame) => {
         if (!this.over) feed.put(frame);
       },
