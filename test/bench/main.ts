@@ -16,6 +16,7 @@ export const benchmarks: Group = {
     many: () => import('./many.ts'),
     fork: () => import('./fork.ts'),
     network: () => import('./network.ts'),
+    debug: () => import('./debug.ts'),
     churn: () => import('./churn.ts'),
   },
 };
