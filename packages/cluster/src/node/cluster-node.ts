@@ -9,7 +9,7 @@ import type { CommandAnswer } from '../decisions/records.ts';
 import type { Settings } from '../decisions/settings.ts';
 import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
-import { ClusterError, type ClusterErrorCode } from '../errors.ts';
+import { ClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
 import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
@@ -361,6 +361,10 @@ export class ClusterNode {
     await this.checkpoints.close();
     await this.events.close();
     await this.heartbeatStores.close();
-    await this.store.close();
+    // What others rely on was made durable when it was written. A store that is away must keep nobody from ending.
+    await this.store.close().catch((error: unknown) => {
+      const reason = messageOf(error);
+      this.logger.warn({ event: 'store-not-flushed', reason }, `the last events may be lost: ${reason}`);
+    });
   }
 }
