@@ -7,7 +7,10 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { restoreMachine } from '@revenant/emulator';
 import { buildModules, nodeHash } from '@revenant/emulator/host-node';
+import { grubDiskOrSkip } from './grub-disk.ts';
 import { fileOrSkip } from './media.ts';
+import { fetchImage, readImageFile } from '../../packages/cli/src/images/image.ts';
+import { CliError } from '../../packages/cli/src/errors.ts';
 import { engine, firmwareOrSkip, Pc, type Medium } from './pc.ts';
 
 before(() => {
@@ -23,6 +26,20 @@ async function startOrSkip(
   if (content === undefined || firmware === undefined) return undefined;
   const order = from.attach === 'cdrom' || from.attach === 'floppy' ? from.attach : 'disk';
   return Pc.start({ firmware, media: [{ attach: from.attach, content }], order: [order] });
+}
+
+/** Debian's cloud kernel as it is packed, and the initrd of its image. */
+async function kernelOrSkip(
+  context: TestContext,
+): Promise<{ kernel: Uint8Array; initrd: Uint8Array } | undefined> {
+  try {
+    const image = await fetchImage('linux-cloud', () => undefined);
+    return { kernel: await readImageFile(image, 'bzImage'), initrd: await readImageFile(image, 'initrd') };
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    context.skip(error.message);
+    return undefined;
+  }
 }
 
 /** The image for CDs starts from a hard disk too. */
@@ -57,6 +74,22 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
     const pc = await startOrSkip(context, { name: 'ipxe', path: 'usr/lib/ipxe/ipxe.iso', attach: 'cdrom' });
     if (pc === undefined) return;
     pc.waitFor(/ISOLINUX 6[^]*iPXE initialising devices[^]*Features: DNS HTTP/);
+  });
+
+  test("Debian's cloud kernel with its initrd, by GRUB from an ext4 partition of an IDE disk, up to a shell", async (context) => {
+    const firmware = await firmwareOrSkip(context);
+    const image = firmware && (await kernelOrSkip(context));
+    if (firmware === undefined || image === undefined) return;
+    const text = (lines: string): Uint8Array => new TextEncoder().encode(lines);
+    const content = await grubDiskOrSkip(context, {
+      'boot/vmlinuz': image.kernel,
+      'boot/initrd': image.initrd,
+      'boot/grub/grub.cfg': text('set timeout=0\nmenuentry Debian {\nlinux /boot/vmlinuz console=ttyS0 cryptomgr.notests\ninitrd /boot/initrd\n}\n'),
+    }, 64);
+    if (content === undefined) return;
+    const pc = await Pc.start({ firmware, media: [{ attach: 'ide', content }], order: ['disk'], description: { memoryBytes: 128 << 20 } });
+    pc.waitFor(/Linux version 6[^]*BIOS-e820[^]*DMI: Revenant[^]*ACPI: RSDP/, 8_000_000_000);
+    pc.waitFor(/is up[^]*revenant:.*# /, 8_000_000_000);
   });
 
   test('a guest that is saved while GRUB loads from disk, CD and floppy goes on to the same state', async (context) => {
