@@ -196,6 +196,7 @@ describe('roles', () => {
         ['operate', { type: 'command', question: 1, command: { type: 'vm-resume', vmId: 'v' } }],
         ['admin', { type: 'command', question: 2, command: { type: 'rebalance' } }],
         ['operate', { type: 'keys', question: 3, vmId: 'v', keys: ['KeyA'] }],
+        ['operate', { type: 'power-button', question: 4, vmId: 'v' }],
       ];
       for (const [needed, request] of questions) {
         socket.send(encode(request));

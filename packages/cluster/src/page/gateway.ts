@@ -106,7 +106,8 @@ class Viewer {
     try {
       this.#require(request);
       if (request.type === 'command') await this.#client.command(request.command);
-      else await this.#client.press(request.vmId, request.keys);
+      else if (request.type === 'keys') await this.#client.press(request.vmId, request.keys);
+      else await this.#client.pressPowerButton(request.vmId);
       this.tell({ type: 'done', question, error: null });
     } catch (error) {
       const { code, message, hint } =

@@ -23,6 +23,7 @@ export function roleForPage(request: PageRequest): Role {
       return 'view';
     case 'typed':
     case 'keys':
+    case 'power-button':
       return 'operate';
     case 'command':
       return roleForCommand(request.command);

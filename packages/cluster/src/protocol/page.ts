@@ -32,6 +32,8 @@ export const PASS_SUBPROTOCOL = 'revenant-pass.';
 /** From the page to the node. */
 export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('command'), question, command: commandSchema }),
+  /** Most systems shut down in order then. */
+  v.strictObject({ type: v.literal('power-button'), question, vmId: vmName }),
   v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), MAX_KEYS) }),
   /** From now on output of this VM's console is sent, what is kept first; `off` ends it. */
   v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),

@@ -5,7 +5,7 @@ import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
 import { VmActions } from './vm-actions.tsx';
-import { nodeTone, placeOf, vmTone } from './text.ts';
+import { nodeTone, placeOf, statusOf, vmTone } from './text.ts';
 
 interface ViewProps {
   state: ClusterState;
@@ -93,7 +93,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
   const vms = status.vms.filter(({ status: now }) => now !== 'deleted');
   if (vms.length === 0) return <p class="quiet">There are no VMs yet.</p>;
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="list of virtual machines">
       <table>
         <thead>
           <tr>
@@ -102,6 +102,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
             <th>Node</th>
             <th>Epoch</th>
             <th>Memory</th>
+            <th>Priority</th>
             <th>Outputs</th>
             <th>Actions</th>
           </tr>
@@ -109,6 +110,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
         <tbody>
           {vms.map((vm) => {
             const place = placeOf(status, vm);
+            const now = statusOf(vm);
             return (
               <tr key={vm.id}>
                 <td>
@@ -117,12 +119,13 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
                   </button>
                 </td>
                 <td>
-                  <span class={`tone ${vmTone(vm.status)}`}>{vm.status}</span>{' '}
-                  <span class="quiet">{vm.reason}</span>
+                  <span class={`tone ${vmTone(now.status)}`}>{now.status}</span>{' '}
+                  <span class="quiet">{now.reason}</span>
                 </td>
                 <td>{place?.node ?? '–'}</td>
                 <td>{place === undefined ? '–' : String(place.epoch)}</td>
                 <td>{String(vm.spec.memoryMiB)} MiB</td>
+                <td>{String(vm.spec.priority)}</td>
                 <td>{vm.spec.outputs}</td>
                 <td>
                   <VmActions vm={vm} state={state} connection={connection} />

@@ -72,6 +72,11 @@ export class Connection {
     return this.#ask((question) => ({ type: 'command', question, command }));
   }
 
+  /** Presses the power button: most systems shut down in order then. */
+  pressPowerButton(vmId: string): Promise<void> {
+    return this.#ask((question) => ({ type: 'power-button', question, vmId }));
+  }
+
   /** Presses keys together, by DOM `code`. */
   press(vmId: string, keys: string[]): Promise<void> {
     return this.#ask((question) => ({ type: 'keys', question, vmId, keys }));

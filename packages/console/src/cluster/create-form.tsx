@@ -1,6 +1,7 @@
 /** Makes a VM: the built-in guest, or a kernel of the person's own. */
 import { useState } from 'preact/hooks';
 import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
+import { healthSigns } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 import { putBlob } from './blobs.ts';
 
@@ -21,13 +22,18 @@ async function create(connection: Connection, data: FormData, own: boolean): Pro
   const kernel = own ? await fileOf(data, 'kernel') : Uint8Array.from(makeBuiltinKernel());
   if (kernel === undefined) throw new Error('choose the file of a kernel');
   const initrd = own ? await fileOf(data, 'initrd') : undefined;
+  const diskMiB = Number(textOf(data, 'disk'));
   const description = {
     memoryBytes: memoryMiB * mib,
     kernel: await putBlob(kernel),
     ...(initrd === undefined ? {} : { initrd: await putBlob(initrd) }),
     commandLine: own ? textOf(data, 'append') : '',
+    ...(diskMiB > 0 ? { disks: [{ emptyBytes: diskMiB * mib }] } : {}),
   };
   const group = textOf(data, 'anti-affinity');
+  const checkpointMs = textOf(data, 'checkpoint-ms');
+  const sign = healthSigns.find((each) => each === textOf(data, 'health'));
+  const silentMs = Number(textOf(data, 'silent')) * 1000;
   const spec = {
     runtime: 'machine',
     description,
@@ -35,8 +41,15 @@ async function create(connection: Connection, data: FormData, own: boolean): Pro
     priority: Number(textOf(data, 'priority')),
     outputs: 'async' as const,
     ...(group === '' ? {} : { antiAffinity: group }),
+    ...(checkpointMs === '' ? {} : { checkpointMs: Number(checkpointMs) }),
+    ...(sign === undefined ? {} : { health: { watch: sign, silentMs } }),
   };
-  await connection.command({ type: 'vm-create', vmId: textOf(data, 'name'), spec, start: true });
+  await connection.command({
+    type: 'vm-create',
+    vmId: textOf(data, 'name'),
+    spec,
+    start: data.get('start') !== null,
+  });
 }
 
 function OwnFiles() {
@@ -63,11 +76,38 @@ function Placement() {
     <>
       <label>
         Priority (higher is restarted first)
-        <input type="number" name="priority" defaultValue="0" />
+        <input type="number" name="priority" defaultValue="1" />
       </label>
       <label>
         Never on one node with others of the group
         <input type="text" name="anti-affinity" maxLength={63} />
+      </label>
+      <label>
+        Empty disk in MiB (0: none)
+        <input type="number" name="disk" min={0} max={65536} defaultValue="0" />
+      </label>
+      <label>
+        Milliseconds between checkpoints (empty: the cluster's)
+        <input type="number" name="checkpoint-ms" min={10} />
+      </label>
+      <label>
+        Booted afresh when it shows no
+        <select name="health">
+          <option value="">(a silent guest is left alone)</option>
+          {healthSigns.map((sign) => (
+            <option key={sign} value={sign}>
+              {sign}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        for so many seconds
+        <input type="number" name="silent" min={1} defaultValue="60" />
+      </label>
+      <label class="choice">
+        <input type="checkbox" name="start" defaultChecked />
+        start it at once
       </label>
     </>
   );

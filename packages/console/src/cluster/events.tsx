@@ -7,7 +7,7 @@ const shown = 100;
 export function EventList({ events }: { events: readonly ClusterEvent[] }) {
   if (events.length === 0) return <p class="quiet">nothing yet</p>;
   return (
-    <ol class="events">
+    <ol class="events" tabIndex={0} aria-label="list of events">
       {events
         .slice(-shown)
         .reverse()

@@ -1,5 +1,5 @@
 /** How states and times are put into words. */
-import type { ClusterStatus, ProtectedVm } from '@revenant/cluster/protocol';
+import type { ClusterStatus, ProtectedVm, VmSeen } from '@revenant/cluster/protocol';
 
 export function clock(atMs: number): string {
   return new Date(atMs).toLocaleTimeString(undefined, { hour12: false });
@@ -15,6 +15,20 @@ export function placeOf(status: ClusterStatus, vm: ProtectedVm): { node: string;
         .map(({ epoch }) => ({ node: id, epoch })),
     );
   return holders.sort((a, b) => b.epoch - a.epoch)[0];
+}
+
+/** Status and reason of a VM for people: the list says `running` also while its node has no lease. */
+export function statusOf(vm: VmSeen): { status: string; reason: string } {
+  const { status, desired, reason, stays, suspendedMs, assignment } = vm;
+  if (suspendedMs !== undefined)
+    return {
+      status: 'suspended',
+      reason: `the store does not answer since ${clock(Date.now() - suspendedMs)}`,
+    };
+  return {
+    status: status === desired || desired === 'running' ? status : `${status} (to be ${desired})`,
+    reason: stays === undefined ? reason : `stays on ${assignment?.node ?? 'its node'}: ${stays}`,
+  };
 }
 
 export type Tone = 'good' | 'warn' | 'bad' | 'quiet';

@@ -3,6 +3,72 @@ import { useState } from 'preact/hooks';
 import type { Command, ProtectedVm } from '@revenant/cluster/protocol';
 import type { ClusterState, Connection } from './connection.ts';
 
+/** Chooses the node that it is moved to. */
+function MoveTo({
+  vm,
+  state,
+  disabled,
+  move,
+}: {
+  vm: ProtectedVm;
+  state: ClusterState;
+  disabled: boolean;
+  move: (to: string) => void;
+}) {
+  const others = (state.status?.nodes ?? []).filter(
+    ({ id, state: now }) => now === 'alive' && id !== vm.assignment?.node,
+  );
+  if (others.length === 0) return null;
+  return (
+    <select
+      aria-label={`Migrate ${vm.id} to`}
+      disabled={disabled}
+      value=""
+      onChange={(event) => {
+        const { value } = event.currentTarget;
+        event.currentTarget.value = '';
+        if (value !== '') move(value);
+      }}
+    >
+      <option value="">to …</option>
+      {others.map(({ id }) => (
+        <option key={id} value={id}>
+          to {id}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** Asks once. */
+function Delete({ vmId, disabled, act }: { vmId: string; disabled: boolean; act: () => void }) {
+  const [asking, setAsking] = useState(false);
+  if (!asking)
+    return (
+      <button type="button" disabled={disabled} aria-label={`Delete ${vmId}`} onClick={() => setAsking(true)}>
+        Delete
+      </button>
+    );
+  return (
+    <>
+      <button
+        type="button"
+        disabled={disabled}
+        aria-label={`Really delete ${vmId}`}
+        onClick={() => {
+          setAsking(false);
+          act();
+        }}
+      >
+        Really delete
+      </button>
+      <button type="button" onClick={() => setAsking(false)}>
+        Keep
+      </button>
+    </>
+  );
+}
+
 export function VmActions({
   vm,
   state,
@@ -14,14 +80,12 @@ export function VmActions({
 }) {
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
-  const [asking, setAsking] = useState(false);
   const { id: vmId, desired } = vm;
-  const run = async (command: Command): Promise<void> => {
+  const run = async (act: () => Promise<void>): Promise<void> => {
     setBusy(true);
     setError('');
-    setAsking(false);
     try {
-      await connection.command(command);
+      await act();
     } catch (problem) {
       setError(problem instanceof Error ? problem.message : String(problem));
     }
@@ -29,7 +93,12 @@ export function VmActions({
   };
   const may = state.role !== 'view' && !busy;
   const button = (label: string, command: Command) => (
-    <button type="button" disabled={!may} aria-label={`${label} ${vmId}`} onClick={() => void run(command)}>
+    <button
+      type="button"
+      disabled={!may}
+      aria-label={`${label} ${vmId}`}
+      onClick={() => void run(() => connection.command(command))}
+    >
       {label}
     </button>
   );
@@ -39,24 +108,29 @@ export function VmActions({
       {desired === 'running' && button('Pause', { type: 'vm-pause', vmId })}
       {desired === 'paused' && button('Go on', { type: 'vm-resume', vmId })}
       {desired !== 'stopped' && button('Migrate', { type: 'vm-migrate', vmId })}
-      {desired !== 'stopped' && button('Stop', { type: 'vm-stop', vmId })}
-      {asking ? (
-        <>
-          {button('Really delete', { type: 'vm-delete', vmId })}
-          <button type="button" onClick={() => setAsking(false)}>
-            Keep
-          </button>
-        </>
-      ) : (
+      {desired !== 'stopped' && (
+        <MoveTo
+          {...{ vm, state, disabled: !may }}
+          move={(to) => void run(() => connection.command({ type: 'vm-migrate', vmId, to }))}
+        />
+      )}
+      {desired === 'running' && (
         <button
           type="button"
-          disabled={!may || state.role !== 'admin'}
-          aria-label={`Delete ${vmId}`}
-          onClick={() => setAsking(true)}
+          disabled={!may}
+          aria-label={`Shut down ${vmId}`}
+          title="Presses its power button: most systems shut down in order then."
+          onClick={() => void run(() => connection.pressPowerButton(vmId))}
         >
-          Delete
+          Shut down
         </button>
       )}
+      {desired !== 'stopped' && button('Stop', { type: 'vm-stop', vmId })}
+      <Delete
+        vmId={vmId}
+        disabled={!may || state.role !== 'admin'}
+        act={() => void run(() => connection.command({ type: 'vm-delete', vmId }))}
+      />
       {error !== '' && (
         <span class="error" role="alert">
           {error}

@@ -27,7 +27,7 @@ export function VmView({
   const place = vm === undefined || state.status === undefined ? undefined : placeOf(state.status, vm);
   return (
     <>
-      <div class="bar">
+      <section class="bar" aria-label={`what ${vmId} is and can do`}>
         <button type="button" onClick={leave}>
           All VMs
         </button>
@@ -57,7 +57,7 @@ export function VmView({
           Ctrl-Alt-Del
         </button>
         {vm !== undefined && <VmActions vm={vm} state={state} connection={connection} />}
-      </div>
+      </section>
       <main class="guest">
         {tab === 'console' ? (
           <TerminalView line={line} label={`serial console of ${vmId}`} />

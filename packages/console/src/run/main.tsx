@@ -35,7 +35,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
   const live = view.state === 'running' || view.state === 'paused';
   return (
     <>
-      <div class="bar">
+      <header class="bar">
         <h1>{choice.title}</h1>
         <span class="quiet" role="status">
           {statusText(view)}
@@ -56,7 +56,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
         <button type="button" onClick={leave}>
           Close
         </button>
-      </div>
+      </header>
       <main class="guest">
         <TerminalView line={client} label={`serial console of ${choice.title}`} />
         {view.hasScreen === true && <ScreenCanvas display={client} label={`screen of ${choice.title}`} />}
@@ -103,10 +103,10 @@ function App() {
     );
   return (
     <>
-      <div class="bar">
+      <header class="bar">
         <h1>Revenant</h1>
         <span class="quiet">whole x86 PCs, in this tab</span>
-      </div>
+      </header>
       <main>
         <GuestForm start={setChoice} />
       </main>
