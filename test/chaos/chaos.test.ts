@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ClusterEvent } from '@revenant/cluster';
+import { chainGuest, type ClusterEvent } from '@revenant/cluster';
+import { ByteChecker } from './byte-checker.ts';
 import { seeded } from './faults.ts';
 import { insideNodes, makeNetwork } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
@@ -12,9 +13,10 @@ import { violations } from './verdict.ts';
 const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-for (const [how, make, minutes] of [
-  ['in the best network to be had', () => makeNetwork(nodeNames(3)), 0.3],
-  ['with cuts inside the nodes', () => insideNodes, 0.15],
+for (const [how, make, minutes, output] of [
+  ['in the best network to be had', () => makeNetwork(nodeNames(3)), 0.3, 'async'],
+  ['with cuts inside the nodes', () => insideNodes, 0.15, 'async'],
+  ['with outputs behind a log', () => insideNodes, 0.25, 'log'],
 ] as const)
   test(
     `a short chaos run ${how}: no chain breaks, no epoch runs twice, all VMs come back`,
@@ -30,7 +32,7 @@ for (const [how, make, minutes] of [
             seed: 12,
             minutes,
           },
-          ...{ profile: 'fast', nodes: 3, vms: 3, network, say: (line: string) => said.push(line) },
+          ...{ profile: 'fast', nodes: 3, vms: 3, output, network, say: (line: string) => said.push(line) },
         });
         assert.deepEqual(result.violations, [], said.join('\n'));
         assert.ok(result.faults >= 2 && result.steps > 100, JSON.stringify(result));
@@ -39,6 +41,23 @@ for (const [how, make, minutes] of [
       }
     },
   );
+
+test('a byte that is lost, doubled or changed is found, and where it is', () => {
+  const { rule } = chainGuest;
+  const first = `step 1 ${rule.next(rule.first, 1)}\n`;
+  const heard = (...texts: string[]): ByteChecker => {
+    const checker = new ByteChecker(rule);
+    for (const text of texts) checker.hear(Buffer.from(text));
+    return checker;
+  };
+  assert.equal(heard(first.slice(0, 9), first.slice(9), 'step 2 ').fault, undefined);
+  assert.equal(heard(first).bytes, first.length);
+  assert.match(heard(first, first).fault ?? '', /^byte 72: heard "step 1 .*", where "step 2 /);
+  assert.match(heard(first.slice(0, 9), first.slice(10)).fault ?? '', /^byte 9: /);
+  const repeating = heard(first);
+  repeating.said('80 bytes of output may be repeated here');
+  assert.equal(repeating.fault, '80 bytes of output may be repeated here');
+});
 
 test('an epoch that ran on two nodes, and a VM taken from a node that was only cut off, are found', () => {
   const event = (name: string, more: Partial<ClusterEvent>): ClusterEvent => ({

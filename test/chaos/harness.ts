@@ -9,6 +9,7 @@ import {
 } from '@revenant/cluster'; // prettier-ignore
 import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
 import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
+import { ByteChecker } from './byte-checker.ts';
 import { insideNodes, type Network } from './network.ts';
 
 /** A host with twenty times too much to do gets there. */
@@ -17,6 +18,8 @@ const PATIENCE_MS = 300_000;
 export interface WatchedVm {
   id: string;
   checker: ChainChecker;
+  /** Of a VM whose outputs are never taken back. */
+  bytes: ByteChecker | undefined;
   follower: ConsoleFollower;
   /** Newest epoch that was heard. */
   epoch: number;
@@ -83,11 +86,17 @@ export class TestCluster {
   async createVm(id: string, spec: VmSpec, rule: ChainRule): Promise<WatchedVm> {
     await this.client.command({ type: 'vm-create', vmId: id, spec, start: true });
     const checker = new ChainChecker(rule);
-    const follower = this.client.console(id, (bytes, epoch) => {
-      vm.epoch = Math.max(vm.epoch, epoch);
-      checker.hear(bytes, epoch);
-    });
-    const vm: WatchedVm = { id, checker, follower, epoch: 0 };
+    const counted = spec.outputs === 'async' ? undefined : new ByteChecker(rule);
+    const follower = this.client.console(
+      id,
+      (bytes, epoch) => {
+        vm.epoch = Math.max(vm.epoch, epoch);
+        counted?.hear(bytes);
+        checker.hear(bytes, epoch);
+      },
+      (line) => counted?.said(line),
+    );
+    const vm: WatchedVm = { id, checker, bytes: counted, follower, epoch: 0 };
     this.vms.push(vm);
     return vm;
   }

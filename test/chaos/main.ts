@@ -1,4 +1,5 @@
 /** `npm run chaos -- --minutes M`: see usage. */
+import { outputPolicies } from '@revenant/cluster';
 import { define } from '../../packages/cli/src/command/command.ts';
 import { value, type Values } from '../../packages/cli/src/command/options.ts';
 import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
@@ -32,6 +33,13 @@ not filled); s3: a Ceph gateway, installed from Debian packages and started for 
   nodes: value('N', 'node processes (default 4)', wholeNumber(2, 16), 4),
   vms: value('N', 'VMs (default 5)', wholeNumber(1, 100), 5),
   profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
+  output: value(
+    'POLICY',
+    `by which the VMs' outputs leave: ${outputPolicies.join(', ')}; with any but async every byte that a
+client hears is compared (default async)`,
+    oneOf(outputPolicies),
+    'async' as const,
+  ),
 };
 
 const command = define({
@@ -48,7 +56,7 @@ Exit code 0: all held; 1: something did not, and is listed.`,
 });
 
 async function chaos(options: Values<typeof optionTable>): Promise<number> {
-  const { minutes, seed, nodes, vms, profile, store } = options;
+  const { minutes, seed, nodes, vms, profile, store, output } = options;
   // However this ends: nodes, namespaces, mounts and the folder go, unless there are logs to be read.
   const guardian = await Guardian.start();
   const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-'));
@@ -75,13 +83,14 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
       nodes,
       vms,
       profile,
+      output,
       ...(disk === undefined ? {} : { disk }),
       network,
       guardian,
       say,
     });
     say(
-      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again`,
+      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted`,
     );
     for (const line of result.violations) say(`VIOLATION: ${line}`);
     say(result.violations.length === 0 ? 'all held' : `FAILED; logs are in ${folder}`);

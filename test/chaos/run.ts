@@ -1,6 +1,13 @@
 /** The chaos run: node processes under random faults, with chains that show any lost, wrong or doubled step. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chainGuest, readEvents, type ClusterEvent, type ProfileName, type VmSpec } from '@revenant/cluster';
+import {
+  chainGuest,
+  readEvents,
+  type ClusterEvent,
+  type OutputPolicy,
+  type ProfileName,
+  type VmSpec,
+} from '@revenant/cluster';
 import { openStore } from '@revenant/storage';
 import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
@@ -16,6 +23,8 @@ export interface ChaosOptions {
   profile: ProfileName;
   nodes: number;
   vms: number;
+  /** By which policy the VMs' outputs leave. Default `async`. */
+  output?: OutputPolicy;
   disk?: SmallDisk;
   network?: Network;
   guardian?: Guardian;
@@ -27,6 +36,8 @@ export interface ChaosResult {
   failovers: number;
   steps: number;
   repeated: number;
+  /** Counted one by one, of VMs whose outputs are never taken back. */
+  bytes: number;
   /** Empty: all held. */
   violations: string[];
 }
@@ -70,7 +81,11 @@ class Chaos {
     try {
       await cluster.start();
       for (let n = 1; n <= this.#options.vms; n++)
-        await cluster.createVm(`vm${n}`, { ...spec, priority: n }, chainGuest.rule);
+        await cluster.createVm(
+          `vm${n}`,
+          { ...spec, priority: n, outputs: this.#options.output ?? 'async' },
+          chainGuest.rule,
+        );
       await this.#untilAllCompute('the first steps');
       const end = performance.now() + this.#options.minutes * 60_000;
       while (performance.now() < end && this.#fault() === undefined) {
@@ -95,14 +110,15 @@ class Chaos {
       checker.finish(5000);
       return checker.state;
     });
-    const faults = this.#cluster.vms.flatMap(({ id, checker: { state } }) =>
-      state.fault === undefined ? [] : [`${id}: ${state.fault}`],
+    const faults = this.#cluster.vms.flatMap(({ id, checker: { state }, bytes }) =>
+      [state.fault, bytes?.fault].flatMap((fault) => (fault === undefined ? [] : [`${id}: ${fault}`])),
     );
     return {
       faults: this.#faults,
       failovers,
       steps: states.reduce((sum, { steps }) => sum + steps, 0),
       repeated: states.reduce((sum, { repeated }) => sum + repeated, 0),
+      bytes: this.#cluster.vms.reduce((sum, { bytes }) => sum + (bytes?.bytes ?? 0), 0),
       violations: [...faults, ...found],
     };
   }
