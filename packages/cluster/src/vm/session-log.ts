@@ -67,7 +67,9 @@ export class SessionLog {
   /** Entries for which the writer has no room. */
   #refused: LogEntry[] = [];
   #waited = false;
-  #mark: bigint;
+  /** Up to which count the thread told what came in, and up to which all of that was sealed. */
+  #heardTo: bigint;
+  #sealedTo: bigint;
   readonly #typed: Typed[] = [];
   readonly #needs: Need[] = [];
   #position = 0;
@@ -77,7 +79,8 @@ export class SessionLog {
   constructor(options: SessionLogOptions) {
     const { store, ownership, key, from, previous, nextInput } = options;
     this.#options = options;
-    this.#mark = from;
+    this.#heardTo = from;
+    this.#sealedTo = from;
     this.#writer = new LogWriter(store, ownership, {
       ...{ key, from, previous, nextInput, onStall: options.onStall },
       onDurable: (durable) => this.#durable(durable),
@@ -122,7 +125,7 @@ export class SessionLog {
       }
       if (this.#gatheredBytes >= BATCH_BYTES) this.#seal();
     }
-    this.#mark = upTo;
+    this.#heardTo = upTo;
     this.#position = position;
     if (urgent) this.flush();
     else if (this.#gathered.length > 0)
@@ -136,7 +139,8 @@ export class SessionLog {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#seal();
-    const need = { position: this.#position, count: this.#mark, input: this.nextInput - 1n };
+    this.#sealedTo = this.#heardTo;
+    const need = { position: this.#position, count: this.#sealedTo, input: this.nextInput - 1n };
     this.#needs.push({ ...need, places: this.#places });
     this.#places = {};
     this.#push();
@@ -158,12 +162,12 @@ export class SessionLog {
     this.#refused.push({ count: last.instructions, payload });
   }
 
-  /** Gives the writer what it has room for; the mark only when it has all. */
+  /** Gives the writer what it has room for; the mark only when it has all before it. What still gathers is behind the mark. */
   #push(): void {
     const wasFull = this.#waited;
     while (this.#refused[0] !== undefined && this.#writer.append(this.#refused[0]) === 'taken')
       this.#refused.shift();
-    if (this.#refused.length === 0) this.#writer.mark(this.#mark);
+    if (this.#refused.length === 0) this.#writer.mark(this.#sealedTo);
     this.#waited = this.isFull;
     if (this.#waited !== wasFull) this.#options.onRoom();
   }
