@@ -19,6 +19,7 @@ export const commands: Group = {
     checkpoint: () => import('./checkpoint/index.ts'),
     cluster: () => import('./cluster/index.ts'),
     store: () => import('./store/index.ts'),
+    replay: () => import('./replay.ts'),
     debug: () => import('./debug/index.ts'),
     page: () => import('./page.ts'),
     open: () => import('./open.ts'),

@@ -1,0 +1,129 @@
+/**
+ * What a store keeps of a VM's past: checkpoints, and the input log behind them. Any moment from the oldest kept checkpoint to the end of the log is
+ * there, on any host; the living VM is not touched.
+ */
+import { readLogBehind } from '@revenant/cluster';
+import { TimeMachine, History } from '@revenant/debugger';
+import { logBehind } from '@revenant/emulator';
+import {
+  formatId,
+  listCheckpoints,
+  type ListedCheckpoint,
+  type MachineSnapshot,
+  type ManifestHead,
+} from '@revenant/storage';
+import { parseTarget, type Opener } from '../checkpoint/opener.ts';
+import { ConsoleOnce } from '../debug/open.ts';
+import { CliError, ExitCode } from '../errors.ts';
+import { readyGuest } from '../run/guest.ts';
+
+/** A checkpoint that counts, and is intact as far as its head tells. */
+export interface Moment {
+  /** `VM@EPOCH-SEQUENCE` */
+  name: string;
+  head: ManifestHead;
+}
+
+export interface Run {
+  target: TimeMachine;
+  /** Up to this count it is known what came in. */
+  to: bigint;
+  close(): Promise<void>;
+}
+
+export interface RunFrom {
+  say: (line: string) => void;
+  /** What the guest's first serial port says, each byte once. */
+  console?: (bytes: Uint8Array, count: bigint) => void;
+  /** A later checkpoint: what came in behind it is left out. */
+  until?: MachineSnapshot;
+}
+
+/** So far apart: a replay that only goes forward needs few. */
+const bookmarksEvery = 200_000_000n;
+
+export class Past {
+  readonly vmId: string;
+  /** Oldest first. */
+  readonly moments: readonly Moment[];
+  readonly #opener: Opener;
+  readonly #url: string;
+
+  private constructor(parts: { vmId: string; moments: Moment[]; opener: Opener; url: string }) {
+    this.vmId = parts.vmId;
+    this.moments = parts.moments;
+    this.#opener = parts.opener;
+    this.#url = parts.url;
+  }
+
+  /** Throws CliError for a VM that is not there, or has no checkpoint. */
+  static async open(opener: Opener, vmId: string): Promise<Past> {
+    const store = await opener.store();
+    await opener.requireVm(vmId);
+    const listed = await listCheckpoints(store, vmId, { key: await opener.key() });
+    const intact = (each: ListedCheckpoint): each is ListedCheckpoint & { head: ManifestHead } =>
+      each.counts && each.head !== undefined && each.damaged === undefined;
+    const moments = listed.filter(intact).map(({ id, head }) => ({ name: `${vmId}@${formatId(id)}`, head }));
+    if (moments.length === 0)
+      throw new CliError(
+        ExitCode.refused,
+        `${vmId} has no intact checkpoint`,
+        "'checkpoint list' shows what is there",
+      );
+    return new Past({ vmId, moments, opener, url: store.url });
+  }
+
+  get oldest(): Moment {
+    return this.moments[0]!;
+  }
+  get newest(): Moment {
+    return this.moments.at(-1)!;
+  }
+
+  /** The checkpoint that a person named: `VM@N`, `N` or `EPOCH-N`. */
+  named(word: string): Moment {
+    const { which } = parseTarget(word.includes('@') ? word : `${this.vmId}@${word}`);
+    const found = this.moments.findLast(
+      ({ name, head }) =>
+        which === undefined ||
+        name.endsWith(`@${which}`) ||
+        String(head.id.sequence) === which ||
+        formatId(head.id) === which,
+    );
+    if (found !== undefined) return found;
+    throw new CliError(
+      ExitCode.refused,
+      `${this.vmId}: there is no checkpoint ${word}`,
+      `it has ${formatId(this.oldest.head.id)} to ${formatId(this.newest.head.id)}`,
+    );
+  }
+
+  /** The newest checkpoint at or before a moment; the oldest when there is none. */
+  before(isBefore: (head: ManifestHead) => boolean): Moment {
+    return this.moments.findLast(({ head }) => isBefore(head)) ?? this.oldest;
+  }
+
+  /** A machine at a checkpoint, with what came in behind it. */
+  async run({ name, head }: Moment, { say, console, until }: RunFrom): Promise<Run> {
+    const reader = await this.#opener.checkpoint(name);
+    const behind = await readLogBehind(await this.#opener.store(), reader, await this.#opener.key());
+    const whole = behind?.log ?? [];
+    const log = until === undefined ? whole : whole.slice(0, whole.length - logBehind(until, whole).length);
+    const to = behind?.to ?? head.instructions;
+    const history = new History(log);
+    const once = new ConsoleOnce((bytes, count) => console?.(bytes, count));
+    const { machine, restoring } = await readyGuest(
+      { restore: name, store: this.#url, serial: { kind: 'none' }, engine: 'translator' },
+      { output: once.take, input: history.record },
+      say,
+    );
+    const target = new TimeMachine({ machine, history, end: to, every: bookmarksEvery });
+    return {
+      target,
+      to,
+      close: async () => {
+        await restoring?.close();
+      },
+    };
+  }
+}
