@@ -57,6 +57,28 @@ test('a VM that ends its node is left alone after five of them, and another one 
   }
 });
 
+test('a guest whose outputs are malformed fails, and its node runs on', async () => {
+  const settings = makeSettings('default');
+  const babbles = new URL('../../test-support/babbling-guest.ts', import.meta.url).href;
+  const options = { store: `file:${folder}/babbles`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };
+  const node = await ClusterNode.start({ ...options, name: 'a', runtimes: { babbles } });
+  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
+  try {
+    await client.command({ type: 'vm-create', vmId: 'well', spec, start: true });
+    await client.command({
+      type: 'vm-create',
+      vmId: 'bad',
+      spec: { ...spec, runtime: 'babbles' },
+      start: true,
+    });
+    assert.match((await client.waitFor('bad', ['failed'])).reason, /edge message/);
+    assert.equal((await client.waitFor('well', ['running'])).tries, 0);
+  } finally {
+    await client.close();
+    await node.close();
+  }
+});
+
 test('names that every object has are names like others, for VMs and for runtimes', async () => {
   const settings = makeSettings('default');
   const options = { store: `file:${folder}/names`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };

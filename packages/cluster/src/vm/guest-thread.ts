@@ -13,7 +13,7 @@ import type {
 } from '@revenant/storage';
 import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
-import { ClusterError } from '../errors.ts';
+import { ClusterError, messageOf } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorker } from './spare-worker.ts';
@@ -80,7 +80,12 @@ export class GuestThread {
     if (message.upTo !== undefined) this.lease[1]!++;
     const { news } = message;
     if (news?.kind === 'ended' && news.reason === 'failed') this.#forget(news.message);
-    this.onOutputs(message);
+    try {
+      this.onOutputs(message);
+    } catch (error) {
+      // What a guest's thread says may be wrong in any way: it costs that guest, never its node.
+      this.#failed(messageOf(error));
+    }
   }
 
   #failed(reason: string): void {

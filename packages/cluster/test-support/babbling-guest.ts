@@ -1,0 +1,18 @@
+// A guest whose outputs are no such thing: more in one than any machine gives.
+import { createGuest as createChain } from '../src/vm/chain-guest.ts';
+import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
+
+const TOO_MANY_BYTES = 100_000;
+
+export async function createGuest(start: GuestStart): Promise<Guest> {
+  const guest = await createChain(start);
+  guest.outputs = () => [
+    {
+      number: 0,
+      instructions: guest.instructions,
+      timeNs: guest.instructions,
+      output: { kind: 'serial', port: 0, bytes: new Uint8Array(TOO_MANY_BYTES) },
+    },
+  ];
+  return guest;
+}
