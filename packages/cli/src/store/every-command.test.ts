@@ -67,6 +67,8 @@ test(
       'checkpoint disassemble': [['web', '0x1000']],
       'checkpoint memory': [['web', '0x1000']],
       'debug gdb': [['--restore', 'web']],
+      'debug trace': [['--io', '--restore', 'web']],
+      'vm set': [['web', '--output', 'log']],
       'debug hot': [],
       run: [['--restore', 'web']],
     };

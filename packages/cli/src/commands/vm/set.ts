@@ -16,9 +16,10 @@ export const command = define({
   words: ['NAME'],
   options: setOptions,
   examples: ['vm set web --output log --store file:/srv/revenant'],
-  async run({ word, options }) {
+  async run(input) {
+    const { options } = input;
     const { output } = options;
-    const vmId = word(0);
+    const vmId = input.word(0);
     if (output === undefined)
       throw new CliError(ExitCode.usage, 'nothing to change', `revenant vm set ${vmId} --output log`);
     await withCluster(options, async (client) => {
