@@ -85,9 +85,11 @@ describe('a checkpoint in the tab', { skip: missing ?? false }, () => {
       await tab.getByRole('img', { name: /screen of chain@/ }).waitFor();
       const [last] = stepsOf(before).slice(-1);
       const there = stepsOf(await terminal.innerText());
-      assert.ok(there.length >= 2 && there[0]!.n === last!.n + 1, `${before}\n${JSON.stringify(there)}`);
-      // What it computes follows from what the cluster's guest had.
-      assert.equal(there[0]!.digest, builtinDigest(last!.digest, there[0]!.n));
+      assert.ok(there.length >= 2 && there[0]!.n > last!.n, `${before}\n${JSON.stringify(there)}`);
+      // What it computes follows from what the cluster's guest had; its first lines may have left the terminal meanwhile.
+      let { digest } = last!;
+      for (let n = last!.n + 1; n <= there[0]!.n; n++) digest = builtinDigest(digest, n);
+      assert.equal(there[0]!.digest, digest);
       // The cluster's guest has not moved.
       assert.equal((await client.screen('chain')).lines.join('\n'), before);
       await page.context().close();
