@@ -222,7 +222,7 @@ describe('snapshots', () => {
     assert.ok(ram?.indexes.includes(0xabc) && !ram.indexes.includes(0xcd0));
     assert.deepEqual(first.spaces, machine.snapshot({ full: true }).spaces);
 
-    // A replayed cut takes the marks back, without a snapshot of its own.
+    // A cut that is only replayed changes nothing of that.
     const twin = await started(ticking, { description: { memoryBytes: 2 ** 24 } });
     twin.memory.writePhysical(0xab_cdef, Uint8Array.of(1));
     twin.replay([{ instructions: 100n, timeNs: 0n, number: 0, input: { kind: 'flush' } }]);

@@ -342,11 +342,9 @@ export class Machine {
         stirRandom(this.#map, bytes);
         this.#board.consumers.entropy?.({ bytes });
       },
+      // Whoever repeats the making of a snapshot has not got it, so that its own next one lists what changed before, too.
       flush: () => {
         this.#processor.flushTlb();
-        this.#allMarked = false;
-        this.bookmarks.noteDirty();
-        this.engine.core.beginDirtyInterval();
       },
       mark: () => undefined,
     };
@@ -468,6 +466,9 @@ export class Machine {
       ...this.disks.map((disk) => disk.save(full)),
     ];
     this.input({ kind: 'flush' });
+    this.bookmarks.noteDirty();
+    this.engine.core.beginDirtyInterval();
+    this.#allMarked = false;
     this.#hasBase = true;
     return { description: this.description, ...this.#state.save(), spaces };
   }

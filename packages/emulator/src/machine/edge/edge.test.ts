@@ -106,6 +106,25 @@ describe('the edge of a machine', () => {
     assert.deepEqual(twin.snapshot({ full: true }).devices, live.snapshot({ full: true }).devices);
   });
 
+  test('a machine that repeated a log with a snapshot in it lists what changed before that in its own next one', async () => {
+    const log: LoggedInput[] = [];
+    const live = await started({ input: (entry) => log.push(entry) });
+    use(live, 60);
+    const snapshot = structuredClone(live.snapshot({ full: true })) as MachineSnapshot;
+    log.splice(0);
+    use(live, 20);
+    // What changed before this one is not written again after it.
+    live.snapshot();
+    const end = live.instructions;
+
+    const twin = await restoreMachine({ snapshot, engine: nodeEngine, backends: { hash: nodeHash } });
+    follow(twin, log, end);
+    assert.equal(twin.stateHash(), live.stateHash());
+    const other = await restoreMachine({ snapshot, engine: nodeEngine, backends: { hash: nodeHash } });
+    other.advance(twin.snapshot());
+    assert.equal(other.stateHash(), twin.stateHash());
+  });
+
   test('a run that skips by itself logs its skips, so its log is replayed like any other', async () => {
     const log: LoggedInput[] = [];
     const live = await started({ input: (entry) => log.push(entry) });
