@@ -6,6 +6,7 @@ import {
   CheckpointWriter,
   listAll,
   MemoryStore,
+  openCheckpoint,
   raiseEpoch,
   systemHost,
   type ObjectStore,
@@ -16,6 +17,7 @@ import { Listener, Typist, vmOf, VmHome } from '../../test-support/vm-home.ts';
 import type { VmSpec } from '../decisions/records.ts';
 import { until } from '../testing/until.ts';
 import { chainDigest, CHAIN_START } from './chain-guest.ts';
+import { readLogBehind } from './replay-log.ts';
 
 before(() => {
   buildModules(() => undefined);
@@ -199,6 +201,65 @@ describe('takeovers', () => {
       assert.match(listener.said[0] ?? '', /^\d+ bytes of output may be repeated here$/);
     } finally {
       await second.close();
+    }
+  });
+
+  test('log: of memory that changed before a checkpoint which its owner did not live to finish, the next one has all', async () => {
+    const store = new FaultyStore(new MemoryStore(), () => undefined, {
+      host: systemHost,
+      random: () => 0.5,
+    });
+    const earlier = await raiseEpoch(store, 'v1', { owner: 'before', expectedEpoch: 0 });
+    const writer = await CheckpointWriter.open(store, earlier);
+    await writer.write(await busyMachine({ keeps: true }));
+    const vm = vmOf(
+      { runtime: 'machine', description: { memoryBytes: 2 ** 20 }, outputs: 'log', checkpointMs: 200 },
+      { boot: 0 },
+    );
+    const listener = new Listener();
+    const type = async (home: VmHome, typed: string): Promise<void> => {
+      const bytes = new TextEncoder().encode(typed);
+      await home.host.input('v1', [{ kind: 'serial', port: 0, bytes }]);
+      await until('its echo', () => listener.text.endsWith(typed));
+    };
+    const checkpoints = (home: VmHome): number => home.host.figures[0]?.checkpoints ?? 0;
+    const homes = [new VmHome(store), new VmHome(store)] as const;
+    for (const home of homes) home.listen(listener);
+    try {
+      const [first, second] = homes;
+      const epoch = await first.run(vm, 1);
+      const epochsManifests = `vms/v1/manifests/${String(epoch).padStart(10, '0')}-`;
+      await until('a checkpoint', () => checkpoints(first) >= 1);
+      // Its next checkpoint waits for the store until it was given something, and the one after that never gets there.
+      const tried: string[] = [];
+      let passes = 0;
+      store.plan = (operation, key) => {
+        if (operation !== 'put' || !key.startsWith(epochsManifests)) return undefined;
+        if (!tried.includes(key)) tried.push(key);
+        return tried.indexOf(key) < passes ? undefined : { kind: 'refused' };
+      };
+      await until('a checkpoint that waits', () => tried.length === 1);
+      await type(first, 'a');
+      passes = 1;
+      await until('the next', () => tried.length === 2);
+      await type(first, 'b');
+      await first.close();
+
+      const from = await openCheckpoint(store, 'v1');
+      const kinds = (await readLogBehind(store, from))?.log.map(({ input }) => input.kind);
+      await from.close();
+      assert.ok(kinds?.includes('flush'), 'the log has the making of a checkpoint that is not there');
+      await second.run(vm, epoch);
+      await until('a checkpoint', () => checkpoints(second) >= 1);
+      await second.close();
+      const reader = await openCheckpoint(store, 'v1');
+      const { spaces } = await reader.readSnapshot({ onBase: true });
+      await reader.close();
+      const ram = spaces.find(({ name }) => name === 'ram');
+      const kept = [1, 2].map((page) => ram?.bytes[ram.indexes.indexOf(page) * 4096]);
+      assert.deepEqual(kept, [...new TextEncoder().encode('ab')]);
+    } finally {
+      for (const home of homes) await home.close();
     }
   });
 
