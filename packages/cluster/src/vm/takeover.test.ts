@@ -1,10 +1,12 @@
 // What people see and type when the owner of a VM dies and another takes over, by policy of its outputs.
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import type { LoggedInput } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
 import {
   CheckpointWriter,
   listAll,
+  LogWriter,
   MemoryStore,
   openCheckpoint,
   raiseEpoch,
@@ -17,6 +19,7 @@ import { Listener, Typist, vmOf, VmHome } from '../../test-support/vm-home.ts';
 import type { VmSpec } from '../decisions/records.ts';
 import { until } from '../testing/until.ts';
 import { chainDigest, CHAIN_START } from './chain-guest.ts';
+import { encodeBatch } from './log-batch.ts';
 import { readLogBehind } from './replay-log.ts';
 
 before(() => {
@@ -260,6 +263,31 @@ describe('takeovers', () => {
       assert.deepEqual(kept, [...new TextEncoder().encode('ab')]);
     } finally {
       for (const home of homes) await home.close();
+    }
+  });
+
+  test('log: of one that does not fit its checkpoint it is said what to do', async () => {
+    const store = new MemoryStore();
+    const earlier = await raiseEpoch(store, 'v1', { owner: 'before', expectedEpoch: 0 });
+    const writer = await CheckpointWriter.open(store, earlier);
+    await writer.write(await busyMachine());
+    const log = new LogWriter(store, earlier, { from: 0n });
+    // Key 5, of which there was no first.
+    const key: LoggedInput = {
+      ...{ instructions: 50n, timeNs: 0n, number: 5 },
+      input: { kind: 'key', code: 'KeyA', pressed: true },
+    };
+    log.append({ count: 50n, payload: encodeBatch({ log: [key], places: {} }) });
+    await log.close();
+    const home = new VmHome(store);
+    const vm = vmOf(
+      { runtime: 'machine', description: { memoryBytes: 2 ** 20 }, outputs: 'log' },
+      { boot: 0 },
+    );
+    try {
+      await assert.rejects(home.run(vm, 1), /does not fit its checkpoint .*key 5.*revenant vm fork/);
+    } finally {
+      await home.close();
     }
   });
 

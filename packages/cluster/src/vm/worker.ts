@@ -233,8 +233,16 @@ function begin(guest: Guest, { start }: WorkerStart, id: number): void {
   answer(id, { instructions: guest.instructions });
 }
 
-const turn = (guest: Guest, instructions: number): ReturnType<NonNullable<Guest['follow']>> =>
-  following ? (guest.follow?.(instructions) ?? 'end') : guest.run(instructions);
+function turn(guest: Guest, instructions: number): ReturnType<NonNullable<Guest['follow']>> {
+  if (!following) return guest.run(instructions);
+  try {
+    return guest.follow?.(instructions) ?? 'end';
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const advice = '`revenant vm fork` makes a VM of a checkpoint without it';
+    throw new Error(`its log does not fit its checkpoint (${why}): ${advice}`, { cause: error });
+  }
+}
 
 /** How a turn of the guest ended it, if it did. */
 function lastWords(guest: Guest, result: ReturnType<Guest['run']>): GuestNews | undefined {
