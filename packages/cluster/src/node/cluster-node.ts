@@ -1,8 +1,15 @@
 // One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests.
 import { randomUUID } from 'node:crypto';
 import { freemem, totalmem, uptime } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
-import { openStore, type CheckpointKey, type ObjectStore, type RetentionPolicy } from '@revenant/storage';
+import {
+  isStoreError,
+  openStore,
+  type CheckpointKey,
+  type ObjectStore,
+  type RetentionPolicy,
+} from '@revenant/storage';
 import { step } from '../decisions/agent.ts';
 import type { Command } from '../decisions/commands.ts';
 import type { CommandAnswer } from '../decisions/records.ts';
@@ -76,6 +83,20 @@ const COMMAND_MS = 8000;
 const LEAVE_MS = 30_000;
 /** Below this share of free memory a node asks to be relieved. */
 const MIN_FREE_SHARE = 0.03;
+
+/** For how long a node that starts waits for room in its store, and how often it looks. */
+const FULL_PATIENCE_MS = 60_000;
+const FULL_LOOK_MS = 1000;
+
+/** Opens the store; one that is full may have room soon, since the nodes that run make some. Throws as `openStore`. */
+async function openStoreWhenFull(url: string): Promise<ObjectStore> {
+  for (const until = monotonicMs() + FULL_PATIENCE_MS; ; await sleep(FULL_LOOK_MS))
+    try {
+      return await openStore(url);
+    } catch (error) {
+      if (!isStoreError(error, 'FULL') || monotonicMs() > until) throw error;
+    }
+}
 
 export class ClusterNode {
   readonly options: NodeOptions;
@@ -192,7 +213,7 @@ export class ClusterNode {
   static async start(options: NodeOptions): Promise<ClusterNode> {
     const api = await ApiServer.listen(options);
     try {
-      const store = await openStore(options.store);
+      const store = await openStoreWhenFull(options.store);
       const { token, settings } = options;
       try {
         await claimFor(store, { token, watchMs: settings.deadMs });
