@@ -6,7 +6,7 @@ const emulatorNodeSide = '^packages/emulator/src/(host-node/|build\\.ts$|build/|
 
 /** Parts of which several devices are made; each is a library, not a device. */
 const devicePart =
-  '/(pci/(pci-(function|registers)|plain-function|msix)|ahci/ahci-(port|command)|ide/(ata|atapi|ata-commands|bus-master|ide-channel|ide-state)|floppy/(fdc-state|floppy-media)|video/(font|vga-(memory|mode|ports|registers|renderer))|virtio/virtio-pci|virtio/(virtqueue|virtio-state|checksums)|network/e1000-(eeprom|transmit)|serial/serial-log|input/ps2-[a-z]+)\\.ts$';
+  '/(pci/(pci-(function|registers)|plain-function|register-function|msix)|ahci/ahci-(port|command)|ide/(ata|atapi|ata-commands|bus-master|ide-channel|ide-state)|floppy/(fdc-state|floppy-media)|video/(font|vga-(memory|mode|ports|registers|renderer))|virtio/virtio-pci|virtio/(virtqueue|virtio-state|checksums)|network/(network-card|e1000-(eeprom|transmit))|serial/serial-log|input/ps2-[a-z]+)\\.ts$';
 
 /** What reads the state of a device for people; no device either. */
 const deviceReader = '/video/(saved-screen|screen-text|display)\\.ts$';

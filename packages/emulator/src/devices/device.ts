@@ -114,6 +114,17 @@ export abstract class StatefulDevice<T> {
   }
 }
 
+/** Arms a timer for the time at which something is due; null: nothing is. */
+export function followDueTime(timer: Timer, dueAtNs: bigint | null): void {
+  if (dueAtNs === null) timer.cancel();
+  else timer.arm(dueAtNs);
+}
+
+/** What an access of `size` bytes at an offset sees of the little-endian word that lies there. */
+export function partOf(word: number, offset: number, size: AccessSize): number {
+  return ((word >>> ((offset & 3) * 8)) & allOnes(size)) >>> 0;
+}
+
 /** All ones: what a read that nobody answers returns. */
 export function allOnes(size: AccessSize): number {
   return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;

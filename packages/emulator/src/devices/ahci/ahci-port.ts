@@ -4,7 +4,7 @@
  * fall between two. Lists and tables in guest memory are taken as hostile: what they name is bounded, and an error stops the port.
  */
 import { sectorBytes, type BlockBackend } from '../block.ts';
-import type { Clock, GuestMemory, Timer } from '../device.ts';
+import { followDueTime, type Clock, type GuestMemory, type Timer } from '../device.ts';
 import type { DriveIdentity } from '../ide/ata.ts';
 import { bool, i64, nullable, record, u32, u8, type Infer } from '../schema.ts';
 import {
@@ -337,9 +337,7 @@ export class AhciPort {
 
   /** After reset and restore. */
   stateChanged(): void {
-    const { dueAtNs } = this.#state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
+    followDueTime(this.#timer, this.#state.dueAtNs);
   }
 }
 

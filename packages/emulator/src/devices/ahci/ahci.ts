@@ -3,10 +3,10 @@
  * each of its ports (ahci-port.ts). Without native queues, port multipliers and power states of the link.
  */
 import type { BlockBackend } from '../block.ts';
-import { StatefulDevice, type AccessSize, type Clock, type GuestMemory, type Line } from '../device.ts';
+import { partOf, type AccessSize, type Clock, type GuestMemory, type Line } from '../device.ts';
 import type { DriveIdentity } from '../ide/ata.ts';
-import type { PciFunction } from '../pci/pci-function.ts';
 import { CommandBit, configurationBytes, PciRegisters } from '../pci/pci-registers.ts';
+import { RegisterFunction } from '../pci/register-function.ts';
 import { bytes, defineState, list, record, u32, type Infer } from '../schema.ts';
 import { AhciPort, portPowerOn, portSchema, type PortState } from './ahci-port.ts';
 
@@ -57,22 +57,21 @@ export interface AhciOptions {
   firmware?: { memory: number; interruptLine: number } | undefined;
 }
 
-export class Ahci extends StatefulDevice<State> implements PciFunction {
+export class Ahci extends RegisterFunction<State> {
   readonly name = 'ahci';
   readonly #ports: readonly AhciPort[];
-  readonly #irq: Line;
 
   constructor({ disks, memory, clock, irq, firmware }: AhciOptions) {
-    super(definition, () => {
-      const space = registers.powerOn();
-      if (firmware !== undefined) {
-        registers.setBar(space, bar, firmware.memory);
-        registers.write(space, 4, 2, CommandBit.memory);
-        registers.write(space, 0x3c, 1, firmware.interruptLine);
-      }
-      return { space, control: Control.ahci, interruptStatus: 0, ports: disks.map(portPowerOn) };
-    });
-    this.#irq = irq;
+    const place = firmware && {
+      bars: { [bar]: firmware.memory },
+      interruptLine: firmware.interruptLine,
+    };
+    super(definition, { registers, bar, irq, place }, (space) => ({
+      space,
+      control: Control.ahci,
+      interruptStatus: 0,
+      ports: disks.map(portPowerOn),
+    }));
     this.#ports = disks.map(
       (drive, n) =>
         new AhciPort({
@@ -82,31 +81,14 @@ export class Ahci extends StatefulDevice<State> implements PciFunction {
           clock,
           state: () => this.state.ports[n] as PortState,
           changed: () => {
-            this.#drive();
+            this.drive();
           },
         }),
     );
   }
 
-  readConfiguration(register: number, size: AccessSize): number {
-    return registers.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    registers.write(this.state.space, register, size, value);
-    this.#drive();
-  }
-
-  claims(address: number): number | undefined {
-    const base = registers.barAddress(this.state.space, bar);
-    const offset = address - (base ?? Infinity);
-    return offset >= 0 && offset < barBytes ? offset : undefined;
-  }
-
   readBar(offset: number, size: AccessSize): number {
-    const word = this.#read(offset & ~3);
-    const shifted = word >>> ((offset & 3) * 8);
-    return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
+    return partOf(this.#read(offset & ~3), offset, size);
   }
 
   /** 3: registers are written whole. */
@@ -116,7 +98,7 @@ export class Ahci extends StatefulDevice<State> implements PciFunction {
     else if (offset === Register.control) this.#writeControl(value);
     else if (offset === Register.interruptStatus) {
       this.state.interruptStatus = (this.state.interruptStatus & ~value) >>> 0;
-      this.#drive();
+      this.drive();
     }
   }
 
@@ -150,21 +132,24 @@ export class Ahci extends StatefulDevice<State> implements PciFunction {
       this.state.ports = this.state.ports.map(portPowerOn);
       for (const port of this.#ports) port.stateChanged();
     } else this.state.control = (Control.ahci | (value & Control.interrupts)) >>> 0;
-    this.#drive();
+    this.drive();
   }
 
   /** 3.1.3: a port's interrupt shows in the status until it is acknowledged there, and comes again while the port has one. */
-  #drive(): void {
-    const { state } = this;
+  protected override drive(): void {
     this.#ports.forEach((port, n) => {
-      if (port.interrupts) state.interruptStatus |= 1 << n;
+      if (port.interrupts) this.state.interruptStatus |= 1 << n;
     });
-    const wanted = state.interruptStatus !== 0 && (state.control & Control.interrupts) !== 0;
-    this.#irq.set(wanted && registers.interruptsAllowed(state.space));
+    super.drive();
   }
 
-  protected override checkState({ space, ports, interruptStatus }: State): void {
-    if (!registers.isPossible(space)) this.refuseState('a read-only register has another value');
+  protected override get interrupts(): boolean {
+    return this.state.interruptStatus !== 0 && (this.state.control & Control.interrupts) !== 0;
+  }
+
+  protected override checkState(state: State): void {
+    super.checkState(state);
+    const { ports, interruptStatus } = state;
     if (ports.length !== this.#ports.length) this.refuseState(`it has ${String(this.#ports.length)} ports`);
     if (interruptStatus >>> ports.length !== 0) this.refuseState('a port interrupts that it does not have');
     for (const { slot } of ports) if (slot !== null && slot > 31) this.refuseState('there are 32 slots');
@@ -172,6 +157,6 @@ export class Ahci extends StatefulDevice<State> implements PciFunction {
 
   protected override stateChanged(): void {
     for (const port of this.#ports) port.stateChanged();
-    this.#drive();
+    super.stateChanged();
   }
 }

@@ -5,7 +5,14 @@
  * Deviation: there is no transfer without DMA (the ND bit of SPECIFY is kept and has no effect), and seeks take no longer than sectors.
  */
 import { sectorBytes, type BlockBackend } from '../block.ts';
-import { StatefulDevice, type AccessSize, type Clock, type Line, type Timer } from '../device.ts';
+import {
+  followDueTime,
+  StatefulDevice,
+  type AccessSize,
+  type Clock,
+  type Line,
+  type Timer,
+} from '../device.ts';
 import { configureReset, fdcDefinition, fdcPowerOn, type FdcState } from './fdc-state.ts';
 import { floppyFormat, type FloppyFormat } from './floppy-media.ts';
 
@@ -497,9 +504,7 @@ export class Fdc82077aa extends StatefulDevice<FdcState> {
   }
 
   protected override stateChanged(): void {
-    const { dueAtNs } = this.state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
+    followDueTime(this.#timer, this.state.dueAtNs);
     this.#drive();
   }
 }

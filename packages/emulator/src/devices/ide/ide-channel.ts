@@ -3,7 +3,14 @@
  * sees how fast the host's disk is. A transfer goes in pieces of at most 64 KiB; between any two the state can be saved.
  */
 import { sectorBytes, type BlockBackend } from '../block.ts';
-import type { AccessSize, Clock, GuestMemory, Line, Timer } from '../device.ts';
+import {
+  followDueTime,
+  type AccessSize,
+  type Clock,
+  type GuestMemory,
+  type Line,
+  type Timer,
+} from '../device.ts';
 import { Command, Control, DeviceBit, ErrorBit, Status, TaskFile, type DriveIdentity } from './ata.ts';
 import { startCommand } from './ata-commands.ts';
 import { cdSectorBytes, packetBytes, packetCommand } from './atapi.ts';
@@ -497,9 +504,7 @@ export class IdeChannel {
 
   /** After a restore or a reset: timer and line follow the state. */
   stateChanged(): void {
-    const { dueAtNs } = this.state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
+    followDueTime(this.#timer, this.state.dueAtNs);
     this.#drive();
   }
 }

@@ -5,15 +5,8 @@
  *
  * All that lies in guest memory is taken as hostile: a ring is gone through by a bounded number of descriptors at a time.
  */
-import {
-  StatefulDevice,
-  type AccessSize,
-  type Clock,
-  type GuestMemory,
-  type Line,
-  type Timer,
-} from '../device.ts';
-import type { PciFunction, PciPortRange } from '../pci/pci-function.ts';
+import { partOf, type AccessSize } from '../device.ts';
+import type { PciPortRange } from '../pci/pci-function.ts';
 import { CommandBit, configurationBytes, PciRegisters } from '../pci/pci-registers.ts';
 import { bytes, defineState, i64, nullable, record, tuple, u32, type Infer } from '../schema.ts';
 import {
@@ -36,6 +29,13 @@ import {
   transmitPowerOn,
   transmitSchema,
 } from './e1000-transmit.ts';
+import {
+  crcBytes,
+  ethernetHeaderBytes,
+  leastFrameBytes,
+  PciNetworkCard,
+  type NetworkCardOptions,
+} from './network-card.ts';
 
 const memoryBar = 0;
 const portBar = 2;
@@ -64,9 +64,6 @@ const transmitEnable = 0x02;
 const addressValid = 0x8000_0000;
 /** 3.2.3.1: of a received descriptor; checksums are left to the driver. */
 const ReceiveStatus = { done: 1, endOfPacket: 2, ignoreChecksum: 4 } as const;
-const ethernetHeaderBytes = 14;
-const crcBytes = 4;
-const latencyNs = 10_000n;
 const maxDescriptorsAtOnce = 256;
 
 const registers = new PciRegisters({
@@ -113,20 +110,6 @@ const schema = record({
 });
 type State = Infer<typeof schema>;
 
-export interface E1000Options {
-  name: string;
-  /** Six bytes. */
-  mac: Uint8Array;
-  mtu: number;
-  /** Takes a frame that the guest sent. */
-  transmit: (frame: Uint8Array) => void;
-  memory: GuestMemory;
-  clock: Clock;
-  irq: Line;
-  /** Where the card is without firmware to place it. */
-  firmware?: { memory: number; ports: number; interruptLine: number } | undefined;
-}
-
 const newRing = (): Ring => ({ base: 0, baseHigh: 0, length: 0, head: 0, tail: 0 });
 
 /** 14.2: what a reset by software does, too. */
@@ -142,54 +125,25 @@ function chipPowerOn(mac: Uint8Array): Omit<State, 'space' | 'ioAddress'> {
   }; // prettier-ignore
 }
 
-export class E1000 extends StatefulDevice<State> implements PciFunction {
-  readonly name: string;
-  readonly #options: E1000Options;
+export class E1000 extends PciNetworkCard<State> {
   readonly #eeprom: Uint16Array;
-  readonly #timer: Timer;
 
-  constructor(options: E1000Options) {
-    const { firmware, mac } = options;
-    super(defineState<State>({ name: options.name, version: 1, schema }), () => {
-      const space = registers.powerOn();
-      if (firmware !== undefined) {
-        registers.setBar(space, memoryBar, firmware.memory);
-        registers.setBar(space, portBar, firmware.ports);
-        registers.write(space, 4, 2, CommandBit.io | CommandBit.memory);
-        registers.write(space, 0x3c, 1, firmware.interruptLine);
-      }
-      return { space, ioAddress: 0, ...chipPowerOn(mac) };
-    });
-    this.name = options.name;
-    this.#options = options;
+  constructor(options: NetworkCardOptions) {
+    const { name, mac } = options;
+    super(
+      defineState<State>({ name, version: 1, schema }),
+      { registers, memoryBar, portBar },
+      options,
+      (space) => ({ space, ioAddress: 0, ...chipPowerOn(mac) }),
+    );
     this.#eeprom = eepromContents(mac);
-    this.#timer = options.clock.timer(options.name, () => {
-      this.#transmit();
-    });
   }
 
   // --- PCI ---
 
-  readConfiguration(register: number, size: AccessSize): number {
-    return registers.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    registers.write(this.state.space, register, size, value);
-    this.#drive();
-  }
-
-  claims(address: number): number | undefined {
-    const base = registers.barAddress(this.state.space, memoryBar);
-    const offset = address - (base ?? Infinity);
-    return offset >= 0 && offset < e1000MemoryBytes ? offset : undefined;
-  }
-
   /** 13.4: registers are read and written whole. */
   readBar(offset: number, size: AccessSize): number {
-    const word = this.#read(offset & ~3);
-    const shifted = word >>> ((offset & 3) * 8);
-    return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
+    return partOf(this.#read(offset & ~3), offset, size);
   }
 
   writeBar(offset: number, size: AccessSize, value: number): void {
@@ -274,7 +228,7 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
   #takeCause(): number {
     const { cause } = this.state;
     this.state.cause = 0;
-    this.#drive();
+    this.drive();
     return cause;
   }
 
@@ -282,7 +236,7 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
     const { state } = this;
     switch (offset) {
       case Register.control:
-        if (value & Control.reset) this.#resetChip();
+        if (value & Control.reset) this.resetChip(chipPowerOn(this.options.mac));
         else state.control = (value & ~Control.phyReset) >>> 0;
         return;
       case Register.eecd:
@@ -314,7 +268,7 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
         this.#writeTable(offset, value);
         return;
     }
-    this.#drive();
+    this.drive();
   }
 
   #writeTable(offset: number, value: number): void {
@@ -335,29 +289,18 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
     if (table !== undefined) table.words[table.index] = value;
   }
 
-  #resetChip(): void {
-    this.#timer.cancel();
-    Object.assign(this.state, chipPowerOn(this.#options.mac));
-    this.#drive();
-  }
-
   // --- out ---
 
-  /** Descriptors are gone through a fixed virtual time after they were given: the host's speed is never seen. */
   #schedule(): void {
     const { state } = this;
     const { head, tail, length } = state.transmit;
     // Heads and tails beyond the ring are nothing that could be gone through.
     if (Math.max(head, tail) >= length / descriptorBytes || head === tail) return;
-    if (!(state.transmitControl & transmitEnable) || state.dueAtNs !== null) return;
-    state.dueAtNs = this.#options.clock.now() + latencyNs;
-    this.#timer.arm(state.dueAtNs);
+    if (state.transmitControl & transmitEnable) this.sendSoon();
   }
 
-  #transmit(): void {
-    const { state } = this;
-    const { transmit: ring } = state;
-    state.dueAtNs = null;
+  protected override sendAll(): void {
+    const { transmit: ring } = this.state;
     const count = ring.length / descriptorBytes;
     for (let n = 0; n < maxDescriptorsAtOnce && ring.head !== ring.tail && ring.head < count; n++) {
       this.#transmitOne(addressOf(ring));
@@ -368,7 +311,7 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
   }
 
   #transmitOne(at: number): void {
-    const { memory, transmit, mtu } = this.#options;
+    const { memory, transmit, mtu } = this.options;
     const { packet } = this.state;
     const descriptor = memory.read(at, descriptorBytes).slice();
     const { data, endOfPacket, reportStatus } = takeDescriptor(packet, descriptor);
@@ -385,18 +328,15 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
 
   /** The largest frame that the driver takes now; 0 while it takes none. */
   get frameBytes(): number {
-    return this.state.receiveControl & ReceiveControl.enable ? this.#options.mtu + ethernetHeaderBytes : 0;
+    return this.state.receiveControl & ReceiveControl.enable ? this.options.mtu + ethernetHeaderBytes : 0;
   }
-
-  /** Nothing that its driver could be asked to do. */
-  announce(): void {}
 
   /** A frame arrives. 0 when there are no descriptors for it yet; undefined when it is done with, delivered or dropped. */
   receive(frame: Uint8Array): 0 | undefined {
     const { state } = this;
     if (frame.length < ethernetHeaderBytes || frame.length > this.frameBytes || !this.#isForUs(frame))
       return undefined;
-    const whole = new Uint8Array(Math.max(frame.length, 60) + (state.receiveControl & ReceiveControl.stripCrc ? 0 : crcBytes)); // prettier-ignore
+    const whole = new Uint8Array(Math.max(frame.length, leastFrameBytes) + (state.receiveControl & ReceiveControl.stripCrc ? 0 : crcBytes)); // prettier-ignore
     whole.set(frame);
     const { receive: ring } = state;
     const count = ring.length / descriptorBytes;
@@ -411,7 +351,7 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
   }
 
   #fill(ring: Ring, data: Uint8Array, isLast: boolean): void {
-    const { memory } = this.#options;
+    const { memory } = this.options;
     const at = addressOf(ring);
     const view = new DataView(memory.read(at, 8).slice().buffer);
     memory.write(view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true), data);
@@ -446,24 +386,16 @@ export class E1000 extends StatefulDevice<State> implements PciFunction {
 
   #raise(cause: number): void {
     this.state.cause |= cause;
-    this.#drive();
+    this.drive();
   }
 
-  #drive(): void {
-    const { cause, mask, space } = this.state;
-    this.#options.irq.set((cause & mask) !== 0 && registers.interruptsAllowed(space));
+  protected override get interrupts(): boolean {
+    return (this.state.cause & this.state.mask) !== 0;
   }
 
   protected override checkState(state: State): void {
-    if (!registers.isPossible(state.space)) this.refuseState('a read-only register has another value');
+    super.checkState(state);
     if (state.phy.length !== phyRegisterCount) this.refuseState('the PHY has 32 registers');
-  }
-
-  protected override stateChanged(): void {
-    const { dueAtNs } = this.state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
-    this.#drive();
   }
 }
 

@@ -2,17 +2,17 @@
  * Realtek RTL8139 fast Ethernet controller: RTL8139C(L) data sheet, revision 1.4. Four buffers to send from, one ring to receive into, an
  * EEPROM 93C46 behind its register, and a link that is always up at 100 Mb/s. Left out: wake-up, the timer, early receive.
  */
-import {
-  StatefulDevice,
-  type AccessSize,
-  type Clock,
-  type GuestMemory,
-  type Line,
-  type Timer,
-} from '../device.ts';
-import type { PciFunction, PciPortRange } from '../pci/pci-function.ts';
+import type { AccessSize } from '../device.ts';
+import type { PciPortRange } from '../pci/pci-function.ts';
 import { CommandBit, configurationBytes, PciRegisters } from '../pci/pci-registers.ts';
 import { bytes, defineState, i64, nullable, record, tuple, u16, u32, u8, type Infer } from '../schema.ts';
+import {
+  crcBytes,
+  ethernetHeaderBytes,
+  leastFrameBytes,
+  PciNetworkCard,
+  type NetworkCardOptions,
+} from './network-card.ts';
 
 const portBar = 0;
 const memoryBar = 1;
@@ -42,14 +42,11 @@ const eepromSignature = 0x8129;
 const eepromCommandBits = 9;
 const readOpcode = 6;
 
-const ethernetHeaderBytes = 14;
 const headerBytes = 4;
-const crcBytes = 4;
 /** The driver's pointer is behind by so much. */
 const pointerLag = 16;
 const leastRingBytes = 0x2000;
 const bufferCount = 4;
-const latencyNs = 10_000n;
 
 const registers = new PciRegisters({
   vendor: 0x10ec,
@@ -98,20 +95,6 @@ const schema = record({
 });
 type State = Infer<typeof schema>;
 
-export interface Rtl8139Options {
-  name: string;
-  /** Six bytes. */
-  mac: Uint8Array;
-  mtu: number;
-  /** Takes a frame that the guest sent. */
-  transmit: (frame: Uint8Array) => void;
-  memory: GuestMemory;
-  clock: Clock;
-  irq: Line;
-  /** Where the card is without firmware to place it. */
-  firmware?: { memory: number; ports: number; interruptLine: number } | undefined;
-}
-
 /** 6.4, RST: what a reset by software clears, too. */
 function chipPowerOn(mac: Uint8Array): Omit<State, 'space'> {
   return {
@@ -122,45 +105,15 @@ function chipPowerOn(mac: Uint8Array): Omit<State, 'space'> {
   }; // prettier-ignore
 }
 
-export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
-  readonly name: string;
-  readonly #options: Rtl8139Options;
-  readonly #timer: Timer;
-
-  constructor(options: Rtl8139Options) {
-    const { firmware, mac } = options;
-    super(defineState<State>({ name: options.name, version: 1, schema }), () => {
-      const space = registers.powerOn();
-      if (firmware !== undefined) {
-        registers.setBar(space, portBar, firmware.ports);
-        registers.setBar(space, memoryBar, firmware.memory);
-        registers.write(space, 4, 2, CommandBit.io | CommandBit.memory);
-        registers.write(space, 0x3c, 1, firmware.interruptLine);
-      }
-      return { space, ...chipPowerOn(mac) };
-    });
-    this.name = options.name;
-    this.#options = options;
-    this.#timer = options.clock.timer(options.name, () => {
-      this.#sendAll();
-    });
-  }
-
-  // --- PCI ---
-
-  readConfiguration(register: number, size: AccessSize): number {
-    return registers.read(this.state.space, register, size);
-  }
-
-  writeConfiguration(register: number, size: AccessSize, value: number): void {
-    registers.write(this.state.space, register, size, value);
-    this.#drive();
-  }
-
-  claims(address: number): number | undefined {
-    const base = registers.barAddress(this.state.space, memoryBar);
-    const offset = address - (base ?? Infinity);
-    return offset >= 0 && offset < rtl8139Bytes ? offset : undefined;
+export class Rtl8139 extends PciNetworkCard<State> {
+  constructor(options: NetworkCardOptions) {
+    const { name, mac } = options;
+    super(
+      defineState<State>({ name, version: 1, schema }),
+      { registers, memoryBar, portBar },
+      options,
+      (space) => ({ space, ...chipPowerOn(mac) }),
+    );
   }
 
   portRanges(): readonly PciPortRange[] {
@@ -284,7 +237,7 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
       default: // others do nothing here
         return;
     }
-    this.#drive();
+    this.drive();
   }
 
   #writeAddress(offset: number, byte: number): void {
@@ -295,9 +248,7 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
 
   #writeCommand(value: number): void {
     if (value & Command.reset) {
-      this.#timer.cancel();
-      Object.assign(this.state, chipPowerOn(this.#options.mac));
-      this.#drive();
+      this.resetChip(chipPowerOn(this.options.mac));
       return;
     }
     this.state.command = value & (Command.send | Command.receive);
@@ -336,7 +287,7 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
   }
 
   #eepromWord(at: number): number {
-    const { mac } = this.#options;
+    const { mac } = this.options;
     if (at === 0) return eepromSignature;
     const n = (at - 7) * 2;
     return at >= 7 && at <= 9 ? (mac[n] ?? 0) | ((mac[n + 1] ?? 0) << 8) : 0;
@@ -359,16 +310,13 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
   }
 
   #schedule(): void {
-    const { state } = this;
-    if (!(state.command & Command.send) || state.waiting === 0 || state.dueAtNs !== null) return;
-    state.dueAtNs = this.#options.clock.now() + latencyNs;
-    this.#timer.arm(state.dueAtNs);
+    const { command, waiting } = this.state;
+    if (command & Command.send && waiting !== 0) this.sendSoon();
   }
 
-  #sendAll(): void {
+  protected override sendAll(): void {
     const { state } = this;
-    const { memory, mtu, transmit } = this.#options;
-    state.dueAtNs = null;
+    const { memory, mtu, transmit } = this.options;
     for (let buffer = 0; buffer < bufferCount; buffer++) {
       if (!(state.waiting & (1 << buffer))) continue;
       const status = state.sendStatus[buffer] ?? 0;
@@ -393,11 +341,8 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
 
   /** The largest frame that the driver takes now; 0 while it takes none. */
   get frameBytes(): number {
-    return this.state.command & Command.receive ? this.#options.mtu + ethernetHeaderBytes : 0;
+    return this.state.command & Command.receive ? this.options.mtu + ethernetHeaderBytes : 0;
   }
-
-  /** Nothing that its driver could be asked to do. */
-  announce(): void {}
 
   /** A frame arrives. 0 when the ring has no room for it yet; undefined when it is done with, delivered or dropped. */
   receive(frame: Uint8Array): 0 | undefined {
@@ -405,7 +350,7 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
     const status = this.#packetStatus(frame);
     if (frame.length < ethernetHeaderBytes || frame.length > this.frameBytes || status === 0)
       return undefined;
-    const length = Math.max(frame.length, 60) + crcBytes;
+    const length = Math.max(frame.length, leastFrameBytes) + crcBytes;
     const packet = new Uint8Array((headerBytes + length + 3) & ~3);
     packet.set([status & 0xff, status >> 8, length & 0xff, length >> 8]);
     packet.set(frame, headerBytes);
@@ -421,7 +366,7 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
 
   /** 6.9, WRAP: the packet goes on at the start of the ring, or beyond its end. */
   #put(packet: Uint8Array, size: number): void {
-    const { memory } = this.#options;
+    const { memory } = this.options;
     const { state } = this;
     const at = state.writePointer % size;
     const fits = state.receiveConfiguration & Receive.noWrap ? packet.length : Math.min(packet.length, size - at); // prettier-ignore
@@ -451,25 +396,17 @@ export class Rtl8139 extends StatefulDevice<State> implements PciFunction {
 
   #raise(cause: number): void {
     this.state.status |= cause;
-    this.#drive();
+    this.drive();
   }
 
-  #drive(): void {
-    const { status, mask, space } = this.state;
-    this.#options.irq.set((status & mask) !== 0 && registers.interruptsAllowed(space));
+  protected override get interrupts(): boolean {
+    return (this.state.status & this.state.mask) !== 0;
   }
 
   protected override checkState(state: State): void {
-    if (!registers.isPossible(state.space)) this.refuseState('a read-only register has another value');
+    super.checkState(state);
     if (state.eepromBits > eepromCommandBits) this.refuseState('no command of the EEPROM is as long');
     if (state.waiting >> bufferCount !== 0) this.refuseState('a buffer waits that it does not have');
-  }
-
-  protected override stateChanged(): void {
-    const { dueAtNs } = this.state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
-    this.#drive();
   }
 }
 

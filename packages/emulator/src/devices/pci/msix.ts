@@ -2,7 +2,7 @@
  * MSI-X: PCI Local Bus Specification 3.0, section 6.8.2. A capability in configuration space, and a table of messages in a BAR, each of which
  * is a write of `data` to `address` (SDM Vol. 3A 11.11: to the local APICs). A message whose vector is masked waits in the pending bits.
  */
-import type { AccessSize } from '../device.ts';
+import { partOf, type AccessSize } from '../device.ts';
 import { list, record, u16, u32, type Infer } from '../schema.ts';
 
 const capabilityId = 0x11;
@@ -87,12 +87,12 @@ export class Msix {
     const { table, pending, vectors } = this.#layout;
     if (offset >= pending && offset < pending + 8) {
       const word = offset - pending < 4 ? state.pending : 0;
-      return part(word, offset, size);
+      return partOf(word, offset, size);
     }
     const entry = state.entries[Math.floor((offset - table) / entryBytes)];
     if (entry === undefined || offset < table || offset >= table + vectors * entryBytes) return undefined;
     const words = [entry.addressLow, entry.addressHigh, entry.data, entry.control];
-    return part(words[((offset - table) % entryBytes) >> 2] ?? 0, offset, size);
+    return partOf(words[((offset - table) % entryBytes) >> 2] ?? 0, offset, size);
   }
 
   /** 6.8.2: only whole doublewords may be written. False where neither table nor pending bits are. */
@@ -136,10 +136,4 @@ export class Msix {
     if (state.pending >>> this.#layout.vectors !== 0) return 'a vector is pending that it does not have';
     return undefined;
   }
-}
-
-/** Part of a little-endian word, as an access sees it. */
-function part(word: number, offset: number, size: AccessSize): number {
-  const shifted = word >>> ((offset & 3) * 8);
-  return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
 }

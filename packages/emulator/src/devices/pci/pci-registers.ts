@@ -23,6 +23,13 @@ export interface BarLayout {
 }
 export type BarIndex = 0 | 1 | 2 | 3 | 4 | 5 | 'rom';
 
+/** Where firmware puts a function. */
+export interface PciPlace {
+  /** Addresses by BAR. */
+  bars: Partial<Record<BarIndex, number>>;
+  interruptLine: number;
+}
+
 export interface PciLayout {
   vendor: number;
   device: number;
@@ -138,6 +145,25 @@ export class PciRegisters {
   /** Sets a BAR as firmware would. */
   setBar(space: Uint8Array, index: BarIndex, address: number): void {
     this.write(space, barOffset(index), 4, address);
+  }
+
+  /** How far into a BAR that is decoded now an address lies; undefined outside of it. */
+  offsetInBar(space: Uint8Array, index: BarIndex, address: number): number | undefined {
+    const offset = address - (this.barAddress(space, index) ?? Infinity);
+    return offset >= 0 && offset < (this.#layout.bars?.[index]?.bytes ?? 0) ? offset : undefined;
+  }
+
+  /** Sets BARs and interrupt line, and has the BARs decoded, as firmware would. */
+  place(space: Uint8Array, { bars, interruptLine }: PciPlace): void {
+    let command = 0;
+    for (const { index, kind } of this.#bars) {
+      const address = bars[index];
+      if (address === undefined) continue;
+      this.setBar(space, index, address);
+      command |= kind === 'io' ? CommandBit.io : CommandBit.memory;
+    }
+    this.write(space, ConfigurationRegister.command, 2, command);
+    this.write(space, ConfigurationRegister.interruptLine, 1, interruptLine);
   }
 
   /** INTx# may be asserted: the function is not told to hold it back. */

@@ -5,6 +5,8 @@
  * A device type derives from VirtioPciDevice and says what its features, its configuration and its requests are.
  */
 import {
+  followDueTime,
+  partOf,
   StatefulDevice,
   type AccessSize,
   type Clock,
@@ -162,14 +164,14 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     const { accessBar, accessOffset, accessLength } = this.state;
     switch (register & ~3) {
       case Access.bar:
-        return readWord(accessBar, register, size);
+        return partOf(accessBar, register, size);
       case Access.offset:
-        return readWord(accessOffset, register, size);
+        return partOf(accessOffset, register, size);
       case Access.length:
-        return readWord(accessLength, register, size);
+        return partOf(accessLength, register, size);
       case Access.data: {
         const window = this.#accessWindow();
-        return window === undefined ? 0 : readWord(this.readBar(accessOffset, window), register, size);
+        return window === undefined ? 0 : partOf(this.readBar(accessOffset, window), register, size);
       }
       default:
         return this.#readSpace(register, size);
@@ -537,9 +539,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   }
 
   protected override stateChanged(): void {
-    const { dueAtNs } = this.state;
-    if (dueAtNs === null) this.#timer.cancel();
-    else this.#timer.arm(dueAtNs);
+    followDueTime(this.#timer, this.state.dueAtNs);
     this.#drive();
   }
 }
@@ -550,12 +550,7 @@ function areaOf(queue: QueueState | undefined, at: number): number[] | undefined
   return [queue.descriptorArea, queue.driverArea, queue.deviceArea][(at - Common.queueAreas) >> 3];
 }
 
-/** Part of a little-endian word, as an access to register `register` sees it. */
-function readWord(word: number, register: number, size: AccessSize): number {
-  const shifted = word >>> ((register & 3) * 8);
-  return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
-}
-
+/** A little-endian word after a part of it was written by an access to register `register`. */
 function writeWord(word: number, register: number, size: AccessSize, value: number): number {
   const shift = (register & 3) * 8;
   const mask = (size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff) << shift;

@@ -2,7 +2,8 @@
 import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { MessageSink } from '../../devices/pci/msix.ts';
 import { pciWindow } from '../../devices/pci/pci-host.ts';
-import { E1000, e1000MemoryBytes, e1000PortBytes, type E1000Options } from '../../devices/network/e1000.ts';
+import { E1000, e1000MemoryBytes, e1000PortBytes } from '../../devices/network/e1000.ts';
+import type { NetworkCardOptions } from '../../devices/network/network-card.ts';
 import { Rtl8139, rtl8139Bytes } from '../../devices/network/rtl8139.ts';
 import { RandomSource } from '../../devices/system/random-source.ts';
 import { VirtioBalloon } from '../../devices/virtio/virtio-balloon.ts';
@@ -74,12 +75,12 @@ function addDisks(site: Site, { firstDevice }: PartOf<'virtio-blk'>): void {
 /** Where the first card of each model is, behind those of 16 KiB and the ports of the IDE controller's bus master, and how far apart they are. */
 const realCards = {
   e1000: {
-    make: (options: E1000Options) => new E1000(options),
+    make: (options: NetworkCardOptions) => new E1000(options),
     memory: { base: pciWindow.base + 0x10_0000, bytes: e1000MemoryBytes },
     ports: { base: 0xc040, bytes: e1000PortBytes },
   },
   rtl8139: {
-    make: (options: E1000Options) => new Rtl8139(options),
+    make: (options: NetworkCardOptions) => new Rtl8139(options),
     memory: { base: pciWindow.base + 0x21_0000, bytes: rtl8139Bytes },
     ports: { base: 0xc400, bytes: rtl8139Bytes },
   },
@@ -89,7 +90,7 @@ const realCards = {
 function addRealCard(
   site: Site,
   { device, nic, model }: { device: number; nic: number; model: keyof typeof realCards },
-  options: Pick<E1000Options, 'mac' | 'mtu' | 'transmit'>,
+  options: Pick<NetworkCardOptions, 'mac' | 'mtu' | 'transmit'>,
 ): NetworkCard {
   const { board, clock, memory } = site;
   const name = `${model}-${String(nic)}`;
