@@ -16,27 +16,15 @@ import {
   type ObjectStore,
 } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
-import type { ProtectedVm } from '../decisions/records.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';
 import { until } from '../testing/until.ts';
+import { vmOf } from '../../test-support/vm-home.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { VmHost, type VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
-const vm: ProtectedVm = {
-  id: 'v1',
-  spec: { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, checkpointMs: 50, outputs: 'async' },
-  desired: 'running',
-  boot: 1,
-  status: 'stopped',
-  reason: '',
-  assignment: null,
-  attempt: 1,
-  tries: 0,
-  avoid: [],
-  moving: false,
-};
+const vm = vmOf({ checkpointMs: 50 });
 const pool = new PagePool({ threads: 0 });
 
 interface Home {

@@ -3,36 +3,17 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { MemoryStore, openCheckpoint, systemHost } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
-import type { ProtectedVm } from '../decisions/records.ts';
 import { makeSettings, type Settings } from '../decisions/settings.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';
 import { until } from '../testing/until.ts';
+import { vmOf } from '../../test-support/vm-home.ts';
 import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
 /** How long an answer of a slow store takes. */
 const SLOW_MS = 300;
 const leaseEnd = monotonicMs() + 600_000;
-const vm: ProtectedVm = {
-  id: 'v1',
-  spec: {
-    runtime: 'chain',
-    description: {},
-    memoryMiB: 16,
-    priority: 1,
-    checkpointMs: 100,
-    outputs: 'async',
-  },
-  desired: 'running',
-  boot: 0,
-  status: 'stopped',
-  reason: '',
-  assignment: null,
-  attempt: 1,
-  tries: 0,
-  avoid: [],
-  moving: false,
-};
+const vm = vmOf({ checkpointMs: 100 }, { boot: 0 });
 
 /** A host that owns the VM under epoch 1, on a store that can be made to fail. */
 async function newHost(changes: Partial<Settings> = {}): Promise<{

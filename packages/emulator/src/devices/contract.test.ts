@@ -8,6 +8,7 @@ import type { AccessSize, Device, MmioRange } from './device.ts';
 import { Ahci } from './ahci/ahci.ts';
 import { Rtl8139 } from './network/rtl8139.ts';
 import { E1000 } from './network/e1000.ts';
+import type { NetworkCardOptions } from './network/network-card.ts';
 import { Dma8237 } from './system/dma-8237.ts';
 import { FwCfg } from './system/fw-cfg.ts';
 import { I8042 } from './input/i8042.ts';
@@ -34,7 +35,7 @@ import { VirtioBalloon } from './virtio/virtio-balloon.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
 import { VirtioConsole } from './virtio/virtio-console.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
-import type { VirtioPciDevice } from './virtio/virtio-pci.ts';
+import type { VirtioCardOptions, VirtioPciDevice } from './virtio/virtio-pci.ts';
 import { VirtioRng } from './virtio/virtio-rng.ts';
 
 const nothing = (): void => undefined;
@@ -92,6 +93,26 @@ function card(pci: VirtioPciDevice): Device {
 }
 
 const irq = (): FakeLine => new FakeLine();
+
+const randomCard = (clock: FakeClock, more: Pick<VirtioCardOptions, 'messages'> = {}): VirtioRng =>
+  new VirtioRng({
+    name: 'virtio-rng',
+    draw: (bytes) => new Uint8Array(bytes),
+    memory,
+    clock,
+    irq: irq(),
+    ...more,
+  });
+/** Of network cards. */
+const cardOptions = (clock: FakeClock): Omit<NetworkCardOptions, 'firmware'> => ({
+  name: 'card-0',
+  mac: new Uint8Array(6),
+  mtu: 1500,
+  transmit: nothing,
+  memory,
+  clock,
+  irq: irq(),
+});
 
 /** A part of the chipset with its configuration space at ports of its own beside the device's. */
 function withConfiguration(device: Device & PciFunction, bar?: readonly MmioRange[]): Device {
@@ -196,39 +217,9 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
         irq: irq(),
       }),
     ),
-  'virtio-net': (clock) =>
-    card(
-      new VirtioNet({
-        name: 'virtio-net-0',
-        mac: new Uint8Array(6),
-        mtu: 1500,
-        transmit: nothing,
-        memory,
-        clock,
-        irq: irq(),
-      }),
-    ),
-  'virtio-rng': (clock) =>
-    card(
-      new VirtioRng({
-        name: 'virtio-rng',
-        draw: (bytes) => new Uint8Array(bytes),
-        memory,
-        clock,
-        irq: irq(),
-      }),
-    ),
-  'virtio-rng with MSI-X': (clock) =>
-    card(
-      new VirtioRng({
-        name: 'virtio-rng',
-        draw: (bytes) => new Uint8Array(bytes),
-        memory,
-        clock,
-        irq: irq(),
-        messages: nothing,
-      }),
-    ),
+  'virtio-net': (clock) => card(new VirtioNet(cardOptions(clock))),
+  'virtio-rng': (clock) => card(randomCard(clock)),
+  'virtio-rng with MSI-X': (clock) => card(randomCard(clock, { messages: nothing })),
   'virtio-console': (clock) =>
     card(
       new VirtioConsole({
@@ -246,13 +237,7 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   e1000: (clock) =>
     withConfiguration(
       new E1000({
-        name: 'e1000-0',
-        mac: new Uint8Array(6),
-        mtu: 1500,
-        transmit: nothing,
-        memory,
-        clock,
-        irq: irq(),
+        ...cardOptions(clock),
         firmware: { memory: 0xe010_0000, ports: 0xc040, interruptLine: 11 },
       }),
       [
@@ -277,13 +262,7 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   rtl8139: (clock) =>
     withConfiguration(
       new Rtl8139({
-        name: 'rtl8139-0',
-        mac: new Uint8Array(6),
-        mtu: 1500,
-        transmit: nothing,
-        memory,
-        clock,
-        irq: irq(),
+        ...cardOptions(clock),
         firmware: { memory: 0xe020_0000, ports: 0xc400, interruptLine: 11 },
       }),
       [{ base: 0xe020_0000, length: 0x100, width: 4 }],

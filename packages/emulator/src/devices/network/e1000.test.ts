@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FakeClock, FakeLine, randomSource } from '../testing/contract.ts';
-import { FakeMemory } from '../testing/virtio-driver.ts';
+import { randomSource } from '../testing/contract.ts';
+import { cardMac as mac, frameTo, NetworkCardBench } from '../testing/network-card-bench.ts';
 import { fold, isChecksumRight, parseTransport, pseudoHeaderSum, sum16 } from '../virtio/checksums.ts';
 import { E1000 } from './e1000.ts';
 
-const mac = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 const Register = {
   control: 0x0000, status: 0x0008, eecd: 0x0010, mdic: 0x0020, cause: 0x00c0, causeSet: 0x00c8, mask: 0x00d0, maskClear: 0x00d8, rctl: 0x0100,
   tctl: 0x0400, rdbal: 0x2800, rdlen: 0x2808, rdh: 0x2810, rdt: 0x2818, tdbal: 0x3800, tdlen: 0x3808, tdh: 0x3810, tdt: 0x3818,
@@ -14,24 +13,12 @@ const at = { transmit: 0x1000, receive: 0x2000, frames: 0x8000, buffers: 0x1_000
 const ringCount = 8;
 const Command = { end: 0x01, insert: 0x04, report: 0x08, extended: 0x20, segment: 0x04 } as const;
 
-class Driver {
-  readonly memory = new FakeMemory(0x8_0000);
-  readonly clock = new FakeClock();
-  readonly irq = new FakeLine();
-  readonly sent: Uint8Array[] = [];
-  readonly device: E1000;
+class Driver extends NetworkCardBench<E1000> {
   #tail = 0;
 
   constructor() {
-    const { memory, clock, irq } = this;
-    this.device = new E1000({
-      name: 'e1000-0',
-      mac,
-      mtu: 1500,
-      transmit: (frame) => this.sent.push(frame.slice()),
-      memory,
-      clock,
-      irq,
+    super((options) => new E1000(options), {
+      memoryBytes: 0x8_0000,
       firmware: { memory: 0xe010_0000, ports: 0xc040, interruptLine: 11 },
     });
   }
@@ -89,12 +76,6 @@ function started(receiveControl?: number): Driver {
   const driver = new Driver();
   driver.start(receiveControl);
   return driver;
-}
-
-function frameTo(target: Uint8Array, length = 100): Uint8Array {
-  const frame = Uint8Array.from({ length }, (_, n) => n * 7);
-  frame.set(target);
-  return frame;
 }
 
 /** A TCP frame whose checksum field holds the sum over the pseudo-header, with or without the length. */

@@ -1,30 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FakeClock, FakeLine, randomSource } from '../testing/contract.ts';
-import { FakeMemory } from '../testing/virtio-driver.ts';
+import { randomSource } from '../testing/contract.ts';
+import { cardMac as mac, frameTo, NetworkCardBench } from '../testing/network-card-bench.ts';
 import { Rtl8139 } from './rtl8139.ts';
 
-const mac = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 const Register = { multicast: 0x08, sendStatus: 0x10, sendAddress: 0x20, ring: 0x30, command: 0x37, read: 0x38, write: 0x3a, mask: 0x3c, status: 0x3e, receive: 0x44, eeprom: 0x50, media: 0x58, modeStatus: 0x64 } as const; // prettier-ignore
 const at = { ring: 0x1_0000, frames: 0x8000 } as const;
 
-class Driver {
-  readonly memory = new FakeMemory(0x4_0000);
-  readonly clock = new FakeClock();
-  readonly irq = new FakeLine();
-  readonly sent: Uint8Array[] = [];
-  readonly device: Rtl8139;
-
+class Driver extends NetworkCardBench<Rtl8139> {
   constructor() {
-    const { memory, clock, irq } = this;
-    this.device = new Rtl8139({
-      name: 'rtl8139-0',
-      mac,
-      mtu: 1500,
-      transmit: (frame) => this.sent.push(frame.slice()),
-      memory,
-      clock,
-      irq,
+    super((options) => new Rtl8139(options), {
+      memoryBytes: 0x4_0000,
       firmware: { memory: 0xe021_0000, ports: 0xc400, interruptLine: 11 },
     });
   }
@@ -66,12 +52,6 @@ function started(receive?: number): Driver {
   const driver = new Driver();
   driver.start(receive);
   return driver;
-}
-
-function frameTo(target: Uint8Array, length = 100): Uint8Array {
-  const frame = Uint8Array.from({ length }, (_, n) => n * 7);
-  frame.set(target);
-  return frame;
 }
 
 /** As drivers do: `width` bits of address, zeros before the start bit. */

@@ -21,7 +21,7 @@ export interface Buffer {
 }
 
 export class CardDriver<C extends VirtioPciDevice> {
-  readonly memory = new FakeMemory(0x4_0000);
+  readonly memory: FakeMemory;
   readonly clock = new FakeClock();
   readonly irq = new FakeLine();
   /** Data of the messages that came. */
@@ -30,7 +30,8 @@ export class CardDriver<C extends VirtioPciDevice> {
   #available: number[] = [];
   #descriptors: number[] = [];
 
-  constructor(make: (card: VirtioCardOptions) => C) {
+  constructor(make: (card: VirtioCardOptions) => C, memoryBytes = 0x4_0000) {
+    this.memory = new FakeMemory(memoryBytes);
     const { memory, clock, irq } = this;
     this.device = make({ name: 'card', memory, clock, irq, messages: (_, data) => this.messages.push(data) });
   }
