@@ -94,6 +94,16 @@ describe('forks in a cluster', () => {
     for (const { close } of forks) close();
   });
 
+  test('of several who want one name at once one gets it, and has a VM that runs', async () => {
+    const fork = (): Promise<unknown> => client.fork('f2', { name: 'f3', start: true });
+    const create = client.command({ type: 'vm-create', vmId: 'f3', spec, start: true });
+    const results = await Promise.allSettled([fork(), create, fork()]);
+    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
+    for (const each of results)
+      if (each.status === 'rejected') assert.ok(isClusterError(each.reason, 'CONFLICT'), String(each.reason));
+    await client.waitFor('f3', ['running']);
+  });
+
   test('a name in use, a VM or checkpoint that is not there, are refused', async () => {
     const refused = (
       parent: string,

@@ -1,8 +1,7 @@
 // Forks of VMs (docs/CLUSTER_PROTOCOL.md, "API"): the store gets a first checkpoint of the new VM, which shares everything with its parent's;
 // then it is entered into the protected list like any other. The same request may come again, here or to another node.
-import * as v from 'valibot';
 import {
-  deleteVm,
+  checkpointToFork,
   forkVm,
   formatId,
   isStorageError,
@@ -14,7 +13,6 @@ import {
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
-import { check } from '../protocol/schema.ts';
 import { ownState, VM_DEVICE } from '../vm/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
@@ -35,8 +33,6 @@ function stateOf(parent: ProtectedVm, newest: boolean): (state: State) => State 
   };
 }
 
-const madeSchema = v.object({ checkpoint: v.string() });
-
 const codes: Partial<Record<StorageError['code'], ClusterErrorCode>> = {
   CHECKPOINT_NOT_FOUND: 'NOT_FOUND',
   VM_UNKNOWN: 'CONFLICT',
@@ -51,49 +47,69 @@ const asClusterError = (error: StorageError): ClusterError =>
   });
 
 /**
- * Makes one fork.
- * @throws ClusterError `NOT_FOUND` (VM or checkpoint), `CONFLICT` (the name is in use, or there is no checkpoint yet), `NO_CAPACITY`
+ * Makes one fork. The name is taken in the protected list first, where each is had once: whatever else asks for it meanwhile is refused there,
+ * and never finds what the parent's memory was.
+ * @throws ClusterError `NOT_FOUND` (VM or checkpoint), `CONFLICT` (the name is in use), `NO_CAPACITY`
  */
-export async function forkOf(
-  node: ClusterNode,
-  parentId: string,
-  { id, name, checkpoint, start }: ForkRequest,
-): Promise<ForkAnswer> {
-  const { agent, store, options } = node;
-  const parent = vmOf(agent.list, parentId);
+export async function forkOf(node: ClusterNode, parentId: string, request: ForkRequest): Promise<ForkAnswer> {
+  const { id, name, checkpoint, start } = request;
+  const parent = vmOf(node.agent.list, parentId);
   if (parent === undefined || parent.desired === 'deleted')
     throw new ClusterError('NOT_FOUND', `there is no VM ${parentId}`, { hint: '`vm list` shows them all' });
-  const entered = vmOf(agent.list, name)?.spec.origin;
-  if (entered !== undefined && agent.list.commands.some((each) => each.id === id && each.error === null))
-    return { id, vmId: name, from: entered.checkpoint };
-  if (vmOf(agent.list, name) !== undefined)
-    throw new ClusterError('CONFLICT', `there is a VM ${name} already, or was: names are not used twice`);
-  const owner = `fork ${id}`;
   try {
-    const before = (await readOwner(store, name))?.record;
-    // Made by this request when it came first.
-    const made = before?.owner === owner && before.state === 'released';
-    const from = made ? check(madeSchema, before.notes, 'the owner record').checkpoint : await makeFork();
-    // In its memory it has its parent's MAC, address and connections, which are its parent's alone: its card is in no network.
-    const { network: _network, ...own } = parent.spec;
-    const spec = { ...own, origin: { vm: parentId, checkpoint: from } };
-    await node.command({ type: 'vm-create', vmId: name, spec, start }, id);
+    const { from, again } = await takeName(node, parent, request);
+    if (!again || !(await isMade(node, name, id)))
+      await makeFork(node, parent, { id, name, from, newest: checkpoint === undefined });
+    if (start) await node.command({ type: 'vm-start', vmId: name }, `${id} start`);
     return { id, vmId: name, from };
   } catch (error) {
-    if (isStorageError(error)) throw asClusterError(error);
-    // Refused for good: it has no entry in the list, and nobody else would ever collect it.
-    if (error instanceof ClusterError && !error.retryable)
-      await deleteVm(store, name, { owner: options.name });
-    throw error;
+    throw isStorageError(error) ? asClusterError(error) : error;
   }
+}
 
-  async function makeFork(): Promise<string> {
-    const fork = await forkVm(store, parentId, name, {
-      owner,
-      key: options.key,
-      change: stateOf(parent!, checkpoint === undefined),
-      ...(checkpoint === undefined ? {} : { id: parseId(checkpoint) }),
+/** Enters the fork, which does not run yet. @returns the checkpoint that it is to begin with: that of the first time, when it is asked again */
+async function takeName(
+  node: ClusterNode,
+  parent: ProtectedVm,
+  { id, name, checkpoint }: ForkRequest,
+): Promise<{ from: string; again: boolean }> {
+  const asked = node.agent.list.commands.find((each) => each.id === id);
+  const entered = vmOf(node.agent.list, name)?.spec.origin;
+  if (asked?.error === null && entered !== undefined) return { from: entered.checkpoint, again: true };
+  const wanted = checkpoint === undefined ? {} : { id: parseId(checkpoint) };
+  const from = formatId(await checkpointToFork(node.store, parent.id, { key: node.options.key, ...wanted }));
+  // In its memory it has its parent's MAC, address and connections, which are its parent's alone: its card is in no network.
+  const { network: _network, ...own } = parent.spec;
+  const spec = { ...own, origin: { vm: parent.id, checkpoint: from } };
+  await node.command({ type: 'vm-create', vmId: name, spec, start: false }, id);
+  return { from, again: false };
+}
+
+/** What fork `id` writes into the owner record while it makes a VM. */
+const ownerOf = (id: string): string => `fork ${id}`;
+
+/** Whether the same request made it before: then it is free to start, or a node has it. */
+async function isMade({ store }: ClusterNode, name: string, id: string): Promise<boolean> {
+  const owner = (await readOwner(store, name))?.record;
+  if (owner === undefined || owner.state === 'deleted') return false;
+  return owner.owner !== ownerOf(id) || owner.state === 'released';
+}
+
+async function makeFork(
+  node: ClusterNode,
+  parent: ProtectedVm,
+  { id, name, from, newest }: { id: string; name: string; from: string; newest: boolean },
+): Promise<void> {
+  try {
+    await forkVm(node.store, parent.id, name, {
+      owner: ownerOf(id),
+      key: node.options.key,
+      change: stateOf(parent, newest),
+      id: parseId(from),
     });
-    return formatId(fork.from);
+  } catch (error) {
+    // Without what it is to begin with it would boot afresh.
+    await node.command({ type: 'vm-delete', vmId: name }, `${id} undo`);
+    throw error;
   }
 }

@@ -6,7 +6,6 @@
 // meanwhile; a collector reads these records before it judges, and once more before it deletes. So either the collector sees the hold
 // or the record and leaves the packs, or the forker sees what the collector is about, and stops. A child that is forked names packs of
 // its own parents too: it gets a record under each of them, so no record depends on another one.
-import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
@@ -63,7 +62,7 @@ export async function forkVm(
 ): Promise<Fork> {
   const host = options.host ?? systemHost;
   const store = new PatientStore(impatient, host);
-  const from = await chooseCheckpoint(store, parent, options);
+  const from = await checkpointToFork(store, parent, options);
   const hold = await holdCheckpoint(store, parent, from, { purpose: `the fork ${child}`, host });
   try {
     const chain = await loadChain(store, parent, from, options.key);
@@ -74,7 +73,6 @@ export async function forkVm(
       owner: options.owner,
       expectedEpoch,
       revive: true,
-      notes: { parent, checkpoint: formatId(from) },
       key: options.key,
       host,
     });
@@ -116,10 +114,11 @@ export async function forkVm(
   }
 }
 
-async function chooseCheckpoint(
+/** The checkpoint that a fork begins with: the one asked for, or the newest that is intact. Throws as `forkVm`. */
+export async function checkpointToFork(
   store: ObjectStore,
   parent: string,
-  { id, key }: ForkOptions,
+  { id, key }: Pick<ForkOptions, 'id' | 'key'>,
 ): Promise<CheckpointId> {
   const owner = (await readOwner(store, parent))?.record;
   if (owner === undefined) throw new StorageError('VM_UNKNOWN', `there is no VM ${parent}`);
@@ -198,7 +197,7 @@ export async function readForks(store: ObjectStore, vmId: string, nowMs: number)
     if (value === undefined) continue;
     const child = key.slice(prefix.length);
     const { packs, begunAtMs } = value;
-    if (!isName(child) || !isRecord(value) || !Array.isArray(packs) || !packs.every(isText))
+    if (!isName(child) || !Array.isArray(packs) || !packs.every(isText))
       throw new StorageError('CHECKPOINT_DAMAGED', `${key}: it does not say which packs it keeps`);
     const owner = (await readOwner(store, child))?.record;
     const young = Math.abs(nowMs - Number(begunAtMs)) < BEGUN_MS;
