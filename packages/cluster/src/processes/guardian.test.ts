@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const guardianModule = JSON.stringify(new URL('./guardian.ts', import.meta.url).href);
 
-/** A program that starts a process that would run for ever, has it guarded with a folder, and prints its number. */
+/** A program that starts a process that would run for ever, has it guarded with a folder, does `then`, and prints its number: whoever reads it may kill. */
 const program = (folder: string, then: string): string => `
 import { spawn } from 'node:child_process';
 import { Guardian } from ${guardianModule};
@@ -19,8 +19,8 @@ const guardian = await Guardian.start();
 guardian.remove(${JSON.stringify(folder)});
 const child = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)'], { stdio: 'ignore' });
 guardian.watch(child);
-console.log(child.pid);
 ${then}
+console.log(child.pid);
 `;
 
 function alive(pid: number): boolean {
