@@ -12,4 +12,5 @@ export * from './page.ts';
 export * from './records.ts';
 export { check, isBounded, isMap, whatIsWrong } from './schema.ts';
 export * from './spec.ts';
+export { TerminalQuestions } from './terminal-questions.ts';
 export * from './version.ts';

@@ -2,7 +2,13 @@
  * One VM's serial console at the page's end: what was heard, for terminals that open later, and what was typed, which is kept until a
  * durable checkpoint holds it, so that nothing typed is lost or doubled through a failover, nor when the page goes on with another node.
  */
-import { HeardOutput, TypedInput, type ConsoleReply, type ConsoleRequest } from '@revenant/cluster/protocol';
+import {
+  HeardOutput,
+  TerminalQuestions,
+  TypedInput,
+  type ConsoleReply,
+  type ConsoleRequest,
+} from '@revenant/cluster/protocol';
 import type { SerialLine } from '../shared/terminal.tsx';
 
 const maxKeptBytes = 1 << 20;
@@ -20,6 +26,7 @@ export class PageConsole implements SerialLine {
   readonly #parts: PageConsoleParts;
   readonly #output = new HeardOutput((line) => this.#note(line));
   readonly #input: TypedInput;
+  readonly #questions = new TerminalQuestions(() => performance.now());
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
@@ -45,6 +52,7 @@ export class PageConsole implements SerialLine {
     if (!this.#parts.mayType()) return this.#note('this session may only view');
     if (this.#queuedBytes + bytes.length > maxQueuedBytes)
       return this.#note(`${String(bytes.length)} bytes were not typed: too much waits for the guest`);
+    this.#questions.typed(bytes);
     this.#queue.push(bytes);
     this.#queuedBytes += bytes.length;
     this.#drain();
@@ -73,7 +81,7 @@ export class PageConsole implements SerialLine {
     const fresh = this.#output.fresh(reply);
     if (fresh === undefined) return;
     if (before !== 0 && fresh.epoch > before) this.#note(`it goes on under epoch ${String(fresh.epoch)}`);
-    this.#show(fresh.bytes);
+    this.#show(this.#questions.pass(fresh.bytes));
   }
 
   #drain(): void {

@@ -1,6 +1,7 @@
 /** `revenant vm console`: the terminal as a VM's serial console, wherever in the cluster the VM runs. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterClient } from '@revenant/cluster';
+import { TerminalQuestions } from '@revenant/cluster/protocol';
 import { connectOptions, withCluster } from '../../cluster/connect.ts';
 import { define } from '../../command/command.ts';
 import { Terminal } from '../../run/terminal.ts';
@@ -14,13 +15,14 @@ const lookMs = 1000;
 async function attachConsole(client: ClusterClient, vmId: string): Promise<void> {
   await client.vm(vmId);
   const say = (line: string): boolean => process.stderr.write(`\r\nrevenant: ${line}\r\n`);
+  const questions = new TerminalQuestions(() => performance.now());
   let known = 0;
   const waiting: Uint8Array[] = [];
   const heard = (bytes: Uint8Array, epoch: number): void => {
     if (known !== 0 && epoch !== known)
       say(`${vmId} goes on elsewhere (epoch ${epoch}); what it wrote since its checkpoint comes again`);
     known = epoch;
-    process.stdout.write(bytes);
+    process.stdout.write(process.stdout.isTTY ? questions.pass(bytes) : bytes);
   };
   const follower = client.console(vmId, heard, say);
   const left = new AbortController();
@@ -31,6 +33,7 @@ async function attachConsole(client: ClusterClient, vmId: string): Promise<void>
   if (process.stdin.isTTY) say(`console of ${vmId}; Ctrl-] leaves it`);
   const terminal = new Terminal(process.stdin, {
     input(bytes) {
+      questions.typed(bytes);
       waiting.push(bytes);
       type();
     },
