@@ -12,11 +12,12 @@ import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node
 import { writeCheckpointFile } from '@revenant/storage';
 import {
   locateKernel,
+  logLine,
+  readLog,
+  readProcesses,
   type Kernel,
   type KernelInside,
-} from '../../packages/cli/src/checkpoint/linux/locate.ts';
-import { logLine, readLog } from '../../packages/cli/src/checkpoint/linux/log.ts';
-import { readProcesses } from '../../packages/cli/src/checkpoint/linux/tasks.ts';
+} from '@revenant/debugger/inspect';
 import { Opener } from '../../packages/cli/src/checkpoint/opener.ts';
 import { readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
 import { boot, bootInstructions, imageOrSkip, Shell } from './shell.ts';

@@ -3,6 +3,7 @@
  * mistake ends each of them in the same way.
  */
 import { ClusterError, type ClusterErrorCode } from '@revenant/cluster';
+import { InspectError } from '@revenant/debugger/inspect';
 import { BootError, DeviceStateError, MachineError } from '@revenant/emulator';
 import { isStorageError, isStoreError, type StorageErrorCode, type StoreErrorCode } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from './errors.ts';
@@ -72,6 +73,7 @@ export function asCliError(error: unknown): CliError {
     return new CliError(clusterCodes[error.code], error.message, error.hint, error);
   if (isStorageError(error) || isStoreError(error))
     return new CliError(storageCodes[error.code], error.message, error.hint, error);
+  if (error instanceof InspectError) return new CliError(ExitCode.badInput, error.message, error.hint, error);
   if (error instanceof BootError || error instanceof MachineError)
     return new CliError(ExitCode.badInput, error.message, error.hint, error);
   if (error instanceof DeviceStateError)

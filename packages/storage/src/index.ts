@@ -94,6 +94,5 @@ export { PatientStore } from './store/patient-store.ts';
 export * from './inspect/diff.ts';
 export * from './inspect/list.ts';
 export * from './inspect/pages.ts';
-export * from './inspect/search.ts';
 export * from './inspect/show.ts';
 export * from './checkpoint/verify.ts';

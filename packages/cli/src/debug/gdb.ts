@@ -8,7 +8,7 @@ import {
 } from '@revenant/debugger';
 import { serveGdb, type GdbServer } from '@revenant/debugger/host-node';
 import { screenLines } from '@revenant/emulator';
-import { registersText } from '../checkpoint/registers.ts';
+import { registersText } from '@revenant/debugger/inspect';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { printable } from '../output/printable.ts';
 

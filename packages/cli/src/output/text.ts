@@ -1,9 +1,6 @@
 /** Values as a person reads them: sizes, counts, times, addresses. */
 
-/** `0x` and digits, at least `digits`. */
-export function hex(value: bigint | number, digits = 1): string {
-  return `0x${BigInt.asUintN(64, BigInt(value)).toString(16).padStart(digits, '0')}`;
-}
+export { hex } from '@revenant/debugger/inspect';
 
 /** `12.3 MiB` */
 export function bytesText(bytes: number): string {

@@ -7,13 +7,11 @@ import { PagePool } from '../checkpoint/page-pool.ts';
 import { CheckpointReader, openCheckpoint } from '../checkpoint/reader.ts';
 import { saveWorkingSet } from '../checkpoint/working-set.ts';
 import { CheckpointWriter } from '../checkpoint/writer.ts';
-import { isStorageError } from '../errors.ts';
 import { raiseEpoch } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { diffCheckpoints, diffFields, type FieldDiff } from './diff.ts';
 import { listCheckpoints } from './list.ts';
 import { classifyPages, PAGE_CHANGED, PAGE_SHARED, PAGE_UNCHANGED, PAGE_ZERO } from './pages.ts';
-import { searchPages, textPatterns } from './search.ts';
 import { summarizeCheckpoint } from './show.ts';
 import { verifyCheckpoint } from '../checkpoint/verify.ts';
 
@@ -117,54 +115,6 @@ describe('the inspector', () => {
       ],
     );
     assert.deepEqual(totals, [3, 2, 1, 2]);
-  });
-
-  test('finds text across page borders, once each', async () => {
-    const { second } = await twoCheckpoints();
-    const find = (text: string): ReturnType<typeof searchPages> => searchPages(second, textPatterns(text));
-    assert.deepEqual(await find('border crossing'), [{ space: 'ram', offset: 6 * 4096 - 6 }]);
-    assert.deepEqual(
-      (await find('same')).map(({ offset }) => offset),
-      [4096, 8192],
-    );
-    assert.deepEqual(await find('first'), []);
-    assert.deepEqual(await searchPages(second, [Buffer.from('\0later')]), [
-      { space: 'ram', offset: 3 * 4096 - 1 },
-    ]);
-    assert.deepEqual(await searchPages(second, [Buffer.from('crossing\0\0')]), [
-      { space: 'ram', offset: 6 * 4096 + 1 },
-    ]);
-    assert.equal((await searchPages(second, [Buffer.from('s')], { limit: 2 })).length, 2);
-    await assert.rejects(find('\0'), (error) => isStorageError(error, 'BAD_ARGUMENT'));
-  });
-
-  test('finds a text in every place, whatever the pages', async () => {
-    const store = new MemoryStore();
-    const writer = await CheckpointWriter.open(store, await raiseEpoch(store, 'vm', { owner: 'a' }), {
-      pool,
-    });
-    const guest = new Guest({ seed: 11, ramPages: 40, diskPages: 0 }).run(60);
-    const { bytes } = guest.spaces[0]!;
-    for (let i = 0; i < 30; i++)
-      bytes.set(Buffer.from('needle'), Math.floor(guest.random() * (bytes.length - 6)));
-    // Just before the border of a window, where the one after it looks too.
-    bytes.set(Buffer.from('needle'), 2 * 4096 - 8);
-    bytes[0] = bytes[3 * 4096] = 1;
-    await writer.write(guest.snapshot({ full: true }));
-    const expected: number[] = [];
-    for (
-      let at = Buffer.from(bytes).indexOf('needle');
-      at >= 0;
-      at = Buffer.from(bytes).indexOf('needle', at + 1)
-    )
-      expected.push(at);
-    const reader = await openCheckpoint(store, 'vm', { pool });
-    const long = Buffer.from('a pattern that is not there');
-    const found = await searchPages(reader, [Buffer.from('needle'), long], { pagesAtOnce: 2 });
-    assert.deepEqual(
-      found.map(({ offset }) => offset),
-      expected,
-    );
   });
 
   test('verifies every page, and names the damaged object', async () => {

@@ -1,16 +1,13 @@
 /** `revenant checkpoint disassemble`. */
-import { disassemble, type Disassembled } from '@revenant/emulator';
-import { GuestMemory } from '../../checkpoint/guest-memory.ts';
-import { readAt } from '../../checkpoint/memory-at.ts';
+import { disassembleAt, GuestMemory } from '@revenant/debugger/inspect';
+import type { Disassembled } from '@revenant/emulator';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
-import { operatingMode } from '../../checkpoint/registers.ts';
 import { define } from '../../command/command.ts';
 import { flag, value } from '../../command/options.ts';
 import { address, oneOf, wholeNumber } from '../../command/values.ts';
 import { table } from '../../output/print.ts';
 import { hex } from '../../output/text.ts';
 
-const maxInstructionBytes = 15;
 const modes = { 16: 16, 32: 32, 64: 64 } as const;
 
 function text(lines: readonly Disassembled[], here: bigint): string {
@@ -49,16 +46,12 @@ export const command = define({
     const wanted = at === undefined ? undefined : address(at, 'ADDRESS');
     await inspecting(input.options, async (opener) => {
       const memory = new GuestMemory(await opener.checkpoint(word ?? ''));
-      const { cpu } = memory;
-      const mode = operatingMode(cpu).bits;
-      const here = BigInt.asUintN(64, (mode === 64 ? 0n : cpu.segments.cs.base) + cpu.rip);
-      const start = wanted ?? here;
-      const { bytes } = await readAt(memory, {
-        address: start,
-        length: count * maxInstructionBytes,
+      const { lines, here } = await disassembleAt(memory, {
+        address: wanted,
         physical,
+        bits: bits === undefined ? undefined : modes[bits],
+        count,
       });
-      const lines = [...disassemble(bytes, bits === undefined ? mode : modes[bits], start, count)];
       const json = lines.map((line) => ({
         ...line,
         address: hex(line.address),

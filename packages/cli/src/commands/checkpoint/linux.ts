@@ -1,9 +1,12 @@
 /** `checkpoint linux`: a Linux guest's banner, processes and kernel log, read from its memory. */
-import type { CheckpointReader } from '@revenant/storage';
-import { KernelDataError } from '../../checkpoint/linux/kernel-memory.ts';
-import { locateKernel, type Kernel, type KernelInside } from '../../checkpoint/linux/locate.ts';
-import { logLine, readLog, type LogRecord } from '../../checkpoint/linux/log.ts';
-import { readProcesses, type Process, type Processes } from '../../checkpoint/linux/tasks.ts';
+import {
+  inspectLinux,
+  logLine,
+  valueOf,
+  type LinuxFindings,
+  type LinuxPart,
+  type Process,
+} from '@revenant/debugger/inspect';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
@@ -12,43 +15,7 @@ import { fields, table } from '../../output/print.ts';
 import { printable } from '../../output/printable.ts';
 import { Progress } from '../../output/progress.ts';
 
-const mostCommandLine = 4096;
 const logLinesShown = 10;
-const commandLineInLog = /^(?:Kernel command|Command) line: (.*)$/;
-
-/** A part that was read, or why it was not. */
-type Part<T> = { value: T } | { missing: string };
-
-async function part<T>(
-  inside: KernelInside | undefined,
-  read: (inside: KernelInside) => Promise<T>,
-): Promise<Part<T>> {
-  if (inside === undefined) return { missing: "the kernel's symbols were not recognised" };
-  try {
-    return { value: await read(inside) };
-  } catch (error) {
-    if (error instanceof KernelDataError) return { missing: error.message };
-    throw error;
-  }
-}
-
-const valueOf = <T>(read: Part<T>): T | undefined => ('value' in read ? read.value : undefined);
-
-/** By the kernel's own symbol, else as its log says; undefined when neither is there. */
-async function commandLineOf(
-  { inside }: Kernel,
-  log: readonly LogRecord[] | undefined,
-): Promise<string | undefined> {
-  const symbol = inside?.symbols.addresses.get('saved_command_line');
-  if (inside !== undefined && symbol !== undefined) {
-    const line = await part(inside, async ({ memory }) =>
-      memory.text(await memory.pointer(symbol), mostCommandLine),
-    );
-    if ('value' in line && line.value !== '') return line.value.trimEnd();
-  }
-  return log?.map(({ text }) => commandLineInLog.exec(text)?.[1]).find((line) => line !== undefined);
-}
-
 /** In brackets what is no program, as ps writes it. */
 const processTable = (processes: readonly Process[]): string =>
   table(
@@ -58,14 +25,7 @@ const processTable = (processes: readonly Process[]): string =>
     ]), // prettier-ignore
   );
 
-interface Findings {
-  kernel: Kernel;
-  commandLine: string | undefined;
-  log: Part<LogRecord[]>;
-  tasks: Part<Processes>;
-}
-
-function asJson({ kernel, commandLine, log, tasks }: Findings): Record<string, unknown> {
+function asJson({ kernel, commandLine, log, tasks }: LinuxFindings): Record<string, unknown> {
   const missing = {
     ...('missing' in log && { log: log.missing }),
     ...('missing' in tasks && { processes: tasks.missing }),
@@ -84,7 +44,7 @@ function asJson({ kernel, commandLine, log, tasks }: Findings): Record<string, u
   };
 }
 
-function asText({ kernel, commandLine, log, tasks }: Findings): string {
+function asText({ kernel, commandLine, log, tasks }: LinuxFindings): string {
   const records = valueOf(log);
   const found = valueOf(tasks);
   const { inside } = kernel;
@@ -105,24 +65,13 @@ function asText({ kernel, commandLine, log, tasks }: Findings): string {
 }
 
 /** What was asked for alone must be there. */
-function wanted<T>(what: string, read: Part<T>): T {
+function wanted<T>(what: string, read: LinuxPart<T>): T {
   if ('value' in read) return read.value;
   throw new CliError(
     ExitCode.badInput,
     `no ${what}: ${read.missing}`,
     'the banner alone: revenant checkpoint linux CHECKPOINT',
   );
-}
-
-/** All that can be found; what can't is said in its place. */
-async function inspect(reader: CheckpointReader): Promise<Findings> {
-  const progress = new Progress('linux');
-  const kernel = await locateKernel(reader, progress.update).finally(() => {
-    progress.done();
-  });
-  const log = await part(kernel.inside, readLog);
-  const tasks = await part(kernel.inside, readProcesses);
-  return { kernel, commandLine: await commandLineOf(kernel, valueOf(log)), log, tasks };
 }
 
 export const command = define({
@@ -139,8 +88,11 @@ Without an option: what was found, all processes, and the last ${logLinesShown} 
   },
   examples: ['checkpoint linux vm1 --store file:/srv/revenant', 'checkpoint linux ./linux.checkpoint --log'],
   async run(input) {
+    const progress = new Progress('linux');
     const findings = await inspecting(input.options, async (opener) =>
-      inspect(await opener.checkpoint(input.word(0))),
+      inspectLinux(await opener.checkpoint(input.word(0)), progress.update).finally(() => {
+        progress.done();
+      }),
     );
     const parts: { json: Record<string, unknown>; text: string }[] = [];
     if (input.options.processes) {

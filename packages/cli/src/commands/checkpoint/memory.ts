@@ -1,6 +1,5 @@
 /** `revenant checkpoint memory`. */
-import { GuestMemory } from '../../checkpoint/guest-memory.ts';
-import { readAt } from '../../checkpoint/memory-at.ts';
+import { GuestMemory, readAt } from '@revenant/debugger/inspect';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';

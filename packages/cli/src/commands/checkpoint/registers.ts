@@ -1,7 +1,6 @@
 /** `revenant checkpoint registers`. */
-import { cpuOf } from '../../checkpoint/guest-memory.ts';
+import { cpuOf, decodeRegisters, registersText } from '@revenant/debugger/inspect';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
-import { decodeRegisters, registersText } from '../../checkpoint/registers.ts';
 import { define } from '../../command/command.ts';
 import { value } from '../../command/options.ts';
 import { wholeNumber } from '../../command/values.ts';

@@ -1,6 +1,5 @@
 /** `checkpoint search`: where bytes or a text stand in memory and on disks. */
-import { searchPages, textPatterns } from '@revenant/storage';
-import { GuestMemory } from '../../checkpoint/guest-memory.ts';
+import { GuestMemory, searchPages, textPatterns } from '@revenant/debugger/inspect';
 import { inspecting, storeOptions, type Opener } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag, text, value, type Values } from '../../command/options.ts';

@@ -1,7 +1,7 @@
 /** A processor's registers, their control bits in words. Names and bits: SDM Vol. 3A 2.3-2.5, Vol. 1 3.4.3, 8.1, 10.2. */
 import { gprNames, type CpuState, type SegmentState } from '@revenant/emulator';
-import { fields, table } from '../output/print.ts';
-import { hex } from '../output/text.ts';
+import { hex } from './bytes.ts';
+import { fields, table } from './columns.ts';
 import { pagingMode } from './guest-memory.ts';
 
 type Bits = Record<string, number>;

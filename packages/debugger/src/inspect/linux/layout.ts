@@ -3,6 +3,7 @@
  * The first task (init_task, "swapper/0" or "swapper") is found by its symbol or by its name in the kernel's data; the list of all tasks
  * is the one ring through it whose every element has a name at the same place.
  */
+import { indexOfBytes, textBytes } from '../bytes.ts';
 import { membersOf } from './btf.ts';
 import { cText, KernelDataError, type KernelMemory } from './kernel-memory.ts';
 import type { KernelInside } from './locate.ts';
@@ -55,12 +56,12 @@ export async function findTasks(kernel: KernelInside): Promise<Tasks> {
 
 /** Where the name of the first task may be. */
 function firstComms({ image }: KernelInside): bigint[] {
-  const bytes = Buffer.from(image.bytes.buffer, image.bytes.byteOffset, image.bytes.length);
+  const { bytes } = image;
   const places: bigint[] = [];
   for (const name of firstNames) {
-    const pattern = Buffer.alloc(commBytes);
-    pattern.write(name, 'latin1');
-    for (let at = bytes.indexOf(pattern); at >= 0; at = bytes.indexOf(pattern, at + 1))
+    const pattern = new Uint8Array(commBytes);
+    pattern.set(textBytes(name));
+    for (let at = indexOfBytes(bytes, pattern); at >= 0; at = indexOfBytes(bytes, pattern, at + 1))
       places.push(image.address + BigInt(at));
   }
   return places;

@@ -1,8 +1,9 @@
 /** Layout of structures from the kernel's BTF, which Linux carries in its read-only data (Documentation/bpf/btf.rst). */
+import { indexOfBytes } from '../bytes.ts';
 import { cText } from './kernel-memory.ts';
 
 /** Magic 0xeb9f, version 1, no flags, a header of 24 bytes. */
-const headerStart = Buffer.from([0x9f, 0xeb, 0x01, 0x00, 24, 0, 0, 0]);
+const headerStart = Uint8Array.of(0x9f, 0xeb, 0x01, 0x00, 24, 0, 0, 0);
 const headerBytes = 24;
 const typeBytes = 12;
 const memberBytes = 12;
@@ -41,9 +42,8 @@ interface Btf {
 }
 
 /** The members of a structure, from the first BTF in an image that knows it. */
-export function membersOf(image: Uint8Array, structure: string): Members | undefined {
-  const bytes = Buffer.from(image.buffer, image.byteOffset, image.length);
-  for (let at = bytes.indexOf(headerStart); at >= 0; at = bytes.indexOf(headerStart, at + 1)) {
+export function membersOf(bytes: Uint8Array, structure: string): Members | undefined {
+  for (let at = indexOfBytes(bytes, headerStart); at >= 0; at = indexOfBytes(bytes, headerStart, at + 1)) {
     const btf = parse(bytes, at);
     const found = btf?.types.find(
       (type) => type.kind === Kind.struct && btf.nameAt(btf.view.getUint32(type.at, true)) === structure,
@@ -56,16 +56,16 @@ export function membersOf(image: Uint8Array, structure: string): Members | undef
   return undefined;
 }
 
-function parse(bytes: Buffer, start: number): Btf | undefined {
+function parse(bytes: Uint8Array, start: number): Btf | undefined {
   if (start + headerBytes > bytes.length) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const [typesAt = 0, typesLength = 0, textAt = 0, textLength = 0] = [8, 12, 16, 20].map((at) =>
-    bytes.readUInt32LE(start + at),
+    view.getUint32(start + at, true),
   );
   const first = start + headerBytes + typesAt;
   const end = first + typesLength;
   const texts = start + headerBytes + textAt;
   if (end > bytes.length || texts + textLength > bytes.length) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const types: BtfType[] = [];
   for (let at = first; at + typeBytes <= end;) {
     const info = view.getUint32(at + 4, true);

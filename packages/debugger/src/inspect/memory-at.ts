@@ -1,7 +1,7 @@
 /** Bytes of a guest's memory at an address, linear or physical. */
-import { CliError, ExitCode } from '../errors.ts';
-import { hex } from '../output/text.ts';
+import { hex } from './bytes.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import { InspectError } from './view.ts';
 
 export interface Piece {
   address: bigint;
@@ -21,8 +21,7 @@ export async function readAt(memory: GuestMemory, { address, length, physical }:
   const bytes = await (physical ? memory.readPhysical(address, length) : memory.read(address, length));
   const mapping = physical ? undefined : await memory.translate(address);
   if (bytes.length === 0)
-    throw new CliError(
-      ExitCode.badInput,
+    throw new InspectError(
       physical
         ? `there is no memory at the physical address ${hex(address)}`
         : mapping === undefined

@@ -3,8 +3,7 @@
  * page tables that the processor's state points to. SDM Vol. 3A 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level).
  */
 import type { CpuState } from '@revenant/emulator';
-import type { CheckpointReader } from '@revenant/storage';
-import { CliError, ExitCode } from '../errors.ts';
+import { InspectError, type CheckpointView } from './view.ts';
 
 const Cr0 = { pg: 1n << 31n };
 const Cr4 = { pse: 1n << 4n, pae: 1n << 5n };
@@ -54,12 +53,11 @@ const levels: Record<Exclude<PagingMode, 'none'>, readonly Level[]> = {
 const addressMask = 0x000f_ffff_ffff_f000n;
 
 /** The processor's state; the emulator checked it when it was saved, this checks what the inspector uses. */
-export function cpuOf(reader: CheckpointReader, index = 0): CpuState {
+export function cpuOf(reader: CheckpointView, index = 0): CpuState {
   const cpu = reader.state.cpus[index];
   if (typeof cpu === 'object' && cpu !== null && typeof (cpu as CpuState).cr3 === 'bigint')
     return cpu as CpuState;
-  throw new CliError(
-    ExitCode.badInput,
+  throw new InspectError(
     `the checkpoint has no state of processor ${index}`,
     `it has ${reader.state.cpus.length} processors`,
   );
@@ -73,13 +71,13 @@ interface Area {
 }
 
 export class GuestMemory {
-  readonly #reader: CheckpointReader;
+  readonly #reader: CheckpointView;
   readonly #areas: readonly Area[];
   readonly #pages = new Map<string, Uint8Array>();
   readonly cpu: CpuState;
   readonly mode: PagingMode;
 
-  constructor(reader: CheckpointReader, cpu: CpuState = cpuOf(reader)) {
+  constructor(reader: CheckpointView, cpu: CpuState = cpuOf(reader)) {
     this.#reader = reader;
     this.cpu = cpu;
     this.#areas = reader.spaces.flatMap(({ name, pageSize, pageCount }) => {

@@ -7,6 +7,7 @@
  *   struct prb_desc:          long state_var (state in the two highest bits, the rest the id); long begin, next
  *   struct printk_info:       u64 seq, ts_nsec; u16 text_len; u8 facility, flags:5 level:3; u32 caller_id; …
  */
+import { utf8Text } from '../bytes.ts';
 import { KernelDataError, type KernelMemory } from './kernel-memory.ts';
 import type { KernelInside } from './locate.ts';
 
@@ -153,7 +154,7 @@ function textOf(data: DataView, { begin, next, sizeBits, idBytes }: Block, lengt
   const wrapped = begin >> BigInt(sizeBits) !== (next - 1n) >> BigInt(sizeBits);
   const at = (wrapped ? 0 : Number(begin % size)) + idBytes;
   const end = Math.min(at + length, wrapped ? Number(next % size) : data.byteLength);
-  return Buffer.from(data.buffer, data.byteOffset + at, Math.max(0, end - at)).toString('utf8');
+  return utf8Text(new Uint8Array(data.buffer, data.byteOffset + at, Math.max(0, end - at)));
 }
 
 /** `[    1.234567] text`, as dmesg prints it; lines of one record below each other. */

@@ -7,6 +7,7 @@
  * Each begins at a multiple of the pointer's size. A name is its length (ULEB128 of at most 2 bytes) and so many tokens; the first
  * character that they stand for is the type (`T`, `d`, …), the rest the name.
  */
+import { concatBytes, latin1Text, textBytes } from '../bytes.ts';
 import type { ByteSource, PointerBytes } from './kernel-memory.ts';
 
 const tokens = 256;
@@ -22,10 +23,7 @@ const fewestMarkers = 8;
 const markerSteps = { least: 2 * symbolsPerMarker, most: 64 * symbolsPerMarker };
 
 /** The tokens for digits are the digits: no digit is left out of names, and each stands at its own code. */
-export const tokenPattern: Uint8Array = Buffer.from(
-  '0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00',
-  'latin1',
-);
+export const tokenPattern: Uint8Array = textBytes('0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00');
 
 export interface SymbolTable {
   /** Name to linear address; of names that occur twice, the first. */
@@ -70,7 +68,7 @@ export async function* readKallsyms(
   const head = await physical.read(digitsAt - before, Number(before));
   if (head.length < Number(before)) return;
   const tail = await physical.read(digitsAt, bytesBehind);
-  const bytes = Buffer.concat([head, tail]);
+  const bytes = concatBytes(head, tail);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const window: Window = { bytes, view, pointerBytes, start: digitsAt - before };
   const found = findTokens(window, head.length);
@@ -106,7 +104,7 @@ function findTokens(window: Window, digitsAt: number): Tokens | undefined {
   for (let token = 0, at = tableAt; token < tokens; token++) {
     if (at < 0 || view.getUint16(indexAt + token * 2, true) !== at - tableAt) return undefined;
     const until = bytes.indexOf(0, at);
-    texts.push(Buffer.from(bytes.subarray(at, until)).toString('latin1'));
+    texts.push(latin1Text(bytes.subarray(at, until)));
     at = until + 1;
   }
   return { texts, tableAt, end: indexAt + tokens * 2 };

@@ -3,6 +3,8 @@
  * what can't be read throws `KernelDataError`, which a command turns into one line.
  */
 
+import { utf8Text } from '../bytes.ts';
+
 /** Bytes from an address on; fewer where memory ends. */
 export interface ByteSource {
   read(address: bigint, length: number): Promise<Uint8Array>;
@@ -67,5 +69,5 @@ export class KernelMemory {
 /** Text up to its NUL. */
 export function cText(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('utf8');
+  return utf8Text(end < 0 ? bytes : bytes.subarray(0, end));
 }

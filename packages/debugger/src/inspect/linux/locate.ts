@@ -3,10 +3,11 @@
  * assumed of where it lies (KASLR), nor of what ran at that instant: the processor may have stood in user mode with page tables that
  * leave the kernel out (page-table isolation).
  */
-import { searchPages, type CheckpointReader } from '@revenant/storage';
-import { CliError, ExitCode } from '../../errors.ts';
+import { textBytes } from '../bytes.ts';
 import { cpuOf, GuestMemory } from '../guest-memory.ts';
 import { cText, KernelMemory, type ByteSource, type PointerBytes } from './kernel-memory.ts';
+import { searchPages } from '../search.ts';
+import { InspectError, spaceOf, type CheckpointView } from '../view.ts';
 import { readKallsyms, tokenPattern, type SymbolTable } from './kallsyms.ts';
 
 const eferLongMode = 1n << 10n;
@@ -16,7 +17,7 @@ const mostBannerBytes = 512;
 const mostPlaces = 200;
 /** Code and data of Linux are smaller. */
 const imageBytes = 96 << 20;
-const bannerStart = Buffer.from('Linux version ', 'latin1');
+const bannerStart = textBytes('Linux version ');
 /** linux_banner of init/version.c: release, (builder), (compiler), #build. */
 const bannerShape = /^Linux version (\d+\.\d+\S*) \(.+\) \(.+\) #\d+.*\n/;
 
@@ -49,8 +50,8 @@ interface Banner {
 }
 
 /** RAM by physical address, many pages at a time. */
-function ramOf(reader: CheckpointReader): ByteSource {
-  const { pageSize, pageCount } = reader.source('ram').map.space;
+function ramOf(reader: CheckpointView): ByteSource {
+  const { pageSize, pageCount } = spaceOf(reader, 'ram');
   const end = BigInt(pageSize) * BigInt(pageCount);
   return {
     async read(address, length) {
@@ -67,9 +68,9 @@ function ramOf(reader: CheckpointReader): ByteSource {
   };
 }
 
-/** Throws a CliError when there is no Linux. */
+/** Throws InspectError when there is no Linux. */
 export async function locateKernel(
-  reader: CheckpointReader,
+  reader: CheckpointView,
   onProgress?: (progress: { donePages: number; totalPages: number }) => void,
 ): Promise<Kernel> {
   const cpu = cpuOf(reader);
@@ -87,7 +88,7 @@ export async function locateKernel(
   }
   const newest = banners[0];
   if (newest === undefined)
-    throw new CliError(ExitCode.badInput, 'no Linux kernel is in memory', `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`); // prettier-ignore
+    throw new InspectError('no Linux kernel is in memory', `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`); // prettier-ignore
   const architecture = pointerBytes === 8 ? 'amd64' : 'i386';
   for (const place of tokens)
     for await (const symbols of readKallsyms(ram, place, pointerBytes)) {
@@ -111,7 +112,7 @@ interface Candidate {
  * place is known gives all; kernels without KALLSYMS_ALL have functions only.
  */
 async function matchBanner(
-  reader: CheckpointReader,
+  reader: CheckpointView,
   { ram, symbols, banners, pointerBytes }: Candidate,
 ): Promise<{ banner: Banner; inside: KernelInside } | undefined> {
   const { addresses } = symbols;
@@ -139,11 +140,7 @@ async function matchBanner(
 }
 
 /** The guest's memory through the page tables at a physical address; in PAE paging the four top entries are there (SDM Vol. 3A 4.4.1). */
-async function guestWithTables(
-  reader: CheckpointReader,
-  ram: ByteSource,
-  root: bigint,
-): Promise<GuestMemory> {
+async function guestWithTables(reader: CheckpointView, ram: ByteSource, root: bigint): Promise<GuestMemory> {
   const cpu = cpuOf(reader);
   const tables = { ...cpu, cr3: root };
   if (!(cpu.efer & eferLongMode) && cpu.cr4 & cr4Pae) {
