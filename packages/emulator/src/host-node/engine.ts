@@ -3,14 +3,28 @@ import { createHash } from 'node:crypto';
 import { createEngine, type EngineOptions } from '../engine/engine.ts';
 import type { EngineFactory } from '../machine/engine-interface.ts';
 import type { HashFactory } from '../machine/hash.ts';
-import { compileRegion, loadEngineModules } from './modules.ts';
+import { compileRegion, keepMachineCode, loadEngineModules } from './modules.ts';
 
 /** An engine factory with the modules that build.ts made. */
 export function makeNodeEngine(
   options: Pick<EngineOptions, 'kind' | 'hotThreshold' | 'bounds' | 'onRegion'> = {},
 ): EngineFactory {
-  return ({ memory, host }) =>
-    createEngine({ modules: loadEngineModules(), memory, host, compileRegion, ...options });
+  return async ({ memory, host }) => {
+    const engine = await createEngine({
+      modules: loadEngineModules(),
+      memory,
+      host,
+      compileRegion,
+      ...options,
+    });
+    const { run } = engine;
+    engine.run = (cpu) => {
+      engine.run = run;
+      keepMachineCode();
+      return run(cpu);
+    };
+    return engine;
+  };
 }
 
 /** The engine to use: the translator, which interprets what is not hot. */

@@ -1,31 +1,56 @@
 /** Loads the processor's modules in Node, straight into V8's optimizing compiler. */
 import { readFileSync } from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { moduleFolder } from '../build.ts';
 import type { EngineModules } from '../engine/engine.ts';
+import { loadCompiled, saveCompiled } from './compiled-code.ts';
 
 /** The first V8 with deoptimization of WebAssembly; older ones complain about the flag. */
 const firstWithDeopt = 13;
+/** When the machine code is kept: by then most functions that a guest's start needs have been called, later those of its programs. */
+const saveAfterMs = [3000, 12_000, 60_000];
 
 let loaded: EngineModules | undefined;
+let keeps = false;
 
 /** The compiled modules of build/emulator, made once per process; build.ts must have run. */
 export function loadEngineModules(): EngineModules {
   if (loaded !== undefined) return loaded;
-  const compile = (name: string): WebAssembly.Module =>
-    new WebAssembly.Module(readFileSync(join(moduleFolder, name)));
   // V8 compiles a function when it is first called. The flag stays set, for the baseline compiler would leave the run loop slow for as long
   // as one call of it lasts: there is no on-stack replacement of WebAssembly. Code that was inlined on a guess (the default since Node 26) falls
   // back to the baseline compiler's when the guess fails; where there is none, V8 ends the process.
   if (Number.parseInt(process.versions.v8, 10) >= firstWithDeopt) setFlagsFromString('--no-wasm-deopt');
   setFlagsFromString('--no-liftoff');
-  loaded = {
-    fault: compile('fault.wasm'),
-    core: compile('core.wasm'),
-    interpreter: compile('interpreter.wasm'),
-  };
+  loaded = { fault: compile('fault'), core: compile('core'), interpreter: compile('interpreter') };
   return loaded;
+}
+
+function bytesOf(name: keyof EngineModules): Buffer<ArrayBuffer> {
+  return readFileSync(join(moduleFolder, `${name}.wasm`));
+}
+
+function compile(name: keyof EngineModules): WebAssembly.Module {
+  const bytes = bytesOf(name);
+  const folder = getCompileCacheDir();
+  const kept = folder === undefined ? undefined : loadCompiled(folder, name, bytes);
+  return kept ?? new WebAssembly.Module(bytes);
+}
+
+/** The modules' functions have been called, so there is machine code to keep, when Node keeps what it compiles. */
+export function keepMachineCode(): void {
+  const folder = getCompileCacheDir();
+  if (keeps || folder === undefined || loaded === undefined) return;
+  keeps = true;
+  const { core, interpreter } = loaded;
+  const save = (): void => {
+    // V8 compares its flags, which `compileRegion` changes for a moment only.
+    saveCompiled(folder, 'core', bytesOf('core'), core);
+    saveCompiled(folder, 'interpreter', bytesOf('interpreter'), interpreter);
+  };
+  for (const ms of saveAfterMs) setTimeout(save, ms).unref();
+  process.once('exit', save);
 }
 
 /** Compiles a translated region with the baseline compiler, at once: V8 compiles it again when it proves hot. */
