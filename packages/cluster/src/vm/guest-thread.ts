@@ -16,7 +16,7 @@ import type { Nic } from '../decisions/records.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { servePages } from './disks.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
-import type { SpareWorker } from './spare-worker.ts';
+import type { SpareWorkers } from './spare-workers.ts';
 import type {
   Blobs,
   FromWorker,
@@ -165,7 +165,7 @@ export async function startThread(options: {
   store: ObjectStore;
   pool: PagePool;
   key?: CheckpointKey | undefined;
-  spare: SpareWorker;
+  spare: SpareWorkers;
   /** URL of the runtime's module. */
   module: string;
   description: unknown;

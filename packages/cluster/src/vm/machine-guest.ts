@@ -26,9 +26,9 @@ import {
   type TextScreen,
 } from '@revenant/emulator';
 import { nodeClock, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { splitFrame } from '@revenant/network';
 import type { MachineSnapshot } from '@revenant/storage';
-// Not the whole of storage: each VM's thread loads what it imports.
+// Not the whole of network and storage: each VM's thread loads what it imports.
+import { splitFrame } from '@revenant/network/split';
 import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';

@@ -16,7 +16,7 @@ import { ClusterError, messageOf } from '../errors.ts';
 import { startThread, type GuestThread } from './guest-thread.ts';
 import { LazyRam } from './lazy-ram.ts';
 import { isOfBoot } from './resume.ts';
-import type { SpareWorker } from './spare-worker.ts';
+import type { SpareWorkers } from './spare-workers.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
 const FIRST_CHECKPOINT_MS = 5000;
@@ -26,7 +26,7 @@ export interface PrepareOptions {
   store: ObjectStore;
   pool: PagePool;
   key?: CheckpointKey | undefined;
-  spare: SpareWorker;
+  spare: SpareWorkers;
   /** URL of the runtime's module. */
   module: string;
   vm: ProtectedVm;

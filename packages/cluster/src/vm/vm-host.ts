@@ -23,7 +23,7 @@ import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
 import { keepsLog } from './session-outputs.ts';
-import { SpareWorker } from './spare-worker.ts';
+import { SpareWorkers } from './spare-workers.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs } from './vm-runtime.ts';
 import { VmSession, type SessionState } from './vm-session.ts';
@@ -67,7 +67,7 @@ export class VmHost {
   readonly #starting = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
-  readonly #spare = new SpareWorker(builtinRuntimes['machine']);
+  readonly #spare = new SpareWorkers(builtinRuntimes['machine'], () => this.#vms.size);
 
   constructor(options: VmHostOptions) {
     this.#options = options;

@@ -199,14 +199,17 @@ function signOf(guest: Guest, watch: WorkerStart['watch']): string | undefined {
   }
 }
 
-/** A worker is made before it is needed, and loads what it will most likely run. */
+let isNeeded = false;
+
+/** A worker is made before it is needed, and loads what it will most likely run. One that is needed already warms nothing up. */
 const preload = workerData as string | undefined;
 if (preload !== undefined)
   (import(preload) as Promise<{ prepare?: () => Promise<void> }>)
-    .then(({ prepare }) => prepare?.())
+    .then(({ prepare }) => (isNeeded ? undefined : prepare?.()))
     .catch(() => undefined);
 
 port.once('message', (message: ToWorker) => {
+  isNeeded = true;
   port.on('message', receive);
   main(message).catch((error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { moduleFolder } from '../build.ts';
 import type { EngineModules } from '../engine/engine.ts';
 import { loadCompiled, saveCompiled } from './compiled-code.ts';
@@ -12,10 +13,23 @@ const firstWithDeopt = 13;
 /** When the machine code is kept: by then most functions that a guest's start needs have been called, later those of its programs. */
 const saveAfterMs = [3000, 12_000, 60_000];
 
+/** Under this name threads find the modules of the thread that started them. */
+const INHERITED = 'revenant engine modules';
+
+interface Inherited {
+  modules: EngineModules;
+  saves: Int32Array;
+}
+
 let loaded: EngineModules | undefined;
+/** Of all threads that share the modules: 1 for each save that one of them has done. */
+let saves: Int32Array = new Int32Array(saveAfterMs.length);
 let keeps = false;
 
-/** The compiled modules of build/emulator, made once per process; build.ts must have run. */
+/**
+ * The compiled modules of build/emulator, made once per process; build.ts must have run. Threads that are started after this was called in
+ * the thread that starts them share its modules, and with them what V8 has compiled: each would spend a tenth of a second on that.
+ */
 export function loadEngineModules(): EngineModules {
   if (loaded !== undefined) return loaded;
   // V8 compiles a function when it is first called. The flag stays set, for the baseline compiler would leave the run loop slow for as long
@@ -23,7 +37,14 @@ export function loadEngineModules(): EngineModules {
   // back to the baseline compiler's when the guess fails; where there is none, V8 ends the process.
   if (Number.parseInt(process.versions.v8, 10) >= firstWithDeopt) setFlagsFromString('--no-wasm-deopt');
   setFlagsFromString('--no-liftoff');
-  loaded = { fault: compile('fault'), core: compile('core'), interpreter: compile('interpreter') };
+  const inherited = getEnvironmentData(INHERITED) as Inherited | undefined;
+  loaded = inherited?.modules ?? {
+    fault: compile('fault'),
+    core: compile('core'),
+    interpreter: compile('interpreter'),
+  };
+  saves = inherited?.saves ?? new Int32Array(new SharedArrayBuffer(4 * saveAfterMs.length));
+  if (inherited === undefined) setEnvironmentData(INHERITED, { modules: loaded, saves } satisfies Inherited);
   return loaded;
 }
 
@@ -49,7 +70,10 @@ export function keepMachineCode(): void {
     saveCompiled(folder, 'core', bytesOf('core'), core);
     saveCompiled(folder, 'interpreter', bytesOf('interpreter'), interpreter);
   };
-  for (const ms of saveAfterMs) setTimeout(save, ms).unref();
+  for (const [n, ms] of saveAfterMs.entries())
+    setTimeout(() => {
+      if (Atomics.exchange(saves, n, 1) === 0) save();
+    }, ms).unref();
   process.once('exit', save);
 }
 

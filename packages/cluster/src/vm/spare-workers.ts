@@ -1,0 +1,80 @@
+// Workers that wait since before they were needed: loading and compiling what a guest runs on takes longer than resuming one. A node that
+// runs many VMs keeps more of them, as it will be given as many of another's when that one dies.
+import { Worker } from 'node:worker_threads';
+import { loadEngineModules } from '@revenant/emulator/host-node';
+
+/** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
+const SPARE_AFTER_MS = 1500;
+/** Each takes some 35 MB. */
+const MAX_SPARES = 4;
+const VMS_PER_SPARE = 5;
+
+export class SpareWorkers {
+  readonly #module: string | undefined;
+  /** How many VMs run here. */
+  readonly #vms: () => number;
+  readonly #spares: Worker[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** @param module what its guest will most likely run. */
+  constructor(module: string | undefined, vms: () => number) {
+    this.#module = module;
+    this.#vms = vms;
+    this.#fill();
+  }
+
+  /** That wait now. */
+  get count(): number {
+    return this.#spares.length;
+  }
+
+  /**
+   * A spare, whose place another takes later. Who takes it listens to it before its next turn of the event loop: an error that nobody hears
+   * would end this process.
+   */
+  take(module: string): Worker {
+    const worker = this.#spares.shift() ?? newWorker(module);
+    worker.removeAllListeners();
+    this.#fillLater();
+    return worker;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await Promise.all(this.#spares.splice(0).map((spare) => spare.terminate()));
+  }
+
+  #fillLater(): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => this.#fill(), SPARE_AFTER_MS);
+  }
+
+  /** One at a time. A spare that can't be made or dies is no loss: the next start makes its own, and its failure is that guest's. */
+  #fill(): void {
+    const wanted = Math.min(MAX_SPARES, 1 + Math.floor(this.#vms() / VMS_PER_SPARE));
+    if (this.#spares.length >= wanted) return;
+    let worker: Worker;
+    try {
+      worker = newWorker(this.#module);
+    } catch {
+      return;
+    }
+    const forget = (): void => {
+      const at = this.#spares.indexOf(worker);
+      if (at >= 0) this.#spares.splice(at, 1);
+    };
+    worker.on('error', forget);
+    worker.on('exit', forget);
+    this.#spares.push(worker);
+    this.#fillLater();
+  }
+}
+
+function newWorker(preload: string | undefined): Worker {
+  // Once for all of this node's guests: V8 compiles the processor anew in each thread that does not get it from here.
+  loadEngineModules();
+  return new Worker(new URL('./worker.ts', import.meta.url), { workerData: preload });
+}
