@@ -307,6 +307,11 @@ export class Machine {
     return this.#edge.input(input);
   }
 
+  /** Whether an input would be taken at once: what is held instead is beside the machine, and in no snapshot of it. */
+  hasRoom(input: MachineInput): boolean {
+    return this.#edge.hasRoom(input);
+  }
+
   /** Inputs to apply at their stamps, in order, as logged by another run from the same state. Live inputs wait meanwhile. */
   replay(log: readonly LoggedInput[]): void {
     this.#edge.replay(log);
@@ -354,6 +359,7 @@ export class Machine {
     const { input, output } = this.#backends;
     return new MachineEdge({
       consumers: { ...this.#board.consumers, ...this.#consumers() },
+      rooms: this.#board.rooms,
       now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
       before: (kind) => {
         if (this.#processor.halted || kind === 'flush') this.#clock.fireDue();

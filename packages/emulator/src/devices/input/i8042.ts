@@ -5,12 +5,20 @@
 import { StatefulDevice, type A20Gate, type AccessSize, type Line } from '../device.ts';
 import {
   keyboardCommand,
+  keyboardHasRoom,
   keyboardKey,
   keyboardPowerOn,
   keyboardSchema,
   translateSet2,
 } from './ps2-keyboard.ts';
-import { mouseCommand, mouseMove, mousePowerOn, mouseSchema, type MouseMove } from './ps2-mouse.ts';
+import {
+  mouseCommand,
+  mouseHasRoom,
+  mouseMove,
+  mousePowerOn,
+  mouseSchema,
+  type MouseMove,
+} from './ps2-mouse.ts';
 import { bool, bytes, defineState, list, nullable, oneOf, record, u8, type Infer } from '../schema.ts';
 
 const Port = { data: 0x60, command: 0x64 } as const;
@@ -77,6 +85,11 @@ export class I8042 extends StatefulDevice<State> {
     const known = keyboardKey(this.state.keyboard, code, pressed);
     this.#fill();
     return known;
+  }
+
+  /** Whether a key, or a movement of the mouse, will not be lost. */
+  hasRoom(of: 'key' | 'mouse'): boolean {
+    return of === 'key' ? keyboardHasRoom(this.state.keyboard) : mouseHasRoom(this.state.mouse);
   }
 
   moveMouse(move: MouseMove): void {

@@ -107,6 +107,14 @@ const set2Codes: Readonly<Record<string, number>> = {
 /** Names that `keyboardKey` knows (DOM KeyboardEvent.code). */
 export const keyCodes: readonly string[] = Object.keys(set2Codes);
 
+/** What the longest of its codes takes: E0h, F0h, and the key. */
+const longestCode = 3;
+
+/** Whether the next key will find room, whichever it is: who types faster than a guest reads can wait. */
+export function keyboardHasRoom({ queue }: KeyboardState): boolean {
+  return queue.length + longestCode <= keyboardQueueBytes;
+}
+
 /** A key goes down or up. Returns false for an unknown key. When the buffer is full the keyboard marks an overrun, as the chip does. */
 export function keyboardKey(k: KeyboardState, code: string, pressed: boolean): boolean {
   const scanCode = set2Codes[code];

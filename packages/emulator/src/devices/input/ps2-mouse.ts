@@ -5,6 +5,8 @@
 import { bool, integer, list, nullable, record, tuple, u8, type Infer } from '../schema.ts';
 
 const queueBytes = 32;
+/** With the wheel. */
+const longestPacket = 4;
 const Command = {
   scaling1: 0xe6, scaling2: 0xe7, resolution: 0xe8, status: 0xe9, streamMode: 0xea, read: 0xeb, resetWrap: 0xec, wrapMode: 0xee,
   remoteMode: 0xf0, identify: 0xf2, sampleRate: 0xf3, enable: 0xf4, disable: 0xf5, defaults: 0xf6, resend: 0xfe, reset: 0xff,
@@ -125,6 +127,11 @@ export function mouseMove(m: MouseState, move: MouseMove): void {
   m.dz = clamp(m.dz + move.dz, 0x80);
   m.buttons = move.buttons & 7;
   if (m.reporting && !m.remote) sendPacket(m);
+}
+
+/** Whether the next movement can be told at once: what finds no room is added to the one after, but a click would be lost. */
+export function mouseHasRoom(m: MouseState): boolean {
+  return !m.reporting || m.remote || m.queue.length + longestPacket <= queueBytes;
 }
 
 function sendPacket(m: MouseState): void {

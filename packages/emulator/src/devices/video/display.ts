@@ -43,6 +43,22 @@ export function vgaTextScreen(state: VgaRegisters, memory: Uint8Array): TextScre
   return { columns, rows, cells, cursor: shown ? cursor : undefined, colours, blinks };
 }
 
+/** The pixels of some rectangles of a picture, one after the other, row by row. */
+export function picturePixels(
+  { width, rgba }: Picture,
+  areas: readonly Rectangle[],
+): Uint8Array<ArrayBuffer> {
+  const pixels = new Uint8Array(areas.reduce((sum, area) => sum + area.width * area.height * 4, 0));
+  let at = 0;
+  for (const area of areas)
+    for (let y = area.y; y < area.y + area.height; y++) {
+      const from = (y * width + area.x) * 4;
+      pixels.set(rgba.subarray(from, from + area.width * 4), at);
+      at += area.width * 4;
+    }
+  return pixels;
+}
+
 /** Rectangles in which two pictures of one size differ, in whole tiles. */
 export function differences(before: Picture, after: Picture): Rectangle[] {
   const { width, height } = after;
@@ -87,7 +103,12 @@ export class DisplayWatcher {
     this.#registers = registers;
     const before = this.#picture;
     if (before !== undefined && sameRegisters && samePages) return { picture: before, changed: [] };
-    const picture = renderVga(state, memory);
+    return this.see(renderVga(state, memory));
+  }
+
+  /** The same of a picture that was made elsewhere. */
+  see(picture: Picture): { picture: Picture; changed: Rectangle[] } {
+    const before = this.#picture;
     this.#picture = picture;
     if (before === undefined || before.width !== picture.width || before.height !== picture.height)
       return { picture, changed: [{ x: 0, y: 0, width: picture.width, height: picture.height }] };

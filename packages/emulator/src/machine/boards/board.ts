@@ -17,7 +17,7 @@ import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
-import type { InputConsumers } from '../edge/edge.ts';
+import type { InputConsumers, InputRooms } from '../edge/edge.ts';
 import type { MachineOutput } from '../edge/table.ts';
 import type { MemoryMap } from '../memory-map.ts';
 import { makeChip } from './chips.ts';
@@ -101,6 +101,8 @@ export class Board {
   readonly cards = new Map<number, PciFunction>();
   /** What its devices do with inputs, each put here by the device's maker. */
   readonly consumers: InputConsumers = {};
+  /** Of kinds that a device can have no room for just now: they are kept, in order, until it has. */
+  readonly rooms: InputRooms = {};
   readonly #chips: Partial<BoardChips> = {};
 
   constructor(options: BoardOptions) {

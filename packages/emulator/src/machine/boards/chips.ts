@@ -217,6 +217,8 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     board.consumers.mouse = (move) => {
       controller.moveMouse(move);
     };
+    board.rooms.key = () => controller.hasRoom('key');
+    board.rooms.mouse = () => controller.hasRoom('mouse');
   },
   'acpi-tables': (site, { base }) => {
     addAcpiTables(site, base);

@@ -7,6 +7,7 @@ import { createMachine, restoreMachine } from '../create.ts';
 import type { Machine, MachineParts } from '../machine.ts';
 import type { MachineSnapshot } from '../snapshot.ts';
 import { busySector } from '../testing/busy-sector.ts';
+import { bootSector } from '../testing/guests.ts';
 import { decodeLog, encodeLog } from './codec.ts';
 import { InputQueue } from './input-queue.ts';
 import { OutputQueue } from './output-queue.ts';
@@ -194,6 +195,43 @@ describe('the edge of a machine', () => {
       next += length;
     }
     assert.equal(next, typed.length);
+  });
+
+  test('keys that come faster than the guest reads them wait, and none is lost; a log of them is the same again', async () => {
+    // in al, 64h; test al, 1; jz back; in al, 60h; out e9h, al; jmp back
+    const reads = Uint8Array.of(0xe4, 0x64, 0xa8, 0x01, 0x74, 0xfa, 0xe4, 0x60, 0xe6, 0xe9, 0xeb, 0xf4);
+    const run = async (log: readonly LoggedInput[], written: LoggedInput[]) => {
+      const codes: number[] = [];
+      const machine = await createMachine({
+        description: { memoryBytes: 2 ** 20, debugConsolePorts: [0xe9] },
+        backends: {
+          hash: nodeHash,
+          input: (entry) => written.push(entry),
+          output: ({ output }) => (output.kind === 'debug' && codes.push(...output.bytes), true),
+        },
+        engine: nodeEngine,
+      });
+      machine.boot(planBootSector(bootSector(reads)));
+      machine.replay(log);
+      return { machine, codes };
+    };
+    const written: LoggedInput[] = [];
+    const live = await run([], written);
+    const results = Array.from({ length: 100 }, (_, n) =>
+      live.machine.input({ kind: 'key', code: 'KeyA', pressed: n % 2 === 0 }),
+    );
+    assert.equal(results[0], 'taken');
+    assert.equal(results.at(-1), 'held');
+    assert.equal(live.machine.hasRoom({ kind: 'key', code: 'KeyA', pressed: true }), false);
+    for (let turn = 0; turn < 60; turn++) live.machine.run({ instructions: 1000 });
+    assert.deepEqual(
+      live.codes,
+      Array.from({ length: 100 }, (_, n) => (n % 2 === 0 ? 0x1e : 0x9e)),
+    );
+    const again = await run(written, []);
+    again.machine.run({ instructions: live.machine.instructions });
+    assert.deepEqual(again.codes, live.codes);
+    assert.equal(again.machine.stateHash(), live.machine.stateHash());
   });
 
   test('an input for a device that the machine lacks is told from one that is wrong', async () => {

@@ -29,8 +29,12 @@ export type InputConsumers = {
   [K in InputKind]?: (input: InputFields<K>) => Taken;
 };
 
+/** Whether the next input of a kind finds room; a kind that is not here always does. Asked of live inputs only: a log says what was taken. */
+export type InputRooms = { [K in InputKind]?: () => boolean };
+
 export interface EdgeParts {
   consumers: InputConsumers;
+  rooms?: InputRooms | undefined;
   /** The present moment of the machine. */
   now: () => { instructions: bigint; timeNs: bigint };
   /** Called before each input: timers that are due while the processor waits fire first. */
@@ -93,12 +97,22 @@ export class MachineEdge {
     const waits = this.#held.holds(input) || (this.nextReplay !== undefined && input.kind !== 'flush');
     const units = unitsOf(inputKinds, input);
     // What comes in parts may leave a rest.
-    if ((waits || units > 1) && !this.#held.hasRoom(input)) return 'full';
+    const mayWait = waits || units > 1 || this.#parts.rooms?.[input.kind] !== undefined;
+    if (mayWait && !this.#held.hasRoom(input)) return 'full';
     const taken = waits ? 0 : this.#offer(input);
     if (taken === 'no-device') return taken;
     if (taken === undefined || taken >= units) return 'taken';
     this.#held.hold(partOf(inputKinds, input, taken, units) ?? input);
     return 'held';
+  }
+
+  /** Whether a live input would be taken at once. */
+  hasRoom(input: MachineInput): boolean {
+    return (
+      !this.#held.holds(input) &&
+      this.nextReplay === undefined &&
+      this.#parts.rooms?.[input.kind]?.() !== false
+    );
   }
 
   /** Offers again what is held; before each run. */
@@ -117,6 +131,7 @@ export class MachineEdge {
 
   /** What is taken of an input gets its number, and goes to the log with the moment before it took effect. */
   #offer(input: MachineInput): Taken {
+    if (this.#parts.rooms?.[input.kind]?.() === false) return 0;
     const moment = this.#parts.now();
     const taken = this.#consume(input);
     if (taken === 'no-device' || taken === 0) return taken;
