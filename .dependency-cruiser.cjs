@@ -9,7 +9,7 @@ const devicePart =
   '/(pci/(pci-(function|registers)|plain-function|register-function|msix)|ahci/ahci-(port|command)|ide/(ata|atapi|ata-commands|bus-master|ide-channel|ide-state)|floppy/(fdc-state|floppy-media)|video/(font|vga-(memory|mode|ports|registers|renderer))|virtio/virtio-pci|virtio/(virtqueue|virtio-state|checksums)|network/(network-card|e1000-(eeprom|transmit))|serial/serial-log|input/ps2-[a-z]+)\\.ts$';
 
 /** What reads the state of a device for people; no device either. */
-const deviceReader = '/video/(saved-screen|screen-text|display)\\.ts$';
+const deviceReader = '/video/(saved-screen|screen-text|text-picture|display)\\.ts$';
 
 module.exports = {
   forbidden: [

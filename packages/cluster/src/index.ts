@@ -12,6 +12,8 @@ export * from './errors.ts';
 export type { ClusterStatus, NodeStatus, VmSeen } from './protocol/api.ts';
 export { outputPolicies, type OutputPolicy, type VmSpec } from './protocol/spec.ts';
 export * from './client/cluster-client.ts';
+export type { DisplayEvent } from './protocol/display.ts';
+export type { DisplayPicture } from './protocol/display-ends.ts';
 export * from './demo/chain-checker.ts';
 export * from './demo/cluster-demo.ts';
 export { NodeProcess, type ProcessOptions } from './demo/processes.ts';

@@ -5,7 +5,7 @@ import { makeSettings, type Settings } from '../src/decisions/settings.ts';
 import type { Event, LogEntry } from '../src/decisions/types.ts';
 import { HeardOutput, type OutputPiece } from '../src/protocol/console-ends.ts';
 import { ConsoleHub } from '../src/node/console-hub.ts';
-import { ConsoleInputs } from '../src/node/console-inputs.ts';
+import { ConsoleInputs, takenOf, typedBytes } from '../src/node/console-inputs.ts';
 import { until } from '../src/testing/until.ts';
 import { VmHost, type VmHostOptions } from '../src/vm/vm-host.ts';
 
@@ -63,7 +63,7 @@ export class Typist {
     const bytes = Buffer.from(this.typed.slice(this.#sent), 'latin1');
     const at = this.#sent;
     this.#sent += bytes.length;
-    await this.#home?.inputs.type('v1', 'session', at, bytes);
+    await this.#home?.inputs.type('v1', 'session', at, typedBytes(bytes));
   }
 }
 
@@ -75,10 +75,9 @@ export class VmHome {
   readonly inputs: ConsoleInputs;
 
   constructor(store: ObjectStore, settings: Partial<Settings> = {}, options: Partial<VmHostOptions> = {}) {
-    this.inputs = new ConsoleInputs(async (vmId, bytes, typed) => {
-      const [result] = (await this.host.input(vmId, [{ kind: 'serial', port: 0, bytes }], typed)) ?? [];
-      return result === undefined ? 'elsewhere' : result === 'full' ? 'full' : 'taken';
-    });
+    this.inputs = new ConsoleInputs(async (vmId, inputs, typed) =>
+      takenOf(await this.host.input(vmId, inputs, typed)),
+    );
     this.host = new VmHost({
       node: 'a',
       store,

@@ -1,9 +1,9 @@
 /** The display of a guest that runs in this process, for who watches it by VNC. */
 import { DisplayWatcher, type Machine } from '@revenant/emulator';
-import { CliError, ExitCode, messageOf } from '../errors.ts';
-import { VncServer } from '../vnc/server.ts';
+import { CliError, ExitCode } from '../errors.ts';
+import type { VncServer } from '../vnc/server.ts';
 import type { RunOptions } from './options.ts';
-import { readPassword, type VncOption } from './vnc-options.ts';
+import { listenForViewers } from './vnc-options.ts';
 
 /** Between two looks at the display: 30 pictures a second. */
 const lookMs = 33;
@@ -23,10 +23,13 @@ export class GuestScreens {
     if (asked === undefined) return undefined;
     const watcher = new DisplayWatcher();
     if (machine.display.watch(watcher) === undefined)
-      throw new CliError(ExitCode.usage, '--vnc: the machine has no display with graphics', 'start it from a disk, or with a machine of type pc');
-    const vnc = await listen(asked, machine, watcher, wake);
-    const [address = '', web] = vnc.addresses;
-    process.stderr.write(`revenant: VNC at ${address}${web === undefined ? '' : `, for web pages at ws://${web}`}\n`);
+      throw new CliError(ExitCode.usage, '--vnc: the machine has no display', 'start it from a disk, or with a machine of type pc');
+    const vnc = await listenForViewers(asked, {
+      name: 'Revenant',
+      wake,
+      look: () => machine.display.watch(watcher),
+      say: (line) => process.stderr.write(`revenant: ${line}\r\n`),
+    });
     return new GuestScreens(vnc, watcher);
   } // prettier-ignore
 
@@ -43,21 +46,3 @@ export class GuestScreens {
     return this.#vnc.close();
   }
 }
-
-async function listen(asked: VncOption, machine: Machine, watcher: DisplayWatcher, wake: () => void): Promise<VncServer> {
-  const { place, web, passwordFile } = asked;
-  const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
-  try {
-    return await VncServer.listen({
-      place,
-      web,
-      password,
-      name: 'Revenant',
-      wake,
-      look: () => machine.display.watch(watcher),
-      say: (line) => process.stderr.write(`revenant: ${line}\r\n`),
-    });
-  } catch (error) {
-    throw new CliError(ExitCode.unavailable, `--vnc: can't listen on ${place.host}:${String(place.port)}: ${messageOf(error)}`, 'choose another port', error);
-  }
-} // prettier-ignore

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import type { Parser } from '../command/options.ts';
 import { maxPasswordBytes } from '../vnc/handshake.ts';
-import type { VncPlace } from '../vnc/server.ts';
+import { VncServer, type VncOptions, type VncPlace } from '../vnc/server.ts';
 
 export interface VncOption {
   place: VncPlace;
@@ -60,4 +60,26 @@ export function readPassword(path: string): Uint8Array {
     `--vnc-password-file: the password in '${path}' has ${String(bytes.length)} characters`,
     `VNC's passwords have one to ${String(maxPasswordBytes)}: viewers cut longer ones`,
   );
+}
+
+/** Serves what was asked for, and says where. Throws CliError. */
+export async function listenForViewers(
+  { place, web, passwordFile }: VncOption,
+  options: Omit<VncOptions, 'place' | 'web' | 'password'>,
+): Promise<VncServer> {
+  const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
+  try {
+    const vnc = await VncServer.listen({ ...options, place, web, password });
+    const [address = '', webAddress] = vnc.addresses;
+    const ofPages = webAddress === undefined ? '' : `, for web pages at ws://${webAddress}`;
+    options.say(`VNC at ${address}${ofPages}`);
+    return vnc;
+  } catch (error) {
+    throw new CliError(
+      ExitCode.unavailable,
+      `--vnc: can't listen on ${place.host}:${String(place.port)}: ${messageOf(error)}`,
+      'choose another port',
+      error,
+    );
+  }
 }

@@ -22,6 +22,7 @@ import {
   type ClusterStatus,
 } from '../protocol/api.ts';
 import { bounded } from '../protocol/limits.ts';
+import type { DisplayPicture } from '../protocol/display-ends.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
 import { check } from '../protocol/schema.ts';
 import { requestProof, sha256 } from '../mac.ts';
@@ -42,10 +43,17 @@ import { readEvents, withoutRepeats } from '../stored/event-log.ts';
 import { orderEvents } from '../stored/event-order.ts';
 import { readNodeRecords } from '../stored/records.ts';
 import { ConsoleFollower } from './console-follower.ts';
-import { ConsoleRelay, type ConsolePlace, type RelayOptions } from './console-relay.ts';
+import { ConsoleRelay, type RelayOptions } from './console-relay.ts';
+import {
+  DisplayFollower,
+  DisplayRelay,
+  type DisplayOptions,
+  type DisplayRelayOptions,
+} from './display-follower.ts';
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
+import type { VmPlace } from './vm-relay.ts';
 
-export type { ConsoleFollower, ConsoleRelay };
+export type { ConsoleFollower, ConsoleRelay, DisplayFollower, DisplayRelay };
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -228,12 +236,47 @@ export class ClusterClient {
     heard: (bytes: Uint8Array, epoch: number) => void,
     said: (line: string) => void = () => undefined,
   ): ConsoleFollower {
-    return new ConsoleFollower({ heard, said, find: () => this.#consolePlace(vmId) });
+    return new ConsoleFollower({ heard, said, find: () => this.#placeOf(vmId, 'console') });
   }
 
   /** The console of a VM for somebody who keeps what is typed at an end of their own (protocol/console-ends.ts). */
   relay(vmId: string, ends: Omit<RelayOptions, 'find'>): ConsoleRelay {
-    return new ConsoleRelay({ ...ends, find: () => this.#consolePlace(vmId) });
+    return new ConsoleRelay({ ...ends, find: () => this.#placeOf(vmId, 'console') });
+  }
+
+  /** Follows a VM's screen from node to node, and gives the guest keys and movements of the pointer. */
+  display(vmId: string, options: Omit<DisplayOptions, 'find'>): DisplayFollower {
+    return new DisplayFollower({ ...options, find: () => this.#placeOf(vmId, 'display') });
+  }
+
+  /** The same for somebody who keeps picture and input at an end of their own (protocol/display-ends.ts). */
+  displayRelay(vmId: string, ends: Omit<DisplayRelayOptions, 'find'>): DisplayRelay {
+    return new DisplayRelay({ ...ends, find: () => this.#placeOf(vmId, 'display') });
+  }
+
+  /** What a VM's screen shows now. Throws `CONFLICT` when it has none, `TIMEOUT` when no node tells. */
+  async picture(vmId: string, timeoutMs = 10_000): Promise<DisplayPicture> {
+    await this.#holder(vmId);
+    return new Promise((resolve, reject) => {
+      const give = (end: () => void): void => {
+        clearTimeout(timer);
+        follower.close();
+        end();
+      };
+      const fail = (code: 'CONFLICT' | 'TIMEOUT', message: string): void =>
+        give(() => reject(new ClusterError(code, message)));
+      const timer = setTimeout(
+        () => fail('TIMEOUT', `no node tells what the screen of ${vmId} shows`),
+        timeoutMs,
+      );
+      const follower = this.display(vmId, {
+        said: () => undefined,
+        shown: (picture, _changed, isWhole) => {
+          if (picture === undefined) fail('CONFLICT', `${vmId} has no screen`);
+          else if (isWhole) give(() => resolve(picture));
+        },
+      });
+    });
   }
 
   /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */
@@ -269,7 +312,7 @@ export class ClusterClient {
     return node.address;
   }
 
-  async #consolePlace(vmId: string): Promise<ConsolePlace | undefined> {
+  async #placeOf(vmId: string, what: 'console' | 'display'): Promise<VmPlace | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;
     // While a VM is moved it still runs where it was.
@@ -282,7 +325,7 @@ export class ClusterClient {
     const holder = holders.sort((a, b) => b.epoch - a.epoch)[0];
     const address = holder?.address ?? status.nodes.find(({ id }) => id === assigned)?.address;
     if (address === undefined) return undefined;
-    const path = `/v1/vms/${vmId}/console`;
+    const path = `/v1/vms/${vmId}/${what}`;
     const proof = await this.#proof(address, 'GET', path, sha256(new Uint8Array(0)));
     const headers = this.#onBehalf();
     return { url: `${wsUrl(address)}${path}`, proof: proof && PROOF_SUBPROTOCOL + proof, headers };

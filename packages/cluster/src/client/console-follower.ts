@@ -2,13 +2,14 @@
 // node runs the VM next, from the byte on that its state does not have.
 import { randomUUID } from 'node:crypto';
 import { TypedInput } from '../protocol/console-ends.ts';
-import { ConsoleRelay, type ConsolePlace } from './console-relay.ts';
+import { ConsoleRelay } from './console-relay.ts';
+import type { VmPlace } from './vm-relay.ts';
 
 interface FollowerOptions {
   heard: (bytes: Uint8Array, epoch: number) => void;
   /** What people should know about what they typed and heard, a line at a time. */
   said: (line: string) => void;
-  find: () => Promise<ConsolePlace | undefined>;
+  find: () => Promise<VmPlace | undefined>;
 }
 
 export class ConsoleFollower {

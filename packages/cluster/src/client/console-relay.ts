@@ -1,22 +1,11 @@
 // Keeps one console attached to a VM from node to node, and hands on what both ends say (protocol/console.ts). Output of an epoch older
 // than one heard before is dropped: it was made by a node that had lost the VM.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket } from 'ws';
-import { isClusterError } from '../errors.ts';
 import { HeardOutput, type InputReply, type OutputPiece } from '../protocol/console-ends.ts';
 import { decodeConsoleReply, type ConsoleReply, type ConsoleRequest } from '../protocol/console.ts';
-import { encode } from '../protocol/msgpack.ts';
-import { SUBPROTOCOL } from '../protocol/version.ts';
-
-/** Where a console is open to us: its address, and the subprotocol that proves the token. */
-export interface ConsolePlace {
-  url: string;
-  proof: string | undefined;
-  headers: Record<string, string>;
-}
+import { VmRelay, type VmPlace } from './vm-relay.ts';
 
 export interface RelayOptions {
-  find: () => Promise<ConsolePlace | undefined>;
+  find: () => Promise<VmPlace | undefined>;
   heard: (piece: OutputPiece) => void;
   /** A node hears us from now on: input has to be opened there. */
   attached: () => void;
@@ -25,87 +14,22 @@ export interface RelayOptions {
   said?: (line: string) => void;
 }
 
-const LOOK_MS = 200;
-const HANDSHAKE_MS = 3000;
-
-export class ConsoleRelay {
-  readonly #options: RelayOptions;
-  readonly #output: HeardOutput;
-  #socket: WebSocket | undefined;
-  #leaving: WebSocket | undefined;
-  #closed = false;
-  #url = '';
-
-  constructor(options: RelayOptions) {
-    this.#options = options;
-    this.#output = new HeardOutput(options.said ?? (() => undefined));
-    void this.#run();
-  }
-
-  /** To the node that has the VM. Dropped when none hears us. */
-  post(request: ConsoleRequest): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encode(request));
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#leaving?.terminate();
-    this.#socket?.terminate();
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#closed) {
-      try {
-        const place = await this.#options.find();
-        if (place !== undefined && place.url !== this.#url) this.#attach(place);
-      } catch {
-        // No node answers just now: the next look may find one.
-      }
-      await sleep(LOOK_MS);
-    }
-  }
-
-  /**
-   * A new node's socket takes the place of the old one. While a guest is moved, its last words still come by the old one,
-   * which stays until the new one has spoken; it may also be of a frozen process and never close.
-   */
-  #attach({ url, proof, headers }: ConsolePlace): void {
-    if (this.#closed) return;
-    this.#url = url;
-    const before = this.#socket;
-    if (before !== undefined && before.readyState <= WebSocket.OPEN) {
-      this.#leaving?.terminate();
-      this.#leaving = before;
-    }
-    const leaving = this.#leaving;
-    const protocols = [SUBPROTOCOL, ...(proof === undefined ? [] : [proof])];
-    const socket = new WebSocket(url, protocols, { handshakeTimeout: HANDSHAKE_MS, headers });
-    this.#socket = socket;
-    socket.on('error', () => undefined);
-    socket.on('open', () => {
-      if (this.#socket === socket && !this.#closed) this.#options.attached();
+export class ConsoleRelay extends VmRelay<ConsoleRequest, ConsoleReply> {
+  constructor({ find, heard, attached, heardOfInput, said }: RelayOptions) {
+    const output = new HeardOutput(said ?? (() => undefined));
+    super({
+      find,
+      attached,
+      decode: decodeConsoleReply,
+      heard: (reply, { isNewest, endOld }) => {
+        if (reply.type !== 'output') {
+          if (isNewest) heardOfInput(reply);
+          return;
+        }
+        if (reply.epoch > output.epoch) endOld();
+        const fresh = output.fresh(reply);
+        if (fresh !== undefined) heard(fresh);
+      },
     });
-    socket.on('close', () => {
-      if (this.#socket === socket) this.#url = '';
-    });
-    socket.on('message', (data) => {
-      if (this.#closed || !Buffer.isBuffer(data)) return;
-      let reply: ConsoleReply;
-      try {
-        reply = decodeConsoleReply(data);
-      } catch (error) {
-        if (!isClusterError(error)) throw error;
-        return socket.terminate();
-      }
-      const isNewest = this.#socket === socket;
-      if (reply.type === 'output') this.#heard(reply, isNewest ? leaving : undefined);
-      else if (isNewest) this.#options.heardOfInput(reply);
-    });
-  }
-
-  #heard(piece: OutputPiece, old: WebSocket | undefined): void {
-    if (piece.epoch > this.#output.epoch) old?.terminate();
-    const fresh = this.#output.fresh(piece);
-    if (fresh !== undefined) this.#options.heard(fresh);
   }
 }

@@ -26,6 +26,7 @@ import { saidBodyHash } from './bodies.ts';
 import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
 import { attachConsole } from './console-socket.ts';
+import { attachDisplay } from './display-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
 import { answerJson, type Answer } from './answers.ts';
 import { route } from './routes.ts';
@@ -313,14 +314,18 @@ export class ApiServer {
         node.links.accept(accepted, proven),
       );
     }
-    const vm = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
+    const [, vm, what] = /^\/v1\/vms\/([^/]+)\/(console|display)$/.exec(url.pathname) ?? [];
     if (vm === undefined) throw new ClusterError('NOT_FOUND', `there is no ${url.pathname}`);
     if (!offered.includes(SUBPROTOCOL))
-      throw new ClusterError('PROTOCOL', versionMismatch('the console', bounded(offered[0] ?? '1', 16)));
+      throw new ClusterError(
+        'PROTOCOL',
+        versionMismatch(`the ${what ?? ''}`, bounded(offered[0] ?? '1', 16)),
+      );
     if (this.#consoles.clients.size >= this.limits.consoles)
-      throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles are open here`);
+      throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles and screens are open here`);
+    const attach = what === 'display' ? attachDisplay : attachConsole;
     this.#consoles.handleUpgrade(request, socket, head, (accepted) =>
-      attachConsole(node, vm, { socket: accepted, caller }),
+      attach(node, vm, { socket: accepted, caller }),
     );
   }
 

@@ -26,7 +26,8 @@ import { ApiServer, type TlsFiles } from './api-server.ts';
 import { Audit } from './audit.ts';
 import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
-import { ConsoleInputs } from './console-inputs.ts';
+import { ConsoleInputs, takenOf } from './console-inputs.ts';
+import { DisplayHub } from './display-hub.ts';
 import { BlobCollector } from '../stored/blob-collector.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
@@ -104,6 +105,7 @@ export class ClusterNode {
   agent: AgentState;
   readonly consoles = new ConsoleHub();
   readonly inputs: ConsoleInputs;
+  readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;
   readonly networks: NodeNetworks;
   readonly storeEdge: StoreEdge;
@@ -175,11 +177,9 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
     });
-    this.inputs = new ConsoleInputs(async (vmId, bytes, typed) => {
-      const [result] = (await this.vms.input(vmId, [{ kind: 'serial', port: 0, bytes }], typed)) ?? [];
-      if (result === undefined) return 'elsewhere';
-      return result === 'full' ? 'full' : 'taken';
-    });
+    this.inputs = new ConsoleInputs(async (vmId, inputs, typed) =>
+      takenOf(await this.vms.input(vmId, inputs, typed)),
+    );
     this.vms = new VmHost({
       node: options.name,
       store,

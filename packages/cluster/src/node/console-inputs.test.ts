@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES } from '../protocol/limits.ts';
 import type { InputPlaces } from '../vm/input-ledger.ts';
-import { ConsoleInputs, type InputListener } from './console-inputs.ts';
+import { ConsoleInputs, doneEvents, typedBytes, type InputListener } from './console-inputs.ts';
 
 const places = (inputs: ConsoleInputs, vmId: string, epoch: number): Promise<InputPlaces> =>
   inputs.cut(vmId, epoch, (at) => Promise.resolve(at));
@@ -10,15 +10,15 @@ const places = (inputs: ConsoleInputs, vmId: string, epoch: number): Promise<Inp
 function made() {
   let given = '';
   const told: string[] = [];
-  const inputs = new ConsoleInputs((_vm, bytes) => {
-    given += Buffer.from(bytes).toString();
-    return Promise.resolve('taken');
+  const inputs = new ConsoleInputs((_vm, all) => {
+    for (const input of all) if (input.kind === 'serial') given += Buffer.from(input.bytes).toString();
+    return Promise.resolve(all.length);
   });
   const listener: InputListener = {
     place: ({ epoch, at, durable, known }) => told.push(`epoch ${String(epoch)} from ${String(at)}, durable ${String(durable)}${known ? '' : ', not known'}`), // prettier-ignore
     acknowledged: (taken, durable) => told.push(`taken ${String(taken)}, durable ${String(durable)}`),
   };
-  const type = (at: number, text: string) => inputs.type('v', 's', at, Buffer.from(text));
+  const type = (at: number, text: string) => inputs.type('v', 's', at, typedBytes(Buffer.from(text)));
   return { inputs, listener, type, told, given: () => given };
 }
 
@@ -84,11 +84,33 @@ test('sessions and what waits for a checkpoint are bounded', async () => {
 test('names of members of Object.prototype are sessions and VMs like others', async () => {
   for (const name of Object.getOwnPropertyNames(Object.prototype)) {
     const { inputs, listener } = made();
-    assert.equal(await inputs.type(name, name, 0, Buffer.from('a')), 'elsewhere');
+    assert.equal(await inputs.type(name, name, 0, typedBytes(Buffer.from('a'))), 'elsewhere');
     assert.deepEqual(await places(inputs, name, 1), {});
     inputs.started(name, 1, {});
     inputs.open(name, name, 0, listener);
-    assert.equal(await inputs.type(name, name, 0, Buffer.from('a')), 'taken');
+    assert.equal(await inputs.type(name, name, 0, typedBytes(Buffer.from('a'))), 'taken');
     assert.deepEqual(Object.entries(await places(inputs, name, 1)), [[name, 1]]);
   }
+});
+
+test('events that find no room are given again from the first of them on, and each is given once', async () => {
+  const given: string[] = [];
+  let room = 0;
+  const inputs = new ConsoleInputs((_vm, all, { places }) => {
+    const taken = all.slice(0, room);
+    room -= taken.length;
+    taken.forEach((input, n) => given.push(`${input.kind === 'key' ? input.code : ''} ${String(places[n])}`));
+    return Promise.resolve(taken.length);
+  });
+  const keys = (codes: string) =>
+    doneEvents([...codes].map((code) => ({ kind: 'key' as const, code, pressed: true })));
+  inputs.started('v', 1, {});
+  inputs.open('v', 's', 0, { place: () => undefined, acknowledged: () => undefined });
+  room = 2;
+  assert.equal(await inputs.type('v', 's', 0, keys('abc')), 'full');
+  assert.deepEqual(await places(inputs, 'v', 1), { s: 2 });
+  room = 9;
+  assert.equal(await inputs.type('v', 's', 0, keys('abcd')), 'taken');
+  assert.equal(await inputs.type('v', 's', 2, keys('cde')), 'taken');
+  assert.deepEqual(given, ['a 1', 'b 2', 'c 3', 'd 4', 'e 5']);
 });

@@ -1,9 +1,12 @@
-// What is typed at the consoles of this node's VMs, numbered by byte in each console's session. A checkpoint says up to which byte of
+// What is typed at the consoles of this node's VMs, numbered by byte in each console's session, and what is done before their screens,
+// numbered by event. A checkpoint says up to which byte of
 // each session its guest has, and so does its log, so whichever node resumes it knows where input goes on: a console sends again what no durable
 // checkpoint holds, what the guest's state holds already is left out, and so each byte reaches that state once, whatever
 // happened between.
-import type { InputLedger, InputPlaces } from '../vm/input-ledger.ts';
-import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES } from '../protocol/limits.ts';
+import type { InputResult, MachineInput } from '@revenant/emulator';
+import type { DisplayEvent } from '../protocol/display.ts';
+import type { InputLedger, InputPlaces, TypedPlaces } from '../vm/input-ledger.ts';
+import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES, MAX_UNACKNOWLEDGED_EVENTS } from '../protocol/limits.ts';
 
 export interface InputListener {
   /** Where this session's input goes on under a new epoch. */
@@ -23,12 +26,50 @@ interface Vm {
 /** What was made of bytes that a console sent. */
 export type Typed = 'taken' | 'elsewhere' | 'full';
 
-/** Gives bytes to a VM's thread, and tells what it made of them. `at`: how many bytes of the session it has with them. */
+/** Units of a session, as inputs of a machine. */
+export interface Units {
+  count: number;
+  /** How many may be there that no durable checkpoint holds. */
+  limit: number;
+  /** From unit `from` on, and how many units of these there are up to each of them, it included. */
+  inputs(from: number): { inputs: MachineInput[]; ends: number[] };
+}
+
+export function typedBytes(bytes: Uint8Array): Units {
+  return {
+    count: bytes.length,
+    limit: MAX_UNACKNOWLEDGED_BYTES,
+    inputs: (from) => ({
+      inputs: [{ kind: 'serial', port: 0, bytes: bytes.subarray(from) }],
+      ends: [bytes.length],
+    }),
+  };
+}
+
+export function doneEvents(events: readonly DisplayEvent[]): Units {
+  return {
+    count: events.length,
+    limit: MAX_UNACKNOWLEDGED_EVENTS,
+    inputs: (from) => ({ inputs: events.slice(from), ends: events.map((_event, n) => n + 1).slice(from) }),
+  };
+}
+
+/**
+ * Gives inputs to a VM's thread, in order up to the first for which it has no room, and tells how many it took. `typed`: how many units of the
+ * session it has with each of them.
+ */
 export type Give = (
   vmId: string,
-  bytes: Uint8Array,
-  typed: { session: string; at: number },
-) => Promise<Typed>;
+  inputs: readonly MachineInput[],
+  typed: TypedPlaces,
+) => Promise<number | 'elsewhere'>;
+
+/** How many inputs a guest took of those that it was given in order. Undefined: its VM does not run here. */
+export function takenOf(results: readonly InputResult[] | undefined): number | 'elsewhere' {
+  if (results === undefined) return 'elsewhere';
+  const full = results.indexOf('full');
+  return full < 0 ? results.length : full;
+}
 
 export class ConsoleInputs implements InputLedger {
   readonly #vms = new Map<string, Vm>();
@@ -93,18 +134,18 @@ export class ConsoleInputs implements InputLedger {
     };
   }
 
-  /** Bytes of a session from its byte `at` on. What was taken before is left out; a gap is answered by the place to go on from. */
-  type(vmId: string, session: string, at: number, bytes: Uint8Array): Promise<Typed> {
+  /** Units of a session from its unit `at` on. What was taken before is left out; a gap is answered by the place to go on from. */
+  type(vmId: string, session: string, at: number, units: Units): Promise<Typed> {
     const vm = this.#vms.get(vmId);
     if (vm === undefined) return Promise.resolve('elsewhere');
-    const typed = vm.chain.then(() => this.#typed(vm, { vmId, session, at, bytes }));
+    const typed = vm.chain.then(() => this.#typed(vm, { vmId, session, at, units }));
     vm.chain = typed.catch(() => undefined);
     return typed;
   }
 
   async #typed(
     vm: Vm,
-    { vmId, session, at, bytes }: { vmId: string; session: string; at: number; bytes: Uint8Array },
+    { vmId, session, at, units }: { vmId: string; session: string; at: number; units: Units },
   ): Promise<Typed> {
     if (this.#vms.get(vmId) !== vm) return 'elsewhere';
     const taken = vm.taken.get(session);
@@ -112,15 +153,17 @@ export class ConsoleInputs implements InputLedger {
       this.#tellPlace(vmId, session);
       return 'taken';
     }
-    const fresh = bytes.subarray(taken - at);
-    if (taken + fresh.length - (vm.durable.get(session) ?? 0) > MAX_UNACKNOWLEDGED_BYTES) return 'full';
-    const place = { session, at: taken + fresh.length };
-    const result = fresh.length === 0 ? 'taken' : await this.#give(vmId, fresh, place);
-    if (result !== 'taken') return result;
-    this.#remember(vm, session, place.at);
+    const known = Math.min(taken - at, units.count);
+    if (at + units.count - (vm.durable.get(session) ?? 0) > units.limit) return 'full';
+    const { inputs, ends } = known === units.count ? { inputs: [], ends: [] } : units.inputs(known);
+    const places = ends.map((end) => at + end);
+    const given = inputs.length === 0 ? 0 : await this.#give(vmId, inputs, { session, places });
+    if (given === 'elsewhere') return given;
+    const place = places[given - 1] ?? taken;
+    this.#remember(vm, session, place);
     const listener = this.#listeners.get(vmId)?.get(session);
-    listener?.acknowledged(taken + fresh.length, vm.durable.get(session) ?? 0);
-    return 'taken';
+    listener?.acknowledged(place, vm.durable.get(session) ?? 0);
+    return given < inputs.length ? 'full' : 'taken';
   }
 
   #remember(vm: Vm, session: string, taken: number): void {

@@ -9,6 +9,7 @@ import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { requestProof, sha256 } from '../mac.ts';
+import { decodeDisplayReply } from '../protocol/display.ts';
 import { encode } from '../protocol/msgpack.ts';
 import {
   PAGE_SUBPROTOCOL,
@@ -176,6 +177,24 @@ describe('roles', () => {
       socket.send(encode({ type: 'input', at: 0, bytes: Buffer.from('x') }));
       if (role === 'view') await until('the console is closed', () => closed === 4400);
       else await until('what was typed is noted', async () => (await client.events()).some(({ event, vm, reason }) => event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): types at the console`)); // prettier-ignore
+      socket.terminate();
+    }
+  });
+
+  test('a screen may be looked at by all, and used from operate on', async () => {
+    for (const role of roles) {
+      const path = '/v1/vms/v/display';
+      const proof = await proofOf(tokens[role], { method: 'GET', path });
+      const socket = new WebSocket(`ws://${node.address}${path}`, [SUBPROTOCOL, PROOF_SUBPROTOCOL + proof]);
+      let [frames, closed] = [0, 0];
+      socket.on('message', (data: Buffer) => (frames += decodeDisplayReply(data).type === 'frame' ? 1 : 0));
+      socket.on('close', (code) => (closed = code));
+      await until('the socket', () => socket.readyState === WebSocket.OPEN);
+      socket.send(encode({ type: 'look' }));
+      await until('a frame', () => frames > 0);
+      socket.send(encode({ type: 'open', session: `screen ${role}`, from: 0 }));
+      if (role === 'view') await until('the screen is closed', () => closed === 4400);
+      else await until('that it is used is noted', async () => (await client.events()).some(({ event, vm, reason }) => event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): uses keys and pointer`)); // prettier-ignore
       socket.terminate();
     }
   });

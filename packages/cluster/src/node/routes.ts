@@ -119,7 +119,10 @@ async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: 
     throw new ClusterError('NOT_FOUND', `${vmId} does not run on ${node.options.name}`);
   if (asked === 'GET screen') {
     const screen = await node.vms.screen(vmId);
-    if (screen === undefined) throw new ClusterError('CONFLICT', `${vmId} has no text screen`);
+    if (screen === undefined)
+      throw new ClusterError('CONFLICT', `${vmId} shows no text`, {
+        hint: '`vm screenshot NAME --png FILE` makes a picture of what it shows',
+      });
     return answerJson(answer.response, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }
   if (asked.startsWith('POST')) requireRole(answer.caller, 'operate', asked.slice('POST '.length));

@@ -2,7 +2,7 @@
 // client of the cluster would, so that a page sees VMs of every node through the one that serves it.
 import type { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
-import { ClusterClient, type ConsoleRelay } from '../client/cluster-client.ts';
+import { ClusterClient, type ConsoleRelay, type DisplayRelay } from '../client/cluster-client.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import type { ClusterEvent } from '../protocol/api.ts';
 import { bounded } from '../protocol/limits.ts';
@@ -43,6 +43,7 @@ class Viewer {
   readonly #client: ClusterClient;
   readonly #caller: Caller;
   readonly #consoles = new Map<string, ConsoleRelay>();
+  readonly #displays = new Map<string, DisplayRelay>();
   readonly #screens = new Map<string, NodeJS.Timeout>();
   #closed = false;
 
@@ -69,7 +70,9 @@ class Viewer {
     this.#closed = true;
     for (const console of this.#consoles.values()) console.close();
     for (const timer of this.#screens.values()) clearTimeout(timer);
+    for (const display of this.#displays.values()) display.close();
     this.#consoles.clear();
+    this.#displays.clear();
     this.#screens.clear();
     void this.#client.close();
   }
@@ -137,11 +140,26 @@ class Viewer {
       }
       case 'typed':
         return this.#consoles.get(vmId)?.post(request.request);
+      case 'display':
+        return this.#showDisplay(vmId, request.on);
+      case 'displayed':
+        return this.#displays.get(vmId)?.post(request.request);
       case 'screen':
         clearTimeout(this.#screens.get(vmId));
         this.#screens.delete(vmId);
         if (request.on && this.#screens.size < MAX_FOLLOWED) void this.#watchScreen(vmId, undefined);
     }
+  }
+
+  #showDisplay(vmId: string, on: boolean): void {
+    this.#displays.get(vmId)?.close();
+    this.#displays.delete(vmId);
+    if (!on || this.#displays.size >= MAX_FOLLOWED) return;
+    const relay = this.#client.displayRelay(vmId, {
+      heard: (reply) => this.tell({ type: 'display', vmId, reply }),
+      attached: () => this.tell({ type: 'shown', vmId }),
+    });
+    this.#displays.set(vmId, relay);
   }
 
   /** Looks again and again, and sends the screen when it has changed. */

@@ -20,11 +20,14 @@ export function roleForPage(request: PageRequest): Role {
   switch (request.type) {
     case 'console':
     case 'screen':
+    case 'display':
       return 'view';
     case 'typed':
     case 'keys':
     case 'power-button':
       return 'operate';
+    case 'displayed':
+      return request.request.type === 'look' ? 'view' : 'operate';
     case 'command':
       return roleForCommand(request.command);
   }

@@ -51,25 +51,39 @@ export class HeardOutput {
   }
 }
 
-export interface TypedInputOptions {
+/** What a session of a kind is: how its units are kept and sent. */
+export interface SentInputOptions<S> {
   /** Name of the session: a random UUID. */
   session: string;
-  /** Sends to the VM's node; what can't be sent is dropped, as the next node is told again. */
-  post: (request: ConsoleRequest) => void;
   /** What people should know about what they typed, a line at a time. */
   said: (line: string) => void;
+  /** What is numbered, in words. */
+  unit: string;
+  empty: S;
+  join: (one: S, other: S) => S;
+  /** How many may be kept, and be sent in one message. */
+  limit: number;
+  atOnce: number;
+  /** To the VM's node; what can't be sent is dropped, as the next node is told again. */
+  open: (from: number) => void;
+  send: (at: number, units: S) => void;
+}
+
+interface Sequence<S> {
+  readonly length: number;
+  slice(from?: number, to?: number): S;
 }
 
 /** A node that took no input for a while may have room again. */
 const AGAIN_MS = 200;
 
-/** What is typed: kept until it is durable, sent again from where the guest's state does not have it. */
-export class TypedInput {
-  readonly #options: TypedInputOptions;
-  /** Typed and not known to be durable; its first byte is the session's byte `#durable`. */
-  #kept = new Uint8Array(0);
+/** What is typed or done: kept until it is durable, sent again from where the guest's state does not have it. */
+export class SentInput<S extends Sequence<S>> {
+  readonly #options: SentInputOptions<S>;
+  /** Typed and not known to be durable; its first unit is the session's unit `#durable`. */
+  #kept: S;
   #durable = 0;
-  /** Next byte to be sent to the node that we have; undefined until it said where input goes on. */
+  /** Next unit to be sent to the node that we have; undefined until it said where input goes on. */
   #next: number | undefined;
   #highest = 0;
   #takes = false;
@@ -77,27 +91,25 @@ export class TypedInput {
   #opening = false;
   #again: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(options: TypedInputOptions) {
+  constructor(options: SentInputOptions<S>) {
     this.#options = options;
+    this.#kept = options.empty;
   }
 
-  /** How many bytes may be typed now. */
+  /** How many units may be typed now. */
   get room(): number {
-    return MAX_UNACKNOWLEDGED_BYTES - this.#kept.length;
+    return this.#options.limit - this.#kept.length;
   }
 
-  /** Bytes typed that no durable checkpoint is known to hold. */
+  /** Units typed that no durable checkpoint is known to hold. */
   get unacknowledged(): number {
     return this.#kept.length;
   }
 
-  /** Types bytes at the guest. False when there is not room for all: nothing of these is kept, try again later. */
-  write(bytes: Uint8Array): boolean {
-    if (bytes.length > this.room) return false;
-    const kept = new Uint8Array(this.#kept.length + bytes.length);
-    kept.set(this.#kept);
-    kept.set(bytes, this.#kept.length);
-    this.#kept = kept;
+  /** Types at the guest. False when there is not room for all: nothing of these is kept, try again later. */
+  write(units: S): boolean {
+    if (units.length > this.room) return false;
+    this.#kept = this.#options.join(this.#kept, units);
     this.#send();
     return true;
   }
@@ -106,7 +118,7 @@ export class TypedInput {
   attached(): void {
     this.detached();
     this.#opening = true;
-    this.#options.post({ type: 'open', session: this.#options.session, from: this.#durable });
+    this.#options.open(this.#durable);
   }
 
   /** No node hears us. */
@@ -136,12 +148,13 @@ export class TypedInput {
     this.#opening = false;
     if (known && at < this.#durable)
       this.#options.said(
-        `${String(this.#durable - at)} bytes typed are not in the state that the guest went on from, and are lost`,
+        `${String(this.#durable - at)} ${this.#options.unit} typed are not in the state that the guest went on from, and are lost`,
       );
     this.#drop(durable);
     this.#next = Math.max(at, this.#durable);
     const again = this.#highest - this.#next;
-    if (again > 0) this.#options.said(`${String(again)} bytes not acknowledged were sent again`);
+    if (again > 0)
+      this.#options.said(`${String(again)} ${this.#options.unit} not acknowledged were sent again`);
     this.#send();
   }
 
@@ -164,11 +177,38 @@ export class TypedInput {
     const end = this.#durable + this.#kept.length;
     while (this.#next < end) {
       const from = this.#next - this.#durable;
-      const bytes = this.#kept.slice(from, from + MAX_CONSOLE_BYTES);
+      const units = this.#kept.slice(from, from + this.#options.atOnce);
       const at = this.#next;
-      this.#next += bytes.length;
-      this.#options.post({ type: 'input', at, bytes });
+      this.#next += units.length;
+      this.#options.send(at, units);
     }
     this.#highest = Math.max(this.#highest, this.#next);
+  }
+}
+
+export interface TypedInputOptions extends Pick<SentInputOptions<Uint8Array>, 'session' | 'said'> {
+  /** Sends to the VM's node; what can't be sent is dropped, as the next node is told again. */
+  post: (request: ConsoleRequest) => void;
+}
+
+/** What is typed at a console. */
+export class TypedInput extends SentInput<Uint8Array> {
+  constructor({ session, said, post }: TypedInputOptions) {
+    super({
+      session,
+      said,
+      unit: 'bytes',
+      empty: new Uint8Array(0),
+      join: (one, other) => {
+        const both = new Uint8Array(one.length + other.length);
+        both.set(one);
+        both.set(other, one.length);
+        return both;
+      },
+      limit: MAX_UNACKNOWLEDGED_BYTES,
+      atOnce: MAX_CONSOLE_BYTES,
+      open: (from) => post({ type: 'open', session, from }),
+      send: (at, bytes) => post({ type: 'input', at, bytes }),
+    });
   }
 }

@@ -11,16 +11,30 @@ const bytes = v.pipe(
   v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
 );
 /** Chosen by who types, once, and kept through all nodes: a random UUID. */
-const session = text(MAX_SESSION_NAME);
+export const sessionName = text(MAX_SESSION_NAME);
 
 /** From the console to the node. */
 export const consoleRequestSchema = v.variant('type', [
   /** First. `from`: the first byte that is not known to be durable; answered by `place`. */
-  v.strictObject({ type: v.literal('open'), session, from: count }),
+  v.strictObject({ type: v.literal('open'), session: sessionName, from: count }),
   /** Bytes typed; `at` counts those typed before in this session. Those that were taken already are left out by the node. */
   v.strictObject({ type: v.literal('input'), at: count, bytes }),
 ]);
 export type ConsoleRequest = v.InferOutput<typeof consoleRequestSchema>;
+
+/** What became of what a session gave, of a console or of a display. */
+export const consoleAnswers = [
+  /**
+   * Where input goes on: the guest's thread has the session's first `at` bytes (of a display: events), a durable checkpoint the first `durable`. Sent as the
+   * answer to `open`, and when the VM begins an epoch here. `known`: whether its state knew the session; one that it did not know has
+   * to be opened.
+   */
+  v.strictObject({ type: v.literal('place'), epoch: count, at: count, durable: count, known: v.boolean() }),
+  /** The guest's thread has the first `taken` bytes, a durable checkpoint the first `durable`. */
+  v.strictObject({ type: v.literal('acknowledged'), taken: count, durable: count }),
+  /** Whether the VM takes input here just now, and if not, why. Input that comes meanwhile is not taken: it is to be sent again. */
+  v.strictObject({ type: v.literal('state'), takes: v.boolean(), reason }),
+] as const;
 
 /** From the node to the console. */
 export const consoleReplySchema = v.variant('type', [
@@ -36,16 +50,7 @@ export const consoleReplySchema = v.variant('type', [
     at: count,
     bytes,
   }),
-  /**
-   * Where input goes on: the guest's thread has the session's first `at` bytes, a durable checkpoint the first `durable`. Sent as the
-   * answer to `open`, and when the VM begins an epoch here. `known`: whether its state knew the session; one that it did not know has
-   * to be opened.
-   */
-  v.strictObject({ type: v.literal('place'), epoch: count, at: count, durable: count, known: v.boolean() }),
-  /** The guest's thread has the first `taken` bytes, a durable checkpoint the first `durable`. */
-  v.strictObject({ type: v.literal('acknowledged'), taken: count, durable: count }),
-  /** Whether the VM takes input here just now, and if not, why. Input that comes meanwhile is not taken: it is to be sent again. */
-  v.strictObject({ type: v.literal('state'), takes: v.boolean(), reason }),
+  ...consoleAnswers,
 ]);
 export type ConsoleReply = v.InferOutput<typeof consoleReplySchema>;
 

@@ -4,6 +4,8 @@ export * from './api.ts';
 export * from './checkpoints.ts';
 export * from './console-ends.ts';
 export * from './console.ts';
+export * from './display-ends.ts';
+export * from './display.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './msgpack.ts';

@@ -55,6 +55,14 @@ export const MAX_SESSION_NAME = 64;
 /** Sent by a console and not acknowledged yet. */
 export const MAX_UNACKNOWLEDGED_BYTES = 64 << 10;
 
+/** Of one message of a viewer of a screen, and not acknowledged yet. */
+export const MAX_DISPLAY_EVENTS = 256;
+export const MAX_UNACKNOWLEDGED_EVENTS = 4096;
+/** The largest picture, what one frame has of it, and in how many rectangles. */
+export const MAX_DISPLAY_SIDE = 4096;
+export const MAX_DISPLAY_PIXELS = 1 << 18;
+export const MAX_DISPLAY_RECTANGLES = 512;
+
 /** A text shortened to what may travel. */
 export function bounded(text: string, limit = MAX_TEXT): string {
   return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
 import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
 import { consoleReplySchema, consoleRequestSchema } from './console.ts';
+import { displayReplySchema, displayRequestSchema } from './display.ts';
 import { MAX_EVENTS, MAX_KEYS, MAX_TEXT } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
@@ -39,7 +40,10 @@ export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),
   /** What is typed there, as at any console, once it was told `attached`. The page keeps it until it is acknowledged. */
   v.strictObject({ type: v.literal('typed'), vmId: vmName, request: consoleRequestSchema }),
-  /** From now on this VM's screen is sent when it changes. */
+  /** From now on this VM's display is open: once it was told `shown`, looks and input as at any display (docs, "Displays"); `off` ends it. */
+  v.strictObject({ type: v.literal('display'), vmId: vmName, on: v.boolean() }),
+  v.strictObject({ type: v.literal('displayed'), vmId: vmName, request: displayRequestSchema }),
+  /** From now on this VM's text screen is sent when it changes. */
   v.strictObject({ type: v.literal('screen'), vmId: vmName, on: v.boolean() }),
 ]);
 export type PageRequest = v.InferOutput<typeof pageRequestSchema>;
@@ -74,6 +78,10 @@ export const pageReplySchema = v.variant('type', [
   v.strictObject({ type: v.literal('console'), vmId: vmName, reply: consoleReplySchema }),
   /** A node that has the VM hears the page's console from now on. */
   v.strictObject({ type: v.literal('attached'), vmId: vmName }),
+  /** What the VM's node says to a display: frames, and what became of what was done. */
+  v.strictObject({ type: v.literal('display'), vmId: vmName, reply: displayReplySchema }),
+  /** A node that has the VM hears the page's display from now on. */
+  v.strictObject({ type: v.literal('shown'), vmId: vmName }),
   v.strictObject({ type: v.literal('screen'), vmId: vmName, screen: v.nullable(screenAnswerSchema) }),
 ]);
 export type PageReply = v.InferOutput<typeof pageReplySchema>;

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   createMachine,
+  DisplayWatcher,
   hostedDevices,
   type AbsentPages,
   keyCodes,
@@ -14,6 +15,7 @@ import {
   uartBacklogLimit,
   type DiskBacking,
   OutputQueue,
+  picturePixels,
   type HashFactory,
   type InputOf,
   type InputResult,
@@ -32,7 +34,7 @@ import { splitFrame } from '@revenant/network/split';
 import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
 import type { DiskSpec } from './disks.ts';
-import type { Blobs, Guest, GuestStart, Replay } from './vm-runtime.ts';
+import type { Blobs, Guest, GuestStart, Look, Replay } from './vm-runtime.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -60,6 +62,7 @@ class MachineGuest implements Guest {
   readonly #pace: LivePace;
   readonly #buffers = new PageBuffers();
   readonly #replayTo: bigint | undefined;
+  #watcher = new DisplayWatcher();
 
   constructor(machine: Machine, edge: Edge, touched: number[], replay: Replay | undefined) {
     this.#machine = machine;
@@ -120,6 +123,7 @@ class MachineGuest implements Guest {
       const unread = this.#machine.serialPort(input.port)?.unread ?? 0;
       if (unread + input.bytes.length > uartBacklogLimit) return 'full';
     }
+    if ((input.kind === 'key' || input.kind === 'mouse') && !this.#machine.hasRoom(input)) return 'full';
     return input.kind === 'frame' ? this.#frame(input) : this.#machine.input(input);
   }
 
@@ -155,6 +159,19 @@ class MachineGuest implements Guest {
 
   screen(): TextScreen | undefined {
     return this.#machine.screen();
+  }
+
+  look(fresh: boolean): Look {
+    if (fresh) this.#watcher = new DisplayWatcher();
+    const seen = this.#machine.display.watch(this.#watcher);
+    if (seen === undefined) return { width: 0, height: 0, changed: [], pixels: new Uint8Array(0) };
+    const { picture, changed } = seen;
+    return {
+      width: picture.width,
+      height: picture.height,
+      changed,
+      pixels: picturePixels(picture, changed),
+    };
   }
 
   outputs(): StampedOutput[] {

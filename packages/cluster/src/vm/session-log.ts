@@ -16,14 +16,14 @@ import {
   type StallEvent,
   type StorageError,
 } from '@revenant/storage';
-import type { InputPlaces } from './input-ledger.ts';
+import { isTyped, type InputPlaces } from './input-ledger.ts';
 import { encodeBatch } from './log-batch.ts';
 
 /** How long an input waits for others, when nobody waits for it. */
 const LINGER_MS = 250;
 /** Of one entry of the log, about; an input that is larger goes alone. */
 const BATCH_BYTES = 256 << 10;
-/** Input of consoles that the guest was given, and that has not come back in its log. */
+/** Input of consoles and displays that the guest was given, and that has not come back in its log. */
 const MAX_TYPED = 100_000;
 
 export interface SessionLogOptions {
@@ -105,7 +105,7 @@ export class SessionLog {
     return this.#writer.position ?? this.#options.previous;
   }
 
-  /** The guest took bytes of a console's session, and has its first `at` now. `session` undefined: nobody counts them. */
+  /** The guest took input of a session, and has the first `at` units of it now. `session` undefined: nobody counts them. */
   typed(session: string | undefined, at: number): void {
     if (this.#typed.length < MAX_TYPED) this.#typed.push({ session, at });
   }
@@ -118,7 +118,7 @@ export class SessionLog {
       const { input } = entry;
       this.#gathered.push(entry);
       this.#gatheredBytes += 32 + ('bytes' in input ? input.bytes.length : 0);
-      if (input.kind === 'serial' && input.port === 0) {
+      if (isTyped(input)) {
         const typed = this.#typed.shift();
         if (typed?.session !== undefined) this.#places = { ...this.#places, [typed.session]: typed.at };
         urgent = true;

@@ -17,9 +17,9 @@ export abstract class ToyGuest implements Guest {
   readonly #dirty = new Set<number>();
   #full = true;
   #output = '';
-  /** Bytes put out, and typed, in its whole life. */
+  /** Bytes put out in its whole life, and by kind how much it was given. */
   #written = 0;
-  #heard = 0;
+  readonly #heard: Partial<Record<MachineInput['kind'], number>>;
   #log: LoggedInput[] | undefined;
   readonly #replay: Replay | undefined;
 
@@ -40,9 +40,9 @@ export abstract class ToyGuest implements Guest {
     );
     this.instructions = snapshot?.instructions ?? 0n;
     const numbers = snapshot?.devices[CONSOLE_DEVICE]?.state as
-      { written: number; heard: number } | undefined;
+      { written: number; heard: number; did?: Record<string, number> } | undefined;
     this.#written = numbers?.written ?? 0;
-    this.#heard = numbers?.heard ?? 0;
+    this.#heard = { ...numbers?.did, serial: numbers?.heard ?? 0 };
     this.keepLog(keepLog);
     this.#replay = replay && { ...replay, log: [...replay.log] };
   }
@@ -82,11 +82,28 @@ export abstract class ToyGuest implements Guest {
   }
 
   input(input: MachineInput): InputResult {
-    if (input.kind !== 'serial') return 'no-device';
-    this.#log?.push({ ...this.#stamp, number: this.#heard, input });
-    this.#heard += input.bytes.length;
-    this.typed(input.bytes);
+    if (!this.hears(input)) return 'no-device';
+    const number = this.#heard[input.kind] ?? 0;
+    this.#log?.push({ ...this.#stamp, number, input });
+    this.#take(input);
     return 'taken';
+  }
+
+  /** What it takes beside bytes for its console, to be told to `did`. */
+  protected hears({ kind }: MachineInput): boolean {
+    return kind === 'serial';
+  }
+
+  /** Keys and movements, where it takes any. */
+  protected did(_input: MachineInput): void {
+    return;
+  }
+
+  #take(input: MachineInput): void {
+    const units = input.kind === 'serial' ? input.bytes.length : 1;
+    this.#heard[input.kind] = (this.#heard[input.kind] ?? 0) + units;
+    if (input.kind === 'serial') this.typed(input.bytes);
+    else this.did(input);
   }
 
   get #stamp(): { instructions: bigint; timeNs: bigint } {
@@ -106,11 +123,9 @@ export abstract class ToyGuest implements Guest {
     const { log, to } = this.#replay ?? { log: [], to: this.instructions };
     while (log[0]?.instructions === this.instructions) {
       const { input, number } = log.shift()!;
-      if (number !== this.#heard) throw new Error('the log does not go on from this snapshot');
-      if (input.kind === 'serial') {
-        this.#heard += input.bytes.length;
-        this.typed(input.bytes);
-      }
+      if (number !== (this.#heard[input.kind] ?? 0))
+        throw new Error('the log does not go on from this snapshot');
+      this.#take(input);
     }
     if (this.instructions >= to) return 'end';
     this.step();
@@ -129,7 +144,10 @@ export abstract class ToyGuest implements Guest {
       description: this.#description,
       cpus: [],
       devices: {
-        [CONSOLE_DEVICE]: { version: 1, state: { written: this.#written, heard: this.#heard } },
+        [CONSOLE_DEVICE]: {
+          version: 1,
+          state: { written: this.#written, heard: this.#heard.serial ?? 0, did: { ...this.#heard } },
+        },
       },
       instructions: this.instructions,
       virtualTimeNs: this.instructions * INSTRUCTION_NS,

@@ -1,5 +1,6 @@
 // All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
 // them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
+import { setTimeout as pause } from 'node:timers/promises';
 import type { InputResult, MachineInput, TextScreen } from '@revenant/emulator';
 import {
   CheckpointWriter,
@@ -17,7 +18,7 @@ import type { TailState } from './console-tail.ts';
 import { baseNames } from './disks.ts';
 import { epochName, Epochs, type Owned } from './epochs.ts';
 import { startThread, type GuestThread } from './guest-thread.ts';
-import type { InputLedger } from './input-ledger.ts';
+import type { InputLedger, TypedPlaces } from './input-ledger.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
@@ -25,13 +26,17 @@ import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type Resume
 import { keepsLog } from './session-outputs.ts';
 import { SpareWorkers } from './spare-workers.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
-import { builtinRuntimes, monotonicMs } from './vm-runtime.ts';
+import { builtinRuntimes, monotonicMs, type Look } from './vm-runtime.ts';
 import { VmSession, type SessionState } from './vm-session.ts';
 
 /** Checkpoints that a node writes at once. */
 const CHECKPOINTS_AT_ONCE = 4;
 /** A checkpoint that takes longer is held up by its guest or its store, and no longer holds up others. */
 const TAKES_MS = 2000;
+
+/** For how long somebody who presses keys waits for a guest to read them, and how often it is tried. */
+const PRESS_MS = 5000;
+const PRESS_PAUSE_MS = 20;
 
 export interface VmHostOptions {
   node: string;
@@ -95,7 +100,7 @@ export class VmHost {
   async input(
     vmId: string,
     inputs: readonly MachineInput[],
-    typed?: { session: string; at: number },
+    typed?: TypedPlaces,
   ): Promise<InputResult[] | undefined> {
     return this.#vms.get(vmId)?.input(inputs, typed);
   }
@@ -106,13 +111,32 @@ export class VmHost {
     return session === undefined ? `${vmId} does not run on ${this.#options.node}` : session.inputTrouble;
   }
 
-  /** Presses keys, by DOM `code`, together. Undefined when the VM does not run here; false when it knows no such key. */
+  /**
+   * Presses keys, by DOM `code`, together. A keyboard that is full is waited for. Undefined when the VM does not run here; false when it knows
+   * no such key.
+   * @throws ClusterError `BUSY` when the guest reads none of it for long
+   */
   async press(vmId: string, codes: readonly string[]): Promise<boolean | undefined> {
     const key = (code: string, pressed: boolean): MachineInput => ({ kind: 'key', code, pressed });
-    const down = codes.map((code) => key(code, true));
-    const up = [...codes].reverse().map((code) => key(code, false));
-    const results = await this.input(vmId, [...down, ...up]);
-    return results?.every((result) => result === 'taken' || result === 'held');
+    let left = [
+      ...codes.map((code) => key(code, true)),
+      ...[...codes].reverse().map((code) => key(code, false)),
+    ];
+    for (const until = monotonicMs() + PRESS_MS; ;) {
+      const results = await this.input(vmId, left);
+      if (results?.some((result) => result === 'no-device')) return false;
+      left = left.filter((_key, n) => results?.[n] === 'full');
+      if (results === undefined || left.length === 0) return results && true;
+      if (monotonicMs() > until) throw new ClusterError('BUSY', `${vmId} does not read its keyboard`);
+      await pause(PRESS_PAUSE_MS);
+    }
+  }
+
+  /** What a VM's screen shows, or what of it changed since the last look, and under which epoch. Undefined when it does not run here. */
+  async look(vmId: string, fresh: boolean): Promise<{ epoch: number; look: Look } | undefined> {
+    const session = this.#vms.get(vmId);
+    const look = await session?.look(fresh);
+    return session && look && { epoch: session.epoch, look };
   }
 
   /** A VM's text screen. Undefined when it does not run here or has none. */

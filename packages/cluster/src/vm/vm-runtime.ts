@@ -4,13 +4,28 @@
 // The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
 // compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
 // that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
-import type { InputResult, LoggedInput, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
+import type {
+  InputResult,
+  LoggedInput,
+  MachineInput,
+  Rectangle,
+  StampedOutput,
+  TextScreen,
+} from '@revenant/emulator';
 import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */
 export type Blobs = ReadonlyMap<string, Uint8Array>;
+
+/** What a screen shows now: its size (0: there is none), and what of it changed, with pixels as red, green, blue, 255, row by row. */
+export interface Look {
+  width: number;
+  height: number;
+  changed: Rectangle[];
+  pixels: Uint8Array<ArrayBuffer>;
+}
 
 /** A guest between two slices. */
 export interface Guest {
@@ -44,6 +59,8 @@ export interface Guest {
   input(input: MachineInput): InputResult;
   /** Its text screen; undefined without one. */
   screen(): TextScreen | undefined;
+  /** What its screen shows that it did not show at the last call; with `fresh` all of it. Absent in guests without one. */
+  look?(fresh: boolean): Look;
   /** What it put out since the last call. */
   outputs(): StampedOutput[];
   /** What it is given is kept from now on, or no more. Absent in guests that can't be repeated. */
@@ -124,6 +141,7 @@ export interface Questions {
   /** Pages of RAM; the answer names those that the guest needed before. */
   deliver: { ask: { indexes: Uint32Array; bytes: Uint8Array }; answer: { touched: number[] } };
   screen: { ask: object; answer: TextScreen | undefined };
+  look: { ask: { fresh: boolean }; answer: Look };
   /** After the news `reset`. */
   boot: { ask: { description: unknown; blobs: Blobs }; answer: undefined };
 }

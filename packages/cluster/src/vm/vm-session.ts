@@ -12,6 +12,7 @@ import { consoleBytes, type TailState } from './console-tail.ts';
 import { hasDisks } from './disks.ts';
 import { FrameFeed } from './frame-feed.ts';
 import type { GuestThread, Outputs } from './guest-thread.ts';
+import { isTyped, type TypedPlaces } from './input-ledger.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
@@ -19,7 +20,7 @@ import { SessionCheckpoints } from './session-checkpoints.ts';
 import { SessionOutputs } from './session-outputs.ts';
 import { logStallEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
-import { monotonicMs, type GuestNews } from './vm-runtime.ts';
+import { monotonicMs, type GuestNews, type Look } from './vm-runtime.ts';
 
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
@@ -149,18 +150,18 @@ export class VmSession {
     return trouble && `${this.vm.id} stands still: ${trouble}`;
   }
 
-  /** What became of each input. Undefined when the VM has ended. `typed`: of which console's session bytes for its console are. */
-  async input(
-    inputs: readonly MachineInput[],
-    typed?: { session: string; at: number },
-  ): Promise<InputResult[] | undefined> {
+  /**
+   * What became of each input. Undefined when the VM has ended. `typed`: of which session they are. Nothing is taken behind one for which there
+   * is no room.
+   */
+  async input(inputs: readonly MachineInput[], typed?: TypedPlaces): Promise<InputResult[] | undefined> {
     if (this.over) return undefined;
     const results = await this.#thread.input(inputs).catch(() => undefined);
     // In the order in which they will come back in its log.
     results?.forEach((result, i) => {
       const input = inputs[i];
-      if (input?.kind === 'serial' && input.port === 0 && result === 'taken')
-        this.#outputs.typed(typed?.session, typed?.at ?? 0);
+      if (input !== undefined && isTyped(input) && result === 'taken')
+        this.#outputs.typed(typed?.session, typed?.places[i] ?? 0);
     });
     return results;
   }
@@ -168,6 +169,11 @@ export class VmSession {
   /** Its text screen; undefined when it has none, or has ended. */
   async screen(): Promise<TextScreen | undefined> {
     return this.#thread.ask('screen', {}).catch(() => undefined);
+  }
+
+  /** What its screen shows, or what of it changed since the last look; undefined when it has ended. */
+  async look(fresh: boolean): Promise<Look | undefined> {
+    return this.#thread.ask('look', { fresh }).catch(() => undefined);
   }
 
   setLease(until: number): void {

@@ -16,6 +16,7 @@ import {
   type Guest,
   type GuestFactory,
   type GuestNews,
+  type Look,
   type Question,
   type QuestionName,
   type Questions,
@@ -88,6 +89,18 @@ function receive(message: ToWorker): void {
   wake();
 }
 
+const noScreen: Look = { width: 0, height: 0, changed: [], pixels: new Uint8Array(0) };
+
+/** In order: behind an input for which there is no room none is taken. */
+function giveAll(guest: Guest, bytes: Uint8Array): InputResult[] {
+  let full = false;
+  return decodeInputs(bytes).map((input) => {
+    const result = full ? 'full' : guest.input(input);
+    full ||= result === 'full' && input.kind !== 'frame';
+    return result;
+  });
+}
+
 /** The answers to questions. */
 const replies: {
   [K in Exclude<QuestionName, 'start' | 'snapshot'>]: (guest: Guest, ask: Questions[K]['ask']) => unknown;
@@ -107,6 +120,7 @@ const replies: {
   giveBack: (guest, { buffers }) => guest.giveBack?.(buffers),
   deliver: (guest, { indexes, bytes }) => ({ touched: guest.deliver?.(indexes, bytes) ?? [] }),
   screen: (guest) => guest.screen(),
+  look: (guest, { fresh }) => guest.look?.(fresh) ?? noScreen,
   boot: (guest, { description, blobs }) => {
     guest.boot?.(description, blobs);
     resetting = false;
@@ -123,8 +137,7 @@ const replies: {
 function serve(guest: Guest, message: ToWorker): void {
   if (message.type === 'inputs') {
     inboxBytes -= message.bytes.length;
-    const results = decodeInputs(message.bytes).map((input) => guest.input(input));
-    return answer(message.id, results);
+    return answer(message.id, giveAll(guest, message.bytes));
   }
   const { id, question } = message;
   if (question.name === 'start') throw new Error('the guest is there already');

@@ -19,6 +19,7 @@ events answered, also while no node runs: what was asked for takes effect when o
     migrate: () => import('./migrate.ts'),
     console: () => import('./console.ts'),
     'send-key': () => import('./send-key.ts'),
+    vnc: () => import('./vnc.ts'),
     screenshot: () => import('./screenshot.ts'),
     events: () => import('./events.ts'),
     delete: () => import('./delete.ts'),
