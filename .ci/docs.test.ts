@@ -82,6 +82,20 @@ test('each path that a document names is there', () => {
   assert.deepEqual(named.filter(({ text, document }) => !isThere(text, document)).map(where), []);
 });
 
+test('each decision has a number of its own, in the name of its file and before its title', () => {
+  const files = globSync('docs/decisions/*.md', { cwd: root });
+  const numbers = files.map((file) => /(\d{4})-[a-z0-9-]+\.md$/.exec(file)?.[1] ?? file);
+  assert.ok(numbers.length > 20, 'decisions are found at all');
+  assert.deepEqual(
+    numbers.filter((number, n) => numbers.indexOf(number) !== n),
+    [],
+  );
+  const untold = files.filter(
+    (file, n) => !new RegExp(`^# 0*${Number(numbers[n])}[.:] `).test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.deepEqual(untold, []);
+});
+
 test('each link of a document leads to a file', () => {
   const missing: string[] = [];
   for (const document of documents)
