@@ -261,13 +261,14 @@ export class LiveRun {
           ? BigInt(sliceInstructions)
           : minimum(BigInt(sliceInstructions), limit - machine.instructions);
       const result = pace?.turn(Number(budget)) ?? machine.run({ instructions: budget, idle });
-      this.#network?.exchange(machine);
+      const answered = this.#network?.exchange(machine) === true;
       this.#screens?.exchange(machine);
       this.#flush();
       const code = this.#ended(result, guest);
       if (code !== undefined) return code;
       if (limit !== undefined && machine.instructions >= limit) return ExitCode.instructionLimit;
-      if (result.reason !== 'idle') await nextTurn();
+      // A guest that waited has something to do again when its network answered at once.
+      if (result.reason !== 'idle' || answered) await nextTurn();
       else if (this.#isOver(machine)) return ExitCode.ok;
       else await this.#wait(machine, result, pace);
     }

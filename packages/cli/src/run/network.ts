@@ -80,8 +80,8 @@ export class GuestNetwork {
     if (output.kind === 'frame') this.#out.push(output.bytes);
   }
 
-  /** Between two runs: what the guest sent goes out, and what came goes in as far as the guest has room. */
-  exchange(machine: Machine): void {
+  /** Between two runs: what the guest sent goes out, and what came goes in as far as the guest has room. Returns whether anything went in. */
+  exchange(machine: Machine): boolean {
     const frameBytes = machine.frameBytes(nic);
     if (this.#user !== undefined && frameBytes > 0) this.#user.frameBytes = frameBytes;
     if (this.#out.length > 0) this.#port?.send(this.#out.splice(0));
@@ -94,6 +94,7 @@ export class GuestNetwork {
       if (results.some((result) => result !== 'taken')) break;
     }
     this.#in.splice(0, given);
+    return given > 0;
   }
 
   async close(): Promise<void> {
