@@ -33,7 +33,8 @@ export class CardDriver<C extends VirtioPciDevice> {
   constructor(make: (card: VirtioCardOptions) => C, memoryBytes = 0x4_0000) {
     this.memory = new FakeMemory(memoryBytes);
     const { memory, clock, irq } = this;
-    this.device = make({ name: 'card', memory, clock, irq, messages: (_, data) => this.messages.push(data) });
+    const messages = (_address: number, data: number): number => this.messages.push(data);
+    this.device = make({ name: 'card', memory, clock, irq, messages, eventIndexes: true });
   }
 
   get queues(): number {
@@ -106,6 +107,16 @@ export class CardDriver<C extends VirtioPciDevice> {
     view.setUint16(ring.driver + 2, ++this.#available[queue]! & 0xffff, true);
     this.device.writeBar(Bar.notify, 2, queue);
     this.clock.advance(passNs);
+  }
+
+  /** used_event (2.7.7): the driver wants to be interrupted when chain `index` has come back. */
+  tellAt(queue: number, index: number): void {
+    this.memory.view.setUint16(ringOf(queue).driver + 4 + size * 2, index, true);
+  }
+
+  /** avail_event (2.7.10): with which chain the device wants to be notified. */
+  notifiesAt(queue: number): number {
+    return this.memory.view.getUint16(ringOf(queue).device + 4 + size * 8, true);
   }
 
   /** How many chains of a queue came back. */

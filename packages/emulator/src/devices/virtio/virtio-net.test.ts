@@ -133,6 +133,37 @@ describe('virtio-net', () => {
     assert.equal(new NetDriver().device.receive(large), undefined, 'nor is there a driver');
   });
 
+  test('with event indexes the driver is interrupted, and notifies, only where it was asked to', () => {
+    const driver = started([...allFeatures, 29]);
+    const frame = new Uint8Array(60);
+    const interrupted = (): boolean => driver.device.readBar(Bar.isr, 1) === 1;
+    assert.equal(driver.notifiesAt(1), 0);
+    driver.tellAt(1, 2);
+    driver.send([], frame);
+    driver.send([], frame);
+    assert.equal(interrupted(), false, 'chains 0 and 1');
+    assert.equal(driver.notifiesAt(1), 2, 'the next one');
+    driver.send([], frame);
+    assert.equal(interrupted(), true, 'chain 2');
+    driver.send([], frame);
+    assert.equal(interrupted(), false, 'chain 3');
+    driver.tellAt(0, 0xffff);
+    assert.equal(driver.device.receive(frame), 0);
+    assert.equal(driver.notifiesAt(0), 0, 'it waits for the first buffer');
+    receiveInto(driver, 2, 2048);
+    assert.equal(driver.device.receive(frame), undefined);
+    assert.equal(interrupted(), false);
+    driver.tellAt(0, 1);
+    assert.equal(driver.device.receive(frame), undefined);
+    assert.equal(interrupted(), true);
+    assert.equal(driver.notifiesAt(0), 2);
+    // The flag of the other way says nothing here.
+    driver.memory.view.setUint16(0x2400, 1, true);
+    driver.tellAt(1, 4);
+    driver.send([], frame);
+    assert.equal(interrupted(), true);
+  });
+
   test('announces itself when it is told to, until the driver has', () => {
     const driver = started();
     driver.device.announce();

@@ -42,7 +42,8 @@ const subsystemId = 0x1100;
 export const VirtioStatus = { acknowledge: 1, driver: 2, driverOk: 4, featuresOk: 8, needsReset: 64, failed: 128 } as const; // prettier-ignore
 /** 4.1.4.5: ISR status. */
 const Isr = { queue: 1, configuration: 2 } as const;
-/** 6: feature bit 32. */
+/** 6: bits of what any virtio device may have. */
+const featureEventIndex = 29;
 const featureVersion1 = 32;
 
 /** 4.1.4.3: the common configuration structure. */
@@ -61,6 +62,8 @@ export interface VirtioCardOptions {
   firmware?: PciFirmware | undefined;
   /** Carries interrupts as messages; without it the card has no MSI-X. */
   messages?: MessageSink | undefined;
+  /** Driver and card tell each other by indexes when they want to be told (EVENT_IDX), not by flags. */
+  eventIndexes?: boolean | undefined;
 }
 
 export interface VirtioPciOptions extends VirtioCardOptions {
@@ -70,7 +73,7 @@ export interface VirtioPciOptions extends VirtioCardOptions {
   classCode: number;
   /** The largest size of each queue. */
   queueSizes: readonly number[];
-  /** Bit numbers offered besides VERSION_1. */
+  /** Bit numbers offered besides VERSION_1 and EVENT_IDX. */
   features: readonly number[];
   /** From the driver's notification to the end of the request. */
   latencyNs: bigint;
@@ -289,7 +292,8 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   }
 
   #offered(half: number): number {
-    const all = [featureVersion1, ...this.#options.features];
+    const { features, eventIndexes } = this.#options;
+    const all = [featureVersion1, ...features, ...(eventIndexes === true ? [featureEventIndex] : [])];
     let bits = 0;
     for (const bit of all) if (bit >> 5 === half) bits |= 1 << (bit & 31);
     return bits >>> 0;
@@ -418,6 +422,7 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   #serveQueue(number: number): void {
     const queue = this.state.queues[number];
     if (queue?.enabled !== true) return;
+    const before = queue.nextUsed;
     let done = 0;
     while (done < queue.size) {
       const chain = this.#virtqueue.take(queue);
@@ -430,7 +435,21 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       this.#virtqueue.giveBack(queue, chain.head, written);
       done++;
     }
-    if (done > 0 && this.#virtqueue.wantsInterrupt(queue)) this.#tellQueue(number);
+    this.#notifyAt(queue);
+    if (done > 0) this.#tellWhoWaits(number, queue, before);
+  }
+
+  get #byIndex(): boolean {
+    return this.accepted(featureEventIndex);
+  }
+
+  #notifyAt(queue: QueueState, ahead = 0): void {
+    if (this.#byIndex) this.#virtqueue.notifyAt(queue, ahead);
+  }
+
+  /** Chains were given back since `nextUsed` was `before`. */
+  #tellWhoWaits(number: number, queue: QueueState, before: number): void {
+    if (this.#virtqueue.wantsInterrupt(queue, before, this.#byIndex)) this.#tellQueue(number);
   }
 
   /**
@@ -456,8 +475,12 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
       chains.push(chain);
       room += totalLength(chain.writable);
     }
-    if (room >= bytes) return chains;
+    if (room >= bytes) {
+      this.#notifyAt(queue);
+      return chains;
+    }
     queue.nextAvailable = before;
+    this.#notifyAt(queue, chains.length);
     const whole = chains.length >= Math.min(most, queue.size);
     return whole ? 'never' : undefined;
   }
@@ -466,8 +489,9 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   protected giveBuffers(number: number, used: readonly { head: number; written: number }[]): void {
     const queue = this.state.queues[number];
     if (queue === undefined) return;
+    const before = queue.nextUsed;
     for (const { head, written } of used) this.#virtqueue.giveBack(queue, head, written);
-    if (this.#virtqueue.wantsInterrupt(queue)) this.#tellQueue(number);
+    this.#tellWhoWaits(number, queue, before);
   }
 
   /** Something in the configuration changed that the driver is to look at. */

@@ -1,6 +1,6 @@
 /**
  * The device's side of a split virtqueue: Virtual I/O Device (VIRTIO) Version 1.2, section 2.7 "Split Virtqueues". Without indirect
- * descriptors and event indexes, which are not offered.
+ * descriptors, which are not offered.
  *
  * All that lies in guest memory is taken as hostile: what the specification forbids makes the queue `broken`, a value, upon which the
  * device asks to be reset (2.1.2). No chain is longer than the queue and nothing is read whose size the guest alone decides.
@@ -14,6 +14,7 @@ const descriptorBytes = 16;
 /** 2.7.6: flag of the available ring. */
 const noInterrupt = 1;
 const ringHeaderBytes = 4;
+const availableElementBytes = 2;
 const usedElementBytes = 8;
 /** Physical addresses have at most 52 bits (SDM Vol. 3A 4.1.4); beyond, numbers would not be exact either. */
 const addressLimit = 2 ** 52;
@@ -79,7 +80,7 @@ export class Virtqueue {
     if (waiting === 0) return 'empty';
     if (waiting > queue.size) return 'broken';
     const slot = queue.nextAvailable % queue.size;
-    const chain = this.#chain(queue, this.#read16(driver + ringHeaderBytes + slot * 2));
+    const chain = this.#chain(queue, this.#read16(driver + ringHeaderBytes + slot * availableElementBytes));
     if (chain !== 'broken') queue.nextAvailable = (queue.nextAvailable + 1) & 0xffff;
     return chain;
   }
@@ -120,9 +121,19 @@ export class Virtqueue {
     this.#memory.write(device + 2, Uint8Array.of(queue.nextUsed & 0xff, queue.nextUsed >> 8));
   }
 
-  /** 2.7.7: whether the driver wants to be interrupted. */
-  wantsInterrupt(queue: QueueState): boolean {
-    return (this.#read16(addressOf(queue.driverArea)) & noInterrupt) === 0;
+  /** 2.7.7: whether the driver wants to be interrupted for what was given back since `nextUsed` was `before`. */
+  wantsInterrupt(queue: QueueState, before: number, byIndex: boolean): boolean {
+    const driver = addressOf(queue.driverArea);
+    if (!byIndex) return (this.#read16(driver) & noInterrupt) === 0;
+    const event = this.#read16(driver + ringHeaderBytes + queue.size * availableElementBytes);
+    return ((queue.nextUsed - event - 1) & 0xffff) < ((queue.nextUsed - before) & 0xffff);
+  }
+
+  /** 2.7.10, avail_event: the driver is to notify when it makes the chain available that is `ahead` behind the next one. */
+  notifyAt(queue: QueueState, ahead = 0): void {
+    const at = addressOf(queue.deviceArea) + ringHeaderBytes + queue.size * usedElementBytes;
+    const index = (queue.nextAvailable + ahead) & 0xffff;
+    this.#memory.write(at, Uint8Array.of(index & 0xff, index >> 8));
   }
 }
 

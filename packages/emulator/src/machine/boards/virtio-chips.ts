@@ -55,7 +55,9 @@ function addCard<C extends VirtioPciDevice>(
         board.interrupts.message(address, data);
       }
     : undefined;
-  const card = make({ name, memory, clock, irq: board.pirqs.line(device, name), firmware, messages });
+  const eventIndexes = description.devices.includes('event-index');
+  const irq = board.pirqs.line(device, name);
+  const card = make({ name, memory, clock, irq, firmware, messages, eventIndexes });
   board.cards.set(device, board.add(card));
   board.functions.set(device * 8, card);
   return card;
