@@ -172,8 +172,9 @@ export class LiveRun {
         'leave --net out, or start the guest with one',
       );
     this.#network = await GuestNetwork.open(network, {
+      // When all that came at this moment has been read.
       arrived: () => {
-        this.#wake();
+        setImmediate(this.#wake);
       },
       say: (line) => process.stderr.write(`revenant: ${line}\n`),
     });

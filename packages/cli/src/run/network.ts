@@ -16,6 +16,8 @@ const defaultMac = '52:54:00:12:34:56';
 /** Frames that wait for the guest; beyond it the newest are dropped, and TCP slows down. */
 const maxWaitingBytes = 0x80_0000;
 const maxWaitingFrames = 2048;
+/** An Ethernet frame of the usual size. */
+const promptBytes = 1514;
 const nic = 0;
 
 export function networkCards(
@@ -49,7 +51,7 @@ export class GuestNetwork {
     try {
       if (option.kind === 'user') {
         const { forwards, hostPorts } = option;
-        const user = new UserNetwork({ ...defaultGatewaySettings(), forwards, hostPorts }, toGuest);
+        const user = new UserNetwork({ ...defaultGatewaySettings(), forwards, hostPorts }, toGuest, arrived);
         const ports = await user.open();
         forwards.forEach(({ hostAddress, guestPort, protocol }, n) => {
           say(`${hostAddress}:${String(ports[n])} is the guest's ${protocol} port ${String(guestPort)}`);
@@ -75,15 +77,18 @@ export class GuestNetwork {
     this.#arrived();
   }
 
-  /** An output of the machine. */
+  /** An output of the machine, which still runs. A small frame leaves at once, as somebody may wait for it; large ones do so together. */
   output(output: MachineOutput): void {
-    if (output.kind === 'frame') this.#out.push(output.bytes);
+    if (output.kind !== 'frame') return;
+    this.#out.push(output.bytes);
+    if (this.#out.length === 1 && output.bytes.length <= promptBytes) this.#port?.send(this.#out.splice(0));
   }
 
   /** Between two runs: what the guest sent goes out, and what came goes in as far as the guest has room. Returns whether anything went in. */
   exchange(machine: Machine): boolean {
     const frameBytes = machine.frameBytes(nic);
     if (this.#user !== undefined && frameBytes > 0) this.#user.frameBytes = frameBytes;
+    this.#user?.settle();
     if (this.#out.length > 0) this.#port?.send(this.#out.splice(0));
     let given = 0;
     for (const frame of this.#in) {

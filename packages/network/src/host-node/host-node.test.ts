@@ -16,11 +16,12 @@ class Guest {
   #frames: Uint8Array[] = [];
   #look: () => void = () => undefined;
 
-  constructor(settings: Partial<GatewaySettings> = {}) {
-    this.network = new UserNetwork({ ...defaultGatewaySettings(), ...settings }, (frame) => {
+  constructor(settings: Partial<GatewaySettings> = {}, arrived?: () => void) {
+    const take = (frame: Uint8Array): void => {
       this.#frames.push(frame);
       this.#look();
-    });
+    };
+    this.network = new UserNetwork({ ...defaultGatewaySettings(), ...settings }, take, arrived);
     this.network.send([arpFrame(ArpOperation.request, gatewayAddress)]);
     this.#frames = [];
   }
@@ -72,6 +73,28 @@ describe('a network with the sockets of this host', () => {
     const rest = { ...at, sequence: 15, acknowledgment: answer.sequence + 6 };
     guest.network.send([tcpGuestFrame(gatewayAddress, { ...rest, flags: TcpFlag.ack | TcpFlag.fin })]);
     await guest.segment(TcpFlag.fin);
+    await guest.network.close();
+    server.close();
+  });
+
+  it('gathers what connections bring until its owner wants it', async () => {
+    const server = await echoServer();
+    const arrived = Promise.withResolvers<undefined>();
+    const guest = new Guest({ hostPorts: [server.port] }, () => {
+      arrived.resolve(undefined);
+    });
+    const ends = { sourcePort: 1000, destinationPort: server.port };
+    guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.syn, sequence: 9 })]);
+    const answer = await guest.segment(TcpFlag.syn | TcpFlag.ack);
+    server.sockets[0]!.write('hello');
+    await arrived.promise;
+    const keys = { ...ends, sequence: 10, acknowledgment: answer.sequence + 1, flags: TcpFlag.ack };
+    guest.network.send([tcpGuestFrame(gatewayAddress, keys)]);
+    const flow = [...guest.network.state.tcp.values()][0]!;
+    assert.equal(flow.tcp!.queue.length, 0);
+    guest.network.settle();
+    assert.equal(flow.tcp!.queue.length, 5);
+    assert.equal((await guest.segment(TcpFlag.psh)).payload.length, 5);
     await guest.network.close();
     server.close();
   });

@@ -8,6 +8,9 @@ import { whySettingsAreWrong, type Forward, type GatewaySettings } from '../gate
 import { newGatewayState, type GatewayState } from '../gateway/state.ts';
 import { HostSockets } from './host-sockets.ts';
 
+/** More than this of what sockets said does not wait for `settle`: a connection is asked to pause before it has sent more than it may. */
+const maxGatheredBytes = 0x4_0000;
+
 export interface NetworkPort {
   /** Frames that the guest sent, in order. */
   send(frames: readonly Uint8Array[]): void;
@@ -19,19 +22,46 @@ export class UserNetwork implements NetworkPort {
   readonly state: GatewayState;
   readonly #toGuest: (frame: Uint8Array) => void;
   readonly #sockets: HostSockets;
+  readonly #arrived: (() => void) | undefined;
+  #gathered: GatewayEvent[] = [];
+  #gatheredBytes = 0;
   #timer: { atMs: number; handle: NodeJS.Timeout } | undefined;
   #closed = false;
 
-  constructor(settings: GatewaySettings, toGuest: (frame: Uint8Array) => void) {
+  /**
+   * `arrived`: bytes that connections bring are gathered until the owner, who is told of them by this, calls `settle`. So what comes together
+   * leaves in as few segments as it fits in. Without it nothing waits.
+   */
+  constructor(settings: GatewaySettings, toGuest: (frame: Uint8Array) => void, arrived?: () => void) {
     const wrong = whySettingsAreWrong(settings);
     if (wrong !== undefined) throw new RangeError(wrong);
     this.settings = { ...settings };
     const secret = randomBytes(16);
     this.state = newGatewayState([0, 4, 8, 12].map((at) => secret.readUInt32LE(at)));
     this.#toGuest = toGuest;
+    this.#arrived = arrived;
     this.#sockets = new HostSockets((event) => {
-      this.#happen([event]);
+      this.#heard(event);
     });
+  }
+
+  #heard(event: GatewayEvent): void {
+    if (this.#arrived === undefined || event.kind !== 'tcpReceived') {
+      this.settle();
+      this.#happen([event]);
+      return;
+    }
+    this.#gathered.push(event);
+    this.#gatheredBytes += event.data.length;
+    if (this.#gatheredBytes >= maxGatheredBytes) this.settle();
+    this.#arrived();
+  }
+
+  /** Lets happen what was gathered. */
+  settle(): void {
+    if (this.#gathered.length === 0) return;
+    this.#gatheredBytes = 0;
+    this.#happen(this.#gathered.splice(0));
   }
 
   /** Opens the forwards; returns their ports in order. Throws ForwardError for one that can't be had. */

@@ -1,6 +1,7 @@
 /** The driver's side of any virtio card for tests: guest memory with a ring for each queue, start-up, chains in and out, and hostile rings. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { MessageSink } from '../pci/msix.ts';
 import type { VirtioCardOptions, VirtioPciDevice } from '../virtio/virtio-pci.ts';
 import { FakeClock, FakeLine, randomSource } from './contract.ts';
 import { Bar, FakeMemory } from './virtio-driver.ts';
@@ -33,7 +34,7 @@ export class CardDriver<C extends VirtioPciDevice> {
   constructor(make: (card: VirtioCardOptions) => C, memoryBytes = 0x4_0000) {
     this.memory = new FakeMemory(memoryBytes);
     const { memory, clock, irq } = this;
-    const messages = (_address: number, data: number): number => this.messages.push(data);
+    const messages: MessageSink = (_address, data) => this.messages.push(data);
     this.device = make({ name: 'card', memory, clock, irq, messages, eventIndexes: true });
   }
 
