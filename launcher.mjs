@@ -9,16 +9,12 @@
  *   4. runs what was asked for, in that Node, and passes on its exit status.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fail, findRuntime, handOver, log } from './packages/cli/bin/runtime.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
-/** Folders that hold tests, in the order in which they are started. */
-const testFolders = ['.ci', 'test', 'packages', 'images', 'release'];
-
 function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'));
 }
@@ -76,34 +72,6 @@ function build(runtime) {
   buildStep(runtime, 'packages/console/build.ts');
 }
 
-/** All test files below a folder, sorted, so that every run starts them in the same order. */
-function findTests(folder) {
-  if (!existsSync(folder)) return [];
-  const found = [];
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.name === 'node_modules') continue;
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) found.push(...findTests(path));
-    else if (entry.name.endsWith('.test.ts')) found.push(path);
-  }
-  return found.sort();
-}
-
-/**
- * Arguments of Node's test runner. `npm test` runs everything: lint, format, types and layers are tests like the others
- * (.ci/house.test.ts). `npm test -- storage x87` runs the files whose path contains one of the words.
- */
-function testArguments(words) {
-  const options = words.filter((word) => word.startsWith('-'));
-  const filters = words.filter((word) => !word.startsWith('-'));
-  const files = testFolders
-    .flatMap((folder) => findTests(join(root, folder)))
-    .filter((file) => filters.length === 0 || filters.some((word) => relative(root, file).includes(word)));
-  if (files.length === 0) fail(`no test file matches ${filters.join(' ')}`, 'npm test -- PART_OF_A_PATH…');
-  const jobs = Math.max(2, availableParallelism() - 1);
-  return ['--test', `--test-concurrency=${jobs}`, ...options, ...files.map((file) => relative(root, file))];
-}
-
 /** Runs a program of ours in place of this one. */
 const run = (runtime, args, cwd) =>
   handOver(runtime, args, { cwd, compileCache: join(root, 'node_modules', '.cache', 'node') });
@@ -119,7 +87,7 @@ export function main(argv) {
     case 'build':
       return;
     case 'test':
-      return run(runtime, testArguments(rest), root);
+      return run(runtime, [join(root, 'test', 'suite', 'main.ts'), ...rest], root);
     case 'bench':
       return run(runtime, [join(root, 'test', 'bench', 'main.ts'), ...rest], root);
     case 'attack':
