@@ -47,6 +47,27 @@ describe('machine code kept of a module', () => {
     rmSync(folder, { recursive: true });
   });
 
+  test('is written again by a process that has dropped bytecode meanwhile', () => {
+    const script = [
+      `const { saveCompiled } = await import(${JSON.stringify(join(import.meta.dirname, 'compiled-code.ts'))});`,
+      `const wasm = Uint8Array.from(${JSON.stringify([...wasm])});`,
+      `const folder = ${JSON.stringify(folder)};`,
+      `const module = new WebAssembly.Module(wasm);`,
+      `new WebAssembly.Instance(module).exports.add(1);`,
+      `const first = saveCompiled(folder, 'first', wasm, module);`,
+      `for (let n = 0; n < 20; n++) gc();`,
+      `process.exitCode = first && saveCompiled(folder, 'second', wasm, module) ? 0 : 1;`,
+    ].join('\n');
+    const flags = ['--expose-gc', '--stress-flush-code', '--no-wasm-deopt', '--no-liftoff'];
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [...flags, '--input-type=module', '--eval', script],
+      { encoding: 'utf8' },
+    );
+    assert.equal(status, 0, stderr);
+    for (const name of readdirSync(folder)) rmSync(join(folder, name));
+  });
+
   test('is written once, and the module made of it works', () => {
     assert.equal(loadCompiled(folder, 'adder', wasm), undefined);
     const module = new WebAssembly.Module(wasm);

@@ -25,32 +25,29 @@ interface Natives {
   deserialize: (code: ArrayBuffer, wasm: Uint8Array) => WebAssembly.Module | undefined;
 }
 
-/** Undefined where V8 has no such functions. The flag is on only while these two lines are parsed. */
-function findNatives(): Natives | undefined {
+/**
+ * Lets `use` call V8's functions; undefined where V8 has none. They are made anew each time, and the flag is on until `use` has called them: V8
+ * drops the bytecode of a function that is not called for a while, and then parses it again.
+ */
+function withNatives<T>(use: (natives: Natives) => T): T | undefined {
   setFlagsFromString('--allow-natives-syntax');
   try {
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
     const make = (...parts: string[]): unknown => new Function(...parts) as unknown;
-    return {
+    return use({
       serialize: make('module', 'return %SerializeWasmModule(module)') as Natives['serialize'],
       deserialize: make(
         'code',
         'wasm',
         'return %DeserializeWasmModule(code, wasm)',
       ) as Natives['deserialize'],
-    };
+    });
   } catch {
+    // Another thread may have switched the flag off, which belongs to the process.
     return undefined;
   } finally {
     setFlagsFromString('--no-allow-natives-syntax');
   }
-}
-
-let natives: Natives | 'none' | undefined;
-
-function nativeFunctions(): Natives | undefined {
-  natives ??= findNatives() ?? 'none';
-  return natives === 'none' ? undefined : natives;
 }
 
 const sha256 = (...parts: Uint8Array[]): Buffer =>
@@ -91,7 +88,7 @@ export function loadCompiled(folder: string, name: string, wasm: Uint8Array): We
   const code = kept.subarray(digestBytes);
   if (!sha256(wasm, code).equals(kept.subarray(0, digestBytes))) return undefined;
   // V8 compares its version, its flags and the processor's features with those that the code was made for.
-  return nativeFunctions()?.deserialize(alone(code).buffer, alone(wasm));
+  return withNatives(({ deserialize }) => deserialize(alone(code).buffer, alone(wasm)));
 }
 
 /**
@@ -105,10 +102,10 @@ export function saveCompiled(
   wasm: Uint8Array,
   module: WebAssembly.Module,
 ): boolean {
-  const serialize = nativeFunctions()?.serialize;
-  if (serialize === undefined) return false;
+  const serialized = withNatives(({ serialize }) => serialize(module));
+  if (serialized === undefined) return false;
   const path = pathOf(folder, name, wasm);
-  const code = new Uint8Array(serialize(module));
+  const code = new Uint8Array(serialized);
   if (code.length < sizeOf(path) * worthwhileGrowth) return false;
   const temporary = `${path}.${String(process.pid)}.${String(threadId)}.new`;
   try {
