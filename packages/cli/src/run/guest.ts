@@ -111,6 +111,8 @@ export interface ReadyGuest {
   machine: Machine;
   /** Absent after --restore. */
   plan?: BootPlan;
+  /** Makes the plan again, from the same files. Absent after --restore. */
+  planAgain?: () => Promise<BootPlan>;
   /** After --restore: brings the pages of memory that come later. */
   restoring?: Restoring;
 }
@@ -158,7 +160,23 @@ async function prepare(
   });
   const plan = rom ?? (await makePlan(options, source, machine));
   machine.boot(plan);
-  return { machine, plan };
+  const planAgain = async (): Promise<BootPlan> =>
+    rom ?? makePlan(options, await findSource(options, say), machine);
+  return { machine, plan, planAgain };
+}
+
+/** Smaller buffers may be shared with other files. */
+const leastReleasedBytes = 2 ** 20;
+
+/**
+ * Frees the files that the plan holds, at once: a kernel has 50 MB, and no collection of garbage may come while a guest waits. The
+ * plan can't be used any more.
+ */
+export function release(plan: BootPlan): void {
+  for (const { bytes } of plan.writes) {
+    const { buffer } = bytes;
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= leastReleasedBytes) buffer.transfer(0);
+  }
 }
 
 /** Makes the machine; what is wrong with the person's input becomes a CliError. */

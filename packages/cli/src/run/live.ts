@@ -10,11 +10,12 @@ import { asCliError } from '../failures.ts';
 import { writeOutput } from '../output/file.ts';
 import { encodeRgbPng } from '../output/png.ts';
 import { screenPng } from '../output/screen-picture.ts';
-import { readyGuest, type ReadyGuest } from './guest.ts';
+import { readyGuest, release, type ReadyGuest } from './guest.ts';
 import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
+import { collectGarbage } from './tidy.ts';
 import { GuestScreens } from './screens.ts';
 
 /** Short enough for a quick answer to a key. */
@@ -24,7 +25,11 @@ const silenceMs = 5000;
 /** After the end of piped input, a guest that waits and says nothing for so long waits for input that can't come. */
 const quietMs = 5000;
 /** In a halt, the longest sleep before input is looked at again. */
-const maxSleepMs = 20;
+const maxSleepMs = 200;
+/** The same while pages of memory are still to come: some do in each turn. */
+const deliverySleepMs = 20;
+/** A guest that waits and is silent for so long has started: what its start left behind is given back then, once. */
+const startedMs = 1000;
 /** Nobody sleeps for less. */
 const leastSleepMs = 0.5;
 /** Between two slices, so much time goes into pages of memory that nobody asked for yet. */
@@ -67,6 +72,7 @@ export class LiveRun {
   #output: number[] = [];
   #lastEventMs = performance.now();
   #printed = false;
+  #tidied = false;
   #left = false;
   #typed: Uint8Array[] = [];
   /** Undefined with a terminal: what is typed goes to the guest at once. */
@@ -104,6 +110,7 @@ export class LiveRun {
     ).catch((error: unknown) => {
       throw asCliError(error);
     });
+    if (guest.plan !== undefined) release(guest.plan);
     if (this.#clock === 'wall') tellLife(guest);
     await this.#openNetwork(guest);
     this.#screens = await GuestScreens.open(this.#options, guest.machine, () => {
@@ -265,7 +272,7 @@ export class LiveRun {
       const answered = this.#network?.exchange(machine) === true;
       this.#screens?.exchange(machine);
       this.#flush();
-      const code = this.#ended(result, guest);
+      const code = await this.#ended(result, guest);
       if (code !== undefined) return code;
       if (limit !== undefined && machine.instructions >= limit) return ExitCode.instructionLimit;
       // A guest that waited has something to do again when its network answered at once.
@@ -299,7 +306,7 @@ export class LiveRun {
   }
 
   /** Exit code when the run is over. */
-  #ended(result: RunResult, { machine, plan }: ReadyGuest): number | undefined {
+  async #ended(result: RunResult, { machine, planAgain }: ReadyGuest): Promise<number | undefined> {
     switch (result.reason) {
       case 'powerOff':
         return ExitCode.ok;
@@ -313,8 +320,8 @@ export class LiveRun {
         return ExitCode.guestDied;
       case 'reset':
         // Firmware starts by itself; a kernel that was started directly is started again.
-        if (plan === undefined) return ExitCode.ok;
-        machine.boot(plan);
+        if (planAgain === undefined) return ExitCode.ok;
+        machine.boot(await planAgain());
         return undefined;
       default:
         return undefined;
@@ -333,15 +340,23 @@ export class LiveRun {
     this.#wake = () => undefined;
   }
 
+  /** The start of a guest leaves 80 MB of heap that no collection would come for while it waits. */
+  #tidy(): void {
+    if (this.#tidied || performance.now() - this.#lastEventMs < startedMs) return;
+    this.#tidied = true;
+    collectGarbage();
+  }
+
   /** In a halt: until the next event is due on the wall clock, or input comes. */
   async #wait(
     machine: ReadyGuest['machine'],
     { nextEventNs, timeNs }: RunResult,
     pace: LivePace | undefined,
   ): Promise<void> {
+    this.#tidy();
     const dueMs =
       pace?.waitsMs ?? (nextEventNs === undefined ? maxSleepMs : Number(nextEventNs - timeNs) / 1e6);
-    const untilMs = Math.min(maxSleepMs, dueMs);
+    const untilMs = Math.min(machine.absentPages > 0 ? deliverySleepMs : maxSleepMs, dueMs);
     const began = performance.now();
     if (untilMs >= leastSleepMs) await this.#sleep(untilMs);
     else await nextTurn();
