@@ -6,6 +6,7 @@ import pino from 'pino';
 import {
   isStoreError,
   openStore,
+  ThreadStore,
   type CheckpointKey,
   type ObjectStore,
   type RetentionPolicy,
@@ -59,6 +60,8 @@ export interface NodeOptions {
   /** Allows the fault drills of /v1/drill. */
   drills?: boolean;
   runtimes?: Record<string, string>;
+  /** Its own records and the list go to the store by a thread that carries nothing else (except to `memory:`, which no other thread has). */
+  recordsApart?: boolean;
   /** Encrypts what is stored of guests; the same on every node. */
   key?: CheckpointKey | undefined;
   /** For how long blobs that no VM refers to stay. Default: an hour. */
@@ -108,6 +111,8 @@ export class ClusterNode {
   readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;
   readonly networks: NodeNetworks;
+  /** By which way node records, the protected list and owners are read and written. */
+  readonly #records: ObjectStore;
   readonly storeEdge: StoreEdge;
   readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
@@ -165,7 +170,9 @@ export class ClusterNode {
     });
     this.networks = this.#makeNetworks(address);
     const { settings } = options;
-    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell, (reason) =>
+    const apart = options.recordsApart === true && !options.store.startsWith('memory:');
+    this.#records = apart ? new ThreadStore(options.store) : store;
+    this.storeEdge = new StoreEdge(this.#records, Math.max(settings.leaseMs, 1000), tell, (reason) =>
       this.#log({ event: 'record-refused', node: options.name, reason }),
     );
     this.heartbeatStores = new HeartbeatStores({
@@ -382,6 +389,7 @@ export class ClusterNode {
     await this.checkpoints.close();
     await this.events.close();
     await this.heartbeatStores.close();
+    if (this.#records !== this.store) await this.#records.close();
     // What others rely on was made durable when it was written. A store that is away must keep nobody from ending.
     await this.store.close().catch((error: unknown) => {
       const reason = messageOf(error);
