@@ -24,7 +24,7 @@ export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { readEvents, type ClusterEvent } from './stored/event-log.ts';
 export { nodeOptions, runNode, trustAuthority } from './node/main.ts';
 export * from './vm/vm-runtime.ts';
-export { servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';
+export { disksOf, servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';
 export { decodeBatch, type LogBatch } from './vm/log-batch.ts';
 export { joinBatches, readLogBehind, type LogBehind } from './vm/replay-log.ts';
 export { ownState, type OwnState } from './vm/own-state.ts';

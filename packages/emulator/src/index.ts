@@ -41,6 +41,7 @@ export {
   type ImageKind,
 } from './disk-formats/kind.ts';
 export { Qcow2Image, type BackingDisk, type Decompressors } from './disk-formats/qcow2.ts';
+export { Qcow2Writer } from './disk-formats/qcow2-writer.ts';
 export type { ImageFile, Qcow2Snapshot } from './disk-formats/qcow2-header.ts';
 export { floppyBytesFor } from './devices/floppy/floppy-media.ts';
 export { bootDevices, type BootDevice, type DiskAttachment } from './machine/description.ts';

@@ -15,7 +15,7 @@ import type { DiskOption } from './disks.ts';
 import { kindOfFile, type MediumOption } from './media-file.ts';
 import type { RunOptions } from './options.ts';
 
-type Guessable = Pick<RunOptions, 'image' | 'kernel' | 'disks' | 'boot'>;
+export type Guessable = Pick<RunOptions, 'image' | 'kernel' | 'disks' | 'boot'>;
 
 /** What each kind of file is called, and where its medium goes. */
 const media: Partial<
@@ -73,21 +73,33 @@ export interface LoadedFirmware {
   >;
 }
 
-const memoryBytes = 256 * 2 ** 20;
+export const firmwareMemoryBytes = 256 * 2 ** 20;
+
+/** SeaBIOS, or the BIOS of a file, with SeaBIOS' VGA BIOS. Throws CliError where there is none. */
+export async function firmwareImage(
+  bios: string | undefined,
+  say: (line: string) => void,
+): Promise<{ rom: Uint8Array; optionRomBytes: number }> {
+  const found = await findFirmware(say);
+  return firmwareRom(bios === undefined ? found : { ...found, bios: readBios(bios) });
+}
 
 /** Throws CliError where there is no firmware. */
 export async function loadFirmware(
   { bios, boot }: RunOptions,
   say: (line: string) => void,
 ): Promise<LoadedFirmware> {
-  const found = await findFirmware(say);
-  const { rom, optionRomBytes } = firmwareRom(
-    bios === undefined ? found : { ...found, bios: readBios(bios) },
-  );
+  const { rom, optionRomBytes } = await firmwareImage(bios, say);
   const bootOrder = boot === undefined ? {} : { bootOrder: boot };
   return {
     plan: planRom(rom),
-    description: { boardVersion: 2, optionRomBytes, tripleFault: 'reset', memoryBytes, ...bootOrder },
+    description: {
+      boardVersion: 2,
+      optionRomBytes,
+      tripleFault: 'reset',
+      memoryBytes: firmwareMemoryBytes,
+      ...bootOrder,
+    },
   };
 }
 

@@ -16,7 +16,7 @@ import { networkCards } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
 
-interface Source {
+export interface Source {
   kernel?: Uint8Array;
   initrd?: Uint8Array;
   commandLine: string;

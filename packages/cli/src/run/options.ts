@@ -74,7 +74,7 @@ function parseDebugConsole(pair: string, name: string): { port: number; path: st
   return { port: ioPort(pair.slice(0, at), name), path: pair.slice(at + 1) };
 }
 
-function parseBootOrder(order: string, name: string): BootDevice[] {
+export function parseBootOrder(order: string, name: string): BootDevice[] {
   const parsed = order.split(',').map((one) => oneOf(bootDevices)(one, name));
   if (new Set(parsed).size < parsed.length)
     throw usage(`${name}: '${order}' names one device twice`, `for example ${name} cdrom,disk`);
@@ -200,7 +200,7 @@ type GuestRequest = Omit<
 >;
 
 /** Without the entries that are undefined. */
-function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
+export function given<T extends object>(entries: { [K in keyof T]: T[K] | undefined }): T {
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as T;
 }
 

@@ -58,6 +58,8 @@ test(
       ],
       'vm migrate': [['web', '--to', 'b']],
       'vm send-key': [['web', 'Enter']],
+      'vm insert': [['web', 'cdrom', 'disc.iso']],
+      'vm eject': [['web', 'cdrom']],
       'checkpoint import': [
         [file, 'web'],
         [file, 'web', '--take-over'],

@@ -18,6 +18,7 @@ export class VncBridge {
   #changed: Rectangle[] = [];
   #wake: () => void = () => undefined;
   #again: NodeJS.Timeout | undefined;
+  #closed = false;
 
   private constructor(
     vnc: VncServer,
@@ -52,7 +53,7 @@ export class VncBridge {
 
   /** Resolves when a viewer wants the next picture. */
   async #watched(): Promise<void> {
-    while (!this.#vnc.isWatched)
+    while (!this.#closed && !this.#vnc.isWatched)
       await new Promise<void>((resolve) => {
         // A line that was full is looked at again.
         const timer = setTimeout(resolve, againMs);
@@ -75,6 +76,7 @@ export class VncBridge {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#again);
     this.#follower.close();
     this.#wake();

@@ -16,10 +16,12 @@ import {
   eventsAnswerSchema,
   forkAnswerSchema,
   keysRequestSchema,
+  mediumRequestSchema,
   pressedAnswerSchema,
   screenAnswerSchema,
   type ClusterEvent,
   type ClusterStatus,
+  type MediumRequest,
 } from '../protocol/api.ts';
 import { bounded } from '../protocol/limits.ts';
 import type { DisplayPicture } from '../protocol/display-ends.ts';
@@ -295,6 +297,13 @@ export class ClusterClient {
   async press(vmId: string, keys: readonly string[]): Promise<void> {
     const body = Buffer.from(JSON.stringify({ keys }));
     await this.#request(keysRequestSchema, await this.#holder(vmId), 'POST', `/v1/vms/${vmId}/keys`, body);
+  }
+
+  /** Puts a medium of its description, by name, into a drive of a VM, or (null) empties it. Throws `NOT_FOUND`, `CONFLICT`. */
+  async changeMedium(vmId: string, change: MediumRequest): Promise<void> {
+    const body = Buffer.from(JSON.stringify(change));
+    const path = `/v1/vms/${vmId}/medium`;
+    await this.#request(mediumRequestSchema, await this.#holder(vmId), 'POST', path, body);
   }
 
   /** Presses a VM's power button: most systems shut down in order then. Throws `CONFLICT` when it has none. */

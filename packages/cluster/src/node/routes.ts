@@ -7,6 +7,7 @@ import {
   drillRequestSchema,
   forkRequestSchema,
   keysRequestSchema,
+  mediumRequestSchema,
 } from '../protocol/api.ts';
 import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
@@ -22,6 +23,7 @@ import { forkOf } from './forks.ts';
 import { metrics } from './metrics.ts';
 import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
 import { status } from './status.ts';
+import { disksOf } from '../vm/disks.ts';
 
 const decimal = v.pipe(v.string(), v.regex(/^\d{1,15}$/, 'not a number'), v.transform(Number));
 const eventsQuerySchema = v.object({
@@ -43,7 +45,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     node.audit.note(answer.caller, `forks ${parent} ${made.from}`, { vm: made.vmId });
     return answerJson(response, made);
   }
-  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button)$/.exec(asked);
+  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button|medium)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
   if (await checkpointRoute(node, url, answer)) return;
   switch (asked) {
@@ -132,6 +134,7 @@ async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: 
     if (result !== 'taken') throw new ClusterError('CONFLICT', `${vmId} has no power button`);
     return answerJson(answer.response, { id: vmId });
   }
+  if (asked === 'POST medium') return changeMedium(node, vmId, answer);
   if (asked !== 'POST keys') throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   const { keys } = await bodyOf(keysRequestSchema, answer);
   node.audit.noteSometimes(answer.caller, 'presses keys', { vm: vmId });
@@ -140,6 +143,27 @@ async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: 
       hint: 'names as in KeyboardEvent.code: KeyA, Digit1, Enter, ControlLeft, F2',
     });
   answerJson(answer.response, { keys });
+}
+
+/** Puts a medium into a drive of a VM, or takes it out: an input of its machine. */
+async function changeMedium(node: ClusterNode, vmId: string, answer: Answer): Promise<void> {
+  const change = await bodyOf(mediumRequestSchema, answer);
+  const { drive, image } = change;
+  const about = image === null ? `empties ${drive}` : `puts ${image} into ${drive}`;
+  node.audit.note(answer.caller, about, { vm: vmId });
+  const disks = disksOf(node.agent.list?.vms[vmId]?.spec.description);
+  if (image !== null && !disks.some(({ name, attach }) => name === image && attach === drive))
+    throw new ClusterError('NOT_FOUND', `${vmId} has no medium ${image} for ${drive}`, {
+      hint: 'media are given when a VM is made: `vm create --cdrom A --cdrom B`',
+    });
+  const [result] = (await node.vms.input(vmId, [{ kind: 'medium', ...change }])) ?? [];
+  if (result !== 'taken') throw new ClusterError('CONFLICT', `${vmId} has no drive for media`);
+  // Whoever changed a disk goes on with the next one: what follows must find this one, on whichever node.
+  if ((await node.vms.makeDurable(vmId)) !== true)
+    throw new ClusterError('BUSY', `the change is in no checkpoint of ${vmId} yet`, {
+      hint: 'ask for it again',
+    });
+  answerJson(answer.response, change);
 }
 
 async function findBlob(node: ClusterNode, hash: string, { response }: Answer): Promise<void> {

@@ -119,6 +119,12 @@ export const screenAnswerSchema = v.strictObject({
 
 /** `POST /v1/vms/ID/keys` */
 export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
+/** `POST /v1/vms/ID/medium`: drive `cdrom` or `floppy` gets a disk of the VM's description by its name, or (null) is emptied. */
+export const mediumRequestSchema = v.strictObject({
+  drive: v.picklist(['cdrom', 'floppy']),
+  image: v.nullable(text(MAX_NAME)),
+});
+export type MediumRequest = v.InferOutput<typeof mediumRequestSchema>;
 /** Answer to `POST /v1/vms/ID/power-button` */
 export const pressedAnswerSchema = v.strictObject({ id: text(MAX_NAME) });
 /** `POST /v1/vms/ID/fork`: may be repeated with the same id. */

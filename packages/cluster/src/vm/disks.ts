@@ -1,6 +1,7 @@
 // Disks of a VM: what its description says of them, and the base images they lie on, read lazily from the store. The guest's thread
 // can't wait for promises, so these pages, and those of RAM that come late, go to it through a channel that this thread serves.
 import { MessageChannel } from 'node:worker_threads';
+import type { DiskAttachment, DiskRequest } from '@revenant/emulator';
 import {
   baseImageName,
   checkBaseImage,
@@ -26,11 +27,26 @@ export interface DiskSpec {
   readOnly?: boolean;
   /** The image below, which the store has under `baseImageName(sha256)`; without it the disk is empty. */
   base?: { sha256: string } | null;
+  /** How the guest sees it; absent: virtio. */
+  attach?: DiskAttachment;
+  /** What people call it: the name of the file that it was made from. */
+  title?: string;
+}
+
+/** The same for the description of a machine. */
+export function machineDisk({ name, bytes, readOnly, base, attach }: DiskSpec): DiskRequest {
+  return {
+    name,
+    bytes,
+    base: base ?? null,
+    ...(readOnly === undefined ? {} : { readOnly }),
+    ...(attach === undefined ? {} : { attach }),
+  };
 }
 
 const pageSize = 4096;
 
-function disksOf(description: unknown): DiskSpec[] {
+export function disksOf(description: unknown): DiskSpec[] {
   const { disks } = (description ?? {}) as { disks?: unknown };
   return Array.isArray(disks) ? (disks as DiskSpec[]) : [];
 }

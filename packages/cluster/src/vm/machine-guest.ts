@@ -11,8 +11,10 @@ import {
   pcMemoryMap,
   planBootSector,
   planKernel,
+  planRom,
   restoreMachine,
   uartBacklogLimit,
+  type BootDevice,
   type DiskBacking,
   OutputQueue,
   picturePixels,
@@ -33,15 +35,22 @@ import type { MachineSnapshot } from '@revenant/storage';
 import { splitFrame } from '@revenant/network/split';
 import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
-import type { DiskSpec } from './disks.ts';
+import { machineDisk, type DiskSpec } from './disks.ts';
 import type { Blobs, Guest, GuestStart, Look, Replay } from './vm-runtime.ts';
 
-/** `VmSpec.description` of runtime `machine`. Kernel and initrd are named by the SHA-256 of their bytes. */
+/** `VmSpec.description` of runtime `machine`. Kernel, initrd and ROM are named by the SHA-256 of their bytes. */
 export interface BootDescription {
   memoryBytes: number;
-  kernel: string;
+  /** Started directly, with these two. Absent: firmware starts what is on the disks. */
+  kernel?: string;
   initrd?: string;
-  commandLine: string;
+  commandLine?: string;
+  /** The firmware: the VGA BIOS in its first `optionRomBytes`, the BIOS up to its end. */
+  rom?: string;
+  optionRomBytes?: number;
+  bootOrder?: BootDevice[];
+  /** Of the board `pc`; absent: 2 with firmware, and where a disk is attached otherwise than by virtio, else 1. */
+  boardVersion?: number;
   disks?: DiskSpec[];
 }
 
@@ -277,13 +286,19 @@ async function coldStart(
   backends: MachineBackends & { hash: HashFactory },
 ): Promise<Machine> {
   const boot = description as BootDescription;
-  const { memoryBytes } = boot;
+  const { memoryBytes, bootOrder, optionRomBytes, rom, disks: attached = [] } = boot;
+  const needsFullPc = rom !== undefined || attached.some(({ attach }) => attach !== undefined);
+  const { boardVersion = needsFullPc ? 2 : 1 } = boot;
   const machine = await createMachine({
     description: {
       memoryBytes,
+      boardVersion,
+      ...(rom === undefined ? {} : { romBytes: blobOf(blobs, rom).length }),
+      ...(optionRomBytes === undefined ? {} : { optionRomBytes }),
+      ...(bootOrder === undefined ? {} : { bootOrder }),
       tripleFault: 'reset',
       devices: [...hostedDevices],
-      disks: (boot.disks ?? []).map((disk) => ({ ...disk, base: disk.base ?? null })),
+      disks: attached.map(machineDisk),
       networkCards: nic === undefined ? [] : [{ mac: nic.mac, mtu: MTU }],
     },
     backends,
@@ -297,19 +312,27 @@ async function coldStart(
   return machine;
 }
 
-/** Puts kernel and command line into the memory of a machine that was just made or reset. */
+/** What a description names by hash. */
+function blobOf(blobs: Blobs, hash: string): Uint8Array {
+  const bytes = blobs.get(hash);
+  if (bytes === undefined) throw new ClusterError('NOT_FOUND', `the store has no image ${hash}`);
+  return bytes;
+}
+
+/** Puts firmware, or kernel and command line, into the memory of a machine that was just made or reset. */
 function bootMachine(machine: Machine, boot: BootDescription, blobs: Blobs): void {
-  const blob = (hash: string): Uint8Array => {
-    const bytes = blobs.get(hash);
-    if (bytes === undefined) throw new ClusterError('NOT_FOUND', `the store has no image ${hash}`);
-    return bytes;
-  };
+  if (boot.kernel === undefined) {
+    if (boot.rom === undefined)
+      throw new ClusterError('RUNTIME', 'its description has neither kernel nor firmware');
+    machine.boot(planRom(blobOf(blobs, boot.rom)));
+    return;
+  }
   const rsdpAddress = machine.rsdpAddress;
   const plan = planKernel(
     {
-      kernel: blob(boot.kernel),
-      ...(boot.initrd === undefined ? {} : { initrd: blob(boot.initrd) }),
-      commandLine: boot.commandLine,
+      kernel: blobOf(blobs, boot.kernel),
+      ...(boot.initrd === undefined ? {} : { initrd: blobOf(blobs, boot.initrd) }),
+      commandLine: boot.commandLine ?? '',
       longMode: true,
     },
     {

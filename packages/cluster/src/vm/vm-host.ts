@@ -105,6 +105,11 @@ export class VmHost {
     return this.#vms.get(vmId)?.input(inputs, typed);
   }
 
+  /** Resolves when all that a VM was given so far is in a durable checkpoint; false when it could not be written, or does not run here. */
+  async makeDurable(vmId: string): Promise<boolean> {
+    return (await this.#vms.get(vmId)?.makeDurable()) ?? false;
+  }
+
   /** Why what is typed at a VM's console can't be taken here, in words; undefined when it can. */
   inputTrouble(vmId: string): string | undefined {
     const session = this.#vms.get(vmId);

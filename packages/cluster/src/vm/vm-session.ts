@@ -171,6 +171,11 @@ export class VmSession {
     return this.#thread.ask('screen', {}).catch(() => undefined);
   }
 
+  /** A checkpoint now. False when it could not be written, or the VM has ended. */
+  async makeDurable(): Promise<boolean> {
+    return !this.over && (await this.#checkpoints.checkpoint(false));
+  }
+
   /** What its screen shows, or what of it changed since the last look; undefined when it has ended. */
   async look(fresh: boolean): Promise<Look | undefined> {
     return this.#thread.ask('look', { fresh }).catch(() => undefined);

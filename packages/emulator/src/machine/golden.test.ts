@@ -10,7 +10,13 @@ import { planBootSector } from '../boot/index.ts';
 import { buildModules } from '../build.ts';
 import { nodeEngine } from '../host-node/engine.ts';
 import { createMachine, restoreMachine } from './create.ts';
-import { optionalDevices, type DiskRequest, type OptionalDevice } from './description.ts';
+import {
+  networkCardModels,
+  optionalDevices,
+  type DiskRequest,
+  type MachineRequest,
+  type OptionalDevice,
+} from './description.ts';
 import type { LoggedInput } from './edge/table.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
@@ -27,6 +33,9 @@ const streamsFile = golden('state-4-streams.json');
 
 /** With each of the optional devices, told of a second life and of entropy. */
 const devicesFile = golden('state-5-devices.json');
+
+/** Of version 2 of the board, with a medium for each of its controllers, cards of all models, and a disc and a floppy disk that were changed. */
+const fullPcFile = golden('state-6-full-pc.json');
 
 /** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
 const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
@@ -87,9 +96,10 @@ function decode(text: string): unknown {
 async function makeState(
   disks: readonly DiskRequest[],
   devices: readonly OptionalDevice[] = [],
+  more: MachineRequest = {},
 ): Promise<MachineSnapshot> {
   const machine = await createMachine({
-    description: { memoryBytes: 2 ** 20, disks, devices: [...devices] },
+    description: { memoryBytes: 2 ** 20, disks, devices: [...devices], ...more },
     engine: nodeEngine,
   });
   const sector = new Uint8Array(512);
@@ -109,6 +119,8 @@ async function makeState(
     machine.input({ kind: 'entropy', bytes: Uint8Array.of(1, 2, 3) });
     machine.input({ kind: 'generation', generation: 0x1234_5678_9abc_def0n });
   }
+  machine.input({ kind: 'medium', drive: 'cdrom', image: 'disk4' });
+  machine.input({ kind: 'medium', drive: 'floppy', image: null });
   machine.disks[0]?.write(5000, new TextEncoder().encode('golden disk'));
   return machine.snapshot({ full: true });
 }
@@ -179,4 +191,31 @@ test('a state with the optional devices is read, and read again it is the same',
   assert.deepEqual(after, before);
   const { id } = again.devices['vmgenid']?.state as { id: Uint8Array };
   assert.equal(new DataView(id.buffer).getBigUint64(0, true), 0x1234_5678_9abc_def0n);
+});
+
+test('a state of the full PC is read, and read again it is the same', async () => {
+  const attached = ['ide', 'ahci', 'virtio', 'cdrom', 'cdrom', 'floppy'] as const;
+  const disks = attached.map((attach, n) => ({ name: `disk${String(n)}`, bytes: 1440 * 1024, attach }));
+  const networkCards = networkCardModels.map((model, n) => ({
+    mac: `52:54:00:00:00:0${String(n)}`,
+    mtu: 1500,
+    model,
+  }));
+  if (process.env['REVENANT_GOLDEN'] === 'write') {
+    const made = await makeState(disks, optionalDevices, { boardVersion: 2, networkCards });
+    writeFileSync(fullPcFile, `${encode(made)}\n`);
+  }
+  const snapshot = decode(readFileSync(fullPcFile, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  const again = machine.snapshot({ full: true });
+  const { machine: _before, ...before } = snapshot.devices;
+  const { machine: _after, ...after } = again.devices;
+  assert.deepEqual(after, before);
+  assert.deepEqual(again.cpus, snapshot.cpus);
+  assert.deepEqual(
+    machine.description.disks.map(({ attach = 'virtio' }) => attach),
+    attached,
+  );
+  machine.run({ instructions: 1000 });
+  assert.equal(machine.instructions, snapshot.instructions + 1000n);
 });

@@ -1,4 +1,6 @@
 /** `revenant vm create`: from an image or files to a VM of the cluster. */
+import { statSync } from 'node:fs';
+import { basename } from 'node:path';
 import {
   healthSigns,
   isClusterError,
@@ -27,10 +29,12 @@ import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
 import { Progress } from '../../output/progress.ts';
 import { Waiting } from '../../output/waiting.ts';
-import { openDisks, parseDisk, type DiskOption } from '../../run/disks.ts';
+import { openDisks, parseDisc, parseDisk, parseFloppy, type DiskOption } from '../../run/disks.ts';
+import { firmwareImage, firmwareMemoryBytes, guessMedium, type Guessable } from '../../run/firmware.ts';
 import { kindOfFile, MediumFile, type MediumOption } from '../../run/media-file.ts';
 import { parsePublishOn } from '../../run/network-options.ts';
-import { findSource } from '../../run/guest.ts';
+import { findSource, type Source } from '../../run/guest.ts';
+import { given, parseBootOrder, type RunOptions } from '../../run/options.ts';
 
 const createOptions = {
   kernel: text('FILE', 'bzImage, ELF with a PVH note, or multiboot 1; with --initrd FILE'),
@@ -38,11 +42,15 @@ const createOptions = {
   append: text('TEXT', "its command line (added to the image's own)"),
   memory: value('SIZE', "for example 256M (default: the image's, else 128M)", size),
   disk: list(
-    'FILE[,ro][,backing]',
+    'FILE[,ro][,ide|,ahci][,backing]',
     `a disk image, raw or qcow2, copied into the store once; the guest's writes belong to the VM
-(needs --store)`,
+(needs --store). A virtio disk, unless ide or ahci says otherwise`,
     parseDisk,
   ),
+  cdrom: list('FILE', 'a disc for the CD drive; the first is in it, others wait (vm insert)', parseDisc),
+  floppy: list('FILE[,ro]', 'a disk for the floppy drive; the first is in it, others wait', parseFloppy),
+  boot: value('ORDER', 'what firmware starts from, in order: disk, cdrom, floppy', parseBootOrder),
+  bios: text('FILE', "a BIOS image instead of SeaBIOS from Debian's package"),
   'disk-size': list('SIZE', 'an empty disk, behind those of --disk', size),
   priority: value('N', 'higher is restarted first (default 1)', wholeNumber(), 1),
   'anti-affinity': text('GROUP', 'never on one node with another VM of the group'),
@@ -93,7 +101,9 @@ async function putDisk(store: ObjectStore, file: MediumOption, fileSha256: strin
   const waiting = new Waiting(`${path} is in the store`);
   const progress = new Progress(path);
   try {
-    const sha256 = kindOfFile(path) === 'qcow2' ? medium.contentSha256() : fileSha256;
+    // Of discs and floppy disks the guest sees whole sectors, and whole disks.
+    const isAsItIs = kindOfFile(path) !== 'qcow2' && medium.bytes === statSync(path).size;
+    const sha256 = isAsItIs ? fileSha256 : medium.contentSha256();
     const totalPages = Math.ceil(medium.bytes / diskPageBytes);
     const pieces = function* (): Generator<Uint8Array> {
       let donePages = 0;
@@ -140,7 +150,25 @@ async function putDisks(
   } finally {
     await store.close();
   }
-  return open.requests;
+  return open.requests.map((request, n) => {
+    const file = options[n];
+    return file !== undefined && 'path' in file ? { ...request, title: basename(file.path) } : request;
+  });
+}
+
+/** What starts the guest, in the store: firmware, or a kernel with its initrd. */
+async function putStart(
+  client: ClusterClient,
+  source: Source,
+  firmware: Awaited<ReturnType<typeof firmwareImage>> | undefined,
+): Promise<Partial<BootDescription>> {
+  if (firmware !== undefined)
+    return { rom: await client.putBlob(firmware.rom), optionRomBytes: firmware.optionRomBytes };
+  return {
+    commandLine: source.commandLine,
+    kernel: await client.putBlob(source.kernel ?? new Uint8Array(0)),
+    ...(source.initrd === undefined ? {} : { initrd: await client.putBlob(source.initrd) }),
+  };
 }
 
 /** Throws when no node could ever hold so much, as the cluster would, but before anything is copied. */
@@ -179,28 +207,34 @@ async function createVm(
   values: Values<typeof createOptions>,
 ): Promise<'node' | 'store'> {
   const network = networkOf(values);
-  if (image === undefined && values.kernel === undefined)
+  const asked = await guessMedium(
+    given<Guessable & Pick<RunOptions, 'initrd' | 'append'>>({
+      image,
+      kernel: values.kernel,
+      initrd: values.initrd,
+      append: values.append,
+      boot: values.boot,
+      disks: [...values.disk, ...values.cdrom, ...values.floppy],
+    }),
+    say,
+  );
+  const { disks: media = [], boot: bootOrder } = asked;
+  if (asked.image === undefined && asked.kernel === undefined && media.length === 0)
     throw new CliError(
       ExitCode.usage,
       'nothing to boot',
-      'revenant vm create NAME IMAGE, or --kernel FILE (revenant images lists the images)',
+      'revenant vm create NAME IMAGE (revenant images lists the images, a disk image is one too), or --kernel FILE',
     );
-  const { kernel, initrd, append } = values;
-  const source = await findSource(
-    {
-      ...(image === undefined ? {} : { image }),
-      ...(kernel === undefined ? {} : { kernel }),
-      ...(initrd === undefined ? {} : { initrd }),
-      ...(append === undefined ? {} : { append }),
-    },
-    say,
-  );
-  const memoryBytes = values.memory ?? source.memoryBytes ?? defaultMemoryBytes;
+  const startsDisks = asked.image === undefined && asked.kernel === undefined;
+  const firmware = startsDisks ? await firmwareImage(values.bios, say) : undefined;
+  const source = await findSource(asked, say);
+  const memoryBytes =
+    values.memory ?? source.memoryBytes ?? (startsDisks ? firmwareMemoryBytes : defaultMemoryBytes);
   // What no machine can have is refused before anything is copied.
   const memoryMiB = describeMachine({ memoryBytes }).memoryBytes / 2 ** 20;
   if (!values['no-start']) await requireRoom(client, memoryMiB);
   const disks = await putDisks(
-    [...values.disk, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
+    [...media, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
     chosenStore(values),
   );
   const checkpoint = values['checkpoint-ms'];
@@ -208,9 +242,8 @@ async function createVm(
   const send = async (): Promise<'node' | 'store'> => {
     const description: BootDescription = {
       memoryBytes,
-      commandLine: source.commandLine,
-      kernel: await client.putBlob(source.kernel ?? new Uint8Array(0)),
-      ...(source.initrd === undefined ? {} : { initrd: await client.putBlob(source.initrd) }),
+      ...(await putStart(client, source, firmware)),
+      ...(bootOrder === undefined ? {} : { bootOrder }),
       ...(disks.length === 0 ? {} : { disks }),
     };
     const spec: VmSpec = {
@@ -238,12 +271,14 @@ async function createVm(
 export const command = define({
   summary: 'enter a VM into the protected list and start it: from now on the cluster keeps it running',
   words: ['NAME', '[IMAGE]'],
-  about: 'What it boots is IMAGE, an image by name (revenant images lists them), or --kernel.',
+  about: `What it boots is IMAGE: an image by name (revenant images lists them) or a disk, disc or floppy image, which firmware starts; or --kernel; or,
+without both, what is on --disk, --cdrom or --floppy.`,
   options: createOptions,
   examples: [
     'vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant',
     'vm create web linux-cloud --net lan --publish 8080:80 --store file:/srv/revenant',
     'vm create shop linux-cloud --output log --store file:/srv/revenant',
+    'vm create old disk.qcow2 --cdrom debian.iso --boot cdrom,disk --store file:/srv/revenant',
     'vm create db --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --disk db.img --store file:/srv/revenant',
   ],
   async run({ words, options }) {

@@ -45,10 +45,11 @@ export const command = define({
     ...vncOptions,
   },
   examples: ['vm vnc web', 'vm vnc web --vnc 0.0.0.0:5901 --vnc-password-file secret'],
-  async run({ word, options }) {
+  async run(input) {
+    const { options } = input;
     const asked = vncRequest(options);
     if (asked === undefined) return undefined;
-    await withCluster({ ...options, json: false }, (client) => serve(client, word(0), asked));
+    await withCluster({ ...options, json: false }, (client) => serve(client, input.word(0), asked));
     return undefined;
   },
 });
