@@ -16,12 +16,12 @@ export class Input<O extends Options = Options> {
     this.options = options;
   }
 
-  /** The n-th word, which the command requires. */
-  word(n: number): string {
+  /** The n-th word, which the command requires. Commands take it out of their input. */
+  readonly word = (n: number): string => {
     const word = this.words[n];
     if (word === undefined) throw new Error(`the command asks for word ${n}, but doesn't require it`);
     return word;
-  }
+  };
 
   get json(): boolean {
     return 'json' in this.options && this.options.json === true;
