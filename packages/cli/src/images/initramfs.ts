@@ -5,14 +5,23 @@ import { recipeFolder } from './cache.ts';
 import { characterDevice, directory, file, symbolicLink, writeCpio } from './cpio.ts';
 
 /** Sources of the userland, in the order in which they enter the hash of an image. */
-export const userlandSources = ['init', 'chain', 'modprobe', 'network', 'profile', 'udhcpc'] as const;
+export const userlandSources = [
+  'init',
+  'agent',
+  'chain',
+  'modprobe',
+  'network',
+  'profile',
+  'udhcpc',
+] as const;
 
 export async function readUserland(): Promise<Record<(typeof userlandSources)[number], Uint8Array>> {
-  const [init, chain, modprobe, network, profile, udhcpc] = await Promise.all(
+  const [init, agent, chain, modprobe, network, profile, udhcpc] = await Promise.all(
     userlandSources.map((name) => readFile(join(recipeFolder, 'linux', name))),
   );
   return {
     init: init!,
+    agent: agent!,
     chain: chain!,
     modprobe: modprobe!,
     network: network!,
@@ -30,7 +39,7 @@ export async function makeInitramfs(
   busybox: Uint8Array,
   modules: ReadonlyMap<string, Uint8Array>,
 ): Promise<Uint8Array> {
-  const { init, chain, modprobe, network, profile, udhcpc } = await readUserland();
+  const { init, agent, chain, modprobe, network, profile, udhcpc } = await readUserland();
   return writeCpio([
     ...['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'root', 'sbin', 'srv', 'sys', 'tmp'].map(
       directory,
@@ -39,6 +48,7 @@ export async function makeInitramfs(
     characterDevice('dev/null', 1, 3),
     file('bin/busybox', busybox),
     symbolicLink('bin/sh', 'busybox'),
+    file('bin/agent', agent),
     file('bin/chain', chain),
     file('sbin/modprobe', modprobe),
     ...[...modules].map(([name, bytes]) => file(`lib/modules/${name}`, bytes, 0o644)),

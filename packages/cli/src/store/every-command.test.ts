@@ -70,6 +70,7 @@ test(
       'checkpoint memory': [['web', '0x1000']],
       'debug gdb': [['--restore', 'web']],
       'debug trace': [['--io', '--restore', 'web']],
+      'vm copy': [[file, 'web:/tmp/file']],
       'vm set': [['web', '--output', 'log']],
       'debug hot': [],
       run: [['--restore', 'web']],

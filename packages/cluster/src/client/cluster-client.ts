@@ -44,6 +44,7 @@ import { putBlob } from '../stored/blobs.ts';
 import { readEvents, withoutRepeats } from '../stored/event-log.ts';
 import { orderEvents } from '../stored/event-order.ts';
 import { readNodeRecords } from '../stored/records.ts';
+import { AgentJob, type JobOptions } from './agent-job.ts';
 import { ConsoleFollower } from './console-follower.ts';
 import { ConsoleRelay, type RelayOptions } from './console-relay.ts';
 import {
@@ -55,7 +56,7 @@ import {
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
 import type { VmPlace } from './vm-relay.ts';
 
-export type { ConsoleFollower, ConsoleRelay, DisplayFollower, DisplayRelay };
+export type { ConsoleFollower, ConsoleRelay, DisplayFollower, DisplayRelay, JobOptions };
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -281,6 +282,17 @@ export class ClusterClient {
     });
   }
 
+  /** Runs a command in a VM's guest, by its agent. @returns its exit status. Throws `TIMEOUT` when no agent answers */
+  async exec(vmId: string, job: JobOptions): Promise<number> {
+    await this.vm(vmId);
+    const whyNever = async (): Promise<string | undefined> => {
+      const vm = await this.vm(vmId).catch(() => undefined);
+      const ended = vm !== undefined && ['stopped', 'failed', 'deleted'].includes(vm.status);
+      return ended ? `${vmId} is ${vm.status}: ${vm.reason}` : undefined;
+    };
+    return new AgentJob(job, { find: (name) => this.#placeOf(vmId, `agent/${name}`), whyNever }).run();
+  }
+
   /** A VM's text screen, and its lines. Throws `CONFLICT` when it has none. */
   async screen(vmId: string): Promise<TextScreen & { lines: string[] }> {
     const path = `/v1/vms/${vmId}/screen`;
@@ -321,7 +333,10 @@ export class ClusterClient {
     return node.address;
   }
 
-  async #placeOf(vmId: string, what: 'console' | 'display'): Promise<VmPlace | undefined> {
+  async #placeOf(
+    vmId: string,
+    what: 'console' | 'display' | `agent/${string}`,
+  ): Promise<VmPlace | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;
     // While a VM is moved it still runs where it was.

@@ -25,6 +25,7 @@ import { builtPage, PageFiles } from './page-files.ts';
 import { saidBodyHash } from './bodies.ts';
 import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
+import { attachJob } from './agent-socket.ts';
 import { attachConsole } from './console-socket.ts';
 import { attachDisplay } from './display-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
@@ -314,18 +315,16 @@ export class ApiServer {
         node.links.accept(accepted, proven),
       );
     }
-    const [, vm, what] = /^\/v1\/vms\/([^/]+)\/(console|display)$/.exec(url.pathname) ?? [];
+    const [, vm, what = 'agent', job = ''] =
+      /^\/v1\/vms\/([^/]+)\/(?:(console|display)|agent\/([0-9a-f]{16}))$/.exec(url.pathname) ?? [];
     if (vm === undefined) throw new ClusterError('NOT_FOUND', `there is no ${url.pathname}`);
     if (!offered.includes(SUBPROTOCOL))
-      throw new ClusterError(
-        'PROTOCOL',
-        versionMismatch(`the ${what ?? ''}`, bounded(offered[0] ?? '1', 16)),
-      );
+      throw new ClusterError('PROTOCOL', versionMismatch(`the ${what}`, bounded(offered[0] ?? '1', 16)));
     if (this.#consoles.clients.size >= this.limits.consoles)
       throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles and screens are open here`);
-    const attach = what === 'display' ? attachDisplay : attachConsole;
+    const attach = what === 'display' ? attachDisplay : what === 'console' ? attachConsole : attachJob;
     this.#consoles.handleUpgrade(request, socket, head, (accepted) =>
-      attach(node, vm, { socket: accepted, caller }),
+      attach(node, vm, { socket: accepted, caller, job }),
     );
   }
 

@@ -22,6 +22,7 @@ import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
 import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
+import { AgentHub } from './agent-hub.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
 import { ApiServer, type TlsFiles } from './api-server.ts';
 import { Audit } from './audit.ts';
@@ -107,6 +108,7 @@ export class ClusterNode {
   readonly store: ObjectStore;
   agent: AgentState;
   readonly consoles = new ConsoleHub();
+  readonly agents = new AgentHub();
   readonly inputs: ConsoleInputs;
   readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;
@@ -195,12 +197,18 @@ export class ClusterNode {
       log: (entry) => this.#log(entry),
       inputs: this.inputs,
       output: (vmId, epoch, piece) => this.consoles.put(vmId, epoch, piece),
-      resumed: (vmId, epoch, how) => this.consoles.begin(vmId, epoch, how),
+      agentSaid: (vmId, epoch, bytes) => this.agents.put(vmId, epoch, bytes),
+      resumed: (vmId, epoch, how) => this.#resumed(vmId, epoch, how),
       network: this.networks,
       key: options.key,
       retention: options.retention,
       ...(options.runtimes === undefined ? {} : { runtimes: options.runtimes }),
     });
+  }
+
+  #resumed(vmId: string, epoch: number, how: Parameters<ConsoleHub['begin']>[2]): void {
+    this.consoles.begin(vmId, epoch, how);
+    this.agents.begin(vmId, epoch);
   }
 
   #makeNetworks(address: string): NodeNetworks {

@@ -5,8 +5,13 @@
 // happened between.
 import type { InputResult, MachineInput } from '@revenant/emulator';
 import type { DisplayEvent } from '../protocol/display.ts';
-import type { InputLedger, InputPlaces, TypedPlaces } from '../vm/input-ledger.ts';
-import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES, MAX_UNACKNOWLEDGED_EVENTS } from '../protocol/limits.ts';
+import { AGENT_PORT, type InputLedger, type InputPlaces, type TypedPlaces } from '../vm/input-ledger.ts';
+import {
+  MAX_SESSIONS,
+  MAX_UNACKNOWLEDGED_BYTES,
+  MAX_UNACKNOWLEDGED_EVENTS,
+  MAX_UNACKNOWLEDGED_MESSAGES,
+} from '../protocol/limits.ts';
 
 export interface InputListener {
   /** Where this session's input goes on under a new epoch. */
@@ -51,6 +56,18 @@ export function doneEvents(events: readonly DisplayEvent[]): Units {
     count: events.length,
     limit: MAX_UNACKNOWLEDGED_EVENTS,
     inputs: (from) => ({ inputs: events.slice(from), ends: events.map((_event, n) => n + 1).slice(from) }),
+  };
+}
+
+/** Messages of a job to the agent in the guest, which takes each whole. */
+export function agentMessages(messages: readonly Uint8Array[]): Units {
+  return {
+    count: messages.length,
+    limit: MAX_UNACKNOWLEDGED_MESSAGES,
+    inputs: (from) => ({
+      inputs: messages.slice(from).map((bytes) => ({ kind: 'console', port: AGENT_PORT, bytes })),
+      ends: messages.map((_message, n) => n + 1).slice(from),
+    }),
   };
 }
 

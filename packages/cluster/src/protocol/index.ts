@@ -1,5 +1,7 @@
 // The messages of a cluster: what nodes, clients and pages say to each other and keep in the store, with its bounds. Runs in a browser.
 export * from './address.ts';
+export * from './agent.ts';
+export * from './agent-socket.ts';
 export * from './api.ts';
 export * from './checkpoints.ts';
 export * from './console-ends.ts';

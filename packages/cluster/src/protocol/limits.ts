@@ -54,6 +54,9 @@ export const MAX_SESSIONS = 64;
 export const MAX_SESSION_NAME = 64;
 /** Sent by a console and not acknowledged yet. */
 export const MAX_UNACKNOWLEDGED_BYTES = 64 << 10;
+/** Messages of a job in a guest: in one frame, which holds no more than that of a console, and sent and not acknowledged yet. */
+export const MAX_JOB_MESSAGES = 2;
+export const MAX_UNACKNOWLEDGED_MESSAGES = 512;
 
 /** Of one message of a viewer of a screen, and not acknowledged yet. */
 export const MAX_DISPLAY_EVENTS = 256;

@@ -1,7 +1,7 @@
 // How far what is typed at consoles has come, as those who run VMs and write checkpoints tell and ask it (node/console-inputs.ts).
 import type { MachineInput } from '@revenant/emulator';
 
-/** By session of a console or display: how many of its bytes or events a guest's state has. */
+/** By session of a console, display or job: how many of its bytes, events or messages a guest's state has. */
 export type InputPlaces = Readonly<Record<string, number>>;
 
 /** Of which session inputs are, and how many units of it a guest has with each of them. */
@@ -10,9 +10,15 @@ export interface TypedPlaces {
   places: readonly number[];
 }
 
+/** Port of the virtio console that leads to the agent in the guest. */
+export const AGENT_PORT = 1;
+
 /** Inputs that people's sessions number: each that a guest took is told to its log. */
 export const isTyped = (input: MachineInput): boolean =>
-  (input.kind === 'serial' && input.port === 0) || input.kind === 'key' || input.kind === 'mouse';
+  (input.kind === 'serial' && input.port === 0) ||
+  (input.kind === 'console' && input.port === AGENT_PORT) ||
+  input.kind === 'key' ||
+  input.kind === 'mouse';
 
 export interface InputLedger {
   /** A VM runs here, from a state that has these places. */

@@ -133,6 +133,7 @@ class MachineGuest implements Guest {
       if (unread + input.bytes.length > uartBacklogLimit) return 'full';
     }
     if ((input.kind === 'key' || input.kind === 'mouse') && !this.#machine.hasRoom(input)) return 'full';
+    if (input.kind === 'console') return this.#machine.offer(input);
     return input.kind === 'frame' ? this.#frame(input) : this.#machine.input(input);
   }
 

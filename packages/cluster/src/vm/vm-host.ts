@@ -46,6 +46,8 @@ export interface VmHostOptions {
   log: (entry: LogEntry) => void;
   /** What a VM wrote on its console; `at`: the number of the first byte in the VM's life. */
   output: (vmId: string, epoch: number, piece: TailState) => void;
+  /** What the agent in a VM's guest said. */
+  agentSaid?: (vmId: string, epoch: number, bytes: Uint8Array) => void;
   /** How its console goes on under an epoch that begins, and the end of what was written before. */
   resumed?: (vmId: string, epoch: number, how: { resumed: Resumed; tail: TailState | undefined }) => void;
   inputs?: InputLedger | undefined;

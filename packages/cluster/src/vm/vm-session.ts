@@ -12,7 +12,7 @@ import { consoleBytes, type TailState } from './console-tail.ts';
 import { hasDisks } from './disks.ts';
 import { FrameFeed } from './frame-feed.ts';
 import type { GuestThread, Outputs } from './guest-thread.ts';
-import { isTyped, type TypedPlaces } from './input-ledger.ts';
+import { AGENT_PORT, isTyped, type TypedPlaces } from './input-ledger.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
@@ -209,7 +209,9 @@ export class VmSession {
     if (output.kind === 'frame')
       return host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
     if (output.kind === 'panic') this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
-    // Nobody listens to the other serial ports yet.
+    if (output.kind === 'console' && output.port === AGENT_PORT)
+      return host.agentSaid?.(this.vm.id, this.epoch, output.bytes);
+    // Nobody listens to the other ports yet.
     const bytes = consoleBytes(entry);
     if (bytes !== undefined) host.output(this.vm.id, this.epoch, { at: entry.number, bytes });
   }

@@ -307,6 +307,11 @@ export class Machine {
     return this.#edge.input(input);
   }
 
+  /** As `input`, for what is not to wait beside the machine. `full`: nothing of it was taken. */
+  offer(input: MachineInput): Exclude<InputResult, 'held'> {
+    return this.#edge.offer(input);
+  }
+
   /** Whether an input would be taken at once: what is held instead is beside the machine, and in no snapshot of it. */
   hasRoom(input: MachineInput): boolean {
     return this.#edge.hasRoom(input);

@@ -2,7 +2,7 @@
 import type { Group } from '../../command/command.ts';
 
 export const group: Group = {
-  summary: 'VMs of a cluster: create, list, start, stop, move, fork, console, events',
+  summary: 'VMs of a cluster: create, list, start, stop, move, fork, console, commands in guests, events',
   about: `Commands wait until they have had their effect; --no-wait: only until they are accepted. With --store they are taken, list, show and
 events answered, also while no node runs: what was asked for takes effect when one starts (but migrate, which needs nodes).`,
   fallback: 'list',
@@ -17,6 +17,8 @@ events answered, also while no node runs: what was asked for takes effect when o
     fork: () => import('./fork.ts'),
     set: () => import('./set.ts'),
     migrate: () => import('./migrate.ts'),
+    exec: () => import('./exec.ts'),
+    copy: () => import('./copy.ts'),
     console: () => import('./console.ts'),
     'send-key': () => import('./send-key.ts'),
     vnc: () => import('./vnc.ts'),

@@ -149,15 +149,16 @@ export class VirtioConsole extends VirtioPciDevice {
     return Uint8Array.from([...new Uint8Array(head.buffer), ...tail]);
   }
 
-  /** Bytes arrive at a port; returns how many the driver had buffers for. */
+  /** Bytes arrive at a port; returns how many the driver had buffers for. The channel takes all of them or none: a message is never cut. */
   receive(port: number, bytes: Uint8Array): number {
     if (port >= portCount || !this.live) return 0;
     const several = this.accepted(Feature.multiport);
     if (port > 0 && !(several && (this.state.registers[Register.open] ?? 0) & (1 << port))) return 0;
     const queue = port === 0 ? Queue.receive : Queue.moreReceive;
+    const wanted = port === 0 ? { bytes: 1, most: 1 } : { bytes: bytes.length, most: queueSizes[queue] };
     let taken = 0;
     while (taken < bytes.length) {
-      const chains = this.takeBuffers(queue, { bytes: 1, most: 1 });
+      const chains = this.takeBuffers(queue, wanted);
       if (chains === undefined || chains === 'never') break;
       const used = chains.map(({ head, writable }) => {
         const part = bytes.subarray(taken, taken + totalLength(writable));

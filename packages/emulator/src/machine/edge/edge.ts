@@ -106,6 +106,19 @@ export class MachineEdge {
     return 'held';
   }
 
+  /** As `input`, for what must not wait beside the machine, where no snapshot has it. `full`: nothing of it was taken. */
+  offer(input: MachineInput): Exclude<InputResult, 'held'> {
+    checkInput(input);
+    if (this.#held.holds(input) || this.nextReplay !== undefined) return 'full';
+    const taken = this.#offer(input);
+    if (taken === 'no-device') return taken;
+    if (taken === 0) return 'full';
+    const units = unitsOf(inputKinds, input);
+    if (taken !== undefined && taken < units)
+      this.#held.hold(partOf(inputKinds, input, taken, units) ?? input);
+    return 'taken';
+  }
+
   /** Whether a live input would be taken at once. */
   hasRoom(input: MachineInput): boolean {
     return (
