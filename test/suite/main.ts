@@ -30,18 +30,24 @@ async function findFiles(filters: readonly string[]): Promise<string[]> {
   return found.filter((file) => filters.length === 0 || filters.some((word) => file.includes(word)));
 }
 
-function runFiles(files: readonly string[], options: readonly string[]): Promise<number> {
-  // A test that timed out may leave a timer or a socket behind, which would keep its process for ever.
-  const args = ['--test', '--test-force-exit', ...options, ...files];
-  const child = spawn(process.execPath, args, { cwd: root, stdio: 'inherit' });
+interface Outcome {
+  code: number;
+  /** Whoever ended it wants no second try. */
+  interrupted: boolean;
+}
+
+function runFiles(files: readonly string[], options: readonly string[]): Promise<Outcome> {
+  const child = spawn(process.execPath, ['--test', ...options, ...files], { cwd: root, stdio: 'inherit' });
+  let interrupted = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(signal, () => child.kill(signal));
+    process.once(signal, () => {
+      interrupted = true;
+      child.kill(signal);
+    });
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code, signal) => {
-      // Whoever ended it wants no second try.
-      if (signal !== null) process.exit(1);
-      resolve(code ?? 1);
+      resolve({ code: code ?? 1, interrupted: interrupted || signal !== null });
     });
   });
 }
@@ -61,11 +67,16 @@ async function main(words: readonly string[]): Promise<number> {
   reporters.push(`--test-reporter-destination=${list}`);
   try {
     const jobs = Math.max(2, availableParallelism() - 1);
-    const code = await runFiles(files, [`--test-concurrency=${jobs}`, ...reporters, ...options]);
+    const { code, interrupted } = await runFiles(files, [
+      `--test-concurrency=${jobs}`,
+      ...reporters,
+      ...options,
+    ]);
     const failed = code === 0 ? [] : readFileSync(list, 'utf8').split('\n').filter(Boolean);
-    if (failed.length === 0 || failed.length > maxUnsteady || words.includes('--once')) return code;
+    if (interrupted || failed.length === 0 || failed.length > maxUnsteady || words.includes('--once'))
+      return code;
     console.log(`\nonce more, alone: ${failed.join(' ')}\n`);
-    const again = await runFiles(failed, ['--test-concurrency=1', ...options]);
+    const { code: again } = await runFiles(failed, ['--test-concurrency=1', ...options]);
     if (again === 0) console.log(`\nunsteady: failed beside others, and passed alone: ${failed.join(' ')}`);
     return again;
   } finally {
