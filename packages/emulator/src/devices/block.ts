@@ -8,6 +8,8 @@ export interface BlockBackend {
   readonly readOnly: boolean;
   read(offset: number, into: Uint8Array): void;
   write(offset: number, data: Uint8Array): void;
+  /** What lies there reads as zeros from now on, and takes no room where it need not. */
+  zero(offset: number, length: number): void;
   /** All that was written before is to last. */
   flush(): void;
 }

@@ -42,6 +42,7 @@ export type NetworkCardModel = (typeof networkCardModels)[number];
  * What a machine may have beyond what its board always has:
  * - `virtio-rng`: random numbers, into which the input `entropy` is stirred
  * - `msi-x`: virtio cards interrupt by messages where their drivers want it
+ * - `discard`: virtio disks take discard and write-zeroes: what a guest has no use for takes no room
  * - `event-index`: virtio cards and their drivers tell each other by index when they want to be told (EVENT_IDX): fewer interrupts and notifications
  * - `virtio-console`: a second console, and a channel for a program in the guest
  * - `virtio-balloon`: pages that the guest does without (the input `balloon`)
@@ -51,6 +52,7 @@ export type NetworkCardModel = (typeof networkCardModels)[number];
 export const optionalDevices = [
   'msi-x',
   'event-index',
+  'discard',
   'virtio-rng',
   'virtio-console',
   'virtio-balloon',

@@ -47,12 +47,37 @@ describe('a disk, copy-on-write', () => {
         for (let n = 0; n < 40; n++) {
           const offset = (random() % (bytes / 512)) * 512;
           const length = Math.min((random() % 30) * 512, bytes - offset);
+          if (n % 4 === 3) {
+            disk.zero(offset, length);
+            model.fill(0, offset, offset + length);
+            continue;
+          }
           const data = Uint8Array.from({ length }, () => random() & 0xff);
           disk.write(offset, data);
           model.set(data, offset);
         }
         assert.deepEqual(contents(disk), model, `seed ${String(seed)}`);
+        const twin = make();
+        twin.restore(disk.save(true));
+        assert.deepEqual(contents(twin), model, `seed ${String(seed)}, restored`);
       }
+  });
+
+  test('pages that are emptied take no room, and are told to the next snapshot', () => {
+    const disk = empty();
+    disk.write(0, new Uint8Array(4 * diskPageBytes).fill(1));
+    assert.equal(disk.save(false).indexes.length, 4);
+    disk.zero(diskPageBytes, 2 * diskPageBytes);
+    const { indexes, bytes: emptied } = disk.save(false);
+    assert.deepEqual([...indexes], [1, 2]);
+    assert.ok(emptied.every((byte) => byte === 0));
+    assert.deepEqual([...disk.save(true).indexes], [0, 3]);
+    const over = onBase();
+    over.zero(diskPageBytes, diskPageBytes);
+    over.write(diskPageBytes + 512, new Uint8Array(512).fill(9));
+    over.zero(2 * diskPageBytes, diskPageBytes);
+    assert.equal(contents(over)[diskPageBytes + 512], 9);
+    assert.equal(contents(over)[2 * diskPageBytes], 0);
   });
 
   test('a page that is written as a whole is not fetched from the base', () => {

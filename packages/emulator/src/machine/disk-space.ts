@@ -30,6 +30,11 @@ export interface DiskMark {
   dirty: ReadonlySet<number>;
 }
 
+/** The contents of pages that were emptied above a base image: copied before it is written. */
+const zeroPage = new Uint8Array(diskPageBytes);
+/** To a file, so much at a time. */
+const zeroPieceBytes = 2 ** 20;
+
 function isZero(page: Uint8Array): boolean {
   return page.every((byte) => byte === 0);
 }
@@ -102,6 +107,32 @@ export class DiskSpace implements BlockBackend {
       this.#own(page, size).set(data.subarray(from, from + size), at);
       this.#dirty.add(page);
     });
+  }
+
+  zero(offset: number, length: number): void {
+    const { writeThrough } = this.#backing ?? {};
+    if (writeThrough !== undefined) {
+      for (let at = 0; at < length; at += zeroPieceBytes)
+        writeThrough.write(offset + at, new Uint8Array(Math.min(zeroPieceBytes, length - at)));
+      return;
+    }
+    this.requests++;
+    eachPage(offset, length, ({ page, at, size }) => {
+      if (size < diskPageBytes) this.#own(page, size).fill(0, at, at + size);
+      else this.#empty(page);
+      this.#dirty.add(page);
+    });
+  }
+
+  /** Without a base image a page that is not there is zero. */
+  #empty(page: number): void {
+    this.#held.delete(page);
+    if (this.#alone) {
+      this.#pages.delete(page);
+      return;
+    }
+    this.#pages.set(page, zeroPage);
+    this.#held.add(page);
   }
 
   /** The page as one's own, its old contents copied unless all of it is written. */

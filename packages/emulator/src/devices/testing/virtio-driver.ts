@@ -54,6 +54,9 @@ export class FakeDisk implements BlockBackend {
     assert.ok(offset >= 0 && offset + data.length <= this.bytes, 'a write beyond the disk');
     this.content.set(data, offset);
   }
+  zero(offset: number, length: number): void {
+    this.write(offset, new Uint8Array(length));
+  }
   flush(): void {
     this.flushes++;
   }
@@ -78,7 +81,7 @@ export class VirtioDriver {
 
   constructor(disk = new FakeDisk(64 * 1024)) {
     this.disk = disk;
-    this.device = new VirtioBlk({ name: 'virtio-blk-0', identity: 'disk0', backend: disk, memory: this.memory, clock: this.clock, irq: this.irq }); // prettier-ignore
+    this.device = new VirtioBlk({ name: 'virtio-blk-0', identity: 'disk0', backend: disk, discards: true, memory: this.memory, clock: this.clock, irq: this.irq }); // prettier-ignore
   }
 
   /** 3.1.1, up to DRIVER_OK. */

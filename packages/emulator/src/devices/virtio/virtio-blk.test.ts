@@ -11,7 +11,7 @@ import {
 import { randomSource } from '../testing/contract.ts';
 
 const needsReset = 64;
-const Type = { read: 0, write: 1, flush: 4, identity: 8 } as const;
+const Type = { read: 0, write: 1, flush: 4, identity: 8, discard: 11, writeZeroes: 13 } as const;
 
 function started(disk?: FakeDisk): VirtioDriver {
   const driver = new VirtioDriver(disk);
@@ -115,6 +115,40 @@ describe('virtio-blk', () => {
     assert.equal(text, 'disk0\0');
     assert.equal(driver.request(Type.flush, 0n, 0, false).status, 0);
     assert.equal(driver.disk.flushes, 1);
+  });
+
+  test('discard and write-zeroes empty what they name, all of it or nothing', () => {
+    const driver = started();
+    const { memory, disk } = driver;
+    assert.equal(driver.device.readBar(Bar.configuration + 36, 4), 1 << 20);
+    const ask = (type: number, ...ranges: [sector: bigint, count: number, flags: number][]): number => {
+      disk.content.fill(0xff);
+      ranges.forEach(([sector, count, flags], n) => {
+        memory.view.setBigUint64(ring.data + n * 16, sector, true);
+        memory.view.setUint32(ring.data + n * 16 + 8, count, true);
+        memory.view.setUint32(ring.data + n * 16 + 12, flags, true);
+      });
+      return driver.request(type, 0n, ranges.length * 16, false).status;
+    };
+    const zeros = (): number => disk.content.filter((byte) => byte === 0).length;
+    assert.equal(ask(Type.discard, [2n, 3, 0], [8n, 1, 0]), 0);
+    assert.ok(disk.content.subarray(1024, 2560).every((byte) => byte === 0));
+    assert.equal(zeros(), 4 * 512);
+    assert.equal(ask(Type.writeZeroes, [127n, 1, 1]), 0);
+    assert.equal(zeros(), 512);
+    for (const [type, range, status] of [
+      [Type.discard, [0n, 1, 1], 2],
+      [Type.writeZeroes, [0n, 1, 2], 2],
+      [Type.discard, [127n, 2, 0], 1],
+      [Type.writeZeroes, [2n ** 64n - 1n, 1, 0], 1],
+    ] as const) {
+      assert.equal(ask(type, [0n, 1, 0], [...range]), status);
+      assert.equal(zeros(), 0);
+    }
+    assert.equal(ask(Type.discard), 1);
+    const readOnly = started(new FakeDisk(4096, true));
+    readOnly.memory.view.setUint32(ring.data + 8, 1, true);
+    assert.equal(readOnly.request(Type.discard, 0n, 16, false).status, 1);
   });
 
   test('header, data and status may be cut anywhere (2.7.4)', () => {

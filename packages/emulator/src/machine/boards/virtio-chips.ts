@@ -64,12 +64,13 @@ function addCard<C extends VirtioPciDevice>(
 }
 
 function addDisks(site: Site, { firstDevice }: PartOf<'virtio-blk'>): void {
+  const discards = site.description.devices.includes('discard');
   attached(site, 'virtio').forEach((disk, n) => {
     addCard(
       site,
       { device: firstDevice + n, slot: n },
       `virtio-blk-${String(n)}`,
-      (card) => new VirtioBlk({ ...card, identity: disk.name, backend: disk }),
+      (card) => new VirtioBlk({ ...card, identity: disk.name, backend: disk, discards }),
     );
   });
 }
