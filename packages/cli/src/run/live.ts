@@ -16,6 +16,7 @@ import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
 import { collectGarbage } from './tidy.ts';
+import { AnsiDisplay } from './ansi-display.ts';
 import { GuestScreens } from './screens.ts';
 
 /** Short enough for a quick answer to a key. */
@@ -80,6 +81,7 @@ export class LiveRun {
   #wake: () => void = () => undefined;
   #network: GuestNetwork | undefined;
   #screens: GuestScreens | undefined;
+  #display: AnsiDisplay | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -119,7 +121,10 @@ export class LiveRun {
     // Opening these files empties them, so they wait until the guest is sure to start.
     if (serial.kind === 'file') serialFile = this.#openOutput('serial', serial.path);
     if (debugConsole !== undefined) debugFile = this.#openOutput('debug-console', debugConsole.path);
-    const terminal = serial.kind === 'stdio' ? this.#openTerminal() : undefined;
+    if (this.#options.display === 'ansi')
+      this.#display = new AnsiDisplay(guest.machine, (text) => process.stdout.write(text));
+    const usesTerminal = serial.kind === 'stdio' || this.#display !== undefined;
+    const terminal = usesTerminal ? this.#openTerminal() : undefined;
     // When nobody reads the console any more the guest is left, and saved, rather than lost with this process.
     process.stdout.removeAllListeners('error').on('error', () => {
       this.#left = true;
@@ -135,6 +140,7 @@ export class LiveRun {
       // A page that the guest needs can't be had any more.
       throw asCliError(error);
     } finally {
+      this.#display?.close();
       terminal?.close();
       await this.#network?.close();
       await this.#screens?.close();
@@ -190,7 +196,7 @@ export class LiveRun {
   #openTerminal(): Terminal {
     const { stdin } = process;
     if (stdin.isTTY) process.stderr.write('revenant: Ctrl-] leaves the guest\r\n');
-    else this.#piped = new PipedInput(stdin);
+    else if (this.#display === undefined) this.#piped = new PipedInput(stdin);
     return new Terminal(stdin, {
       input: (bytes) => {
         if (this.#piped === undefined) this.#typed.push(bytes);
@@ -271,6 +277,7 @@ export class LiveRun {
       const result = pace?.turn(Number(budget)) ?? machine.run({ instructions: budget, idle });
       const answered = this.#network?.exchange(machine) === true;
       this.#screens?.exchange(machine);
+      this.#display?.exchange(machine);
       this.#flush();
       const code = await this.#ended(result, guest);
       if (code !== undefined) return code;
@@ -285,7 +292,9 @@ export class LiveRun {
 
   /** What was typed or piped goes to the guest. */
   #give(machine: ReadyGuest['machine']): void {
-    for (const bytes of this.#typed.splice(0)) machine.input({ kind: 'serial', port: 0, bytes });
+    for (const bytes of this.#typed.splice(0))
+      if (this.#display === undefined) machine.input({ kind: 'serial', port: 0, bytes });
+      else this.#display.typed(machine, bytes);
     const port = machine.serialPort(0);
     const bytes = port && this.#piped?.next(port);
     if (bytes === undefined) return;

@@ -53,6 +53,8 @@ export interface RunOptions {
   engine: 'interpreter' | 'translator';
   network?: NetworkOption;
   vnc?: VncOption;
+  /** Its text screen in the terminal, in place of its serial console. */
+  display?: 'ansi';
   /** Which network card. */
   nic?: NetworkCardModel;
 }
@@ -176,6 +178,13 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
   screenshot: text('FILE', 'a picture (PNG) of the display at the end'),
+  display: value(
+    'NAME',
+    `ansi: its text screen is painted into this terminal, and what is typed is its keyboard; the
+serial console then goes nowhere, unless --serial says where (default: none)`,
+    oneOf(['none', 'ansi']),
+    'none' as const,
+  ),
   vnc: value(
     'HOST:PORT',
     'shows the display to VNC viewers there, for example 127.0.0.1:5900',
@@ -197,6 +206,7 @@ type GuestRequest = Omit<
   | 'save'
   | 'screenshot'
   | 'vnc'
+  | 'display'
 >;
 
 /** Without the entries that are undefined. */
@@ -262,7 +272,10 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
   const network = networkRequest(values.net, values.publish, values['host-port']);
   const rest = given<
     Required<
-      Pick<RunOptions, 'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc'>
+      Pick<
+        RunOptions,
+        'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc' | 'display'
+      >
     >
   >({
     save,
@@ -270,8 +283,15 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     network,
     vnc: vncRequest(values),
     nic: values.nic,
+    display: values.display === 'ansi' ? 'ansi' : undefined,
     clock: values.clock,
     maxInstructions: values['max-instructions'],
   });
-  return { ...guestRequest(values, image), ...rest, serial, engine, atEof: values['at-eof'] };
+  return {
+    ...guestRequest(values, image),
+    ...rest,
+    serial: rest.display === 'ansi' && serial.kind === 'stdio' ? { kind: 'none' } : serial,
+    engine,
+    atEof: values['at-eof'],
+  };
 }
