@@ -40,9 +40,10 @@ export {
   baseImageName,
   importBaseImage,
   openBaseImage,
-  type BaseImageInfo,
   type BaseImageOptions,
 } from './checkpoint/base-image.ts';
+export { keepBaseImage, type BaseImageInfo } from './checkpoint/base-manifest.ts';
+export { BaseCollector, type BaseReport } from './checkpoint/collect-bases.ts';
 export {
   PageClient,
   pageChannelMemory,

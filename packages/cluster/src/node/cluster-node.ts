@@ -19,6 +19,7 @@ import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
+import { keepBases } from '../vm/disks.ts';
 import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
 import { builtinRuntimes, monotonicMs } from '../vm/vm-runtime.ts';
@@ -65,7 +66,7 @@ export interface NodeOptions {
   recordsApart?: boolean;
   /** Encrypts what is stored of guests; the same on every node. */
   key?: CheckpointKey | undefined;
-  /** For how long blobs that no VM refers to stay. Default: an hour. */
+  /** For how long blobs and base images that no VM refers to stay. Default: an hour. */
   blobGraceMs?: number | undefined;
   /** Which checkpoints of running VMs are kept. */
   retention?: RetentionPolicy | undefined;
@@ -148,7 +149,7 @@ export class ClusterNode {
     this.checkpoints = new OpenCheckpoints(store, options.key);
     this.events = new EventLog(store, options.name);
     this.#blobs = new BlobCollector({
-      ...{ store, nowMs: monotonicMs, graceMs: options.blobGraceMs },
+      ...{ store, key: options.key, nowMs: monotonicMs, graceMs: options.blobGraceMs },
       log: (entry) => this.#log({ node: options.name, ...entry }),
     });
     const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
@@ -345,7 +346,11 @@ export class ClusterNode {
    * @throws ClusterError as `applyCommand` does; `NO_MASTER` and `TIMEOUT` may be tried again.
    */
   async command(command: Command, id: string = randomUUID()): Promise<void> {
-    if (command.type === 'vm-create') await requireBlobs(this.store, command.spec);
+    if (command.type === 'vm-create') {
+      const { spec } = command;
+      await requireBlobs(this.store, spec);
+      if (spec.runtime === 'machine') await keepBases(this.store, spec.description, this.options.key);
+    }
     const answer = await new Promise<CommandAnswer>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);

@@ -1,4 +1,4 @@
-// Collects blobs that no VM refers to, and parts of uploads that were cut off (docs/CLUSTER_PROTOCOL.md, "What is kept of blobs"). Safe beside
+// Collects blobs that no VM refers to (and has base images collected), and parts of uploads that were cut off (docs/CLUSTER_PROTOCOL.md, "What is kept of blobs"). Safe beside
 // uploads, commands, other collectors, and when any of them ends at any moment. The order is the argument:
 //
 //  1. A blob that the protected list does not refer to is noted as condemned; likewise an upload without its last object of which nothing
@@ -10,7 +10,13 @@
 // Whoever is about to refer to a blob asks for it first (`hasBlob`), which swaps `condemned` for `wanted`. So a blob that was found is not
 // condemned at that moment, is deleted `graceMs` later at the soonest, and not before the list was read once more: what refers to it by then
 // is seen. Commands take seconds. Names of uploads never come again, so a deletion that was held up for long hits nothing new.
-import { listAll, type ObjectStore } from '@revenant/storage';
+import {
+  BaseCollector,
+  baseImageName,
+  listAll,
+  type CheckpointKey,
+  type ObjectStore,
+} from '@revenant/storage';
 import { PROTECTED_KEY } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
@@ -27,6 +33,8 @@ const MAX_AT_ONCE = 500;
 
 export interface BlobCollectorOptions {
   store: ObjectStore;
+  /** With which base images and checkpoints are read. */
+  key?: CheckpointKey | undefined;
   nowMs: () => number;
   graceMs?: number | undefined;
   /** Hears what went, and once why nothing can. */
@@ -57,6 +65,7 @@ interface Sight {
 export class BlobCollector {
   readonly #options: BlobCollectorOptions;
   readonly #graceMs: number;
+  readonly #bases: BaseCollector;
   #busy = false;
   #failing = false;
   #nextAt: number;
@@ -68,6 +77,7 @@ export class BlobCollector {
     this.#options = options;
     this.#graceMs = options.graceMs ?? BLOB_GRACE_MS;
     this.#nextAt = options.nowMs() + this.#graceMs / ROUNDS;
+    this.#bases = new BaseCollector({ ...options, graceMs: this.#graceMs });
   }
 
   /** To be asked now and then; works in the background when it is time. */
@@ -82,14 +92,12 @@ export class BlobCollector {
   async #round(): Promise<void> {
     const { log } = this.#options;
     try {
+      const reason = 'no VM refers to them, or their upload was cut off';
       const { removed, bytes } = await this.collect();
+      if (removed > 0) log({ event: 'blobs-collected', reason, details: { removed, bytes } });
+      const bases = await this.collectBases();
+      if (bases.removed > 0) log({ event: 'bases-collected', reason, details: { ...bases } });
       this.#failing = false;
-      if (removed > 0)
-        log({
-          event: 'blobs-collected',
-          reason: 'no VM refers to them, or their upload was cut off',
-          details: { removed, bytes },
-        });
     } catch (error) {
       // Nothing depends on it: the next round goes on.
       if (!this.#failing) log({ event: 'blobs-not-collected', reason: messageOf(error) });
@@ -130,6 +138,12 @@ export class BlobCollector {
       report.bytes += upload.bytes;
     }
     return report;
+  }
+
+  /** One round over base images. Throws as `collect`, and StorageError when a checkpoint can't be read. */
+  async collectBases(): Promise<{ removed: number; bytes: number }> {
+    const { store } = this.#options;
+    return this.#bases.collect(async () => new Set([...(await referredTo(store))].map(baseImageName)));
   }
 
   async #listUploads(): Promise<Map<string, Upload>> {

@@ -5,6 +5,7 @@ import type { DiskAttachment, DiskRequest } from '@revenant/emulator';
 import {
   baseImageName,
   checkBaseImage,
+  keepBaseImage,
   openBaseImage,
   pageChannelMemory,
   PageServer,
@@ -81,6 +82,22 @@ export async function requireBases(
     await checkBaseImage(store, name, key);
     seen.add(name);
   }
+}
+
+/**
+ * For who is about to make a VM: its disks' base images are there, and stay until it is in the list.
+ * @throws ClusterError `BLOB_MISSING`; StorageError for one that can't be read with this key
+ */
+export async function keepBases(
+  store: ObjectStore,
+  description: unknown,
+  key: CheckpointKey | undefined,
+): Promise<void> {
+  for (const name of new Set(Object.values(baseNames(description))))
+    if (!(await keepBaseImage(store, name, { key })))
+      throw new ClusterError('BLOB_MISSING', `the store has no base image ${name}`, {
+        hint: 'import it (again): what no VM refers to is collected after a while',
+      });
 }
 
 /** Pages that a running VM may ask for: of base images, and of RAM that has not come yet. */

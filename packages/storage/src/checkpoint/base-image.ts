@@ -1,32 +1,26 @@
 // Base images: read-only spaces that several VMs share (docs/CHECKPOINT_FORMAT.md, "Base images"). They are written
-// once, under a prefix of their own, and are never collected with a VM.
+// once, under a prefix of their own, and are collected when nothing refers to them any more (collect-bases.ts).
 import { createHash } from 'node:crypto';
-import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
-import { MAX_BODY_BYTES, openEnvelope, sealEnvelope } from '../envelope.ts';
 import { StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
-import { checkSpaceShape } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import {
+  putBaseManifest,
+  readBaseState,
+  type BaseImageInfo,
+  type BaseManifest,
+  type BaseState,
+} from './base-manifest.ts';
 import { basePrefix } from './keys.ts';
 import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
 import { applyRuns, emptyChanges, encodeRuns, FIRST_PACK, PageMap } from './page-map.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
-import { isPackRef, PackBuilder, type PackRef } from './pack.ts';
+import { PackBuilder, type PackRef } from './pack.ts';
 import { PageSource } from './page-source.ts';
 
-const MAGIC = 'RVBI';
 const JOB_PAGES = 256;
-
-export interface BaseImageInfo {
-  name: string;
-  pageSize: number;
-  pageCount: number;
-  /** SHA-256 of the whole image, hexadecimal. */
-  contentHash: string;
-  packBytes: number;
-}
 
 /** The name under which an image is stored that is known by its contents: the SHA-256 of the whole image, in hexadecimal. */
 export function baseImageName(contentHash: string): string {
@@ -79,6 +73,7 @@ class Importer {
   #pieces: Uint8Array[] = [];
   #held = 0;
   #page = 0;
+  readonly #before: Promise<BaseState>;
 
   constructor(store: ObjectStore, name: string, options: ImporterOptions) {
     this.#store = store;
@@ -86,7 +81,9 @@ class Importer {
     this.#options = options;
     this.#nonce = newNonce(options.host);
     this.#builder = new PackBuilder(options.pageSize);
-    basePrefix(name);
+    this.#before = readBaseState(store, name, options.key);
+    // Heard when it is published, unless that fails before.
+    this.#before.catch(() => undefined);
   }
 
   async add(piece: Uint8Array): Promise<void> {
@@ -103,7 +100,7 @@ class Importer {
   }
 
   async finish(): Promise<BaseImageInfo> {
-    const { pageSize, host, key } = this.#options;
+    const { pageSize } = this.#options;
     const rest = Buffer.concat(this.#pieces);
     const padded = Buffer.alloc(Math.ceil(rest.length / pageSize) * pageSize);
     rest.copy(padded);
@@ -123,30 +120,30 @@ class Importer {
       contentHash: this.#hash.digest('hex'),
       packBytes: this.#packs.reduce((sum, pack) => sum + pack.bytes, 0),
     };
-    const manifestName = `${basePrefix(this.#name)}manifest`;
-    const value = { ...info, packs: this.#packs, runs: encodeRuns(changes, (pack) => pack) };
-    const body = sealEnvelope(value, {
-      magic: MAGIC,
-      name: manifestName,
-      key,
-      host,
-      maxDecodedBytes: MAX_BODY_BYTES,
-    });
-    return this.#publish(manifestName, body, info);
+    return this.#publish({ info, packs: this.#packs, runs: encodeRuns(changes, (pack) => pack) });
   }
 
-  async #publish(name: string, body: Uint8Array, info: BaseImageInfo): Promise<BaseImageInfo> {
+  async #publish(manifest: BaseManifest): Promise<BaseImageInfo> {
+    const { info } = manifest;
+    // What the name stood for at the beginning: packs of an import that others took for dead are on their way out.
+    const { state, version } = await this.#before;
     try {
-      await this.#store.put(name, body, { ifAbsent: true });
+      await putBaseManifest(this.#store, manifest, state === 'gone' ? version : undefined, this.#options);
       return info;
     } catch (error) {
       // Taken, or our own put whose reply was lost: what is there decides.
-      const found = await readBase(this.#store, this.#name, this.#options.key);
-      if (found === undefined) throw error;
-      const ours = found.packs[0]?.name === this.#packs[0]?.name;
+      const found = await readBaseState(this.#store, this.#name, this.#options.key);
+      if (found.state === 'absent') throw error;
+      const ours = found.state === 'there' && found.manifest.packs[0]?.name === this.#packs[0]?.name;
       if (!ours)
         await this.#store.delete(this.#packs.map((pack) => `${basePrefix(this.#name)}packs/${pack.name}`));
-      if (found.info.contentHash === info.contentHash) return found.info;
+      if (found.state === 'gone')
+        throw new StorageError(
+          'BAD_ARGUMENT',
+          `base image ${this.#name} was collected while it was imported`,
+          { hint: 'import it again', retryable: true, cause: error },
+        );
+      if (found.manifest.info.contentHash === info.contentHash) return found.manifest.info;
       throw new StorageError('BAD_ARGUMENT', `base image ${this.#name} exists with other contents`, {
         hint: 'pick another name: base images never change',
       });
@@ -176,6 +173,8 @@ class Importer {
   }
 
   async #closePack(): Promise<void> {
+    // What stands there is seen before there is a pack that a collector could take for dead.
+    await this.#before;
     const name = `${String(this.#packs.length).padStart(6, '0')}-${this.#nonce.slice(0, 16)}`;
     const key = `${basePrefix(this.#name)}packs/${name}`;
     const { ref, body } = this.#builder.build(key, this.#options);
@@ -183,40 +182,6 @@ class Importer {
     this.#packs.push({ name, ...ref });
     this.#builder = new PackBuilder(this.#options.pageSize);
   }
-}
-
-interface BaseManifest {
-  info: BaseImageInfo;
-  packs: PackRef[];
-  runs: Uint8Array;
-}
-
-async function readBase(
-  store: ObjectStore,
-  name: string,
-  key: CheckpointKey | undefined,
-): Promise<BaseManifest | undefined> {
-  const manifestName = `${basePrefix(name)}manifest`;
-  const object = await store.get(manifestName);
-  if (object === undefined) return undefined;
-  const value = openEnvelope(object.body, {
-    magic: MAGIC,
-    name: manifestName,
-    key,
-    maxDecodedBytes: MAX_BODY_BYTES,
-  });
-  const base = value as BaseImageInfo & { packs: PackRef[]; runs: Uint8Array };
-  if (
-    !isRecord(value) ||
-    !Array.isArray(base.packs) ||
-    !base.packs.every(isPackRef) ||
-    !(base.runs instanceof Uint8Array) ||
-    base.name !== name
-  )
-    throw new StorageError('CHECKPOINT_DAMAGED', `${manifestName}: it lacks a field`);
-  const { packs, runs, ...info } = base;
-  checkSpaceShape({ name: 'base', pageSize: info.pageSize, pageCount: info.pageCount });
-  return { info, packs, runs };
 }
 
 /**
@@ -228,10 +193,18 @@ export async function checkBaseImage(
   name: string,
   key: CheckpointKey | undefined,
 ): Promise<BaseImageInfo> {
-  const found = await readBase(store, name, key);
-  if (found === undefined)
+  return (await requireBase(store, name, key)).info;
+}
+
+async function requireBase(
+  store: ObjectStore,
+  name: string,
+  key: CheckpointKey | undefined,
+): Promise<BaseManifest> {
+  const found = await readBaseState(store, name, key);
+  if (found.state !== 'there')
     throw new StorageError('CHECKPOINT_DAMAGED', `base image ${name} is missing from ${store.url}`);
-  return found.info;
+  return found.manifest;
 }
 
 /** A base image to read from. */
@@ -246,9 +219,7 @@ export async function openBaseImage(
   name: string,
   options: { key?: CheckpointKey | undefined; pool: PagePool; cacheBytes?: number | undefined },
 ): Promise<BaseImage> {
-  const found = await readBase(store, name, options.key);
-  if (found === undefined)
-    throw new StorageError('CHECKPOINT_DAMAGED', `base image ${name} is missing from ${store.url}`);
+  const found = await requireBase(store, name, options.key);
   const { pageSize, pageCount } = found.info;
   const map = new PageMap({ name: 'base', pageSize, pageCount });
   applyRuns(map, found.runs, (number) =>
