@@ -112,20 +112,43 @@ async function suffer(
 
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 
-/** The wall clock goes forth and back by up to ten years, several times a second. */
-function jumpingClock(folder: string): Trouble | string {
-  if (!existsSync(FAKETIME)) return 'clocks that jump (Debian: faketime)';
-  const file = join(folder, 'clock');
+/** Clocks that `befall` sets; libfaketime fakes the monotonic one too unless it is told not to. */
+function jumpingClock(
+  folder: string,
+  {
+    name,
+    more,
+    offset,
+    heals,
+  }: { name: string; more: string[]; offset: (turn: number) => string; heals: boolean },
+): Trouble | string {
+  if (!existsSync(FAKETIME)) return `${name} (Debian: faketime)`;
+  const file = join(folder, `${name.replaceAll(' ', '-')}.txt`);
   const set = (offset: string): void => writeFileSync(file, offset);
   set('+0');
-  const offsets = ['+1h', '-1h', '+10y', '+0', '-10y', '+3s', '-3s'];
-  const env = [`LD_PRELOAD=${FAKETIME}`, `FAKETIME_TIMESTAMP_FILE=${file}`, 'FAKETIME_NO_CACHE=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1']; // prettier-ignore
+  const env = [`LD_PRELOAD=${FAKETIME}`, `FAKETIME_TIMESTAMP_FILE=${file}`, 'FAKETIME_NO_CACHE=1', ...more];
   return {
-    name: 'wall clock that jumps',
+    name,
     within: ['env', ...env],
-    befall: (turn) => set(offsets[turn % offsets.length]!),
-    heal: () => set('+0'),
+    befall: (turn) => set(offset(turn)),
+    heal: () => (heals ? set('+0') : undefined),
   };
+}
+
+function jumpingClocks(folder: string): (Trouble | string)[] {
+  const offsets = ['+1h', '-1h', '+10y', '+0', '-10y', '+3s', '-3s'];
+  return [
+    // Forth and back by up to ten years, several times a second.
+    jumpingClock(folder, {
+      ...{ name: 'wall clock that jumps', more: ['FAKETIME_DONT_FAKE_MONOTONIC=1'], heals: true },
+      offset: (turn) => offsets[turn % offsets.length]!,
+    }),
+    // As where the hypervisor below stops this host for longer than a lease and then says so. Never back: a monotonic clock does not.
+    jumpingClock(folder, {
+      ...{ name: 'monotonic clock that jumps', more: [], heals: false },
+      offset: (turn) => `+${String(Math.floor(turn / 10) * 3)}s`,
+    }),
+  ];
 }
 
 /** A disk on which everything that makes data durable takes long, or fails now and then. */
@@ -193,7 +216,7 @@ export async function sufferTroubles(options: {
   const asRoot = (made: () => Trouble | string, what: string): Trouble | string =>
     isRoot ? made() : `${what} (root)`;
   const troubles = [
-    jumpingClock(folder),
+    ...jumpingClocks(folder),
     ...badDisks(folder),
     asRoot(fullDisk, 'a full disk'),
     asRoot(lostPermissions, 'a store without permission'),
