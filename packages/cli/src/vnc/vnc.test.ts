@@ -103,7 +103,7 @@ afterEach(async () => {
   rig = undefined;
 });
 
-describe('a viewer sees what the display shows', { timeout: 60_000 }, () => {
+describe('a viewer sees what the display shows', { timeout: 300_000 }, () => {
   for (const [name, encoding] of [['raw', Encoding.raw], ['zlib', Encoding.zlib], ['tight', Encoding.tight]] as const)
     for (const small of [false, true])
       test(`${name}, ${small ? '16 bits' : 'full colour'}: whole, in part, scrolled, and after a change of size`, async () => {
@@ -184,7 +184,7 @@ describe('a viewer sees what the display shows', { timeout: 60_000 }, () => {
   });
 }); // prettier-ignore
 
-describe('what a viewer does reaches the guest', { timeout: 60_000 }, () => {
+describe('what a viewer does reaches the guest', { timeout: 300_000 }, () => {
   test('keys by scan code and by character, the mouse by its ways, and nothing stays pressed', async () => {
     rig = await Rig.open(blank(320, 200));
     const client = rig.client();
@@ -207,7 +207,7 @@ describe('what a viewer does reaches the guest', { timeout: 60_000 }, () => {
   });
 }); // prettier-ignore
 
-describe('who may come in', { timeout: 60_000 }, () => {
+describe('who may come in', { timeout: 300_000 }, () => {
   test('who has the password, and who has not is told', async () => {
     rig = await Rig.open(blank(320, 200), 'secret');
     assert.equal(await rig.client().login('secret'), undefined);
