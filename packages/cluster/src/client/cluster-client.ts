@@ -23,6 +23,8 @@ import {
   type ClusterStatus,
   type MediumRequest,
 } from '../protocol/api.ts';
+import { checkpointsAnswerSchema, type ListedCheckpoint } from '../protocol/checkpoints.ts';
+import { nodeFiguresSchema, vmFiguresSchema, type NodeFigures, type VmSample } from '../protocol/figures.ts';
 import { bounded } from '../protocol/limits.ts';
 import type { DisplayPicture } from '../protocol/display-ends.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
@@ -322,6 +324,31 @@ export class ClusterClient {
   async pressPowerButton(vmId: string): Promise<void> {
     const path = `/v1/vms/${vmId}/power-button`;
     await this.#request(pressedAnswerSchema, await this.#holder(vmId), 'POST', path);
+  }
+
+  /** A VM's checkpoints, the oldest first, as any node lists them. */
+  async checkpoints(vmId: string): Promise<ListedCheckpoint[]> {
+    return (await this.#any(checkpointsAnswerSchema, 'GET', `/v1/vms/${vmId}/checkpoints`)).checkpoints;
+  }
+
+  /** What each of the nodes at these addresses says in numbers; one that does not answer is left out. */
+  async figures(addresses: readonly string[]): Promise<NodeFigures[]> {
+    const asked = addresses.map((address) =>
+      this.#request(nodeFiguresSchema, address, 'GET', '/v1/figures').catch(() => undefined),
+    );
+    return (await Promise.all(asked)).filter((each) => each !== undefined);
+  }
+
+  /** A VM's figures of the last minutes, from each of the nodes that may have had it. */
+  async figuresOf(vmId: string, addresses: readonly string[]): Promise<VmSample[]> {
+    const path = `/v1/vms/${vmId}/figures`;
+    const asked = addresses.map((address) =>
+      this.#request(vmFiguresSchema, address, 'GET', path).then(
+        ({ samples }) => samples,
+        () => [],
+      ),
+    );
+    return (await Promise.all(asked)).flat().sort((a, b) => a.atMs - b.atMs);
   }
 
   /** Address of the node that runs a VM. */

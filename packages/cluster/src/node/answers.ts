@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../protocol/page.ts';
 import type { ApiLimits } from './api-limits.ts';
+import type { FigureHistory } from './figure-history.ts';
 
 /** One request under way. */
 export interface Answer {
@@ -9,6 +10,7 @@ export interface Answer {
   response: ServerResponse;
   caller: Caller;
   limits: ApiLimits;
+  history: FigureHistory;
 }
 
 export function answerJson(response: ServerResponse, value: unknown, code = 200): void {

@@ -23,6 +23,7 @@ import { PAGE_SUBPROTOCOL, roles, type Caller } from '../protocol/page.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { builtPage, PageFiles } from './page-files.ts';
 import { saidBodyHash } from './bodies.ts';
+import { FigureHistory } from './figure-history.ts';
 import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
 import { attachJob } from './agent-socket.ts';
@@ -95,6 +96,7 @@ export class ApiServer {
   );
   #gateway: PageGateway | undefined;
   #node: ClusterNode | undefined;
+  #history: FigureHistory | undefined;
 
   private constructor({ token, people, limits = defaultLimits, tls }: ApiOptions) {
     this.#callers = new Callers(token, people, (why) => this.#refusals.add(why));
@@ -158,11 +160,13 @@ export class ApiServer {
 
   serve(node: ClusterNode): void {
     this.#node = node;
+    this.#history = new FigureHistory({ node: node.options.name, vms: () => node.vms.figures });
     this.#gateway = PageGateway.at(this.address, this.#callers.clusterToken, node.options.name);
   }
 
   async close(): Promise<void> {
     this.strangers.close();
+    this.#history?.close();
     await this.#gateway?.close();
     for (const sockets of [this.#links, this.#consoles, this.#pages])
       for (const socket of sockets.clients) socket.terminate();
@@ -222,11 +226,12 @@ export class ApiServer {
           needed: this.#challenges !== undefined,
         });
       if (request.url === '/v1/session') return this.#session(request, response, caller);
-      const node = this.#node;
-      if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
+      const [node, history] = [this.#node, this.#history];
+      if (node === undefined || history === undefined)
+        throw new ClusterError('NO_MASTER', 'the node is starting');
       if (request.url === '/v1/version')
         return answerJson(response, { protocol: PROTOCOL_VERSION, node: node.options.name });
-      await this.#serve(node, { request, response, caller, limits: this.limits });
+      await this.#serve(node, { request, response, caller, limits: this.limits, history });
     } catch (error) {
       this.#refuse(
         request,

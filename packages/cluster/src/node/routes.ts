@@ -47,8 +47,12 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   }
   const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button|medium)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
+  const charted = /^GET \/v1\/vms\/([^/]+)\/figures$/.exec(asked)?.[1];
+  if (charted !== undefined) return answerJson(response, { samples: answer.history.samplesOf(charted) });
   if (await checkpointRoute(node, url, answer)) return;
   switch (asked) {
+    case 'GET /v1/figures':
+      return answerJson(response, answer.history.now());
     case 'GET /v1/status':
       return answerJson(response, status(node));
     case 'GET /v1/events': {

@@ -4,8 +4,8 @@ import type { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
 import { ClusterClient, type ConsoleRelay, type DisplayRelay } from '../client/cluster-client.ts';
 import { ClusterError, messageOf } from '../errors.ts';
-import type { ClusterEvent } from '../protocol/api.ts';
-import { bounded } from '../protocol/limits.ts';
+import type { ClusterEvent, ClusterStatus } from '../protocol/api.ts';
+import { bounded, MAX_SAMPLES } from '../protocol/limits.ts';
 import { encode } from '../protocol/msgpack.ts';
 import { decodePageRequest, type Caller, type PageReply, type PageRequest } from '../protocol/page.ts';
 import { requireRole } from '../node/callers.ts';
@@ -14,6 +14,8 @@ import { roleForPage } from './needed-role.ts';
 const STATUS_MS = 500;
 const EVENTS_MS = 1000;
 const SCREEN_MS = 200;
+const FIGURES_MS = 1000;
+const CHECKPOINTS_MS = 1500;
 /** A page that reads more slowly than this much piles up is let go; it comes again and gets what is kept. */
 const MAX_BACKLOG_BYTES = 4 << 20;
 const MAX_VIEWERS = 64;
@@ -45,6 +47,7 @@ class Viewer {
   readonly #consoles = new Map<string, ConsoleRelay>();
   readonly #displays = new Map<string, DisplayRelay>();
   readonly #screens = new Map<string, NodeJS.Timeout>();
+  readonly #pasts = new Map<string, NodeJS.Timeout>();
   #closed = false;
 
   constructor(socket: WebSocket, client: ClusterClient, caller: Caller) {
@@ -69,10 +72,11 @@ class Viewer {
   close(): void {
     this.#closed = true;
     for (const console of this.#consoles.values()) console.close();
-    for (const timer of this.#screens.values()) clearTimeout(timer);
+    for (const timer of [...this.#screens.values(), ...this.#pasts.values()]) clearTimeout(timer);
     for (const display of this.#displays.values()) display.close();
     this.#consoles.clear();
     this.#displays.clear();
+    this.#pasts.clear();
     this.#screens.clear();
     void this.#client.close();
   }
@@ -108,9 +112,7 @@ class Viewer {
     const { question } = request;
     try {
       this.#require(request);
-      if (request.type === 'command') await this.#client.command(request.command);
-      else if (request.type === 'keys') await this.#client.press(request.vmId, request.keys);
-      else await this.#client.pressPowerButton(request.vmId);
+      await this.#carryOut(request);
       this.tell({ type: 'done', question, error: null });
     } catch (error) {
       const { code, message, hint } =
@@ -120,6 +122,22 @@ class Viewer {
         question,
         error: { code, message: bounded(message), hint: bounded(hint ?? '') },
       });
+    }
+  }
+
+  async #carryOut(request: Extract<PageRequest, { question: number }>): Promise<void> {
+    switch (request.type) {
+      case 'command':
+        await this.#client.command(request.command);
+        return;
+      case 'keys':
+        return this.#client.press(request.vmId, request.keys);
+      case 'power-button':
+        return this.#client.pressPowerButton(request.vmId);
+      case 'fork': {
+        const { vmId, name, checkpoint, start } = request;
+        await this.#client.fork(vmId, { name, checkpoint: checkpoint ?? undefined, start });
+      }
     }
   }
 
@@ -148,6 +166,13 @@ class Viewer {
         clearTimeout(this.#screens.get(vmId));
         this.#screens.delete(vmId);
         if (request.on && this.#screens.size < MAX_FOLLOWED) void this.#watchScreen(vmId, undefined);
+        return;
+      case 'past':
+        clearTimeout(this.#pasts.get(vmId));
+        this.#pasts.delete(vmId);
+        if (!request.on || this.#pasts.size >= MAX_FOLLOWED) return;
+        void this.#tellSamples(vmId);
+        void this.#watchPast(vmId, undefined);
     }
   }
 
@@ -160,6 +185,28 @@ class Viewer {
       attached: () => this.tell({ type: 'shown', vmId }),
     });
     this.#displays.set(vmId, relay);
+  }
+
+  /** What its charts begin with. */
+  async #tellSamples(vmId: string): Promise<void> {
+    const status = await this.#client.status().catch(() => undefined);
+    if (status === undefined) return;
+    const samples = await this.#client.figuresOf(vmId, livingAddresses(status));
+    this.tell({ type: 'samples', vmId, samples: samples.slice(-MAX_SAMPLES) });
+  }
+
+  /** Looks again and again, and sends the list of checkpoints when it has changed. */
+  async #watchPast(vmId: string, before: string | undefined): Promise<void> {
+    const mark = setTimeout(() => undefined, 0);
+    this.#pasts.set(vmId, mark);
+    const checkpoints = await this.#client.checkpoints(vmId).catch(() => undefined);
+    if (this.#closed || this.#pasts.get(vmId) !== mark) return;
+    const now = checkpoints === undefined ? before : JSON.stringify(checkpoints);
+    if (checkpoints !== undefined && now !== before) this.tell({ type: 'checkpoints', vmId, checkpoints });
+    this.#pasts.set(
+      vmId,
+      setTimeout(() => void this.#watchPast(vmId, now), CHECKPOINTS_MS),
+    );
   }
 
   /** Looks again and again, and sends the screen when it has changed. */
@@ -176,6 +223,13 @@ class Viewer {
   }
 }
 
+/** Addresses of the nodes that are worth asking. */
+function livingAddresses({ nodes }: ClusterStatus): string[] {
+  return nodes.flatMap(({ state, address }) =>
+    address === undefined || !['alive', 'maintenance'].includes(state) ? [] : [address],
+  );
+}
+
 export class PageGateway {
   readonly #clientFor: (caller?: Caller) => ClusterClient;
   readonly #client: ClusterClient;
@@ -186,7 +240,8 @@ export class PageGateway {
   #events: ClusterEvent[] = [];
   #known = new Set<string>();
   #timers: NodeJS.Timeout[] = [];
-  #asking = { status: false, events: false };
+  #addresses: string[] = [];
+  #asking = { status: false, events: false, figures: false };
 
   /** `clientFor` makes clients that speak to `node`, and to whatever node runs a VM, on behalf of whom they are given. */
   constructor(clientFor: (caller?: Caller) => ClusterClient, node: string) {
@@ -239,6 +294,7 @@ export class PageGateway {
     this.#timers = [
       setInterval(() => void this.#lookAtStatus(), STATUS_MS),
       setInterval(() => void this.#lookAtEvents(), EVENTS_MS),
+      setInterval(() => void this.#lookAtFigures(), FIGURES_MS),
     ];
     void this.#lookAtStatus();
     void this.#lookAtEvents();
@@ -262,7 +318,9 @@ export class PageGateway {
     this.#asking.status = true;
     let reply: PageReply;
     try {
-      reply = { type: 'cluster', status: await this.#client.status() };
+      const status = await this.#client.status();
+      this.#addresses = livingAddresses(status);
+      reply = { type: 'cluster', status };
     } catch (error) {
       reply = { type: 'unknown', reason: bounded(messageOf(error)) };
     }
@@ -272,6 +330,14 @@ export class PageGateway {
     this.#status = text;
     this.#statusFrame = encode(reply);
     this.#broadcast(this.#statusFrame);
+  }
+
+  async #lookAtFigures(): Promise<void> {
+    if (this.#asking.figures || this.#addresses.length === 0) return;
+    this.#asking.figures = true;
+    const nodes = await this.#client.figures(this.#addresses);
+    this.#asking.figures = false;
+    if (this.#timers.length > 0) this.#broadcast(encode({ type: 'figures', nodes } satisfies PageReply));
   }
 
   async #lookAtEvents(): Promise<void> {

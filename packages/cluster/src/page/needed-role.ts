@@ -21,6 +21,7 @@ export function roleForPage(request: PageRequest): Role {
     case 'console':
     case 'screen':
     case 'display':
+    case 'past':
       return 'view';
     case 'typed':
     case 'keys':
@@ -28,6 +29,8 @@ export function roleForPage(request: PageRequest): Role {
       return 'operate';
     case 'displayed':
       return request.request.type === 'look' ? 'view' : 'operate';
+    case 'fork':
+      return 'admin';
     case 'command':
       return roleForCommand(request.command);
   }

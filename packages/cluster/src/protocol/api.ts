@@ -117,6 +117,8 @@ export const screenAnswerSchema = v.strictObject({
   lines: list(text(1024), 256),
 });
 
+export type ScreenAnswer = v.InferOutput<typeof screenAnswerSchema>;
+
 /** `POST /v1/vms/ID/keys` */
 export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
 /** `POST /v1/vms/ID/medium`: drive `cdrom` or `floppy` gets a disk of the VM's description by its name, or (null) is emptied. */

@@ -47,6 +47,9 @@ export const MAX_KEYS = 16;
 export const MAX_CHECKPOINTS = 1000;
 export const MAX_PAGES_AT_ONCE = 512;
 
+/** Of one VM's figures: ten minutes. */
+export const MAX_SAMPLES = 600;
+
 /** Of one message of a console, either way. */
 export const MAX_CONSOLE_BYTES = 64 << 10;
 /** Sessions of consoles that a VM's checkpoints remember, and the length of their names. */

@@ -2,9 +2,11 @@
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
 import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
+import { listedCheckpointSchema } from './checkpoints.ts';
 import { consoleReplySchema, consoleRequestSchema } from './console.ts';
 import { displayReplySchema, displayRequestSchema } from './display.ts';
-import { MAX_EVENTS, MAX_KEYS, MAX_TEXT } from './limits.ts';
+import { nodeFiguresSchema, vmSampleSchema } from './figures.ts';
+import { MAX_CHECKPOINTS, MAX_EVENTS, MAX_KEYS, MAX_NODES, MAX_SAMPLES, MAX_TEXT } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
 import { commandSchema } from './spec.ts';
@@ -33,6 +35,15 @@ export const PASS_SUBPROTOCOL = 'revenant-pass.';
 /** From the page to the node. */
 export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('command'), question, command: commandSchema }),
+  /** A new VM that begins where a checkpoint of this one is; null: its newest. */
+  v.strictObject({
+    type: v.literal('fork'),
+    question,
+    vmId: vmName,
+    name: vmName,
+    checkpoint: v.nullable(text(32)),
+    start: v.boolean(),
+  }),
   /** Most systems shut down in order then. */
   v.strictObject({ type: v.literal('power-button'), question, vmId: vmName }),
   v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), MAX_KEYS) }),
@@ -45,6 +56,8 @@ export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('displayed'), vmId: vmName, request: displayRequestSchema }),
   /** From now on this VM's text screen is sent when it changes. */
   v.strictObject({ type: v.literal('screen'), vmId: vmName, on: v.boolean() }),
+  /** From now on this VM's checkpoints are listed when there are others, and once its figures of the last minutes come. */
+  v.strictObject({ type: v.literal('past'), vmId: vmName, on: v.boolean() }),
 ]);
 export type PageRequest = v.InferOutput<typeof pageRequestSchema>;
 
@@ -83,6 +96,19 @@ export const pageReplySchema = v.variant('type', [
   /** A node that has the VM hears the page's display from now on. */
   v.strictObject({ type: v.literal('shown'), vmId: vmName }),
   v.strictObject({ type: v.literal('screen'), vmId: vmName, screen: v.nullable(screenAnswerSchema) }),
+  /** Every second: what the nodes that answer say in numbers. */
+  v.strictObject({ type: v.literal('figures'), nodes: list(nodeFiguresSchema, MAX_NODES) }),
+  /** The oldest first. */
+  v.strictObject({
+    type: v.literal('checkpoints'),
+    vmId: vmName,
+    checkpoints: list(listedCheckpointSchema, MAX_CHECKPOINTS),
+  }),
+  v.strictObject({
+    type: v.literal('samples'),
+    vmId: vmName,
+    samples: list(vmSampleSchema, MAX_SAMPLES),
+  }),
 ]);
 export type PageReply = v.InferOutput<typeof pageReplySchema>;
 

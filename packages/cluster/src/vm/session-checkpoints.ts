@@ -122,6 +122,7 @@ export class SessionCheckpoints {
     const { nextInput, exact, tail } = cut;
     const state = { boot: vm.boot, inputs: places, exact, nextInput: Number(nextInput) };
     const own = { version: 1, state: tail === undefined ? state : { ...state, console: tail } };
+    const began = monotonicMs();
     try {
       const written = await writer.write({
         ...snapshot,
@@ -130,6 +131,7 @@ export class SessionCheckpoints {
       host.inputs?.durable(vm.id, this.#options.epoch, places);
       this.figures.checkpoints++;
       this.figures.lastCheckpointAt = monotonicMs();
+      this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;
       this.figures.lastPauseMs = pauseMs;
       this.figures.lastStoredBytes = written.counts.packBytes;
       const shared = snapshot.spaces.map(({ bytes }) => bytes.buffer);

@@ -9,6 +9,8 @@ export interface VmFigures {
   checkpoints: number;
   lastCheckpointAt: number;
   lastPauseMs: number;
+  /** From the cut of the last one until it was durable. */
+  lastDurableMs: number;
   lastStoredBytes: number;
   /** Since the last sign of life of its guest; 0 when none is watched. */
   silentMs: number;
@@ -40,6 +42,7 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     checkpoints: 0,
     lastCheckpointAt: 0,
     lastPauseMs: 0,
+    lastDurableMs: 0,
     lastStoredBytes: 0,
     silentMs: 0,
     checkpointIntervalMs: 0,

@@ -184,13 +184,14 @@ export class CheckpointReader {
    */
   async readChanges(earlier: CheckpointReader): Promise<MachineSnapshot> {
     const spaces = this.spaces.map(async (shape): Promise<SpaceSnapshot> => {
-      const indexes = this.#changed(shape.name, earlier);
+      const indexes = this.changed(shape.name, earlier);
       return { ...shape, full: false, indexes, bytes: await this.readPages(shape.name, indexes) };
     });
     return { ...this.state, spaces: await Promise.all(spaces) };
   }
 
-  #changed(space: string, earlier: CheckpointReader): Uint32Array {
+  /** Pages that lie elsewhere than those of a checkpoint of the same VM, ascending. Reads nothing: a page that was stored again counts. */
+  changed(space: string, earlier: CheckpointReader): Uint32Array {
     const { packs, slots } = this.source(space).map;
     const before = earlier.source(space).map;
     // Packs have numbers of their own in each reader.

@@ -11,7 +11,15 @@ import { raiseEpoch } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import { diffCheckpoints, diffFields, type FieldDiff } from './diff.ts';
 import { listCheckpoints } from './list.ts';
-import { classifyPages, PAGE_CHANGED, PAGE_SHARED, PAGE_UNCHANGED, PAGE_ZERO } from './pages.ts';
+import {
+  classifyPages,
+  PAGE_CHANGED,
+  PAGE_CLEARED,
+  PAGE_SHARED,
+  PAGE_UNCHANGED,
+  PAGE_ZERO,
+  placePages,
+} from './pages.ts';
 import { summarizeCheckpoint } from './show.ts';
 import { verifyCheckpoint } from '../checkpoint/verify.ts';
 
@@ -115,6 +123,35 @@ describe('the inspector', () => {
       ],
     );
     assert.deepEqual(totals, [3, 2, 1, 2]);
+  });
+
+  test('places pages by where they are stored, against another checkpoint and alone', async () => {
+    const { first, second } = await twoCheckpoints();
+    const { kinds } = await classifyPages(second, 'ram', first);
+    const expected = [...kinds].map((kind) => (kind === PAGE_SHARED ? PAGE_UNCHANGED : kind));
+    assert.deepEqual([...placePages(second, 'ram', first)], expected);
+    const alone = expected.map((kind) => (kind === PAGE_CHANGED ? PAGE_UNCHANGED : kind));
+    assert.deepEqual([...placePages(second, 'ram')], alone);
+  });
+
+  test('tells pages that became zero from those that were', async () => {
+    const store = new MemoryStore();
+    const writer = await CheckpointWriter.open(store, await raiseEpoch(store, 'vm', { owner: 'a' }), {
+      pool,
+    });
+    const guest = new Guest({ ramPages: 3, diskPages: 0 });
+    const ram = guest.spaces[0]!;
+    ram.bytes.fill(1, 4096, 8192);
+    ram.dirty.add(1);
+    await writer.write(guest.snapshot());
+    ram.bytes.fill(0);
+    ram.dirty.add(1);
+    guest.instructions += 1n;
+    await writer.write(guest.snapshot());
+    const [first, second] = await Promise.all(
+      [1, 2].map((sequence) => openCheckpoint(store, 'vm', { id: { epoch: 1, sequence }, pool })),
+    );
+    assert.deepEqual([...placePages(second!, 'ram', first)], [PAGE_ZERO, PAGE_CLEARED, PAGE_ZERO]);
   });
 
   test('verifies every page, and names the damaged object', async () => {

@@ -1,4 +1,5 @@
 // The data of a page map: per page, what it is compared with the checkpoint before.
+import { PACK_BASE, PACK_ZERO } from '../checkpoint/page-map.ts';
 import type { CheckpointReader } from '../checkpoint/reader.ts';
 
 export const PAGE_ZERO = 0;
@@ -49,6 +50,27 @@ export async function classifyPages(
     totals[kind]++;
   }
   return { space, pageSize, kinds, totals };
+}
+
+/** As in the checkpoint compared with it was not zero, and is now. Of `placePages` only. */
+export const PAGE_CLEARED = 4;
+
+/**
+ * Classifies the pages of a space by where they are stored: reads no hash and no page, so it takes milliseconds for gigabytes. Shared are pages
+ * of the base image only.
+ * @param before a checkpoint of the same VM to compare with; without it nothing counts as changed
+ */
+export function placePages(reader: CheckpointReader, space: string, before?: CheckpointReader): Uint8Array {
+  const { packs } = reader.source(space).map;
+  const kinds = new Uint8Array(packs.length);
+  for (let page = 0; page < packs.length; page++) {
+    const pack = packs[page]!;
+    kinds[page] = pack === PACK_ZERO ? PAGE_ZERO : pack === PACK_BASE ? PAGE_SHARED : PAGE_UNCHANGED;
+  }
+  if (before?.spaces.some(({ name }) => name === space) === true)
+    for (const page of reader.changed(space, before))
+      kinds[page] = kinds[page] === PAGE_ZERO ? PAGE_CLEARED : PAGE_CHANGED;
+  return kinds;
 }
 
 function text(hash: Uint8Array | undefined): string | undefined {
