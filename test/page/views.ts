@@ -7,6 +7,12 @@ import { ClusterClient, NodeProcess } from '@revenant/cluster';
 import { makeBuiltinKernel } from '../../images/builtin/kernel.ts';
 
 const patienceMs = 180_000;
+/** Ways to look at a moment, and what each shows. */
+const looks = [
+  ['Registers', 'registers'],
+  ['Code', 'instructions'],
+  ['Changes', 'what changed in processors and devices'],
+] as const;
 
 export class Views {
   readonly #nodes: NodeProcess[] = [];
@@ -66,6 +72,18 @@ export class Views {
       .first()
       .waitFor();
     await see('console', page);
+    await page
+      .getByRole('link', { name: /open checkpoint/ })
+      .nth(1)
+      .waitFor();
+    await page.getByRole('slider', { name: 'moment of web' }).press('End');
+    await page.getByRole('region', { name: /^moment .* of web/ }).waitFor();
+    for (const [tab, label] of looks) {
+      await page.getByRole('button', { name: tab, exact: true }).click();
+      await page.getByLabel(label).first().waitFor();
+      await see(`moment-${tab.toLowerCase()}`, page);
+    }
+    await page.getByRole('button', { name: 'Close' }).click();
     await page.getByRole('button', { name: 'Screen', exact: true }).click();
     await page.getByLabel('screen of web', { exact: true }).waitFor();
     await see('screen', page);

@@ -1,11 +1,11 @@
 /** The whole cluster: a map of its nodes with the VMs that each runs, the list of VMs, what happened. */
 import { useState } from 'preact/hooks';
-import type { ClusterStatus, NodeStatus } from '@revenant/cluster/protocol';
+import type { ClusterStatus, NodeFigures, NodeStatus, VmSample, VmSeen } from '@revenant/cluster/protocol';
 import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
 import { VmActions } from './vm-actions.tsx';
-import { nodeTone, placeOf, statusOf, vmTone } from './text.ts';
+import { bytesText, nodeTone, placeOf, spanText, statusOf, vmTone } from './text.ts';
 
 interface ViewProps {
   state: ClusterState;
@@ -50,6 +50,23 @@ function NodeActions({
   );
 }
 
+const mibText = (mib: number): string => bytesText(mib * 2 ** 20);
+
+/** How busy a node's host is. */
+function Load({ figures }: { figures: NodeFigures | undefined }) {
+  if (figures === undefined) return null;
+  const { load, processors, usedBytes, hostFreeBytes } = figures;
+  return (
+    <p class="quiet">
+      <label>
+        load {load.toFixed(1)} of {String(processors)} processors
+        <meter min={0} max={processors} high={processors * 0.9} value={Math.min(load, processors)} />
+      </label>
+      {bytesText(usedBytes)} used, {bytesText(hostFreeBytes)} free
+    </p>
+  );
+}
+
 function NodeCard({
   node,
   status,
@@ -71,10 +88,14 @@ function NodeCard({
       </p>
       {node.view !== undefined && (
         <p class="quiet">
-          {String(usedMiB)} of {String(node.view.capacity.memoryMiB)} MiB
-          {node.view.pressure === 'none' ? '' : `, short of ${node.view.pressure}`}
+          <label>
+            {mibText(usedMiB)} of {mibText(node.view.capacity.memoryMiB)} given
+            <meter min={0} max={node.view.capacity.memoryMiB} value={usedMiB} />
+          </label>
+          {node.view.pressure === 'none' ? '' : `short of ${node.view.pressure}`}
         </p>
       )}
+      <Load figures={state.figures.find(({ node: id }) => id === node.id)} />
       <ul class="chips">
         {here.map((vm) => (
           <li key={vm.id}>
@@ -87,6 +108,16 @@ function NodeCard({
       <NodeActions node={node} state={state} connection={connection} />
     </li>
   );
+}
+
+function sampleOf(state: ClusterState, vmId: string, node: string | undefined): VmSample | undefined {
+  return state.figures.find((each) => each.node === node)?.vms.find((vm) => vm.vmId === vmId);
+}
+
+/** How long ago the newest checkpoint became durable. */
+function ageText({ status }: VmSeen, sample: VmSample | undefined): string {
+  if (sample?.ageMs === undefined) return status === 'running' ? 'none yet' : '–';
+  return `${spanText(sample.ageMs)} ago`;
 }
 
 function VmTable({ status, state, connection, open }: ViewProps & { status: ClusterStatus }) {
@@ -103,6 +134,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
             <th>Epoch</th>
             <th>Memory</th>
             <th>Priority</th>
+            <th>Checkpoint</th>
             <th>Outputs</th>
             <th>Actions</th>
           </tr>
@@ -126,6 +158,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
                 <td>{place === undefined ? '–' : String(place.epoch)}</td>
                 <td>{String(vm.spec.memoryMiB)} MiB</td>
                 <td>{String(vm.spec.priority)}</td>
+                <td>{ageText(vm, sampleOf(state, vm.id, place?.node))}</td>
                 <td>{vm.spec.outputs}</td>
                 <td>
                   <VmActions vm={vm} state={state} connection={connection} />

@@ -11,9 +11,12 @@ import {
   type ClusterEvent,
   type ClusterStatus,
   type Command,
+  type ListedCheckpoint,
+  type NodeFigures,
   type PageReply,
   type PageRequest,
   type Role,
+  type VmSample,
 } from '@revenant/cluster/protocol';
 import { PageConsole } from './page-console.ts';
 
@@ -31,10 +34,21 @@ export interface ClusterState {
   /** Why the cluster is not known just now. */
   trouble?: string;
   events: readonly ClusterEvent[];
+  /** What the nodes say in numbers, a second ago at most. */
+  figures: readonly NodeFigures[];
+}
+
+/** What is known of a VM's past. */
+export interface Past {
+  /** The oldest first. */
+  checkpoints: readonly ListedCheckpoint[];
+  /** A second apart. */
+  samples: readonly VmSample[];
 }
 
 const retryMs = 500;
 const maxEvents = 2000;
+const maxSamples = 1200;
 /** Beyond, those that nobody looks at any more are closed. */
 const maxConsoles = 24;
 
@@ -49,7 +63,8 @@ export class Connection {
   readonly #waiting = new Map<number, Waiting>();
   readonly #consoles = new Map<string, PageConsole>();
   readonly #screens = new Map<string, Set<(screen: Screen) => void>>();
-  #state: ClusterState = { link: 'connecting', role: 'view', events: [] };
+  readonly #pasts = new Map<string, { past: Past; seen: Set<(past: Past) => void> }>();
+  #state: ClusterState = { link: 'connecting', role: 'view', events: [], figures: [] };
   #socket: WebSocket | undefined;
   #questions = 0;
   #tries = 0;
@@ -70,6 +85,11 @@ export class Connection {
   /** Has a command carried out; rejects with its refusal. */
   command(command: Command): Promise<void> {
     return this.#ask((question) => ({ type: 'command', question, command }));
+  }
+
+  /** Makes a VM out of a checkpoint of another one; null: its newest. */
+  fork(vmId: string, fork: { name: string; checkpoint: string | null; start: boolean }): Promise<void> {
+    return this.#ask((question) => ({ type: 'fork', question, vmId, ...fork }));
   }
 
   /** Presses the power button: most systems shut down in order then. */
@@ -117,6 +137,39 @@ export class Connection {
     };
   }
 
+  /** Hears of each change of what is known of a VM's past. Gives a function that ends it. */
+  watchPast(vmId: string, seen: (past: Past) => void): () => void {
+    const watched = this.#pasts.get(vmId) ?? { past: { checkpoints: [], samples: [] }, seen: new Set() };
+    this.#pasts.set(vmId, watched);
+    watched.seen.add(seen);
+    seen(watched.past);
+    this.#send({ type: 'past', vmId, on: true });
+    return () => {
+      watched.seen.delete(seen);
+      if (watched.seen.size > 0) return;
+      this.#pasts.delete(vmId);
+      this.#send({ type: 'past', vmId, on: false });
+    };
+  }
+
+  #learn(vmId: string, change: (past: Past) => Past): void {
+    const watched = this.#pasts.get(vmId);
+    if (watched === undefined) return;
+    watched.past = change(watched.past);
+    for (const seen of watched.seen) seen(watched.past);
+  }
+
+  /** Samples of several nodes, each once, in order of time. */
+  #addSamples(vmId: string, fresh: readonly VmSample[]): void {
+    this.#learn(vmId, (past) => {
+      const all = new Map(
+        [...past.samples, ...fresh].map((sample) => [`${sample.node} ${String(sample.atMs)}`, sample]),
+      );
+      const samples = [...all.values()].sort((a, b) => a.atMs - b.atMs).slice(-maxSamples);
+      return { ...past, samples };
+    });
+  }
+
   #ask(make: (question: number) => PageRequest): Promise<void> {
     const question = ++this.#questions;
     return new Promise((resolve, reject) => {
@@ -161,6 +214,7 @@ export class Connection {
       opened = true;
       for (const vmId of this.#consoles.keys()) this.#send({ type: 'console', vmId, on: true });
       for (const vmId of this.#screens.keys()) this.#send({ type: 'screen', vmId, on: true });
+      for (const vmId of this.#pasts.keys()) this.#send({ type: 'past', vmId, on: true });
     });
     socket.addEventListener('message', ({ data }: MessageEvent<ArrayBuffer>) => {
       this.#hear(decodePageReply(new Uint8Array(data)));
@@ -215,6 +269,15 @@ export class Connection {
         return;
       case 'screen':
         for (const seen of this.#screens.get(reply.vmId) ?? []) seen(reply.screen);
+        return;
+      case 'checkpoints':
+        return this.#learn(reply.vmId, (past) => ({ ...past, checkpoints: reply.checkpoints }));
+      case 'samples':
+        return this.#addSamples(reply.vmId, reply.samples);
+      case 'figures':
+        this.#update({ figures: reply.nodes });
+        for (const { vms } of reply.nodes)
+          for (const sample of vms) if (this.#pasts.has(sample.vmId)) this.#addSamples(sample.vmId, [sample]);
     }
   }
 

@@ -5,7 +5,6 @@ import '../shared/style.css';
 import { ClusterView } from './cluster-view.tsx';
 import { Connection, type ClusterState } from './connection.ts';
 import { isTokenNeeded, logIn, logOut } from './login.ts';
-import { VmView } from './vm-view.tsx';
 
 const linkWords = {
   connecting: 'connecting…',
@@ -44,12 +43,41 @@ function LogIn({ done }: { done: () => void }) {
   );
 }
 
+type VmViewModule = typeof import('./vm-view.tsx');
+
+/**
+ * The view of one VM with its terminal and charts, which is most of the page: it comes once the cluster is shown, at once, as the node that has it
+ * may be gone when a person wants it.
+ */
+function useVmView(): VmViewModule['VmView'] | undefined {
+  const [module, setModule] = useState<VmViewModule>();
+  useEffect(() => {
+    let over = false;
+    const load = (): void =>
+      void import('./vm-view.tsx').then(
+        (found) => !over && setModule(found),
+        () => setTimeout(load, 1000),
+      );
+    load();
+    return () => {
+      over = true;
+    };
+  }, []);
+  return module?.VmView;
+}
+
 function Cluster({ loggedOut }: { loggedOut: () => void }) {
-  const [state, setState] = useState<ClusterState>({ link: 'connecting', role: 'view', events: [] });
+  const [state, setState] = useState<ClusterState>({
+    link: 'connecting',
+    role: 'view',
+    events: [],
+    figures: [],
+  });
   const [vmId, setVmId] = useState<string>();
   const connection = useRef<Connection>(undefined);
   connection.current ??= new Connection(setState);
   const live = connection.current;
+  const VmView = useVmView();
   useEffect(
     () => () => {
       live.close();
@@ -79,7 +107,9 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
       {vmId === undefined ? (
         <ClusterView state={state} connection={live} open={setVmId} />
       ) : (
-        <VmView state={state} connection={live} vmId={vmId} leave={() => setVmId(undefined)} />
+        VmView !== undefined && (
+          <VmView state={state} connection={live} vmId={vmId} leave={() => setVmId(undefined)} />
+        )
       )}
     </>
   );

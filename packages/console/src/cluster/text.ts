@@ -31,7 +31,7 @@ export function statusOf(vm: VmSeen): { status: string; reason: string } {
   };
 }
 
-export type Tone = 'good' | 'warn' | 'bad' | 'quiet';
+export type Tone = 'good' | 'warn' | 'bad' | 'quiet' | 'accent';
 
 export function nodeTone(state: string): Tone {
   if (state === 'alive') return 'good';
@@ -43,4 +43,17 @@ export function vmTone(status: string): Tone {
   if (status === 'running') return 'good';
   if (status === 'failed') return 'bad';
   return status === 'stopped' || status === 'paused' ? 'quiet' : 'warn';
+}
+
+/** `12.3 MiB` */
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  return `${(bytes / 1024 ** unit).toFixed(unit === 0 ? 0 : 1)} ${units[unit] ?? ''}`;
+}
+
+/** `0.4 s`, `12 s`, `3 min` */
+export function spanText(ms: number): string {
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 120_000 ? `${(ms / 1000).toFixed(0)} s` : `${(ms / 60_000).toFixed(0)} min`;
 }

@@ -1,107 +1,234 @@
-/** The checkpoints of a VM over time, one bar each: where an epoch ended, how much changed, and each to be opened in a tab. */
-import { useEffect, useState } from 'preact/hooks';
-import {
-  check,
-  checkpointsAnswerSchema,
-  errorAnswerSchema,
-  type ListedCheckpoint,
-} from '@revenant/cluster/protocol';
+/**
+ * A VM's past as a strip: which node had it under which epoch, what happened, and its checkpoints. Where the pointer is, the screen of that
+ * moment is shown; a click chooses the moment. With the keyboard it is a slider: arrows go from checkpoint to checkpoint.
+ */
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';
+import { MomentCard } from './moment-card.tsx';
+import { axisSteps, momentsOf, nearest, spansOf, toneOf, type Moment, type Span } from './timeline-model.ts';
 import { clock } from './text.ts';
 
-const lookMs = 2000;
-const shown = 60;
+const ranges = [
+  { label: '1 min', ms: 60_000 },
+  { label: '10 min', ms: 600_000 },
+  { label: '1 h', ms: 3_600_000 },
+  { label: 'all', ms: Infinity },
+] as const;
+/** The strip follows the clock so often. */
+const followMs = 1000;
+const height = 108;
+const lanes = { spans: 4, events: 44, checkpoints: 88, axis: 104 } as const;
+const spanHeight = 26;
+const labelPixels = 90;
 
-async function listCheckpoints(vmId: string): Promise<ListedCheckpoint[]> {
-  const response = await fetch(`/v1/vms/${encodeURIComponent(vmId)}/checkpoints`);
-  const answer: unknown = await response.json();
-  if (response.ok) return check(checkpointsAnswerSchema, answer, 'the checkpoints').checkpoints;
-  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
+/** The time now, and the width of an element. */
+function useNow(): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), followMs);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
 }
 
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+interface Scale {
+  fromMs: number;
+  toMs: number;
+  width: number;
+}
 
-function Moment({
-  vmId,
-  checkpoint,
-  mayOpen,
-}: {
-  vmId: string;
-  checkpoint: ListedCheckpoint;
-  mayOpen: boolean;
-}) {
-  const { id, atMs, virtualMs, pages, storedBytes, damaged, counts } = checkpoint;
+const xOf = ({ fromMs, toMs, width }: Scale, atMs: number): number =>
+  ((atMs - fromMs) / Math.max(1, toMs - fromMs)) * width;
+
+function Spans({ spans, scale }: { spans: readonly Span[]; scale: Scale }) {
   return (
-    <tr>
-      <td>
-        {mayOpen && damaged === undefined ? (
-          <a
-            href={`run.html#open=${encodeURIComponent(vmId)}@${id}`}
-            target="_blank"
-            rel="noopener"
-            aria-label={`open checkpoint ${id} in a tab`}
-          >
-            {id}
-          </a>
-        ) : (
-          id
-        )}
-      </td>
-      <td>{atMs === undefined ? '' : clock(atMs)}</td>
-      <td>{virtualMs === undefined ? '' : `${(virtualMs / 1000).toFixed(1)} s`}</td>
-      <td>{pages === undefined ? '' : String(pages)}</td>
-      <td>{storedBytes === undefined ? '' : mib(storedBytes)}</td>
-      <td class="quiet">{damaged ?? (counts ? '' : 'of an owner that had lost the VM')}</td>
-    </tr>
+    <>
+      {spans.map(({ epoch, node, fromMs, toMs }, n) => {
+        const [left, right] = [Math.max(0, xOf(scale, fromMs)), Math.min(scale.width, xOf(scale, toMs))];
+        if (right <= left) return null;
+        const label = `epoch ${String(epoch)}${node === '' ? '' : ` on ${node}`}`;
+        return (
+          <g key={epoch}>
+            <rect
+              class={n % 2 === 0 ? 'span' : 'span other'}
+              x={left}
+              y={lanes.spans}
+              width={Math.max(1, right - left - 1)}
+              height={spanHeight}
+              rx={3}
+            >
+              <title>{label}</title>
+            </rect>
+            {right - left > label.length * 7 && (
+              <text class="label" x={left + 6} y={lanes.spans + 17}>
+                {label}
+              </text>
+            )}
+          </g>
+        );
+      })}
+    </>
   );
 }
 
-export function Timeline({ vmId, mayOpen }: { vmId: string; mayOpen: boolean }) {
-  const [checkpoints, setCheckpoints] = useState<ListedCheckpoint[]>([]);
-  const [error, setError] = useState('');
-  useEffect(() => {
-    let over = false;
-    let timer: ReturnType<typeof setTimeout>;
-    const look = async (): Promise<void> => {
-      try {
-        const found = await listCheckpoints(vmId);
-        if (!over) setCheckpoints(found);
-        setError('');
-      } catch (problem) {
-        setError(problem instanceof Error ? problem.message : String(problem));
-      }
-      if (!over) timer = setTimeout(() => void look(), lookMs);
-    };
-    void look();
-    return () => {
-      over = true;
-      clearTimeout(timer);
-    };
-  }, [vmId]);
+function Marks({ events, scale }: { events: readonly ClusterEvent[]; scale: Scale }) {
   return (
-    <section class="panel" aria-label={`checkpoints of ${vmId}`}>
-      <h2>Checkpoints</h2>
-      {error !== '' && <p class="quiet">{error}</p>}
-      <div class="scroll kept" tabIndex={0} role="group" aria-label={`list of checkpoints of ${vmId}`}>
-        <table>
-          <thead>
-            <tr>
-              <th>Moment</th>
-              <th>At</th>
-              <th>Its clock</th>
-              <th>Pages changed</th>
-              <th>Stored</th>
-              <th>Note</th>
-            </tr>
-          </thead>
-          <tbody>
-            {checkpoints
-              .slice(-shown)
-              .reverse()
-              .map((checkpoint) => (
-                <Moment key={checkpoint.id} {...{ vmId, checkpoint, mayOpen }} />
-              ))}
-          </tbody>
-        </table>
+    <>
+      {events.map((event) => {
+        const x = xOf(scale, event.atMs);
+        if (x < 0 || x > scale.width) return null;
+        return (
+          <path
+            key={`${event.by} ${event.process ?? ''} ${String(event.seq ?? event.atMs)} ${event.event}`}
+            class={`mark ${toneOf(event)}`}
+            d={`M${x.toFixed(1)} ${String(lanes.events)}l5 12h-10z`}
+          >
+            <title>{`${clock(event.atMs)} ${event.event}: ${event.reason}`}</title>
+          </path>
+        );
+      })}
+    </>
+  );
+}
+
+function Ticks({ moments, scale, chosen }: { moments: readonly Moment[]; scale: Scale; chosen: string }) {
+  return (
+    <>
+      {moments.map(({ checkpoint: { id, storedBytes = 0, damaged }, atMs }) => {
+        const x = xOf(scale, atMs);
+        if (x < 0 || x > scale.width) return null;
+        // A tenfold amount is a step higher.
+        const tall = 6 + 3 * Math.log10(1 + storedBytes / 1024);
+        return (
+          <rect
+            key={id}
+            class={`tick${id === chosen ? ' chosen' : ''}${damaged === undefined ? '' : ' bad'}`}
+            x={x - 1.5}
+            y={lanes.checkpoints - tall}
+            width={3}
+            height={tall}
+          />
+        );
+      })}
+    </>
+  );
+}
+
+function Axis({ scale }: { scale: Scale }) {
+  return (
+    <>
+      {axisSteps(scale.fromMs, scale.toMs, Math.max(1, scale.width / labelPixels)).map((atMs) => (
+        <text key={atMs} class="axis" x={xOf(scale, atMs)} y={lanes.axis}>
+          {clock(atMs)}
+        </text>
+      ))}
+    </>
+  );
+}
+
+/** The width of an element, as it changes. */
+function useWidth(): [(element: HTMLElement | null) => void, number] {
+  const [width, setWidth] = useState(600);
+  const observer = useRef<ResizeObserver>(undefined);
+  const watch = (element: HTMLElement | null): void => {
+    observer.current?.disconnect();
+    if (element === null) return;
+    observer.current = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.current.observe(element);
+  };
+  return [useMemo(() => watch, []), width];
+}
+
+export interface TimelineProps {
+  vmId: string;
+  checkpoints: readonly ListedCheckpoint[];
+  /** Of this VM. */
+  events: readonly ClusterEvent[];
+  /** Id of the chosen moment; empty: none. */
+  chosen: string;
+  choose: (id: string) => void;
+}
+
+/** Which moment a key goes to. */
+function gone(key: string, moments: readonly Moment[], at: number): Moment | undefined {
+  const last = moments.length - 1;
+  const from = at < 0 ? last + 1 : at;
+  const to = { ArrowLeft: from - 1, ArrowDown: from - 1, ArrowRight: from + 1, ArrowUp: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: last }[key]; // prettier-ignore
+  return to === undefined ? undefined : moments[Math.max(0, Math.min(last, to))];
+}
+
+export function Timeline({ vmId, checkpoints, events, chosen, choose }: TimelineProps) {
+  const now = useNow();
+  const [range, setRange] = useState<number>(ranges[1].ms);
+  const [hoverX, setHoverX] = useState<number>();
+  const [watch, width] = useWidth();
+  const moments = useMemo(() => momentsOf(checkpoints), [checkpoints]);
+  const spans = spansOf(checkpoints, events, now);
+  const first = Math.min(...moments.map(({ atMs }) => atMs), ...events.map(({ atMs }) => atMs), now - 1000);
+  const scale = { fromMs: Math.max(now - range, first - 500), toMs: now + 500, width };
+  const pointed =
+    hoverX === undefined
+      ? undefined
+      : nearest(moments, scale.fromMs + (hoverX / width) * (scale.toMs - scale.fromMs));
+  const at = moments.findIndex(({ checkpoint }) => checkpoint.id === chosen);
+  const shown = pointed ?? moments[at];
+  return (
+    <section class="panel timeline" aria-label={`timeline of ${vmId}`}>
+      <div class="heading">
+        <h2>Time</h2>
+        <span class="quiet">
+          {moments.length === 0
+            ? 'no checkpoint yet'
+            : `${String(moments.length)} checkpoints kept, the oldest of ${clock(moments[0]!.atMs)}`}
+        </span>
+        <span class="grow" />
+        <span class="choices" role="group" aria-label="how much of the past">
+          {ranges.map(({ label, ms }) => (
+            <button key={label} type="button" aria-pressed={range === ms} onClick={() => setRange(ms)}>
+              {label}
+            </button>
+          ))}
+        </span>
+      </div>
+      <div
+        ref={watch}
+        class="strip"
+        role="slider"
+        tabIndex={0}
+        aria-label={`moment of ${vmId}`}
+        aria-valuemin={0}
+        aria-valuemax={Math.max(0, moments.length - 1)}
+        aria-valuenow={Math.max(0, at)}
+        aria-valuetext={at < 0 ? 'now' : `checkpoint ${chosen}, ${clock(moments[at]!.atMs)}`}
+        onPointerMove={(event) => setHoverX(event.offsetX)}
+        onPointerLeave={() => setHoverX(undefined)}
+        onClick={() => pointed !== undefined && choose(pointed.checkpoint.id)}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape') choose('');
+          const moment = gone(event.key, moments, at);
+          if (moment === undefined) return;
+          event.preventDefault();
+          choose(moment.checkpoint.id);
+        }}
+      >
+        <svg width={width} height={height} aria-hidden="true">
+          <Spans spans={spans} scale={scale} />
+          <Marks events={events} scale={scale} />
+          <Ticks moments={moments} scale={scale} chosen={chosen} />
+          <Axis scale={scale} />
+          {shown !== undefined && (
+            <line
+              class="cursor"
+              x1={xOf(scale, shown.atMs)}
+              x2={xOf(scale, shown.atMs)}
+              y1={0}
+              y2={lanes.checkpoints}
+            />
+          )}
+        </svg>
+        {pointed !== undefined && (
+          <MomentCard vmId={vmId} moment={pointed} x={xOf(scale, pointed.atMs)} width={width} />
+        )}
       </div>
     </section>
   );

@@ -1,74 +1,113 @@
-/** One VM: its console, its screen, what happened to it. */
-import { useMemo, useState } from 'preact/hooks';
+/** One VM: its console or screen, what happened to it, and its past. */
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import type { VmSeen } from '@revenant/cluster/protocol';
 import { TerminalView } from '../shared/terminal.tsx';
-import type { ClusterState, Connection } from './connection.ts';
+import { CheckpointList } from './checkpoint-list.tsx';
+import type { ClusterState, Connection, Past } from './connection.ts';
 import { EventList } from './events.tsx';
+import { Figures } from './figures.tsx';
+import { ForkFrom } from './fork-from.tsx';
+import { MomentView } from './moment-view.tsx';
 import { ScreenView } from './screen.tsx';
 import { Timeline } from './timeline.tsx';
 import { VmActions } from './vm-actions.tsx';
-import { placeOf } from './text.ts';
+import { placeOf, statusOf, vmTone } from './text.ts';
 
 const ctrlAltDelete = ['ControlLeft', 'AltLeft', 'Delete'];
+const nothing: Past = { checkpoints: [], samples: [] };
 
-export function VmView({
-  state,
-  connection,
-  vmId,
-  leave,
-}: {
+function State({ vm, state, vmId }: { vm: VmSeen | undefined; state: ClusterState; vmId: string }) {
+  const place = vm === undefined || state.status === undefined ? undefined : placeOf(state.status, vm);
+  const tone = vm === undefined ? 'quiet' : vmTone(statusOf(vm).status);
+  return (
+    <span class={`tone ${tone}`} role="status" aria-label={`state of ${vmId}`}>
+      {vm === undefined
+        ? 'it is gone'
+        : `${vm.status}${place === undefined ? '' : ` on ${place.node}, epoch ${String(place.epoch)}`}`}
+    </span>
+  );
+}
+
+interface VmViewProps {
   state: ClusterState;
   connection: Connection;
   vmId: string;
   leave: () => void;
-}) {
+}
+
+export function VmView({ state, connection, vmId, leave }: VmViewProps) {
   const [tab, setTab] = useState<'console' | 'screen'>('console');
+  const [past, setPast] = useState(nothing);
+  const [chosen, setChosen] = useState('');
+  useEffect(() => connection.watchPast(vmId, setPast), [connection, vmId]);
   const line = useMemo(() => connection.console(vmId), [connection, vmId]);
+  const events = useMemo(() => state.events.filter((event) => event.vm === vmId), [state.events, vmId]);
   const vm = state.status?.vms.find(({ id }) => id === vmId);
-  const place = vm === undefined || state.status === undefined ? undefined : placeOf(state.status, vm);
+  const mayOpen = state.role !== 'view';
+  const time = { vmId, checkpoints: past.checkpoints, chosen, choose: setChosen };
   return (
     <>
       <section class="bar" aria-label={`what ${vmId} is and can do`}>
         <button type="button" onClick={leave}>
-          All VMs
+          ← All VMs
         </button>
         <h2>{vmId}</h2>
-        <span class="quiet" role="status" aria-label={`state of ${vmId}`}>
-          {vm === undefined
-            ? 'it is gone'
-            : `${vm.status}${place === undefined ? '' : ` on ${place.node}, epoch ${String(place.epoch)}`}`}
-        </span>
+        <State {...{ vm, state, vmId }} />
         <span class="grow" />
-        <button type="button" aria-pressed={tab === 'console'} onClick={() => setTab('console')}>
-          Console
-        </button>
-        <button type="button" aria-pressed={tab === 'screen'} onClick={() => setTab('screen')}>
-          Screen
-        </button>
-        {state.role !== 'view' && (
-          <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
-            Open its newest checkpoint in a tab
-          </a>
-        )}
-        <button
-          type="button"
-          disabled={state.role === 'view'}
-          onClick={() => void connection.press(vmId, ctrlAltDelete)}
-        >
-          Ctrl-Alt-Del
-        </button>
         {vm !== undefined && <VmActions vm={vm} state={state} connection={connection} />}
       </section>
       <main class="guest">
-        {tab === 'console' ? (
-          <TerminalView line={line} label={`serial console of ${vmId}`} />
-        ) : (
-          <ScreenView connection={connection} vmId={vmId} />
-        )}
-        <Timeline vmId={vmId} mayOpen={state.role !== 'view'} />
-        <section class="panel" aria-label={`events of ${vmId}`}>
-          <h2>What happened</h2>
-          <EventList events={state.events.filter((event) => event.vm === vmId)} />
+        <section class="panel seat" aria-label={`console and screen of ${vmId}`}>
+          <div class="heading">
+            <span class="choices" role="group" aria-label="what is shown">
+              <button type="button" aria-pressed={tab === 'console'} onClick={() => setTab('console')}>
+                Console
+              </button>
+              <button type="button" aria-pressed={tab === 'screen'} onClick={() => setTab('screen')}>
+                Screen
+              </button>
+            </span>
+            <span class="grow" />
+            {mayOpen && (
+              <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
+                Open its newest checkpoint in a tab
+              </a>
+            )}
+            <button
+              type="button"
+              disabled={!mayOpen}
+              onClick={() => void connection.press(vmId, ctrlAltDelete)}
+            >
+              Ctrl-Alt-Del
+            </button>
+          </div>
+          {tab === 'console' ? (
+            <TerminalView line={line} label={`serial console of ${vmId}`} />
+          ) : (
+            <ScreenView connection={connection} vmId={vmId} />
+          )}
         </section>
+        <section class="panel happened" aria-label={`events of ${vmId}`}>
+          <h2>What happened</h2>
+          <EventList events={events} />
+        </section>
+        <Timeline {...time} events={events} />
+        {chosen !== '' && (
+          <MomentView
+            {...{ vmId, checkpoints: past.checkpoints, mayOpen }}
+            id={chosen}
+            close={() => setChosen('')}
+          >
+            {mayOpen && (
+              <a href={`run.html#open=${encodeURIComponent(vmId)}@${chosen}`} target="_blank" rel="noopener">
+                Open in a tab
+              </a>
+            )}
+            {state.role === 'admin' && <ForkFrom {...{ connection, vmId }} checkpoint={chosen} />}
+          </MomentView>
+        )}
+        <Figures vmId={vmId} samples={past.samples} />
+        <CheckpointList {...time} mayOpen={mayOpen} />
       </main>
     </>
   );

@@ -4,6 +4,7 @@
  */
 import type { AbsentPages, DiskBacking } from '@revenant/emulator';
 import { openCheckpointBytes, type MachineSnapshot } from '@revenant/storage/browser';
+import { fetchBytes, refusalOf } from '../shared/node-files.ts';
 
 const pageBytes = 4096;
 /** Pages behind one that is missed come with it. */
@@ -14,18 +15,6 @@ const inBackground = 512;
 export interface PageDelivery {
   indexes: Uint32Array;
   bytes: Uint8Array;
-}
-
-/** Why a node did not answer as it should, in its own words. */
-function refusalOf(status: number, body: string): Error {
-  const [, message] = /"message":"((?:[^"\\]|\\.)*)"/.exec(body) ?? [];
-  return new Error(message ?? `the node answers with status ${String(status)}`);
-}
-
-async function fetchBytes(address: string): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(address);
-  if (!response.ok) throw refusalOf(response.status, await response.text());
-  return new Uint8Array(await response.arrayBuffer());
 }
 
 /** At once: the guest stands still meanwhile, as a machine does that waits for its memory. Only workers may ask so. */

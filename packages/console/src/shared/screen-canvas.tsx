@@ -27,7 +27,7 @@ export interface Display {
 }
 
 /** Puts a picture on a canvas of the same size. */
-function draw(canvas: HTMLCanvasElement, { width, height, rgba }: Picture): void {
+export function drawPicture(canvas: HTMLCanvasElement, { width, height, rgba }: Picture): void {
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
@@ -87,7 +87,7 @@ export function ScreenCanvas({ display, label }: { display: Display; label: stri
   useEffect(() => {
     const canvas = place.current!;
     const unwatch = display.watch((picture) => {
-      draw(canvas, picture);
+      drawPicture(canvas, picture);
     });
     const endInputs = giveInputs(canvas, display);
     return () => {

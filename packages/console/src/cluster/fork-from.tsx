@@ -1,0 +1,77 @@
+/** Makes a new VM of a checkpoint: it begins there, and shares what it does not change. */
+import { useState } from 'preact/hooks';
+import type { Connection } from './connection.ts';
+
+export function ForkFrom({
+  connection,
+  vmId,
+  checkpoint,
+}: {
+  connection: Connection;
+  vmId: string;
+  /** Absent: its newest. */
+  checkpoint?: string;
+}) {
+  const [asking, setAsking] = useState(false);
+  const [said, setSaid] = useState('');
+  if (!asking)
+    return (
+      <>
+        {said !== '' && (
+          <span class="quiet" role="status">
+            {said}
+          </span>
+        )}
+        <button
+          type="button"
+          aria-label={`Fork ${vmId}`}
+          onClick={() => {
+            setSaid('');
+            setAsking(true);
+          }}
+        >
+          Fork…
+        </button>
+      </>
+    );
+  return (
+    <form
+      class="inline"
+      aria-label={`fork ${vmId}`}
+      onSubmit={(event) => {
+        event.preventDefault();
+        const word = new FormData(event.currentTarget).get('name');
+        const name = typeof word === 'string' ? word.trim() : '';
+        connection.fork(vmId, { name, checkpoint: checkpoint ?? null, start: true }).then(
+          () => {
+            setSaid(`${name} begins there`);
+            setAsking(false);
+          },
+          (problem: unknown) => setSaid(problem instanceof Error ? problem.message : String(problem)),
+        );
+      }}
+    >
+      <label>
+        as{' '}
+        <input
+          type="text"
+          name="name"
+          required
+          pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
+          maxLength={63}
+          defaultValue={`${vmId}-fork`}
+          size={14}
+        />
+      </label>
+      <button type="submit" class="primary">
+        Fork
+      </button>
+      <button type="button" onClick={() => setAsking(false)}>
+        Cancel
+      </button>
+      <span class="error" role="alert">
+        {said}
+      </span>
+    </form>
+  );
+}

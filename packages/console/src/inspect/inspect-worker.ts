@@ -1,0 +1,127 @@
+/** Looks into checkpoints of the cluster, off the page's thread: the command line's inspector, over pages that a node gives. */
+import {
+  cpuOf,
+  disassembleAt,
+  GuestMemory,
+  hex,
+  inspectLinux,
+  logLine,
+  readAt,
+  registersText,
+} from '@revenant/debugger/inspect';
+import { changedFields } from './changed-fields.ts';
+import type { Changes, FromInspector, Inspected, LinuxFound, QuestionKind, Questions, ToInspector } from './messages.ts'; // prettier-ignore
+import { fetchMap, RemoteView } from './remote-view.ts';
+
+const codeLines = 24;
+const memoryBytes = 256;
+const bytesInLine = 16;
+const logLines = 200;
+const maxFields = 500;
+const maxOpen = 4;
+
+const scope = self as unknown as {
+  postMessage(message: FromInspector): void;
+  addEventListener(type: 'message', listener: (event: MessageEvent<ToInspector>) => void): void;
+};
+
+/** Those looked at last, by address. */
+const views = new Map<string, Promise<RemoteView>>();
+
+function viewOf({ address }: Inspected): Promise<RemoteView> {
+  const known = views.get(address);
+  if (known !== undefined) return known;
+  const opening = RemoteView.open(address);
+  views.set(address, opening);
+  opening.catch(() => views.delete(address));
+  for (const oldest of views.keys()) if (views.size > maxOpen) views.delete(oldest);
+  return opening;
+}
+
+/** `0x…` or digits; undefined for nothing. Throws Error for anything else. */
+function addressOf(word: string | undefined): bigint | undefined {
+  if (word === undefined || word.trim() === '') return undefined;
+  const digits = word.trim().replace(/^0x/i, '');
+  if (!/^[0-9a-f]{1,16}$/i.test(digits))
+    throw new Error(`${word} is no address: write it as 0xffffffff81000000`);
+  return BigInt(`0x${digits}`);
+}
+
+function dump(start: bigint, bytes: Uint8Array): string {
+  const lines: string[] = [];
+  for (let at = 0; at < bytes.length; at += bytesInLine) {
+    const piece = [...bytes.subarray(at, at + bytesInLine)];
+    const digits = piece.map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    const shown = piece
+      .map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'))
+      .join('');
+    lines.push(`${hex(start + BigInt(at), 16).slice(2)}  ${digits.padEnd(3 * bytesInLine)} |${shown}|`);
+  }
+  return lines.join('\n');
+}
+
+async function changes({ address, before, beforeAddress }: Questions['changes']['with']): Promise<Changes> {
+  const [now, was] = await Promise.all([viewOf({ address }), viewOf({ address: beforeAddress })]);
+  const maps = now.spaces.map(async ({ name, pageSize }) => ({
+    space: name,
+    pageSize,
+    kinds: await fetchMap(address, name, before),
+  }));
+  const fields = changedFields(was.state, now.state);
+  return {
+    maps: await Promise.all(maps),
+    fields: fields.slice(0, maxFields),
+    left: Math.max(0, fields.length - maxFields),
+  };
+}
+
+async function linux(about: Inspected, progress: (done: number, of: number) => void): Promise<LinuxFound> {
+  const found = await inspectLinux(await viewOf(about), ({ donePages, totalPages }) =>
+    progress(donePages, totalPages),
+  );
+  return {
+    banner: found.kernel.banner,
+    commandLine: found.commandLine ?? '',
+    processes: 'value' in found.tasks ? found.tasks.value.processes : found.tasks.missing,
+    log: 'value' in found.log ? found.log.value.slice(-logLines).map(logLine) : found.log.missing,
+  };
+}
+
+const answers: {
+  [K in QuestionKind]: (
+    about: Questions[K]['with'],
+    progress: (done: number, of: number) => void,
+  ) => Promise<Questions[K]['answer']>;
+} = {
+  registers: async (about) => registersText(cpuOf(await viewOf(about))),
+  code: async (about) => {
+    const memory = new GuestMemory(await viewOf(about));
+    const { lines, here } = await disassembleAt(memory, { address: addressOf(about.at), count: codeLines });
+    return lines.map(({ address, bytes, text }) => ({
+      address: hex(address, 8).slice(2),
+      bytes: [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
+      text,
+      here: address === here,
+    }));
+  },
+  memory: async (about) => {
+    const memory = new GuestMemory(await viewOf(about));
+    const address = addressOf(about.at) ?? memory.cpu.segments.ss.base + memory.cpu.rsp;
+    return dump(address, (await readAt(memory, { address, length: memoryBytes, physical: false })).bytes);
+  },
+  linux,
+  changes,
+};
+
+scope.addEventListener('message', ({ data }) => {
+  const { id, kind, about } = data;
+  const answer = answers[kind] as (
+    about: unknown,
+    progress: (done: number, of: number) => void,
+  ) => Promise<unknown>;
+  answer(about, (done, of) => scope.postMessage({ id, done, of })).then(
+    (value) => scope.postMessage({ id, answer: value }),
+    (error: unknown) =>
+      scope.postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
+  );
+});

@@ -1,0 +1,66 @@
+/** What the page asks the worker that looks into checkpoints, and what it answers. */
+import type { Process } from '@revenant/debugger/inspect';
+
+/** What is looked at: one checkpoint by its address. */
+export interface Inspected {
+  address: string;
+}
+
+export interface MapPicture {
+  space: string;
+  pageSize: number;
+  /** One of `PageKind` for each page. */
+  kinds: Uint8Array;
+}
+
+export interface CodeLine {
+  address: string;
+  bytes: string;
+  text: string;
+  /** The processor stands here. */
+  here: boolean;
+}
+
+export interface LinuxFound {
+  banner: string;
+  commandLine: string;
+  /** Or why there are none. */
+  processes: Process[] | string;
+  /** The end of the kernel's log, or why there is none. */
+  log: string[] | string;
+}
+
+export interface StateChange {
+  path: string;
+  before: string;
+  after: string;
+}
+
+export interface Changes {
+  maps: MapPicture[];
+  fields: StateChange[];
+  /** So many more differ. */
+  left: number;
+}
+
+/** By question: what goes with it, and what comes back. */
+export interface Questions {
+  /** As text in columns. */
+  registers: { with: Inspected; answer: string };
+  code: { with: Inspected & { at?: string }; answer: CodeLine[] };
+  /** A dump of bytes at a linear address; by default where the stack ends. */
+  memory: { with: Inspected & { at?: string }; answer: string };
+  linux: { with: Inspected; answer: LinuxFound };
+  /** What changed since an earlier one of the same VM, `EPOCH-SEQUENCE`. */
+  changes: { with: Inspected & { before: string; beforeAddress: string }; answer: Changes };
+}
+export type QuestionKind = keyof Questions;
+
+export type ToInspector = {
+  [K in QuestionKind]: { id: number; kind: K; about: Questions[K]['with'] };
+}[QuestionKind];
+export type FromInspector =
+  | { id: number; answer: unknown }
+  | { id: number; error: string }
+  /** A long look goes on: done, of all. */
+  | { id: number; done: number; of: number };
