@@ -25,7 +25,7 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'revenant-consoles-'));
-    for (const name of ['a', 'b', 'c']) {
+    for (const name of ['a', 'b', 'c', 'd']) {
       const logFile = join(folder, `${name}.log`);
       const store = `file:${join(folder, 'store')}`;
       nodes.set(name, await NodeProcess.start({ name, store, profile: 'default', logFile, main }));
@@ -87,6 +87,39 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
     }
     for (const { page } of pages) await page.close();
     await client.command({ type: 'vm-delete', vmId: 'shared' });
+  });
+
+  test('a screen is drawn as it changes, and each key comes to the guest once, through the end of its node and the page', async () => {
+    const node = await make('draws', 'draws');
+    const { page, errors } = await openConsole(node, 'draws');
+    await page.getByRole('button', { name: 'Screen', exact: true }).click();
+    const screen = page.getByRole('img', { name: 'screen of draws', exact: true });
+    /** How long the guest's yellow lines are, of which each is as long as often its key was pressed. */
+    const lines = (): Promise<number[]> =>
+      screen.evaluate((element) => {
+        const canvas = element as HTMLCanvasElement;
+        if (canvas.width !== 600) return [];
+        const { data } = canvas.getContext('2d')!.getImageData(0, 0, 600, 20);
+        return [0, 4, 8, 12].map((y) => {
+          let x = 0;
+          while (data[(y * 600 + x) * 4] === 255) x++;
+          return x;
+        });
+      });
+    const drawn = async (expected: string): Promise<void> => {
+      while ((await lines()).join(' ') !== expected) await page.waitForTimeout(50);
+    };
+    await screen.focus();
+    await drawn('0 0 0 0');
+    for (const key of ['a', 'b', 'a', 'a']) await page.keyboard.press(key);
+    await drawn('3 1 0 0');
+    // Durable before the node ends; what comes after is sent again as far as it must.
+    nodes.get(node)!.kill();
+    for (const key of ['c', 'd', 'd']) await page.keyboard.press(key);
+    await drawn('3 1 1 2');
+    await page.close();
+    assert.deepEqual(errors, []);
+    await client.command({ type: 'vm-delete', vmId: 'draws' });
   });
 
   test('what is typed and pasted while the node of guest and page is killed comes to the guest once, in order', async () => {

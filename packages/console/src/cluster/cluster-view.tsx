@@ -4,6 +4,7 @@ import type { ClusterStatus, NodeFigures, NodeStatus, VmSample, VmSeen } from '@
 import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
+import { Thumbnail } from './screen.tsx';
 import { VmActions } from './vm-actions.tsx';
 import { bytesText, nodeTone, placeOf, spanText, statusOf, vmTone } from './text.ts';
 
@@ -128,6 +129,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
       <table>
         <thead>
           <tr>
+            <th>Screen</th>
             <th>VM</th>
             <th>State</th>
             <th>Node</th>
@@ -145,6 +147,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
             const now = statusOf(vm);
             return (
               <tr key={vm.id}>
+                <td>{place !== undefined && <Thumbnail connection={connection} vmId={vm.id} />}</td>
                 <td>
                   <button type="button" class="link" onClick={() => open(vm.id)}>
                     {vm.id}

@@ -11,6 +11,7 @@ import {
   type ClusterEvent,
   type ClusterStatus,
   type Command,
+  type DisplayRequest,
   type ListedCheckpoint,
   type NodeFigures,
   type PageReply,
@@ -19,6 +20,7 @@ import {
   type VmSample,
 } from '@revenant/cluster/protocol';
 import { PageConsole } from './page-console.ts';
+import { PageDisplay } from './page-display.ts';
 
 export type Screen = Extract<PageReply, { type: 'screen' }>['screen'];
 
@@ -51,6 +53,7 @@ const maxEvents = 2000;
 const maxSamples = 1200;
 /** Beyond, those that nobody looks at any more are closed. */
 const maxConsoles = 24;
+const maxDisplays = 24;
 
 /** A request that waits for its answer. */
 interface Waiting {
@@ -62,6 +65,7 @@ export class Connection {
   readonly #changed: (state: ClusterState) => void;
   readonly #waiting = new Map<number, Waiting>();
   readonly #consoles = new Map<string, PageConsole>();
+  readonly #displays = new Map<string, { display: PageDisplay; users: number }>();
   readonly #screens = new Map<string, Set<(screen: Screen) => void>>();
   readonly #pasts = new Map<string, { past: Past; seen: Set<(past: Past) => void> }>();
   #state: ClusterState = { link: 'connecting', role: 'view', events: [], figures: [] };
@@ -120,6 +124,36 @@ export class Connection {
     });
     this.#consoles.set(vmId, made);
     this.#send({ type: 'console', vmId, on: true });
+    return made;
+  }
+
+  /**
+   * The display of a VM, wherever it runs. It stays open while somebody uses it, who says so by `close`, and as long as there is room, as what
+   * was done there may have to be sent again.
+   */
+  display(vmId: string): { display: PageDisplay; close: () => void } {
+    const known = this.#displays.get(vmId) ?? this.#openDisplay(vmId);
+    known.users++;
+    let used = true;
+    const close = (): void => {
+      if (used) known.users--;
+      used = false;
+    };
+    return { display: known.display, close };
+  }
+
+  #openDisplay(vmId: string): { display: PageDisplay; users: number } {
+    for (const [other, { display, users }] of this.#displays)
+      if (this.#displays.size >= maxDisplays && users === 0 && display.isIdle) {
+        display.close();
+        this.#displays.delete(other);
+        this.#send({ type: 'display', vmId: other, on: false });
+      }
+    const post = (request: DisplayRequest): void => this.#send({ type: 'displayed', vmId, request });
+    const mayType = (): boolean => this.#state.role !== 'view';
+    const made = { display: new PageDisplay({ post, mayType }), users: 0 };
+    this.#displays.set(vmId, made);
+    this.#send({ type: 'display', vmId, on: true });
     return made;
   }
 
@@ -213,6 +247,7 @@ export class Connection {
     socket.addEventListener('open', () => {
       opened = true;
       for (const vmId of this.#consoles.keys()) this.#send({ type: 'console', vmId, on: true });
+      for (const vmId of this.#displays.keys()) this.#send({ type: 'display', vmId, on: true });
       for (const vmId of this.#screens.keys()) this.#send({ type: 'screen', vmId, on: true });
       for (const vmId of this.#pasts.keys()) this.#send({ type: 'past', vmId, on: true });
     });
@@ -224,6 +259,7 @@ export class Connection {
         reject(new Error('the node went away before it answered'));
       this.#waiting.clear();
       for (const console of this.#consoles.values()) console.detached();
+      for (const { display } of this.#displays.values()) display.detached();
       if (this.#closed) return;
       if (!opened) this.#tries++;
       this.#update({ link: this.#state.node === undefined && !opened ? 'refused' : 'lost' });
@@ -266,6 +302,12 @@ export class Connection {
         return;
       case 'attached':
         this.#consoles.get(reply.vmId)?.attached();
+        return;
+      case 'display':
+        this.#displays.get(reply.vmId)?.display.heard(reply.reply);
+        return;
+      case 'shown':
+        this.#displays.get(reply.vmId)?.display.attached();
         return;
       case 'screen':
         for (const seen of this.#screens.get(reply.vmId) ?? []) seen(reply.screen);

@@ -2,6 +2,23 @@
 import { useState } from 'preact/hooks';
 import type { Connection } from './connection.ts';
 
+function NameField({ initial }: { initial: string }) {
+  return (
+    <label>
+      as{' '}
+      <input
+        type="text"
+        name="name"
+        required
+        pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
+        maxLength={63}
+        defaultValue={initial}
+        size={14}
+      />
+    </label>
+  );
+}
+
 export function ForkFrom({
   connection,
   vmId,
@@ -51,18 +68,7 @@ export function ForkFrom({
         );
       }}
     >
-      <label>
-        as{' '}
-        <input
-          type="text"
-          name="name"
-          required
-          pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
-          maxLength={63}
-          defaultValue={`${vmId}-fork`}
-          size={14}
-        />
-      </label>
+      <NameField initial={`${vmId}-fork`} />
       <button type="submit" class="primary">
         Fork
       </button>

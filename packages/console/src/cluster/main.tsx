@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import '../shared/style.css';
 import { ClusterView } from './cluster-view.tsx';
+import type * as vmView from './vm-view.tsx';
 import { Connection, type ClusterState } from './connection.ts';
 import { isTokenNeeded, logIn, logOut } from './login.ts';
 
@@ -43,14 +44,12 @@ function LogIn({ done }: { done: () => void }) {
   );
 }
 
-type VmViewModule = typeof import('./vm-view.tsx');
-
 /**
  * The view of one VM with its terminal and charts, which is most of the page: it comes once the cluster is shown, at once, as the node that has it
  * may be gone when a person wants it.
  */
-function useVmView(): VmViewModule['VmView'] | undefined {
-  const [module, setModule] = useState<VmViewModule>();
+function useVmView(): typeof vmView.VmView | undefined {
+  const [module, setModule] = useState<typeof vmView>();
   useEffect(() => {
     let over = false;
     const load = (): void =>

@@ -1,64 +1,99 @@
-/** A VM's text screen as its display shows it. While it has the focus the keyboard is the guest's; keys go chord by chord. */
+/** A VM's screen as its display shows it, text or graphics. While it has the focus the keyboard is the guest's, after a click the pointer too. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ScreenCanvas, type Display } from '../shared/screen-canvas.tsx';
-import { textPicture } from '../shared/text-picture.ts';
-import type { Connection, Screen } from './connection.ts';
+import { drawPicture, ScreenCanvas } from '../shared/screen-canvas.tsx';
+import { ScreenTools } from '../shared/screen-tools.tsx';
+import type { Connection } from './connection.ts';
+import type { PageDisplay } from './page-display.ts';
 
-const modifiers = new Set(
-  ['Control', 'Shift', 'Alt', 'Meta'].flatMap((name) => [`${name}Left`, `${name}Right`]),
-);
-
-function displayOf(connection: Connection, vmId: string, refused: (why: string) => void): Display {
-  const held = new Set<string>();
-  return {
-    watch: (draw) =>
-      connection.watchScreen(vmId, (screen) => {
-        if (screen !== null) draw(textPicture({ cursor: undefined, ...screen }));
-      }),
-    key: (code, pressed) => {
-      if (modifiers.has(code)) {
-        if (pressed) held.add(code);
-        else held.delete(code);
-      } else if (pressed)
-        connection.press(vmId, [...held, code]).then(
-          () => refused(''),
-          (problem: unknown) => refused(problem instanceof Error ? problem.message : String(problem)),
-        );
-    },
-  };
+/** Follows what a screen says in text, for those who read it by ear. Empty: it shows none. */
+function useScreenText(connection: Connection, vmId: string): string {
+  const [text, setText] = useState('');
+  useEffect(
+    () => connection.watchScreen(vmId, (screen) => setText(screen === null ? '' : screen.lines.join('\n'))),
+    [connection, vmId],
+  );
+  return text;
 }
 
-export function ScreenView({ connection, vmId }: { connection: Connection; vmId: string }) {
-  const [screen, setScreen] = useState<Screen>(null);
-  const [error, setError] = useState('');
+/** Whether a VM has a picture. */
+function useHasPicture(display: PageDisplay): boolean {
+  const [has, setHas] = useState(false);
+  useEffect(() => display.watch((picture) => setHas(picture !== undefined)), [display]);
+  return has;
+}
+
+export function ScreenView({
+  connection,
+  vmId,
+  mayType,
+}: {
+  connection: Connection;
+  vmId: string;
+  mayType: boolean;
+}) {
+  const [said, setSaid] = useState('');
   const place = useRef<HTMLDivElement>(null);
-  useEffect(() => connection.watchScreen(vmId, setScreen), [connection, vmId]);
-  const display = useMemo(() => displayOf(connection, vmId, setError), [connection, vmId]);
-  if (screen === null) return <p class="quiet">it has no text screen, or does not run</p>;
+  const { display, close } = useMemo(() => connection.display(vmId), [connection, vmId]);
+  useEffect(() => close, [close]);
+  const has = useHasPicture(display);
+  const text = useScreenText(connection, vmId);
+  useEffect(() => display.listen(setSaid), [display]);
+  if (!has) return <p class="quiet">it has no screen, or does not run</p>;
   return (
     <div>
       <div ref={place}>
         <ScreenCanvas display={display} label={`screen of ${vmId}`} />
       </div>
-      {/* What the picture says, for those who read it by ear. */}
-      <pre class="by-ear" aria-label={`text on the screen of ${vmId}`} role="group">
-        {screen.lines.join('\n')}
-      </pre>
-      <div class="tools">
-        <button
-          type="button"
-          onClick={() => {
-            void place.current
-              ?.requestFullscreen()
-              .then(() => place.current?.querySelector('canvas')?.focus());
-          }}
-        >
-          Full screen
-        </button>
-        <span class="error" role="alert">
-          {error}
-        </span>
-      </div>
+      {text !== '' && (
+        <pre class="by-ear" aria-label={`text on the screen of ${vmId}`} role="group">
+          {text}
+        </pre>
+      )}
+      <ScreenTools {...{ display, place, said }} label={`screen of ${vmId}`} disabled={!mayType} />
     </div>
+  );
+}
+
+/** So often a picture in the list is drawn anew. */
+const thumbnailMs = 2000;
+
+/** A small live picture, while it is in sight. */
+export function Thumbnail({ connection, vmId }: { connection: Connection; vmId: string }) {
+  const place = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const canvas = place.current!;
+    let end: (() => void) | undefined;
+    const watch = (): void => {
+      const { display, close } = connection.display(vmId);
+      const unwatch = display.watch((picture, changed) => {
+        if (picture !== undefined) drawPicture(canvas, picture, changed);
+      }, thumbnailMs);
+      end = () => {
+        unwatch();
+        close();
+      };
+    };
+    const observer = new IntersectionObserver(([entry]) => {
+      if (entry?.isIntersecting === true && end === undefined) watch();
+      else if (entry?.isIntersecting === false) {
+        end?.();
+        end = undefined;
+      }
+    });
+    observer.observe(canvas);
+    return () => {
+      observer.disconnect();
+      end?.();
+    };
+  }, [connection, vmId]);
+  return (
+    <canvas
+      ref={place}
+      class="thumbnail"
+      width={720}
+      height={400}
+      role="img"
+      aria-label={`what ${vmId} shows`}
+    />
   );
 }

@@ -16,11 +16,6 @@ export interface Moment {
   atMs: number;
 }
 
-export interface Mark {
-  event: ClusterEvent;
-  tone: Tone;
-}
-
 const bad = /fail|lost|hung|dead|damaged|broken|torn|refused|panicked|unreadable|stretched|not-/;
 const moving = /moving|handing-over|prepared|assigned|resuming|given-up/;
 const ended = /stopping|powered-off|stays|waits|suspended|reset|stood-still/;

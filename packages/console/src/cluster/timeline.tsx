@@ -139,6 +139,35 @@ function useWidth(): [(element: HTMLElement | null) => void, number] {
   return [useMemo(() => watch, []), width];
 }
 
+function Heading({
+  moments,
+  range,
+  setRange,
+}: {
+  moments: readonly Moment[];
+  range: number;
+  setRange: (ms: number) => void;
+}) {
+  return (
+    <div class="heading">
+      <h2>Time</h2>
+      <span class="quiet">
+        {moments.length === 0
+          ? 'no checkpoint yet'
+          : `${String(moments.length)} checkpoints kept, the oldest of ${clock(moments[0]!.atMs)}`}
+      </span>
+      <span class="grow" />
+      <span class="choices" role="group" aria-label="how much of the past">
+        {ranges.map(({ label, ms }) => (
+          <button key={label} type="button" aria-pressed={range === ms} onClick={() => setRange(ms)}>
+            {label}
+          </button>
+        ))}
+      </span>
+    </div>
+  );
+}
+
 export interface TimelineProps {
   vmId: string;
   checkpoints: readonly ListedCheckpoint[];
@@ -174,22 +203,7 @@ export function Timeline({ vmId, checkpoints, events, chosen, choose }: Timeline
   const shown = pointed ?? moments[at];
   return (
     <section class="panel timeline" aria-label={`timeline of ${vmId}`}>
-      <div class="heading">
-        <h2>Time</h2>
-        <span class="quiet">
-          {moments.length === 0
-            ? 'no checkpoint yet'
-            : `${String(moments.length)} checkpoints kept, the oldest of ${clock(moments[0]!.atMs)}`}
-        </span>
-        <span class="grow" />
-        <span class="choices" role="group" aria-label="how much of the past">
-          {ranges.map(({ label, ms }) => (
-            <button key={label} type="button" aria-pressed={range === ms} onClick={() => setRange(ms)}>
-              {label}
-            </button>
-          ))}
-        </span>
-      </div>
+      <Heading {...{ moments, range, setRange }} />
       <div
         ref={watch}
         class="strip"

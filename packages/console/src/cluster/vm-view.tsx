@@ -28,6 +28,40 @@ function State({ vm, state, vmId }: { vm: VmSeen | undefined; state: ClusterStat
   );
 }
 
+/** Where one sits before it: its console or its screen. */
+function Seat({ connection, vmId, mayOpen }: { connection: Connection; vmId: string; mayOpen: boolean }) {
+  const [tab, setTab] = useState<'console' | 'screen'>('console');
+  const line = useMemo(() => connection.console(vmId), [connection, vmId]);
+  return (
+    <section class="panel seat" aria-label={`console and screen of ${vmId}`}>
+      <div class="heading">
+        <span class="choices" role="group" aria-label="what is shown">
+          <button type="button" aria-pressed={tab === 'console'} onClick={() => setTab('console')}>
+            Console
+          </button>
+          <button type="button" aria-pressed={tab === 'screen'} onClick={() => setTab('screen')}>
+            Screen
+          </button>
+        </span>
+        <span class="grow" />
+        {mayOpen && (
+          <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
+            Open its newest checkpoint in a tab
+          </a>
+        )}
+        <button type="button" disabled={!mayOpen} onClick={() => void connection.press(vmId, ctrlAltDelete)}>
+          Ctrl-Alt-Del
+        </button>
+      </div>
+      {tab === 'console' ? (
+        <TerminalView line={line} label={`serial console of ${vmId}`} />
+      ) : (
+        <ScreenView connection={connection} vmId={vmId} mayType={mayOpen} />
+      )}
+    </section>
+  );
+}
+
 interface VmViewProps {
   state: ClusterState;
   connection: Connection;
@@ -36,11 +70,9 @@ interface VmViewProps {
 }
 
 export function VmView({ state, connection, vmId, leave }: VmViewProps) {
-  const [tab, setTab] = useState<'console' | 'screen'>('console');
   const [past, setPast] = useState(nothing);
   const [chosen, setChosen] = useState('');
   useEffect(() => connection.watchPast(vmId, setPast), [connection, vmId]);
-  const line = useMemo(() => connection.console(vmId), [connection, vmId]);
   const events = useMemo(() => state.events.filter((event) => event.vm === vmId), [state.events, vmId]);
   const vm = state.status?.vms.find(({ id }) => id === vmId);
   const mayOpen = state.role !== 'view';
@@ -57,36 +89,7 @@ export function VmView({ state, connection, vmId, leave }: VmViewProps) {
         {vm !== undefined && <VmActions vm={vm} state={state} connection={connection} />}
       </section>
       <main class="guest">
-        <section class="panel seat" aria-label={`console and screen of ${vmId}`}>
-          <div class="heading">
-            <span class="choices" role="group" aria-label="what is shown">
-              <button type="button" aria-pressed={tab === 'console'} onClick={() => setTab('console')}>
-                Console
-              </button>
-              <button type="button" aria-pressed={tab === 'screen'} onClick={() => setTab('screen')}>
-                Screen
-              </button>
-            </span>
-            <span class="grow" />
-            {mayOpen && (
-              <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
-                Open its newest checkpoint in a tab
-              </a>
-            )}
-            <button
-              type="button"
-              disabled={!mayOpen}
-              onClick={() => void connection.press(vmId, ctrlAltDelete)}
-            >
-              Ctrl-Alt-Del
-            </button>
-          </div>
-          {tab === 'console' ? (
-            <TerminalView line={line} label={`serial console of ${vmId}`} />
-          ) : (
-            <ScreenView connection={connection} vmId={vmId} />
-          )}
-        </section>
+        <Seat {...{ connection, vmId, mayOpen }} />
         <section class="panel happened" aria-label={`events of ${vmId}`}>
           <h2>What happened</h2>
           <EventList events={events} />

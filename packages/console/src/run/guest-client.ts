@@ -11,7 +11,7 @@ import type {
   GuestState,
   ToGuest,
 } from './messages.ts';
-import type { Display, Picture, PointerMove } from '../shared/screen-canvas.tsx';
+import type { Display, Draw, Picture, PointerMove } from '../shared/screen-canvas.tsx';
 
 export interface GuestView {
   state: GuestState;
@@ -31,7 +31,7 @@ export class GuestClient implements SerialLine, Display {
   readonly #worker = new Worker(new URL('./guest-worker.ts', import.meta.url), { type: 'module' });
   readonly #changed: (view: GuestView) => void;
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
-  readonly #watchers = new Set<(picture: Picture) => void>();
+  readonly #watchers = new Set<Draw>();
   #picture: Picture | undefined;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
@@ -69,7 +69,7 @@ export class GuestClient implements SerialLine, Display {
     this.#post({ type: 'serial', bytes });
   }
 
-  watch(draw: (picture: Picture) => void): () => void {
+  watch(draw: Draw): () => void {
     if (this.#picture !== undefined) draw(this.#picture);
     this.#watchers.add(draw);
     return () => this.#watchers.delete(draw);

@@ -126,7 +126,8 @@ class GuestRun {
         break;
       case 'pointer': {
         const { dx, dy, dz, buttons } = message;
-        this.#machine.input({ kind: 'mouse', dx, dy, dz, buttons });
+        // A mouse counts upwards, a page downwards.
+        this.#machine.input({ kind: 'mouse', dx, dy: -dy, dz, buttons });
         break;
       }
       case 'power-button':

@@ -5,14 +5,10 @@ import '../shared/style.css';
 import { ScreenCanvas } from '../shared/screen-canvas.tsx';
 import { TerminalView } from '../shared/terminal.tsx';
 import { GuestClient, type GuestView } from './guest-client.ts';
+import { pressTogether, ScreenTools } from '../shared/screen-tools.tsx';
 import { GuestForm, type Choice } from './guest-form.tsx';
 
 const ctrlAltDelete = ['ControlLeft', 'AltLeft', 'Delete'];
-
-function press(guest: GuestClient, codes: readonly string[]): void {
-  for (const code of codes) guest.key(code, true);
-  for (const code of [...codes].reverse()) guest.key(code, false);
-}
 
 function statusText({ state, reason, progress, speed }: GuestView): string {
   if (state === 'ended') return `ended: ${reason ?? ''}`;
@@ -26,6 +22,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
   const guest = useRef<GuestClient>(undefined);
   guest.current ??= new GuestClient(choice.request, choice.engine, setView);
   const client = guest.current;
+  const place = useRef<HTMLDivElement>(null);
   useEffect(
     () => () => {
       client.close();
@@ -44,7 +41,7 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
         <button type="button" disabled={!live} onClick={() => client.pause(view.state === 'running')}>
           {view.state === 'paused' ? 'Go on' : 'Pause'}
         </button>
-        <button type="button" disabled={!live} onClick={() => press(client, ctrlAltDelete)}>
+        <button type="button" disabled={!live} onClick={() => pressTogether(client, ctrlAltDelete)}>
           Ctrl-Alt-Del
         </button>
         <button type="button" disabled={!live} onClick={() => client.powerButton()}>
@@ -59,7 +56,20 @@ function GuestPage({ choice, leave }: { choice: Choice; leave: () => void }) {
       </header>
       <main class="guest">
         <TerminalView line={client} label={`serial console of ${choice.title}`} />
-        {view.hasScreen === true && <ScreenCanvas display={client} label={`screen of ${choice.title}`} />}
+        {view.hasScreen === true && (
+          <div>
+            <div ref={place}>
+              <ScreenCanvas display={client} label={`screen of ${choice.title}`} />
+            </div>
+            <ScreenTools
+              display={client}
+              place={place}
+              label={`screen of ${choice.title}`}
+              disabled={!live}
+              said=""
+            />
+          </div>
+        )}
       </main>
     </>
   );

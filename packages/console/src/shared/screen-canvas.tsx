@@ -8,6 +8,16 @@ export interface Picture {
   rgba: Uint8ClampedArray<ArrayBuffer>;
 }
 
+export interface Rectangle {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** Undefined: there is no picture; `changed`: what of it is new, by default all. */
+export type Draw = (picture: Picture | undefined, changed?: readonly Rectangle[]) => void;
+
 export interface PointerMove {
   dx: number;
   dy: number;
@@ -16,23 +26,35 @@ export interface PointerMove {
   buttons: number;
 }
 
-/** What shows pictures and takes keys; made once for each guest. */
-export interface Display {
-  /** Calls `draw` with the picture whenever it changed, at once with the last one. Gives a function that ends it. */
-  watch(draw: (picture: Picture) => void): () => void;
+/** What takes keys and, where the guest has one, moves its pointer. */
+export interface TakesKeys {
   /** A key by its DOM `code`. */
   key(code: string, pressed: boolean): void;
+}
+
+/** What shows pictures and takes keys; made once for each guest. */
+export interface Display extends TakesKeys {
+  /** Calls `draw` with the picture whenever it changed, at once with the last one. Gives a function that ends it. */
+  watch(draw: Draw): () => void;
   /** Absent where the guest has no pointer. */
   pointer?(move: PointerMove): void;
 }
 
-/** Puts a picture on a canvas of the same size. */
-export function drawPicture(canvas: HTMLCanvasElement, { width, height, rgba }: Picture): void {
-  if (canvas.width !== width || canvas.height !== height) {
+/** Puts a picture, or what changed of it, on a canvas of the same size. */
+export function drawPicture(
+  canvas: HTMLCanvasElement,
+  { width, height, rgba }: Picture,
+  changed?: readonly Rectangle[],
+): void {
+  const isNew = canvas.width !== width || canvas.height !== height;
+  if (isNew) {
     canvas.width = width;
     canvas.height = height;
   }
-  canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0);
+  const context = canvas.getContext('2d');
+  const image = new ImageData(rgba, width, height);
+  if (changed === undefined || isNew) context?.putImageData(image, 0, 0);
+  else for (const { x, y, width: w, height: h } of changed) context?.putImageData(image, 0, 0, x, y, w, h);
 }
 
 /** Gives keys and pointer of a canvas to a display; returns what ends it. */
@@ -63,10 +85,11 @@ function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
   const move = (event: MouseEvent, dz = 0): void => {
     if (document.pointerLockElement !== canvas) return;
     event.preventDefault();
-    pointer.call(display, { dx: event.movementX, dy: event.movementY, dz, buttons: event.buttons });
+    pointer.call(display, { dx: event.movementX, dy: event.movementY, dz, buttons: event.buttons & 7 });
   };
   canvas.addEventListener('mousemove', (event) => move(event), { signal });
   canvas.addEventListener('mouseup', (event) => move(event), { signal });
+  canvas.addEventListener('contextmenu', (event) => event.preventDefault(), { signal });
   canvas.addEventListener('wheel', (event) => move(event, Math.sign(event.deltaY)), {
     signal,
     passive: false,
@@ -86,8 +109,8 @@ export function ScreenCanvas({ display, label }: { display: Display; label: stri
   const place = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     const canvas = place.current!;
-    const unwatch = display.watch((picture) => {
-      drawPicture(canvas, picture);
+    const unwatch = display.watch((picture, changed) => {
+      if (picture !== undefined) drawPicture(canvas, picture, changed);
     });
     const endInputs = giveInputs(canvas, display);
     return () => {
