@@ -20,6 +20,7 @@ export { NodeProcess, type ProcessOptions } from './demo/processes.ts';
 export { Guardian } from './processes/guardian.ts';
 export { ClusterNode, type NodeOptions } from './node/cluster-node.ts';
 export { livingNodes } from './node/claim.ts';
+export type { ImageShelf } from './node/image-shelf.ts';
 export { builtPage, PageFiles, pageHeaders } from './node/page-files.ts';
 export { readEvents, type ClusterEvent } from './stored/event-log.ts';
 export { nodeOptions, runNode, trustAuthority } from './node/main.ts';

@@ -3,6 +3,7 @@ import { nodeOptions, runNode } from '@revenant/cluster';
 import { define } from '../command/command.ts';
 import { flag, list, text, value } from '../command/options.ts';
 import { oneOf, wholeNumber } from '../command/values.ts';
+import { imageShelf } from '../images/shelf.ts';
 
 export const command = define({
   summary: 'be a node of a cluster: run VMs, watch the other nodes',
@@ -79,6 +80,6 @@ consoles, requests, uploads, bodyIdleMs, blobsMiB (docs/CLUSTER_PROTOCOL.md, "Bo
     'node --store file:/srv/revenant --name b --listen 10.0.0.2:7001 --token-file t --tls-cert b.pem --tls-key b.key --tls-ca ca.pem',
   ],
   async run({ options }) {
-    return runNode(nodeOptions(options));
+    return runNode({ ...nodeOptions(options), images: imageShelf });
   },
 });

@@ -8,8 +8,7 @@ import { builtPage, PageFiles, pageHeaders } from '@revenant/cluster';
 import { define } from '../command/command.ts';
 import { value } from '../command/options.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
-import { findImage, type Image } from '../images/image.ts';
-import { recipeNames } from '../images/recipe.ts';
+import { cachedImages } from '../images/shelf.ts';
 import { print } from '../output/print.ts';
 
 const defaultAddress = '127.0.0.1:8086';
@@ -17,8 +16,7 @@ const loopback = new Set(['127.0.0.1', '[::1]', 'localhost']);
 
 /** Images in the cache: what they are, and where their files lie by path of the page. */
 async function readImages(): Promise<{ list: unknown[]; files: Map<string, string> }> {
-  const found = await Promise.all((await recipeNames()).map((name) => findImage(name)));
-  const images = found.filter((image): image is Image => image !== undefined);
+  const images = await cachedImages();
   const files = new Map<string, string>();
   for (const { manifest, folder } of images)
     for (const part of ['kernel', 'initrd'] as const)

@@ -40,6 +40,7 @@ import { NodeNetworks } from '../network/node-networks.ts';
 import { isOfNetworks } from '../protocol/link.ts';
 import { SteadyClock } from './steady-clock.ts';
 import { OpenCheckpoints } from './open-checkpoints.ts';
+import type { ImageShelf } from './image-shelf.ts';
 import { StoreEdge } from './store-edge.ts';
 
 export interface NodeOptions {
@@ -70,6 +71,8 @@ export interface NodeOptions {
   blobGraceMs?: number | undefined;
   /** Which checkpoints of running VMs are kept. */
   retention?: RetentionPolicy | undefined;
+  /** Guest images that its host has, for who makes VMs at the page. */
+  images?: ImageShelf | undefined;
 }
 
 /** Where published ports are listened on: networks of guests know IPv4 only. */

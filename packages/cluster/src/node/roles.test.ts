@@ -50,7 +50,13 @@ const routes: [Role, Asked][] = [
   ['view', { method: 'GET', path: `/v1/blobs/${sha256(blob)}` }],
   ['view', { method: 'POST', path: '/v1/session' }],
   ['view', { method: 'GET', path: '/v1/vms/v/checkpoints' }],
-  ...['state', 'absent', 'pages'].map((what): [Role, Asked] => [
+  ['view', { method: 'GET', path: '/v1/figures' }],
+  ['view', { method: 'GET', path: '/v1/vms/v/figures' }],
+  ['view', { method: 'GET', path: '/v1/images' }],
+  ['view', { method: 'GET', path: '/v1/vms/v/checkpoints/latest/map?space=ram' }],
+  ['view', { method: 'GET', path: '/v1/vms/v/checkpoints/latest/screen' }],
+  ['admin', { method: 'POST', path: '/v1/images/none' }],
+  ...['state', 'absent', 'pages', 'machine', 'log'].map((what): [Role, Asked] => [
     'operate',
     { method: 'GET', path: `/v1/vms/v/checkpoints/latest/${what}` },
   ]),

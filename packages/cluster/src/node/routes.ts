@@ -20,6 +20,7 @@ import { answerJson, type Answer } from './answers.ts';
 import { checkpointRoute } from './checkpoint-routes.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
+import { imageRoute } from './image-shelf.ts';
 import { metrics } from './metrics.ts';
 import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
 import { status } from './status.ts';
@@ -50,6 +51,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   const charted = /^GET \/v1\/vms\/([^/]+)\/figures$/.exec(asked)?.[1];
   if (charted !== undefined) return answerJson(response, { samples: answer.history.samplesOf(charted) });
   if (await checkpointRoute(node, url, answer)) return;
+  if (await imageRoute(node, asked, answer)) return;
   switch (asked) {
     case 'GET /v1/figures':
       return answerJson(response, answer.history.now());

@@ -9,6 +9,7 @@ export * from './console.ts';
 export * from './display-ends.ts';
 export * from './display.ts';
 export * from './figures.ts';
+export * from './images.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './msgpack.ts';

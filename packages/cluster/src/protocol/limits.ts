@@ -47,6 +47,8 @@ export const MAX_KEYS = 16;
 export const MAX_CHECKPOINTS = 1000;
 export const MAX_PAGES_AT_ONCE = 512;
 
+/** That one host offers. */
+export const MAX_IMAGES = 256;
 /** Of one VM's figures: ten minutes. */
 export const MAX_SAMPLES = 600;
 

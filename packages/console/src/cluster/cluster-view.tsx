@@ -5,7 +5,7 @@ import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
 import { Thumbnail } from './screen.tsx';
-import { VmActions } from './vm-actions.tsx';
+import { Policy, VmActions } from './vm-actions.tsx';
 import { bytesText, nodeTone, placeOf, spanText, statusOf, vmTone } from './text.ts';
 
 interface ViewProps {
@@ -162,7 +162,9 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
                 <td>{String(vm.spec.memoryMiB)} MiB</td>
                 <td>{String(vm.spec.priority)}</td>
                 <td>{ageText(vm, sampleOf(state, vm.id, place?.node))}</td>
-                <td>{vm.spec.outputs}</td>
+                <td>
+                  <Policy {...{ vm, state, connection }} />
+                </td>
                 <td>
                   <VmActions vm={vm} state={state} connection={connection} />
                 </td>
@@ -209,7 +211,13 @@ export function ClusterView(props: ViewProps) {
             Rebalance
           </button>
         </div>
-        {creating && <CreateForm connection={connection} close={() => setCreating(false)} />}
+        {creating && (
+          <CreateForm
+            connection={connection}
+            networks={Object.keys(status.networks)}
+            close={() => setCreating(false)}
+          />
+        )}
         <VmTable {...props} status={status} />
       </section>
       <section class="panel" aria-label="events">

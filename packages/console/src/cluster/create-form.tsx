@@ -1,9 +1,11 @@
 /** Makes a VM: the built-in guest, or a kernel of the person's own. */
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
-import { healthSigns } from '@revenant/cluster/protocol';
+import { healthSigns, outputPolicies, type OfferedImage } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 import { putBlob } from './blobs.ts';
+import { chooseImage, offeredImages } from './images.ts';
+import { policyWords } from './text.ts';
 
 const mib = 2 ** 20;
 
@@ -17,21 +19,44 @@ function textOf(data: FormData, name: string): string {
   return typeof value === 'string' ? value.trim() : '';
 }
 
-async function create(connection: Connection, data: FormData, own: boolean): Promise<void> {
-  const memoryMiB = Number(textOf(data, 'memory'));
-  const kernel = own ? await fileOf(data, 'kernel') : Uint8Array.from(makeBuiltinKernel());
+type Source = 'builtin' | 'own' | `image:${string}`;
+
+interface Boot {
+  kernel: string;
+  initrd?: string;
+  commandLine: string;
+}
+
+/** What the VM boots, in the cluster's store. */
+async function bootOf(data: FormData, source: Source): Promise<Boot> {
+  if (source === 'builtin')
+    return { kernel: await putBlob(Uint8Array.from(makeBuiltinKernel())), commandLine: '' };
+  const append = textOf(data, 'append');
+  if (source !== 'own') {
+    const { kernel, initrd, commandLine } = await chooseImage(source.slice('image:'.length));
+    return { kernel, initrd, commandLine: [commandLine, append].filter((part) => part !== '').join(' ') };
+  }
+  const kernel = await fileOf(data, 'kernel');
   if (kernel === undefined) throw new Error('choose the file of a kernel');
-  const initrd = own ? await fileOf(data, 'initrd') : undefined;
+  const initrd = await fileOf(data, 'initrd');
+  return {
+    kernel: await putBlob(kernel),
+    ...(initrd === undefined ? {} : { initrd: await putBlob(initrd) }),
+    commandLine: append,
+  };
+}
+
+async function create(connection: Connection, data: FormData, source: Source): Promise<void> {
+  const memoryMiB = Number(textOf(data, 'memory'));
   const diskMiB = Number(textOf(data, 'disk'));
   const description = {
     memoryBytes: memoryMiB * mib,
-    kernel: await putBlob(kernel),
-    ...(initrd === undefined ? {} : { initrd: await putBlob(initrd) }),
-    commandLine: own ? textOf(data, 'append') : '',
+    ...(await bootOf(data, source)),
     ...(diskMiB > 0 ? { disks: [{ emptyBytes: diskMiB * mib }] } : {}),
   };
   const group = textOf(data, 'anti-affinity');
   const checkpointMs = textOf(data, 'checkpoint-ms');
+  const network = textOf(data, 'network');
   const sign = healthSigns.find((each) => each === textOf(data, 'health'));
   const silentMs = Number(textOf(data, 'silent')) * 1000;
   const spec = {
@@ -39,10 +64,11 @@ async function create(connection: Connection, data: FormData, own: boolean): Pro
     description,
     memoryMiB,
     priority: Number(textOf(data, 'priority')),
-    outputs: 'async' as const,
+    outputs: outputPolicies.find((each) => each === textOf(data, 'outputs')) ?? 'async',
     ...(group === '' ? {} : { antiAffinity: group }),
     ...(checkpointMs === '' ? {} : { checkpointMs: Number(checkpointMs) }),
     ...(sign === undefined ? {} : { health: { watch: sign, silentMs } }),
+    ...(network === '' ? {} : { network: { name: network, publish: [] } }),
   };
   await connection.command({
     type: 'vm-create',
@@ -71,7 +97,7 @@ function OwnFiles() {
   );
 }
 
-function Placement() {
+function Placement({ networks }: { networks: readonly string[] }) {
   return (
     <>
       <label>
@@ -85,6 +111,27 @@ function Placement() {
       <label>
         Empty disk in MiB (0: none)
         <input type="number" name="disk" min={0} max={65536} defaultValue="0" />
+      </label>
+      <label>
+        Network
+        <select name="network">
+          <option value="">(no network card)</option>
+          {networks.map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        When what it says leaves its node
+        <select name="outputs">
+          {outputPolicies.map((policy) => (
+            <option key={policy} value={policy}>
+              {policyWords[policy]}
+            </option>
+          ))}
+        </select>
       </label>
       <label>
         Milliseconds between checkpoints (empty: the cluster's)
@@ -113,15 +160,75 @@ function Placement() {
   );
 }
 
-export function CreateForm({ connection, close }: { connection: Connection; close: () => void }) {
-  const [own, setOwn] = useState(false);
+/** What it boots, and the memory that this needs. */
+function GuestChoice({
+  source,
+  setSource,
+  images,
+}: {
+  source: Source;
+  setSource: (source: Source) => void;
+  images: readonly OfferedImage[];
+}) {
+  const image = images.find(({ name }) => source === `image:${name}`);
+  return (
+    <>
+      <label>
+        Guest
+        <select
+          name="source"
+          value={source}
+          onChange={(event) => setSource(event.currentTarget.value as Source)}
+        >
+          <option value="builtin">built-in: counts a chain of digests</option>
+          {images.map(({ name, title }) => (
+            <option key={name} value={`image:${name}`}>
+              {name}: {title}
+            </option>
+          ))}
+          <option value="own">kernel and initrd from files</option>
+        </select>
+      </label>
+      {source === 'own' && <OwnFiles />}
+      {image !== undefined && (
+        <label>
+          Added to its kernel's command line
+          <input type="text" name="append" />
+        </label>
+      )}
+      <label>
+        Memory in MiB
+        <input
+          type="number"
+          name="memory"
+          min={4}
+          max={3072}
+          key={source}
+          defaultValue={String(image?.memoryMiB ?? (source === 'own' ? 128 : 16))}
+        />
+      </label>
+    </>
+  );
+}
+
+interface CreateFormProps {
+  connection: Connection;
+  /** Names of the cluster's networks. */
+  networks: readonly string[];
+  close: () => void;
+}
+
+export function CreateForm({ connection, networks, close }: CreateFormProps) {
+  const [source, setSource] = useState<Source>('builtin');
+  const [images, setImages] = useState<readonly OfferedImage[]>([]);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
+  useEffect(() => void offeredImages().then(setImages), []);
   const submit = async (form: HTMLFormElement): Promise<void> => {
     setBusy(true);
     setError('');
     try {
-      await create(connection, new FormData(form), own);
+      await create(connection, new FormData(form), source);
       close();
     } catch (problem) {
       setError(problem instanceof Error ? problem.message : String(problem));
@@ -142,30 +249,8 @@ export function CreateForm({ connection, close }: { connection: Connection; clos
         Name
         <input type="text" name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_\-]*" maxLength={63} />
       </label>
-      <label>
-        Guest
-        <select
-          onChange={(event) => {
-            setOwn(event.currentTarget.value === 'own');
-          }}
-        >
-          <option value="builtin">built-in: counts a chain of digests</option>
-          <option value="own">kernel and initrd from files</option>
-        </select>
-      </label>
-      {own && <OwnFiles />}
-      <label>
-        Memory in MiB
-        <input
-          type="number"
-          name="memory"
-          min={4}
-          max={3072}
-          key={String(own)}
-          defaultValue={own ? '128' : '16'}
-        />
-      </label>
-      <Placement />
+      <GuestChoice {...{ source, setSource, images }} />
+      <Placement networks={networks} />
       <div>
         <button class="primary" type="submit" disabled={busy}>
           {busy ? 'Creating…' : 'Create and start'}

@@ -57,3 +57,10 @@ export function spanText(ms: number): string {
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
   return ms < 120_000 ? `${(ms / 1000).toFixed(0)} s` : `${(ms / 60_000).toFixed(0)} min`;
 }
+
+/** What each policy of outputs means. */
+export const policyWords: Readonly<Record<string, string>> = {
+  async: 'async: at once; a failover may repeat or lose some',
+  checkpoint: 'checkpoint: when a checkpoint holds it; nothing seen is taken back',
+  log: 'log: when the log of its inputs holds it; the same, and sooner',
+};

@@ -1,7 +1,8 @@
 /** What can be done with a VM in the state in which it is, and the answer when it can't. */
 import { useState } from 'preact/hooks';
-import type { Command, ProtectedVm } from '@revenant/cluster/protocol';
+import { outputPolicies, type Command, type ProtectedVm } from '@revenant/cluster/protocol';
 import type { ClusterState, Connection } from './connection.ts';
+import { policyWords } from './text.ts';
 
 /** Chooses the node that it is moved to. */
 function MoveTo({
@@ -137,5 +138,48 @@ export function VmActions({
         </span>
       )}
     </span>
+  );
+}
+
+/** When what it says leaves its node; an admin may change it, also while it runs. */
+export function Policy({
+  vm,
+  state,
+  connection,
+}: {
+  vm: ProtectedVm;
+  state: ClusterState;
+  connection: Connection;
+}) {
+  const [error, setError] = useState('');
+  if (state.role !== 'admin') return <>{vm.spec.outputs}</>;
+  return (
+    <>
+      <select
+        aria-label={`outputs of ${vm.id}`}
+        value={vm.spec.outputs}
+        onChange={(event) => {
+          const outputs = outputPolicies.find((each) => each === event.currentTarget.value);
+          setError('');
+          if (outputs !== undefined)
+            connection
+              .command({ type: 'vm-set', vmId: vm.id, outputs })
+              .catch((problem: unknown) =>
+                setError(problem instanceof Error ? problem.message : String(problem)),
+              );
+        }}
+      >
+        {outputPolicies.map((policy) => (
+          <option key={policy} value={policy} title={policyWords[policy]}>
+            {policy}
+          </option>
+        ))}
+      </select>
+      {error !== '' && (
+        <span class="error" role="alert">
+          {error}
+        </span>
+      )}
+    </>
   );
 }

@@ -1,0 +1,27 @@
+/** Guest images that the host of the node has which serves the page. */
+import {
+  check,
+  errorAnswerSchema,
+  imageChosenSchema,
+  imagesAnswerSchema,
+  type ImageChosen,
+  type OfferedImage,
+} from '@revenant/cluster/protocol';
+
+/** None where the node offers none, or does not answer. */
+export async function offeredImages(): Promise<readonly OfferedImage[]> {
+  try {
+    const response = await fetch('/v1/images');
+    return response.ok ? check(imagesAnswerSchema, await response.json(), 'the images').images : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Has an image put into the cluster's store. Throws Error in words for people. */
+export async function chooseImage(name: string): Promise<ImageChosen> {
+  const response = await fetch(`/v1/images/${encodeURIComponent(name)}`, { method: 'POST' });
+  const answer: unknown = await response.json();
+  if (response.ok) return check(imageChosenSchema, answer, 'the image');
+  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
+}
