@@ -3,7 +3,7 @@ import type { ClusterClient, ProtectedVm } from '@revenant/cluster';
 import { flag, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { print, printJson } from '../output/print.ts';
-import { Waiting } from '../output/waiting.ts';
+import { waitingUntil } from '../output/waiting.ts';
 import { connectOptions, storedNote } from './connect.ts';
 
 /** Options of every command that changes a VM. */
@@ -45,10 +45,9 @@ export async function settled(
   let vm: ProtectedVm | undefined;
   const states = reached[verb];
   if (states !== undefined && !values['no-wait']) {
-    const waiting = new Waiting(`${vmId} is ${states.join(' or ')}`);
-    vm = await client.waitFor(vmId, [...states, 'failed']).finally(() => {
-      waiting.done();
-    });
+    vm = await waitingUntil(`${vmId} is ${states.join(' or ')}`, () =>
+      client.waitFor(vmId, [...states, 'failed']),
+    );
     if (vm.status === 'failed') throw new CliError(ExitCode.refused, `${vmId} failed: ${vm.reason}`);
   }
   if (values.json) printJson(vm ?? { id: vmId, done: verb });

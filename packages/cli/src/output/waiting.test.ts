@@ -1,6 +1,6 @@
 import { mock, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { Waiting } from './waiting.ts';
+import { Waiting, waitingUntil } from './waiting.ts';
 
 function waitFor(seconds: number, isTTY: boolean): string[] {
   mock.timers.enable({ apis: ['setInterval'] });
@@ -20,7 +20,7 @@ function waitFor(seconds: number, isTTY: boolean): string[] {
 
 test('what takes a moment is said by nobody', () => {
   assert.deepEqual(waitFor(1, true), []);
-  assert.deepEqual(waitFor(1, false), []);
+  assert.deepEqual(waitFor(9, false), []);
 });
 
 test('on a terminal a line counts the seconds and goes at the end', () => {
@@ -33,4 +33,21 @@ test('on a terminal a line counts the seconds and goes at the end', () => {
 
 test('in a file it is one line, once', () => {
   assert.deepEqual(waitFor(30, false), ['revenant: waiting until web runs\n']);
+});
+
+test('the line goes whatever becomes of the work', async () => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  const written: string[] = [];
+  const stream = { isTTY: true, write: (text: string | Uint8Array) => written.push(String(text)) > 0 };
+  try {
+    const work = async (): Promise<never> => {
+      mock.timers.tick(2000);
+      return Promise.reject(new Error('no room'));
+    };
+    await assert.rejects(waitingUntil('it is in the store', work, stream), /no room/);
+    mock.timers.tick(5000);
+  } finally {
+    mock.timers.reset();
+  }
+  assert.deepEqual(written, ['\rwaiting until it is in the store (2 s)\x1b[K', '\r\x1b[K']);
 });

@@ -10,6 +10,7 @@ import { asCliError } from '../failures.ts';
 import { writeOutput } from '../output/file.ts';
 import { encodeRgbPng } from '../output/png.ts';
 import { screenPng } from '../output/screen-picture.ts';
+import { waitingUntil } from '../output/waiting.ts';
 import { readyGuest, release, type ReadyGuest } from './guest.ts';
 import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
@@ -216,7 +217,9 @@ export class LiveRun {
 
   async #save({ machine }: ReadyGuest, path: string): Promise<void> {
     try {
-      await writeCheckpointFile(path, machine.snapshot({ full: true }));
+      await waitingUntil(`the guest is in ${path}`, () =>
+        writeCheckpointFile(path, machine.snapshot({ full: true })),
+      );
     } catch (error) {
       throw new CliError(
         ExitCode.cannotWrite,

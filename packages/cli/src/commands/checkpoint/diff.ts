@@ -13,6 +13,7 @@ import { wholeNumber } from '../../command/values.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { fields, table } from '../../output/print.ts';
 import { bytesText, countText, guestTimeText, hex, valueText } from '../../output/text.ts';
+import { waitingUntil } from '../../output/waiting.ts';
 
 /** Wide integers are addresses and register contents: in hexadecimal. */
 function side(path: string, value: unknown): string {
@@ -90,9 +91,11 @@ export const command = define({
           `'${second}' needs a VM`,
           'a file has no other checkpoints: name two files',
         );
-      const a = await opener.checkpoint(first);
-      const b = await opener.checkpoint(second.startsWith('@') ? `${a.vmId}${second}` : second);
-      const diff = await diffCheckpoints(a, b);
+      const { a, b, diff } = await waitingUntil('the two are compared', async () => {
+        const a = await opener.checkpoint(first);
+        const b = await opener.checkpoint(second.startsWith('@') ? `${a.vmId}${second}` : second);
+        return { a, b, diff: await diffCheckpoints(a, b) };
+      });
       const [from, to] = [label(a), label(b)];
       input.show({ from, to, ...diff }, () => text(diff, [from, to], input.options.ranges));
     });

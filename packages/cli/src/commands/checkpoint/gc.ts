@@ -4,6 +4,7 @@ import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag, value } from '../../command/options.ts';
 import { bytesText } from '../../output/text.ts';
+import { waitingUntil } from '../../output/waiting.ts';
 
 type Report = Awaited<ReturnType<typeof collectGarbage>>;
 
@@ -44,7 +45,10 @@ export const command = define({
     const report = await inspecting(input.options, async (opener) => {
       const store = await opener.store();
       await opener.requireVm(vmId);
-      return collectGarbage(store, vmId, { policy, dryRun, key: await opener.key() });
+      const key = await opener.key();
+      return waitingUntil(`the checkpoints of ${vmId} are gone through`, () =>
+        collectGarbage(store, vmId, { policy, dryRun, key }),
+      );
     });
     const { kept, removed, damaged } = report;
     const json = {

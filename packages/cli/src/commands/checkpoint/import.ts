@@ -5,6 +5,7 @@ import { inspecting, storeOptions, type Opener } from '../../checkpoint/opener.t
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 import { CliError, ExitCode } from '../../errors.ts';
+import { waitingUntil } from '../../output/waiting.ts';
 
 /** @returns the checkpoint that the file became */
 async function importFile(opener: Opener, path: string, vmId: string, takeOver: boolean): Promise<string> {
@@ -40,7 +41,9 @@ export const command = define({
   async run(input) {
     const [path, vmId] = [input.word(0), input.word(1)];
     const checkpoint = await inspecting(input.options, (opener) =>
-      importFile(opener, path, vmId, input.options['take-over']),
+      waitingUntil(`${path} is in the store`, () =>
+        importFile(opener, path, vmId, input.options['take-over']),
+      ),
     );
     input.show({ checkpoint }, () => `${path} is ${checkpoint}`);
     return undefined;
