@@ -1,19 +1,32 @@
 /** `npm run attack`: what strangers, members, guests and the host itself can do to a node, in figures. */
-import { parseArgs } from 'node:util';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
+import { value, type Values } from '../../packages/cli/src/command/options.ts';
+import { positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { inOneLine } from '../../packages/cli/src/main.ts';
 import { attack } from './run.ts';
 
-const { values } = parseArgs({
-  options: {
-    frames: { type: 'string', default: '1000000' },
-    requests: { type: 'string', default: '10000' },
-    seed: { type: 'string', default: '1' },
-    seconds: { type: 'string', default: '10' },
-    width: { type: 'string', default: '500' },
-    help: { type: 'boolean', default: false },
-  },
+const optionTable = {
+  frames: value(
+    'N',
+    'hostile frames and objects for the decoders (default 1000000)',
+    wholeNumber(1),
+    1_000_000,
+  ),
+  requests: value('N', 'hostile requests of each caller (default 10000)', wholeNumber(1), 10_000),
+  seed: value('N', 'which ones (default 1)', wholeNumber(), 1),
+  seconds: value('S', 'how long each flood, guest and trouble lasts (default 10)', positive, 10),
+  width: value('N', 'connections of a flood (default 500)', wholeNumber(1), 500),
+};
+
+const command = define({
+  summary: 'what strangers, members, guests and the host itself can do to a node, in figures',
+  words: [],
+  about: 'All of it goes to nodes of its own on loopback.',
+  options: optionTable,
+  examples: ['--frames 10000000 --seconds 30'],
+  run: ({ options }) => report(options),
 });
-const usage =
-  'npm run attack -- [--frames 10000000] [--requests N] [--seed N] [--seconds PER_ATTACK] [--width CONNECTIONS]';
 
 const whole = (value: number): string => value.toFixed(0);
 
@@ -28,11 +41,14 @@ function table(title: string, rows: readonly Record<string, string | number>[]):
     );
 }
 
-async function main(): Promise<void> {
-  const found = await attack({
-    ...{ frames: Number(values.frames), requests: Number(values.requests), seed: Number(values.seed) },
-    ...{ ms: Number(values.seconds) * 1000, width: Number(values.width) },
-  });
+async function report({
+  frames,
+  requests,
+  seed,
+  seconds,
+  width,
+}: Values<typeof optionTable>): Promise<undefined> {
+  const found = await attack({ frames, requests, seed, ms: seconds * 1000, width });
   const { decoders, bodies, stored, bombs, names, api, floods, strays, hostile, troubles } = found;
   table('Decoders', [
     { what: 'frames of links and consoles', count: decoders.frames, accepted: decoders.accepted, 'slowest ms': whole(decoders.slowestMs), 'grown MiB': whole(decoders.grownMiB) },
@@ -75,7 +91,9 @@ async function main(): Promise<void> {
   console.log('\nNodes and callers that were refused');
   for (const line of strays) console.log(line);
   for (const what of found.leftOut) console.log(`left out, as this host lacks it: ${what}`);
+  return undefined;
 }
 
-if (values.help) console.log(usage);
-else await main();
+process.exitCode = await inOneLine('attack', () =>
+  dispatchOne('npm run attack --', command, process.argv.slice(2)),
+);

@@ -1,13 +1,11 @@
-/**
- * Runs random programs in both engines and compares everything at the same instruction counts.
- *
- *   node test/lockstep/lockstep.ts [--programs 10000] [--seed 1] [--jobs 1] [--floating] [--list SEED]
- *
- * A program is a chain of eight random code sequences (--floating: mostly of the x87, SSE and strings); --list shows the one of a seed. Exit code 1 when something differs.
- */
+/** Runs random programs in both engines and compares everything at the same instruction counts. `--help` says with which options. */
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
+import { flag, value, type Values } from '../../packages/cli/src/command/options.ts';
+import { wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { inOneLine } from '../../packages/cli/src/main.ts';
 import { Cpu } from '../../packages/emulator/src/cpu/layout.ts';
 import { TestCpu } from '../../packages/emulator/src/cpu/testing/test-cpu.ts';
 import { Random } from '../native/random.ts';
@@ -197,36 +195,46 @@ async function compareInProcesses(
   };
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      programs: { type: 'string', default: '10000' },
-      seed: { type: 'string', default: '1' },
-      jobs: { type: 'string', default: '1' },
-      floating: { type: 'boolean', default: false },
-      list: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  const make = values.floating ? makeFloatingProgram : makeProgram;
-  if (values.list !== undefined) {
-    console.log(listing(make(Number(values.list))));
-    return;
+const optionTable = {
+  programs: value('N', 'how many (default 10000)', wholeNumber(1), 10_000),
+  seed: value('N', 'of the first program (default 1)', wholeNumber(), 1),
+  jobs: value('N', 'processes that share them (default 1)', wholeNumber(1, 256), 1),
+  floating: flag('programs mostly of x87, SSE and string instructions'),
+  list: value('SEED', 'only show the program of this seed', wholeNumber()),
+  json: flag('the result as JSON'),
+};
+
+const command = define({
+  summary: 'random programs in both engines, compared at the same instruction counts',
+  words: [],
+  about: `A program is a chain of ${sequencesPerProgram} random code sequences. Exit code 1: something differs.`,
+  options: optionTable,
+  examples: ['--programs 155000 --jobs 2', '--list 17'],
+  run: ({ options }) => compare(options),
+});
+
+async function compare({
+  programs,
+  seed: first,
+  jobs,
+  floating,
+  list,
+  json,
+}: Values<typeof optionTable>): Promise<number> {
+  const make = floating ? makeFloatingProgram : makeProgram;
+  if (list !== undefined) {
+    console.log(listing(make(list)));
+    return 0;
   }
-  const [first, count, jobs] = [values.seed, values.programs, values.jobs].map(Number) as [
-    number,
-    number,
-    number,
-  ];
   const began = performance.now();
   const result =
     jobs === 1
-      ? await compareEngines(first, count, make)
-      : await compareInProcesses(first, count, jobs, values.floating ? ['--floating'] : []);
-  process.exitCode = result.differences.length === 0 ? 0 : 1;
-  if (values.json) {
+      ? await compareEngines(first, programs, make)
+      : await compareInProcesses(first, programs, jobs, floating ? ['--floating'] : []);
+  const exitCode = result.differences.length === 0 ? 0 : 1;
+  if (json) {
     console.log(JSON.stringify(result));
-    return;
+    return exitCode;
   }
   for (const { seed, stop, lines } of result.differences.slice(0, 20)) {
     console.log(`seed ${seed}, after ${stop} instructions`);
@@ -236,6 +244,10 @@ async function main(): Promise<void> {
   console.log(
     `${result.programs} programs of ${sequencesPerProgram}, ${result.sequences} sequences executed, ${result.exceptions} exceptions, ${result.regions} regions, ${result.differences.length} differences, ${seconds} s`,
   );
+  return exitCode;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+  process.exitCode = await inOneLine('lockstep', () =>
+    dispatchOne('node test/lockstep/lockstep.ts', command, process.argv.slice(2)),
+  );

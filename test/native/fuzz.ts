@@ -1,13 +1,14 @@
 /**
- * Compares the emulator with the host's processor, instruction by instruction.
+ * Compares the emulator with the host's processor, instruction by instruction. `--help` says with which options.
  *
- *   node test/native/fuzz.ts --sequences N [--seed N] [--first N]
- *   node test/native/fuzz.ts [--rows REGEXP] [--cases N] [--seed N] [--first N] [--keep N] [--self] [--list]
- *
- * REGEXP matches names of iced-x86's encodings (`^Add_`) or mnemonics. A failure is one line with the bytes, the state it
- * needs (minimised) and what differs; `--first N --cases 1` repeats case N.
+ * A failure is one line with the bytes, the state it needs (minimised) and what differs; `--first N --cases 1` repeats case N.
  */
-import { parseArgs } from 'node:util';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
+import { flag, value, type Values } from '../../packages/cli/src/command/options.ts';
+import { wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { CliError, ExitCode } from '../../packages/cli/src/errors.ts';
+import { inOneLine } from '../../packages/cli/src/main.ts';
 import { whyExcluded } from './generate.ts';
 import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
 import { hostProcessor, runNatively } from './harness.ts';
@@ -19,24 +20,41 @@ const vectorUndefined = 6;
 
 type Host = ReturnType<typeof hostOf>;
 
-function parseOptions() {
-  return parseArgs({
-    options: {
-      rows: { type: 'string', default: '' },
-      cases: { type: 'string', default: '1000' },
-      seed: { type: 'string', default: '1' },
-      first: { type: 'string', default: '0' },
-      keep: { type: 'string', default: '1' },
-      /** Compare the processor with itself: what the harness itself can't reproduce. */
-      self: { type: 'boolean', default: false },
-      list: { type: 'boolean', default: false },
-      /** Compare this many sequences of instructions instead. */
-      sequences: { type: 'string', default: '0' },
-    },
-  }).values;
+function pattern(text: string, name: string): RegExp {
+  try {
+    return new RegExp(text, 'i');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CliError(ExitCode.usage, `${name}: ${why}`, "for example '^(adc|sbb)$'", error);
+  }
 }
 
-type Values = ReturnType<typeof parseOptions>;
+const optionTable = {
+  rows: value(
+    'REGEXP',
+    "only encodings of iced-x86 whose name ('^Add_') or mnemonic matches",
+    pattern,
+    /(?:)/,
+  ),
+  cases: value('N', 'cases of each encoding (default 1000)', wholeNumber(1), 1000),
+  seed: value('N', 'which ones (default 1)', wholeNumber(), 1),
+  first: value('N', 'number of the first case (default 0)', wholeNumber(), 0),
+  keep: value('N', 'failures to show of each encoding (default 1)', wholeNumber(1), 1),
+  self: flag('compare the processor with itself: shows what the harness itself cannot reproduce'),
+  list: flag('only list the encodings, and why some are left out'),
+  sequences: value('N', 'compare N sequences of instructions instead', wholeNumber(1)),
+};
+
+const command = define({
+  summary: "the emulator beside the host's processor, instruction by instruction",
+  words: [],
+  about: 'Exit code 1: something differs.',
+  options: optionTable,
+  examples: ["--rows '^(adc|sbb)$' --cases 5000", '--sequences 30000 --seed 9'],
+  run: ({ options }) => compare(options),
+});
+
+type Chosen = Values<typeof optionTable>;
 
 function listRows(host: Host): void {
   for (const row of allRows())
@@ -46,15 +64,15 @@ function listRows(host: Host): void {
 }
 
 /** Compares sequences of instructions; returns the exit code. */
-function compareSequences(values: Values, host: Host, emulated: Executor): number {
-  const seed = Number(values.seed);
+function compareSequences(values: Chosen, count: number, host: Host, emulated: Executor): number {
+  const { seed, first } = values;
   const result = fuzzSequences({
-    count: Number(values.sequences),
+    count,
     seed,
     native: runNatively,
     host,
     emulated,
-    first: Number(values.first),
+    first,
   });
   for (const failure of result.failures) process.stdout.write(`${failure.text}\n`);
   const line = `${result.cases} sequences (${result.completed} to their end), seed ${seed}: ${result.failures.length} differences`;
@@ -63,22 +81,21 @@ function compareSequences(values: Values, host: Host, emulated: Executor): numbe
 }
 
 /** Compares single instructions of every encoding; returns the exit code. */
-function compareRows(values: Values, host: Host, emulated: Executor): number {
-  const wanted = new RegExp(values.rows, 'i');
+function compareRows(values: Chosen, host: Host, emulated: Executor): number {
+  const { rows: wanted, seed } = values;
   const rows = allRows().filter(
     (row) => whyExcluded(row, host) === undefined && (wanted.test(row.name) || wanted.test(row.mnemonic)),
   );
-  const seed = Number(values.seed);
   const started = performance.now();
   const results = fuzz({
     rows,
-    casesPerRow: Number(values.cases),
+    casesPerRow: values.cases,
     seed,
     native: runNatively,
     host,
     emulated,
-    keep: Number(values.keep),
-    firstIndex: Number(values.first),
+    keep: values.keep,
+    firstIndex: values.first,
   });
   let cases = 0;
   let failed = 0;
@@ -107,8 +124,7 @@ function compareRows(values: Values, host: Host, emulated: Executor): number {
   return failed === 0 ? 0 : 1;
 }
 
-async function main(): Promise<number> {
-  const values = parseOptions();
+async function compare(values: Chosen): Promise<number> {
   const host = hostOf(hostProcessor());
   if (values.list) {
     listRows(host);
@@ -118,9 +134,11 @@ async function main(): Promise<number> {
   const emulated: Executor = values.self
     ? runNatively
     : await (await import('./emulated.ts')).emulatedExecutor();
-  return Number(values.sequences) > 0
-    ? compareSequences(values, host, emulated)
-    : compareRows(values, host, emulated);
+  return values.sequences === undefined
+    ? compareRows(values, host, emulated)
+    : compareSequences(values, values.sequences, host, emulated);
 }
 
-process.exitCode = await main();
+process.exitCode = await inOneLine('fuzz', () =>
+  dispatchOne('node test/native/fuzz.ts', command, process.argv.slice(2)),
+);

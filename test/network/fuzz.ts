@@ -1,11 +1,13 @@
 /**
- * Random and mutated frames, and random events of the host, into gateway and switch:
- *
- *     node test/network/fuzz.ts --count 10000000 --seed 7
+ * Random and mutated frames, and random events of the host, into gateway and switch. `--help` says with which options.
  *
  * Nothing may throw, no frame may leave with a wrong length or checksum, no target may be forbidden, and the state stays in its bounds.
  */
-import { parseArgs } from 'node:util';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
+import { value } from '../../packages/cli/src/command/options.ts';
+import { wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { inOneLine } from '../../packages/cli/src/main.ts';
 import { handle } from '../../packages/network/src/gateway/gateway.ts';
 import type { GatewayEffect, GatewayEvent } from '../../packages/network/src/gateway/events.ts';
 import { defaultGatewaySettings, type GatewaySettings } from '../../packages/network/src/gateway/settings.ts';
@@ -276,10 +278,23 @@ export function fuzz(count: number, seed: number): number {
   return frames;
 }
 
-if (import.meta.main) {
-  const { values } = parseArgs({ options: { count: { type: 'string', default: '1000000' }, seed: { type: 'string', default: '1' } } }); // prettier-ignore
-  const count = Number(values.count);
-  const frames = fuzz(count, Number(values.seed));
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  console.log(`${count.toString()} events, ${frames.toString()} of them frames: no fault; ${((heapUsed + arrayBuffers) / 1048576).toFixed(0)} MiB in use`); // prettier-ignore
-}
+const command = define({
+  summary: 'random and mutated frames, and random events of the host, into gateway and switch',
+  words: [],
+  options: {
+    count: value('N', 'events (default 1000000)', wholeNumber(1), 1_000_000),
+    seed: value('N', 'which ones (default 1)', wholeNumber(), 1),
+  },
+  examples: ['--count 10000000 --seed 7'],
+  run({ options: { count, seed } }) {
+    const frames = fuzz(count, seed);
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    console.log(`${count.toString()} events, ${frames.toString()} of them frames: no fault; ${((heapUsed + arrayBuffers) / 1048576).toFixed(0)} MiB in use`); // prettier-ignore
+    return Promise.resolve(undefined);
+  },
+});
+
+if (import.meta.main)
+  process.exitCode = await inOneLine('fuzz', () =>
+    dispatchOne('node test/network/fuzz.ts', command, process.argv.slice(2)),
+  );
