@@ -4,7 +4,7 @@ import { before, describe, test } from 'node:test';
 import type { OptionalDevice } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
 import type { Image } from '../../packages/cli/src/images/image.ts';
-import { boot, bootInstructions, imageOrSkip, resume, type Shell } from './shell.ts';
+import { boot, bootInstructions, imageOrSkip, optionalDrivers, resume, type Shell } from './shell.ts';
 
 const diskBytes = 4 * 2 ** 20;
 const read = 'dd if=/dev/vda of=/dev/null bs=4096 iflag=direct 2>/dev/null';
@@ -16,6 +16,7 @@ async function guest(image: Image, devices: OptionalDevice[]): Promise<Shell> {
     description: { devices },
   });
   shell.waitFor(/# /, bootInstructions);
+  optionalDrivers(shell);
   return shell;
 }
 

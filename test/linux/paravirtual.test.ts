@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import type { Machine, OptionalDevice, StampedOutput } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
-import { boot, bootInstructions, imageOrSkip, resume, type Shell } from './shell.ts';
+import { boot, bootInstructions, imageOrSkip, optionalDrivers, resume, type Shell } from './shell.ts';
 
 const devices: OptionalDevice[] = ['msi-x', 'virtio-console', 'virtio-balloon', 'pvpanic'];
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -37,6 +37,7 @@ describe('paravirtual devices', { timeout: 1_800_000 }, () => {
     const outputs: StampedOutput[] = [];
     const shell = await boot(image, { description: { devices }, append: 'panic=-1', outputs });
     shell.waitFor(/# /, bootInstructions);
+    optionalDrivers(shell);
     assert.match(shell.type('cat /sys/class/virtio-ports/*/name'), /^org\.revenant\.agent$/m);
 
     shell.type("(setsid sh -c 'exec sh -l <>/dev/hvc0 >&0 2>&1' &)");

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import type { MachineInput, MachineSnapshot } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
-import { boot, bootInstructions, imageOrSkip, resume, type Shell } from './shell.ts';
+import { boot, bootInstructions, imageOrSkip, optionalDrivers, resume, type Shell } from './shell.ts';
 
 const reseeded = /crng reseeded due to virtual machine fork/;
 const random = 'head -c 32 /dev/urandom | sha256sum';
@@ -36,6 +36,7 @@ describe('a second life', { timeout: 1_800_000 }, () => {
       description: { devices: ['virtio-rng', 'vmgenid', 'vmclock'] },
     });
     shell.waitFor(/# /, bootInstructions);
+    optionalDrivers(shell);
     const devices = shell.type('cat /sys/bus/acpi/devices/*/path').split(/\s+/);
     assert.ok(devices.includes('\\_SB_.VGEN') && devices.includes('\\_SB_.VCLK'), devices.join(' '));
     assert.match(shell.type('cat /sys/class/misc/hw_random/rng_current'), /^virtio_rng/m);

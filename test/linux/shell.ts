@@ -63,6 +63,11 @@ export class Shell {
   }
 }
 
+/** At the prompt: what the guest loads beside its work is there. */
+export function optionalDrivers(shell: Shell): void {
+  shell.type('until [ -e /tmp/drivers ]; do usleep 10000; done');
+}
+
 export async function boot(
   image: Image,
   options: {
