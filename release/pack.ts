@@ -34,7 +34,13 @@ const shipped: readonly Shipped[] = [
     folder: 'packages/cli',
     node: '>=20',
     sources: 'images/',
-    along: ['images/linux', 'images/linux-amd64', 'images/linux-cloud', 'images/linux-i386'],
+    along: [
+      'images/linux',
+      'images/linux-amd64',
+      'images/linux-cloud',
+      'images/linux-i386',
+      'images/linux-server',
+    ],
   },
 ];
 /** What the command's package runs first: it needs no compiler. */

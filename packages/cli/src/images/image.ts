@@ -121,6 +121,27 @@ async function readModules(deb: string, names: readonly string[]): Promise<Map<s
   return modules;
 }
 
+/** What a recipe takes of further packages: by path in the guest; and the packages' versions. */
+async function readPrograms(
+  apt: PrivateApt,
+  programs: NonNullable<Recipe['programs']>,
+  folder: string,
+): Promise<{ files: Map<string, Uint8Array>; versions: Record<string, string> }> {
+  const files = new Map<string, Uint8Array>();
+  const versions: Record<string, string> = {};
+  for (const [name, wanted] of Object.entries(programs)) {
+    const deb = await apt.download(name, folder);
+    const contents = await readPackageFiles(
+      deb.path,
+      Object.keys(wanted).map((pattern) => new RegExp(`^${pattern}$`)),
+    );
+    Object.values(wanted).forEach((path, n) => files.set(path, contents[n]!));
+    versions[name] = deb.version;
+    await rm(deb.path);
+  }
+  return { files, versions };
+}
+
 async function writeImage(
   name: string,
   recipe: Recipe,
@@ -139,6 +160,7 @@ async function writeImage(
   const modules = await readModules(kernelDeb.path, recipe.modules);
   const [busybox] = await readPackageFiles(userlandDeb.path, [/^(usr\/)?bin\/busybox$/]);
   await Promise.all([rm(kernelDeb.path), rm(userlandDeb.path)]);
+  const { files: programs, versions } = await readPrograms(apt, recipe.programs ?? {}, folder);
   const put = async (file: string, bytes: Uint8Array): Promise<ImageFile> => {
     await writeFile(join(folder, file), bytes);
     return { file, sizeBytes: bytes.length, sha256: sha256(bytes) };
@@ -148,10 +170,14 @@ async function writeImage(
     name,
     title: recipe.title,
     sources: await hashSources(recipe),
-    packages: { [kernelPackage]: kernelDeb.version, [recipe.userlandPackage]: userlandDeb.version },
+    packages: {
+      [kernelPackage]: kernelDeb.version,
+      [recipe.userlandPackage]: userlandDeb.version,
+      ...versions,
+    },
     kernel: await put('kernel.elf', extractKernelElf(bzImage!)),
     bzImage: await put('vmlinuz', bzImage!),
-    initrd: await put('initrd.cpio', await makeInitramfs(busybox!, modules)),
+    initrd: await put('initrd.cpio', await makeInitramfs(busybox!, modules, programs)),
     commandLine: recipe.commandLine,
     memoryMiB: recipe.memoryMiB,
   };

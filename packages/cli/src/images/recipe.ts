@@ -13,6 +13,8 @@ export interface Recipe {
   userlandPackage: string;
   /** Kernel modules that the guest may need, each after those that it depends on itself. */
   modules: readonly string[];
+  /** Programs and libraries beside BusyBox: by Debian package, a pattern of a file's path in it, and where it goes in the guest. */
+  programs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Words for the kernel; the person's own are added behind. */
   commandLine: string;
   /** Memory that the guest gets unless told otherwise. */
