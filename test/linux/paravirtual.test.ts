@@ -35,7 +35,7 @@ describe('paravirtual devices', { timeout: 1_800_000 }, () => {
     const image = await imageOrSkip(context, 'linux-cloud');
     if (image === undefined) return;
     const outputs: StampedOutput[] = [];
-    const shell = await boot(image, { description: { devices }, append: 'panic=-1', outputs });
+    const shell = await boot(image, { description: { devices }, append: 'panic=-1 agent=true', outputs });
     shell.waitFor(/# /, bootInstructions);
     optionalDrivers(shell);
     assert.match(shell.type('cat /sys/class/virtio-ports/*/name'), /^org\.revenant\.agent$/m);
