@@ -88,10 +88,11 @@ export class Pc {
     return screen === undefined ? '' : screenLines(screen).join('\n');
   }
 
-  /** Runs until the screen's text (or the serial line) shows it. */
-  waitFor(pattern: RegExp, instructions = 3_000_000_000): void {
+  /** Runs until the screen's text (or the serial line) shows it; so many instructions, and virtual time, as a guest that only waits runs few. */
+  waitFor(pattern: RegExp, instructions = 3_000_000_000, virtualMinutes = 24 * 60): void {
     const end = this.machine.instructions + BigInt(instructions);
-    while (this.machine.instructions < end) {
+    const endNs = this.machine.timeNs + BigInt(virtualMinutes) * 60_000_000_000n;
+    while (this.machine.instructions < end && this.machine.timeNs < endNs) {
       if (pattern.test(this.screen) || pattern.test(this.log.serial)) return;
       const { reason } = this.machine.run({ instructions: 2_000_000 });
       assert.ok(

@@ -260,7 +260,7 @@ export class ClusterClient {
   }
 
   /** What a VM's screen shows now. Throws `CONFLICT` when it has none, `TIMEOUT` when no node tells. */
-  async picture(vmId: string, timeoutMs = 10_000): Promise<DisplayPicture> {
+  async picture(vmId: string, timeoutMs = 60_000): Promise<DisplayPicture> {
     await this.#holder(vmId);
     return new Promise((resolve, reject) => {
       const give = (end: () => void): void => {

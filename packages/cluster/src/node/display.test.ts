@@ -77,7 +77,7 @@ for (const outputs of ['async', 'log'] as const)
       await until('all of it is acknowledged', () => follower.unacknowledged === 0);
       assert.ok(!said.some((line) => line.includes('lost')), said.join('; '));
       assert.ok(pictures > 0);
-      const { width, height } = await client.picture('v');
+      const { width, height } = await client.picture('v', 300_000);
       assert.deepEqual({ width, height }, { width: drawing.width, height: drawing.height });
     } finally {
       follower.close();
