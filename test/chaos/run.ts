@@ -52,14 +52,24 @@ const spec: VmSpec = {
 /** After the last fault is healed every VM must run again within so long. */
 const recoveryMs = 60_000;
 
+/** A fault that lasts. */
+interface Open {
+  fault: Fault;
+  healAt: number;
+  from: number;
+  alone: boolean;
+  healing?: Promise<void>;
+}
+
 class Chaos {
   readonly #options: ChaosOptions;
   readonly #cluster: TestCluster;
   readonly #cuts: Cuts;
   readonly #random: () => number;
-  readonly #open = new Set<{ fault: Fault; healAt: number; from: number; alone: boolean }>();
+  readonly #open = new Set<Open>();
   readonly #calm: Window[] = [];
   #faults = 0;
+  #trouble: unknown;
   #lastHealed = 0;
 
   constructor(options: ChaosOptions) {
@@ -129,7 +139,9 @@ class Chaos {
 
   /** Heals what has lasted long enough, and begins another fault while fewer than two last. */
   async #round(): Promise<void> {
-    for (const open of [...this.#open]) if (performance.now() >= open.healAt) await this.#heal(open);
+    const due = [...this.#open].filter(({ healAt }) => performance.now() >= healAt);
+    for (const open of due) this.#healing(open).catch((error: unknown) => (this.#trouble ??= error));
+    if (this.#trouble !== undefined) throw this.#trouble;
     if (this.#open.size >= 2) return;
     const struck = new Set([...this.#open].flatMap(({ fault }) => fault.node ?? []));
     const from = Date.now();
@@ -148,17 +160,22 @@ class Chaos {
     this.#open.add({ fault, healAt: performance.now() + fault.lastsMs, from, alone: quiet });
   }
 
-  async #heal(open: { fault: Fault; healAt: number; from: number; alone: boolean }): Promise<void> {
-    this.#open.delete(open);
+  async #heal(open: Open): Promise<void> {
     const { fault, from, alone } = open;
     if (fault.harmless === true && alone && fault.node !== undefined)
       this.#calm.push({ node: fault.node, fromMs: from, toMs: Date.now() });
     this.#lastHealed = Date.now();
     await fault.heal();
+    this.#open.delete(open);
+  }
+
+  /** Beside all else: a node that starts may wait for the room that another fault takes. */
+  #healing(open: Open): Promise<void> {
+    return (open.healing ??= this.#heal(open));
   }
 
   async #healAll(): Promise<void> {
-    for (const open of [...this.#open]) await this.#heal(open);
+    await Promise.all([...this.#open].map((open) => this.#healing(open)));
   }
 
   async #untilAllCompute(what: string): Promise<void> {

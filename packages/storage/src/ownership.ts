@@ -64,6 +64,8 @@ export interface Ownership {
   stored: StoredOwner;
   /** What of the input log there is to replay, when that was asked for. */
   log?: LogResume;
+  /** The last epoch before this one that may have run the VM: raises that were given up are none. Undefined: none has. */
+  before?: number | undefined;
 }
 
 export interface RaiseOptions {
@@ -163,6 +165,7 @@ async function fix(
   options: RaiseOptions,
 ): Promise<Ownership> {
   const { vmId, epoch } = raised.record;
+  const before = raised.record.lineage.findLast(({ from }) => from !== undefined)?.epoch;
   let current = raised;
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const { from, chain, refused } = await chooseResume(store, current.record, options);
@@ -178,7 +181,16 @@ async function fix(
     };
     try {
       const stored = await swap(store, host, record, current.version);
-      const ownership = { vmId, epoch, owner: options.owner, resumeFrom: from, chain, refused, stored };
+      const ownership = {
+        vmId,
+        epoch,
+        owner: options.owner,
+        resumeFrom: from,
+        chain,
+        refused,
+        stored,
+        before,
+      };
       return log === undefined ? ownership : { ...ownership, log };
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;

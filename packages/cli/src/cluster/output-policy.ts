@@ -1,4 +1,4 @@
-/** The value of `--output`: when what a VM says leaves its node. */
+/** The values of `--output`, when what a VM says leaves its node, and of `--standby`, whether another node's machine follows it. */
 import { outputPolicies, type OutputPolicy } from '@revenant/cluster';
 import { CliError, ExitCode } from '../errors.ts';
 
@@ -11,4 +11,11 @@ export function outputPolicy(given: string, name: string): OutputPolicy {
       `one of ${outputPolicies.join(', ')}`,
     );
   return policy;
+}
+
+/** One is all that a VM can have. */
+export function standbyCount(given: string, name: string): boolean {
+  if (given !== '0' && given !== '1')
+    throw new CliError(ExitCode.usage, `${name}: '${given}' is no number of standbys`, '0 or 1');
+  return given === '1';
 }

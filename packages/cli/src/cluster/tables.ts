@@ -16,18 +16,29 @@ export function statusOf(vm: VmSeen): { status: string; reason: string } {
   };
 }
 
+/** Where another machine follows a VM, and how that does; undefined: none does, and none shall. */
+export function standbyWords({
+  standby,
+  standbyCondition,
+  alone,
+}: Pick<VmSeen, 'standby' | 'standbyCondition' | 'alone'>): string | undefined {
+  if (standby === undefined) return alone === undefined ? undefined : 'none';
+  return `${standby.node} (${(standbyCondition ?? 'preparing').replace('-', ' ')})`;
+}
+
 export function vmTable(vms: readonly VmSeen[]): string {
   const rows = vms
     .map((vm) => ({ ...vm, ...statusOf(vm) }))
-    .map(({ id, status, assignment, spec, reason }) => [
+    .map(({ id, status, assignment, spec, reason, ...vm }) => [
       id,
       status,
       assignment?.node ?? '-',
+      standbyWords(vm) ?? '-',
       `${spec.memoryMiB} MiB`,
       String(spec.priority),
       reason,
     ]);
-  return table(['NAME', 'STATUS', 'NODE', 'MEMORY', 'PRIORITY', 'REASON'], rows);
+  return table(['NAME', 'STATUS', 'NODE', 'STANDBY', 'MEMORY', 'PRIORITY', 'REASON'], rows);
 }
 
 export function nodeTable({ nodes, master, maintenance }: ClusterStatus): string {

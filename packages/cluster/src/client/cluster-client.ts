@@ -19,6 +19,8 @@ import {
   mediumRequestSchema,
   pressedAnswerSchema,
   screenAnswerSchema,
+  standbyAnswerSchema,
+  type StandbyAnswer,
   type ClusterEvent,
   type ClusterStatus,
   type MediumRequest,
@@ -307,6 +309,11 @@ export class ClusterClient {
     return { ...rest, cursor, cells: Uint16Array.from(cells) };
   }
 
+  /** The machine that follows a VM on another node, as the VM's owner sees it. */
+  async standby(vmId: string): Promise<StandbyAnswer> {
+    return this.#request(standbyAnswerSchema, await this.#holder(vmId), 'GET', `/v1/vms/${vmId}/standby`);
+  }
+
   /** Presses keys together, by DOM `code`. Throws `BAD_REQUEST` for one that no keyboard has. */
   async press(vmId: string, keys: readonly string[]): Promise<void> {
     const body = Buffer.from(JSON.stringify({ keys }));
@@ -393,8 +400,10 @@ export class ClusterClient {
     body: Uint8Array = new Uint8Array(0),
   ): Promise<v.InferOutput<T>> {
     let last: unknown;
+    const asked = new Set<string>();
     if (this.#addresses.length === 0) await this.#findNodes();
-    for (const address of [...this.#addresses]) {
+    for (let address = this.#next(asked); address !== undefined; address = await this.#another(asked)) {
+      asked.add(address);
       try {
         return await this.#request(answer, address, method, path, body);
       } catch (error) {
@@ -404,10 +413,19 @@ export class ClusterClient {
         this.#addresses = [...this.#addresses.filter((other) => other !== address), address];
       }
     }
-    await this.#findNodes();
     throw (
       last ?? new ClusterError('UNREACHABLE', 'no node is known', { hint: 'start one: `revenant node …`' })
     );
+  }
+
+  #next(asked: ReadonlySet<string>): string | undefined {
+    return this.#addresses.find((address) => !asked.has(address));
+  }
+
+  /** One that was not asked yet; when all known ones were, those that the store knows by now. */
+  async #another(asked: ReadonlySet<string>): Promise<string | undefined> {
+    if (this.#next(asked) === undefined) await this.#findNodes();
+    return this.#next(asked);
   }
 
   async #openStore(): Promise<ObjectStore> {

@@ -41,12 +41,14 @@ import {
   raised,
   releaseHeard,
   released,
+  standbyNodeRead,
   started,
   stopped,
   validated,
 } from './reconcile.ts';
 import type { NodeRecord } from './records.ts';
 import type { Settings } from './settings.ts';
+import { standbyChanged } from './standbys.ts';
 import { changeView, draftOf, log, withEntry, type AgentState, type Context } from './state.ts';
 import type { Effect, Event, Message, ReadOutcome } from './types.ts';
 
@@ -110,7 +112,10 @@ function guestEvent(
   context: Context,
   event: Extract<
     Event,
-    { type: 'prepared' | 'raised' | 'not-raised' | 'started' | 'stopped' | 'released' | 'tombstoned' }
+    {
+      type:
+        'prepared' | 'raised' | 'not-raised' | 'started' | 'stopped' | 'standby' | 'released' | 'tombstoned';
+    }
   >,
 ): void {
   switch (event.type) {
@@ -124,6 +129,8 @@ function guestEvent(
       return started(context, event);
     case 'stopped':
       return stopped(context, event);
+    case 'standby':
+      return standbyChanged(context, event);
     case 'released':
       return released(context, event);
     case 'tombstoned':
@@ -173,6 +180,8 @@ function recordRead(context: Context, event: Extract<Event, { type: 'record' }>)
       return deathConfirmed(context, purpose, outcome);
     case 'owner-node':
       return ownerNodeRead(context, purpose, outcome);
+    case 'standby-node':
+      return standbyNodeRead(context, purpose, outcome);
     case 'confirm-stopped-node':
       if (mayTake(purpose.owner, found(outcome))) stopConfirmed(context, purpose.vmId, false);
       else askToGiveUp(context, purpose.vmId, purpose.owner);

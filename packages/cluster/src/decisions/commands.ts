@@ -2,7 +2,7 @@
 import { ClusterError } from '../errors.ts';
 import { MAX_LIST_BYTES, MAX_VMS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
-import { commandSchema, type Command } from '../protocol/spec.ts';
+import { commandSchema, keepsLog, type Command, type VmSpec } from '../protocol/spec.ts';
 import {
   MAX_COMMAND_ANSWERS,
   vmOf,
@@ -50,7 +50,11 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
       return create(list, command, hosts);
     case 'vm-set': {
       const vm = requireVm(list, command.vmId);
-      return withVm(list, { ...vm, spec: { ...vm.spec, outputs: command.outputs } });
+      const { outputs = vm.spec.outputs, standby = vm.spec.standby ?? false } = command;
+      const { standby: _before, ...rest } = vm.spec;
+      const spec = { ...rest, outputs, ...(standby ? { standby } : {}) };
+      checkStandby(spec);
+      return withVm(list, { ...vm, spec });
     }
     case 'vm-migrate':
       return migrate(list, command.vmId, command.to, hosts);
@@ -90,6 +94,18 @@ export function checkCommand(given: unknown): Command {
   return check(commandSchema, given, 'the command', 'BAD_REQUEST');
 }
 
+/** Throws `BAD_REQUEST` for a VM that is to be followed though nothing says what comes in. */
+function checkStandby({ outputs, standby }: VmSpec): void {
+  if (standby === true && !keepsLog(outputs))
+    throw new ClusterError(
+      'BAD_REQUEST',
+      `a standby follows the log of what comes in, and with the output policy ${outputs} none is kept`,
+      {
+        hint: 'use the policy log or standby, or no standby',
+      },
+    );
+}
+
 function create(
   list: ProtectedList,
   command: Extract<Command, { type: 'vm-create' }>,
@@ -102,6 +118,7 @@ function create(
     });
   if (vmOf(list, vmId) !== undefined)
     throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
+  checkStandby(spec);
   const { runtime } = spec;
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
     throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);

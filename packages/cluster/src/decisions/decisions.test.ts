@@ -231,6 +231,9 @@ test('a VM that is deleted while it powers off is told so, once', () => {
     },
     ...{
       outputs: 'async',
+      standby: undefined,
+      standbyCondition: undefined,
+      standbyLost: undefined,
       preparing: false,
       movingSince: undefined,
       readyNode: undefined,

@@ -2,7 +2,8 @@
 // 10-13). A pure function; nodes then bring themselves in line with the list (reconcile.ts). Nothing here is needed for
 // safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
 import { moveTo, withVm } from './commands.ts';
-import { isSuspect, place, sameSession, type Host } from './placement.ts';
+import { isSuspect, place, sameSession, type Host, type Placement } from './placement.ts';
+import { keeper, mayLead, standbyOf } from './standby-plan.ts';
 import {
   MAX_UNREADABLE,
   type NodeView,
@@ -64,6 +65,10 @@ export function plan({ timers, ...given }: PlanInput): Plan {
     if (vm.assignment !== null) followAssigned(input, result, vm);
   }
   placePending(input, result);
+  for (const vm of Object.values(result.list.vms)) {
+    const standby = standbyOf({ ...input, list: result.list }, vm);
+    if (standby !== undefined) change(result, standby.vm, standby.entry);
+  }
   evacuate(input, result);
   for (const vm of Object.values(result.list.vms)) if (vm.stays !== undefined) mayStay(input, result, vm);
   return result;
@@ -207,6 +212,10 @@ function answerReport(input: Planning, result: Plan, vm: ProtectedVm, report: Vm
     notReadable(result, vm, report.reason);
     return;
   }
+  if (report.kind === 'held') {
+    heldElsewhere(input, result, vm, report);
+    return;
+  }
   // Its checkpoints hold the hung guest, so it boots afresh.
   if (report.kind === 'hung') {
     tryAgain(input, result, { ...vm, boot: vm.boot + 1 }, report.reason);
@@ -230,6 +239,21 @@ function notReadable(result: Plan, vm: ProtectedVm, reason: string): void {
   );
 }
 
+/** Only the standby on that node has all that came in: nobody else is to go on with less. */
+function heldElsewhere({ hosts }: Planning, result: Plan, vm: ProtectedVm, { by, reason }: VmReport): void {
+  const host = by === undefined ? undefined : hosts.get(by);
+  const standby = host && { node: host.id, incarnation: host.incarnation };
+  const { standby: _before, ...rest } = vm;
+  change(
+    result,
+    {
+      ...{ ...rest, assignment: null, moving: false, status: 'pending', reason },
+      ...(standby === undefined ? {} : { standby }),
+    },
+    { event: 'vm-held', vm: vm.id, node: vm.assignment!.node, reason },
+  );
+}
+
 function tryAgain(input: Planning, result: Plan, vm: ProtectedVm, reason: string): void {
   const { timers, now, settings } = input;
   const tries = vm.tries + 1;
@@ -238,13 +262,16 @@ function tryAgain(input: Planning, result: Plan, vm: ProtectedVm, reason: string
   const inRow = vm.avoid.length === 0 ? 1 : tries;
   const pauseMs = pauseAfter(inRow, settings);
   const node = vm.assignment!.node;
+  const { standby, ...rest } = vm;
   timers.assignedAt.delete(vm.id);
   timers.runningSince.delete(vm.id);
   timers.notBefore.set(vm.id, now + pauseMs);
   change(
     result,
     {
-      ...vm,
+      ...rest,
+      // One that could not take it over is no standby any more.
+      ...(standby === undefined || standby.node === node ? {} : { standby }),
       tries,
       avoid: vm.avoid.includes(node) ? vm.avoid : [...vm.avoid, node],
       assignment: null,
@@ -278,10 +305,7 @@ function placePending(input: Planning, result: Plan): void {
     const holder = runsOn(hosts, vm);
     if (holder === undefined && (timers.notBefore.get(vm.id) ?? -Infinity) > now) continue;
     const vms = Object.values(result.list.vms);
-    const chosen =
-      holder !== undefined
-        ? { host: holder }
-        : place({ vm, hosts: [...hosts.values()], vms, resumesPerNode: settings.resumesPerNode });
+    const chosen = choose({ vm, holder, hosts, vms, resumesPerNode: settings.resumesPerNode });
     if (chosen.host === undefined) {
       if (vm.reason !== chosen.reason)
         change(
@@ -307,6 +331,22 @@ function placePending(input: Planning, result: Plan): void {
       },
     );
   }
+}
+
+/** Whoever still runs it; its standby, while there is one; else whoever can. */
+function choose(options: {
+  vm: ProtectedVm;
+  holder: HostSight | undefined;
+  hosts: ReadonlyMap<string, HostSight>;
+  vms: ProtectedVm[];
+  resumesPerNode: number;
+}): Placement {
+  const { vm, holder, hosts, vms, resumesPerNode } = options;
+  if (holder !== undefined) return { host: holder };
+  const standby = keeper(hosts, vm);
+  if (standby === undefined) return place({ vm, hosts: [...hosts.values()], vms, resumesPerNode });
+  if (mayLead(standby)) return { host: standby };
+  return { host: undefined, reason: `its standby is on ${standby.id}, which is ${standby.state}` };
 }
 
 /** The node, partitioned or not, whose power-on list says that it still runs this VM. */

@@ -34,7 +34,7 @@ export function assignedTo(vms: readonly ProtectedVm[], node: string): Protected
 }
 
 /**
- * Chooses a node, or says why none fits. Order: not tried in vain before, most memory left, fewest resumes under way,
+ * Chooses a node, or says why none fits. Order: not tried in vain before, its standby's, most memory left, fewest resumes under way,
  * smallest id (so that two masters that know the same choose the same).
  */
 export function place(input: PlacementInput): Placement {
@@ -48,9 +48,9 @@ export function place(input: PlacementInput): Placement {
       continue;
     }
     const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
-    const free = host.capacity.memoryMiB - memoryOf(others);
+    const free = host.capacity.memoryMiB - memoryOf(others) - standbyMemory(vms, host.id, vm.id);
     const starting = others.filter(({ status }) => status === 'starting').length;
-    const score = [vm.avoid.includes(host.id) ? 1 : 0, -free, starting];
+    const score = [vm.avoid.includes(host.id) ? 1 : 0, vm.standby?.node === host.id ? 0 : 1, -free, starting];
     if (best === undefined || before(score, host.id, best.score, best.host.id)) best = { host, score };
   }
   if (best !== undefined) return { host: best.host };
@@ -66,6 +66,11 @@ export function isSuspect({ ended, proven }: ProtectedVm): boolean {
   return proven !== true && (ended?.length ?? 0) >= SUSPECT_AFTER;
 }
 
+/** What standbys on a node take: as much as their VMs, which they may have to be at any time. */
+function standbyMemory(vms: readonly ProtectedVm[], node: string, but: string): number {
+  return memoryOf(vms.filter((vm) => vm.id !== but && vm.standby?.node === node));
+}
+
 function memoryOf(vms: readonly ProtectedVm[]): number {
   return vms.reduce((sum, vm) => sum + vm.spec.memoryMiB, 0);
 }
@@ -76,7 +81,8 @@ function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string
   const unable = whyUnable(vm, host);
   if (unable !== undefined) return unable;
   const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
-  if (memoryOf(others) + vm.spec.memoryMiB > host.capacity.memoryMiB) return 'without enough memory';
+  const taken = memoryOf(others) + standbyMemory(vms, host.id, vm.id);
+  if (taken + vm.spec.memoryMiB > host.capacity.memoryMiB) return 'without enough memory';
   const group = vm.spec.antiAffinity;
   if (group !== undefined && others.some(({ spec }) => spec.antiAffinity === group))
     return 'with one of its group';

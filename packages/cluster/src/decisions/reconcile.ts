@@ -16,12 +16,13 @@ import {
   whyUnreadable,
   type NodeRecord,
   type OwnerView,
-  type PowerOnEntry,
   type ProtectedList,
   type ProtectedVm,
   type VmReport,
 } from './records.ts';
 import { confirmAgain, readList } from './election.ts';
+import { publish } from './power-on.ts';
+import { feedStandby, followOthers, keeperOf, stands } from './standbys.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
 
@@ -41,6 +42,7 @@ export function driveVms(context: Context): void {
     else if (local.phase === 'stopping' && vm?.desired === 'deleted') stop(context, local, vm);
     else if (now >= local.retryAt) goOn(context, local, vm);
   }
+  followOthers(context);
   publish(context);
 }
 
@@ -69,6 +71,9 @@ function begin(context: Context, vm: ProtectedVm): void {
     retryAt: Infinity,
     paused: vm.desired === 'paused',
     outputs: undefined,
+    standby: undefined,
+    standbyCondition: undefined,
+    standbyLost: undefined,
     begunAt: now,
     raises: 0,
     preparing: false,
@@ -141,6 +146,7 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
       const reason = `outputs leave by ${outputs}`;
       log(context, { event: 'vm-set', vm: local.vmId, node: context.state.id, reason });
     }
+    feedStandby(context, local, vm);
     return;
   }
   // An assignment to nobody is no order to stop: whoever still runs goes on until somebody else shall have it.
@@ -232,6 +238,35 @@ export function ownerNodeRead(
     wait(context, local);
     return;
   }
+  const keeper = keeperOf(context, purpose.owner);
+  if (keeper === undefined) raise(context, local, purpose.owner.epoch);
+  else
+    context.out.push({
+      type: 'get-record',
+      node: keeper.node,
+      purpose: { ...purpose, kind: 'standby-node' },
+    });
+}
+
+/** Whoever goes on without what only a standby has takes back what people saw: while that stands, nobody does. */
+export function standbyNodeRead(
+  context: Context,
+  purpose: Extract<Purpose, { kind: 'standby-node' }>,
+  outcome: ReadOutcome<NodeRecord>,
+): void {
+  const local = current(context, purpose, 'checking');
+  const keeper = purpose.owner.standby;
+  if (local === undefined || keeper === undefined) return;
+  if (outcome.result === 'failed') {
+    wait(context, local);
+    return;
+  }
+  if (stands(keeper, outcome.result === 'found' ? outcome.value : undefined)) {
+    const reason = `its standby on ${keeper.node} has what came in last`;
+    finish(context, local, { kind: 'held', reason, by: keeper.node });
+    return;
+  }
+  local.standbyLost = `its standby on ${keeper.node} is gone too: what only that had is lost, and what was seen of it may be taken back`;
   raise(context, local, purpose.owner.epoch);
 }
 
@@ -290,6 +325,7 @@ function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
   context.out.push({
     ...{ type: 'raise', vmId, attempt, expectedEpoch, incarnation },
     ...(spec === undefined ? {} : { spec }),
+    ...(local.standbyLost === undefined ? {} : { standbyLost: local.standbyLost }),
   });
 }
 
@@ -427,11 +463,7 @@ export function releaseHeard(context: Context, vmId: string): void {
   confirmAgain(context, vmId);
 }
 
-function finish(
-  context: Context,
-  local: LocalVm,
-  report: Pick<VmReport, 'kind' | 'reason'> | undefined,
-): void {
+function finish(context: Context, local: LocalVm, report: Report | undefined): void {
   drop(context, local);
   if (report !== undefined) {
     const { vmId, attempt } = local;
@@ -446,38 +478,12 @@ function drop(context: Context, local: LocalVm): void {
   if (local.preparing) context.out.push({ type: 'forget', vmId: local.vmId });
 }
 
-const pick = ({ kind, reason }: Pick<VmReport, 'kind' | 'reason'>): Pick<VmReport, 'kind' | 'reason'> => ({
-  kind,
-  reason,
+type Report = Pick<VmReport, 'kind' | 'reason' | 'by'>;
+
+const pick = ({ kind, reason, by }: Report): Report => ({
+  ...{ kind, reason },
+  ...(by === undefined ? {} : { by }),
 });
-
-/** Brings the power-on list and the reports that we publish up to date. */
-export function publish(context: Context): void {
-  const { state } = context;
-  const powerOn: PowerOnEntry[] = [];
-  for (const { vmId, epoch, attempt, phase, paused } of state.local.values()) {
-    if (phase === 'starting') powerOn.push({ vmId, epoch, attempt, state: 'starting' });
-    else if (phase === 'running')
-      powerOn.push({ vmId, epoch, attempt, state: paused ? 'paused' : 'running' });
-    else if (phase === 'leaving' || phase === 'stopping')
-      powerOn.push({ vmId, epoch, attempt, state: 'leaving' });
-  }
-  if (!samePowerOn(powerOn, state.view.powerOn)) changeView(context, { powerOn });
-  // A report stands until the list has answered it.
-  const open = state.view.reports.filter(({ vmId, attempt }) => {
-    const vm = vmOf(state.list, vmId);
-    return vm?.assignment?.attempt === attempt && vm.assignment.node === state.id;
-  });
-  if (open.length < state.view.reports.length) changeView(context, { reports: open });
-}
-
-function samePowerOn(a: readonly PowerOnEntry[], b: readonly PowerOnEntry[]): boolean {
-  if (a.length !== b.length) return false;
-  return a.every((x, i) => {
-    const y = b[i]!;
-    return x.vmId === y.vmId && x.epoch === y.epoch && x.attempt === y.attempt && x.state === y.state;
-  });
-}
 
 function current(
   context: Context,

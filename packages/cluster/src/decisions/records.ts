@@ -1,7 +1,7 @@
 // What the cluster keeps in the store, as the decisions see it. The shapes are those of the protocol (protocol/records.ts), which also
 // says what each field means.
 import { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE } from '../protocol/limits.ts';
-import type { ProtectedList, ProtectedVm, StateForm } from '../protocol/records.ts';
+import type { NodeSession, ProtectedList, ProtectedVm, StateForm } from '../protocol/records.ts';
 
 export type {
   Assignment,
@@ -9,10 +9,12 @@ export type {
   CommandAnswer,
   NodeRecord,
   NodeView,
+  NodeSession,
   PowerOnEntry,
   ProtectedList,
   ProtectedVm,
   StateForm,
+  StandbyCondition,
   StoreBeat,
   VmReport,
   VmStatus,
@@ -38,6 +40,8 @@ export interface OwnerView {
   incarnation: number;
   /** How that node stores its state; undefined: it did not say. */
   form?: StateForm | undefined;
+  /** Only this session's standby may have what outputs rest on. */
+  standby?: NodeSession | undefined;
 }
 
 export const PROTECTED_KEY = 'cluster/protected';

@@ -55,6 +55,8 @@ export interface AgentState {
   claiming: boolean;
   master: MasterState | undefined;
   local: Map<string, LocalVm>;
+  /** VMs of other nodes that are followed here, with the boot that they are in. */
+  followed: ReadonlyMap<string, number>;
 }
 
 export interface Context {
@@ -119,6 +121,7 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
     claiming: false,
     master: undefined,
     local: new Map(),
+    followed: new Map(),
   };
 }
 
@@ -158,12 +161,20 @@ export function log(context: Context, entry: LogEntry): void {
 }
 
 /** The VMs as somebody who asks shall see them. */
-export function vmsSeen({ id, list, peers, suspendedAt }: AgentState, now: number): VmSeen[] {
+export function vmsSeen({ id, list, view, peers, suspendedAt }: AgentState, now: number): VmSeen[] {
   return Object.values(list.vms).map((vm) => {
     const { assignment } = vm;
     if (assignment === null || (vm.status !== 'running' && vm.status !== 'starting')) return vm;
-    const since = assignment.node === id ? suspendedAt : peers.get(assignment.node)?.suspendedAt;
-    return since === undefined ? vm : { ...vm, suspendedMs: Math.round(now - since) };
+    const ours = assignment.node === id;
+    const peer = peers.get(assignment.node);
+    const since = ours ? suspendedAt : peer?.suspendedAt;
+    const { powerOn } = (ours ? view : peer?.view) ?? { powerOn: [] };
+    const standby = powerOn.find(({ vmId }) => vmId === vm.id)?.standby;
+    return {
+      ...vm,
+      ...(since === undefined ? {} : { suspendedMs: Math.round(now - since) }),
+      ...(standby === undefined ? {} : { standbyCondition: standby }),
+    };
   });
 }
 

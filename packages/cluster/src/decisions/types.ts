@@ -10,6 +10,8 @@ import type {
   OwnerView,
   ProtectedList,
   ProtectedVm,
+  NodeSession,
+  StandbyCondition,
   StoreBeat,
   VmReport,
 } from './records.ts';
@@ -30,6 +32,8 @@ export type Purpose =
   | { kind: 'write-list'; term: number; list: ProtectedList; changed: boolean }
   | { kind: 'owner-of'; vmId: string; attempt: number }
   | { kind: 'owner-node'; vmId: string; attempt: number; owner: OwnerView }
+  /** Whether the session of a standby stands that others must not pass by. */
+  | { kind: 'standby-node'; vmId: string; attempt: number; owner: OwnerView }
   | { kind: 'validate'; vmId: string; attempt: number; epoch: number }
   | { kind: 'confirm-stopped'; vmId: string; boot: number }
   | { kind: 'confirm-stopped-node'; vmId: string; boot: number; owner: OwnerView };
@@ -68,6 +72,8 @@ export type Event =
   | { type: 'prepared'; vmId: string; owner: OwnerView }
   | { type: 'started'; vmId: string; epoch: number }
   | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
+  /** How the standby of a VM that runs here does; undefined: it has none any more. */
+  | { type: 'standby'; vmId: string; epoch: number; condition: StandbyCondition | undefined }
   | { type: 'released'; vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' }
   | { type: 'tombstoned'; vmId: string; done: boolean }
   | { type: 'command'; id: string; command: Command }
@@ -100,6 +106,8 @@ export type Effect =
       expectedEpoch: number;
       incarnation: number;
       spec?: VmSpec;
+      /** What may be lost, as a standby that held it is gone. */
+      standbyLost?: string;
     }
   /** Get ready for a VM that its owner still runs; answered by `prepared`, also when it could not be done. */
   | { type: 'prepare'; vm: ProtectedVm; owner: OwnerView }
@@ -110,6 +118,11 @@ export type Effect =
   | { type: 'stop'; vmId: string; epoch: number; mode: StopMode }
   | { type: 'pause'; vmId: string; epoch: number; paused: boolean }
   | { type: 'set-outputs'; vmId: string; epoch: number; outputs: OutputPolicy }
+  /** Another node's machine follows a VM that runs here, or none any more. */
+  | { type: 'set-standby'; vmId: string; epoch: number; standby: NodeSession | undefined }
+  /** A machine here follows a VM that another node runs, until `stand-down`, or until it is run here. */
+  | { type: 'stand-by'; vm: ProtectedVm }
+  | { type: 'stand-down'; vmId: string }
   | { type: 'release'; vmId: string; epoch: number }
   | { type: 'tombstone'; vmId: string }
   | { type: 'grant'; until: number }
@@ -186,6 +199,11 @@ export interface LocalVm {
   paused: boolean;
   /** By which policy its outputs leave; undefined before it was told to run. */
   outputs: OutputPolicy | undefined;
+  /** Who was last told to follow it, and how that does. */
+  standby: NodeSession | undefined;
+  standbyCondition: StandbyCondition | undefined;
+  /** What may be lost by taking it over, as a standby that held it is gone. */
+  standbyLost: string | undefined;
   begunAt: number;
   /** Raises that came to nothing, one after the other. */
   raises: number;

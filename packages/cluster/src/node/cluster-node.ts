@@ -6,7 +6,6 @@ import pino from 'pino';
 import {
   isStoreError,
   openStore,
-  ThreadStore,
   type CheckpointKey,
   type ObjectStore,
   type RetentionPolicy,
@@ -37,7 +36,7 @@ import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
 import { NodeNetworks } from '../network/node-networks.ts';
-import { isOfNetworks } from '../protocol/link.ts';
+import { isOfNetworks, isOfStandby, type LinkMessage } from '../protocol/link.ts';
 import { SteadyClock } from './steady-clock.ts';
 import { OpenCheckpoints } from './open-checkpoints.ts';
 import type { ImageShelf } from './image-shelf.ts';
@@ -63,8 +62,6 @@ export interface NodeOptions {
   /** Allows the fault drills of /v1/drill. */
   drills?: boolean;
   runtimes?: Record<string, string>;
-  /** Its own records and the list go to the store by a thread that carries nothing else (except to `memory:`, which no other thread has). */
-  recordsApart?: boolean;
   /** Encrypts what is stored of guests; the same on every node. */
   key?: CheckpointKey | undefined;
   /** For how long blobs and base images that no VM refers to stay. Default: an hour. */
@@ -88,6 +85,8 @@ function boundedEvent(event: Event): Event {
 
 /** Of what waits on a link: beyond it frames of guests are dropped, so that heartbeats don't wait behind them. */
 const MAX_FRAMES_BUFFERED_BYTES = 1 << 20;
+/** The same of what a standby is told: what is dropped is sent again. */
+const MAX_STANDBY_BUFFERED_BYTES = 2 << 20;
 const COMMAND_MS = 8000;
 const LEAVE_MS = 30_000;
 /** Below this share of free memory a node asks to be relieved. */
@@ -97,11 +96,11 @@ const MIN_FREE_SHARE = 0.03;
 const FULL_PATIENCE_MS = 60_000;
 const FULL_LOOK_MS = 1000;
 
-/** Opens the store; one that is full may have room soon, since the nodes that run make some. Throws as `openStore`. */
-async function openStoreWhenFull(url: string): Promise<ObjectStore> {
+/** Does what needs room in the store; one that is full may have some soon, since the nodes that run make some. Throws as `work`. */
+async function whenFull<T>(work: () => Promise<T>): Promise<T> {
   for (const until = monotonicMs() + FULL_PATIENCE_MS; ; await sleep(FULL_LOOK_MS))
     try {
-      return await openStore(url);
+      return await work();
     } catch (error) {
       if (!isStoreError(error, 'FULL') || monotonicMs() > until) throw error;
     }
@@ -117,8 +116,6 @@ export class ClusterNode {
   readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;
   readonly networks: NodeNetworks;
-  /** By which way node records, the protected list and owners are read and written. */
-  readonly #records: ObjectStore;
   readonly storeEdge: StoreEdge;
   readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
@@ -168,6 +165,7 @@ export class ClusterNode {
       token: options.token ?? '',
       heard: (from, message) => {
         if (isOfNetworks(message)) this.networks.heard(from, message);
+        else if (isOfStandby(message)) this.vms.heard(from, message);
         else this.handle({ type: 'message', from, message });
       },
       closed: (peer) => this.handle({ type: 'closed', peer }),
@@ -176,9 +174,7 @@ export class ClusterNode {
     });
     this.networks = this.#makeNetworks(address);
     const { settings } = options;
-    const apart = options.recordsApart === true && !options.store.startsWith('memory:');
-    this.#records = apart ? new ThreadStore(options.store) : store;
-    this.storeEdge = new StoreEdge(this.#records, Math.max(settings.leaseMs, 1000), tell, (reason) =>
+    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell, (reason) =>
       this.#log({ event: 'record-refused', node: options.name, reason }),
     );
     this.heartbeatStores = new HeartbeatStores({
@@ -199,6 +195,7 @@ export class ClusterNode {
       settings,
       tell,
       log: (entry) => this.#log(entry),
+      send: (to, message) => this.#sendBounded(to, message, MAX_STANDBY_BUFFERED_BYTES),
       inputs: this.inputs,
       output: (vmId, epoch, piece) => this.consoles.put(vmId, epoch, piece),
       agentSaid: (vmId, epoch, bytes) => this.agents.put(vmId, epoch, bytes),
@@ -215,14 +212,16 @@ export class ClusterNode {
     this.agents.begin(vmId, epoch);
   }
 
+  /** Dropped when more than so much is on its way already. */
+  #sendBounded(to: string, message: LinkMessage, maxBufferedBytes: number): void {
+    this.links.send(to, this.agent.peers.get(to)?.view?.address, message, maxBufferedBytes);
+  }
+
   #makeNetworks(address: string): NodeNetworks {
     return new NodeNetworks({
       node: this.options.name,
       host: listenHost(address),
-      send: (to, message) => {
-        const peer = this.agent.peers.get(to)?.view?.address;
-        this.links.send(to, peer, message, MAX_FRAMES_BUFFERED_BYTES);
-      },
+      send: (to, message) => this.#sendBounded(to, message, MAX_FRAMES_BUFFERED_BYTES),
       log: (entry) => this.#log(entry),
       nowMs: monotonicMs,
     });
@@ -232,10 +231,10 @@ export class ClusterNode {
   static async start(options: NodeOptions): Promise<ClusterNode> {
     const api = await ApiServer.listen(options);
     try {
-      const store = await openStoreWhenFull(options.store);
+      const store = await whenFull(() => openStore(options.store));
       const { token, settings } = options;
       try {
-        await claimFor(store, { token, watchMs: settings.deadMs });
+        await whenFull(() => claimFor(store, { token, watchMs: settings.deadMs }));
       } catch (error) {
         await store.close();
         throw error;
@@ -405,7 +404,6 @@ export class ClusterNode {
     await this.checkpoints.close();
     await this.events.close();
     await this.heartbeatStores.close();
-    if (this.#records !== this.store) await this.#records.close();
     // What others rely on was made durable when it was written. A store that is away must keep nobody from ending.
     await this.store.close().catch((error: unknown) => {
       const reason = messageOf(error);

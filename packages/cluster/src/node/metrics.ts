@@ -139,11 +139,36 @@ const ofEachVm: readonly [
   ],
   ['vm_log_bytes_total', 'counter', 'Bytes of the input log, by this node.', (vm) => vm.outputs.logBytes],
   ['vm_log_segments_total', 'counter', 'Segments of it.', (vm) => vm.outputs.logSegments],
+  [
+    'vm_standby_in_sync',
+    'gauge',
+    '1 while another node holds all that came in.',
+    (vm) => (vm.standby?.condition === 'in-sync' ? 1 : 0),
+  ],
+  [
+    'vm_standby_lag_seconds',
+    'gauge',
+    'How long what is on its way to the standby has waited.',
+    (vm) => (vm.standby?.lagMs ?? 0) / 1000,
+  ],
+  [
+    'vm_standby_behind_instructions',
+    'gauge',
+    "By how many instructions the standby's machine is behind.",
+    (vm) => vm.standby?.behindInstructions ?? 0,
+  ],
   ['vm_log_waiting_bytes', 'gauge', 'Inputs that are not durable yet.', (vm) => vm.outputs.logWaitingBytes],
 ];
 
 function vmMetrics({ vms }: ClusterNode, now: number, put: Put): void {
   const { figures } = vms;
+  put('standbys', 'gauge', 'VMs of other nodes that machines here follow.', one(vms.standbys.followed));
+  put(
+    'standbys_diverged_total',
+    'counter',
+    'Machines here that were found to differ from those that they follow.',
+    one(vms.standbys.diverged),
+  );
   for (const [name, type, help, of] of ofEachVm)
     put(
       name,

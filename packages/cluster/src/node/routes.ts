@@ -9,6 +9,8 @@ import {
   keysRequestSchema,
   mediumRequestSchema,
 } from '../protocol/api.ts';
+import { vmOf } from '../decisions/records.ts';
+import { wantsStandby } from '../protocol/spec.ts';
 import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
@@ -46,7 +48,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     node.audit.note(answer.caller, `forks ${parent} ${made.from}`, { vm: made.vmId });
     return answerJson(response, made);
   }
-  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button|medium)$/.exec(asked);
+  const guest = /^(GET|POST) \/v1\/vms\/([^/]+)\/(screen|keys|power-button|medium|standby)$/.exec(asked);
   if (guest !== null) return askGuest(node, guest[2]!, `${guest[1]!} ${guest[3]!}`, answer);
   const charted = /^GET \/v1\/vms\/([^/]+)\/figures$/.exec(asked)?.[1];
   if (charted !== undefined) return answerJson(response, { samples: answer.history.samplesOf(charted) });
@@ -133,6 +135,11 @@ async function askGuest(node: ClusterNode, vmId: string, asked: string, answer: 
       });
     return answerJson(answer.response, { ...screen, cells: [...screen.cells], lines: screenLines(screen) });
   }
+  if (asked === 'GET standby') {
+    const { standby } = node.vms.figures.find((running) => running.vmId === vmId) ?? {};
+    const none = { node: null, reason: '', lagMs: 0, behindInstructions: 0, checked: null };
+    return answerJson(answer.response, standby ?? { ...none, reason: whyAlone(node, vmId) });
+  }
   if (asked.startsWith('POST')) requireRole(answer.caller, 'operate', asked.slice('POST '.length));
   if (asked === 'POST power-button') {
     node.audit.note(answer.caller, 'presses the power button', { vm: vmId });
@@ -170,6 +177,13 @@ async function changeMedium(node: ClusterNode, vmId: string, answer: Answer): Pr
       hint: 'ask for it again',
     });
   answerJson(answer.response, change);
+}
+
+/** Why a VM that runs here has no standby, in words. */
+function whyAlone({ agent }: ClusterNode, vmId: string): string {
+  const vm = vmOf(agent.list, vmId);
+  if (vm === undefined || !wantsStandby(vm.spec)) return 'none is wanted: `vm set --standby 1`';
+  return vm.alone ?? 'one is about to be chosen';
 }
 
 async function findBlob(node: ClusterNode, hash: string, { response }: Answer): Promise<void> {

@@ -63,8 +63,8 @@ export class StoreEdge {
     const found = await readOwner(this.#store, vmId);
     if (found === undefined) return undefined;
     const { state, epoch, owner, notes } = found.record;
-    const { incarnation, form } = check(ownerNotesSchema, notes, `the notes of ${vmId}`);
-    return { value: { state, epoch, node: owner, incarnation, form }, version: found.version };
+    const { incarnation, form, standby } = check(ownerNotesSchema, notes, `the notes of ${vmId}`);
+    return { value: { state, epoch, node: owner, incarnation, form, standby }, version: found.version };
   }
 
   async #nodes(): Promise<string[] | undefined> {

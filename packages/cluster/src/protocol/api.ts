@@ -12,7 +12,7 @@ import {
   MAX_VMS,
 } from './limits.ts';
 import { networkSpecSchema } from './network.ts';
-import { nodeViewSchema, protectedVmSchema } from './records.ts';
+import { nodeViewSchema, protectedVmSchema, standbyConditionSchema } from './records.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
 
@@ -49,6 +49,8 @@ export const vmSeenSchema = v.strictObject({
   ...protectedVmSchema.entries,
   /** For how long, in milliseconds, the store has not answered the node that has it. */
   suspendedMs: v.exactOptional(v.number()),
+  /** How its standby does, as its owner sees it. */
+  standbyCondition: v.exactOptional(standbyConditionSchema),
 });
 export type VmSeen = v.InferOutput<typeof vmSeenSchema>;
 
@@ -118,6 +120,20 @@ export const screenAnswerSchema = v.strictObject({
 });
 
 export type ScreenAnswer = v.InferOutput<typeof screenAnswerSchema>;
+
+/** `GET /v1/vms/ID/standby` */
+export const standbyAnswerSchema = v.strictObject({
+  /** Where it is; null: the VM has none. */
+  node: v.nullable(nodeName),
+  condition: v.exactOptional(standbyConditionSchema),
+  reason,
+  /** How long what is on its way to it has waited, and how many instructions its machine is behind. */
+  lagMs: v.number(),
+  behindInstructions: v.number(),
+  /** The last checkpoint at which both machines were found alike. */
+  checked: v.nullable(text(MAX_NAME)),
+});
+export type StandbyAnswer = v.InferOutput<typeof standbyAnswerSchema>;
 
 /** `POST /v1/vms/ID/keys` */
 export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });

@@ -37,6 +37,10 @@ export const MAX_FRAME_SIZE = 65_550;
 export const MAX_FRAMES = 256;
 export const MAX_PLACES = 1000;
 
+/** Entries of a log in one message to a standby, and spaces of a machine whose pages are summed. */
+export const MAX_FEED_ENTRIES = 4096;
+export const MAX_SUM_SPACES = 64;
+
 /** Body of a request, but for blobs. */
 export const MAX_BODY_BYTES = 1 << 20;
 export const MAX_BLOB_BYTES = 256 << 20;

@@ -7,6 +7,13 @@ import { framesSchema, placesSchema, type FramesMessage, type PlacesMessage } fr
 import { commandAnswerSchema, nodeViewSchema, protectedListSchema } from './records.ts';
 import { check, count, list, nodeName, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
+import {
+  isOfStandby,
+  standbyAckSchema,
+  standbyFeedSchema,
+  standbySumsSchema,
+  type StandbyMessage,
+} from './standby.ts';
 
 export const messageSchema = v.variant('type', [
   v.strictObject({
@@ -34,11 +41,15 @@ export const messageSchema = v.variant('type', [
   v.strictObject({ type: v.literal('answer'), answer: commandAnswerSchema }),
   framesSchema,
   placesSchema,
+  standbyFeedSchema,
+  standbySumsSchema,
+  standbyAckSchema,
 ]);
 export type LinkMessage = v.InferOutput<typeof messageSchema>;
 /** What networks of guests tell each other: no decision hears of it. */
 export type NetworkMessage = FramesMessage | PlacesMessage;
-export type Message = Exclude<LinkMessage, NetworkMessage>;
+export type Message = Exclude<LinkMessage, NetworkMessage | StandbyMessage>;
+export { isOfStandby, type StandbyMessage };
 
 export function isOfNetworks(message: LinkMessage): message is NetworkMessage {
   return message.type === 'frames' || message.type === 'places';

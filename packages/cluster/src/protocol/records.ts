@@ -27,11 +27,20 @@ export const stateFormSchema = v.strictObject({
 });
 export type StateForm = v.InferOutput<typeof stateFormSchema>;
 
+/**
+ * `preparing`: it is being made, or has found that it differs and is made anew. `in-sync`: it holds all that came in. `lagging`: it is
+ * behind; outputs wait for the store instead.
+ */
+export const standbyConditionSchema = v.picklist(['preparing', 'in-sync', 'lagging']);
+export type StandbyCondition = v.InferOutput<typeof standbyConditionSchema>;
+
 export const powerOnEntrySchema = v.strictObject({
   vmId: vmName,
   epoch: count,
   attempt: count,
   state: v.picklist(['starting', 'running', 'paused', 'leaving']),
+  /** How its standby does, where it has one. */
+  standby: v.exactOptional(standbyConditionSchema),
 });
 export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
 
@@ -41,9 +50,11 @@ export const vmReportSchema = v.strictObject({
   attempt: count,
   /**
    * `failed`: to be tried elsewhere. `hung`: its guest, which is to boot afresh. `powered-off`: by the guest itself, not to be restarted.
-   * `unreadable`: this session can't read its state (key, version), and never will.
+   * `unreadable`: this session can't read its state (key, version), and never will. `held`: only the standby on another node has all of it.
    */
-  kind: v.picklist(['failed', 'hung', 'powered-off', 'unreadable']),
+  kind: v.picklist(['failed', 'hung', 'powered-off', 'unreadable', 'held']),
+  /** Of `held`: the node whose standby has what came in last. */
+  by: v.exactOptional(nodeName),
   reason,
 });
 export type VmReport = v.InferOutput<typeof vmReportSchema>;
@@ -110,6 +121,10 @@ const vmStatusSchema = v.picklist([
 ]);
 export type VmStatus = v.InferOutput<typeof vmStatusSchema>;
 
+/** A session of a node. */
+const sessionSchema = v.strictObject({ node: nodeName, incarnation: count });
+export type NodeSession = v.InferOutput<typeof sessionSchema>;
+
 export const protectedVmSchema = v.strictObject({
   id: vmName,
   spec: vmSpecSchema,
@@ -133,7 +148,11 @@ export const protectedVmSchema = v.strictObject({
   /** How its state is stored, as far as it was ever noticed running. */
   state: v.exactOptional(stateFormSchema),
   /** Sessions that could not read its state. */
-  unreadable: v.exactOptional(list(v.strictObject({ node: nodeName, incarnation: count }), MAX_UNREADABLE)),
+  unreadable: v.exactOptional(list(sessionSchema, MAX_UNREADABLE)),
+  /** Where a second machine follows it: it goes on there, should its node end. */
+  standby: v.exactOptional(sessionSchema),
+  /** Why it has no standby, though it shall. */
+  alone: v.exactOptional(reason),
   /** Why it stays on a node that it should leave. */
   stays: v.exactOptional(reason),
   /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
@@ -175,4 +194,6 @@ export const ownerNotesSchema = v.object({
   incarnation: v.optional(count, 0),
   /** How the owner stores the VM's state. */
   form: v.exactOptional(stateFormSchema),
+  /** Outputs may have left because this session's standby holds what led to them: it alone may take the VM over while it stands. */
+  standby: v.exactOptional(sessionSchema),
 });

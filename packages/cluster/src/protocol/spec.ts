@@ -10,10 +10,10 @@ export const MIN_CHECKPOINT_MS = 10;
 
 /**
  * When what a VM says leaves its node: `async`, at once, and a failover may repeat or lose what was said since the last checkpoint;
- * `checkpoint`, when a checkpoint behind it is durable; `log`, when the log of the VM's inputs is durable up to it. With the last two nothing
- * that anybody saw is ever taken back.
+ * `checkpoint`, when a checkpoint behind it is durable; `log`, when the log of the VM's inputs is durable up to it; `standby`, when another
+ * node's machine that follows it holds that log, or else the store. With all but the first nothing that anybody saw is ever taken back.
  */
-export const outputPolicies = ['async', 'checkpoint', 'log'] as const;
+export const outputPolicies = ['async', 'checkpoint', 'log', 'standby'] as const;
 export const outputPolicySchema = v.picklist(outputPolicies, `must be one of ${outputPolicies.join(', ')}`);
 export type OutputPolicy = v.InferOutput<typeof outputPolicySchema>;
 
@@ -48,10 +48,18 @@ export const vmSpecSchema = v.pipe(
     /** The network that its card is in. Default: it has no card. */
     network: v.exactOptional(vmNetworkSchema),
     outputs: outputPolicySchema,
+    /** Another node's machine follows it, whatever its outputs wait for: only where a log of its inputs is kept. */
+    standby: v.exactOptional(v.boolean()),
   }),
   v.check((spec) => isBounded(spec), 'too large'),
 );
 export type VmSpec = v.InferOutput<typeof vmSpecSchema>;
+
+/** Whether a log of its inputs is kept. */
+export const keepsLog = (policy: OutputPolicy): boolean => policy === 'log' || policy === 'standby';
+/** Whether a second machine is to follow it. */
+export const wantsStandby = ({ outputs, standby }: Pick<VmSpec, 'outputs' | 'standby'>): boolean =>
+  outputs === 'standby' || (standby === true && keepsLog(outputs));
 
 const onVm = <T extends string>(type: T) => v.strictObject({ type: v.literal(type), vmId: vmName });
 const onNode = <T extends string>(type: T) => v.strictObject({ type: v.literal(type), node: nodeName });
@@ -65,7 +73,12 @@ export const commandSchema = v.variant('type', [
   onVm('vm-resume'),
   onVm('vm-delete'),
   /** Changes what is given of its spec, while it runs or not. */
-  v.strictObject({ type: v.literal('vm-set'), vmId: vmName, outputs: outputPolicySchema }),
+  v.strictObject({
+    type: v.literal('vm-set'),
+    vmId: vmName,
+    outputs: v.exactOptional(outputPolicySchema),
+    standby: v.exactOptional(v.boolean()),
+  }),
   v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
   onNode('drain'),
   onNode('undrain'),

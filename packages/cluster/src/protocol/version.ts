@@ -2,7 +2,7 @@
 // understood differently by the two (docs/CLUSTER_PROTOCOL.md, "Versions").
 
 /** Of links, API and console together: raised whenever one of them changes so that an older part would misread it. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /** Header of every request and every answer. */
 export const VERSION_HEADER = 'revenant-protocol';

@@ -24,6 +24,7 @@ test('an epoch is raised only by a node that can read all that the VM is made of
   const node = (name: string, own: typeof key | undefined): Epochs =>
     new Epochs({
       ...{ node: name, store, key: own, tell: (event: Event) => told.push(event) },
+      follows: () => false,
       log: (_: LogEntry) => undefined,
     });
   const disks = [{ name: 'disk0', bytes: image.length, base: { sha256: sha256(image) } }];

@@ -28,12 +28,16 @@ export interface EpochsOptions {
   tell: (event: Event) => void;
   log: (entry: LogEntry) => void;
   key?: CheckpointKey | undefined;
+  /** Whether a machine here has what the log says already. */
+  follows: (vmId: string) => boolean;
 }
 
 /** An epoch of ours, and what of the log is to be replayed before it goes live. */
 export interface Owned {
   ownership: Ownership;
   logged: { entries: readonly ReadEntry[]; to: bigint } | undefined;
+  /** Outputs may have left that only a standby knew of which is gone. */
+  standbyLost: boolean;
 }
 
 type Raise = Extract<Effect, { type: 'raise' }>;
@@ -55,7 +59,7 @@ function whyNotRaised(error: unknown): 'retry' | 'failed' | 'unreadable' {
 }
 
 /** What of the log is left out, and what that costs. */
-function wordsOnLog({ ownership: { log }, logged }: Owned): LogEntry[] {
+function wordsOnLog({ ownership: { log }, logged }: Omit<Owned, 'standbyLost'>): LogEntry[] {
   const words: LogEntry[] = [];
   if (log?.torn !== undefined)
     words.push({
@@ -93,7 +97,7 @@ export class Epochs {
     this.#owned.delete(epochName(vmId, epoch));
   }
 
-  async raise({ vmId, attempt, expectedEpoch, incarnation, spec }: Raise): Promise<void> {
+  async raise({ vmId, attempt, expectedEpoch, incarnation, spec, standbyLost }: Raise): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
       if (spec?.runtime === 'machine')
@@ -101,12 +105,14 @@ export class Epochs {
       // One that never ran has to boot.
       if (spec !== undefined && expectedEpoch === 0) await requireBlobs(store, spec);
       const notes = { incarnation, form: formOf(key) };
-      const owned = await this.#raiseWithLog(vmId, { owner: node, expectedEpoch, notes, key });
+      const raised = await this.#raiseWithLog(vmId, { owner: node, expectedEpoch, notes, key });
+      const owned = { ...raised, standbyLost: standbyLost !== undefined };
       const { ownership } = owned;
       this.#owned.set(epochName(vmId, ownership.epoch), owned);
       for (const refusal of ownership.refused)
         log({ event: 'checkpoint-refused', vm: vmId, reason: `${formatId(refusal.id)}: ${refusal.reason}` });
       for (const entry of wordsOnLog(owned)) log({ vm: vmId, ...entry });
+      if (standbyLost !== undefined) log({ event: 'standby-lost', vm: vmId, reason: standbyLost });
       tell({ type: 'raised', vmId, attempt, epoch: ownership.epoch });
     } catch (error) {
       tell({ type: 'not-raised', vmId, attempt, why: whyNotRaised(error), reason: messageOf(error) });
@@ -117,13 +123,17 @@ export class Epochs {
    * Raises it, and reads what is to be replayed. A log that is broken on the way is accepted as far as it goes: whoever raises the VM next
    * would find it broken too.
    */
-  async #raiseWithLog(vmId: string, options: RaiseOptions & { expectedEpoch: number }): Promise<Owned> {
+  async #raiseWithLog(
+    vmId: string,
+    options: RaiseOptions & { expectedEpoch: number },
+  ): Promise<Omit<Owned, 'standbyLost'>> {
     const { store, key } = this.#options;
     // Each try that fails at the log has raised the epoch once.
     let { expectedEpoch } = options;
     try {
       const ownership = await raiseEpoch(store, vmId, { ...options, expectedEpoch, replayLog: true });
       expectedEpoch = ownership.epoch - 1;
+      if (this.#options.follows(vmId)) return { ownership, logged: undefined };
       return { ownership, logged: await readOwnLog(store, ownership, key) };
     } catch (error) {
       if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
@@ -132,6 +142,12 @@ export class Epochs {
       const ownership = await raiseEpoch(store, vmId, accepted);
       return { ownership, logged: await readOwnLog(store, ownership, key) };
     }
+  }
+
+  /** What of the log is to be replayed after all: the standby here is no use. Throws as reading it does. */
+  async readLog(owned: Owned): Promise<void> {
+    const { store, key } = this.#options;
+    owned.logged ??= await readOwnLog(store, owned.ownership, key);
   }
 
   /** Gives an epoch up, so that another node may raise it at once. */

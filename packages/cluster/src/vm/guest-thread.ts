@@ -145,6 +145,13 @@ export class GuestThread {
     return this;
   }
 
+  /** Has a guest that follows another go live, once it has done all that it was told. */
+  lead({ since, paused }: { since: number | undefined; paused: boolean }): this {
+    this.started = this.ask('lead', { since, paused, generation: newGeneration() });
+    this.started.catch(() => undefined);
+    return this;
+  }
+
   /** Nobody needs the guest any more. */
   async end(): Promise<void> {
     this.#over = true;
@@ -175,6 +182,7 @@ export async function startThread(options: {
   /** Its network card. */
   nic?: Nic | undefined;
   replay?: Replay | undefined;
+  follows?: boolean;
   watch: HealthPolicy['watch'] | undefined;
   onStall: (event: StallEvent) => void;
 }): Promise<GuestThread> {
@@ -190,6 +198,7 @@ export async function startThread(options: {
     keepLog = false,
     nic,
     replay,
+    follows = false,
     watch,
     onStall,
   } = options;
@@ -212,6 +221,7 @@ export async function startThread(options: {
       nic,
       keepLog,
       replay,
+      follows,
     },
     lease: memory,
     paused,

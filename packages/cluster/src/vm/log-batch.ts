@@ -24,8 +24,13 @@ export function encodeBatch({ log, places }: LogBatch): Uint8Array {
   return encode(Object.keys(places).length === 0 ? { log: bytes } : { log: bytes, places });
 }
 
+/** The same with its inputs still in their binary form. Throws ClusterError `PROTOCOL`. */
+export function openBatch(payload: Uint8Array): { log: Uint8Array; places: InputPlaces } {
+  return check(batchSchema, decode(payload, bounds), 'an entry of a log');
+}
+
 /** Throws ClusterError `PROTOCOL`, EdgeError. */
 export function decodeBatch(payload: Uint8Array): LogBatch {
-  const { log, places } = check(batchSchema, decode(payload, bounds), 'an entry of a log');
+  const { log, places } = openBatch(payload);
   return { log: decodeLog(log), places };
 }

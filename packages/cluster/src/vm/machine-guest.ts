@@ -36,7 +36,9 @@ import { splitFrame } from '@revenant/network/split';
 import { PageClient } from '@revenant/storage/page-channel';
 import { ClusterError } from '../errors.ts';
 import { machineDisk, type DiskSpec } from './disks.ts';
-import type { Blobs, Guest, GuestStart, Look, Replay } from './vm-runtime.ts';
+import type { Cut } from './standby/comparison.ts';
+import { FollowingMachine } from './standby/following-machine.ts';
+import type { Blobs, Further, Guest, GuestStart, Look, Replay } from './vm-runtime.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel, initrd and ROM are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -70,16 +72,17 @@ class MachineGuest implements Guest {
   readonly #touched: number[];
   readonly #pace: LivePace;
   readonly #buffers = new PageBuffers();
-  readonly #replayTo: bigint | undefined;
   #watcher = new DisplayWatcher();
+  readonly #following: FollowingMachine;
+  /** Its next snapshot is to be whole. */
+  #fullNext = false;
 
   constructor(machine: Machine, edge: Edge, touched: number[], replay: Replay | undefined) {
     this.#machine = machine;
     this.#pace = new LivePace(machine, nodeClock);
     this.#edge = edge;
     this.#touched = touched;
-    this.#replayTo = replay?.to;
-    if (replay !== undefined) machine.replay(replay.log);
+    this.#following = new FollowingMachine(machine, this.#buffers, replay);
   }
 
   get instructions(): bigint {
@@ -99,20 +102,30 @@ class MachineGuest implements Guest {
   }
 
   follow(instructions: number): ReturnType<Guest['run']> | 'end' {
-    const machine = this.#machine;
-    const left = (this.#replayTo ?? machine.instructions) - machine.instructions;
-    if (left <= 0n) {
-      if (machine.catchUp()) return 'end';
-      throw new ClusterError('RUNTIME', 'the log has inputs that the guest can no longer be given');
-    }
-    const limit = left < BigInt(instructions) ? left : BigInt(instructions);
-    const means = whatItMeans(machine.run({ instructions: limit, idle: 'wait' }).reason);
-    if (means === 'idle')
-      throw new ClusterError('RUNTIME', 'the guest waits where its log says that it went on');
-    return means;
+    const reason = this.#following.run(instructions);
+    return reason === 'end' ? 'end' : whatItMeans(reason);
   }
+
+  further(further: Further): void {
+    this.#following.further(further);
+  }
+
+  sums(): Omit<Cut, 'cut'> {
+    return this.#following.sums();
+  }
+
+  cuts(): Cut[] {
+    return this.#following.cuts();
+  }
+
+  leads(since: number | undefined): void {
+    this.#fullNext = this.#following.leads(since);
+  }
+
   snapshot(): MachineSnapshot {
-    return this.#machine.snapshot({ buffers: this.#buffers });
+    const full = this.#fullNext;
+    this.#fullNext = false;
+    return this.#machine.snapshot({ full, buffers: this.#buffers });
   }
 
   giveBack(buffers: readonly SharedArrayBuffer[]): void {

@@ -58,6 +58,8 @@ export async function readResumePoint(options: {
   log: (entry: LogEntry) => void;
   vm: ProtectedVm;
   ownership: Ownership;
+  /** Outputs may have left that are known to nobody any more. */
+  standbyLost?: boolean;
   /** Of its log, what the epoch was raised with. */
   logged?: { entries: readonly ReadEntry[]; to: bigint } | undefined;
   prepared?: CheckpointReader | undefined;
@@ -71,7 +73,8 @@ export async function readResumePoint(options: {
       return { disks: await readDisks(reader, vm.spec.description), resumed: 'boot' };
     const own = ownState(reader.state.devices);
     const behind = logged && { ...joinBatches(logged.entries, BigInt(own.nextInput)), to: logged.to };
-    const common = { disks: [], behind, resumed: howResumed(own, ownership) };
+    const resumed = options.standbyLost === true ? 'earlier' : howResumed(own, ownership);
+    const common: Omit<ResumePoint, 'snapshot'> = { disks: [], behind, resumed };
     log({
       event: 'vm-resuming',
       vm: vm.id,

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   CheckpointPace,
+  formatId,
   isStorageError,
   isStoreError,
   type CheckpointWriter,
@@ -15,6 +16,8 @@ import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
 import type { InputPlaces } from './input-ledger.ts';
 import { VM_DEVICE } from './own-state.ts';
 import type { OutputCut, SessionOutputs } from './session-outputs.ts';
+import type { StandbyLink } from './standby/standby-link.ts';
+import { sumsOf } from './standby/state-sums.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
@@ -44,6 +47,8 @@ export interface SessionCheckpointsOptions {
   /** The VM is another's. */
   onFenced: (reason: string) => void;
   outputs: SessionOutputs;
+  /** Who follows the VM, and is told what its checkpoints are. */
+  standby: () => StandbyLink | undefined;
 }
 
 export class SessionCheckpoints {
@@ -51,6 +56,8 @@ export class SessionCheckpoints {
   readonly housekeeping: Housekeeping;
   readonly #options: SessionCheckpointsOptions;
   readonly #pace: CheckpointPace;
+  /** The number of the next entry of the log when the last one was cut. */
+  #lastCut = 0;
 
   constructor(options: SessionCheckpointsOptions) {
     const { vm, epoch, ownership, resumedAt, host } = options;
@@ -123,12 +130,21 @@ export class SessionCheckpoints {
     const state = { boot: vm.boot, inputs: places, exact, nextInput: Number(nextInput) };
     const own = { version: 1, state: tail === undefined ? state : { ...state, console: tail } };
     const began = monotonicMs();
+    const standby = this.#options.standby();
+    const isWhole = snapshot.spaces.some(({ full }) => full);
+    const sums = standby === undefined || isWhole ? undefined : sumsOf(snapshot);
+    const [at, before] = [Number(nextInput), this.#lastCut];
+    this.#lastCut = at;
+    const summed = (checkpoint: string | null): void => {
+      if (sums !== undefined) standby?.summed({ cut: at, before, checkpoint, sums });
+    };
     try {
       const written = await writer.write({
         ...snapshot,
         devices: { ...snapshot.devices, [VM_DEVICE]: own },
       });
       host.inputs?.durable(vm.id, this.#options.epoch, places);
+      summed(formatId(written.id));
       this.figures.checkpoints++;
       this.figures.lastCheckpointAt = monotonicMs();
       this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;
@@ -140,6 +156,7 @@ export class SessionCheckpoints {
       outputs.durable(cut);
       return true;
     } catch (error) {
+      summed(null);
       if (isStorageError(error, 'FENCED')) this.#options.onFenced(messageOf(error));
       else {
         if (isStoreError(error, 'FULL')) this.housekeeping.hurry(monotonicMs());

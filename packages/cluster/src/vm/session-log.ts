@@ -42,6 +42,23 @@ export interface SessionLogOptions {
   onOver: (error: StorageError) => void;
   /** Whether it waits for room has changed. */
   onRoom: () => void;
+  /** Entries that whoever had the VM before made and the store may not have: they come first. */
+  seed?: readonly LogEntry[];
+  /** Where the guest goes live behind them. Default: `from`. */
+  liveFrom?: bigint;
+  /** Who else is to have it. */
+  tap?: LogTap;
+}
+
+/** Hears of the log before the store does. */
+export interface LogTap {
+  sealed: (number: number, entry: LogEntry) => void;
+  /** All that was sealed so far, and the mark, lead to a position. */
+  needs: (need: { position: number; mark: bigint; places: InputPlaces }) => void;
+  /** The store has the entries below this number. */
+  safe: (next: number) => void;
+  /** Nobody waits for the store just now, so that it may get more at once. */
+  isEnough: () => boolean;
 }
 
 interface Typed {
@@ -64,7 +81,7 @@ export class SessionLog {
   #gathered: LoggedInput[] = [];
   #gatheredBytes = 0;
   #places: InputPlaces = {};
-  /** Entries for which the writer has no room. */
+  /** Entries that the writer does not have yet. */
   #refused: LogEntry[] = [];
   #waited = false;
   /** Up to which count the thread told what came in, and up to which all of that was sealed. */
@@ -74,13 +91,15 @@ export class SessionLog {
   readonly #needs: Need[] = [];
   #position = 0;
   #timer: NodeJS.Timeout | undefined;
+  #storeTimer: NodeJS.Timeout | undefined;
   #over = false;
 
   constructor(options: SessionLogOptions) {
     const { store, ownership, key, from, previous, nextInput } = options;
     this.#options = options;
-    this.#heardTo = from;
-    this.#sealedTo = from;
+    this.#heardTo = options.liveFrom ?? from;
+    this.#sealedTo = this.#heardTo;
+    this.#refused = [...(options.seed ?? [])];
     this.#writer = new LogWriter(store, ownership, {
       ...{ key, from, previous, nextInput, onStall: options.onStall },
       onDurable: (durable) => this.#durable(durable),
@@ -97,7 +116,7 @@ export class SessionLog {
 
   /** It has no room: its guest is to stand still. */
   get isFull(): boolean {
-    return this.#refused.length > 0;
+    return this.#waited;
   }
 
   /** The last segment that it made, for one that goes on from it. */
@@ -141,11 +160,28 @@ export class SessionLog {
     this.#seal();
     this.#sealedTo = this.#heardTo;
     const need = { position: this.#position, count: this.#sealedTo, input: this.nextInput - 1n };
-    this.#needs.push({ ...need, places: this.#places });
+    const places = this.#places;
+    this.#needs.push({ ...need, places });
     this.#places = {};
+    const { tap } = this.#options;
+    tap?.needs({ position: this.#position, mark: this.#sealedTo, places });
+    if (tap?.isEnough() !== true) return this.#store();
+    this.#storeTimer ??= setTimeout(() => {
+      this.#store();
+    }, LINGER_MS);
+  }
+
+  #store(): void {
+    clearTimeout(this.#storeTimer);
+    this.#storeTimer = undefined;
     this.#push();
     // There may be nothing new to write: what was said follows from what is durable already.
     this.#settle(this.#writer.status.durable);
+  }
+
+  /** Up to which count it is known what came in, with all that was written so far. */
+  get mark(): bigint {
+    return this.#sealedTo;
   }
 
   /** The number of the next entry. */
@@ -159,7 +195,9 @@ export class SessionLog {
     const payload = encodeBatch({ log: this.#gathered, places: this.#places });
     this.#gathered = [];
     this.#gatheredBytes = 0;
-    this.#refused.push({ count: last.instructions, payload });
+    const entry = { count: last.instructions, payload };
+    this.#options.tap?.sealed(Number(this.nextInput), entry);
+    this.#refused.push(entry);
   }
 
   /** Gives the writer what it has room for; the mark only when it has all before it. What still gathers is behind the mark. */
@@ -168,11 +206,12 @@ export class SessionLog {
     while (this.#refused[0] !== undefined && this.#writer.append(this.#refused[0]) === 'taken')
       this.#refused.shift();
     if (this.#refused.length === 0) this.#writer.mark(this.#sealedTo);
-    this.#waited = this.isFull;
+    this.#waited = this.#refused.length > 0;
     if (this.#waited !== wasFull) this.#options.onRoom();
   }
 
   #durable(durable: Durable): void {
+    this.#options.tap?.safe(Number(durable.input) + 1);
     this.#settle(durable);
     if (!this.#over) this.#push();
   }
@@ -194,12 +233,14 @@ export class SessionLog {
   abandon(): void {
     this.#over = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#storeTimer);
     this.#writer.abandon();
   }
 
   /** Takes nothing more; resolves when all of it is durable, or can't become so any more. */
   async close(): Promise<void> {
     this.flush();
+    this.#store();
     await this.#writer.close();
   }
 }

@@ -8,23 +8,22 @@
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import type {
   CheckpointKey,
+  LogEntry,
   LogPosition,
   ObjectStore,
   Ownership,
   StallEvent,
   StorageError,
 } from '@revenant/storage';
-import type { OutputPolicy } from '../protocol/spec.ts';
+import { keepsLog, type OutputPolicy } from '../protocol/spec.ts';
 import { ConsoleTail, type TailState } from './console-tail.ts';
 import type { Outputs } from './guest-thread.ts';
 import type { InputPlaces } from './input-ledger.ts';
 import { OutputGate } from './output-gate.ts';
-import { SessionLog } from './session-log.ts';
+import { SessionLog, type LogTap } from './session-log.ts';
+import type { StandbyLink } from './standby/standby-link.ts';
 import type { LogFigures } from './vm-figures.ts';
 import { monotonicMs } from './vm-runtime.ts';
-
-/** Policies whose VMs keep a log. */
-export const keepsLog = (policy: OutputPolicy): boolean => policy === 'log';
 
 /** What a checkpoint remembers of the outputs before it, and what it makes durable of them. */
 export interface OutputCut {
@@ -50,6 +49,8 @@ export interface SessionOutputsOptions {
   nextInput: bigint;
   /** It goes on from a state that everything let out before follows from, and its log goes on there. */
   exact: boolean;
+  /** What a standby that goes on has, and others may not. */
+  handed?: Handed | undefined;
   tail: TailState | undefined;
   letOut: (entry: StampedOutput) => void;
   /** The guest is to stand still, or may go on. */
@@ -59,6 +60,15 @@ export interface SessionOutputsOptions {
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
   onOver: (error: StorageError) => void;
+}
+
+export interface Handed {
+  /** Where the log in the store ends: the entries come next in it. */
+  logTo: bigint;
+  nextInput: bigint;
+  seed: readonly LogEntry[];
+  /** What its guest said, and nobody may have heard. */
+  again: readonly StampedOutput[];
 }
 
 export class SessionOutputs {
@@ -75,6 +85,7 @@ export class SessionOutputs {
   /** The last segment of the history's log. */
   #previous: LogPosition | undefined;
   readonly #tail: ConsoleTail;
+  #standby: StandbyLink | undefined;
   #holds = false;
   #changing: Promise<void> = Promise.resolve();
   #over = false;
@@ -89,6 +100,15 @@ export class SessionOutputs {
     this.#serves = exact;
     this.#tail = new ConsoleTail(tail, monotonicMs());
     if (keepsLog(policy)) this.#log = this.#openLog(from);
+    if (options.handed !== undefined) this.#sayAgain(options.handed.again);
+  }
+
+  /** It waits for the store to have all that led to it: whoever held that for it is the VM's owner now. */
+  #sayAgain(again: readonly StampedOutput[]): void {
+    const position = ++this.#position;
+    for (const entry of again) this.#tail.said(entry);
+    this.#pass(this.#gate.said(position, again));
+    this.#log?.heard({ log: [], upTo: this.#options.from, position, waits: true });
   }
 
   /** What the VM's owner wants. */
@@ -116,15 +136,53 @@ export class SessionOutputs {
 
   #openLog(from: bigint): SessionLog {
     const { store, ownership, key, onPlaces, onStall, onOver } = this.#options;
+    const { handed } = this.#log === undefined && this.#position === 0 ? this.#options : {};
+    const begun =
+      handed === undefined
+        ? { from, nextInput: this.#nextInput }
+        : { from: handed.logTo, nextInput: handed.nextInput, seed: handed.seed, liveFrom: from };
     const log: SessionLog = new SessionLog({
-      ...{ store, ownership, key, from, previous: this.#previous, nextInput: this.#nextInput },
+      ...{ store, ownership, key, ...begun, previous: this.#previous, tap: this.#tap() },
       ...{ onPlaces, onStall, onOver },
       onDurable: (position) => {
+        this.#standby?.passed(position);
         if (this.#serves && log === this.#log) this.#pass(this.#gate.durableUpTo(position));
       },
       onRoom: () => this.#balance(),
     });
     return log;
+  }
+
+  #tap(): LogTap {
+    return {
+      sealed: (number, entry) => this.#standby?.sealed(number, entry),
+      needs: (need) => this.#standby?.needs(need),
+      safe: (next) => this.#standby?.safe(next),
+      isEnough: () => this.#policy === 'standby' && this.#serves && this.#standby?.isInSync === true,
+    };
+  }
+
+  /** Who follows it from now on, if anybody does. Undefined when no log is kept: then nobody can. */
+  follow(make: (begin: { next: number; mark: bigint }) => StandbyLink): StandbyLink | undefined {
+    void this.#standby?.end();
+    this.#standby = undefined;
+    if (this.#log === undefined || this.#over) return undefined;
+    this.#log.flush();
+    this.#standby = make({ next: Number(this.#log.nextInput), mark: this.#log.mark });
+    return this.#standby;
+  }
+
+  /** Nobody follows it any more. */
+  followedByNone(): void {
+    void this.#standby?.end();
+    this.#standby = undefined;
+  }
+
+  /** A standby holds what leads to this position, and nobody else may take the VM over. */
+  standbyHolds(position: number | undefined, places: InputPlaces): void {
+    if (this.#over || this.#policy !== 'standby' || !this.#serves) return;
+    if (Object.keys(places).length > 0) this.#options.onPlaces(places);
+    if (position !== undefined) this.#pass(this.#gate.durableUpTo(position));
   }
 
   /** The guest took bytes of a console's session. */
@@ -147,6 +205,7 @@ export class SessionOutputs {
     const now = monotonicMs();
     for (const entry of leave) {
       this.#tail.left(entry, now);
+      this.#standby?.leftBefore(entry.instructions);
       this.#options.letOut(entry);
     }
     this.#balance();
@@ -213,6 +272,7 @@ export class SessionOutputs {
   /** Nobody waits for what is not durable: the guest is gone. */
   end(): void {
     this.#over = true;
+    this.#standby?.close();
     this.#log?.abandon();
     this.#closing?.abandon();
   }

@@ -2,11 +2,15 @@
 // Their logs can be replayed: what they say follows from their snapshot, from what was typed and when, whatever the pace.
 import type { InputResult, LoggedInput, MachineInput, StampedOutput } from '@revenant/emulator';
 import type { MachineSnapshot } from '@revenant/storage';
-import type { Guest, GuestStart, Replay } from './vm-runtime.ts';
+import { sumOf, sumsOf } from './standby/state-sums.ts';
+import type { Cut } from './standby/comparison.ts';
+import type { Further, Guest, GuestStart } from './vm-runtime.ts';
 
 export const PAGE_BYTES = 4096;
 /** Virtual time of an "instruction", whatever the guest takes for one. */
 const INSTRUCTION_NS = 1000n;
+/** Cuts of an owner whose changed pages are remembered. */
+const MAX_CUTS = 64;
 /** Numbers of its console, in its checkpoints. */
 const CONSOLE_DEVICE = 'console';
 
@@ -21,7 +25,12 @@ export abstract class ToyGuest implements Guest {
   #written = 0;
   readonly #heard: Partial<Record<MachineInput['kind'], number>>;
   #log: LoggedInput[] | undefined;
-  readonly #replay: Replay | undefined;
+  /** What is to be done again. */
+  readonly #ahead: { entry: LoggedInput; next: number }[];
+  #to: bigint;
+  readonly #cuts: Cut[] = [];
+  /** By cut of its owner's: pages that changed before it, since the one before. */
+  #changed: { cut: number; pages: readonly number[] }[] = [];
 
   /** @param options.machine the name of its kind of machine, and `cpu` that of its processor, as checkpoints show them */
   constructor(options: {
@@ -44,7 +53,9 @@ export abstract class ToyGuest implements Guest {
     this.#written = numbers?.written ?? 0;
     this.#heard = { ...numbers?.did, serial: numbers?.heard ?? 0 };
     this.keepLog(keepLog);
-    this.#replay = replay && { ...replay, log: [...replay.log] };
+    this.#ahead = (replay?.log ?? []).map((entry) => ({ entry, next: 0 }));
+    this.#to = replay?.to ?? this.instructions;
+    this.#full = snapshot === undefined;
   }
 
   abstract run(): ReturnType<Guest['run']>;
@@ -103,7 +114,7 @@ export abstract class ToyGuest implements Guest {
     const units = input.kind === 'serial' ? input.bytes.length : 1;
     this.#heard[input.kind] = (this.#heard[input.kind] ?? 0) + units;
     if (input.kind === 'serial') this.typed(input.bytes);
-    else this.did(input);
+    else if (input.kind !== 'flush') this.did(input);
   }
 
   get #stamp(): { instructions: bigint; timeNs: bigint } {
@@ -120,16 +131,52 @@ export abstract class ToyGuest implements Guest {
   }
 
   follow(): 'limit' | 'end' {
-    const { log, to } = this.#replay ?? { log: [], to: this.instructions };
-    while (log[0]?.instructions === this.instructions) {
-      const { input, number } = log.shift()!;
-      if (number !== (this.#heard[input.kind] ?? 0))
-        throw new Error('the log does not go on from this snapshot');
-      this.#take(input);
+    while (this.#ahead[0]?.entry.instructions === this.instructions) {
+      const { entry, next } = this.#ahead.shift()!;
+      this.#again(entry, next);
     }
-    if (this.instructions >= to) return 'end';
+    if (this.instructions >= this.#to) return 'end';
     this.step();
     return 'limit';
+  }
+
+  #again({ input, number }: LoggedInput, next: number): void {
+    if (number !== (this.#heard[input.kind] ?? 0))
+      throw new Error('the log does not go on from this snapshot');
+    // Whoever only repeats a log has not got the snapshots of it.
+    if (input.kind === 'flush' && next > 0) this.#cut(next);
+    else this.#take(input);
+  }
+
+  further({ log, next, to }: Further): void {
+    for (const entry of log) this.#ahead.push({ entry, next });
+    this.#to = to;
+  }
+
+  #cut(cut: number): void {
+    this.#changed.push({ cut, pages: [...this.#dirty] });
+    this.#changed = this.#changed.slice(-MAX_CUTS);
+    const snapshot = this.snapshot();
+    this.#cuts.push({ cut, memory: this.#memorySums(), ...sumsOf(snapshot) });
+  }
+
+  #memorySums(): Record<string, Uint32Array> {
+    const page = (index: number): Uint8Array => this.read(index * PAGE_BYTES, PAGE_BYTES);
+    return { ram: Uint32Array.from({ length: this.pages }, (_, index) => sumOf(page(index))) };
+  }
+
+  sums(): Omit<Cut, 'cut'> {
+    return { rest: '', pages: {}, memory: this.#memorySums() };
+  }
+
+  cuts(): Cut[] {
+    return this.#cuts.splice(0);
+  }
+
+  leads(since: number | undefined): void {
+    const behind = this.#changed.filter(({ cut }) => since !== undefined && cut > since);
+    for (const page of behind.flatMap(({ pages }) => pages)) this.#dirty.add(page);
+    if (since === undefined || this.#changed.length === MAX_CUTS) this.#full = true;
   }
 
   snapshot(): MachineSnapshot {
@@ -140,6 +187,9 @@ export abstract class ToyGuest implements Guest {
     indexes.forEach((page, i) => bytes.set(this.read(page * PAGE_BYTES, PAGE_BYTES), i * PAGE_BYTES));
     this.#full = false;
     this.#dirty.clear();
+    const flush = { kind: 'flush' } as const;
+    this.#log?.push({ ...this.#stamp, number: this.#heard.flush ?? 0, input: flush });
+    this.#take(flush);
     return {
       description: this.#description,
       cpus: [],

@@ -1,6 +1,7 @@
 // What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log.
 import type { PaceChange, StallEvent } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
+import type { StandbyFigures } from './standby/standby-link.ts';
 
 export interface VmFigures {
   vmId: string;
@@ -22,6 +23,8 @@ export interface VmFigures {
   removedCheckpoints: number;
   removedBytes: number;
   outputs: LogFigures;
+  /** Undefined: nobody follows it. */
+  standby: StandbyFigures | undefined;
 }
 
 /** Of what a VM says, and of the log of what it is given. */
@@ -50,6 +53,7 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     removedCheckpoints: 0,
     removedBytes: 0,
     outputs: { heldOutputBytes: 0, logBytes: 0, logSegments: 0, logWaitingBytes: 0 },
+    standby: undefined,
   };
 }
 

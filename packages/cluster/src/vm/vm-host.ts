@@ -14,20 +14,24 @@ import type { ProtectedVm } from '../decisions/records.ts';
 import type { Settings } from '../decisions/settings.ts';
 import type { Effect, Event, LogEntry, StopMode } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
+import { keepsLog } from '../protocol/spec.ts';
+import type { StandbyMessage } from '../protocol/standby.ts';
 import type { TailState } from './console-tail.ts';
 import { baseNames } from './disks.ts';
 import { epochName, Epochs, type Owned } from './epochs.ts';
 import { startThread, type GuestThread } from './guest-thread.ts';
-import type { InputLedger, TypedPlaces } from './input-ledger.ts';
+import type { InputLedger, InputPlaces, TypedPlaces } from './input-ledger.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
-import { keepsLog } from './session-outputs.ts';
 import { SpareWorkers } from './spare-workers.ts';
+import { leadOf, type Lead } from './standby/lead.ts';
+import { Standbys } from './standby/standbys.ts';
+import { StandbyVm, type Standby } from './standby/standby-vm.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs, type Look } from './vm-runtime.ts';
-import { VmSession, type SessionState } from './vm-session.ts';
+import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
 
 /** Checkpoints that a node writes at once. */
 const CHECKPOINTS_AT_ONCE = 4;
@@ -50,6 +54,8 @@ export interface VmHostOptions {
   agentSaid?: (vmId: string, epoch: number, bytes: Uint8Array) => void;
   /** How its console goes on under an epoch that begins, and the end of what was written before. */
   resumed?: (vmId: string, epoch: number, how: { resumed: Resumed; tail: TailState | undefined }) => void;
+  /** Carries what owners and standbys tell each other; absent: VMs have no standbys. */
+  send?: (to: string, message: StandbyMessage) => void;
   inputs?: InputLedger | undefined;
   /** Carries frames of the VMs' network cards. */
   network?: NodeNetworks | undefined;
@@ -69,6 +75,7 @@ export class VmHost {
   readonly #vms = new Map<string, VmSession>();
   /** VMs that other nodes still run, and that shall come here. */
   readonly #prepared = new PreparedVms();
+  readonly standbys = new Standbys();
   readonly #epochs: Epochs;
   /** Starts under way, by VM and epoch; taken out when they are not wanted any more. */
   readonly #starting = new Set<string>();
@@ -78,7 +85,7 @@ export class VmHost {
 
   constructor(options: VmHostOptions) {
     this.#options = options;
-    this.#epochs = new Epochs(options);
+    this.#epochs = new Epochs({ ...options, follows: (vmId) => this.standbys.follows(vmId) });
     // The thread that decodes pages is there before the first failover needs it.
     void this.#pool.encode(new Uint8Array(4096), 4096).catch(() => undefined);
     this.#timer = setInterval(() => this.#tick(), Math.min(50, options.settings.checkpointMs / 4));
@@ -92,7 +99,7 @@ export class VmHost {
   /** Where each VM of this node is in its life. */
   get states(): Map<string, SessionState> {
     const states = new Map<string, SessionState>();
-    for (const vmId of this.#prepared.names) states.set(vmId, 'preparing');
+    for (const vmId of [...this.#prepared.names, ...this.standbys.names]) states.set(vmId, 'preparing');
     for (const name of this.#starting) states.set(name.slice(0, name.lastIndexOf('@')), 'starting');
     for (const { vm, state } of this.#vms.values()) states.set(vm.id, state);
     return states;
@@ -151,8 +158,21 @@ export class VmHost {
     return this.#vms.get(vmId)?.screen();
   }
 
+  /** What an owner tells its standby, or that its owner. */
+  heard(from: string, message: StandbyMessage): void {
+    if (message.type !== 'standby-ack') return this.standbys.heard(from, message);
+    const session = this.#vms.get(message.vmId);
+    if (session?.epoch === message.epoch) session.standbyHeard(from, message);
+  }
+
   do(effect: Effect): void {
     switch (effect.type) {
+      case 'stand-by':
+        return this.#standBy(effect.vm);
+      case 'stand-down':
+        return this.standbys.leave(effect.vmId);
+      case 'set-standby':
+        return this.#of(effect)?.setStandby(effect.standby);
       case 'grant':
         this.#until = effect.until;
         for (const session of this.#vms.values()) session.setLease(effect.until);
@@ -184,6 +204,7 @@ export class VmHost {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#prepared.close();
+    await this.standbys.close();
     this.#starting.clear();
     await Promise.all([...this.#vms.values()].map((session) => session.end()));
     await this.#spare.close();
@@ -243,10 +264,11 @@ export class VmHost {
     const { store, key } = this.#options;
     const pool = this.#pool;
     const { owned, module } = this.#startOf(vm, epoch);
-    const { ownership, logged } = owned;
-    const { description } = vm.spec;
     const name = epochName(vm.id, epoch);
     this.#starting.add(name);
+    if (await this.#leads(vm, epoch, paused, owned)) return;
+    const { ownership, logged, standbyLost } = owned;
+    const { description } = vm.spec;
     const prepared = await this.#usable(this.#prepared.take(vm), owned);
     const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
     // Heard below, unless reading fails first.
@@ -255,7 +277,15 @@ export class VmHost {
     let writer: CheckpointWriter;
     try {
       const { reader } = prepared ?? {};
-      point = await readResumePoint({ ...this.#options, pool, vm, ownership, logged, prepared: reader });
+      point = await readResumePoint({
+        ...this.#options,
+        pool,
+        vm,
+        ownership,
+        logged,
+        standbyLost,
+        prepared: reader,
+      });
       writer = await opening;
     } catch (error) {
       if (prepared !== undefined) await prepared.thread.end();
@@ -269,12 +299,20 @@ export class VmHost {
     if (!this.#starting.delete(name)) return thread.end();
     const { behind, resumed } = point;
     const own = ownState(snapshot?.devices);
-    this.#options.resumed?.(vm.id, epoch, { resumed, tail: own.console });
-    const session = new VmSession({
+    this.#begin({
       ...{ vm, epoch, ownership, writer, thread, lazy, paused, resumed, tail: own.console },
       resumedAt: snapshot?.instructions,
       liveFrom: behind?.to ?? snapshot?.instructions ?? 0n,
       nextInput: behind?.nextInput ?? BigInt(own.nextInput),
+      places: { ...own.inputs, ...behind?.places },
+    });
+  }
+
+  #begin(parts: Omit<SessionParts, 'host' | 'until' | 'onEnd'> & { places: InputPlaces }): void {
+    const { vm, epoch, resumed, tail, places } = parts;
+    this.#options.resumed?.(vm.id, epoch, { resumed, tail });
+    const session = new VmSession({
+      ...parts,
       host: this.#options,
       until: () => this.#until,
       onEnd: (ended) => {
@@ -284,7 +322,66 @@ export class VmHost {
       },
     });
     this.#vms.set(vm.id, session);
-    this.#options.inputs?.started(vm.id, epoch, { ...own.inputs, ...behind?.places });
+    this.#options.inputs?.started(vm.id, epoch, places);
+  }
+
+  #standBy(vm: ProtectedVm): void {
+    const { node, store, key, log, send } = this.#options;
+    const module = this.#moduleOf(vm);
+    if (module === undefined || send === undefined) return;
+    const parts = { node, store, key, log, send, module, pool: this.#pool, spare: this.#spare };
+    this.standbys.follow({ ...parts, vm, onStall: this.#tellStall(vm.id) });
+  }
+
+  /** Whether a standby here goes on as the VM. */
+  async #leads(vm: ProtectedVm, epoch: number, paused: boolean, owned: Owned): Promise<boolean> {
+    const standby = await this.standbys.take(vm);
+    if (standby === undefined) {
+      await this.#epochs.readLog(owned);
+      return false;
+    }
+    const { store, key, log, node } = this.#options;
+    const said = (entry: LogEntry): void => log({ vm: vm.id, node, epoch, ...entry });
+    try {
+      const lead = await leadOf(store, standby, owned, key);
+      if (lead !== undefined) {
+        await this.#lead(vm, epoch, paused, { owned, standby, lead });
+        const { read, handed } = lead;
+        const has = `it had ${String(handed.seed.length)} entries of the log that the store did not have`;
+        const details = { readEntries: read, handedEntries: handed.seed.length };
+        said({ event: 'standby-leads', reason: has, details });
+        return true;
+      }
+      said({ event: 'standby-unused', reason: 'others had the VM since it followed it' });
+    } catch (error) {
+      said({ event: 'standby-unused', reason: messageOf(error) });
+    }
+    await standby.thread.end();
+    await this.#epochs.readLog(owned);
+    return false;
+  }
+
+  async #lead(
+    vm: ProtectedVm,
+    epoch: number,
+    paused: boolean,
+    { owned, standby, lead }: { owned: Owned; standby: Standby; lead: Lead },
+  ): Promise<void> {
+    const { store, key } = this.#options;
+    const { ownership } = owned;
+    const { thread, tail, places } = standby;
+    const name = epochName(vm.id, epoch);
+    // What it says until it leads, others may not have heard.
+    thread.onOutputs = (outputs) => StandbyVm.hear(standby, outputs);
+    const bases = baseNames(vm.spec.description);
+    const writer = await CheckpointWriter.open(store, ownership, { pool: this.#pool, key, bases });
+    if (!this.#starting.delete(name)) return thread.end();
+    thread.lead({ since: lead.since, paused });
+    this.#begin({
+      ...{ vm, epoch, ownership, writer, thread, lazy: undefined, paused, resumed: 'exact', tail },
+      ...{ handed: lead.handed, places, resumedAt: lead.liveFrom },
+      ...{ liveFrom: lead.liveFrom, nextInput: lead.nextInput },
+    });
   }
 
   /** A prepared machine can go on from a later checkpoint, and not along a log behind it. */

@@ -14,6 +14,7 @@ import type {
 } from '@revenant/emulator';
 import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
+import type { Cut } from './standby/comparison.ts';
 import type { MachineSnapshot, PageChannelEnds, SpaceSnapshot } from '@revenant/storage';
 
 /** Kernels and images by the SHA-256 of their bytes. */
@@ -74,6 +75,22 @@ export interface Guest {
   follow?(instructions: number): ReturnType<Guest['run']> | 'end';
   /** It goes live under a new owner, who tells it so. */
   resumed?(generation: Uint8Array): void;
+  /** Of a guest that follows another: what came in further on. Absent in guests that can't follow. */
+  further?(further: Further): void;
+  /** Sums of its state, now; those of its memory, too, whatever that takes. */
+  sums?(): Omit<Cut, 'cut'>;
+  /** Its state where its owner cut checkpoints that it came by since the last call. */
+  cuts?(): Cut[];
+  /**
+   * It stops following. `since`: its next snapshot lists all that changed behind that cut of its owner's; undefined: everything.
+   */
+  leads?(since: number | undefined): void;
+}
+
+/** What another guest was given next, which this one follows. */
+export interface Further extends Replay {
+  /** The number of the next entry of the log. */
+  next: number;
 }
 
 /** What a guest is to do again before it goes live. */
@@ -88,6 +105,8 @@ export interface GuestStart {
   keepLog?: boolean;
   /** To be done again by `follow` before it goes live. */
   replay?: Replay | undefined;
+  /** It follows another guest until it is told to lead. */
+  follows?: boolean;
   /** `VmSpec.description` */
   description: unknown;
   /** To resume from; undefined: a cold start. */
@@ -142,6 +161,14 @@ export interface Questions {
   deliver: { ask: { indexes: Uint32Array; bytes: Uint8Array }; answer: { touched: number[] } };
   screen: { ask: object; answer: TextScreen | undefined };
   look: { ask: { fresh: boolean }; answer: Look };
+  /** To a guest that follows: what came in further on, entry by entry of the log, and up to which count. */
+  further: { ask: { entries: { log: Uint8Array; next: number }[]; to: bigint }; answer: undefined };
+  sum: { ask: object; answer: Omit<Cut, 'cut'> };
+  /** It goes live once it has done all that it was told; answered then. See `Guest.leads`. */
+  lead: {
+    ask: { since: number | undefined; generation: Uint8Array; paused: boolean };
+    answer: { instructions: bigint };
+  };
   /** After the news `reset`. */
   boot: { ask: { description: unknown; blobs: Blobs }; answer: undefined };
 }
@@ -159,6 +186,8 @@ export type GuestNews =
   | { kind: 'progress'; instructions: bigint; sign: string | undefined }
   /** The guest reset its machine, and waits for `boot`. */
   | { kind: 'reset' }
+  /** It follows, and came by a checkpoint of its owner. */
+  | { kind: 'cut'; cut: Cut }
   /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */
   | { kind: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
 

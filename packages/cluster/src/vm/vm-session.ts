@@ -7,7 +7,9 @@ import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
+import type { NodeSession } from '../protocol/records.ts';
 import type { OutputPolicy } from '../protocol/spec.ts';
+import type { StandbyAck } from '../protocol/standby.ts';
 import { consoleBytes, type TailState } from './console-tail.ts';
 import { hasDisks } from './disks.ts';
 import { FrameFeed } from './frame-feed.ts';
@@ -17,7 +19,8 @@ import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
 import { SessionCheckpoints } from './session-checkpoints.ts';
-import { SessionOutputs } from './session-outputs.ts';
+import { SessionOutputs, type Handed } from './session-outputs.ts';
+import { StandbyLink } from './standby/standby-link.ts';
 import { logStallEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs, type GuestNews, type Look } from './vm-runtime.ts';
@@ -48,6 +51,8 @@ export interface SessionParts {
   /** The count at which it goes live, and the first entry of its log from there on. */
   liveFrom: bigint;
   nextInput: bigint;
+  /** Of one that was a standby: what only it has. */
+  handed?: Handed | undefined;
   paused: boolean;
   host: VmHostOptions;
   /** Until when guests of this node may run. */
@@ -78,6 +83,7 @@ export class VmSession {
   #reset = noReset;
   /** From its reset until it is told to boot. */
   #resetting = false;
+  #standby: StandbyLink | undefined;
 
   constructor(parts: SessionParts) {
     const { vm, epoch, thread, lazy, paused, resumedAt } = parts;
@@ -94,6 +100,7 @@ export class VmSession {
       outputs: this.#outputs,
       isOver: () => this.over,
       onFenced: (reason) => this.#ended('fenced', reason),
+      standby: () => this.#standby,
     });
     thread.lease[0] = parts.until();
     thread.onOutputs = (outputs) => this.#heard(outputs);
@@ -110,6 +117,7 @@ export class VmSession {
       ...{ store: host.store, key: host.key, ownership },
       ...{ from: parts.liveFrom, nextInput: parts.nextInput, tail: parts.tail },
       exact: parts.resumed === 'exact',
+      handed: parts.handed,
       letOut: (entry) => this.#letOut(entry),
       hold: (held) => {
         thread.ask('hold', { held }).catch(() => undefined);
@@ -133,7 +141,31 @@ export class VmSession {
   }
 
   figures(now: number): VmFigures {
-    return { ...this.#checkpoints.figuresAt(now), outputs: this.#outputs.figures };
+    const standby = this.#standby?.figures;
+    return { ...this.#checkpoints.figuresAt(now), outputs: this.#outputs.figures, standby };
+  }
+
+  /** Who follows it from now on: nobody, or a session of another node. */
+  setStandby(to: NodeSession | undefined): void {
+    const { host, ownership } = this.#parts;
+    const { send } = host;
+    this.#standby = undefined;
+    if (to === undefined || send === undefined) return this.#outputs.followedByNone();
+    this.#standby = this.#outputs.follow(
+      (begin) =>
+        new StandbyLink({
+          ...{ vmId: this.vm.id, epoch: this.epoch, to, store: host.store, ownership, ...begin, send },
+          log: (entry) => this.#log(entry),
+          onHeld: (position, places) => this.#outputs.standbyHolds(position, places),
+          onCondition: (condition) =>
+            host.tell({ type: 'standby', vmId: this.vm.id, epoch: this.epoch, condition }),
+        }),
+    );
+  }
+
+  /** Its standby says how far it is. */
+  standbyHeard(from: string, ack: StandbyAck): void {
+    if (!this.over) this.#standby?.heard(from, ack);
   }
 
   /** From now on its outputs leave by another policy. */
@@ -228,6 +260,8 @@ export class VmSession {
       case 'progress':
         this.#checkpoints.figures.instructions = news.instructions;
         return this.#look(news.sign);
+      case 'cut':
+        return;
       case 'reset':
         return void this.#bootAgain();
       case 'ended':

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
   decodeInputs,
+  decodeLog,
   encodeLog,
   encodeOutputs,
   type InputResult,
@@ -42,6 +43,10 @@ let paused = false;
 let standsStill = false;
 /** It does again what its log says, and is not live yet. */
 let following = false;
+/** It follows another guest's, as that goes on, until it is told to lead. */
+let follows = false;
+/** Who asked it to lead, and waits until it does. */
+let leading: { id: number; ask: Questions['lead']['ask'] } | undefined;
 /** Between a reset and its `boot`, when the machine is no state to go on from. */
 let resetting = false;
 /** Until when the guest may run, and how many of our messages were heard. */
@@ -103,7 +108,10 @@ function giveAll(guest: Guest, bytes: Uint8Array): InputResult[] {
 
 /** The answers to questions. */
 const replies: {
-  [K in Exclude<QuestionName, 'start' | 'snapshot'>]: (guest: Guest, ask: Questions[K]['ask']) => unknown;
+  [K in Exclude<QuestionName, 'start' | 'snapshot' | 'lead'>]: (
+    guest: Guest,
+    ask: Questions[K]['ask'],
+  ) => unknown;
 } = {
   pause: (guest, ask) => {
     paused = ask.paused;
@@ -125,6 +133,11 @@ const replies: {
     guest.boot?.(description, blobs);
     resetting = false;
   },
+  further: (guest, { entries, to }) => {
+    for (const { log, next } of entries) guest.further?.({ log: decodeLog(log), next, to });
+    if (entries.length === 0) guest.further?.({ log: [], next: 0, to });
+  },
+  sum: (guest) => guest.sums?.(),
   advance: (guest, ask) => {
     // What it was told before is no part of the life that it takes over.
     guest.takeLog?.();
@@ -142,6 +155,11 @@ function serve(guest: Guest, message: ToWorker): void {
   const { id, question } = message;
   if (question.name === 'start') throw new Error('the guest is there already');
   if (question.name === 'snapshot') return takeSnapshot(guest, id, question.suspend);
+  if (question.name === 'lead') {
+    leading = { id, ask: question };
+    follows = false;
+    return;
+  }
   const reply = replies[question.name] as (guest: Guest, ask: Question) => unknown;
   answer(id, reply(guest, question));
 }
@@ -169,7 +187,9 @@ function nextMessages(): ToWorker[] {
   if (!resetting && !following) return inbox.splice(0);
   const waits = (message: ToWorker): boolean => {
     const name = message.type === 'ask' ? message.question.name : 'input';
-    return resetting ? name !== 'boot' : name === 'input' || name === 'snapshot' || name === 'keepLog';
+    return resetting
+      ? name !== 'boot'
+      : name === 'input' || name === 'snapshot' || (name === 'keepLog' && !follows);
   };
   const all = inbox.splice(0);
   inbox.push(...all.filter(waits));
@@ -238,15 +258,30 @@ async function main(first: ToWorker): Promise<void> {
   until = new Float64Array(start.lease);
   const { createGuest } = (await import(start.module)) as { createGuest: GuestFactory };
   guest = await createGuest(start.start);
-  following = start.start.replay !== undefined;
+  follows = start.start.follows === true;
+  following = follows || start.start.replay !== undefined;
+  if (follows) answer(first.id, { instructions: guest.instructions });
   await live(guest, start, first.id);
 }
 
 /** It is there, at the end of its log when it had one, and goes live. */
 function begin(guest: Guest, { start }: WorkerStart, id: number): void {
   following = false;
-  guest.resumed?.(start.generation);
-  answer(id, { instructions: guest.instructions });
+  if (leading !== undefined) {
+    const { ask } = leading;
+    guest.leads?.(ask.since);
+    guest.keepLog?.(true);
+    paused = ask.paused;
+  }
+  guest.resumed?.(leading?.ask.generation ?? start.generation);
+  answer(leading?.id ?? id, { instructions: guest.instructions });
+}
+
+/** It has done all that it was told, and waits for more. */
+function caughtUp(guest: Guest, start: WorkerStart, id: number): 'idle' | 'live' {
+  if (follows) return 'idle';
+  begin(guest, start, id);
+  return 'live';
 }
 
 function turn(guest: Guest, instructions: number): ReturnType<NonNullable<Guest['follow']>> {
@@ -293,21 +328,23 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
       ran = true;
       const result = turn(guest, first && !following ? FIRST_SLICE : sliceInstructions);
       letOut(guest);
+      for (const cut of guest.cuts?.() ?? []) tellNews({ kind: 'cut', cut });
       if (result === 'end') {
-        begin(guest, start, id);
-        continue;
+        if (caughtUp(guest, start, id) === 'live') continue;
+        idleMs = MAX_IDLE_MS;
+      } else {
+        if (first && !following) {
+          tellNews({ kind: 'first-slice' });
+          first = false;
+        }
+        const ended = lastWords(guest, result);
+        if (ended !== undefined) return tellNews(ended);
+        if (result === 'reset') {
+          resetting = true;
+          tellNews({ kind: 'reset' });
+        }
+        idleMs = result === 'limit' ? undefined : Math.min(guest.waitsMs ?? IDLE_MS, MAX_IDLE_MS);
       }
-      if (first && !following) {
-        tellNews({ kind: 'first-slice' });
-        first = false;
-      }
-      const ended = lastWords(guest, result);
-      if (ended !== undefined) return tellNews(ended);
-      if (result === 'reset') {
-        resetting = true;
-        tellNews({ kind: 'reset' });
-      }
-      idleMs = result === 'limit' ? undefined : Math.min(guest.waitsMs ?? IDLE_MS, MAX_IDLE_MS);
     } else {
       // Its clock stands still while it may not run.
       if (ran) guest.rest?.();

@@ -160,6 +160,11 @@ export class DiskSpace implements BlockBackend {
     );
   }
 
+  /** The next snapshot lists these pages, too. */
+  markChanged(pages: Iterable<number>): void {
+    for (const page of pages) if (this.#pages.has(page)) this.#dirty.add(page);
+  }
+
   /** Pages since the last snapshot, or (full) all that differ from the base. Throws MachineError for a disk that writes through. */
   save(full: boolean): SpaceSnapshot {
     this.#refuseWriteThrough();

@@ -18,6 +18,18 @@ export class MachineMemory {
     return this.#map.read(address, length);
   }
 
+  /**
+   * Visits every page of the spaces of memory (disks are none), those that are absent yet included. The bytes are the machine's own: they
+   * change when it runs.
+   */
+  eachPage(visit: (space: string, page: number, bytes: Uint8Array) => void): void {
+    const map = this.#map;
+    map.absent.pageInAll();
+    for (const { name, address, bytes } of map.spaces)
+      for (let at = 0; at < bytes; at += pageBytes)
+        visit(name, at / pageBytes, map.bytes.subarray(address + at, address + at + pageBytes));
+  }
+
   /** Bytes outside of RAM are dropped. Changes the guest outside of its inputs: for loaders and debuggers. */
   writePhysical(address: number, bytes: Uint8Array): void {
     this.#map.write(address, bytes);

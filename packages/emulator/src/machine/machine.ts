@@ -484,6 +484,15 @@ export class Machine {
     return { description: this.description, ...this.#state.save(), spaces };
   }
 
+  /** Has the next snapshot list pages, by space, whether or not they changed since the last: of whoever has not got that one. */
+  markChanged(pages: Readonly<Record<string, Iterable<number>>>): void {
+    for (const [name, each] of Object.entries(pages)) {
+      const space = this.#map.spaces.find((known) => known.name === name);
+      if (space !== undefined) this.#map.markPages(space, each);
+      this.disks.find((disk) => disk.name === name)?.markChanged(each);
+    }
+  }
+
   /**
    * Takes over a full snapshot of a machine with the same description. Throws MachineError or DeviceStateError, the machine
    * then being unusable.

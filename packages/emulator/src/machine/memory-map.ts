@@ -298,6 +298,12 @@ export class MemoryMap implements GuestMemory {
     for (let at = rom.address; at < rom.address + rom.bytes; at += pageBytes) this.#markDirty(at);
   }
 
+  /** The next snapshot lists these pages of a space, whether or not they change before. */
+  markPages(space: BackingSpace, pages: Iterable<number>): void {
+    for (const page of pages)
+      if (page * pageBytes < space.bytes) this.#markDirty(space.address + page * pageBytes);
+  }
+
   #markDirty(address: number): void {
     const page = Math.floor((address - this.backingBase) / pageBytes);
     const at = this.dirtyBitmapAddress + (page >> 3);

@@ -24,7 +24,7 @@ import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
 import { size, wholeNumber } from '../../command/values.ts';
-import { outputPolicy } from '../../cluster/output-policy.ts';
+import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
 import { Progress } from '../../output/progress.ts';
@@ -72,9 +72,16 @@ guest is left alone)`,
     'POLICY',
     `when what it says leaves its node: async (at once; a failover may repeat or lose what was
 said since the last checkpoint), checkpoint or log (when a checkpoint, or the log of its
-inputs, is durable up to it: nothing that anybody saw is taken back); default async`,
+inputs, is durable up to it), standby (when another node's machine that follows it holds
+that log); with the last three nothing that anybody saw is taken back; default async`,
     outputPolicy,
     'async' as const,
+  ),
+  standby: value(
+    'N',
+    `1: a machine on another node follows it, and goes on at once should its node end (with
+--output log; with --output standby it always has one)`,
+    standbyCount,
   ),
   'no-start': flag('only enter it in the list'),
   ...changeOptions,
@@ -254,6 +261,7 @@ async function createVm(
       outputs: values.output,
       ...(group === undefined ? {} : { antiAffinity: group }),
       ...(values.health === undefined ? {} : { health: values.health }),
+      ...(values.standby === true ? { standby: true } : {}),
       ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
       ...network,
     };
@@ -277,7 +285,7 @@ without both, what is on --disk, --cdrom or --floppy.`,
   examples: [
     'vm create web linux-cloud --memory 256M --priority 5 --store file:/srv/revenant',
     'vm create web linux-cloud --net lan --publish 8080:80 --store file:/srv/revenant',
-    'vm create shop linux-cloud --output log --store file:/srv/revenant',
+    'vm create shop linux-cloud --output log --standby 1 --store file:/srv/revenant',
     'vm create old disk.qcow2 --cdrom debian.iso --boot cdrom,disk --store file:/srv/revenant',
     'vm create db --kernel bzImage --initrd initrd.gz --append "console=ttyS0" --disk db.img --store file:/srv/revenant',
   ],

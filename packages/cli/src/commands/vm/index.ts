@@ -11,6 +11,7 @@ events answered, also while no node runs: what was asked for takes effect when o
     list: () => import('./list.ts'),
     show: () => import('./show.ts'),
     start: () => import('./start.ts'),
+    standby: () => import('./standby.ts'),
     stop: () => import('./stop.ts'),
     pause: () => import('./pause.ts'),
     resume: () => import('./resume.ts'),

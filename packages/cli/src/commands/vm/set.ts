@@ -1,13 +1,18 @@
 /** `revenant vm set`. */
 import { withCluster } from '../../cluster/connect.ts';
-import { outputPolicy } from '../../cluster/output-policy.ts';
+import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
 import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 import { value, type Options } from '../../command/options.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 
 const setOptions = {
-  output: value('POLICY', 'when what it says leaves its node: async, checkpoint or log', outputPolicy),
+  output: value(
+    'POLICY',
+    'when what it says leaves its node: async, checkpoint, log or standby',
+    outputPolicy,
+  ),
+  standby: value('N', '1: a machine on another node follows it; 0: none', standbyCount),
   ...changeOptions,
 } satisfies Options;
 
@@ -15,15 +20,22 @@ export const command = define({
   summary: 'change how it is kept, while it runs or not',
   words: ['NAME'],
   options: setOptions,
-  examples: ['vm set web --output log --store file:/srv/revenant'],
+  examples: [
+    'vm set web --output log --store file:/srv/revenant',
+    'vm set web --output log --standby 1 --store file:/srv/revenant',
+  ],
   async run(input) {
     const { options } = input;
-    const { output } = options;
+    const { output, standby } = options;
     const vmId = input.word(0);
-    if (output === undefined)
+    if (output === undefined && standby === undefined)
       throw new CliError(ExitCode.usage, 'nothing to change', `revenant vm set ${vmId} --output log`);
     await withCluster(options, async (client) => {
-      const by = await client.command({ type: 'vm-set', vmId, outputs: output });
+      const by = await client.command({
+        ...{ type: 'vm-set', vmId },
+        ...(output === undefined ? {} : { outputs: output }),
+        ...(standby === undefined ? {} : { standby }),
+      });
       await settled(client, { verb: 'set', vmId, by }, options);
     });
     return undefined;

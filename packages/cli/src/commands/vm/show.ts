@@ -1,12 +1,12 @@
 /** `revenant vm show`. */
-import type { ClusterClient, ClusterStatus, ProtectedVm } from '@revenant/cluster';
+import type { ClusterClient, ClusterStatus, ProtectedVm, VmSeen } from '@revenant/cluster';
 import { askStatus, connectOptions, withCluster, type ConnectValues } from '../../cluster/connect.ts';
-import { statusOf } from '../../cluster/tables.ts';
+import { standbyWords, statusOf } from '../../cluster/tables.ts';
 import { define } from '../../command/command.ts';
 import { fields } from '../../output/print.ts';
 
 interface Shown {
-  vm: ProtectedVm;
+  vm: VmSeen;
   /** The node that runs it, and the epoch under which it does. */
   holder: string | undefined;
   epoch: number | undefined;
@@ -46,6 +46,7 @@ function text({ vm, holder, epoch }: Shown): string {
     ],
     ['network', spec.network === undefined ? 'none' : networkText(vm)],
     ['outputs', spec.outputs],
+    ['standby', standbyWords(vm) === 'none' ? (vm.alone ?? 'none') : (standbyWords(vm) ?? 'none')],
     [
       'health',
       spec.health === undefined

@@ -135,9 +135,9 @@ export class MachineEdge {
   }
 
   #consume(input: MachineInput): Taken {
-    this.#parts.before(input.kind);
     const consumer = this.#parts.consumers[input.kind] as ((input: MachineInput) => Taken) | undefined;
     if (consumer === undefined) return 'no-device';
+    this.#parts.before(input.kind);
     const taken = consumer(input);
     return typeof taken === 'number' || taken === 'no-device' ? taken : undefined;
   }

@@ -1,0 +1,74 @@
+// Standbys of VMs (FAILOVER rule 9): the master says in the protected list which session follows a VM; that session does, and the VM's owner
+// feeds it. An owner that lets outputs out on the word of its standby notes that in the VM's owner record first, and whoever would take the
+// VM over then leaves it to that standby for as long as its session stands.
+import { vmOf, type NodeRecord, type NodeSession, type OwnerView, type ProtectedVm } from './records.ts';
+import { log, type Context } from './state.ts';
+import type { LocalVm } from './types.ts';
+import type { StandbyCondition } from '../protocol/records.ts';
+
+const sameSession = (a: NodeSession | undefined, b: NodeSession | undefined): boolean =>
+  a?.node === b?.node && a?.incarnation === b?.incarnation;
+
+/** The session that follows a VM which runs here, if it is another's. */
+export function feedStandby(context: Context, local: LocalVm, vm: ProtectedVm): void {
+  const standby = vm.standby?.node === context.state.id ? undefined : vm.standby;
+  if (sameSession(standby, local.standby)) return;
+  local.standby = standby;
+  if (standby === undefined) local.standbyCondition = undefined;
+  context.out.push({ type: 'set-standby', vmId: vm.id, epoch: local.epoch, standby });
+}
+
+export function standbyChanged(
+  context: Context,
+  { vmId, epoch, condition }: { vmId: string; epoch: number; condition: StandbyCondition | undefined },
+): void {
+  const local = context.state.local.get(vmId);
+  if (local?.epoch === epoch) local.standbyCondition = condition;
+}
+
+/** What this session follows. A VM that it shall take over it follows until then. */
+export function followOthers(context: Context): void {
+  const { state } = context;
+  const ours: NodeSession = { node: state.id, incarnation: state.incarnation };
+  const followed = new Map(state.followed);
+  for (const vm of Object.values(state.list.vms)) {
+    const wanted = vm.desired === 'running' || vm.desired === 'paused';
+    if (!wanted || !sameSession(vm.standby, ours) || state.local.has(vm.id) || state.phase !== 'active')
+      continue;
+    if (followed.get(vm.id) === vm.boot) continue;
+    followed.set(vm.id, vm.boot);
+    context.out.push({ type: 'stand-by', vm });
+    log(context, {
+      event: 'standby-begins',
+      vm: vm.id,
+      node: state.id,
+      reason: 'the protected list says so',
+    });
+  }
+  for (const vmId of [...followed.keys()]) {
+    const vm = vmOf(state.list, vmId);
+    const isOurs = vm?.assignment?.node === state.id || state.local.has(vmId);
+    if (vm !== undefined && (isOurs || sameSession(vm.standby, ours)) && vm.desired !== 'stopped') {
+      if (state.local.get(vmId)?.phase === 'running') followed.delete(vmId);
+      continue;
+    }
+    followed.delete(vmId);
+    context.out.push({ type: 'stand-down', vmId });
+  }
+  if (!sameKeys(followed, state.followed)) state.followed = followed;
+}
+
+function sameKeys(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return a.size === b.size && [...a].every(([name, boot]) => b.get(name) === boot);
+}
+
+/** The session, not ours, without which nobody may take this VM from its owner, as far as is known. */
+export function keeperOf(context: Context, owner: OwnerView): NodeSession | undefined {
+  const { id, incarnation } = context.state;
+  if (owner.state !== 'owned' || owner.standby === undefined) return undefined;
+  return sameSession(owner.standby, { node: id, incarnation }) ? undefined : owner.standby;
+}
+
+/** Whether a session stands, by the record of its node. */
+export const stands = (session: NodeSession, record: NodeRecord | undefined): boolean =>
+  record?.incarnation === session.incarnation && record.state === 'active';

@@ -1,0 +1,226 @@
+// From a VM's owner to its standby: sends the log as it is made, hears how far it is held, and notes in the owner record that outputs rest on
+// that. Without the note they wait for the store: whoever else took the VM over would know nothing of what only the standby has.
+import {
+  isStorageError,
+  renewLease,
+  type LogEntry,
+  type ObjectStore,
+  type Ownership,
+} from '@revenant/storage';
+import { messageOf } from '../../errors.ts';
+import type { LogEntry as EventEntry } from '../../decisions/types.ts';
+import type { NodeSession, StandbyCondition } from '../../protocol/records.ts';
+import type { StandbyAck, StandbyMessage } from '../../protocol/standby.ts';
+import type { InputPlaces } from '../input-ledger.ts';
+import { monotonicMs } from '../vm-runtime.ts';
+import { Feed, type Reached } from './feed.ts';
+import { packNumbers, type StateSums } from './state-sums.ts';
+
+/** How often something is said though there is nothing new, and the standby's condition looked at. */
+const LOOK_MS = 100;
+/** Before the note is tried again when the store failed. */
+const NOTE_AGAIN_MS = 1000;
+/** A condition that lasts so long is told: a moment's lag is none. */
+const TOLD_AFTER_MS = 1000;
+/** Larger sums are not sent: the next ones are believed. */
+const MAX_SUM_BYTES = 2 << 20;
+
+export interface StandbyFigures {
+  node: string;
+  condition: StandbyCondition;
+  reason: string;
+  /** How long what is on its way has waited; and by how many instructions its machine is behind. */
+  lagMs: number;
+  behindInstructions: number;
+  /** The last checkpoint at which both machines were found alike. */
+  checked: string | null;
+}
+
+export interface Summed {
+  /** The number of the next entry of the log when the checkpoint was cut; and when the one before was, 0: there was none. */
+  cut: number;
+  before: number;
+  /** Its name; null: it never became durable. */
+  checkpoint: string | null;
+  sums: StateSums;
+}
+
+export interface StandbyLinkOptions {
+  vmId: string;
+  epoch: number;
+  /** Where the standby is. */
+  to: NodeSession;
+  store: ObjectStore;
+  ownership: Ownership;
+  next: number;
+  mark: bigint;
+  send: (to: string, message: StandbyMessage) => void;
+  log: (entry: EventEntry) => void;
+  /** It holds what leads to this position, and may be relied on. */
+  onHeld: (position: number | undefined, places: InputPlaces) => void;
+  /** Its condition is another. */
+  onCondition: (condition: StandbyCondition | undefined) => void;
+}
+
+export class StandbyLink {
+  readonly #options: StandbyLinkOptions;
+  readonly #feed: Feed;
+  readonly #timer: NodeJS.Timeout;
+  /** The owner record says so. */
+  #noted = false;
+  #noting: Promise<void> | undefined;
+  #noteAt = -Infinity;
+  #flushing = false;
+  #told: StandbyCondition | undefined;
+  #toldAt = -Infinity;
+  #closed = false;
+
+  constructor(options: StandbyLinkOptions) {
+    this.#options = options;
+    const { vmId, epoch, next, mark } = options;
+    this.#feed = new Feed({ vmId, epoch, next, mark, nowMs: monotonicMs() });
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#send(true);
+  }
+
+  get to(): NodeSession {
+    return this.#options.to;
+  }
+
+  get #condition(): StandbyCondition {
+    return this.#feed.condition(monotonicMs());
+  }
+
+  /** Outputs may rest on it just now. */
+  get isInSync(): boolean {
+    return this.#noted && this.#condition === 'in-sync';
+  }
+
+  get figures(): StandbyFigures {
+    const feed = this.#feed;
+    const condition = this.#condition;
+    return {
+      ...{ node: this.to.node, condition, reason: condition === 'preparing' ? feed.reason : '' },
+      ...{ lagMs: feed.lagMs(monotonicMs()), behindInstructions: feed.behind, checked: feed.checked },
+    };
+  }
+
+  sealed(number: number, entry: LogEntry): void {
+    this.#feed.sealed(number, entry);
+    this.#flush();
+  }
+
+  needs(need: { position: number; mark: bigint; places: InputPlaces }): void {
+    this.#feed.needs(need, monotonicMs());
+    this.#flush();
+  }
+
+  safe(next: number): void {
+    this.#feed.safe(next);
+  }
+
+  passed(position: number): void {
+    this.#feed.passed(position);
+  }
+
+  leftBefore(count: bigint): void {
+    this.#feed.leftBefore(count);
+  }
+
+  /** What changed between two of the owner's checkpoints, of which the later has that name, or never became durable. */
+  summed({ cut, before, checkpoint, sums }: Summed): void {
+    // What is not sent makes a gap, which the standby sees.
+    const pages = Object.entries(sums.pages).map(([space, each]) => ({
+      ...{ space, indexes: packNumbers(each.indexes), sums: packNumbers(each.sums) },
+    }));
+    if (pages.reduce((sum, { indexes }) => sum + 2 * indexes.length, 0) > MAX_SUM_BYTES) return;
+    const { vmId, epoch } = this.#options;
+    this.#say({
+      ...{ type: 'standby-sums', vmId, epoch, cut, before, checkpoint, rest: sums.rest, pages },
+    });
+  }
+
+  heard(from: string, ack: StandbyAck): void {
+    const { to, epoch, onHeld } = this.#options;
+    if (this.#closed || from !== to.node || ack.epoch !== epoch) return;
+    const { position, places }: Reached = this.#feed.heard(ack, monotonicMs());
+    if (this.#noted) onHeld(position, places);
+    if (ack.missing) this.#send(false);
+    this.#look();
+  }
+
+  /** What comes at the same moment goes together. */
+  #flush(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.#send(false);
+    });
+  }
+
+  #send(always: boolean): void {
+    if (this.#closed) return;
+    for (const message of this.#feed.messages(always)) this.#say(message);
+  }
+
+  #say(message: StandbyMessage): void {
+    this.#options.send(this.to.node, message);
+  }
+
+  #look(): void {
+    if (this.#closed) return;
+    this.#send(true);
+    const condition = this.#condition;
+    const now = monotonicMs();
+    if (condition === 'in-sync' && !this.#noted && this.#noting === undefined && now >= this.#noteAt)
+      this.#noting = this.#note(this.to).finally(() => (this.#noting = undefined));
+    if (condition === this.#told || (this.#told !== undefined && now - this.#toldAt < TOLD_AFTER_MS)) return;
+    this.#tell(condition, now);
+  }
+
+  #tell(condition: StandbyCondition, now: number): void {
+    const { vmId, to, log, onCondition } = this.#options;
+    this.#told = condition;
+    this.#toldAt = now;
+    onCondition(condition);
+    const reasons = {
+      preparing: `on ${to.node}: ${this.#feed.reason}`,
+      'in-sync': `on ${to.node}: it holds all that comes in`,
+      lagging: `on ${to.node}: it is behind; outputs wait for the store instead`,
+    };
+    const event = { preparing: 'standby-prepares', 'in-sync': 'standby-in-sync', lagging: 'standby-lags' };
+    log({ event: event[condition], vm: vmId, reason: reasons[condition] });
+  }
+
+  async #note(standby: NodeSession | undefined): Promise<void> {
+    const { store, ownership } = this.#options;
+    const { standby: _before, ...notes } = ownership.stored.record.notes;
+    try {
+      await renewLease(store, ownership, { notes: standby === undefined ? notes : { ...notes, standby } });
+      this.#noted = standby !== undefined;
+    } catch (error) {
+      this.#noteAt = monotonicMs() + NOTE_AGAIN_MS;
+      // Whoever is fenced finds out by its next segment or checkpoint.
+      if (!isStorageError(error, 'FENCED') && !this.#closed)
+        this.#options.log({ event: 'standby-not-noted', vm: this.#options.vmId, reason: messageOf(error) });
+    }
+  }
+
+  /** No output rests on it any more; then the record says so. */
+  async end(): Promise<void> {
+    if (this.#closed) return;
+    this.close();
+    await this.#noting;
+    if (!this.#noted) return;
+    this.#noted = false;
+    await this.#note(undefined);
+  }
+
+  /** The VM is not ours any more, or its guest is gone. */
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.#options.onCondition(undefined);
+  }
+}
