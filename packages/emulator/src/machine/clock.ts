@@ -13,19 +13,25 @@ class ClockTimer implements Timer {
   readonly name: string;
   readonly fire: () => void;
   readonly #clock: VirtualClock;
-  deadlineNs: bigint | undefined;
+  #deadlineNs: bigint | undefined;
 
   constructor(clock: VirtualClock, name: string, fire: () => void) {
     this.#clock = clock;
     this.name = name;
     this.fire = fire;
   }
+  get deadlineNs(): bigint | undefined {
+    return this.#deadlineNs;
+  }
   arm(atNs: bigint): void {
-    this.deadlineNs = atNs;
+    this.#deadlineNs = atNs;
+    this.#clock.deadlinesChanged();
     this.#clock.armed(atNs);
   }
   cancel(): void {
-    this.deadlineNs = undefined;
+    if (this.#deadlineNs === undefined) return;
+    this.#deadlineNs = undefined;
+    this.#clock.deadlinesChanged();
   }
 }
 
@@ -33,6 +39,9 @@ export class VirtualClock implements Clock {
   readonly #view: DataView;
   readonly #retired: () => bigint;
   readonly #timers: ClockTimer[] = [];
+  /** The earliest deadline, which each slice of a run asks for; worked out anew once a timer changed. */
+  #next: bigint | undefined;
+  #nextIsKnown = false;
   /** Told of each armed deadline, so that a running processor stops in time. */
   armed: (atNs: bigint) => void = () => undefined;
 
@@ -107,21 +116,32 @@ export class VirtualClock implements Clock {
     return timer;
   }
 
+  /** A timer was armed or cancelled. */
+  deadlinesChanged(): void {
+    this.#nextIsKnown = false;
+  }
+
   nextDeadline(): bigint | undefined {
+    if (this.#nextIsKnown) return this.#next;
     let next: bigint | undefined;
     for (const { deadlineNs } of this.#timers)
       if (deadlineNs !== undefined && (next === undefined || deadlineNs < next)) next = deadlineNs;
+    this.#next = next;
+    this.#nextIsKnown = true;
     return next;
   }
 
   /** Fires what is due, earliest first; equal deadlines in the order of creation. Each timer at most once a call. */
   fireDue(): void {
+    const next = this.nextDeadline();
+    if (next === undefined) return;
     const now = this.now();
-    const due = this.#timers.filter((timer) => timer.deadlineNs !== undefined && timer.deadlineNs <= now);
+    if (next > now) return;
+    const due = this.#timers.filter(({ deadlineNs }) => deadlineNs !== undefined && deadlineNs <= now);
     due.sort((a, b) => Number((a.deadlineNs ?? 0n) - (b.deadlineNs ?? 0n)));
     for (const timer of due) {
       if (timer.deadlineNs === undefined || timer.deadlineNs > now) continue; // an earlier one cancelled it
-      timer.deadlineNs = undefined;
+      timer.cancel();
       timer.fire();
     }
   }

@@ -64,6 +64,26 @@ describe('running', () => {
     assert.equal(often.stateHash(), once.stateHash());
   });
 
+  test('a run that looks at its host ends when that was enough, and the guest sees the same', async () => {
+    const [looking, once] = [await started(), await started()];
+    const seen: bigint[] = [];
+    const enough = (): boolean => {
+      seen.push(looking.instructions);
+      return seen.length % 5 === 0;
+    };
+    const end = 200_000n;
+    for (let runs = 0; looking.instructions < end; runs++) {
+      assert.ok(runs < 1000);
+      const left = Number(end - looking.instructions);
+      assert.equal(looking.run({ instructions: left, look: { every: 700, enough } }).reason, 'limit');
+    }
+    // Its timer comes every few thousand instructions, and no look is left out or late because of that.
+    assert.ok(seen.length >= 250, String(seen.length));
+    assert.ok(seen.every((count, n) => n === 0 || count - (seen[n - 1] ?? 0n) <= 1500n));
+    once.run({ instructions: end });
+    assert.equal(looking.stateHash(), once.stateHash());
+  });
+
   test('with idle: wait the host lets time pass, and the guest sees the same', async () => {
     const paced = await started();
     for (let steps = 0; paced.timeNs < 20_500_000n; steps++) {

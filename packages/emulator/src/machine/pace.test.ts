@@ -51,7 +51,7 @@ class World implements PacedMachine {
     this.now += threadNs / this.share;
   }
 
-  run({ instructions = 0 }: RunOptions): RunResult {
+  run({ instructions = 0, look }: RunOptions): RunResult {
     this.work(1000);
     if (this.cost === 0) {
       if (this.guestNs >= this.timerNs) {
@@ -62,11 +62,15 @@ class World implements PacedMachine {
       }
       return this.#result('idle');
     }
-    const count = Number(instructions);
-    this.instructions += BigInt(count);
-    this.guestNs += count * this.rate;
-    this.timerNs = Math.max(this.timerNs, this.guestNs);
-    this.work(count * this.cost);
+    let left = Number(instructions);
+    do {
+      const count = Math.min(left, look?.every ?? left);
+      left -= count;
+      this.instructions += BigInt(count);
+      this.guestNs += count * this.rate;
+      this.timerNs = Math.max(this.timerNs, this.guestNs);
+      this.work(count * this.cost);
+    } while (left > 0 && look?.enough() !== true);
     return this.#result('limit');
   }
 

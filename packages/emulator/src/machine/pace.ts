@@ -46,16 +46,17 @@ const lagNs = 40 * ms;
 /** The clock's speed against the guest's own, at the least and at the most, while a lag is made up for. */
 const slowest = 1 / 16;
 const fastest = 16;
-/** A slice takes about this long at most, so that the rate is never wrong for long. */
+/** A slice takes about this long, so that the rate is never wrong for long. */
 const sliceNs = 2 * ms;
-const leastSlice = 2_000;
 const turnNs = 4 * ms;
+/** So many instructions, at the least, are between two looks at the clock within a slice. */
+const leastStretch = 2_000;
 /** ns per instruction that a machine begins with. */
 const firstCost = 4;
-/** Quick code ends a slice sooner, as it may turn slow within it; much shorter slices cost quick code several percent. */
-const mostSlice = 250_000;
-/** The first slices are short, as nobody knows yet what the guest does, and each may be twice as long as the one before. */
-const firstSlice = 20_000;
+/** And at the most: quick code may turn slow before the next look. */
+const mostStretch = 250_000;
+/** The first stretches are short, as nobody knows yet what the guest does; in each slice they may be twice as long as in the one before. */
+const firstStretch = 20_000;
 /** An access to a device costs some hundred instructions. */
 const mostAccesses = 5_000;
 /** A guest whose timers come faster than its host can fire them is not owed more than this. */
@@ -86,8 +87,8 @@ export class LivePace {
   #fadingNs = 0;
   #fadingInstructions = 0;
   #rate = 0;
-  /** No slice may be longer yet. */
-  #longestSlice = firstSlice;
+  /** No stretch may be longer yet. */
+  #longestStretch = firstStretch;
   /** Of the window that is being measured. */
   #busyNs = 0;
   #busyInstructions = 0;
@@ -95,7 +96,7 @@ export class LivePace {
   #asleepNs = 0;
   #windowAt = 0n;
   #threadAt = 0;
-  /** When the last turn ended, and whether the guest waited then. */
+  /** When the last slice ended, and whether the guest waited then. */
   #endedAt = 0n;
   #waited = false;
   #owedNs = 0;
@@ -150,7 +151,7 @@ export class LivePace {
 
   /**
    * Runs the guest for about 4 ms, or until it waits, or for `most` instructions. A process that was frozen meanwhile runs no more than one
-   * slice before it looks at the clock.
+   * stretch before it looks at the clock.
    */
   turn(most = Number.MAX_SAFE_INTEGER): RunResult {
     this.#begin();
@@ -158,9 +159,8 @@ export class LivePace {
     let left = most;
     for (;;) {
       const before = this.#machine.instructions;
-      const result = this.#step(Math.min(left, this.#slice()));
+      const result = this.#step(left);
       left -= Number(result.instructions - before);
-      this.#endedAt = this.#host.nowNs();
       if (Number(this.#endedAt - this.#windowAt) >= windowNs || this.#busyGuestNs >= windowNs)
         this.#closeWindow(this.#endedAt);
       this.#waited = result.reason === 'idle';
@@ -170,28 +170,35 @@ export class LivePace {
   }
 
   /** A slice; or several, when what the guest waits for is due already. */
-  #step(slice: number): RunResult {
-    let result = this.#run(slice);
+  #step(most: number): RunResult {
+    let result = this.#run(most);
     for (let events = 0; events < mostEvents && result.reason === 'idle'; events++) {
       const { nextEventNs } = result;
-      const now = this.#host.nowNs();
-      if (nextEventNs === undefined || nextEventNs > this.#dueNs(now)) break;
-      this.#skip(now, 0);
-      result = this.#run(slice);
+      if (nextEventNs === undefined || nextEventNs > this.#dueNs(this.#endedAt)) break;
+      this.#skip(this.#endedAt, 0);
+      result = this.#run(most);
     }
     return result;
   }
 
-  #slice(): number {
-    return clamp(Math.ceil(sliceNs / this.#cost), leastSlice, this.#longestSlice);
-  }
-
-  #run(instructions: number): RunResult {
+  /** A slice: until its time is over, by the host's clock or by the guest's, or the guest waits. */
+  #run(most: number): RunResult {
     const began = this.#host.nowNs();
     const { instructions: before, timeNs } = this.#machine;
-    const result = this.#machine.run({ instructions, idle: 'wait', accesses: mostAccesses });
-    this.#longestSlice = Math.min(mostSlice, this.#longestSlice * 2);
-    this.#busyNs += Number(this.#host.nowNs() - began);
+    const end = began + BigInt(sliceNs);
+    const guestEnd = timeNs + BigInt(sliceNs);
+    const result = this.#machine.run({
+      instructions: most,
+      idle: 'wait',
+      accesses: mostAccesses,
+      look: {
+        every: clamp(Math.ceil(sliceNs / this.#cost), leastStretch, this.#longestStretch),
+        enough: () => this.#machine.timeNs >= guestEnd || this.#host.nowNs() >= end,
+      },
+    });
+    this.#longestStretch = Math.min(mostStretch, this.#longestStretch * 2);
+    this.#endedAt = this.#host.nowNs();
+    this.#busyNs += Number(this.#endedAt - began);
     this.#busyGuestNs += Number(result.timeNs - timeNs);
     this.#busyInstructions += Number(result.instructions - before);
     return result;

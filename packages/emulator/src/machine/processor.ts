@@ -7,6 +7,14 @@ import type { VirtualClock } from './clock.ts';
 import type { CpuBlock } from './cpu-state.ts';
 import type { Engine } from './engine-interface.ts';
 
+/** A look at the host in the midst of a slice, which ends there when that was enough. */
+export interface SliceLook {
+  /** At this instruction count. */
+  readonly at: bigint;
+  /** True: enough; else `at` is the count of the next look. */
+  look(): boolean;
+}
+
 export interface ProcessorParts {
   block: CpuBlock;
   clock: VirtualClock;
@@ -23,6 +31,8 @@ export class Processor {
   readonly #parts: ProcessorParts;
   #engine: Engine | undefined;
   #running = false;
+  /** Where the slice that runs ends, whatever parts it runs in. */
+  #deadline = 0n;
 
   constructor(parts: ProcessorParts) {
     this.block = parts.block;
@@ -97,17 +107,25 @@ export class Processor {
     return this.engine.core.atBreakpoint(this.block.address) !== 0;
   }
 
-  /** Runs until `deadline`, or until something has to be done first. True: the next instruction has a breakpoint. */
-  slice(deadline: bigint): boolean {
-    this.block.setDeadline(deadline);
+  /** Runs until `deadline`, until a look was enough, or until something has to be done first. True: the next instruction has a breakpoint. */
+  slice(deadline: bigint, look?: SliceLook): boolean {
+    this.#deadline = deadline;
     this.#running = true;
     let reason: number;
     try {
-      reason = this.engine.run(this.block.address);
+      do {
+        this.block.setDeadline(look !== undefined && look.at < this.#deadline ? look.at : this.#deadline);
+        reason = this.engine.run(this.block.address);
+        this.takeTscDeadline();
+      } while (
+        look !== undefined &&
+        reason === ExitReason.deadline &&
+        this.instructions < this.#deadline &&
+        !look.look()
+      );
     } finally {
       this.#running = false;
     }
-    this.takeTscDeadline();
     if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
     else if (reason === ExitReason.shutdown) this.#parts.shutdown();
     return reason === ExitReason.breakpoint;
@@ -118,7 +136,8 @@ export class Processor {
     const { block } = this;
     if (this.#interruptReady && block.word(Cpu.interruptShadow) === 0) this.#takeInterrupt();
     else {
-      block.setDeadline(this.instructions + 1n);
+      this.#deadline = this.instructions + 1n;
+      block.setDeadline(this.#deadline);
       this.#running = true;
       const reason = this.engine.stepRaw(block.address);
       this.#running = false;
@@ -145,7 +164,7 @@ export class Processor {
 
   /** Ends the slice after the current instruction. Host calls come only at exact points. */
   stopSlice(): void {
-    if (this.#running) this.block.setDeadline(this.instructions);
+    if (this.#running) this.#endAt(this.instructions);
   }
 
   /** A timer was armed: a slice that runs ends in time for it. */
@@ -153,7 +172,11 @@ export class Processor {
     if (!this.#running) return;
     const count = this.#parts.clock.countAt(atNs);
     const { instructions } = this;
-    if (count < this.block.wide(Cpu.deadline))
-      this.block.setDeadline(count > instructions ? count : instructions);
+    if (count < this.#deadline) this.#endAt(count > instructions ? count : instructions);
+  }
+
+  #endAt(count: bigint): void {
+    this.#deadline = count;
+    if (count < this.block.wide(Cpu.deadline)) this.block.setDeadline(count);
   }
 }

@@ -10,7 +10,7 @@
  */
 import type { VirtualClock } from './clock.ts';
 import { diverged, type MachineEdge } from './edge/edge.ts';
-import type { Processor } from './processor.ts';
+import type { Processor, SliceLook } from './processor.ts';
 import type { Stops, WatchHit } from './stops.ts';
 
 /** Why `run` returned. */
@@ -50,6 +50,8 @@ export interface RunOptions {
   accesses?: number;
   /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
   untilNs?: bigint;
+  /** Asked after each `every` instructions whether that was enough; the run then ends with `limit`. It costs far less than a run of its own. */
+  look?: { every: number; enough: () => boolean };
   /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
   idle?: 'skip' | 'wait';
   /** A breakpoint on the very first instruction stops as well; else the run leaves it behind, as one that was stopped at. */
@@ -62,6 +64,30 @@ const maxIdleSteps = 10_000;
 const maxSkippedEvents = 100;
 /** No run of the engine is longer than this, whatever the deadline. */
 const maxSlice = 1n << 40n;
+
+/** The looks at the host that one run asked for. */
+class Looks implements SliceLook {
+  at: bigint;
+  enough = false;
+  readonly #every: bigint;
+  readonly #enough: () => boolean;
+
+  constructor(start: bigint, { every, enough }: NonNullable<RunOptions['look']>) {
+    this.#every = BigInt(every);
+    this.#enough = enough;
+    this.at = start + this.#every;
+  }
+
+  look(): boolean {
+    this.at += this.#every;
+    this.enough = this.#enough();
+    return this.enough;
+  }
+}
+
+function sooner(deadline: bigint, other: bigint | undefined): bigint {
+  return other !== undefined && other < deadline ? other : deadline;
+}
 
 export interface SchedulerParts {
   stops: Stops;
@@ -80,6 +106,7 @@ export class Scheduler {
   /** Accesses to devices in this run, and after how many it ends. */
   #accesses = 0;
   #mostAccesses = Infinity;
+  readonly #isHalted = (): boolean => this.#parts.processor.halted;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
@@ -121,16 +148,17 @@ export class Scheduler {
     const edge = this.#parts.edge();
     const start = this.#instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
+    const looks = options.look && new Looks(start, options.look);
     let idleSteps = 0;
     this.#accesses = 0;
     this.#mostAccesses = options.accesses ?? Infinity;
     edge.retry();
     stops.apply(processor.engine.core);
     for (;;) {
-      const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps);
+      const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps, looks?.enough);
       if (ended !== undefined) return ended;
       clock.rebase();
-      edge.applyReplay(() => processor.halted);
+      edge.applyReplay(this.#isHalted);
       clock.fireDue();
       if (processor.waiting) {
         const waiting = this.#idle(options);
@@ -140,7 +168,8 @@ export class Scheduler {
       }
       const before = this.#instructions;
       if (before === start && options.stopAtOnce !== true && processor.atBreakpoint) processor.step();
-      else if (processor.slice(this.#deadline(limit, options.untilNs))) return this.#result('breakpoint');
+      else if (processor.slice(this.#deadline(limit, options.untilNs), looks))
+        return this.#result('breakpoint');
       const watch = stops.takeHit();
       if (watch !== undefined) return this.#result('watchpoint', { watch });
       if (this.#instructions > before) idleSteps = 0;
@@ -167,8 +196,14 @@ export class Scheduler {
     return this.#result('paused');
   }
 
-  #atLimit(limit: bigint | undefined, untilNs: bigint | undefined, idleSteps: number): RunResult | undefined {
+  #atLimit(
+    limit: bigint | undefined,
+    untilNs: bigint | undefined,
+    idleSteps: number,
+    enough = false,
+  ): RunResult | undefined {
     const reached =
+      enough ||
       (limit !== undefined && this.#instructions >= limit) ||
       (untilNs !== undefined && this.#parts.clock.now() >= untilNs) ||
       this.#accesses >= this.#mostAccesses ||
@@ -181,16 +216,13 @@ export class Scheduler {
     const { clock } = this.#parts;
     const edge = this.#parts.edge();
     const now = this.#instructions;
-    let deadline = now + maxSlice;
-    const consider = (count: bigint | undefined): void => {
-      if (count !== undefined && count < deadline) deadline = count > now ? count : now + 1n;
-    };
     const next = clock.nextDeadline();
-    consider(limit);
-    consider(next === undefined ? undefined : clock.countAt(next));
-    consider(untilNs === undefined ? undefined : clock.countAt(untilNs));
-    consider(edge.nextReplay?.instructions);
-    return deadline;
+    let deadline = now + maxSlice;
+    deadline = sooner(deadline, limit);
+    deadline = sooner(deadline, next === undefined ? undefined : clock.countAt(next));
+    deadline = sooner(deadline, untilNs === undefined ? undefined : clock.countAt(untilNs));
+    deadline = sooner(deadline, edge.nextReplay?.instructions);
+    return deadline > now ? deadline : now + 1n;
   }
 
   /** HLT and nothing to take: lets virtual time pass, or tells the caller. */

@@ -44,6 +44,8 @@ export class Stops {
   readonly #view: DataView;
   readonly #breakpoints = new Set<bigint>();
   readonly #watchpoints = new Map<string, Watchpoint>();
+  /** Something was called since the last run that may change what the core is to have. */
+  #touched = true;
   /** What the core has. */
   #applied: string | undefined = ' ';
   #suspended = 0;
@@ -56,27 +58,33 @@ export class Stops {
   /** At a linear address; it holds in every address space. */
   addBreakpoint(address: bigint): void {
     if (this.#breakpoints.size >= Debug.breakpointsMax) throw tooMany('breakpoints', Debug.breakpointsMax);
+    this.#touched = true;
     this.#breakpoints.add(BigInt.asIntN(64, address));
   }
 
   removeBreakpoint(address: bigint): void {
+    this.#touched = true;
     this.#breakpoints.delete(BigInt.asIntN(64, address));
   }
 
   addWatchpoint(watchpoint: Watchpoint): void {
     if (this.#watchpoints.size >= Debug.watchpointsMax) throw tooMany('watchpoints', Debug.watchpointsMax);
+    this.#touched = true;
     this.#watchpoints.set(key(watchpoint), watchpoint);
   }
 
   removeWatchpoint(watchpoint: Watchpoint): void {
+    this.#touched = true;
     this.#watchpoints.delete(key(watchpoint));
   }
 
   /** Nothing stops until `resume` is called. */
   suspend(): { resume: () => void } {
+    this.#touched = true;
     this.#suspended++;
     return {
       resume: () => {
+        this.#touched = true;
         this.#suspended--;
       },
     };
@@ -84,6 +92,8 @@ export class Stops {
 
   /** Before a run: tells the core what changed since the last one. Debuggers take everything away and set it again at each stop. */
   apply(core: EngineCore): void {
+    if (!this.#touched) return;
+    this.#touched = false;
     const breakpoints = this.#suspended > 0 ? [] : [...this.#breakpoints].sort();
     const watchpoints = this.#suspended > 0 ? [] : [...this.#watchpoints.keys()].sort();
     const wanted = `${breakpoints.join()} ${watchpoints.join()}`;
@@ -108,6 +118,7 @@ export class Stops {
 
   /** The machine went back in time: the core is told again before the next run. */
   restored(): void {
+    this.#touched = true;
     this.#applied = undefined;
     this.takeHit();
   }

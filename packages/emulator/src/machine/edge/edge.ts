@@ -175,6 +175,7 @@ export class MachineEdge {
 
   /** Applies what the log has for this moment. `waiting`: the processor waits, so that time counts too. Throws MachineError. */
   applyReplay(waiting: () => boolean): void {
+    if (this.#replay.length === 0) return;
     for (let next = this.nextReplay; next !== undefined; next = this.nextReplay) {
       const { instructions, timeNs } = this.#parts.now();
       if (next.instructions > instructions || (waiting() && next.timeNs > timeNs)) return;
