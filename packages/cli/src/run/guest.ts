@@ -160,9 +160,16 @@ async function prepare(
   });
   const plan = rom ?? (await makePlan(options, source, machine));
   machine.boot(plan);
-  const planAgain = async (): Promise<BootPlan> =>
-    rom ?? makePlan(options, await findSource(options, say), machine);
-  return { machine, plan, planAgain };
+  return { machine, plan, planAgain: async () => rom ?? planOf(options, machine, say) };
+}
+
+/** How the machine starts what the options name; not firmware. */
+export async function planOf(
+  options: RunOptions,
+  machine: Machine,
+  say: (line: string) => void,
+): Promise<BootPlan> {
+  return makePlan(options, await findSource(options, say), machine);
 }
 
 /** Smaller buffers may be shared with other files. */

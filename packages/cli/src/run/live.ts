@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { LivePace, type RunResult } from '@revenant/emulator';
+import { LivePace, type BootPlan, type RunResult } from '@revenant/emulator';
 import { nodeClock } from '@revenant/emulator/host-node';
 import { writeCheckpointFile } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
@@ -11,13 +11,14 @@ import { writeOutput } from '../output/file.ts';
 import { encodeRgbPng } from '../output/png.ts';
 import { screenPng } from '../output/screen-picture.ts';
 import { waitingUntil } from '../output/waiting.ts';
-import { readyGuest, release, type ReadyGuest } from './guest.ts';
+import { planOf, readyGuest, release, type GuestBackends, type ReadyGuest } from './guest.ts';
 import { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
 import { collectGarbage } from './tidy.ts';
 import { AnsiDisplay } from './ansi-display.ts';
+import { WarmStart } from './warm.ts';
 import { GuestScreens } from './screens.ts';
 
 /** Short enough for a quick answer to a key. */
@@ -69,6 +70,10 @@ function tellLife({ machine, restoring }: ReadyGuest): void {
     machine.input({ kind: 'generation', generation: randomBytes(8).readBigUInt64LE() });
 }
 
+function say(line: string): void {
+  process.stderr.write(`revenant: ${line}\n`);
+}
+
 export class LiveRun {
   readonly #options: RunOptions;
   #output: number[] = [];
@@ -83,6 +88,8 @@ export class LiveRun {
   #network: GuestNetwork | undefined;
   #screens: GuestScreens | undefined;
   #display: AnsiDisplay | undefined;
+  /** Undefined when the run neither begins warm nor leaves a warm image. */
+  #warm: WarmStart | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -94,23 +101,24 @@ export class LiveRun {
     let serialFile: OutputFile | undefined;
     let debugFile: OutputFile | undefined;
     if (save !== undefined) checkWritable(save);
-    const guest = await readyGuest(
-      this.#options,
-      {
-        serial: (port, byte) => {
-          if (port !== 0 || serial.kind === 'none') return;
-          if (serial.kind === 'file') serialFile?.write(byte);
-          else this.#output.push(byte);
-        },
-        debugConsole: (_port, byte) => debugFile?.write(byte),
-        output: ({ output }) => {
-          this.#network?.output(output);
-          if (output.kind === 'panic') process.stderr.write("revenant: the guest's kernel panicked\n");
-          return undefined;
-        },
+    const print = (byte: number): void => {
+      if (serial.kind === 'file') serialFile?.write(byte);
+      else if (serial.kind === 'stdio') this.#output.push(byte);
+    };
+    this.#warm = await WarmStart.of(this.#options);
+    const { guest, printed } = await this.#begin({
+      serial: (port, byte) => {
+        if (port !== 0) return;
+        this.#warm?.printed(byte);
+        print(byte);
       },
-      (line) => process.stderr.write(`revenant: ${line}\n`),
-    ).catch((error: unknown) => {
+      debugConsole: (_port, byte) => debugFile?.write(byte),
+      output: ({ output }) => {
+        this.#network?.output(output);
+        if (output.kind === 'panic') process.stderr.write("revenant: the guest's kernel panicked\n");
+        return undefined;
+      },
+    }).catch((error: unknown) => {
       throw asCliError(error);
     });
     if (guest.plan !== undefined) release(guest.plan);
@@ -126,6 +134,7 @@ export class LiveRun {
       this.#display = new AnsiDisplay(guest.machine, (text) => process.stdout.write(text));
     const usesTerminal = serial.kind === 'stdio' || this.#display !== undefined;
     const terminal = usesTerminal ? this.#openTerminal() : undefined;
+    printed.forEach(print);
     // When nobody reads the console any more the guest is left, and saved, rather than lost with this process.
     process.stdout.removeAllListeners('error').on('error', () => {
       this.#left = true;
@@ -139,9 +148,11 @@ export class LiveRun {
       return code;
     } catch (error) {
       // A page that the guest needs can't be had any more.
+      if (this.#warm?.found === true) this.#warm.reject();
       throw asCliError(error);
     } finally {
       this.#display?.close();
+      await this.#warm?.settled();
       terminal?.close();
       await this.#network?.close();
       await this.#screens?.close();
@@ -149,6 +160,25 @@ export class LiveRun {
       serialFile?.close();
       debugFile?.close();
     }
+  }
+
+  /** The guest, booted or as it had booted before; and what it had printed then. */
+  async #begin(backends: GuestBackends): Promise<{ guest: ReadyGuest; printed: Uint8Array }> {
+    const warm = this.#warm;
+    if (warm?.found === true) {
+      try {
+        const printed = await warm.console();
+        const { serial, engine, image = '' } = this.#options;
+        const guest = await readyGuest({ serial, engine, restore: warm.checkpoint }, backends, say);
+        guest.machine.input({ kind: 'wallClock', epochNs: BigInt(Date.now()) * 1_000_000n });
+        say(`${image} goes on where it had booted (--cold boots it)`);
+        const planAgain = async (): Promise<BootPlan> => planOf(this.#options, guest.machine, say);
+        return { guest: { ...guest, planAgain }, printed };
+      } catch {
+        warm.reject();
+      }
+    }
+    return { guest: await readyGuest(this.#options, backends, say), printed: new Uint8Array(0) };
   }
 
   /** Runs by virtual time, and runs with a limit, are the same each time. */
@@ -190,7 +220,7 @@ export class LiveRun {
       arrived: () => {
         setImmediate(this.#wake);
       },
-      say: (line) => process.stderr.write(`revenant: ${line}\n`),
+      say,
     });
   }
 
@@ -295,12 +325,16 @@ export class LiveRun {
 
   /** What was typed or piped goes to the guest. */
   #give(machine: ReadyGuest['machine']): void {
+    if (this.#typed.length > 0) this.#warm?.given();
     for (const bytes of this.#typed.splice(0))
       if (this.#display === undefined) machine.input({ kind: 'serial', port: 0, bytes });
       else this.#display.typed(machine, bytes);
     const port = machine.serialPort(0);
-    const bytes = port && this.#piped?.next(port);
+    if (this.#piped === undefined || port === undefined) return;
+    if (port.listening && this.#warm?.holdsInput(performance.now()) === true) return;
+    const bytes = this.#piped.next(port);
     if (bytes === undefined) return;
+    this.#warm?.given();
     machine.input({ kind: 'serial', port: 0, bytes });
     this.#lastEventMs = performance.now();
   }
@@ -353,8 +387,8 @@ export class LiveRun {
   }
 
   /** The start of a guest leaves 80 MB of heap that no collection would come for while it waits. */
-  #tidy(): void {
-    if (this.#tidied || performance.now() - this.#lastEventMs < startedMs) return;
+  #tidy(quietMs: number): void {
+    if (this.#tidied || quietMs < startedMs) return;
     this.#tidied = true;
     collectGarbage();
   }
@@ -365,7 +399,9 @@ export class LiveRun {
     { nextEventNs, timeNs }: RunResult,
     pace: LivePace | undefined,
   ): Promise<void> {
-    this.#tidy();
+    const quietMs = performance.now() - this.#lastEventMs;
+    this.#warm?.waits(machine, quietMs);
+    this.#tidy(quietMs);
     const dueMs =
       pace?.waitsMs ?? (nextEventNs === undefined ? maxSleepMs : Number(nextEventNs - timeNs) / 1e6);
     const untilMs = Math.min(machine.absentPages > 0 ? deliverySleepMs : maxSleepMs, dueMs);

@@ -7,7 +7,7 @@ import {
   type CpuModelName,
   type NetworkCardModel,
 } from '@revenant/emulator';
-import { list, text, value, type Options, type Values } from '../command/options.ts';
+import { flag, list, text, value, type Options, type Values } from '../command/options.ts';
 import { count, ioPort, oneOf, size } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { parseVncPlace, vncRequest, type VncOption } from './vnc-options.ts';
@@ -57,6 +57,8 @@ export interface RunOptions {
   display?: 'ansi';
   /** Which network card. */
   nic?: NetworkCardModel;
+  /** Boots, though an earlier run left a checkpoint of the booted image; leaves none. */
+  cold?: boolean;
 }
 
 function usage(message: string, hint: string): CliError {
@@ -175,6 +177,10 @@ stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`
     "a port of this host's loopback that the guest reaches at 10.0.2.2",
     parseHostPort,
   ),
+  cold: flag(
+    `boots an IMAGE. Without, a run whose options an earlier one had, and no disks or network, goes on
+where that one had booted (its checkpoint is in the cache for a week), with the clock it had then`,
+  ),
   'max-instructions': value('N', 'stop after N instructions (exit code 12); idle time is skipped', count),
   save: text('FILE', 'write a checkpoint file at the end'),
   screenshot: text('FILE', 'a picture (PNG) of the display at the end'),
@@ -207,6 +213,7 @@ type GuestRequest = Omit<
   | 'screenshot'
   | 'vnc'
   | 'display'
+  | 'cold'
 >;
 
 /** Without the entries that are undefined. */
@@ -274,7 +281,7 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     Required<
       Pick<
         RunOptions,
-        'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc' | 'display'
+        'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc' | 'display' | 'cold'
       >
     >
   >({
@@ -285,6 +292,7 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     nic: values.nic,
     display: values.display === 'ansi' ? 'ansi' : undefined,
     clock: values.clock,
+    cold: values.cold || undefined,
     maxInstructions: values['max-instructions'],
   });
   return {

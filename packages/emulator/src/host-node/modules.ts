@@ -1,4 +1,5 @@
 /** Loads the processor's modules in Node, straight into V8's optimizing compiler. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
@@ -46,6 +47,11 @@ export function loadEngineModules(): EngineModules {
   saves = inherited?.saves ?? new Int32Array(new SharedArrayBuffer(4 * saveAfterMs.length));
   if (inherited === undefined) setEnvironmentData(INHERITED, { modules: loaded, saves } satisfies Inherited);
   return loaded;
+}
+
+/** Differs when the processor does: SHA-256 of its modules, in hexadecimal digits. */
+export function engineDigest(): string {
+  return createHash('sha256').update(bytesOf('core')).update(bytesOf('interpreter')).digest('hex');
 }
 
 function bytesOf(name: keyof EngineModules): Buffer<ArrayBuffer> {
