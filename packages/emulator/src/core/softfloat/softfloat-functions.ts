@@ -1,10 +1,10 @@
 /**
  * Elementary functions on 128-bit numbers (slots of Num). Arguments and results are in slot 0 and, where said, 1;
- * slots 2 to 6 and 13 to 15 are used. Series are cut when a term falls below 2^-135 of the sum.
+ * slots 2 to 6 and 13 to 15 are used. The first term of a series is multiplied and added as a Num, which keeps its bits however small it is: that
+ * decides where a result goes that is rounded up or down.
  */
 import { Constant, Num } from './softfloat-number';
-
-const negligible: i32 = 135;
+import { Series } from './softfloat-series';
 
 /** Angle reduction: pi / 2 as the processors have it, 68 bits in units of 2^-67 (SDM Vol. 1, 8.3.8). */
 const halfPiHigh: u64 = 0xc;
@@ -13,35 +13,24 @@ const halfPiLow: u64 = 0x90fd_aa22_168c_234c;
 export class Functions {
   /** slot 0 = e^x - 1 for |x| < 1. */
   static expm1(): void {
-    // The sum of x^n / n! from n = 1 on.
-    Num.copy(1, 0);
-    Num.copy(2, 0);
-    let n: u64 = 2;
-    while (Num.high(2) != 0 && Num.exponent(2) > Num.exponent(1) - negligible) {
-      Num.multiply(2, 2, 0);
-      Num.divideSmall(2, 2, n);
-      Num.add(1, 1, 2);
-      n++;
-    }
-    Num.copy(0, 1);
+    // x + x^2 (1/2! + x/3! + …)
+    Series.exponential(2, 0, Num.sign(0) != 0);
+    Num.multiply(2, 2, 0);
+    Num.multiply(2, 2, 0);
+    Num.add(0, 0, 2);
   }
 
   /**
    * slot 0 = 2 * atanh(z), or with `circular` atan(z), for z in slot 0, |z| <= 0.18.
    */
   static inverseTangent(circular: bool): void {
+    // z + z^3 (1/3 + z^2/5 + …)
     Num.multiply(2, 0, 0);
-    if (circular) Num.negate(2);
-    Num.copy(1, 0);
-    Num.copy(3, 0);
-    let n: u64 = 3;
-    while (Num.high(3) != 0 && Num.exponent(3) > Num.exponent(1) - negligible) {
-      Num.multiply(3, 3, 2);
-      Num.divideSmall(4, 3, n);
-      Num.add(1, 1, 4);
-      n += 2;
-    }
-    Num.copy(0, 1);
+    Series.inverse(3, 2, circular);
+    Num.multiply(3, 3, 2);
+    Num.multiply(3, 3, 0);
+    if (circular) Num.negate(3);
+    Num.add(0, 0, 3);
     if (!circular) Num.scale(0, 1);
   }
 
@@ -98,18 +87,16 @@ export class Functions {
 
   /** slot 0 = sin or cos (`even` = 1) of the angle in slot 6, at most pi / 4. Slot 6 stays. */
   static sineSeries(even: i32): void {
-    Num.multiply(2, 6, 6);
-    Num.negate(2);
     if (even) Num.fromInteger(0, 1);
     else Num.copy(0, 6);
-    Num.copy(3, 0);
-    let n: u64 = even ? 1 : 2;
-    while (Num.high(3) != 0 && Num.exponent(3) > Num.exponent(0) - negligible) {
-      Num.multiply(3, 3, 2);
-      Num.divideSmall(3, 3, n * (n + 1));
-      Num.add(0, 0, 3);
-      n += 2;
-    }
+    if (Num.high(6) == 0) return;
+    // x - x^3 (1/3! - x^2/5! + …), or 1 - x^2 (1/2! - x^2/4! + …)
+    Num.multiply(2, 6, 6);
+    Series.circular(3, 2, even);
+    Num.multiply(3, 3, 2);
+    if (!even) Num.multiply(3, 3, 6);
+    Num.negate(3);
+    Num.add(0, 0, 3);
   }
 
   /**

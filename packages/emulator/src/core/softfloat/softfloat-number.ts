@@ -171,22 +171,6 @@ export class Num {
     }
   }
 
-  /** a / divisor for 0 < divisor < 2^31. */
-  static divideSmall(to: i32, a: i32, divisor: u64): void {
-    const high = Num.high(a);
-    const low = Num.low(a);
-    const first = high / divisor;
-    const second = ((high % divisor) << 32) | (low >> 32);
-    const third = ((second % divisor) << 32) | (low & 0xffff_ffff);
-    const quotient = ((second / divisor) << 32) + third / divisor;
-    // The bits that leave at the end come back by dividing the remainder once more.
-    const rest = ((third % divisor) << 32) / divisor;
-    const shift = first == 0 ? 63 : <i32>clz(first);
-    Wide.shiftLeft(first, quotient, shift);
-    const extra = shift <= 32 ? rest >> (32 - shift) : rest << (shift - 32);
-    Num.set(to, Num.sign(a), Num.exponent(a) - shift, Wide.high, Wide.low | extra);
-  }
-
   /** a / b by Newton's iteration on the reciprocal; uses slots 13 to 15. */
   static divide(to: i32, a: i32, b: i32): void {
     const sign = Num.sign(a) ^ Num.sign(b);
