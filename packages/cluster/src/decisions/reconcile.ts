@@ -22,7 +22,7 @@ import {
 } from './records.ts';
 import { confirmAgain, readList } from './election.ts';
 import { publish } from './power-on.ts';
-import { feedStandby, followOthers, keeperOf, stands } from './standbys.ts';
+import { feedStandby, followOthers, isFree, stands } from './standbys.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
 
@@ -206,7 +206,7 @@ export function ownerRead(
   // Owned by this very session, which does not run it: a raise of ours whose answer was lost.
   const ownRaise = owner.node === state.id && owner.incarnation === state.incarnation;
   if (owner.state === 'released' || ownRaise) {
-    raise(context, local, owner.epoch);
+    take(context, local, owner);
     return;
   }
   context.out.push({
@@ -238,14 +238,11 @@ export function ownerNodeRead(
     wait(context, local);
     return;
   }
-  const keeper = keeperOf(context, purpose.owner);
-  if (keeper === undefined) raise(context, local, purpose.owner.epoch);
-  else
-    context.out.push({
-      type: 'get-record',
-      node: keeper.node,
-      purpose: { ...purpose, kind: 'standby-node' },
-    });
+  take(context, local, purpose.owner);
+}
+
+function take(context: Context, local: LocalVm, owner: OwnerView): void {
+  if (isFree(context, local, owner)) raise(context, local, owner.epoch);
 }
 
 /** Whoever goes on without what only a standby has takes back what people saw: while that stands, nobody does. */

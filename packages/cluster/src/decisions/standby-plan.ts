@@ -11,9 +11,13 @@ export interface StandbyChange {
 }
 
 /** The node of a VM's standby while its session is not over: only there does the VM go on with all that came in. */
-export function keeper(hosts: PlanInput['hosts'], { standby }: ProtectedVm): HostSight | undefined {
+export function keeper(
+  hosts: PlanInput['hosts'],
+  { standby, unreadable }: ProtectedVm,
+): HostSight | undefined {
   const host = standby && hosts.get(standby.node);
   if (standby === undefined || host === undefined || host.record !== 'active') return undefined;
+  if (unreadable?.some((session) => sameSession(session, host)) === true) return undefined;
   return sameSession(standby, host) && host.state !== 'dead' && host.state !== 'left' ? host : undefined;
 }
 

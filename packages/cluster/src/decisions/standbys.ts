@@ -63,12 +63,21 @@ function sameKeys(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>
 }
 
 /** The session, not ours, without which nobody may take this VM from its owner, as far as is known. */
-export function keeperOf(context: Context, owner: OwnerView): NodeSession | undefined {
+function keeperOf(context: Context, owner: OwnerView): NodeSession | undefined {
   const { id, incarnation } = context.state;
-  if (owner.state !== 'owned' || owner.standby === undefined) return undefined;
+  if (owner.state === 'deleted' || owner.standby === undefined) return undefined;
   return sameSession(owner.standby, { node: id, incarnation }) ? undefined : owner.standby;
 }
 
 /** Whether a session stands, by the record of its node. */
 export const stands = (session: NodeSession, record: NodeRecord | undefined): boolean =>
   record?.incarnation === session.incarnation && record.state === 'active';
+
+/** Whether a VM may be taken as far as standbys go; else the record of the one that may hold the rest is asked for. */
+export function isFree(context: Context, { vmId, attempt }: LocalVm, owner: OwnerView): boolean {
+  const keeper = keeperOf(context, owner);
+  if (keeper === undefined) return true;
+  const purpose = { kind: 'standby-node', vmId, attempt, owner } as const;
+  context.out.push({ type: 'get-record', node: keeper.node, purpose });
+  return false;
+}

@@ -172,6 +172,12 @@ export class SessionOutputs {
     return this.#standby;
   }
 
+  /** A checkpoint has all that was said, and the guest stands still: nothing rests on a standby, and the owner record says so. */
+  async allDurable(): Promise<void> {
+    await this.#standby?.end();
+    this.#standby = undefined;
+  }
+
   /** Nobody follows it any more. */
   followedByNone(): void {
     void this.#standby?.end();

@@ -447,6 +447,7 @@ export class VmSession {
     if (mode === 'power-off' && this.#mustLast) {
       this.#state = 'ending';
       await this.#lastCheckpoint();
+      await this.#outputs.allDurable();
       if (this.over) return false;
     }
     await this.end();
@@ -461,6 +462,7 @@ export class VmSession {
     // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
     while (!this.over && !(await this.#checkpoints.checkpoint(true))) await pause(LAST_WRITE_PAUSE_MS);
     if (this.over) return false;
+    await this.#outputs.allDurable();
     // The guest has stopped; its thread may take its time to end.
     void this.end();
     this.#log({
