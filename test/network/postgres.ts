@@ -1,0 +1,134 @@
+/**
+ * PostgreSQL in a guest, on a disk, in a cluster with the policy `log`; one psql on the host counts in it over one connection while the node
+ * that runs the guest is killed again and again:
+ *
+ *     node test/network/postgres.ts --failovers 10
+ *
+ * No number may be missing or come twice, and psql connects once. Wants Debian's apt, e2fsprogs and postgresql-client; about ten minutes.
+ */
+import assert from 'node:assert/strict';
+import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs, promisify } from 'node:util';
+import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
+import { buildModules } from '@revenant/emulator/host-node';
+import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
+import { until } from '../../packages/cluster/src/testing/until.ts';
+import { makePostgresDisk } from './postgres-disk.ts';
+
+const run = promisify(execFile);
+const launcher = join(import.meta.dirname, '../../launcher.mjs');
+const revenant = (...words: string[]): Promise<unknown> => run(process.execPath, [launcher, ...words]);
+/** The client enters by `c`, which has no room for the guest. */
+const names = ['a', 'b', 'c'] as const;
+const countsBetween = 20;
+
+/** One psql, with one connection for its whole life. */
+class Counter {
+  readonly #psql: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+  count = 0;
+  longestMs = 0;
+
+  constructor(port: number) {
+    const words = ['-h', '127.0.0.1', '-p', String(port), '-U', 'postgres', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1']; // prettier-ignore
+    this.#psql = spawn('psql', [...words, 'postgres'], { env: { ...process.env, PGCONNECT_TIMEOUT: '60' } });
+    this.#psql.stderr.pipe(process.stderr);
+    this.#reader = createInterface(this.#psql.stdout);
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  async ask(question: string): Promise<string> {
+    this.#psql.stdin.write(`${question};\n`);
+    const { value, done } = await this.#lines.next();
+    assert.notEqual(done, true, 'psql has ended: its connection is gone');
+    return value;
+  }
+
+  /** Which process of the server has the connection: another connection would have another. */
+  begin(): Promise<string> {
+    return this.ask('create table counter as select 0 as n; select pg_backend_pid()');
+  }
+
+  async next(): Promise<void> {
+    const began = performance.now();
+    assert.equal(await this.ask('update counter set n = n + 1 returning n'), String(++this.count));
+    this.longestMs = Math.max(this.longestMs, performance.now() - began);
+  }
+
+  close(): void {
+    this.#reader.close();
+    this.#psql.kill('SIGKILL');
+  }
+}
+
+async function main(failovers: number): Promise<void> {
+  buildModules(() => undefined);
+  const folder = mkdtempSync(join(tmpdir(), 'revenant-postgres-'));
+  const guardian = await Guardian.start();
+  guardian.remove(folder);
+  const store = `file:${folder}/store`;
+  const start = (name: (typeof names)[number]): Promise<NodeProcess> =>
+    NodeProcess.start({
+      store, name, profile: 'default', logFile: join(folder, `${name}.log`), guardian,
+      words: ['--memory-mib', name === 'c' ? '64' : '1024'],
+    }); // prettier-ignore
+  const nodes = new Map<string, NodeProcess>();
+  const client = new ClusterClient({ store, answerMs: 120_000 });
+  const allAlive = (): Promise<void> =>
+    until('three nodes', async () => {
+      const known = await client.status().catch(() => undefined);
+      return known?.nodes.filter(({ state }) => state === 'alive').length === names.length;
+    });
+  let counter: Counter | undefined;
+  try {
+    console.log('making the disk');
+    const disk = makePostgresDisk(folder);
+    for (const name of names) nodes.set(name, await start(name));
+    await allAlive();
+    const [port = 0] = await freePorts(1);
+    await revenant('network', 'create', 'lan', '--guard', '--store', store);
+    await revenant(
+      'vm', 'create', 'db', 'linux-amd64', '--memory', '256M', '--disk', disk, '--output', 'log', '--net', 'lan',
+      '--publish', `c:${String(port)}:5432`, '--append', 'quiet run="mount -t ext4 /dev/vda /mnt; sh /mnt/start"', '--store', store,
+    ); // prettier-ignore
+    console.log('waiting for the server: it makes its data base first');
+    await until('the server', async () => {
+      const words = ['-h', '127.0.0.1', '-p', String(port), '-t', '5', '-q'];
+      return run('pg_isready', words).then(() => true, () => sleep(1000).then(() => false)); // prettier-ignore
+    });
+    counter = new Counter(port);
+    const backend = await counter.begin();
+    for (let n = 1; n <= failovers; n++) {
+      for (let counted = 0; counted < countsBetween; counted++) await counter.next();
+      const holder = (await client.waitFor('db', ['running'])).assignment!.node;
+      const before = counter.count;
+      counter.longestMs = 0;
+      nodes.get(holder)!.kill();
+      for (let counted = 0; counted < countsBetween; counted++) await counter.next();
+      const taker = (await client.waitFor('db', ['running'])).assignment!.node;
+      assert.notEqual(taker, holder);
+      console.log(`failover ${String(n)}: from ${holder} at count ${String(before)} to ${taker}; the client waited ${(counter.longestMs / 1000).toFixed(1)} s`); // prettier-ignore
+      nodes.set(holder, await start(holder as (typeof names)[number]));
+      await allAlive();
+    }
+    assert.equal(await counter.ask('select pg_backend_pid()'), backend);
+    console.log(
+      `${String(counter.count)} counts over one connection, ${String(failovers)} failovers, none missing, none twice`,
+    );
+  } finally {
+    counter?.close();
+    await client.close();
+    for (const node of nodes.values()) node.kill();
+    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const { values } = parseArgs({ options: { failovers: { type: 'string', default: '10' } } });
+await main(Number(values.failovers));
