@@ -94,6 +94,8 @@ export function main(argv) {
       return run(runtime, [join(root, 'test', 'attack', 'main.ts'), ...rest], root);
     case 'chaos':
       return run(runtime, [join(root, 'test', 'chaos', 'main.ts'), ...rest], root);
+    case 'pictures':
+      return run(runtime, [join(root, 'test', 'pictures', 'main.ts'), ...rest], root);
     case 'pack':
       return run(runtime, [join(root, 'release', 'main.ts'), ...rest], root);
     case 'start':

@@ -46,6 +46,11 @@ export class Views {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
+  /** Where the page is. */
+  get origin(): string {
+    return `http://${this.#nodes[0]!.address}/`;
+  }
+
   /** Calls `see` with the page in each of its views. */
   async each(
     browser: Browser,
@@ -55,7 +60,7 @@ export class Views {
     const context = await browser.newContext(look);
     const page = await context.newPage();
     page.setDefaultTimeout(patienceMs);
-    const origin = `http://${this.#nodes[0]!.address}/`;
+    const { origin } = this;
     await page.goto(origin);
     await page.getByRole('row').filter({ hasText: 'running' }).waitFor();
     await see('cluster', page);
