@@ -32,3 +32,18 @@ test('of VMs that are gone the ones that ran last are kept', () => {
   assert.equal(history.samplesOf('vm0').length, 0);
   history.close();
 });
+
+test('of a VM that another node follows it is told how far that is', () => {
+  const standby = {
+    node: 'b',
+    condition: 'lagging' as const,
+    reason: '',
+    lagMs: 40,
+    behindInstructions: 7,
+    checked: null,
+  };
+  const history = historyOf(() => [{ ...newFigures('vm', 3, 1n), standby }]);
+  const { vms } = check(nodeFiguresSchema, history.now(), 'figures');
+  assert.deepEqual(vms[0]!.standby, { node: 'b', condition: 'lagging', lagMs: 40 });
+  history.close();
+});

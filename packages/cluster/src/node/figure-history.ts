@@ -14,6 +14,13 @@ export interface FigureSource {
   vms: () => readonly VmFigures[];
 }
 
+/** What is told of the node that follows it. */
+function standbyOf({ standby }: VmFigures): Pick<VmSample, 'standby'> {
+  if (standby === undefined) return {};
+  const { node, condition, lagMs } = standby;
+  return { standby: { node, condition, lagMs: Math.max(0, lagMs) } };
+}
+
 function sampleOf(node: string, vm: VmFigures, nowMs: number): VmSample {
   const { vmId, epoch, checkpoints, lastCheckpointAt, outputs } = vm;
   return {
@@ -28,6 +35,7 @@ function sampleOf(node: string, vm: VmFigures, nowMs: number): VmSample {
     heldBytes: vm.heldBytes,
     heldOutputBytes: outputs.heldOutputBytes,
     logWaitingBytes: outputs.logWaitingBytes,
+    ...standbyOf(vm),
   };
 }
 

@@ -2,6 +2,7 @@
 // `GET /v1/vms/ID/figures`. For people and their charts; no rule reads it. Times in milliseconds, sizes in bytes.
 import * as v from 'valibot';
 import { MAX_SAMPLES, MAX_VMS } from './limits.ts';
+import { standbyConditionSchema } from './records.ts';
 import { count, list, nodeName, vmName } from './schema.ts';
 
 const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -30,6 +31,10 @@ export const vmSampleSchema = v.strictObject({
   /** What the guest said and nobody may hear yet, and inputs that are not durable yet. */
   heldOutputBytes: amount,
   logWaitingBytes: amount,
+  /** The node that follows it, how that does, and how long what is on its way there has waited. */
+  standby: v.exactOptional(
+    v.strictObject({ node: nodeName, condition: standbyConditionSchema, lagMs: amount }),
+  ),
 });
 export type VmSample = v.InferOutput<typeof vmSampleSchema>;
 

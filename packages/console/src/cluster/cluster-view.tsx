@@ -121,6 +121,13 @@ function ageText({ status }: VmSeen, sample: VmSample | undefined): string {
   return `${spanText(sample.ageMs)} ago`;
 }
 
+/** Which node follows it, and how far behind. */
+function standbyText(sample: VmSample | undefined): string {
+  if (sample?.standby === undefined) return '–';
+  const { node, condition, lagMs } = sample.standby;
+  return `${node}: ${condition}${condition === 'preparing' ? '' : `, ${spanText(lagMs)}`}`;
+}
+
 function VmTable({ status, state, connection, open }: ViewProps & { status: ClusterStatus }) {
   const vms = status.vms.filter(({ status: now }) => now !== 'deleted');
   if (vms.length === 0) return <p class="quiet">There are no VMs yet.</p>;
@@ -137,6 +144,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
             <th>Memory</th>
             <th>Priority</th>
             <th>Checkpoint</th>
+            <th>Standby</th>
             <th>Outputs</th>
             <th>Actions</th>
           </tr>
@@ -162,6 +170,7 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
                 <td>{String(vm.spec.memoryMiB)} MiB</td>
                 <td>{String(vm.spec.priority)}</td>
                 <td>{ageText(vm, sampleOf(state, vm.id, place?.node))}</td>
+                <td>{standbyText(sampleOf(state, vm.id, place?.node))}</td>
                 <td>
                   <Policy {...{ vm, state, connection }} />
                 </td>

@@ -63,4 +63,5 @@ export const policyWords: Readonly<Record<string, string>> = {
   async: 'async: at once; a failover may repeat or lose some',
   checkpoint: 'checkpoint: when a checkpoint holds it; nothing seen is taken back',
   log: 'log: when the log of its inputs holds it; the same, and sooner',
+  standby: 'standby: when a machine on another node holds it, which takes over at once',
 };
