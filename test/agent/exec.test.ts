@@ -25,7 +25,7 @@ async function exec(client: ClusterClient, command: string, more: Partial<JobOpt
     command: ['sh', '-c', command],
     stdout: (bytes) => (out += Buffer.from(bytes).toString('latin1')),
     stderr: (bytes) => (errors += Buffer.from(bytes).toString('latin1')),
-    patienceMs: 120_000,
+    patienceMs: 600_000,
     ...more,
   });
   return { status, out, errors };

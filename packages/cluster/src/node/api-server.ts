@@ -31,6 +31,7 @@ import { attachConsole } from './console-socket.ts';
 import { attachDisplay } from './display-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
 import { answerJson, type Answer } from './answers.ts';
+import { answerProbe, whyNotReady } from './probes.ts';
 import { route } from './routes.ts';
 import { Sessions } from './sessions.ts';
 import { Strangers } from './strangers.ts';
@@ -205,7 +206,9 @@ export class ApiServer {
     const proven =
       this.#challenges === undefined
         ? WHOEVER_IS_HERE
-        : this.#challenges.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
+        : path === '/metrics' && request.headers[AUTH_HEADER]?.startsWith('Bearer ') === true
+          ? this.#callers.bearer(request.headers[AUTH_HEADER])
+          : this.#challenges.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
     // To log in takes a token, not a session that is there already.
     const caller = proven ?? (path === '/v1/session' ? undefined : this.#sessions.callerOf(request));
     if (caller === undefined) throw new ClusterError('UNAUTHORIZED', 'no valid proof of the token');
@@ -220,6 +223,8 @@ export class ApiServer {
       if (await this.#servePage(request, response)) return;
       const said = request.headers[AUTH_HEADER] ?? '';
       const caller = this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
+      if (request.url === '/healthz' || request.url === '/readyz')
+        return answerProbe(response, request.url === '/readyz' ? whyNotReady(this.#node) : undefined);
       if (request.url === '/v1/challenge')
         return answerJson(response, {
           challenge: this.#challenges?.give() ?? '',
@@ -359,7 +364,7 @@ function onBehalf(request: IncomingMessage, caller: Caller): Caller {
 /** What anybody may ask; to take one's own session back is no secret either. */
 const isQuestionOfStrangers = ({ url, method }: IncomingMessage): boolean =>
   method === 'GET'
-    ? url === '/v1/challenge' || url === '/v1/version'
+    ? url === '/v1/challenge' || url === '/v1/version' || url === '/healthz' || url === '/readyz'
     : method === 'DELETE' && url === '/v1/session';
 
 function webSockets(maxPayload: number): WebSocketServer {

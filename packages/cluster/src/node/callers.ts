@@ -1,5 +1,6 @@
 // Who may ask a node, and for what: whoever proves the cluster's token may do everything, and so may each person of the people file
 // what their role allows (docs/CLUSTER_PROTOCOL.md, "Roles"). Every node has the same file.
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { ClusterError, messageOf } from '../errors.ts';
 import { roles, type Caller, type Role } from '../protocol/page.ts';
@@ -78,6 +79,14 @@ export class Callers {
     if (this.clusterToken !== undefined)
       yield { token: this.clusterToken, caller: { name: '', role: 'admin' } };
     for (const { token, name, role } of this.#people) yield { token, caller: { name, role } };
+  }
+
+  /** Who sent a token as it is (`Bearer TOKEN`), as those do that read metrics: a person with the role `view` is enough for them. */
+  bearer(authorization: string): Caller | undefined {
+    const said = createHash('sha256').update(/^Bearer (.{1,512})$/.exec(authorization)?.[1] ?? '').digest(); // prettier-ignore
+    for (const { token, caller } of this.tokens())
+      if (timingSafeEqual(createHash('sha256').update(token).digest(), said)) return caller;
+    return undefined;
   }
 
   /** Whether somebody of this name has this role still. */

@@ -30,6 +30,8 @@ import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs, takenOf } from './console-inputs.ts';
 import { DisplayHub } from './display-hub.ts';
+import { measured } from './measured-store.ts';
+import { NodeMeasures } from './metrics.ts';
 import { BlobCollector } from '../stored/blob-collector.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
@@ -110,6 +112,9 @@ export class ClusterNode {
   readonly options: NodeOptions;
   readonly store: ObjectStore;
   agent: AgentState;
+  readonly measures: NodeMeasures;
+  /** When it was said that a VM is to be taken over. */
+  readonly #takingOver = new Map<string, number>();
   readonly consoles = new ConsoleHub();
   readonly agents = new AgentHub();
   readonly inputs: ConsoleInputs;
@@ -140,7 +145,9 @@ export class ClusterNode {
 
   private constructor(options: NodeOptions, store: ObjectStore, address: string, api: ApiServer) {
     this.options = options;
-    this.store = store;
+    this.measures = new NodeMeasures(options.name);
+    this.store = measured(store, (ms) => this.measures.put(ms));
+    store = this.store;
     this.#api = api;
     this.logger = pino(
       { level: options.logLevel ?? 'info', base: { node: options.name } },
@@ -196,7 +203,7 @@ export class ClusterNode {
       tell,
       log: (entry) => this.#log(entry),
       send: (to, message) => this.#sendBounded(to, message, MAX_STANDBY_BUFFERED_BYTES),
-      inputs: this.inputs,
+      ...{ inputs: this.inputs, measures: this.measures },
       output: (vmId, epoch, piece) => this.consoles.put(vmId, epoch, piece),
       agentSaid: (vmId, epoch, bytes) => this.agents.put(vmId, epoch, bytes),
       resumed: (vmId, epoch, how) => this.#resumed(vmId, epoch, how),
@@ -297,6 +304,9 @@ export class ClusterNode {
 
   #do(effect: Effect): void {
     switch (effect.type) {
+      case 'raise':
+        this.#takingOver.set(effect.vmId, monotonicMs());
+        return this.vms.do(effect);
       case 'send': {
         const address = this.agent.peers.get(effect.to)?.view?.address;
         return this.links.send(effect.to, address, effect.message);
@@ -331,6 +341,11 @@ export class ClusterNode {
   #log(entry: LogEntry): void {
     // Under which epoch we have the VM just now, if we have it.
     const epoch = entry.epoch ?? this.agent.local.get(entry.vm ?? '')?.epoch ?? 0;
+    if (entry.event === 'vm-executes') {
+      const since = this.#takingOver.get(entry.vm ?? '');
+      if (since !== undefined) this.measures.tookOver(monotonicMs() - since);
+      this.#takingOver.delete(entry.vm ?? '');
+    }
     const event = this.events.add(epoch > 0 ? { ...entry, epoch } : entry);
     this.logger.info(event, `${entry.event} ${entry.vm ?? entry.node ?? ''}`);
   }

@@ -71,10 +71,12 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     }
     case 'POST /v1/drill':
       return drill(node, answer);
-    case 'GET /metrics':
-      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
-      response.end(metrics(node));
+    case 'GET /metrics': {
+      const { type, text } = await metrics(node);
+      response.writeHead(200, { 'content-type': type });
+      response.end(text);
       return;
+    }
     default:
       throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   }

@@ -69,6 +69,11 @@ export class GuestThread {
     this.worker.on('exit', () => this.#failed('its worker ended'));
   }
 
+  /** For how long it has worked. */
+  get busyMs(): number {
+    return this.#over ? 0 : this.worker.performance.eventLoopUtilization().active;
+  }
+
   #heard(message: FromWorker): void {
     if (message.type === 'answer') {
       const waiting = this.#waiting.get(message.id);

@@ -138,6 +138,7 @@ export class SessionCheckpoints {
     const summed = (checkpoint: string | null): void => {
       if (sums !== undefined) standby?.summed({ cut: at, before, checkpoint, sums });
     };
+    host.measures?.paused(pauseMs);
     try {
       const written = await writer.write({
         ...snapshot,
@@ -145,6 +146,7 @@ export class SessionCheckpoints {
       });
       host.inputs?.durable(vm.id, this.#options.epoch, places);
       summed(formatId(written.id));
+      host.measures?.stored(monotonicMs() - began);
       this.figures.checkpoints++;
       this.figures.lastCheckpointAt = monotonicMs();
       this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;

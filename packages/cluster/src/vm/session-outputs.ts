@@ -53,6 +53,8 @@ export interface SessionOutputsOptions {
   handed?: Handed | undefined;
   tail: TailState | undefined;
   letOut: (entry: StampedOutput) => void;
+  /** An output has waited for so long. */
+  waited?: (ms: number) => void;
   /** The guest is to stand still, or may go on. */
   hold: (held: boolean) => void;
   /** Has the thread keep its log from now on, or no more; resolves to the count at which it began. */
@@ -87,6 +89,8 @@ export class SessionOutputs {
   readonly #tail: ConsoleTail;
   #standby: StandbyLink | undefined;
   #holds = false;
+  /** How many outputs came when, of those that have not left. */
+  readonly #said: { count: number; atMs: number }[] = [];
   #changing: Promise<void> = Promise.resolve();
   #over = false;
 
@@ -201,6 +205,7 @@ export class SessionOutputs {
     if (this.#over || (outputs === undefined && log === undefined)) return;
     const position = ++this.#position;
     const entries = outputs === undefined ? [] : decodeOutputs(outputs);
+    if (entries.length > 0) this.#said.push({ count: entries.length, atMs: monotonicMs() });
     for (const entry of entries) this.#tail.said(entry);
     this.#pass(this.#gate.said(position, entries));
     const waits = entries.length > 0;
@@ -210,11 +215,20 @@ export class SessionOutputs {
   #pass(leave: readonly StampedOutput[]): void {
     const now = monotonicMs();
     for (const entry of leave) {
+      this.#waited(now);
       this.#tail.left(entry, now);
       this.#standby?.leftBefore(entry.instructions);
       this.#options.letOut(entry);
     }
     this.#balance();
+  }
+
+  /** The oldest output leaves: for how long it waited. */
+  #waited(now: number): void {
+    const [oldest] = this.#said;
+    if (oldest === undefined) return;
+    this.#options.waited?.(now - oldest.atMs);
+    if (--oldest.count === 0) this.#said.shift();
   }
 
   #balance(): void {

@@ -13,6 +13,10 @@ export interface VmFigures {
   /** From the cut of the last one until it was durable. */
   lastDurableMs: number;
   lastStoredBytes: number;
+  memoryBytes: number;
+  /** Time that its thread worked. */
+  busyMs: number;
+  diskRequests: number;
   /** Since the last sign of life of its guest; 0 when none is watched. */
   silentMs: number;
   /** At which checkpoints become durable now. Longer than wanted while the store is slow. */
@@ -47,6 +51,9 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     lastPauseMs: 0,
     lastDurableMs: 0,
     lastStoredBytes: 0,
+    memoryBytes: 0,
+    busyMs: 0,
+    diskRequests: 0,
     silentMs: 0,
     checkpointIntervalMs: 0,
     heldBytes: 0,

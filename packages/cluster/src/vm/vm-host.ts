@@ -21,6 +21,7 @@ import { baseNames } from './disks.ts';
 import { epochName, Epochs, type Owned } from './epochs.ts';
 import { startThread, type GuestThread } from './guest-thread.ts';
 import type { InputLedger, InputPlaces, TypedPlaces } from './input-ledger.ts';
+import type { Measures } from './measures.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
@@ -57,6 +58,8 @@ export interface VmHostOptions {
   /** Carries what owners and standbys tell each other; absent: VMs have no standbys. */
   send?: (to: string, message: StandbyMessage) => void;
   inputs?: InputLedger | undefined;
+  /** Who keeps histograms. */
+  measures?: Measures | undefined;
   /** Carries frames of the VMs' network cards. */
   network?: NodeNetworks | undefined;
   /** Further runtimes: name → URL of a module that exports `createGuest`. */

@@ -183,7 +183,7 @@ export type ToWorker =
 export type GuestNews =
   | { kind: 'first-slice' }
   /** `sign` changes whenever the guest shows the sign of life that is watched, or asks for its disks; undefined when none is. */
-  | { kind: 'progress'; instructions: bigint; sign: string | undefined }
+  | { kind: 'progress'; instructions: bigint; diskRequests: number; sign: string | undefined }
   /** The guest reset its machine, and waits for `boot`. */
   | { kind: 'reset' }
   /** It follows, and came by a checkpoint of its owner. */

@@ -123,6 +123,7 @@ export class VmSession {
         thread.ask('hold', { held }).catch(() => undefined);
       },
       keepLog: async (on) => (await thread.ask('keepLog', { on }).catch(() => undefined))?.instructions,
+      waited: (ms) => host.measures?.waited(ms),
       onPlaces: (places) => host.inputs?.durable(vm.id, this.epoch, places),
       onStall: (event) => this.#log(logStallEntry(event)),
       onOver: (error) => this.#ended(error.code === 'FENCED' ? 'fenced' : 'failed', error.message),
@@ -142,7 +143,13 @@ export class VmSession {
 
   figures(now: number): VmFigures {
     const standby = this.#standby?.figures;
-    return { ...this.#checkpoints.figuresAt(now), outputs: this.#outputs.figures, standby };
+    return {
+      ...this.#checkpoints.figuresAt(now),
+      outputs: this.#outputs.figures,
+      standby,
+      memoryBytes: this.vm.spec.memoryMiB * 2 ** 20,
+      busyMs: this.#thread.busyMs,
+    };
   }
 
   /** Who follows it from now on: nobody, or a session of another node. */
@@ -238,8 +245,10 @@ export class VmSession {
   #letOut(entry: StampedOutput): void {
     const { output, instructions } = entry;
     const { host } = this.#parts;
-    if (output.kind === 'frame')
+    if (output.kind === 'frame') {
+      host.measures?.frame(this.vm.id, 'out', output.bytes.length);
       return host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
+    }
     if (output.kind === 'panic') this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
     if (output.kind === 'console' && output.port === AGENT_PORT)
       return host.agentSaid?.(this.vm.id, this.epoch, output.bytes);
@@ -259,6 +268,7 @@ export class VmSession {
         });
       case 'progress':
         this.#checkpoints.figures.instructions = news.instructions;
+        this.#checkpoints.figures.diskRequests = news.diskRequests;
         return this.#look(news.sign);
       case 'cut':
         return;
@@ -289,7 +299,9 @@ export class VmSession {
       epoch: this.epoch,
       resumedAt: liveFrom,
       deliver: (frame) => {
-        if (!this.over) feed.put(frame);
+        if (this.over) return;
+        host.measures?.frame(this.vm.id, 'in', frame.length);
+        feed.put(frame);
       },
     });
   }

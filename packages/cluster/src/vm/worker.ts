@@ -354,7 +354,8 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
     const now = monotonicMs();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      tellNews({ kind: 'progress', instructions: guest.instructions, sign: signOf(guest, watch) });
+      const { instructions, diskRequests = 0 } = guest;
+      tellNews({ kind: 'progress', instructions, diskRequests, sign: signOf(guest, watch) });
     }
     if (idleMs !== undefined && (resetting || following || inbox.length === 0)) await rest(idleMs);
     else await nextTurn();
