@@ -1,6 +1,6 @@
 /**
  * Keeps the machine code that V8's optimizing compiler made of our WebAssembly modules for the next process, beside what Node keeps of
- * JavaScript (NODE_COMPILE_CACHE): compiling the run loop and the core takes half a second of processor time of each process otherwise. V8 reaches
+ * JavaScript (NODE_COMPILE_CACHE): each process compiles the run loop and the core otherwise. V8 reaches
  * that by two functions of its own, which the flag `--allow-natives-syntax` shows; where a version has none, nothing is kept.
  *
  * Always: a file is one module's, whole, and written by this user; anything else counts as no file. Deleting files costs time only.
