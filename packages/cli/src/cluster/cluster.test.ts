@@ -89,7 +89,7 @@ test(
   async () => {
     const created = await json('vm', 'create', 'one', 'builtin', '--priority', '7');
     assert.equal(created['status'], 'running');
-    assert.match(await ok('vm', 'list'), /^one +running +[ab] +16 MiB +7/m);
+    assert.match(await ok('vm', 'list'), /^one +running +[ab] +- +16 MiB +7/m);
     const first = await json('vm', 'show', 'one');
     assert.equal(first['epoch'], 1);
 
