@@ -70,15 +70,13 @@ function Delete({ vmId, disabled, act }: { vmId: string; disabled: boolean; act:
   );
 }
 
-export function VmActions({
-  vm,
-  state,
-  connection,
-}: {
+interface OfVm {
   vm: ProtectedVm;
   state: ClusterState;
   connection: Connection;
-}) {
+}
+
+export function VmActions({ vm, state, connection }: OfVm) {
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
   const { id: vmId, desired } = vm;
@@ -142,15 +140,7 @@ export function VmActions({
 }
 
 /** When what it says leaves its node; an admin may change it, also while it runs. */
-export function Policy({
-  vm,
-  state,
-  connection,
-}: {
-  vm: ProtectedVm;
-  state: ClusterState;
-  connection: Connection;
-}) {
+export function Policy({ vm, state, connection }: OfVm) {
   const [error, setError] = useState('');
   if (state.role !== 'admin') return <>{vm.spec.outputs}</>;
   return (
