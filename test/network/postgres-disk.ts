@@ -1,4 +1,7 @@
-/** A disk image with Debian's PostgreSQL on it, made of packages without root, and what a guest runs to serve from it. */
+/**
+ * A disk image with Debian's PostgreSQL on it, made of packages, and what a guest runs to serve from it. By root the data base is made here;
+ * else the guest makes it when it starts for the first time, which takes it some minutes.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +12,27 @@ const packages = ['postgresql-15', 'libc-bin', 'dash', 'coreutils'];
 const unneeded = /^(libllvm|perl|libperl|adduser|systemd|debconf)/;
 const owner = 999;
 
-/** The first time it makes the data base, on the disk; then it is the server. */
+/** In the root of the disk. */
+const initialize = `
+  $as $bin/initdb -D /data -A trust -U postgres --no-locale -E UTF8 --no-sync >/dev/null
+  echo "host all all all trust" >>data/pg_hba.conf
+  touch data/pg_hba.done`;
+const settings = `
+bin=/usr/lib/postgresql/15/bin
+export LC_ALL=C PATH=/bin:/usr/bin:/sbin:/usr/sbin`;
+
+/** In a mount namespace of its own, with the tree as its first argument. */
+const makeDataBase = `set -e
+cd "$1"
+mkdir -p data dev proc tmp
+mount --rbind /dev dev
+as="chroot $1 /usr/sbin/chroot --userspec=${String(owner)}:${String(owner)} /"
+chown ${String(owner)}:${String(owner)} data tmp
+${settings}
+${initialize}
+`;
+
+/** Without a data base on the disk it makes one; then it is the server. */
 const start = `set -e
 cd /mnt
 mkdir -p data dev proc tmp
@@ -19,12 +42,9 @@ mount -t tmpfs tmpfs dev/shm
 mount -t proc proc proc
 chown ${String(owner)}:${String(owner)} data tmp dev/shm
 as="chroot /mnt /usr/sbin/chroot --userspec=${String(owner)}:${String(owner)} /"
-bin=/usr/lib/postgresql/15/bin
-export LC_ALL=C PATH=/bin:/usr/bin:/sbin:/usr/sbin
+${settings}
 if [ ! -e data/pg_hba.done ]; then
-  $as $bin/initdb -D /data -A trust -U postgres --no-locale -E UTF8 --no-sync >/dev/null
-  echo "host all all all trust" >>data/pg_hba.conf
-  touch data/pg_hba.done
+${initialize}
 fi
 echo "the data base starts"
 $as $bin/postgres -D /data -c listen_addresses='*' -c unix_socket_directories=/tmp -c shared_buffers=16MB -c jit=off
@@ -36,8 +56,8 @@ function run(command: string, args: readonly string[], cwd: string): void {
   if (result.status !== 0) throw new Error(`${command} ${args.join(' ')}: ${result.stderr}`);
 }
 
-/** Returns the path of a raw image with an ext4 file system. */
-export function makePostgresDisk(folder: string): string {
+/** Makes `disk`, a raw image with an ext4 file system; what it takes for that stays in the folder. */
+export function makePostgresDisk(folder: string, disk: string): void {
   const state = join(folder, 'apt');
   for (const part of ['state', 'lists/partial', 'cache/archives/partial'])
     mkdirSync(join(state, part), { recursive: true });
@@ -56,7 +76,6 @@ export function makePostgresDisk(folder: string): string {
   writeFileSync(join(tree, 'etc/passwd'), `root:x:0:0::/:/bin/sh\npostgres:x:${String(owner)}:${String(owner)}::/:/bin/sh\n`); // prettier-ignore
   writeFileSync(join(tree, 'etc/group'), `root:x:0:\npostgres:x:${String(owner)}:\n`);
   writeFileSync(join(tree, 'start'), start);
-  const disk = join(folder, 'postgres.img');
+  if (process.getuid?.() === 0) run('unshare', ['--mount', 'sh', '-c', makeDataBase, 'sh', tree], folder);
   run('mke2fs', ['-q', '-t', 'ext4', '-d', tree, disk, '640M'], folder);
-  return disk;
 }

@@ -4,11 +4,12 @@
  *
  *     node test/network/postgres.ts --failovers 10
  *
- * No number may be missing or come twice, and psql connects once. Wants Debian's apt, e2fsprogs and postgresql-client; about ten minutes.
+ * No number may be missing or come twice, and psql connects once. Wants Debian's apt, e2fsprogs and postgresql-client; some minutes, by far
+ * fewer by root, who makes the data base on the host. `--disk FILE` keeps the disk there, and takes it from there the next time.
  */
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -67,7 +68,18 @@ class Counter {
   }
 }
 
-async function main(failovers: number): Promise<void> {
+/** A copy of the kept disk, which is made if there is none. */
+function diskIn(folder: string, kept: string | undefined): string {
+  const disk = join(folder, 'postgres.img');
+  if (kept === undefined || !existsSync(kept)) {
+    console.log('making the disk');
+    makePostgresDisk(folder, disk);
+    if (kept !== undefined) copyFileSync(disk, kept);
+  } else copyFileSync(kept, disk);
+  return disk;
+}
+
+async function main(failovers: number, kept: string | undefined): Promise<void> {
   buildModules(() => undefined);
   const folder = mkdtempSync(join(tmpdir(), 'revenant-postgres-'));
   const guardian = await Guardian.start();
@@ -87,8 +99,7 @@ async function main(failovers: number): Promise<void> {
     });
   let counter: Counter | undefined;
   try {
-    console.log('making the disk');
-    const disk = makePostgresDisk(folder);
+    const disk = diskIn(folder, kept);
     for (const name of names) nodes.set(name, await start(name));
     await allAlive();
     const [port = 0] = await freePorts(1);
@@ -97,7 +108,7 @@ async function main(failovers: number): Promise<void> {
       'vm', 'create', 'db', 'linux-amd64', '--memory', '256M', '--disk', disk, '--output', 'log', '--net', 'lan',
       '--publish', `c:${String(port)}:5432`, '--append', 'quiet run="mount -t ext4 /dev/vda /mnt; sh /mnt/start"', '--store', store,
     ); // prettier-ignore
-    console.log('waiting for the server: it makes its data base first');
+    console.log('waiting for the server');
     await until('the server', async () => {
       const words = ['-h', '127.0.0.1', '-p', String(port), '-t', '5', '-q'];
       return run('pg_isready', words).then(() => true, () => sleep(1000).then(() => false)); // prettier-ignore
@@ -130,5 +141,7 @@ async function main(failovers: number): Promise<void> {
   }
 }
 
-const { values } = parseArgs({ options: { failovers: { type: 'string', default: '10' } } });
-await main(Number(values.failovers));
+const { values } = parseArgs({
+  options: { failovers: { type: 'string', default: '10' }, disk: { type: 'string' } },
+});
+await main(Number(values.failovers), values.disk);

@@ -14,5 +14,5 @@ export { newGatewayState, type GatewayState } from './gateway/state.ts';
 export { rollBackConnections, track, type Connections } from './switch/connections.ts';
 export { splitFrame } from './switch/split.ts';
 export { forward, newSwitch, own, removePort, type Delivery, type SwitchPort, type SwitchState } from './switch/switch.ts'; // prettier-ignore
-export { broadcastOf, formatAddress, formatMac, inSubnet, maskOf, parseAddress, parseMac, readMac, writeMac, type Subnet } from './wire/address.ts'; // prettier-ignore
+export { broadcastOf, formatAddress, formatMac, inSubnet, isGroupMac, maskOf, parseAddress, parseMac, readMac, writeMac, type Subnet } from './wire/address.ts'; // prettier-ignore
 export { maxFrameBytes } from './wire/ethernet.ts';

@@ -12,7 +12,7 @@ import { fetchImage, readImageFile } from '../images/image.ts';
 import { requireImage } from '../images/named.ts';
 import { openDisks, type OpenDisks } from './disks.ts';
 import { guessMedium, loadFirmware, usesFirmware, type LoadedFirmware } from './firmware.ts';
-import { networkCards } from './network.ts';
+import { networkCard } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
 
@@ -82,7 +82,7 @@ function describe(
     ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
     ...(rom === undefined ? {} : { romBytes: rom.length }),
     ...(requests.length === 0 ? {} : { disks: requests }),
-    ...(options.network === undefined ? {} : { networkCards: networkCards(options.network, options.nic) }),
+    ...(options.network === undefined ? {} : { networkCards: [networkCard(options)] }),
     devices: [...hostedDevices],
     epochNs: BigInt(Date.now()) * 1_000_000n,
   };

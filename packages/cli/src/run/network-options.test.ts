@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { networkRequest, parseHostPort, parseNetwork, parsePublish } from './network-options.ts';
+import {
+  networkRequest,
+  parseCardMac,
+  parseHostPort,
+  parseNetwork,
+  parsePublish,
+} from './network-options.ts';
 
 test('--net, --publish and --host-port are read', () => {
   assert.deepEqual(parseNetwork('user', '--net'), { kind: 'user' });
@@ -12,6 +18,9 @@ test('--net, --publish and --host-port are read', () => {
     kind: 'stream',
     place: { host: '[::1]', port: 99 },
   });
+  assert.deepEqual(parseNetwork('vde:/run/switch', '--net'), { kind: 'plug', place: '/run/switch' });
+  assert.deepEqual(parseNetwork('tap:tap0', '--net'), { kind: 'plug', place: 'tap://tap0' });
+  assert.equal(parseCardMac('52:54:00:AB:cd:01', '--mac'), '52:54:00:ab:cd:01');
   const forward = { protocol: 'tcp', hostAddress: '127.0.0.1', hostPort: 8080, guestPort: 80 };
   assert.deepEqual(parsePublish('8080:80', '--publish'), forward);
   assert.deepEqual(parsePublish('*:0:53/udp', '--publish'), { protocol: 'udp', hostAddress: '0.0.0.0', hostPort: 0, guestPort: 53 }); // prettier-ignore
@@ -19,10 +28,23 @@ test('--net, --publish and --host-port are read', () => {
 });
 
 test('what makes no sense is refused in one line that says what does', () => {
-  for (const text of ['', 'lan', 'stream:', 'stream:host', 'stream:host:0', 'stream:host:65536'])
+  for (const text of [
+    '',
+    'lan',
+    'stream:',
+    'stream:host',
+    'stream:host:0',
+    'stream:host:65536',
+    'vde:',
+    'tap:',
+    'tap:a/b',
+    'tap:longer-than-linux',
+  ])
     assert.throws(() => parseNetwork(text, '--net'), /^CliError: --net/);
   for (const text of ['80', '8080:0', '99999:80', 'host:8080:80', '8080:80/sctp', ':8080:80'])
     assert.throws(() => parsePublish(text, '--publish'), /^CliError: --publish/);
+  for (const text of ['', '52:54:00:12:34', '53:54:00:12:34:56', '00:00:00:00:00:00', '52-54-00-12-34-56'])
+    assert.throws(() => parseCardMac(text, '--mac'), /^CliError: --mac/);
   assert.throws(() => parseHostPort('0', '--host-port'), /^CliError: --host-port/);
   const forward = parsePublish('8080:80', '--publish');
   assert.throws(

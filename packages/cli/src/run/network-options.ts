@@ -1,14 +1,21 @@
-/** `--net`, `--publish`, `--host-port`: the network of a guest that runs in this process. */
+/** `--net`, `--mac`, `--publish`, `--host-port`: the network of a guest that runs in this process. */
 import type { Publish } from '@revenant/cluster';
-import { parseAddress, type Forward } from '@revenant/network';
+import { formatMac, isGroupMac, parseAddress, parseMac, type Forward } from '@revenant/network';
 import type { StreamPlace } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
 
 export type NetworkOption =
-  | { kind: 'user'; forwards: readonly Forward[]; hostPorts: readonly number[] }
-  | { kind: 'stream'; place: StreamPlace };
+  { kind: 'user'; forwards: readonly Forward[]; hostPorts: readonly number[] } | PeerOption;
 
-type NetworkChoice = { kind: 'none' | 'user' } | { kind: 'stream'; place: StreamPlace };
+/** A peer that takes frames; `plug` is reached by VDE's plug. */
+type PeerOption = { kind: 'stream'; place: StreamPlace } | { kind: 'plug'; place: string };
+type NetworkChoice = { kind: 'none' } | { kind: 'user' } | PeerOption;
+
+/** QEMU's first address, so that guests that were installed there find the card they know. */
+export const defaultMac = '52:54:00:12:34:56';
+
+/** Names that Linux gives network devices: not empty, of 16 bytes or more, nor with a slash, a colon or white space. */
+const deviceName = /^(?!\.{1,2}$)[^/:\s]{1,15}$/;
 
 function usage(message: string, hint: string): CliError {
   return new CliError(ExitCode.usage, message, hint);
@@ -20,7 +27,27 @@ export function parseNetwork(text: string, name: string): NetworkChoice {
     return { kind: 'stream', place: { path: text.slice(12) } };
   const peer = /^stream:(.+):(\d{1,5})$/.exec(text);
   if (peer !== null) return { kind: 'stream', place: { host: peer[1]!, port: port(peer[2]!, name) } };
-  throw usage(`${name}: '${text}' is no network`, 'give none, user, stream:unix:PATH or stream:HOST:PORT');
+  if (text.startsWith('vde:') && text.length > 4) return { kind: 'plug', place: text.slice(4) };
+  if (text.startsWith('tap:')) {
+    const device = text.slice(4);
+    if (deviceName.test(device)) return { kind: 'plug', place: `tap://${device}` };
+    throw usage(`${name}: '${device}' is no name of a network device`, 'give tap:NAME, such as tap:tap0');
+  }
+  throw usage(
+    `${name}: '${text}' is no network`,
+    'give none, user, stream:unix:PATH, stream:HOST:PORT, vde:SWITCH or tap:NAME',
+  );
+}
+
+/** The address of a card: a station's, so neither a group's nor all zeros. Throws CliError. */
+export function parseCardMac(text: string, name: string): string {
+  const mac = parseMac(text);
+  if (mac === undefined || mac === 0 || isGroupMac(mac))
+    throw usage(
+      `${name}: '${text}' is no address of a network card`,
+      'give six bytes with an even first one, such as 52:54:00:12:34:57',
+    );
+  return formatMac(mac);
 }
 
 function port(text: string, name: string, least = 1): number {
@@ -77,5 +104,5 @@ export function networkRequest(
   if (choice?.kind === 'user') return { kind: 'user', forwards, hostPorts };
   const [option] = [...forwards.map(() => '--publish'), ...hostPorts.map(() => '--host-port')];
   if (option !== undefined) throw usage(`${option}: the guest has no network of its own`, 'add --net user');
-  return choice?.kind === 'stream' ? choice : undefined;
+  return choice?.kind === 'none' ? undefined : choice;
 }

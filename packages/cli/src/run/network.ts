@@ -1,18 +1,18 @@
 /** The network of a guest that runs in this process: frames between its card and what --net names. */
-import type { Machine, MachineOutput, NetworkCardDescription, NetworkCardModel } from '@revenant/emulator';
+import type { Machine, MachineOutput, NetworkCardDescription } from '@revenant/emulator';
 import { defaultGatewaySettings, splitFrame } from '@revenant/network';
 import {
   ForwardError,
+  plugInto,
   StreamPeer,
   StreamPeerError,
   UserNetwork,
   type NetworkPort,
 } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
-import type { NetworkOption } from './network-options.ts';
+import { defaultMac, type NetworkOption } from './network-options.ts';
+import type { RunOptions } from './options.ts';
 
-/** QEMU's first address, so that guests that were installed there find the card they know. */
-const defaultMac = '52:54:00:12:34:56';
 /** Frames that wait for the guest; beyond it the newest are dropped, and TCP slows down. */
 const maxWaitingBytes = 0x80_0000;
 const maxWaitingFrames = 2048;
@@ -20,11 +20,8 @@ const maxWaitingFrames = 2048;
 const promptBytes = 1514;
 const nic = 0;
 
-export function networkCards(
-  option: NetworkOption | undefined,
-  model: NetworkCardModel = 'virtio',
-): NetworkCardDescription[] {
-  return option === undefined ? [] : [{ mac: defaultMac, mtu: 1500, model }];
+export function networkCard({ nic: model, mac }: Pick<RunOptions, 'nic' | 'mac'>): NetworkCardDescription {
+  return { mac: mac ?? defaultMac, mtu: 1500, model: model ?? 'virtio' };
 }
 
 export class GuestNetwork {
@@ -62,7 +59,11 @@ export class GuestNetwork {
         const ended = (why: string | undefined): void => {
           say(`the network's peer is gone${why === undefined ? '' : `: ${why}`}`);
         };
-        network.#port = await StreamPeer.connect(option.place, { toGuest, ended, frameBytes: 1514 });
+        const options = { toGuest, ended, frameBytes: promptBytes };
+        network.#port =
+          option.kind === 'plug'
+            ? await plugInto(option.place, options)
+            : await StreamPeer.connect(option.place, options);
       }
     } catch (error) {
       throw asUsage(error);

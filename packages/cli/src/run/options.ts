@@ -13,7 +13,9 @@ import { CliError, ExitCode } from '../errors.ts';
 import { parseVncPlace, vncRequest, type VncOption } from './vnc-options.ts';
 import { parseDisc, parseDisk, parseFloppy, type DiskOption } from './disks.ts';
 import {
+  defaultMac,
   networkRequest,
+  parseCardMac,
   parseHostPort,
   parseNetwork,
   parsePublish,
@@ -57,6 +59,8 @@ export interface RunOptions {
   display?: 'ansi';
   /** Which network card. */
   nic?: NetworkCardModel;
+  /** Its address, in colon-separated bytes. */
+  mac?: string;
   /** Boots, though an earlier run left a checkpoint of the booted image; leaves none. */
   cold?: boolean;
 }
@@ -159,13 +163,19 @@ instruction, as runs with --max-instructions have it`,
   net: value(
     'NETWORK',
     `none (default); user: a network of its own, by this process's sockets;
-stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt`,
+stream:unix:PATH or stream:HOST:PORT: a peer with QEMU's framing, such as passt;
+vde:SWITCH: a switch of VDE; tap:NAME: a tap device of this host (both by vde_plug)`,
     parseNetwork,
   ),
   nic: value(
     'MODEL',
     'the network card of --net: virtio (default), or e1000 or rtl8139 for guests that know no virtio',
     oneOf(networkCardModels),
+  ),
+  mac: value(
+    'MAC',
+    `the address of the card (default ${defaultMac}); guests that meet by a peer need one each`,
+    parseCardMac,
   ),
   publish: list(
     '[ADDRESS:]PORT:GUESTPORT[/udp]',
@@ -204,6 +214,7 @@ type GuestRequest = Omit<
   RunOptions,
   | 'network'
   | 'nic'
+  | 'mac'
   | 'serial'
   | 'engine'
   | 'atEof'
@@ -281,7 +292,16 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     Required<
       Pick<
         RunOptions,
-        'save' | 'screenshot' | 'clock' | 'maxInstructions' | 'network' | 'nic' | 'vnc' | 'display' | 'cold'
+        | 'save'
+        | 'screenshot'
+        | 'clock'
+        | 'maxInstructions'
+        | 'network'
+        | 'nic'
+        | 'mac'
+        | 'vnc'
+        | 'display'
+        | 'cold'
       >
     >
   >({
@@ -290,6 +310,7 @@ export function runRequest(values: Values<typeof runOptions>, image: string | un
     network,
     vnc: vncRequest(values),
     nic: values.nic,
+    mac: values.mac,
     display: values.display === 'ansi' ? 'ansi' : undefined,
     clock: values.clock,
     cold: values.cold || undefined,

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { describe, it } from 'node:test';
 import { defaultGatewaySettings, type GatewaySettings } from '../gateway/settings.ts';
 import { arpFrame, datagramsOf, gatewayAddress, guestAddress, segmentsOf, tcpGuestFrame, udpFrame } from '../testing/guest.ts'; // prettier-ignore
 import { ArpOperation } from '../wire/arp.ts';
 import { TcpFlag, type TcpSegment } from '../wire/tcp.ts';
+import { plugInto, vdeFraming } from './plug-peer.ts';
 import { FrameSplitter, StreamPeer } from './stream-peer.ts';
 import { UserNetwork } from './user-network.ts';
 
@@ -193,6 +196,38 @@ describe('peers by the stream framing', () => {
     assert.throws(() => {
       new FrameSplitter().push(Uint8Array.of(255, 255, 255, 255), () => undefined);
     }, /a frame of 4294967295 bytes/);
+  });
+
+  it('gives the plug of VDE units of even length, as it forgets a byte of a length that it reads in halves', async () => {
+    const writer = new PassThrough();
+    const peer = new StreamPeer(
+      { reader: new PassThrough(), writer, destroy: () => writer.destroy() },
+      { toGuest: () => undefined, ended: () => undefined, frameBytes: 1514 },
+      vdeFraming,
+    );
+    peer.send([60, 61, 1513, 1514].map((length) => new Uint8Array(length).fill(length)));
+    const sent: Uint8Array[] = [];
+    new FrameSplitter(vdeFraming).push(writer.read() as Uint8Array, (frame) => sent.push(frame));
+    assert.deepEqual(sent.map(({ length }) => length), [60, 62, 1514, 1514]); // prettier-ignore
+    assert.deepEqual([...sent[1]!.subarray(59)], [61, 61, 0]);
+    await peer.close();
+  });
+
+  it('says which program it would need, and what the plug says', async () => {
+    const options = { toGuest: () => undefined, ended: () => undefined, frameBytes: 1514 };
+    const { PATH } = process.env;
+    process.env.PATH = '/nowhere';
+    await assert.rejects(plugInto('/nowhere', options), /there is no vde_plug: install it/).finally(() => {
+      process.env.PATH = PATH;
+    });
+    if (spawnSync('vde_plug', ['--help']).error !== undefined) return;
+    // On a slow host it is said later, by `ended`.
+    const why = await new Promise((resolve) => {
+      plugInto('/nowhere/at/all', { ...options, ended: resolve }).catch((error: unknown) => {
+        resolve((error as Error).message);
+      });
+    });
+    assert.match(String(why), /No such file/);
   });
 
   it('speaks with a peer over a socket', async () => {

@@ -1,21 +1,31 @@
 /**
- * A peer that speaks QEMU's stream framing (net/stream.c, and socket before it): each frame behind its length in four bytes, big-endian, over a
- * unix or TCP socket. passt, vde's plugs, gvproxy, socket_vmnet and QEMU itself speak it.
+ * A peer that takes each frame behind its length, big-endian, on a stream of bytes. QEMU's framing (net/stream.c, and socket before it) has
+ * four bytes of length, over a unix or TCP socket: passt, gvproxy, socket_vmnet and QEMU itself speak it. VDE's has two (plug-peer.ts).
  */
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { splitFrame } from '../switch/split.ts';
-import { copyOf } from '../wire/bytes.ts';
+import { copyOf, get16, get32, set16, set32 } from '../wire/bytes.ts';
 import { ethernetHeaderBytes } from '../wire/ethernet.ts';
 import type { NetworkPort } from './user-network.ts';
 
 export type StreamPlace = { path: string } | { host: string; port: number };
 
-/** What QEMU sends at most: its NET_BUFSIZE. */
-const maxPeerFrameBytes = 4096 + 65_536;
+/** How a peer's stream is cut into frames. */
+export interface Framing {
+  /** Of the length in front of each frame. */
+  lengthBytes: 2 | 4;
+  /** What the peer sends at most. */
+  maxFrameBytes: number;
+  /** Frames have an even length; a byte of padding, which Ethernet allows, sees to it. */
+  even: boolean;
+}
+
+/** 4,096 more than a packet can have: QEMU's NET_BUFSIZE. */
+const qemuFraming: Framing = { lengthBytes: 4, maxFrameBytes: 4096 + 65_536, even: false };
 /** Beyond it frames for the peer are dropped, as a card does whose segment is busy. */
 const maxWaitingBytes = 0x40_0000;
-const lengthBytes = 4;
 
 export class StreamPeerError extends Error {
   override readonly name = 'StreamPeerError';
@@ -23,17 +33,23 @@ export class StreamPeerError extends Error {
 
 /** Takes a stream of bytes apart; `frame` gets each frame. Throws StreamPeerError for a length that no peer sends. */
 export class FrameSplitter {
+  readonly #framing: Framing;
   #pieces: Uint8Array[] = [];
   #waiting = 0;
 
+  constructor(framing = qemuFraming) {
+    this.#framing = framing;
+  }
+
   push(bytes: Uint8Array, frame: (frame: Uint8Array) => void): void {
+    const { lengthBytes, maxFrameBytes } = this.#framing;
     this.#pieces.push(bytes);
     this.#waiting += bytes.length;
     for (;;) {
       if (this.#waiting < lengthBytes) return;
       const head = this.#head(lengthBytes);
-      const length = new DataView(head.buffer, head.byteOffset).getUint32(0);
-      if (length > maxPeerFrameBytes) throw new StreamPeerError(`the peer announces a frame of ${length.toString()} bytes`); // prettier-ignore
+      const length = lengthBytes === 4 ? get32(head, 0) : get16(head, 0);
+      if (length > maxFrameBytes) throw new StreamPeerError(`the peer announces a frame of ${length.toString()} bytes`); // prettier-ignore
       if (this.#waiting < lengthBytes + length) return;
       const whole = this.#head(lengthBytes + length);
       this.#waiting -= whole.length;
@@ -65,28 +81,33 @@ export interface StreamPeerOptions {
   frameBytes: number;
 }
 
-export class StreamPeer implements NetworkPort {
-  readonly #socket: Socket;
-  readonly #options: StreamPeerOptions;
-  dropped = 0;
+/** What carries the frames: a socket, or the standard input and output of a program. */
+export interface PeerStream {
+  readonly reader: Readable;
+  readonly writer: Writable;
+  /** Breaks it. */
+  destroy(): void;
+}
 
-  private constructor(socket: Socket, options: StreamPeerOptions) {
-    this.#socket = socket;
+export class StreamPeer implements NetworkPort {
+  readonly #stream: PeerStream;
+  readonly #options: StreamPeerOptions;
+  readonly #framing: Framing;
+  dropped = 0;
+  #ended = false;
+
+  constructor(stream: PeerStream, options: StreamPeerOptions, framing: Framing = qemuFraming) {
+    this.#stream = stream;
     this.#options = options;
-    const splitter = new FrameSplitter();
-    socket.on('data', (bytes) => {
+    this.#framing = framing;
+    const splitter = new FrameSplitter(framing);
+    stream.reader.on('data', (bytes: Uint8Array) => {
       try {
-        splitter.push(bytes, options.toGuest);
+        if (!this.#ended) splitter.push(bytes, options.toGuest);
       } catch (error) {
-        socket.destroy(error as Error);
+        this.end((error as Error).message);
+        stream.destroy();
       }
-    });
-    let why: string | undefined;
-    socket.on('error', (error) => {
-      why = error.message;
-    });
-    socket.on('close', () => {
-      options.ended(why);
     });
   }
 
@@ -98,30 +119,61 @@ export class StreamPeer implements NetworkPort {
     } catch (error) {
       throw new StreamPeerError((error as Error).message, { cause: error });
     }
-    return new StreamPeer(socket, options);
+    const peer = new StreamPeer(streamOf(socket), options);
+    let why: string | undefined;
+    socket.on('error', (error) => {
+      why = error.message;
+    });
+    socket.on('close', () => {
+      peer.end(why);
+    });
+    return peer;
+  }
+
+  /** The stream is over: the owner is told, once. */
+  end(why: string | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.ended(why);
   }
 
   send(frames: readonly Uint8Array[]): void {
-    this.#socket.cork();
+    if (this.#ended) return;
+    const { writer } = this.#stream;
+    writer.cork();
     for (const frame of frames) {
       const parts =
         frame.length <= this.#options.frameBytes ? [frame] : splitFrame(frame, this.#options.frameBytes);
-      if (parts.length === 0 || this.#socket.writableLength > maxWaitingBytes) this.dropped++;
-      else for (const part of parts) this.#write(part);
+      if (parts.length === 0 || writer.writableLength > maxWaitingBytes) this.dropped++;
+      else for (const part of parts) writer.write(this.#framed(part));
     }
-    this.#socket.uncork();
+    writer.uncork();
   }
 
-  #write(frame: Uint8Array): void {
-    const head = new Uint8Array(lengthBytes);
-    new DataView(head.buffer).setUint32(0, frame.length);
-    this.#socket.write(head);
-    this.#socket.write(frame);
+  /** A frame behind its length, in one piece. */
+  #framed(frame: Uint8Array): Uint8Array {
+    const { lengthBytes, even } = this.#framing;
+    const length = even ? frame.length + (frame.length & 1) : frame.length;
+    const bytes = new Uint8Array(lengthBytes + length);
+    if (lengthBytes === 4) set32(bytes, 0, length);
+    else set16(bytes, 0, length);
+    bytes.set(frame, lengthBytes);
+    return bytes;
   }
 
   close(): Promise<void> {
-    this.#socket.removeAllListeners('close');
-    this.#socket.destroy();
+    this.#ended = true;
+    this.#stream.destroy();
     return Promise.resolve();
   }
+}
+
+function streamOf(socket: Duplex): PeerStream {
+  return {
+    reader: socket,
+    writer: socket,
+    destroy: () => {
+      socket.destroy();
+    },
+  };
 }
