@@ -91,6 +91,7 @@ export {
 } from './checkpoint/collect.ts';
 export { DEFAULT_RETENTION, parseRetention, type RetentionPolicy } from './checkpoint/retention.ts';
 export { PatientStore } from './store/patient-store.ts';
+export { ThreadStore } from './store/thread-store.ts';
 
 export * from './inspect/diff.ts';
 export * from './inspect/list.ts';

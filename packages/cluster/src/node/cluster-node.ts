@@ -6,6 +6,7 @@ import pino from 'pino';
 import {
   isStoreError,
   openStore,
+  ThreadStore,
   type CheckpointKey,
   type ObjectStore,
   type RetentionPolicy,
@@ -64,6 +65,8 @@ export interface NodeOptions {
   /** Allows the fault drills of /v1/drill. */
   drills?: boolean;
   runtimes?: Record<string, string>;
+  /** Its own records and the list go to the store by a thread that carries nothing else (except to `memory:`, which no other thread has). */
+  recordsApart?: boolean;
   /** Encrypts what is stored of guests; the same on every node. */
   key?: CheckpointKey | undefined;
   /** For how long blobs and base images that no VM refers to stay. Default: an hour. */
@@ -83,6 +86,10 @@ function listenHost(address: string): string {
 /** Why a guest ended is told in its emulator's words: of any length, and on their way to every node. */
 function boundedEvent(event: Event): Event {
   return 'reason' in event ? { ...event, reason: bounded(event.reason, MAX_CAUSE) } : event;
+}
+
+function recordsWay({ recordsApart = false, store: url }: NodeOptions, store: ObjectStore): ObjectStore {
+  return recordsApart && !url.startsWith('memory:') ? new ThreadStore(url) : store;
 }
 
 /** Of what waits on a link: beyond it frames of guests are dropped, so that heartbeats don't wait behind them. */
@@ -121,6 +128,8 @@ export class ClusterNode {
   readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;
   readonly networks: NodeNetworks;
+  /** By which way node records, the protected list and owners are read and written. */
+  readonly #records: ObjectStore;
   readonly storeEdge: StoreEdge;
   readonly heartbeatStores: HeartbeatStores;
   readonly vms: VmHost;
@@ -161,8 +170,7 @@ export class ClusterNode {
     });
     const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
     const identity = {
-      ...{ id: options.name, address, capacity: { memoryMiB } },
-      reads: formOf(options.key),
+      ...{ id: options.name, address, capacity: { memoryMiB }, reads: formOf(options.key) },
       runtimes: [...Object.keys(builtinRuntimes), ...Object.keys(options.runtimes ?? {})],
     };
     this.agent = startAgent(identity, this.#clock.now());
@@ -181,7 +189,8 @@ export class ClusterNode {
     });
     this.networks = this.#makeNetworks(address);
     const { settings } = options;
-    this.storeEdge = new StoreEdge(store, Math.max(settings.leaseMs, 1000), tell, (reason) =>
+    this.#records = recordsWay(options, store);
+    this.storeEdge = new StoreEdge(this.#records, Math.max(settings.leaseMs, 1000), tell, (reason) =>
       this.#log({ event: 'record-refused', node: options.name, reason }),
     );
     this.heartbeatStores = new HeartbeatStores({
@@ -419,6 +428,7 @@ export class ClusterNode {
     await this.checkpoints.close();
     await this.events.close();
     await this.heartbeatStores.close();
+    if (this.#records !== this.store) await this.#records.close();
     // What others rely on was made durable when it was written. A store that is away must keep nobody from ending.
     await this.store.close().catch((error: unknown) => {
       const reason = messageOf(error);

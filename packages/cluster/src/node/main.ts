@@ -142,7 +142,7 @@ function retentionPolicy(text: string): RetentionPolicy {
  * Throws ClusterError when it can't be part of the cluster: at the start, or as soon as that is known (`NAME_IN_USE`).
  */
 export async function runNode(options: NodeOptions): Promise<never> {
-  const node = await ClusterNode.start({ key: await keyFromEnvironment(), ...options });
+  const node = await ClusterNode.start({ key: await keyFromEnvironment(), recordsApart: true, ...options });
   process.stdout.write(
     `${JSON.stringify({ node: options.name, address: node.address, pid: process.pid })}\n`,
   );

@@ -11,6 +11,7 @@ import {
   type InputResult,
   type StampedOutput,
 } from '@revenant/emulator/edge';
+import { MAX_SLEEP_MS, Quiet } from './quiet.ts';
 import {
   monotonicMs,
   type FromWorker,
@@ -28,8 +29,6 @@ import {
 const port = parentPort!;
 const PROGRESS_MS = 200;
 const IDLE_MS = 2;
-/** Of a guest that waits for its own timer, or may not run. Messages end it sooner. */
-const MAX_IDLE_MS = 50;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
 const FIRST_SLICE = 10_000;
 /** Of inputs that wait here for the guest's turn to end. */
@@ -38,6 +37,7 @@ const MAX_INBOX_BYTES = 2 ** 20;
 const held: StampedOutput[] = [];
 const inbox: ToWorker[] = [];
 let inboxBytes = 0;
+const quiet = new Quiet(monotonicMs());
 let paused = false;
 /** What the guest says has nowhere to go: it stands still. */
 let standsStill = false;
@@ -85,6 +85,8 @@ const answer = (id: number, value: unknown): void => tell({ type: 'answer', id, 
 
 /** Takes a message for the next time between two turns; more inputs than fit are refused at once. */
 function receive(message: ToWorker): void {
+  // Checkpoints are no company.
+  if (message.type === 'inputs' || message.question.name === 'look') quiet.active(monotonicMs());
   if (message.type === 'inputs') {
     if (inboxBytes + message.bytes.length > MAX_INBOX_BYTES)
       return answer(message.id, ['full' satisfies InputResult]);
@@ -211,6 +213,7 @@ function letOut(guest: Guest): void {
   const message: FromWorker & { type: 'outputs' } = { type: 'outputs', upTo: guest.instructions };
   if (leaving.length > 0) message.outputs = encodeOutputs(leaving);
   if (log.length > 0) message.log = encodeLog(log);
+  if (leaving.length > 0) quiet.active(monotonicMs());
   said++;
   tell(message);
 }
@@ -323,7 +326,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
   for (;;) {
     for (const message of nextMessages()) serve(guest, message);
     // Who has just come waits for its lease, and others wait for it.
-    let idleMs: number | undefined = first || said > until[1]! ? IDLE_MS : MAX_IDLE_MS;
+    let idleMs: number | undefined = first || said > until[1]! ? IDLE_MS : MAX_SLEEP_MS;
     if (mayRun()) {
       ran = true;
       const result = turn(guest, first && !following ? FIRST_SLICE : sliceInstructions);
@@ -331,7 +334,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
       for (const cut of guest.cuts?.() ?? []) tellNews({ kind: 'cut', cut });
       if (result === 'end') {
         if (caughtUp(guest, start, id) === 'live') continue;
-        idleMs = MAX_IDLE_MS;
+        idleMs = MAX_SLEEP_MS;
       } else {
         if (first && !following) {
           tellNews({ kind: 'first-slice' });
@@ -343,7 +346,8 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
           resetting = true;
           tellNews({ kind: 'reset' });
         }
-        idleMs = result === 'limit' ? undefined : Math.min(guest.waitsMs ?? IDLE_MS, MAX_IDLE_MS);
+        const { waitsMs = IDLE_MS, diskRequests = 0 } = guest;
+        idleMs = result === 'limit' ? undefined : quiet.sleepMs({ waitsMs, diskRequests }, monotonicMs());
       }
     } else {
       // Its clock stands still while it may not run.

@@ -52,6 +52,16 @@ test('files that are no objects are not listed', async () => {
   await store.close();
 });
 
+test('what another instance took of the reserve is there again after the next deletion', async () => {
+  const folder = join(root, 'reserve');
+  const store = await FileStore.open(folder);
+  await store.put('a', Buffer.from('some bytes'));
+  await rm(join(folder, '.reserve', '03'));
+  await store.delete(['a']);
+  assert.equal((await readdir(join(folder, '.reserve'))).length, 16);
+  await store.close();
+});
+
 test('old versions are collected by age, and the newest stays', async () => {
   const folder = join(root, 'aged');
   const store = await FileStore.open(folder, { keepVersionsMs: 1000 });

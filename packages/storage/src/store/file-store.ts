@@ -87,7 +87,6 @@ export class FileStore implements ObjectStore {
   readonly #options: Required<FileStoreOptions>;
   readonly #folders = new Set<string>();
   readonly #durability: FileDurability;
-  #reserveUsed = false;
   #closed = false;
 
   private constructor(root: string, options: FileStoreOptions) {
@@ -174,7 +173,7 @@ export class FileStore implements ObjectStore {
       this.#check(key);
       await guard(key, 'unknown', () => this.#remove(join(this.#root, key)));
     }
-    if (keys.length > 0 && this.#reserveUsed) await this.#fillReserve();
+    if (keys.length > 0 && (await this.#lacksReserve())) await this.#fillReserve();
   }
 
   /** Oldest version first, durably, then all others in one step: at no moment, and after no power cut, an older one is the newest. */
@@ -330,10 +329,15 @@ export class FileStore implements ObjectStore {
         const full = storeError(folder, error, 'not-applied').code === 'FULL';
         const [file] = full && bytes.length <= RESERVE_BYTES ? await readdir(folder).catch(() => []) : [];
         if (file === undefined) throw error;
-        this.#reserveUsed = true;
         await rm(join(folder, file), { force: true });
       }
     }
+  }
+
+  /** Whether it was given up for records, by this instance or another. */
+  async #lacksReserve(): Promise<boolean> {
+    const files = await readdir(join(this.#root, RESERVE)).catch(() => undefined);
+    return files !== undefined && files.length < RESERVE_FILES;
   }
 
   /** Makes the reserve files that are missing, as far as there is room. */
@@ -347,7 +351,6 @@ export class FileStore implements ObjectStore {
         if ((await sizeOf(path)) === RESERVE_BYTES - HEADER_BYTES) continue;
         await rename(await this.#writeTemporary(zeros, false), path);
       }
-      this.#reserveUsed = false;
     } catch (error) {
       // Later, when something was deleted.
       if (storeError(folder, error, 'not-applied').code !== 'FULL') throw error;

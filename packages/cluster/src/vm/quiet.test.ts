@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MAX_SLEEP_MS, Quiet } from './quiet.ts';
+
+const tick = { waitsMs: 9, diskRequests: 0 };
+
+test('a guest that nobody notices sleeps through some of its timers, a second later', () => {
+  const quiet = new Quiet(5000);
+  assert.equal(quiet.sleepMs(tick, 5999), 9);
+  assert.equal(quiet.sleepMs(tick, 6000), 40);
+  assert.equal(quiet.sleepMs({ ...tick, waitsMs: 45 }, 6000), 45);
+  assert.equal(quiet.sleepMs({ ...tick, waitsMs: Infinity }, 6000), MAX_SLEEP_MS);
+});
+
+test('what it says or hears, and a request of its disk, end that', () => {
+  const quiet = new Quiet(0);
+  assert.equal(quiet.sleepMs(tick, 2000), 40);
+  quiet.active(2500);
+  assert.equal(quiet.sleepMs(tick, 3000), 9);
+  assert.equal(quiet.sleepMs(tick, 3500), 40);
+  assert.equal(quiet.sleepMs({ ...tick, diskRequests: 3 }, 3600), 9);
+  assert.equal(quiet.sleepMs({ ...tick, diskRequests: 3 }, 4599), 9);
+  assert.equal(quiet.sleepMs({ ...tick, diskRequests: 3 }, 4600), 40);
+});
+
+test('what is due is done at once', () => {
+  const quiet = new Quiet(0);
+  assert.equal(quiet.sleepMs({ ...tick, waitsMs: 0 }, 9000), 0);
+});

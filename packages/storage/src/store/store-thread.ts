@@ -1,0 +1,40 @@
+// The thread of a ThreadStore: it has the store open, and does one operation for each message.
+import { parentPort, workerData } from 'node:worker_threads';
+import { StoreError } from '../errors.ts';
+import type { ObjectStore } from './object-store.ts';
+import { openStore } from './open-store.ts';
+import type { FromStoreThread, StoreCall } from './thread-store.ts';
+
+const port = parentPort!;
+const url = workerData as string;
+
+/** One that could not be opened is opened by the next operation. */
+let opening: Promise<ObjectStore> | undefined;
+
+async function opened(): Promise<ObjectStore> {
+  opening ??= openStore(url, { probe: false });
+  try {
+    return await opening;
+  } catch (error) {
+    opening = undefined;
+    // Nothing was asked of it yet. That it is not there says a road to it that is cut, as it was there before.
+    const message = error instanceof Error ? error.message : String(error);
+    throw new StoreError('UNAVAILABLE', message, { cause: error });
+  }
+}
+
+async function answer({ id, name, args }: StoreCall): Promise<FromStoreThread> {
+  try {
+    const store = await opened();
+    const operation = store[name] as (...args: unknown[]) => Promise<unknown>;
+    return { id, value: await operation.apply(store, args) };
+  } catch (error) {
+    const known = error instanceof StoreError ? error : new StoreError('FAILED', String(error), { outcome: 'unknown' }); // prettier-ignore
+    const { code, message, outcome, retryable, hint } = known;
+    return { id, error: { code, message, outcome, retryable, hint } };
+  }
+}
+
+port.on('message', (call: StoreCall) => {
+  void answer(call).then((answered) => port.postMessage(answered));
+});
