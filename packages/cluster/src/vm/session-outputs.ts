@@ -100,7 +100,8 @@ export class SessionOutputs {
     this.#policy = policy;
     this.#gate = new OutputGate(policy);
     this.#nextInput = nextInput;
-    this.#previous = ownership.log?.last;
+    // A machine that was switched on anew counts from 0: no log leads to it.
+    this.#previous = from === 0n ? undefined : ownership.log?.last;
     this.#serves = exact;
     this.#tail = new ConsoleTail(tail, monotonicMs());
     if (keepsLog(policy)) this.#log = this.#openLog(from);
