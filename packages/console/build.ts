@@ -18,6 +18,8 @@ const sources = [
   'packages/console',
   'packages/emulator/src',
   'packages/cluster/src/protocol',
+  'packages/debugger/src',
+  'packages/storage/src',
   'images/builtin',
 ];
 const modules = ['fault.wasm', 'core.wasm', 'interpreter.wasm'];

@@ -10,6 +10,7 @@ import { bounded, MAX_BODY_BYTES, MAX_CONSOLE_BYTES, MAX_FRAME_BYTES } from '../
 import {
   AUTH_HEADER,
   AUTH_SCHEME,
+  BODY_HEADER,
   ON_BEHALF_HEADER,
   PROOF_SUBPROTOCOL,
   PROTOCOL_VERSION,
@@ -180,12 +181,30 @@ export class ApiServer {
   /** A page of another origin, or a name that was made to point here (DNS rebinding). */
   #foreign(request: IncomingMessage): string | undefined {
     const { origin, host } = request.headers;
-    const own = [host ?? '', ...(request.url === '/v1/page' ? this.#nodes.map(hostOf) : [])];
-    if (origin !== undefined && !own.some((name) => [`http://${name}`, `https://${name}`].includes(origin)))
+    if (origin !== undefined && !isOf(origin, [host ?? '']) && !this.#isOfPeer(request))
       return `a request of the foreign origin ${origin}`;
     const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
     if (this.#challenges === undefined && !LOOPBACK.has(name)) return `a request for the host ${name}`;
     return undefined;
+  }
+
+  /** Asked by a page that another node of the cluster served. */
+  #isOfPeer({ url = '', headers: { origin, host } }: IncomingMessage): boolean {
+    if (origin === undefined || !url.startsWith('/v1/') || isOf(origin, [host ?? ''])) return false;
+    return isOf(origin, this.#nodes.map(hostOf));
+  }
+
+  /** Lets a page that another node served read the answer; true when that was all that was asked (fetch standard, "CORS-preflight request"). */
+  #letPeerRead(request: IncomingMessage, response: ServerResponse): boolean {
+    if (!this.#isOfPeer(request)) return false;
+    response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+    response.setHeader('vary', 'origin');
+    if (request.method !== 'OPTIONS') return false;
+    response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
+    response.setHeader('access-control-allow-headers', `${AUTH_HEADER}, ${BODY_HEADER}`);
+    response.writeHead(204);
+    response.end();
+    return true;
   }
 
   /** Addresses of the nodes that this one knows: a page goes on with another one when the node that served it is gone. */
@@ -220,7 +239,7 @@ export class ApiServer {
     response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
     if (!this.strangers.mayAsk(request.socket)) response.shouldKeepAlive = false;
     try {
-      if (await this.#servePage(request, response)) return;
+      if ((await this.#servePage(request, response)) || this.#letPeerRead(request, response)) return;
       const said = request.headers[AUTH_HEADER] ?? '';
       const caller = this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
       if (request.url === '/healthz' || request.url === '/readyz')
@@ -360,6 +379,10 @@ function onBehalf(request: IncomingMessage, caller: Caller): Caller {
     throw new ClusterError('UNAUTHORIZED', `${ON_BEHALF_HEADER}: no role that the caller has`);
   return { name, role };
 }
+
+/** Whether an origin is that of one of these hosts, each with its port. */
+const isOf = (origin: string, hosts: readonly string[]): boolean =>
+  hosts.some((host) => [`http://${host}`, `https://${host}`].includes(origin));
 
 /** What anybody may ask; to take one's own session back is no secret either. */
 const isQuestionOfStrangers = ({ url, method }: IncomingMessage): boolean =>

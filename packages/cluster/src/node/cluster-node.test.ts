@@ -12,6 +12,7 @@ import { ChainChecker } from '../demo/chain-checker.ts';
 import { chainGuest } from '../demo/cluster-demo.ts';
 import { isClusterError } from '../errors.ts';
 import { requestProof, sha256 } from '../mac.ts';
+import { makePass } from '../page/pass.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 
@@ -151,6 +152,35 @@ test('a guest that shows no sign of life any more is booted afresh', async () =>
       );
   } finally {
     await client.close();
+    for (const node of nodes.values()) await node.close();
+  }
+});
+
+test('a page that another node served may ask and read, and one of any other origin may not', async () => {
+  const token = 'a token for this test';
+  const nodes = await startNodes(`file:${folder}/pages`, ['a', 'b'], token);
+  const [a, b] = [nodes.get('a')!, nodes.get('b')!];
+  const pass = makePass(token, { name: '', role: 'admin' }, Date.now());
+  const ask = (origin: string, method = 'GET', authorization = `Revenant-Pass ${pass}`): Promise<Response> =>
+    fetch(`http://${a.address}/v1/vms/none/checkpoints`, { method, headers: { origin, authorization } });
+  try {
+    const own = `http://${b.address}`;
+    while ((await ask(own)).status === 401) await new Promise((resolve) => setTimeout(resolve, 50));
+    const answer = await ask(own);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('access-control-allow-origin'), own);
+    assert.equal(answer.headers.get('access-control-allow-credentials'), null);
+    const before = await ask(own, 'OPTIONS', '');
+    assert.equal(before.status, 204);
+    assert.match(before.headers.get('access-control-allow-headers') ?? '', /authorization/);
+    assert.equal((await ask(own, 'GET', `Revenant-Pass ${pass}0`)).status, 401);
+    for (const origin of ['http://evil.example', `${own}.evil.example`, 'null']) {
+      const refused = await ask(origin);
+      assert.equal(refused.status, 401, origin);
+      assert.equal(refused.headers.get('access-control-allow-origin'), null, origin);
+      assert.equal((await ask(origin, 'OPTIONS', '')).headers.get('access-control-allow-origin'), null);
+    }
+  } finally {
     for (const node of nodes.values()) await node.close();
   }
 });

@@ -21,12 +21,12 @@ const types: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Sent with every answer. `unsafe-inline` is for styles only: the terminal makes its own. Websockets may go to any host: when the node
- * that served the page is gone it goes on with another, which may have joined after the page was loaded.
+ * Sent with every answer. `unsafe-inline` is for styles only: the terminal makes its own. Connections may go to any host: when the
+ * node that served the page is gone it goes on with another, which may have joined after the page was loaded.
  */
 export const pageHeaders: Readonly<Record<string, string>> = {
   'Content-Security-Policy':
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ws: wss:; " +
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ws: wss: http: https:; " +
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; base-uri 'none'; " +
     "form-action 'none'; frame-ancestors 'none'",
   'Cross-Origin-Opener-Policy': 'same-origin',

@@ -17,7 +17,11 @@ export class Sessions {
   callerOf({ headers }: IncomingMessage): Caller | undefined {
     const { clusterToken } = this.#callers;
     if (clusterToken === undefined) return { name: '', role: 'admin' };
-    const pass = passOf({ cookie: headers.cookie, subprotocols: headers['sec-websocket-protocol'] });
+    const pass = passOf({
+      cookie: headers.cookie,
+      subprotocols: headers['sec-websocket-protocol'],
+      authorization: headers.authorization,
+    });
     const caller = pass === undefined ? undefined : callerOfPass(clusterToken, pass, Date.now());
     return caller !== undefined && this.#callers.isCaller(caller) ? caller : undefined;
   }

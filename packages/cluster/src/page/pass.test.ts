@@ -41,3 +41,9 @@ test('a pass is found in the cookie or among the subprotocols', () => {
   assert.equal(passOf({ cookie: passCookie(undefined).split(';')[0] }), undefined);
   assert.match(passCookie(pass), /HttpOnly; SameSite=Strict/);
 });
+
+test('a pass that is shown in a header counts, and no other scheme does', () => {
+  const pass = makePass(token, { name: '', role: 'operate' }, now);
+  assert.equal(passOf({ authorization: `Revenant-Pass ${pass}`, cookie: 'revenant-session=other' }), pass);
+  assert.equal(passOf({ authorization: `Revenant ${pass}` }), undefined);
+});

@@ -1,8 +1,8 @@
 // What a person who has proved the token carries from then on: a pass that says what it allows and until when, authenticated by the
 // cluster's token, so that each node knows it without asking another. It travels as a cookie that scripts can't read and other sites
-// can't send, and, where a page goes to another host when its node died, as a websocket subprotocol.
+// can't send, and, where a page goes to another host when its node died, as a websocket subprotocol and as `Authorization: Revenant-Pass PASS`.
 import { mac, sameMac } from '../mac.ts';
-import { PASS_SUBPROTOCOL, roles } from '../protocol/page.ts';
+import { PASS_SCHEME, PASS_SUBPROTOCOL, roles } from '../protocol/page.ts';
 import type { Caller } from '../protocol/page.ts';
 
 const COOKIE = 'revenant-session';
@@ -33,11 +33,14 @@ export function passCookie(pass: string | undefined, secure = false): string {
   return `${COOKIE}=${pass ?? ''}; ${attributes}`;
 }
 
-/** The pass among a request's cookies or websocket subprotocols. */
+/** The pass in a request: one that is shown, among its websocket subprotocols, or among its cookies. */
 export function passOf(headers: {
   cookie?: string | undefined;
   subprotocols?: string | undefined;
+  authorization?: string | undefined;
 }): string | undefined {
+  const { authorization = '' } = headers;
+  if (authorization.startsWith(PASS_SCHEME)) return authorization.slice(PASS_SCHEME.length);
   for (const pair of (headers.cookie ?? '').split(';')) {
     const [name, value] = pair.trim().split('=', 2);
     if (name === COOKIE && value !== undefined && value !== '') return value;

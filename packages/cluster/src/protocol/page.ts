@@ -31,6 +31,8 @@ const question = count;
 /** Websocket subprotocol of pages; the pass may be offered as another one (`PASS_SUBPROTOCOL` and the pass). */
 export const PAGE_SUBPROTOCOL = 'revenant-page';
 export const PASS_SUBPROTOCOL = 'revenant-pass.';
+/** Before the pass, in the header `authorization` of a request to a node that did not serve the page. */
+export const PASS_SCHEME = 'Revenant-Pass ';
 
 /** From the page to the node. */
 export const pageRequestSchema = v.variant('type', [

@@ -1,11 +1,12 @@
 /** Kernels and images on their way into the cluster's store, by the SHA-256 of their bytes. */
 import { check, errorAnswerSchema } from '@revenant/cluster/protocol';
+import type { Connection } from './connection.ts';
 
 /** Stores the bytes; gives the name that a VM's description knows them by. Throws Error in words for people. */
-export async function putBlob(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+export async function putBlob(connection: Connection, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  const response = await fetch(`/v1/blobs/${hash}`, {
+  const response = await connection.fetch(`/v1/blobs/${hash}`, {
     method: 'PUT',
     body: bytes,
     headers: { 'revenant-body': hash },

@@ -5,6 +5,8 @@ import { bytesText, clock } from './text.ts';
 const shown = 60;
 
 interface RowProps {
+  /** Of the node that answers now. */
+  origin: string;
   vmId: string;
   checkpoint: ListedCheckpoint;
   mayOpen: boolean;
@@ -12,7 +14,7 @@ interface RowProps {
   choose: (id: string) => void;
 }
 
-function Row({ vmId, checkpoint, mayOpen, isChosen, choose }: RowProps) {
+function Row({ origin, vmId, checkpoint, mayOpen, isChosen, choose }: RowProps) {
   const { id, atMs, virtualMs, pages, storedBytes, damaged, counts } = checkpoint;
   const intact = damaged === undefined;
   return (
@@ -28,7 +30,11 @@ function Row({ vmId, checkpoint, mayOpen, isChosen, choose }: RowProps) {
       <td class="number">{storedBytes === undefined ? '' : bytesText(storedBytes)}</td>
       <td>
         {mayOpen && intact && (
-          <a href={`run.html#open=${encodeURIComponent(vmId)}@${id}`} target="_blank" rel="noopener">
+          <a
+            href={`${origin}/run.html#open=${encodeURIComponent(vmId)}@${id}`}
+            target="_blank"
+            rel="noopener"
+          >
             open <span class="by-ear">checkpoint {id}</span> in a tab
           </a>
         )}
@@ -39,12 +45,14 @@ function Row({ vmId, checkpoint, mayOpen, isChosen, choose }: RowProps) {
 }
 
 export function CheckpointList({
+  origin,
   vmId,
   checkpoints,
   mayOpen,
   chosen,
   choose,
 }: {
+  origin: string;
   vmId: string;
   checkpoints: readonly ListedCheckpoint[];
   mayOpen: boolean;
@@ -73,7 +81,7 @@ export function CheckpointList({
               .map((checkpoint) => (
                 <Row
                   key={checkpoint.id}
-                  {...{ vmId, checkpoint, mayOpen, choose }}
+                  {...{ origin, vmId, checkpoint, mayOpen, choose }}
                   isChosen={checkpoint.id === chosen}
                 />
               ))}

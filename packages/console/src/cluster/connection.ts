@@ -7,6 +7,7 @@ import {
   encode,
   hostOf,
   PAGE_SUBPROTOCOL,
+  PASS_SCHEME,
   PASS_SUBPROTOCOL,
   type ClusterEvent,
   type ClusterStatus,
@@ -19,6 +20,7 @@ import {
   type Role,
   type VmSample,
 } from '@revenant/cluster/protocol';
+import type { NodeAccess } from '../shared/node-files.ts';
 import { PageConsole } from './page-console.ts';
 import { PageDisplay } from './page-display.ts';
 
@@ -29,6 +31,8 @@ export interface ClusterState {
   link: 'connecting' | 'open' | 'lost' | 'refused';
   /** The node that serves the page now. */
   node?: string;
+  /** Where that is, `http://HOST:PORT`; empty: where the page came from. */
+  origin: string;
   role: Role;
   /** Of the person, where the token has one. */
   name?: string;
@@ -49,6 +53,7 @@ export interface Past {
 }
 
 const retryMs = 500;
+const fetchPatienceMs = 20_000;
 const maxEvents = 2000;
 const maxSamples = 1200;
 /** Beyond, those that nobody looks at any more are closed. */
@@ -68,7 +73,7 @@ export class Connection {
   readonly #displays = new Map<string, { display: PageDisplay; users: number }>();
   readonly #screens = new Map<string, Set<(screen: Screen) => void>>();
   readonly #pasts = new Map<string, { past: Past; seen: Set<(past: Past) => void> }>();
-  #state: ClusterState = { link: 'connecting', role: 'view', events: [], figures: [] };
+  #state: ClusterState = { link: 'connecting', origin: '', role: 'view', events: [], figures: [] };
   #socket: WebSocket | undefined;
   #questions = 0;
   #tries = 0;
@@ -84,6 +89,30 @@ export class Connection {
   close(): void {
     this.#closed = true;
     this.#socket?.close();
+  }
+
+  /** The node that answers now. */
+  get access(): NodeAccess {
+    const { origin } = this.#state;
+    if (origin === '' || this.#pass === null) return { origin, headers: {} };
+    return { origin, headers: { authorization: `${PASS_SCHEME}${this.#pass}` } };
+  }
+
+  /**
+   * Asks the node that answers now, and another one when it is gone; rejects with an Error in words for people. What is asked must be such
+   * that it may be asked twice.
+   */
+  async fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const until = performance.now() + fetchPatienceMs;
+    for (;;) {
+      const { origin, headers } = this.access;
+      try {
+        return await fetch(origin + path, { ...init, headers: { ...init.headers, ...headers } });
+      } catch (error) {
+        if (performance.now() > until) throw new Error('no node answers just now', { cause: error });
+      }
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+    }
   }
 
   /** Has a command carried out; rejects with its refusal. */
@@ -237,7 +266,8 @@ export class Connection {
   #connect(): void {
     if (this.#closed) return;
     const protocol = location.protocol === 'https:' ? 'wss' : 'ws';
-    const socket = new WebSocket(`${protocol}://${this.#address()}/v1/page`, [
+    const host = this.#address();
+    const socket = new WebSocket(`${protocol}://${host}/v1/page`, [
       PAGE_SUBPROTOCOL,
       ...(this.#pass === null ? [] : [`${PASS_SUBPROTOCOL}${this.#pass}`]),
     ]);
@@ -252,7 +282,7 @@ export class Connection {
       for (const vmId of this.#pasts.keys()) this.#send({ type: 'past', vmId, on: true });
     });
     socket.addEventListener('message', ({ data }: MessageEvent<ArrayBuffer>) => {
-      this.#hear(decodePageReply(new Uint8Array(data)));
+      this.#hear(decodePageReply(new Uint8Array(data)), host);
     });
     socket.addEventListener('close', () => {
       for (const { reject } of this.#waiting.values())
@@ -269,11 +299,17 @@ export class Connection {
     });
   }
 
-  #hear(reply: PageReply): void {
+  #hear(reply: PageReply, host: string): void {
     switch (reply.type) {
       case 'hello':
         this.#pass = reply.pass;
-        this.#update({ link: 'open', node: reply.node, role: reply.role, name: reply.name });
+        this.#update({
+          link: 'open',
+          node: reply.node,
+          origin: host === location.host ? '' : `${location.protocol}//${host}`,
+          role: reply.role,
+          name: reply.name,
+        });
         return;
       case 'cluster': {
         const { trouble: _, ...state } = this.#state;

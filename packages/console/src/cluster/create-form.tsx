@@ -28,20 +28,20 @@ interface Boot {
 }
 
 /** What the VM boots, in the cluster's store. */
-async function bootOf(data: FormData, source: Source): Promise<Boot> {
+async function bootOf(connection: Connection, data: FormData, source: Source): Promise<Boot> {
   if (source === 'builtin')
-    return { kernel: await putBlob(Uint8Array.from(makeBuiltinKernel())), commandLine: '' };
+    return { kernel: await putBlob(connection, Uint8Array.from(makeBuiltinKernel())), commandLine: '' };
   const append = textOf(data, 'append');
   if (source !== 'own') {
-    const { kernel, initrd, commandLine } = await chooseImage(source.slice('image:'.length));
+    const { kernel, initrd, commandLine } = await chooseImage(connection, source.slice('image:'.length));
     return { kernel, initrd, commandLine: [commandLine, append].filter((part) => part !== '').join(' ') };
   }
   const kernel = await fileOf(data, 'kernel');
   if (kernel === undefined) throw new Error('choose the file of a kernel');
   const initrd = await fileOf(data, 'initrd');
   return {
-    kernel: await putBlob(kernel),
-    ...(initrd === undefined ? {} : { initrd: await putBlob(initrd) }),
+    kernel: await putBlob(connection, kernel),
+    ...(initrd === undefined ? {} : { initrd: await putBlob(connection, initrd) }),
     commandLine: append,
   };
 }
@@ -51,7 +51,7 @@ async function create(connection: Connection, data: FormData, source: Source): P
   const diskMiB = Number(textOf(data, 'disk'));
   const description = {
     memoryBytes: memoryMiB * mib,
-    ...(await bootOf(data, source)),
+    ...(await bootOf(connection, data, source)),
     ...(diskMiB > 0 ? { disks: [{ emptyBytes: diskMiB * mib }] } : {}),
   };
   const group = textOf(data, 'anti-affinity');
@@ -223,7 +223,7 @@ export function CreateForm({ connection, networks, close }: CreateFormProps) {
   const [images, setImages] = useState<readonly OfferedImage[]>([]);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
-  useEffect(() => void offeredImages().then(setImages), []);
+  useEffect(() => void offeredImages(connection).then(setImages), [connection]);
   const submit = async (form: HTMLFormElement): Promise<void> => {
     setBusy(true);
     setError('');

@@ -1,4 +1,5 @@
 /** Guest images that the host of the node has which serves the page. */
+import type { Connection } from './connection.ts';
 import {
   check,
   errorAnswerSchema,
@@ -9,9 +10,9 @@ import {
 } from '@revenant/cluster/protocol';
 
 /** None where the node offers none, or does not answer. */
-export async function offeredImages(): Promise<readonly OfferedImage[]> {
+export async function offeredImages(connection: Connection): Promise<readonly OfferedImage[]> {
   try {
-    const response = await fetch('/v1/images');
+    const response = await connection.fetch('/v1/images');
     return response.ok ? check(imagesAnswerSchema, await response.json(), 'the images').images : [];
   } catch {
     return [];
@@ -19,8 +20,8 @@ export async function offeredImages(): Promise<readonly OfferedImage[]> {
 }
 
 /** Has an image put into the cluster's store. Throws Error in words for people. */
-export async function chooseImage(name: string): Promise<ImageChosen> {
-  const response = await fetch(`/v1/images/${encodeURIComponent(name)}`, { method: 'POST' });
+export async function chooseImage(connection: Connection, name: string): Promise<ImageChosen> {
+  const response = await connection.fetch(`/v1/images/${encodeURIComponent(name)}`, { method: 'POST' });
   const answer: unknown = await response.json();
   if (response.ok) return check(imageChosenSchema, answer, 'the image');
   throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);

@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import '../shared/style.css';
 import { ClusterView } from './cluster-view.tsx';
+import { bytesOf } from '../shared/node-files.ts';
 import type * as vmView from './vm-view.tsx';
 import { Connection, type ClusterState } from './connection.ts';
 import { isTokenNeeded, logIn, logOut } from './login.ts';
@@ -48,26 +49,32 @@ function LogIn({ done }: { done: () => void }) {
  * The view of one VM with its terminal and charts, which is most of the page: it comes once the cluster is shown, at once, as the node that has it
  * may be gone when a person wants it.
  */
-function useVmView(): typeof vmView.VmView | undefined {
-  const [module, setModule] = useState<typeof vmView>();
+function useVmView(
+  connection: Connection,
+): { VmView: typeof vmView.VmView; inspector: vmView.InspectorClient } | undefined {
+  const [parts, setParts] = useState<{ VmView: typeof vmView.VmView; inspector: vmView.InspectorClient }>();
   useEffect(() => {
     let over = false;
-    const load = (): void =>
-      void import('./vm-view.tsx').then(
-        (found) => !over && setModule(found),
-        () => setTimeout(load, 1000),
-      );
+    let inspector: vmView.InspectorClient | undefined;
+    const begin = ({ VmView, InspectorClient }: typeof vmView): void => {
+      if (over) return;
+      inspector = new InspectorClient(async (path) => bytesOf(await connection.fetch(path)));
+      setParts({ VmView, inspector });
+    };
+    const load = (): void => void import('./vm-view.tsx').then(begin, () => setTimeout(load, 1000));
     load();
     return () => {
       over = true;
+      inspector?.close();
     };
-  }, []);
-  return module?.VmView;
+  }, [connection]);
+  return parts;
 }
 
 function Cluster({ loggedOut }: { loggedOut: () => void }) {
   const [state, setState] = useState<ClusterState>({
     link: 'connecting',
+    origin: '',
     role: 'view',
     events: [],
     figures: [],
@@ -76,7 +83,7 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
   const connection = useRef<Connection>(undefined);
   connection.current ??= new Connection(setState);
   const live = connection.current;
-  const VmView = useVmView();
+  const vmParts = useVmView(live);
   useEffect(
     () => () => {
       live.close();
@@ -98,7 +105,7 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
         <span class="quiet" aria-label="role">
           {[state.name ?? '', state.role].filter((word) => word !== '').join(': ')}
         </span>
-        <a href="run.html">Run a guest in this tab</a>
+        <a href={`${state.origin}/run.html`}>Run a guest in this tab</a>
         <button type="button" onClick={() => void logOut().then(loggedOut)}>
           Log out
         </button>
@@ -106,8 +113,13 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
       {vmId === undefined ? (
         <ClusterView state={state} connection={live} open={setVmId} />
       ) : (
-        VmView !== undefined && (
-          <VmView state={state} connection={live} vmId={vmId} leave={() => setVmId(undefined)} />
+        vmParts !== undefined && (
+          <vmParts.VmView
+            {...{ state, vmId }}
+            connection={live}
+            inspector={vmParts.inspector}
+            leave={() => setVmId(undefined)}
+          />
         )
       )}
     </>

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { check, errorAnswerSchema } from '@revenant/cluster/protocol';
 import { drawPicture, type Picture } from '../shared/screen-canvas.tsx';
+import type { Connection } from './connection.ts';
 import { checkpointAddress } from '../shared/node-files.ts';
 import { pictureOfAnswer } from './picture.ts';
 import type { Moment } from './timeline-model.ts';
@@ -15,18 +16,18 @@ const cardWidth = 300;
 /** Screens of checkpoints that were looked at: they never change. */
 const kept = new Map<string, Promise<Picture | string>>();
 
-async function fetchScreen(address: string): Promise<Picture | string> {
-  const response = await fetch(`${address}/screen`);
+async function fetchScreen(connection: Connection, address: string): Promise<Picture | string> {
+  const response = await connection.fetch(`${address}/screen`);
   const answer: unknown = await response.json();
   if (!response.ok) return check(errorAnswerSchema, answer, 'the answer').error.message;
   return pictureOfAnswer(answer);
 }
 
-export function screenOf(vmId: string, id: string): Promise<Picture | string> {
+function screenOf(connection: Connection, vmId: string, id: string): Promise<Picture | string> {
   const address = checkpointAddress(vmId, id);
   const known = kept.get(address);
   if (known !== undefined) return known;
-  const coming = fetchScreen(address);
+  const coming = fetchScreen(connection, address);
   kept.set(address, coming);
   coming.catch(() => kept.delete(address));
   for (const oldest of kept.keys()) if (kept.size > maxKept) kept.delete(oldest);
@@ -34,13 +35,23 @@ export function screenOf(vmId: string, id: string): Promise<Picture | string> {
 }
 
 /** The screen of a checkpoint, or why there is none. */
-export function PastScreen({ vmId, id, delayMs = 0 }: { vmId: string; id: string; delayMs?: number }) {
+export function PastScreen({
+  connection,
+  vmId,
+  id,
+  delayMs = 0,
+}: {
+  connection: Connection;
+  vmId: string;
+  id: string;
+  delayMs?: number;
+}) {
   const place = useRef<HTMLCanvasElement>(null);
   const [said, setSaid] = useState('');
   useEffect(() => {
     let over = false;
     const look = async (): Promise<void> => {
-      const screen = await screenOf(vmId, id).catch((error: unknown) =>
+      const screen = await screenOf(connection, vmId, id).catch((error: unknown) =>
         error instanceof Error ? error.message : String(error),
       );
       if (over || place.current === null) return;
@@ -52,7 +63,7 @@ export function PastScreen({ vmId, id, delayMs = 0 }: { vmId: string; id: string
       over = true;
       clearTimeout(timer);
     };
-  }, [vmId, id, delayMs]);
+  }, [connection, vmId, id, delayMs]);
   return (
     <>
       <canvas
@@ -69,11 +80,13 @@ export function PastScreen({ vmId, id, delayMs = 0 }: { vmId: string; id: string
 }
 
 export function MomentCard({
+  connection,
   vmId,
   moment,
   x,
   width,
 }: {
+  connection: Connection;
   vmId: string;
   moment: Moment;
   x: number;
@@ -83,7 +96,7 @@ export function MomentCard({
   const left = Math.max(0, Math.min(width - cardWidth, x - cardWidth / 2));
   return (
     <div class="card" style={{ left: `${String(left)}px`, width: `${String(cardWidth)}px` }}>
-      <PastScreen vmId={vmId} id={id} delayMs={settleMs} />
+      <PastScreen {...{ connection, vmId, id }} delayMs={settleMs} />
       <p>
         <strong>{id}</strong> at {clock(moment.atMs)}
         {virtualMs === undefined ? '' : `, ${(virtualMs / 1000).toFixed(1)} s of its own`}

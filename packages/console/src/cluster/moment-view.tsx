@@ -1,10 +1,11 @@
 /** Looks into a chosen moment: its screen, registers, code, memory, processes, and what changed since another one. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { ListedCheckpoint } from '@revenant/cluster/protocol';
-import { InspectorClient } from '../inspect/inspector-client.ts';
+import type { InspectorClient } from '../inspect/inspector-client.ts';
 import type { Changes, CodeLine, LinuxFound } from '../inspect/messages.ts';
 import { checkpointAddress } from '../shared/node-files.ts';
+import type { Connection } from './connection.ts';
 import { PastScreen } from './moment-card.tsx';
 import { PageMap } from './page-map.tsx';
 import { clock } from './text.ts';
@@ -239,6 +240,8 @@ function Differences({
 }
 
 export interface MomentViewProps {
+  connection: Connection;
+  inspector: InspectorClient;
   vmId: string;
   id: string;
   checkpoints: readonly ListedCheckpoint[];
@@ -247,15 +250,19 @@ export interface MomentViewProps {
   close: () => void;
 }
 
-export function MomentView({ vmId, id, checkpoints, children, close }: MomentViewProps) {
+export function MomentView({
+  connection,
+  inspector,
+  vmId,
+  id,
+  checkpoints,
+  children,
+  close,
+}: MomentViewProps) {
   const [tab, setTab] = useState<Tab>('Screen');
-  const inspector = useRef<InspectorClient>(undefined);
-  inspector.current ??= new InspectorClient();
-  const client = inspector.current;
-  useEffect(() => () => client.close(), [client]);
   const address = checkpointAddress(vmId, id);
   const checkpoint = checkpoints.find((each) => each.id === id);
-  const look = { inspector: client, address };
+  const look = { inspector, address };
   return (
     <section class="panel moment" aria-label={`moment ${id} of ${vmId}`}>
       <div class="heading">
@@ -279,7 +286,7 @@ export function MomentView({ vmId, id, checkpoints, children, close }: MomentVie
           </button>
         ))}
       </div>
-      {tab === 'Screen' && <PastScreen vmId={vmId} id={id} />}
+      {tab === 'Screen' && <PastScreen {...{ connection, vmId, id }} />}
       {tab === 'Registers' && <Registers {...look} />}
       {tab === 'Code' && <Code {...look} />}
       {tab === 'Memory' && <Memory {...look} />}

@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';
+import type { Connection } from './connection.ts';
 import { MomentCard } from './moment-card.tsx';
 import { axisSteps, momentsOf, nearest, spansOf, toneOf, type Moment, type Span } from './timeline-model.ts';
 import { clock } from './text.ts';
@@ -169,6 +170,7 @@ function Heading({
 }
 
 export interface TimelineProps {
+  connection: Connection;
   vmId: string;
   checkpoints: readonly ListedCheckpoint[];
   /** Of this VM. */
@@ -186,7 +188,7 @@ function gone(key: string, moments: readonly Moment[], at: number): Moment | und
   return to === undefined ? undefined : moments[Math.max(0, Math.min(last, to))];
 }
 
-export function Timeline({ vmId, checkpoints, events, chosen, choose }: TimelineProps) {
+export function Timeline({ connection, vmId, checkpoints, events, chosen, choose }: TimelineProps) {
   const now = useNow();
   const [range, setRange] = useState<number>(ranges[1].ms);
   const [hoverX, setHoverX] = useState<number>();
@@ -241,7 +243,7 @@ export function Timeline({ vmId, checkpoints, events, chosen, choose }: Timeline
           )}
         </svg>
         {pointed !== undefined && (
-          <MomentCard vmId={vmId} moment={pointed} x={xOf(scale, pointed.atMs)} width={width} />
+          <MomentCard {...{ connection, vmId }} moment={pointed} x={xOf(scale, pointed.atMs)} width={width} />
         )}
       </div>
     </section>

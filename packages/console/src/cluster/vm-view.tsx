@@ -1,5 +1,6 @@
 /** One VM: its console or screen, what happened to it, and its past. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
+import { InspectorClient } from '../inspect/inspector-client.ts';
 import type { VmSeen } from '@revenant/cluster/protocol';
 import { TerminalView } from '../shared/terminal.tsx';
 import { CheckpointList } from './checkpoint-list.tsx';
@@ -29,7 +30,17 @@ function State({ vm, state, vmId }: { vm: VmSeen | undefined; state: ClusterStat
 }
 
 /** Where one sits before it: its console or its screen. */
-function Seat({ connection, vmId, mayOpen }: { connection: Connection; vmId: string; mayOpen: boolean }) {
+function Seat({
+  connection,
+  origin,
+  vmId,
+  mayOpen,
+}: {
+  connection: Connection;
+  origin: string;
+  vmId: string;
+  mayOpen: boolean;
+}) {
   const [tab, setTab] = useState<'console' | 'screen'>('console');
   const line = useMemo(() => connection.console(vmId), [connection, vmId]);
   return (
@@ -45,7 +56,7 @@ function Seat({ connection, vmId, mayOpen }: { connection: Connection; vmId: str
         </span>
         <span class="grow" />
         {mayOpen && (
-          <a href={`run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
+          <a href={`${origin}/run.html#open=${encodeURIComponent(vmId)}`} target="_blank" rel="noopener">
             Open its newest checkpoint in a tab
           </a>
         )}
@@ -62,21 +73,24 @@ function Seat({ connection, vmId, mayOpen }: { connection: Connection; vmId: str
   );
 }
 
+export { InspectorClient };
+
 interface VmViewProps {
   state: ClusterState;
   connection: Connection;
+  inspector: InspectorClient;
   vmId: string;
   leave: () => void;
 }
 
-export function VmView({ state, connection, vmId, leave }: VmViewProps) {
+export function VmView({ state, connection, inspector, vmId, leave }: VmViewProps) {
   const [past, setPast] = useState(nothing);
   const [chosen, setChosen] = useState('');
   useEffect(() => connection.watchPast(vmId, setPast), [connection, vmId]);
   const events = useMemo(() => state.events.filter((event) => event.vm === vmId), [state.events, vmId]);
   const vm = state.status?.vms.find(({ id }) => id === vmId);
   const mayOpen = state.role !== 'view';
-  const time = { vmId, checkpoints: past.checkpoints, chosen, choose: setChosen };
+  const time = { connection, vmId, checkpoints: past.checkpoints, chosen, choose: setChosen };
   return (
     <>
       <section class="bar" aria-label={`what ${vmId} is and can do`}>
@@ -89,7 +103,7 @@ export function VmView({ state, connection, vmId, leave }: VmViewProps) {
         {vm !== undefined && <VmActions vm={vm} state={state} connection={connection} />}
       </section>
       <main class="guest">
-        <Seat {...{ connection, vmId, mayOpen }} />
+        <Seat {...{ connection, vmId, mayOpen }} origin={state.origin} />
         <section class="panel happened" aria-label={`events of ${vmId}`}>
           <h2>What happened</h2>
           <EventList events={events} />
@@ -97,12 +111,16 @@ export function VmView({ state, connection, vmId, leave }: VmViewProps) {
         <Timeline {...time} events={events} />
         {chosen !== '' && (
           <MomentView
-            {...{ vmId, checkpoints: past.checkpoints, mayOpen }}
+            {...{ connection, inspector, vmId, checkpoints: past.checkpoints }}
             id={chosen}
             close={() => setChosen('')}
           >
             {mayOpen && (
-              <a href={`run.html#open=${encodeURIComponent(vmId)}@${chosen}`} target="_blank" rel="noopener">
+              <a
+                href={`${state.origin}/run.html#open=${encodeURIComponent(vmId)}@${chosen}`}
+                target="_blank"
+                rel="noopener"
+              >
                 Open in a tab
               </a>
             )}
@@ -110,7 +128,7 @@ export function VmView({ state, connection, vmId, leave }: VmViewProps) {
           </MomentView>
         )}
         <Figures vmId={vmId} samples={past.samples} />
-        <CheckpointList {...time} mayOpen={mayOpen} />
+        <CheckpointList {...time} origin={state.origin} mayOpen={mayOpen} />
       </main>
     </>
   );

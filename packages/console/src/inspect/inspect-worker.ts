@@ -11,7 +11,7 @@ import {
 } from '@revenant/debugger/inspect';
 import { changedFields } from './changed-fields.ts';
 import type { Changes, FromInspector, Inspected, LinuxFound, QuestionKind, Questions, ToInspector } from './messages.ts'; // prettier-ignore
-import { fetchMap, RemoteView } from './remote-view.ts';
+import { readMap, RemoteView } from './remote-view.ts';
 
 const codeLines = 24;
 const memoryBytes = 256;
@@ -25,13 +25,28 @@ const scope = self as unknown as {
   addEventListener(type: 'message', listener: (event: MessageEvent<ToInspector>) => void): void;
 };
 
+const reading = new Map<
+  number,
+  { resolve: (bytes: Uint8Array<ArrayBuffer>) => void; reject: (error: Error) => void }
+>();
+let reads = 0;
+
+/** The page reads for its worker: it knows which node answers now. */
+function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const id = ++reads;
+  return new Promise((resolve, reject) => {
+    reading.set(id, { resolve, reject });
+    scope.postMessage({ read: id, path });
+  });
+}
+
 /** Those looked at last, by address. */
 const views = new Map<string, Promise<RemoteView>>();
 
 function viewOf({ address }: Inspected): Promise<RemoteView> {
   const known = views.get(address);
   if (known !== undefined) return known;
-  const opening = RemoteView.open(address);
+  const opening = RemoteView.open(read, address);
   views.set(address, opening);
   opening.catch(() => views.delete(address));
   for (const oldest of views.keys()) if (views.size > maxOpen) views.delete(oldest);
@@ -65,7 +80,7 @@ async function changes({ address, before, beforeAddress }: Questions['changes'][
   const maps = now.spaces.map(async ({ name, pageSize }) => ({
     space: name,
     pageSize,
-    kinds: await fetchMap(address, name, before),
+    kinds: await readMap(read, address, { space: name, before }),
   }));
   const fields = changedFields(was.state, now.state);
   return {
@@ -114,6 +129,13 @@ const answers: {
 };
 
 scope.addEventListener('message', ({ data }) => {
+  if ('read' in data) {
+    const waiting = reading.get(data.read);
+    reading.delete(data.read);
+    if ('error' in data) waiting?.reject(new Error(data.error));
+    else waiting?.resolve(data.bytes);
+    return;
+  }
   const { id, kind, about } = data;
   const answer = answers[kind] as (
     about: unknown,

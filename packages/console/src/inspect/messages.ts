@@ -56,11 +56,15 @@ export interface Questions {
 }
 export type QuestionKind = keyof Questions;
 
-export type ToInspector = {
-  [K in QuestionKind]: { id: number; kind: K; about: Questions[K]['with'] };
-}[QuestionKind];
+export type ToInspector =
+  | { [K in QuestionKind]: { id: number; kind: K; about: Questions[K]['with'] } }[QuestionKind]
+  /** What the node answered, or why it did not. */
+  | { read: number; bytes: Uint8Array<ArrayBuffer> }
+  | { read: number; error: string };
 export type FromInspector =
   | { id: number; answer: unknown }
   | { id: number; error: string }
+  /** Wants what a node has at a path. */
+  | { read: number; path: string }
   /** A long look goes on: done, of all. */
   | { id: number; done: number; of: number };

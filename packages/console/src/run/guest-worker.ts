@@ -18,6 +18,7 @@ import {
 import { fetchEngineModules, makeBrowserEngine } from '@revenant/emulator/host-browser';
 import { openCheckpointBytes } from '@revenant/storage/browser';
 import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
+import { ownNode } from '../shared/node-files.ts';
 import { textPicture } from '../shared/text-picture.ts';
 import type { FromGuest, GuestRequest, ToGuest } from './messages.ts';
 import { RemoteCheckpoint } from './remote-checkpoint.ts';
@@ -63,7 +64,7 @@ async function makeMachine(
   parts: { backends: MachineBackends; engine: EngineFactory },
 ): Promise<{ machine: Machine; plan?: BootPlan; remote?: RemoteCheckpoint }> {
   if (request.kind === 'remote') {
-    const remote = await RemoteCheckpoint.open(request.address);
+    const remote = await RemoteCheckpoint.open(ownNode, request.address);
     const { snapshot, absent, disks } = remote;
     const backends = { ...parts.backends, disks };
     return { machine: await restoreMachine({ ...parts, snapshot, absent, backends }), remote };

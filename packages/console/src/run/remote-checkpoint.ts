@@ -4,7 +4,7 @@
  */
 import type { AbsentPages, DiskBacking } from '@revenant/emulator';
 import { openCheckpointBytes, type MachineSnapshot } from '@revenant/storage/browser';
-import { fetchBytes, refusalOf } from '../shared/node-files.ts';
+import { bytesOf, refusalOf, type NodeAccess } from '../shared/node-files.ts';
 
 const pageBytes = 4096;
 /** Pages behind one that is missed come with it. */
@@ -18,34 +18,41 @@ export interface PageDelivery {
 }
 
 /** At once: the guest stands still meanwhile, as a machine does that waits for its memory. Only workers may ask so. */
-function fetchNow(address: string): Uint8Array {
+function fetchNow(node: NodeAccess, path: string): Uint8Array {
   const request = new XMLHttpRequest();
-  request.open('GET', address, false);
+  request.open('GET', node.origin + path, false);
+  for (const [name, value] of Object.entries(node.headers)) request.setRequestHeader(name, value);
   request.responseType = 'arraybuffer';
   request.send();
   if (request.status === 200) return new Uint8Array(request.response as ArrayBuffer);
   throw refusalOf(request.status, new TextDecoder().decode(request.response as ArrayBuffer));
 }
 
+async function fetchBytes(node: NodeAccess, path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return bytesOf(await fetch(node.origin + path, { headers: node.headers }));
+}
+
 export class RemoteCheckpoint {
   readonly snapshot: MachineSnapshot;
   readonly absent: AbsentPages;
+  readonly #node: NodeAccess;
   readonly #address: string;
   /** Pages that came ahead of their need. */
   readonly #came = new Map<number, Uint8Array>();
 
-  private constructor(address: string, snapshot: MachineSnapshot, indexes: Uint32Array) {
+  private constructor(node: NodeAccess, address: string, snapshot: MachineSnapshot, indexes: Uint32Array) {
+    this.#node = node;
     this.#address = address;
     this.snapshot = snapshot;
     this.absent = { indexes, read: (page) => this.#read(page) };
   }
 
   /** @param address `/v1/vms/ID/checkpoints/EPOCH-SEQUENCE`, or `…/latest` */
-  static async open(address: string): Promise<RemoteCheckpoint> {
-    const { snapshot, origin } = await openCheckpointBytes(await fetchBytes(`${address}/state`));
+  static async open(node: NodeAccess, address: string): Promise<RemoteCheckpoint> {
+    const { snapshot, origin } = await openCheckpointBytes(await fetchBytes(node, `${address}/state`));
     const named = address.replace(/[^/]*$/, origin.checkpoint ?? 'none');
-    const late = await fetchBytes(`${named}/absent`);
-    return new RemoteCheckpoint(named, snapshot, new Uint32Array(late.buffer));
+    const late = await fetchBytes(node, `${named}/absent`);
+    return new RemoteCheckpoint(node, named, snapshot, new Uint32Array(late.buffer));
   }
 
   /** What the disks' base images are read from. */
@@ -54,7 +61,7 @@ export class RemoteCheckpoint {
     return Object.fromEntries(
       based.map(({ name }) => [
         name,
-        { readPage: (page: number) => fetchNow(this.#pages(name, Uint32Array.of(page))) },
+        { readPage: (page: number) => fetchNow(this.#node, this.#pages(name, Uint32Array.of(page))) },
       ]),
     );
   }
@@ -64,7 +71,7 @@ export class RemoteCheckpoint {
     const { indexes } = this.absent;
     for (let at = 0; at < indexes.length; at += inBackground) {
       const some = indexes.slice(at, at + inBackground);
-      yield { indexes: some, bytes: await fetchBytes(this.#pages('ram', some)) };
+      yield { indexes: some, bytes: await fetchBytes(this.#node, this.#pages('ram', some)) };
     }
   }
 
@@ -81,7 +88,7 @@ export class RemoteCheckpoint {
     const { indexes } = this.absent;
     const at = indexes.indexOf(page);
     const wanted = indexes.slice(at, at + ahead);
-    const bytes = fetchNow(this.#pages('ram', wanted));
+    const bytes = fetchNow(this.#node, this.#pages('ram', wanted));
     for (const [n, index] of wanted.entries())
       if (n > 0) this.#came.set(index, bytes.slice(n * pageBytes, (n + 1) * pageBytes));
     return bytes.slice(0, pageBytes);

@@ -1,5 +1,15 @@
 /** Bytes that a node answers with, for pages and their workers. */
 
+/** The node that answers now: the one that served the page, or, when that is gone, another one, to which the page shows its pass. */
+export interface NodeAccess {
+  /** `http://HOST:PORT`; empty: the page's own. */
+  origin: string;
+  /** To be sent with each request. */
+  headers: Record<string, string>;
+}
+
+export const ownNode: NodeAccess = { origin: '', headers: {} };
+
 /** Why a node did not answer as it should, in its own words. */
 export function refusalOf(status: number, body: string): Error {
   const [, message] = /"message":"((?:[^"\\]|\\.)*)"/.exec(body) ?? [];
@@ -7,8 +17,7 @@ export function refusalOf(status: number, body: string): Error {
 }
 
 /** Throws Error in words for people. */
-export async function fetchBytes(address: string): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(address);
+export async function bytesOf(response: Response): Promise<Uint8Array<ArrayBuffer>> {
   if (!response.ok) throw refusalOf(response.status, await response.text());
   return new Uint8Array(await response.arrayBuffer());
 }
