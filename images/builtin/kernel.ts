@@ -115,14 +115,19 @@ function enterLongMode(a: Assembler): void {
   a.address('gdt');
 }
 
-/** R12 = step, R13 = digest, R15 = place on the screen in characters. */
-function mainLoop(a: Assembler): void {
+/** Data segments, a stack, and R15 = place on the screen in characters. */
+function beginLongMode(a: Assembler): void {
   a.label('entry64');
   a.emit(0x66, 0xb8, 0x10, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0); // mov ax, 16; mov ds, es, ss
   // mov esp, 0x90000
   a.emit(0xbc);
   a.u32(0x9_0000);
-  a.emit(0x45, 0x31, 0xe4, 0x45, 0x31, 0xed, 0x45, 0x31, 0xff); // xor r12d, r12d; r13d; r15d
+  a.emit(0x45, 0x31, 0xff); // xor r15d, r15d
+}
+
+/** R12 = step, R13 = digest. */
+function chain(a: Assembler): void {
+  a.emit(0x45, 0x31, 0xe4, 0x45, 0x31, 0xed); // xor r12d, r12d; r13d
   // mov esi, banner; call puts
   a.emit(0xbe);
   a.address('banner');
@@ -257,18 +262,29 @@ function putCharacter(a: Assembler): void {
   a.emit(0x58, 0x5f, 0x5e, 0x59, 0xc3); // pop rax, rdi, rsi, rcx; ret
 }
 
-/** The kernel's bytes, a flat multiboot image for 1 MiB. */
-export function makeBuiltinKernel(): Uint8Array {
+/**
+ * A kernel, a flat multiboot image for 1 MiB, that goes to 64-bit mode and on to what `main` emits, which may call `puts` (the text at RSI),
+ * `putc` (AL), `decimal` (RAX) and `hexadecimal` (RBX); R15 is theirs.
+ */
+export function assembleKernel(main: (a: Assembler) => void): Uint8Array {
   const a = new Assembler(loadAddress);
   a.label('start');
   header(a);
   enterLongMode(a);
-  mainLoop(a);
+  beginLongMode(a);
+  main(a);
   printing(a);
   putCharacter(a);
-  a.label('banner');
-  a.text('Revenant: the built-in guest is up\n\0');
-  a.label('stepText');
-  a.text('step \0');
   return a.finish();
+}
+
+/** The built-in guest. */
+export function makeBuiltinKernel(): Uint8Array {
+  return assembleKernel((a) => {
+    chain(a);
+    a.label('banner');
+    a.text('Revenant: the built-in guest is up\n\0');
+    a.label('stepText');
+    a.text('step \0');
+  });
 }
