@@ -10,6 +10,7 @@ export * from './decisions/state.ts';
 export * from './decisions/types.ts';
 export * from './errors.ts';
 export type { ClusterStatus, NodeStatus, StandbyAnswer, VmSeen } from './protocol/api.ts';
+export type { Snapshot } from './protocol/snapshots.ts';
 export { outputPolicies, type OutputPolicy, type VmSpec } from './protocol/spec.ts';
 export * from './client/cluster-client.ts';
 export type { DisplayEvent } from './protocol/display.ts';

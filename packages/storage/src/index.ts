@@ -62,6 +62,16 @@ export {
 export type { Refusal } from './checkpoint/find.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
+export {
+  dropSnapshot,
+  isSnapshotName,
+  MAX_SNAPSHOTS,
+  readSnapshots,
+  requireSnapshot,
+  revertToSnapshot,
+  takeSnapshot,
+  type KeptSnapshot,
+} from './checkpoint/snapshots.ts';
 export { checkpointToFork, forkVm, type Fork, type ForkOptions } from './checkpoint/fork.ts';
 export { holdCheckpoint, type Hold } from './checkpoint/hold.ts';
 export { CheckpointPace, type PaceChange } from './checkpoint/pace.ts';

@@ -57,6 +57,11 @@ test(
         ['web', 'builtin', '--disk-size', '1M', '--no-start'],
       ],
       'vm migrate': [['web', '--to', 'b']],
+      'vm snapshot': [
+        ['web', 'before'],
+        ['web', 'before', '--delete'],
+      ],
+      'vm revert': [['web', 'before']],
       'vm send-key': [['web', 'Enter']],
       'vm insert': [['web', 'cdrom', 'disc.iso']],
       'vm eject': [['web', 'cdrom']],

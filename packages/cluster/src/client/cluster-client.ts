@@ -30,6 +30,12 @@ import { nodeFiguresSchema, vmFiguresSchema, type NodeFigures, type VmSample } f
 import { bounded } from '../protocol/limits.ts';
 import type { DisplayPicture } from '../protocol/display-ends.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
+import {
+  snapshotDroppedSchema,
+  snapshotSchema,
+  snapshotsAnswerSchema,
+  type Snapshot,
+} from '../protocol/snapshots.ts';
 import { check } from '../protocol/schema.ts';
 import { requestProof, sha256 } from '../mac.ts';
 import type { Caller } from '../protocol/page.ts';
@@ -196,6 +202,36 @@ export class ClusterClient {
     const path = `/v1/vms/${parentId}/fork`;
     const body = Buffer.from(JSON.stringify(request));
     return (await this.#patiently(() => this.#any(forkAnswerSchema, 'POST', path, body))).from;
+  }
+
+  /** A VM's snapshots, the oldest first. */
+  async snapshots(vmId: string): Promise<Snapshot[]> {
+    return (await this.#any(snapshotsAnswerSchema, 'GET', `/v1/vms/${vmId}/snapshots`)).snapshots;
+  }
+
+  /** Keeps what a VM is now under a name. Throws `CONFLICT` when it is in use. */
+  async takeSnapshot(vmId: string, name: string): Promise<Snapshot> {
+    const body = Buffer.from(JSON.stringify({ id: randomUUID(), name }));
+    const path = `/v1/vms/${vmId}/snapshots`;
+    return this.#patiently(async () => {
+      const { status } = await this.vm(vmId);
+      // A running one is asked of the node that has it.
+      if (status !== 'running' && status !== 'paused') return this.#any(snapshotSchema, 'POST', path, body);
+      return this.#request(snapshotSchema, await this.#holder(vmId), 'POST', path, body);
+    });
+  }
+
+  /** Takes a VM back to a snapshot; what it is now is lost, but for its checkpoints. It runs then if it ran, or `start` says so. */
+  async revert(vmId: string, name: string, options: { start?: boolean } = {}): Promise<Snapshot> {
+    const start = options.start ?? (await this.vm(vmId)).desired !== 'stopped';
+    const body = Buffer.from(JSON.stringify({ id: randomUUID(), name, start }));
+    return this.#patiently(() => this.#any(snapshotSchema, 'POST', `/v1/vms/${vmId}/revert`, body));
+  }
+
+  /** Gives a snapshot up. Throws `NOT_FOUND`. */
+  async dropSnapshot(vmId: string, name: string): Promise<void> {
+    const path = `/v1/vms/${vmId}/snapshots/${encodeURIComponent(name)}`;
+    await this.#any(snapshotDroppedSchema, 'DELETE', path);
   }
 
   /** Puts a kernel or an image into the store; gives the hash that a description names it by. */

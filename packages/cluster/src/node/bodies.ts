@@ -1,8 +1,12 @@
 // Bodies of requests, read only once the caller is known, and never more of them than their limit.
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type * as v from 'valibot';
 import { ClusterError } from '../errors.ts';
+import { MAX_BODY_BYTES } from '../protocol/limits.ts';
+import { check } from '../protocol/schema.ts';
 import { AUTH_HEADER, BODY_HEADER } from '../protocol/version.ts';
+import type { Answer } from './answers.ts';
 
 const EMPTY_BODY = createHash('sha256').digest('hex');
 
@@ -63,4 +67,13 @@ export function parseJson(body: Uint8Array): unknown {
   } catch (error) {
     throw new ClusterError('BAD_REQUEST', 'the body is no JSON', { cause: error });
   }
+}
+
+/** A request's JSON, checked. Throws `BAD_REQUEST`. */
+export async function bodyOf<T extends v.GenericSchema>(
+  schema: T,
+  { request, limits }: Pick<Answer, 'request' | 'limits'>,
+): Promise<v.InferOutput<T>> {
+  const body = await readBody(request, { bytes: MAX_BODY_BYTES, idleMs: limits.bodyIdleMs });
+  return check(schema, parseJson(body), 'the request', 'BAD_REQUEST');
 }

@@ -114,7 +114,8 @@ describe('forks in a cluster', () => {
     await refused('f2', { name: 'f1', start: true }, 'CONFLICT');
     await refused('constructor', { name: 'f9', start: true }, 'NOT_FOUND');
     await refused('f2', { name: 'f9', checkpoint: '99-99', start: true }, 'NOT_FOUND');
-    await refused('f2', { name: 'f9', checkpoint: 'x', start: true }, 'BAD_REQUEST');
+    await refused('f2', { name: 'f9', checkpoint: 'X', start: true }, 'BAD_REQUEST');
+    await refused('f2', { name: 'f9', checkpoint: 'x', start: true }, 'NOT_FOUND');
     await refused('f2', { name: 'Not A Name', start: true }, 'BAD_REQUEST');
   });
 });

@@ -4,9 +4,11 @@ import {
   checkpointToFork,
   forkVm,
   formatId,
+  isSnapshotName,
   isStorageError,
   parseId,
   readOwner,
+  requireSnapshot,
   type MachineSnapshot,
   type StorageError,
 } from '@revenant/storage';
@@ -18,8 +20,16 @@ import type { ClusterNode } from './cluster-node.ts';
 
 type State = Omit<MachineSnapshot, 'spaces'>;
 
+/** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`. */
+export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
+  const vm = vmOf(node.agent.list, vmId);
+  if (vm === undefined || vm.desired === 'deleted')
+    throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
+  return vm;
+}
+
 /** What a fork begins with: nothing that was typed at its parent's console; after a power-off no more than the disks. */
-function stateOf(parent: ProtectedVm, newest: boolean): (state: State) => State {
+export function stateOf(parent: ProtectedVm, newest: boolean): (state: State) => State {
   return (state) => {
     const own = ownState(state.devices);
     const off = newest && own.boot < parent.boot;
@@ -46,6 +56,15 @@ const asClusterError = (error: StorageError): ClusterError =>
     ...(error.hint === undefined ? {} : { hint: error.hint }),
   });
 
+/** What `ask` gives of the store; what that refuses, in the cluster's words. */
+export async function askingStore<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    throw isStorageError(error) ? asClusterError(error) : error;
+  }
+}
+
 /**
  * Makes one fork. The name is taken in the protected list first, where each is had once: whatever else asks for it meanwhile is refused there,
  * and never finds what the parent's memory was.
@@ -53,18 +72,14 @@ const asClusterError = (error: StorageError): ClusterError =>
  */
 export async function forkOf(node: ClusterNode, parentId: string, request: ForkRequest): Promise<ForkAnswer> {
   const { id, name, checkpoint, start } = request;
-  const parent = vmOf(node.agent.list, parentId);
-  if (parent === undefined || parent.desired === 'deleted')
-    throw new ClusterError('NOT_FOUND', `there is no VM ${parentId}`, { hint: '`vm list` shows them all' });
-  try {
+  const parent = requireVm(node, parentId);
+  return askingStore(async () => {
     const { from, again } = await takeName(node, parent, request);
     if (!again || !(await isMade(node, name, id)))
       await makeFork(node, parent, { id, name, from, newest: checkpoint === undefined });
     if (start) await node.command({ type: 'vm-start', vmId: name }, `${id} start`);
     return { id, vmId: name, from };
-  } catch (error) {
-    throw isStorageError(error) ? asClusterError(error) : error;
-  }
+  });
 }
 
 /** Enters the fork, which does not run yet. @returns the checkpoint that it is to begin with: that of the first time, when it is asked again */
@@ -76,13 +91,23 @@ async function takeName(
   const asked = node.agent.list.commands.find((each) => each.id === id);
   const entered = vmOf(node.agent.list, name)?.spec.origin;
   if (asked?.error === null && entered !== undefined) return { from: entered.checkpoint, again: true };
-  const wanted = checkpoint === undefined ? {} : { id: parseId(checkpoint) };
-  const from = formatId(await checkpointToFork(node.store, parent.id, { key: node.options.key, ...wanted }));
+  const from = await beginning(node, parent, checkpoint);
   // In its memory it has its parent's MAC, address and connections, which are its parent's alone: its card is in no network.
   const { network: _network, ...own } = parent.spec;
   const spec = { ...own, origin: { vm: parent.id, checkpoint: from } };
   await node.command({ type: 'vm-create', vmId: name, spec, start: false }, id);
   return { from, again: false };
+}
+
+/** The name of a snapshot, or the checkpoint; the newest when none is asked for. */
+async function beginning(
+  { store, options: { key } }: ClusterNode,
+  { id }: ProtectedVm,
+  asked: string | undefined,
+): Promise<string> {
+  if (asked !== undefined && isSnapshotName(asked)) return (await requireSnapshot(store, id, asked)).name;
+  const wanted = asked === undefined ? {} : { id: parseId(asked) };
+  return formatId(await checkpointToFork(store, id, { key, ...wanted }));
 }
 
 /** What fork `id` writes into the owner record while it makes a VM. */
@@ -101,12 +126,17 @@ async function makeFork(
   { id, name, from, newest }: { id: string; name: string; from: string; newest: boolean },
 ): Promise<void> {
   try {
-    await forkVm(node.store, parent.id, name, {
-      owner: ownerOf(id),
-      key: node.options.key,
-      change: stateOf(parent, newest),
-      id: parseId(from),
-    });
+    const common = { owner: ownerOf(id), key: node.options.key };
+    if (isSnapshotName(from)) {
+      // What it begins with was said when the snapshot was taken.
+      const { vm } = await requireSnapshot(node.store, parent.id, from);
+      await forkVm(node.store, vm, name, common);
+    } else
+      await forkVm(node.store, parent.id, name, {
+        ...common,
+        change: stateOf(parent, newest),
+        id: parseId(from),
+      });
   } catch (error) {
     // Without what it is to begin with it would boot afresh.
     await node.command({ type: 'vm-delete', vmId: name }, `${id} undo`);

@@ -11,7 +11,7 @@ import {
 } from '../protocol/api.ts';
 import { vmOf } from '../decisions/records.ts';
 import { wantsStandby } from '../protocol/spec.ts';
-import { MAX_BLOB_BYTES, MAX_BODY_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
+import { MAX_BLOB_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
 import { roleForCommand } from '../page/needed-role.ts';
@@ -24,7 +24,8 @@ import type { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
 import { imageRoute } from './image-shelf.ts';
 import { metrics } from './metrics.ts';
-import { parseJson, readBody, readPieces, saidBodyHash } from './bodies.ts';
+import { bodyOf, readPieces, saidBodyHash } from './bodies.ts';
+import { snapshotRoute } from './snapshot-routes.ts';
 import { status } from './status.ts';
 import { disksOf } from '../vm/disks.ts';
 
@@ -54,6 +55,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   if (charted !== undefined) return answerJson(response, { samples: answer.history.samplesOf(charted) });
   if (await checkpointRoute(node, url, answer)) return;
   if (await imageRoute(node, asked, answer)) return;
+  if (await snapshotRoute(node, asked, answer)) return;
   switch (asked) {
     case 'GET /v1/figures':
       return answerJson(response, answer.history.now());
@@ -80,14 +82,6 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
     default:
       throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   }
-}
-
-async function bodyOf<T extends v.GenericSchema>(
-  schema: T,
-  { request, limits }: Answer,
-): Promise<v.InferOutput<T>> {
-  const body = await readBody(request, { bytes: MAX_BODY_BYTES, idleMs: limits.bodyIdleMs });
-  return check(schema, parseJson(body), 'the request', 'BAD_REQUEST');
 }
 
 /** Has a command carried out for somebody who may ask for it, and notes who that was and what became of it. */

@@ -17,6 +17,7 @@ export * from './network.ts';
 export * from './page.ts';
 export * from './records.ts';
 export { check, isBounded, isMap, whatIsWrong } from './schema.ts';
+export * from './snapshots.ts';
 export * from './spec.ts';
 export { TerminalQuestions } from './terminal-questions.ts';
 export * from './version.ts';

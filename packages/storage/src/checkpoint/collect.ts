@@ -44,6 +44,7 @@ import {
   packsPrefix,
   vmPrefix,
   ownerKey,
+  snapshotsKey,
   type CheckpointId,
 } from './keys.ts';
 import { isVisible } from './lineage.ts';
@@ -52,6 +53,7 @@ import { packPath, type PackRef } from './pack.ts';
 import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
 import { DEFAULT_LOG_MS, DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
+import { dropAllSnapshots } from './snapshots.ts';
 
 export interface CollectOptions {
   policy?: RetentionPolicy;
@@ -400,9 +402,14 @@ async function collectDeleted(
   const held = (await readHolds(store, vmId, nowMs)).find(({ alive }) => alive);
   if (held !== undefined)
     return { ...report, skipped: `${held.purpose} of checkpoint ${formatId(held.id)} is under way` };
+  // Its snapshots are forks that nobody else knows of.
+  if (options.dryRun !== true)
+    for (const vm of await dropAllSnapshots(store, vmId, { owner: 'collector', ...options }))
+      await collectGarbage(store, vm, options);
   // Read after the tombstone: a fork that puts its record later sees that.
   const forks = (await readForks(store, vmId, nowMs)).filter(({ alive }) => alive);
-  const kept = new Set(forks.map(({ key }) => key));
+  // Records that are swapped are not deleted.
+  const kept = new Set([...forks.map(({ key }) => key), snapshotsKey(vmId)]);
   for (const name of keptByForks(forks)) kept.add(packsPrefix(vmId) + name);
   report.removed = await listManifests(store, vmId);
   const keys: string[] = [];

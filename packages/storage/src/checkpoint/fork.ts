@@ -30,8 +30,14 @@ const BEGUN_MS = 600_000;
 export interface ForkOptions {
   /** The checkpoint to begin with. Default: the newest intact one. */
   id?: CheckpointId;
-  /** Who makes it, for the owner record. */
+  /** Who makes it, for the owner record, and notes for that. */
   owner: string;
+  notes?: Record<string, unknown>;
+  /**
+   * The child is a VM that is there, which nobody owns: it goes on from this checkpoint, as its newest one. What it has of its own stays,
+   * and its older checkpoints are kept as any others are.
+   */
+  replaces?: boolean;
   /** The state of the new VM from that of its parent; default: the same. */
   change?: (state: Omit<MachineSnapshot, 'spaces'>) => Omit<MachineSnapshot, 'spaces'>;
   key?: CheckpointKey | undefined;
@@ -52,7 +58,8 @@ export interface Fork {
 
 /**
  * Makes a VM out of a checkpoint of another one.
- * @throws StorageError `CHECKPOINT_NOT_FOUND`, `VM_UNKNOWN`, `VM_DELETED` (of the parent), `FENCED` (the name is in use), `KEY_…`
+ * @throws StorageError `CHECKPOINT_NOT_FOUND`, `VM_UNKNOWN`, `VM_DELETED` (of the parent), `FENCED` (the name is in use; or, with
+ *   `replaces`, somebody has the VM), `KEY_…`
  */
 export async function forkVm(
   impatient: ObjectStore,
@@ -67,12 +74,14 @@ export async function forkVm(
   try {
     const chain = await loadChain(store, parent, from, options.key);
     const { maps, packs } = buildMaps(chain);
-    const expectedEpoch = await freeEpoch(store, child);
-    await keepPacks(store, parent, child, usedPacks(maps, packs), host);
+    const replaces = options.replaces === true;
+    const expectedEpoch = await (replaces ? releasedEpoch(store, child) : freeEpoch(store, child));
+    await keepPacks(store, { parent, child, packs: usedPacks(maps, packs), replaces }, host);
     const ownership = await raiseEpoch(store, child, {
       owner: options.owner,
+      ...(options.notes === undefined ? {} : { notes: options.notes }),
       expectedEpoch,
-      revive: true,
+      revive: !replaces,
       key: options.key,
       host,
     });
@@ -81,10 +90,13 @@ export async function forkVm(
     const { instructions, virtualTimeNs } = last.head;
     const state = { description, cpus, devices, instructions, virtualTimeNs };
     const { pool, key } = options;
-    const writer = await CheckpointWriter.open(store, ownership, {
+    // A manifest with a full map, which continues none of its own.
+    const beginning = { ...ownership, resumeFrom: null, chain: [] };
+    const writer = await CheckpointWriter.open(store, beginning, {
       key,
       host,
       forkOf: { vmId: parent, chain },
+      firstSequence: (ownership.resumeFrom?.sequence ?? 0) + 1,
       ...(pool === undefined ? {} : { pool }),
     });
     try {
@@ -104,7 +116,10 @@ export async function forkVm(
       const sharedPages = maps.reduce((sum, map) => sum + pagesInPacks(map), 0);
       return { from, id: written.id, sharedPages, storedBytes: written.manifestBytes };
     } catch (error) {
-      await deleteVm(store, child, { owner: options.owner, host }).catch(() => undefined);
+      const undo = replaces
+        ? releaseOwnership(store, ownership, host)
+        : deleteVm(store, child, { owner: options.owner, host });
+      await undo.catch(() => undefined);
       throw error;
     } finally {
       await writer.close();
@@ -146,6 +161,20 @@ async function freeEpoch(store: ObjectStore, child: string): Promise<number> {
   return owner?.epoch ?? 0;
 }
 
+/** The epoch of a VM that nobody owns; throws `FENCED` for any other. */
+async function releasedEpoch(store: ObjectStore, child: string): Promise<number> {
+  const owner = (await readOwner(store, child))?.record;
+  if (owner?.state !== 'released')
+    throw new StorageError(
+      'FENCED',
+      `${child} is ${owner === undefined ? 'not there' : `${owner.state} by ${owner.owner}`}`,
+      {
+        hint: 'stop it first',
+      },
+    );
+  return owner.epoch;
+}
+
 function pagesInPacks(map: PageMap): number {
   let count = 0;
   for (const pack of map.packs) if (pack >= FIRST_PACK) count++;
@@ -158,21 +187,30 @@ function usedPacks(maps: readonly PageMap[], packs: ReadonlyMap<number, PackRef>
   return [...used].map((number) => packs.get(number)!);
 }
 
-/** Puts the records that keep the packs, one under each VM whose they are. */
+/** Puts the records that keep the packs, one under each VM whose they are; its own packs are kept by its manifests. */
 async function keepPacks(
   store: ObjectStore,
-  parent: string,
-  child: string,
-  packs: readonly PackRef[],
+  {
+    parent,
+    child,
+    packs,
+    replaces,
+  }: { parent: string; child: string; packs: readonly PackRef[]; replaces: boolean },
   host: StorageHost,
 ): Promise<void> {
   const byVm = new Map<string, string[]>([[parent, []]]);
   for (const { vm = parent, name } of packs) byVm.set(vm, [...(byVm.get(vm) ?? []), name]);
-  for (const [vm, names] of byVm)
-    await replaceRecord(store, host, `${forksPrefix(vm)}${child}`, {
-      packs: names,
+  byVm.delete(child);
+  for (const [vm, names] of byVm) {
+    const key = `${forksPrefix(vm)}${child}`;
+    // What other checkpoints of a VM that is there need of the same parent.
+    const before = replaces ? (await getRecord(store, key))?.value['packs'] : undefined;
+    const kept = Array.isArray(before) ? before.filter(isText) : [];
+    await replaceRecord(store, host, key, {
+      packs: [...new Set([...kept, ...names])],
       begunAtMs: host.wallClockMs(),
     });
+  }
   const owner = (await readOwner(store, parent))?.record;
   if (owner === undefined || owner.state === 'deleted')
     throw new StorageError('VM_DELETED', `${parent}: the VM was deleted meanwhile`);

@@ -43,6 +43,7 @@ export const packsPrefix = (vmId: string): string => `${vmPrefix(vmId)}packs/`;
 export const condemnedPrefix = (vmId: string): string => `${vmPrefix(vmId)}condemned/`;
 export const holdsPrefix = (vmId: string): string => `${vmPrefix(vmId)}holds/`;
 export const forksPrefix = (vmId: string): string => `${vmPrefix(vmId)}forks/`;
+export const snapshotsKey = (vmId: string): string => `${vmPrefix(vmId)}snapshots`;
 export const logPrefix = (vmId: string): string => `${vmPrefix(vmId)}log/`;
 export const BASES_PREFIX = 'bases/';
 export const basePrefix = (name: string): string => {

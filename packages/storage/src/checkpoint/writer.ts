@@ -132,7 +132,8 @@ export class CheckpointWriter {
       resumeFrom === null ? [] : (known ?? (await loadChain(patient, vmId, resumeFrom, options.key)));
     const { maps, packs } = buildMaps(chain.length === 0 ? (options.forkOf?.chain ?? []) : chain);
     if (chain.length === 0 && options.forkOf !== undefined)
-      for (const [number, ref] of packs) packs.set(number, { vm: options.forkOf.vmId, ...ref });
+      for (const [number, { vm = options.forkOf.vmId, ...own }] of packs)
+        packs.set(number, vm === vmId ? own : { vm, ...own });
     const spaces = new Map(maps.map((map) => [map.space.name, map]));
     const table = new PackTable(packs, maps);
     const chainLength = chain.at(-1)?.head.chainLength ?? 0;

@@ -16,7 +16,10 @@ that its guest can tell; names, addresses and keys that a guest made for itself 
   options: {
     as: text('NEW', 'name of the fork; several are NEW-1, NEW-2, … (default: NAME-fork)'),
     count: value('N', `how many (default 1, at most ${maxForks})`, wholeNumber(1, maxForks), 1),
-    at: text('CHECKPOINT', 'begin with this one, as revenant checkpoint list names it (default: its newest)'),
+    at: text(
+      'CHECKPOINT',
+      'begin with this one, or with a snapshot by its name (default: its newest checkpoint)',
+    ),
     'no-start': flag('only enter them in the list'),
     'no-wait': flag('only until they are entered, not until they run'),
     ...connectOptions,
@@ -24,6 +27,7 @@ that its guest can tell; names, addresses and keys that a guest made for itself 
   examples: [
     'vm fork web --as web-test --node 127.0.0.1:7001',
     'vm fork web --count 10 --at 3-120 --store file:/srv/revenant',
+    'vm fork web --at before-upgrade --store file:/srv/revenant',
   ],
   async run(input) {
     const { as, count, at: checkpoint, 'no-start': stopped } = input.options;

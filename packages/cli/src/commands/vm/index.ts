@@ -2,7 +2,8 @@
 import type { Group } from '../../command/command.ts';
 
 export const group: Group = {
-  summary: 'VMs of a cluster: create, list, start, stop, move, fork, console, commands in guests, events',
+  summary:
+    'VMs of a cluster: create, list, start, stop, move, fork, snapshot, console, commands in guests, events',
   about: `Commands wait until they have had their effect; --no-wait: only until they are accepted. With --store they are taken, list, show and
 events answered, also while no node runs: what was asked for takes effect when one starts (but migrate, which needs nodes).`,
   fallback: 'list',
@@ -16,6 +17,9 @@ events answered, also while no node runs: what was asked for takes effect when o
     pause: () => import('./pause.ts'),
     resume: () => import('./resume.ts'),
     fork: () => import('./fork.ts'),
+    snapshot: () => import('./snapshot.ts'),
+    snapshots: () => import('./snapshots.ts'),
+    revert: () => import('./revert.ts'),
     set: () => import('./set.ts'),
     migrate: () => import('./migrate.ts'),
     exec: () => import('./exec.ts'),

@@ -1,0 +1,27 @@
+/** `revenant vm snapshots`. */
+import { askStatus, connectOptions, withCluster } from '../../cluster/connect.ts';
+import { snapshotTree, type ForkSeen } from '../../cluster/snapshot-tree.ts';
+import { define } from '../../command/command.ts';
+
+export const command = define({
+  summary: 'its snapshots and forks, as a tree',
+  words: ['NAME'],
+  options: connectOptions,
+  examples: ['vm snapshots web --store file:/srv/revenant', 'vm snapshots web --node 127.0.0.1:7001 --json'],
+  async run(input) {
+    const vmId = input.word(0);
+    await withCluster(input.options, async (client) => {
+      const snapshots = await client.snapshots(vmId);
+      const { vms } = await askStatus(client, input.options);
+      const forks = vms.flatMap(({ id, status, spec: { origin } }): ForkSeen[] =>
+        origin === undefined || status === 'deleted'
+          ? []
+          : [{ name: id, status, of: origin.vm, from: origin.checkpoint }],
+      );
+      input.show({ snapshots, forks: forks.filter(({ of }) => of === vmId) }, () =>
+        snapshotTree(vmId, { snapshots, forks }),
+      );
+    });
+    return undefined;
+  },
+});
