@@ -8,7 +8,7 @@ import { ByteChecker } from './byte-checker.ts';
 import { seeded } from './faults.ts';
 import { insideNodes, makeNetwork } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
-import { violations } from './verdict.ts';
+import { repeatedWithoutLeave, violations } from './verdict.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -54,9 +54,18 @@ test('a byte that is lost, doubled or changed is found, and where it is', () => 
   assert.equal(heard(first).bytes, first.length);
   assert.match(heard(first, first).fault ?? '', /^byte 72: heard "step 1 .*", where "step 2 /);
   assert.match(heard(first.slice(0, 9), first.slice(10)).fault ?? '', /^byte 9: /);
-  const repeating = heard(first);
-  repeating.said('80 bytes of output may be repeated here');
-  assert.equal(repeating.fault, '80 bytes of output may be repeated here');
+  const repeating = heard(first, 'step 2 ');
+  repeating.said('9 bytes of output may be repeated here');
+  repeating.hear(Buffer.from(`${first.slice(-2)}step 2 `));
+  assert.equal(repeating.fault, undefined);
+  assert.deepEqual(repeating.repeats, [9]);
+  assert.equal(repeating.bytes, first.length + 7);
+  repeating.said('9 bytes of output may be repeated here');
+  repeating.hear(Buffer.from('step 2 '));
+  assert.match(repeating.fault ?? '', /heard "step 2/);
+  const more = heard(first);
+  more.said('80 bytes of output may be repeated here');
+  assert.equal(more.fault, '80 bytes of output may be repeated here');
 });
 
 test('an epoch that ran on two nodes, and a VM taken from a node that was only cut off, are found', () => {
@@ -74,6 +83,13 @@ test('an epoch that ran on two nodes, and a VM taken from a node that was only c
   const lost = event('vm-lost', { vm: 'v', node: 'a', reason: 'a is fenced' });
   assert.match(violations([lost], [{ node: 'a', fromMs: 50, toMs: 150 }])[0] ?? '', /v was taken from a/);
   assert.deepEqual(violations([lost], [{ node: 'b', fromMs: 50, toMs: 150 }]), []);
+});
+
+test('output that came again though not both the owner and its standby ended is found', () => {
+  const lost: ClusterEvent = { event: 'standby-lost', vm: 'v', reason: '', atMs: 1, by: 'a' };
+  assert.deepEqual(repeatedWithoutLeave([lost], [{ id: 'v', repeats: [9] }]), []);
+  assert.match(repeatedWithoutLeave([lost], [{ id: 'v', repeats: [9, 4] }])[0] ?? '', /^v: 9, 4 bytes/);
+  assert.equal(repeatedWithoutLeave([lost], [{ id: 'w', repeats: [9] }]).length, 1);
 });
 
 test('a seed gives the same numbers again', () => {

@@ -35,9 +35,9 @@ not filled); s3: a Ceph gateway, installed from Debian packages and started for 
   profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
   output: value(
     'POLICY',
-    `by which the VMs' outputs leave: ${outputPolicies.join(', ')}; with any but async every byte that a
-client hears is compared (default async)`,
-    oneOf(outputPolicies),
+    `by which the VMs' outputs leave: ${outputPolicies.join(', ')}, or mixed; with any but async every byte
+that a client hears is compared (default async)`,
+    oneOf([...outputPolicies, 'mixed']),
     'async' as const,
   ),
 };
@@ -90,7 +90,7 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
       say,
     });
     say(
-      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted`,
+      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted, ${result.again} of them heard again after ${result.lostBoth} times in which owner and standby had both ended`,
     );
     for (const line of result.violations) say(`VIOLATION: ${line}`);
     say(result.violations.length === 0 ? 'all held' : `FAILED; logs are in ${folder}`);

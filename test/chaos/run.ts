@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   chainGuest,
+  outputPolicies,
   readEvents,
   type ClusterEvent,
   type OutputPolicy,
@@ -13,7 +14,7 @@ import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
 import type { Network } from './network.ts';
 import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
-import { violations, type Window } from './verdict.ts';
+import { repeatedWithoutLeave, violations, type Window } from './verdict.ts';
 
 export interface ChaosOptions {
   store: string;
@@ -23,8 +24,8 @@ export interface ChaosOptions {
   profile: ProfileName;
   nodes: number;
   vms: number;
-  /** By which policy the VMs' outputs leave. Default `async`. */
-  output?: OutputPolicy;
+  /** By which policy the VMs' outputs leave; `mixed`: by each in turn. Default `async`. */
+  output?: OutputPolicy | 'mixed';
   disk?: SmallDisk;
   network?: Network;
   guardian?: Guardian;
@@ -38,6 +39,9 @@ export interface ChaosResult {
   repeated: number;
   /** Counted one by one, of VMs whose outputs are never taken back. */
   bytes: number;
+  /** Of them, how many came again when both owner and standby had ended, and how often that was. */
+  again: number;
+  lostBoth: number;
   /** Empty: all held. */
   violations: string[];
 }
@@ -93,7 +97,7 @@ class Chaos {
       for (let n = 1; n <= this.#options.vms; n++)
         await cluster.createVm(
           `vm${n}`,
-          { ...spec, priority: n, outputs: this.#options.output ?? 'async' },
+          { ...spec, priority: n, outputs: this.#policyOf(n) },
           chainGuest.rule,
         );
       await this.#untilAllCompute('the first steps');
@@ -106,13 +110,22 @@ class Chaos {
       const found = await this.#settle();
       const events = await this.#events(beganMs);
       return this.#result(
-        [...found, ...violations(events, this.#calm)],
+        [...found, ...violations(events, this.#calm), ...repeatedWithoutLeave(events, this.#repeats)],
         events.filter(({ event }) => event === 'vm-lost').length,
       );
     } finally {
       await this.#healAll().catch(() => undefined);
       await cluster.end();
     }
+  }
+
+  #policyOf(n: number): OutputPolicy {
+    const { output = 'async' } = this.#options;
+    return output === 'mixed' ? outputPolicies[n % outputPolicies.length]! : output;
+  }
+
+  get #repeats(): { id: string; repeats: readonly number[] }[] {
+    return this.#cluster.vms.map(({ id, bytes }) => ({ id, repeats: bytes?.repeats ?? [] }));
   }
 
   #result(found: string[], failovers: number): ChaosResult {
@@ -129,6 +142,8 @@ class Chaos {
       steps: states.reduce((sum, { steps }) => sum + steps, 0),
       repeated: states.reduce((sum, { repeated }) => sum + repeated, 0),
       bytes: this.#cluster.vms.reduce((sum, { bytes }) => sum + (bytes?.bytes ?? 0), 0),
+      again: this.#repeats.flatMap(({ repeats }) => repeats).reduce((sum, count) => sum + count, 0),
+      lostBoth: this.#repeats.flatMap(({ repeats }) => repeats).length,
       violations: [...faults, ...found],
     };
   }

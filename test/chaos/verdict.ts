@@ -1,6 +1,21 @@
 /** Checks of a chaos run that need the whole event log: who ran what under which epoch. */
 import type { ClusterEvent } from '@revenant/cluster';
 
+/**
+ * What was said twice without leave. Only when the owner of a VM and its standby both ended before the store had the last of its log may
+ * output come again, and then an event says so.
+ */
+export function repeatedWithoutLeave(
+  events: readonly ClusterEvent[],
+  vms: readonly { id: string; repeats: readonly number[] }[],
+): string[] {
+  return vms.flatMap(({ id, repeats }) => {
+    const lost = events.filter(({ event, vm }) => event === 'standby-lost' && vm === id).length;
+    const said = `${id}: ${repeats.join(', ')} bytes of output came again, and ${lost} times it lost both its owner and its standby`;
+    return repeats.length > lost ? [said] : [];
+  });
+}
+
 export interface Window {
   node: string;
   fromMs: number;

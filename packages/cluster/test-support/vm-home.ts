@@ -1,5 +1,5 @@
 // The VMs of one node, without its node: for tests of how VMs go from one to the next. `close` is a crash: nothing is made durable.
-import type { ObjectStore } from '@revenant/storage';
+import { readOwner, type ObjectStore } from '@revenant/storage';
 import type { ProtectedVm, VmSpec } from '../src/decisions/records.ts';
 import { makeSettings, type Settings } from '../src/decisions/settings.ts';
 import type { Event, LogEntry } from '../src/decisions/types.ts';
@@ -7,6 +7,7 @@ import { HeardOutput, type OutputPiece } from '../src/protocol/console-ends.ts';
 import { ConsoleHub } from '../src/node/console-hub.ts';
 import { ConsoleInputs, takenOf, typedBytes } from '../src/node/console-inputs.ts';
 import { until } from '../src/testing/until.ts';
+import { standbyNoteOf } from '../src/vm/standby/owner-note.ts';
 import { VmHost, type VmHostOptions } from '../src/vm/vm-host.ts';
 
 export function vmOf(spec: Partial<VmSpec>, changes: Partial<ProtectedVm> = {}): ProtectedVm {
@@ -73,8 +74,10 @@ export class VmHome {
   readonly log: LogEntry[] = [];
   readonly consoles = new ConsoleHub();
   readonly inputs: ConsoleInputs;
+  readonly #store: ObjectStore;
 
   constructor(store: ObjectStore, settings: Partial<Settings> = {}, options: Partial<VmHostOptions> = {}) {
+    this.#store = store;
     this.inputs = new ConsoleInputs(async (vmId, inputs, typed) =>
       takenOf(await this.host.input(vmId, inputs, typed)),
     );
@@ -93,9 +96,15 @@ export class VmHome {
   }
 
   /** Takes the VM over from epoch `above`. @returns its epoch */
-  async run(vm: ProtectedVm, above: number): Promise<number> {
+  async run(vm: ProtectedVm, above: number, standbyLost?: string): Promise<number> {
     const vmId = vm.id;
-    this.host.do({ type: 'raise', vmId, attempt: 1, expectedEpoch: above, incarnation: 1 });
+    const noted = standbyNoteOf(vmId, (await readOwner(this.#store, vmId))?.record.notes ?? {});
+    const raise = { type: 'raise', vmId, attempt: 1, expectedEpoch: above, incarnation: 1 } as const;
+    this.host.do({
+      ...raise,
+      ...(noted && { noted }),
+      ...(standbyLost === undefined ? {} : { standbyLost }),
+    });
     const told = (type: Event['type']): Event | undefined =>
       this.events.find((event) => event.type === type && 'vmId' in event && event.vmId === vmId);
     await until('the epoch', () => told('raised') !== undefined || told('not-raised') !== undefined);

@@ -88,7 +88,8 @@ export interface RaiseOptions {
   startAfresh?: boolean;
   /** Take a deleted VM's name again. */
   revive?: boolean;
-  notes?: Record<string, unknown>;
+  /** Default: as they are. A function is given those of the very record that is replaced; what it throws leaves everything as it is. */
+  notes?: Record<string, unknown> | ((before: Record<string, unknown>) => Record<string, unknown>);
   key?: CheckpointKey | undefined;
   host?: StorageHost;
 }
@@ -146,7 +147,7 @@ async function raise(
       owner: options.owner,
       lineage: [...(current?.record.state === 'deleted' ? [] : settled), { epoch: epoch + 1 }],
       lease: { renewals: 0, durationMs: options.leaseMs ?? 0 },
-      notes: options.notes ?? current?.record.notes ?? {},
+      notes: notesOf(options.notes, current?.record.notes ?? {}),
     };
     try {
       return await swap(store, host, record, current?.version);
@@ -156,6 +157,10 @@ async function raise(
     }
   }
   throw busy(vmId);
+}
+
+function notesOf(wanted: RaiseOptions['notes'], before: Record<string, unknown>): Record<string, unknown> {
+  return typeof wanted === 'function' ? wanted(before) : (wanted ?? before);
 }
 
 async function fix(

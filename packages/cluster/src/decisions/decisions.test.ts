@@ -233,6 +233,7 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       outputs: 'async',
       standby: undefined,
       standbyCondition: undefined,
+      noted: undefined,
       standbyLost: undefined,
       preparing: false,
       movingSince: undefined,

@@ -73,6 +73,7 @@ function begin(context: Context, vm: ProtectedVm): void {
     outputs: undefined,
     standby: undefined,
     standbyCondition: undefined,
+    noted: undefined,
     standbyLost: undefined,
     begunAt: now,
     raises: 0,
@@ -94,6 +95,8 @@ function setPhase(context: Context, local: LocalVm, phase: VmPhase, retryAt = In
 
 function check(context: Context, local: LocalVm): void {
   setPhase(context, local, 'checking');
+  local.noted = undefined;
+  local.standbyLost = undefined;
   const purpose: Purpose = { kind: 'owner-of', vmId: local.vmId, attempt: local.attempt };
   context.out.push({ type: 'get-owner', vmId: local.vmId, purpose });
 }
@@ -242,6 +245,7 @@ export function ownerNodeRead(
 }
 
 function take(context: Context, local: LocalVm, owner: OwnerView): void {
+  local.noted = owner.standby;
   if (isFree(context, local, owner)) raise(context, local, owner.epoch);
 }
 
@@ -322,6 +326,7 @@ function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
   context.out.push({
     ...{ type: 'raise', vmId, attempt, expectedEpoch, incarnation },
     ...(spec === undefined ? {} : { spec }),
+    ...(local.noted === undefined ? {} : { noted: local.noted }),
     ...(local.standbyLost === undefined ? {} : { standbyLost: local.standbyLost }),
   });
 }

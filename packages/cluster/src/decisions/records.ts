@@ -1,7 +1,7 @@
 // What the cluster keeps in the store, as the decisions see it. The shapes are those of the protocol (protocol/records.ts), which also
 // says what each field means.
 import { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE } from '../protocol/limits.ts';
-import type { NodeSession, ProtectedList, ProtectedVm, StateForm } from '../protocol/records.ts';
+import type { ProtectedList, ProtectedVm, StandbyNote, StateForm } from '../protocol/records.ts';
 
 export type {
   Assignment,
@@ -15,6 +15,7 @@ export type {
   ProtectedVm,
   StateForm,
   StandbyCondition,
+  StandbyNote,
   StoreBeat,
   VmReport,
   VmStatus,
@@ -41,7 +42,7 @@ export interface OwnerView {
   /** How that node stores its state; undefined: it did not say. */
   form?: StateForm | undefined;
   /** Only this session's standby may have what outputs rest on. */
-  standby?: NodeSession | undefined;
+  standby?: StandbyNote | undefined;
 }
 
 export const PROTECTED_KEY = 'cluster/protected';

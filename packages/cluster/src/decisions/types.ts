@@ -11,6 +11,7 @@ import type {
   ProtectedList,
   ProtectedVm,
   NodeSession,
+  StandbyNote,
   StandbyCondition,
   StoreBeat,
   VmReport,
@@ -106,6 +107,8 @@ export type Effect =
       expectedEpoch: number;
       incarnation: number;
       spec?: VmSpec;
+      /** The note that the owner record must still have: the decision rests on it, and it is kept until the new owner's state is durable. */
+      noted?: StandbyNote;
       /** What may be lost, as a standby that held it is gone. */
       standbyLost?: string;
     }
@@ -202,6 +205,8 @@ export interface LocalVm {
   /** Who was last told to follow it, and how that does. */
   standby: NodeSession | undefined;
   standbyCondition: StandbyCondition | undefined;
+  /** What its owner record said of a standby when it was read to take it over. */
+  noted: StandbyNote | undefined;
   /** What may be lost by taking it over, as a standby that held it is gone. */
   standbyLost: string | undefined;
   begunAt: number;

@@ -32,12 +32,19 @@ export class ConsoleHub {
     epoch: number,
     { resumed, tail }: { resumed: Resumed; tail: TailState | undefined },
   ): void {
-    const before = this.#kept.get(vmId);
+    const earlier = this.#kept.get(vmId);
     // What is the same is in the tail again; older pieces would leave a gap before it.
-    const keeps = before !== undefined && resumed !== 'exact';
-    const [pieces, sizeBytes] = keeps ? [before.pieces, before.sizeBytes] : [[], 0];
-    this.#kept.set(vmId, { epoch, resumed, pieces, sizeBytes });
-    if (tail !== undefined) this.put(vmId, epoch, tail);
+    const keeps = earlier !== undefined && resumed !== 'exact' && tail === undefined;
+    const [pieces, sizeBytes] = keeps ? [earlier.pieces, earlier.sizeBytes] : [[], 0];
+    // It was written before the state that is gone on from, so whoever heard it need not hear it again.
+    const before = resumed === 'earlier' ? 'exact' : resumed;
+    const begun = { epoch, resumed: tail === undefined ? resumed : before, pieces, sizeBytes };
+    this.#kept.set(vmId, begun);
+    if (tail === undefined) return;
+    this.put(vmId, epoch, tail);
+    begun.resumed = resumed;
+    if (resumed === 'earlier')
+      this.put(vmId, epoch, { at: tail.at + tail.bytes.length, bytes: new Uint8Array(0) });
   }
 
   put(vmId: string, epoch: number, { at, bytes }: TailState): void {

@@ -14,6 +14,8 @@ export type InputReply = Exclude<ConsoleReply, { type: 'output' }>;
 export class HeardOutput {
   readonly #said: (line: string) => void;
   #epoch = 0;
+  /** It goes on from a state before what was heard, which was said. */
+  #isEarlier = false;
   /** The number of the next byte. */
   #next = 0;
 
@@ -30,7 +32,8 @@ export class HeardOutput {
   fresh(piece: OutputPiece): OutputPiece | undefined {
     const { epoch, at, bytes } = piece;
     if (epoch < this.#epoch) return undefined;
-    if (epoch > this.#epoch) this.#goOn(piece);
+    if (epoch > this.#epoch) this.#begin(piece);
+    if (piece.resumed === 'earlier' && !this.#isEarlier) this.#goBack(at);
     if (at > this.#next) {
       this.#said(`${String(at - this.#next)} bytes of output are missing here: nobody keeps them any more`);
       this.#next = at;
@@ -40,12 +43,18 @@ export class HeardOutput {
     return known >= bytes.length ? undefined : { ...piece, at: at + known, bytes: bytes.subarray(known) };
   }
 
-  #goOn({ epoch, resumed, at }: OutputPiece): void {
+  #begin({ epoch, resumed, at }: OutputPiece): void {
     // Whoever comes late hears what is kept.
     if (this.#epoch === 0) this.#next = at;
     else if (resumed === 'boot') this.#next = 0;
     this.#epoch = epoch;
-    if (resumed !== 'earlier' || this.#next <= at) return;
+    this.#isEarlier = false;
+  }
+
+  /** The end of what was written before that state may have come in the same epoch: it is what was heard. */
+  #goBack(at: number): void {
+    this.#isEarlier = true;
+    if (this.#next <= at) return;
     this.#said(`${String(this.#next - at)} bytes of output may be repeated here`);
     this.#next = at;
   }

@@ -125,6 +125,10 @@ export type VmStatus = v.InferOutput<typeof vmStatusSchema>;
 const sessionSchema = v.strictObject({ node: nodeName, incarnation: count });
 export type NodeSession = v.InferOutput<typeof sessionSchema>;
 
+/** Outputs of an epoch rest on a standby: its session, and that epoch. */
+export const standbyNoteSchema = v.strictObject({ ...sessionSchema.entries, epoch: v.optional(count, 0) });
+export type StandbyNote = v.InferOutput<typeof standbyNoteSchema>;
+
 export const protectedVmSchema = v.strictObject({
   id: vmName,
   spec: vmSpecSchema,
@@ -194,6 +198,9 @@ export const ownerNotesSchema = v.object({
   incarnation: v.optional(count, 0),
   /** How the owner stores the VM's state. */
   form: v.exactOptional(stateFormSchema),
-  /** Outputs may have left because this session's standby holds what led to them: it alone may take the VM over while it stands. */
-  standby: v.exactOptional(sessionSchema),
+  /**
+   * Outputs may have left because this session's standby holds what led to them: it alone may take the VM over while it stands. Whoever raises
+   * the epoch leaves it there, until its own state is durable behind all of that: it may end before it has started.
+   */
+  standby: v.exactOptional(standbyNoteSchema),
 });

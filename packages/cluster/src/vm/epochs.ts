@@ -7,6 +7,7 @@ import {
   raiseEpoch,
   readOwner,
   releaseOwnership,
+  renewLease,
   type CheckpointKey,
   type ObjectStore,
   type Ownership,
@@ -15,12 +16,15 @@ import {
 } from '@revenant/storage';
 import type { StateForm } from '../decisions/records.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
-import { isClusterError, messageOf } from '../errors.ts';
+import { ClusterError, isClusterError, messageOf } from '../errors.ts';
 import { bounded } from '../protocol/limits.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { requireBases } from './disks.ts';
 import { removeDeleted } from './housekeeping.ts';
 import { readOwnLog } from './replay-log.ts';
+import type { Lead } from './standby/handed.ts';
+import { standbyNoteOf } from './standby/owner-note.ts';
+import { sameNote } from './standby/reliance.ts';
 
 export interface EpochsOptions {
   node: string;
@@ -38,7 +42,12 @@ export interface Owned {
   logged: { entries: readonly ReadEntry[]; to: bigint } | undefined;
   /** Outputs may have left that only a standby knew of which is gone. */
   standbyLost: boolean;
+  /** What only a standby here had, which is not in the store yet. */
+  lead?: Lead | undefined;
 }
+
+/** What of the log an epoch is raised with. */
+type Raised = Pick<Owned, 'ownership' | 'logged'>;
 
 type Raise = Extract<Effect, { type: 'raise' }>;
 
@@ -59,7 +68,7 @@ function whyNotRaised(error: unknown): 'retry' | 'failed' | 'unreadable' {
 }
 
 /** What of the log is left out, and what that costs. */
-function wordsOnLog({ ownership: { log }, logged }: Omit<Owned, 'standbyLost'>): LogEntry[] {
+function wordsOnLog({ ownership: { log }, logged }: Raised): LogEntry[] {
   const words: LogEntry[] = [];
   if (log?.torn !== undefined)
     words.push({
@@ -97,14 +106,22 @@ export class Epochs {
     this.#owned.delete(epochName(vmId, epoch));
   }
 
-  async raise({ vmId, attempt, expectedEpoch, incarnation, spec, standbyLost }: Raise): Promise<void> {
+  async raise({ vmId, attempt, expectedEpoch, incarnation, spec, noted, standbyLost }: Raise): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
       if (spec?.runtime === 'machine')
         await requireBases(store, spec.description, { key, seen: this.#bases });
       // One that never ran has to boot.
       if (spec !== undefined && expectedEpoch === 0) await requireBlobs(store, spec);
-      const notes = { incarnation, form: formOf(key) };
+      const notes = (before: Record<string, unknown>): Record<string, unknown> => {
+        const standby = standbyNoteOf(vmId, before);
+        if (!sameNote(standby, noted))
+          throw new ClusterError(
+            'CONFLICT',
+            `${vmId}: on whom its outputs rest has changed since that was read`,
+          );
+        return { incarnation, form: formOf(key), ...(standby === undefined ? {} : { standby }) };
+      };
       const raised = await this.#raiseWithLog(vmId, { owner: node, expectedEpoch, notes, key });
       const owned = { ...raised, standbyLost: standbyLost !== undefined };
       const { ownership } = owned;
@@ -123,10 +140,7 @@ export class Epochs {
    * Raises it, and reads what is to be replayed. A log that is broken on the way is accepted as far as it goes: whoever raises the VM next
    * would find it broken too.
    */
-  async #raiseWithLog(
-    vmId: string,
-    options: RaiseOptions & { expectedEpoch: number },
-  ): Promise<Omit<Owned, 'standbyLost'>> {
+  async #raiseWithLog(vmId: string, options: RaiseOptions & { expectedEpoch: number }): Promise<Raised> {
     const { store, key } = this.#options;
     // Each try that fails at the log has raised the epoch once.
     let { expectedEpoch } = options;
@@ -148,6 +162,17 @@ export class Epochs {
   async readLog(owned: Owned): Promise<void> {
     const { store, key } = this.#options;
     owned.logged ??= await readOwnLog(store, owned.ownership, key);
+  }
+
+  /** Whether its owner record says that outputs rest on a standby. */
+  isNoted({ ownership: { vmId, stored } }: Owned): boolean {
+    return standbyNoteOf(vmId, stored.record.notes) !== undefined;
+  }
+
+  /** All that a standby had is in the store. */
+  async unnote({ ownership }: Owned): Promise<void> {
+    const { standby: _standby, ...notes } = ownership.stored.record.notes;
+    await renewLease(this.#options.store, ownership, { notes }).catch(() => undefined);
   }
 
   /** Gives an epoch up, so that another node may raise it at once. */

@@ -8,19 +8,21 @@
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import type {
   CheckpointKey,
-  LogEntry,
   LogPosition,
   ObjectStore,
   Ownership,
   StallEvent,
   StorageError,
 } from '@revenant/storage';
+import type { LogEntry as EventEntry } from '../decisions/types.ts';
 import { keepsLog, type OutputPolicy } from '../protocol/spec.ts';
 import { ConsoleTail, type TailState } from './console-tail.ts';
 import type { Outputs } from './guest-thread.ts';
 import type { InputPlaces } from './input-ledger.ts';
 import { OutputGate } from './output-gate.ts';
 import { SessionLog, type LogTap } from './session-log.ts';
+import type { Handed } from './standby/handed.ts';
+import { OwnerNote } from './standby/owner-note.ts';
 import type { StandbyLink } from './standby/standby-link.ts';
 import type { LogFigures } from './vm-figures.ts';
 import { monotonicMs } from './vm-runtime.ts';
@@ -62,16 +64,11 @@ export interface SessionOutputsOptions {
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
   onOver: (error: StorageError) => void;
+  log: (entry: EventEntry) => void;
 }
 
-export interface Handed {
-  /** Where the log in the store ends: the entries come next in it. */
-  logTo: bigint;
-  nextInput: bigint;
-  seed: readonly LogEntry[];
-  /** What its guest said, and nobody may have heard. */
-  again: readonly StampedOutput[];
-}
+/** The position of what is said again of what a standby handed over. */
+const AGAIN = 1;
 
 export class SessionOutputs {
   readonly #options: SessionOutputsOptions;
@@ -87,6 +84,7 @@ export class SessionOutputs {
   /** The last segment of the history's log. */
   #previous: LogPosition | undefined;
   readonly #tail: ConsoleTail;
+  readonly #note: OwnerNote;
   #standby: StandbyLink | undefined;
   #holds = false;
   /** How many outputs came when, of those that have not left. */
@@ -102,7 +100,9 @@ export class SessionOutputs {
     this.#nextInput = nextInput;
     // A machine that was switched on anew counts from 0: no log leads to it.
     this.#previous = from === 0n ? undefined : ownership.log?.last;
-    this.#serves = exact;
+    this.#serves = exact && options.handed?.gap !== true;
+    const { store, handed, log } = options;
+    this.#note = new OwnerNote({ store, ownership, log, left: handed === undefined ? 0 : AGAIN });
     this.#tail = new ConsoleTail(tail, monotonicMs());
     if (keepsLog(policy)) this.#log = this.#openLog(from);
     if (options.handed !== undefined) this.#sayAgain(options.handed.again);
@@ -110,7 +110,7 @@ export class SessionOutputs {
 
   /** It waits for the store to have all that led to it: whoever held that for it is the VM's owner now. */
   #sayAgain(again: readonly StampedOutput[]): void {
-    const position = ++this.#position;
+    const position = (this.#position = AGAIN);
     for (const entry of again) this.#tail.said(entry);
     this.#pass(this.#gate.said(position, again));
     this.#log?.heard({ log: [], upTo: this.#options.from, position, waits: true });
@@ -151,7 +151,9 @@ export class SessionOutputs {
       ...{ onPlaces, onStall, onOver },
       onDurable: (position) => {
         this.#standby?.passed(position);
-        if (this.#serves && log === this.#log) this.#pass(this.#gate.durableUpTo(position));
+        if (!this.#serves || log !== this.#log) return;
+        this.#note.stored(position);
+        this.#pass(this.#gate.durableUpTo(position));
       },
       onRoom: () => this.#balance(),
     });
@@ -168,25 +170,39 @@ export class SessionOutputs {
   }
 
   /** Who follows it from now on, if anybody does. Undefined when no log is kept: then nobody can. */
-  follow(make: (begin: { next: number; mark: bigint }) => StandbyLink): StandbyLink | undefined {
-    void this.#standby?.end();
-    this.#standby = undefined;
+  follow(
+    make: (begin: { note: OwnerNote; next: number; mark: bigint }) => StandbyLink,
+  ): StandbyLink | undefined {
+    this.followedByNone();
     if (this.#log === undefined || this.#over) return undefined;
     this.#log.flush();
-    this.#standby = make({ next: Number(this.#log.nextInput), mark: this.#log.mark });
+    this.#standby = make({ note: this.#note, next: Number(this.#log.nextInput), mark: this.#log.mark });
     return this.#standby;
   }
 
-  /** A checkpoint has all that was said, and the guest stands still: nothing rests on a standby, and the owner record says so. */
+  /** A checkpoint has all that was said, and the guest stands still. Resolves when nothing rests on a standby, and the owner record says so. */
   async allDurable(): Promise<void> {
-    await this.#standby?.end();
-    this.#standby = undefined;
+    this.followedByNone();
+    await this.#note.settled();
   }
 
   /** Nobody follows it any more. */
   followedByNone(): void {
-    void this.#standby?.end();
+    this.#standby?.close();
     this.#standby = undefined;
+    this.#note.want(undefined);
+  }
+
+  /** Whether somebody else has all that led to what left, so that nobody waits for the store to have it. */
+  get isFollowed(): boolean {
+    return this.#standby?.isInSync === true;
+  }
+
+  /** Its guest is gone: what is known of its life shall be in the store before another goes on. */
+  async leave(): Promise<void> {
+    if (this.#over || this.#log === undefined || this.isFollowed) return;
+    await this.#log.close();
+    await this.allDurable();
   }
 
   /** A standby holds what leads to this position, and nobody else may take the VM over. */
@@ -256,6 +272,7 @@ export class SessionOutputs {
   /** A checkpoint is durable. */
   durable({ position, log, toAsync }: OutputCut): void {
     if (log !== undefined && log === this.#log) this.#serves = true;
+    this.#note.stored(position);
     this.#pass(this.#gate.durableUpTo(position));
     if (toAsync && this.#policy === 'async') this.#pass(this.#gate.setPolicy('async'));
   }
@@ -294,6 +311,7 @@ export class SessionOutputs {
   end(): void {
     this.#over = true;
     this.#standby?.close();
+    this.#note.end();
     this.#log?.abandon();
     this.#closing?.abandon();
   }

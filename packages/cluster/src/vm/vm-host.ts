@@ -27,7 +27,8 @@ import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
 import { SpareWorkers } from './spare-workers.ts';
-import { leadOf, type Lead } from './standby/lead.ts';
+import type { Lead } from './standby/handed.ts';
+import { isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
 import { Standbys } from './standby/standbys.ts';
 import { StandbyVm, type Standby } from './standby/standby-vm.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
@@ -38,6 +39,10 @@ import { VmSession, type SessionParts, type SessionState } from './vm-session.ts
 const CHECKPOINTS_AT_ONCE = 4;
 /** A checkpoint that takes longer is held up by its guest or its store, and no longer holds up others. */
 const TAKES_MS = 2000;
+
+/** Before a standby that can't be led from just now is looked at again; and how long it is tried to save what only it has. */
+const LEAD_AGAIN_MS = 200;
+const PUBLISH_MS = 10_000;
 
 /** For how long somebody who presses keys waits for a guest to read them, and how often it is tried. */
 const PRESS_MS = 5000;
@@ -70,6 +75,13 @@ export interface VmHostOptions {
   retention?: RetentionPolicy | undefined;
   /** How often the others are removed, in milliseconds. Default one minute. */
   collectMs?: number;
+}
+
+/** Of what `leadOf` gives, or threw, in words. */
+function whyUnused(lead: unknown): string {
+  if (lead === 'stored') return 'the store has more than it does';
+  if (lead === 'foreign') return 'others had the VM since it followed it';
+  return typeof lead === 'string' ? lead : 'it is being made anew; what it holds comes behind the log';
 }
 
 export class VmHost {
@@ -244,6 +256,7 @@ export class VmHost {
       await this.#start(vm, epoch, paused);
     } catch (error) {
       this.#starting.delete(epochName(vm.id, epoch));
+      await this.#publish(vm, epoch);
       tell({
         type: 'stopped',
         vmId: vm.id,
@@ -270,7 +283,7 @@ export class VmHost {
     const name = epochName(vm.id, epoch);
     this.#starting.add(name);
     if (await this.#leads(vm, epoch, paused, owned)) return;
-    const { ownership, logged, standbyLost } = owned;
+    const { ownership, logged, standbyLost, lead } = owned;
     const { description } = vm.spec;
     const prepared = await this.#usable(this.#prepared.take(vm), owned);
     const opening = CheckpointWriter.open(store, ownership, { pool, key, bases: baseNames(description) });
@@ -298,12 +311,14 @@ export class VmHost {
     const thread = await this.#threadOf(vm, { module, point, paused, prepared: prepared?.thread });
     // All of it is with the guest now.
     owned.logged = undefined;
+    owned.lead = undefined;
     // Its session may have ended while all of this was read.
     if (!this.#starting.delete(name)) return thread.end();
     const { behind, resumed } = point;
     const own = ownState(snapshot?.devices);
     this.#begin({
       ...{ vm, epoch, ownership, writer, thread, lazy, paused, resumed, tail: own.console },
+      handed: lead && { ...lead.handed, again: [] },
       resumedAt: snapshot?.instructions,
       liveFrom: behind?.to ?? snapshot?.instructions ?? 0n,
       nextInput: behind?.nextInput ?? BigInt(own.nextInput),
@@ -336,43 +351,61 @@ export class VmHost {
     this.standbys.follow({ ...parts, vm, onStall: this.#tellStall(vm.id) });
   }
 
-  /** Whether a standby here goes on as the VM. */
+  /** Whether a standby here goes on as the VM. Else what only it holds comes behind the log that is to be replayed. */
   async #leads(vm: ProtectedVm, epoch: number, paused: boolean, owned: Owned): Promise<boolean> {
     const standby = await this.standbys.take(vm);
-    if (standby === undefined) {
-      await this.#epochs.readLog(owned);
-      return false;
-    }
-    const { store, key, log, node } = this.#options;
-    const said = (entry: LogEntry): void => log({ vm: vm.id, node, epoch, ...entry });
-    try {
-      const lead = await leadOf(store, standby, owned, key);
-      if (lead !== undefined) {
-        await this.#lead(vm, epoch, paused, { owned, standby, lead });
+    const said = (entry: LogEntry): void =>
+      this.#options.log({ vm: vm.id, node: this.#options.node, epoch, ...entry });
+    const lead = standby && (await this.#leadOf(vm.id, epoch, standby, owned).catch(messageOf));
+    const isKnown = typeof lead === 'object';
+    if (isKnown) owned.lead = lead;
+    if (isKnown && standby?.thread !== undefined) {
+      try {
+        await this.#lead(vm, epoch, paused, { owned, thread: standby.thread, standby, lead });
         const { read, handed } = lead;
         const has = `it had ${String(handed.seed.length)} entries of the log that the store did not have`;
         const details = { readEntries: read, handedEntries: handed.seed.length };
         said({ event: 'standby-leads', reason: has, details });
+        owned.lead = undefined;
         return true;
+      } catch (error) {
+        said({ event: 'standby-unused', reason: messageOf(error) });
       }
-      said({ event: 'standby-unused', reason: 'others had the VM since it followed it' });
-    } catch (error) {
-      said({ event: 'standby-unused', reason: messageOf(error) });
-    }
-    await standby.thread.end();
+    } else if (standby !== undefined) said({ event: 'standby-unused', reason: whyUnused(lead) });
+    await standby?.thread?.end();
     await this.#epochs.readLog(owned);
+    if (isKnown) owned.logged = replayWith(owned, lead);
+    // The record says that only we have the rest.
+    else if (lead !== 'stored' && this.#epochs.isNoted(owned) && !owned.standbyLost) {
+      owned.standbyLost = true;
+      const reason =
+        'its standby here holds nothing any more: what was seen of what only that had may be taken back';
+      said({ event: 'standby-lost', reason });
+    }
     return false;
+  }
+
+  /** As `leadOf`; what the store can't give just now is waited for, while the VM is wanted here. */
+  async #leadOf(vmId: string, epoch: number, standby: Standby, owned: Owned): ReturnType<typeof leadOf> {
+    const { store, key } = this.#options;
+    for (;;)
+      try {
+        return await leadOf(store, standby, owned, key);
+      } catch (error) {
+        if (!isOfMoment(error) || !this.#starting.has(epochName(vmId, epoch))) throw error;
+        await pause(LEAD_AGAIN_MS);
+      }
   }
 
   async #lead(
     vm: ProtectedVm,
     epoch: number,
     paused: boolean,
-    { owned, standby, lead }: { owned: Owned; standby: Standby; lead: Lead },
+    { owned, standby, thread, lead }: { owned: Owned; standby: Standby; thread: GuestThread; lead: Lead },
   ): Promise<void> {
     const { store, key } = this.#options;
     const { ownership } = owned;
-    const { thread, tail, places } = standby;
+    const { tail, places } = standby;
     const name = epochName(vm.id, epoch);
     // What it says until it leads, others may not have heard.
     thread.onOutputs = (outputs) => StandbyVm.hear(standby, outputs);
@@ -384,6 +417,23 @@ export class VmHost {
       ...{ vm, epoch, ownership, writer, thread, lazy: undefined, paused, resumed: 'exact', tail },
       ...{ handed: lead.handed, places, resumedAt: lead.liveFrom },
       ...{ liveFrom: lead.liveFrom, nextInput: lead.nextInput },
+    });
+  }
+
+  /** Nobody else has it: it comes into the log before the VM is given up. */
+  async #publish(vm: ProtectedVm, epoch: number): Promise<void> {
+    const { store, key, log, node } = this.#options;
+    const owned = this.#epochs.owned(vm.id, epoch);
+    if (owned?.lead === undefined) return;
+    const limit = pause(PUBLISH_MS, false, { ref: false });
+    const isDone = await Promise.race([publish(store, owned, owned.lead, key).catch(() => false), limit]);
+    if (isDone) return this.#epochs.unnote(owned);
+    log({
+      event: 'standby-lost',
+      vm: vm.id,
+      node,
+      epoch,
+      reason: 'the store does not take what only it had',
     });
   }
 

@@ -19,12 +19,15 @@ import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
 import { SessionCheckpoints } from './session-checkpoints.ts';
-import { SessionOutputs, type Handed } from './session-outputs.ts';
+import { SessionOutputs } from './session-outputs.ts';
+import type { Handed } from './standby/handed.ts';
 import { StandbyLink } from './standby/standby-link.ts';
 import { logStallEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs, type GuestNews, type Look } from './vm-runtime.ts';
 
+/** For so long a VM whose guest is gone waits for the store to have what is known of its life. */
+const LEAVE_MS = 10_000;
 /** Between tries to make a guest's last state durable. */
 const LAST_WRITE_PAUSE_MS = 200;
 
@@ -83,6 +86,8 @@ export class VmSession {
   #reset = noReset;
   /** From its reset until it is told to boot. */
   #resetting = false;
+  /** Its guest is gone, and what is known of its life is made durable. */
+  #leaving = false;
   #standby: StandbyLink | undefined;
 
   constructor(parts: SessionParts) {
@@ -127,6 +132,7 @@ export class VmSession {
       onPlaces: (places) => host.inputs?.durable(vm.id, this.epoch, places),
       onStall: (event) => this.#log(logStallEntry(event)),
       onOver: (error) => this.#ended(error.code === 'FENCED' ? 'fenced' : 'failed', error.message),
+      log: (entry) => this.#log(entry),
     });
   }
 
@@ -154,14 +160,14 @@ export class VmSession {
 
   /** Who follows it from now on: nobody, or a session of another node. */
   setStandby(to: NodeSession | undefined): void {
-    const { host, ownership } = this.#parts;
+    const { host } = this.#parts;
     const { send } = host;
     this.#standby = undefined;
     if (to === undefined || send === undefined) return this.#outputs.followedByNone();
     this.#standby = this.#outputs.follow(
       (begin) =>
         new StandbyLink({
-          ...{ vmId: this.vm.id, epoch: this.epoch, to, store: host.store, ownership, ...begin, send },
+          ...{ vmId: this.vm.id, epoch: this.epoch, to, ...begin, send },
           log: (entry) => this.#log(entry),
           onHeld: (position, places) => this.#outputs.standbyHolds(position, places),
           onCondition: (condition) =>
@@ -439,7 +445,18 @@ export class VmSession {
   }
 
   #ended(kind: Exclude<StopKind, 'asked'>, reason: string): void {
-    if (this.over) return;
+    if (this.over || this.#leaving) return;
+    this.#leaving = true;
+    if (kind === 'fenced') return this.#gone(kind, reason);
+    this.#state = 'ending';
+    this.#aliveAt = Infinity; // it has said its last
+    const limit = pause(LEAVE_MS, undefined, { ref: false });
+    void Promise.race([this.#outputs.leave(), limit]).then(() => {
+      if (!this.over) this.#gone(kind, reason);
+    });
+  }
+
+  #gone(kind: Exclude<StopKind, 'asked'>, reason: string): void {
     void this.end();
     this.#parts.host.tell({ type: 'stopped', vmId: this.vm.id, epoch: this.epoch, kind, reason });
   }

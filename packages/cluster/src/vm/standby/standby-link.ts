@@ -1,26 +1,19 @@
-// From a VM's owner to its standby: sends the log as it is made, hears how far it is held, and notes in the owner record that outputs rest on
-// that. Without the note they wait for the store: whoever else took the VM over would know nothing of what only the standby has.
-import {
-  isStorageError,
-  renewLease,
-  type LogEntry,
-  type ObjectStore,
-  type Ownership,
-} from '@revenant/storage';
-import { messageOf } from '../../errors.ts';
+// From a VM's owner to its standby: sends the log as it is made, hears how far it is held, and wants it noted in the owner record that outputs
+// rest on that (owner-note.ts). Without the note they wait for the store: whoever else took the VM over would know nothing of what only the
+// standby has.
+import type { LogEntry } from '@revenant/storage';
 import type { LogEntry as EventEntry } from '../../decisions/types.ts';
 import type { NodeSession, StandbyCondition } from '../../protocol/records.ts';
 import type { StandbyAck, StandbyMessage } from '../../protocol/standby.ts';
 import type { InputPlaces } from '../input-ledger.ts';
 import { monotonicMs } from '../vm-runtime.ts';
 import { Feed, type Reached } from './feed.ts';
+import type { OwnerNote } from './owner-note.ts';
 import { packNumbers, type StateSums } from './state-sums.ts';
 
 /** How often something is said though there is nothing new, and the standby's condition looked at. */
 const LOOK_MS = 100;
-/** Before the note is tried again when the store failed. */
-const NOTE_AGAIN_MS = 1000;
-/** A condition that lasts so long is told: a moment's lag is none. */
+/** A condition that lasts so long is told, and that of one that lags noted: a moment's lag is none. */
 const TOLD_AFTER_MS = 1000;
 /** Larger sums are not sent: the next ones are believed. */
 const MAX_SUM_BYTES = 2 << 20;
@@ -50,8 +43,7 @@ export interface StandbyLinkOptions {
   epoch: number;
   /** Where the standby is. */
   to: NodeSession;
-  store: ObjectStore;
-  ownership: Ownership;
+  note: OwnerNote;
   next: number;
   mark: bigint;
   send: (to: string, message: StandbyMessage) => void;
@@ -66,10 +58,7 @@ export class StandbyLink {
   readonly #options: StandbyLinkOptions;
   readonly #feed: Feed;
   readonly #timer: NodeJS.Timeout;
-  /** The owner record says so. */
-  #noted = false;
-  #noting: Promise<void> | undefined;
-  #noteAt = -Infinity;
+  #inSyncAt = -Infinity;
   #flushing = false;
   #told: StandbyCondition | undefined;
   #toldAt = -Infinity;
@@ -93,7 +82,7 @@ export class StandbyLink {
 
   /** Outputs may rest on it just now. */
   get isInSync(): boolean {
-    return this.#noted && this.#condition === 'in-sync';
+    return this.#options.note.restsOn(this.to) && this.#condition === 'in-sync';
   }
 
   get figures(): StandbyFigures {
@@ -141,10 +130,10 @@ export class StandbyLink {
   }
 
   heard(from: string, ack: StandbyAck): void {
-    const { to, epoch, onHeld } = this.#options;
+    const { to, epoch, note, onHeld } = this.#options;
     if (this.#closed || from !== to.node || ack.epoch !== epoch) return;
     const { position, places }: Reached = this.#feed.heard(ack, monotonicMs());
-    if (this.#noted) onHeld(position, places);
+    if (position === undefined ? note.restsOn(to) : note.holds(to, position)) onHeld(position, places);
     if (ack.missing) this.#send(false);
     this.#look();
   }
@@ -173,8 +162,9 @@ export class StandbyLink {
     this.#send(true);
     const condition = this.#condition;
     const now = monotonicMs();
-    if (condition === 'in-sync' && !this.#noted && this.#noting === undefined && now >= this.#noteAt)
-      this.#noting = this.#note(this.to).finally(() => (this.#noting = undefined));
+    if (condition === 'in-sync') this.#inSyncAt = now;
+    if (now - this.#inSyncAt < TOLD_AFTER_MS) this.#options.note.want(this.to);
+    else this.#options.note.want(undefined);
     if (condition === this.#told || (this.#told !== undefined && now - this.#toldAt < TOLD_AFTER_MS)) return;
     this.#tell(condition, now);
   }
@@ -193,32 +183,9 @@ export class StandbyLink {
     log({ event: event[condition], vm: vmId, reason: reasons[condition] });
   }
 
-  async #note(standby: NodeSession | undefined): Promise<void> {
-    const { store, ownership } = this.#options;
-    const { standby: _before, ...notes } = ownership.stored.record.notes;
-    try {
-      await renewLease(store, ownership, { notes: standby === undefined ? notes : { ...notes, standby } });
-      this.#noted = standby !== undefined;
-    } catch (error) {
-      this.#noteAt = monotonicMs() + NOTE_AGAIN_MS;
-      // Whoever is fenced finds out by its next segment or checkpoint.
-      if (!isStorageError(error, 'FENCED') && !this.#closed)
-        this.#options.log({ event: 'standby-not-noted', vm: this.#options.vmId, reason: messageOf(error) });
-    }
-  }
-
-  /** No output rests on it any more; then the record says so. */
-  async end(): Promise<void> {
-    if (this.#closed) return;
-    this.close();
-    await this.#noting;
-    if (!this.#noted) return;
-    this.#noted = false;
-    await this.#note(undefined);
-  }
-
-  /** The VM is not ours any more, or its guest is gone. */
+  /** It is told nothing more, and no output leaves on its word. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     this.#options.onCondition(undefined);

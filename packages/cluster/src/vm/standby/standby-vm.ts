@@ -56,7 +56,8 @@ export interface StandbyVmOptions {
 
 /** A machine that has done all that it heard of, and what only it has. */
 export interface Standby {
-  thread: GuestThread;
+  /** Undefined: it is being made anew; what it holds of the log is right all the same. */
+  thread: GuestThread | undefined;
   copy: LogCopy;
   /** The number of the first entry that was not in the checkpoint that it was made from. */
   base: number;
@@ -86,9 +87,17 @@ interface Following {
   reading: boolean;
 }
 
+type Remains = Pick<Following, 'base' | 'copy' | 'epoch' | 'places'>;
+
+/** Whether one holds all that the other does. */
+const hasAll = (one: Remains, other: Remains): boolean =>
+  one.epoch > other.epoch || (one.copy.next >= other.copy.next && one.copy.mark >= other.copy.mark);
+
 export class StandbyVm {
   readonly #options: StandbyVmOptions;
   #following: Following | undefined;
+  /** What an earlier try held, which its owner may have relied on. */
+  #remains: Remains | undefined;
   #owner: string | undefined;
   /** The newest epoch heard of. */
   #heardEpoch = 0;
@@ -132,9 +141,16 @@ export class StandbyVm {
 
   async #drop(): Promise<void> {
     const thread = this.#thread;
+    this.#remains = this.#best;
     this.#following = undefined;
     this.#thread = undefined;
     await thread?.end();
+  }
+
+  /** Of what it holds, the most. */
+  get #best(): Remains | undefined {
+    const [now, before] = [this.#following, this.#remains];
+    return now === undefined || (before !== undefined && !hasAll(now, before)) ? before : now;
   }
 
   /** Makes its machine, and has it do what the store's log says. */
@@ -354,12 +370,13 @@ export class StandbyVm {
     });
   }
 
-  /** Its machine and what it holds, for whoever takes the VM over; undefined when it does not follow. It is over then. */
+  /** Its machine and what it holds, for whoever takes the VM over; undefined when it holds nothing. It is over then. */
   async take(): Promise<Standby | undefined> {
     const following = this.#following;
-    if (following === undefined || this.#over) {
+    const best = this.#over ? undefined : this.#best;
+    if (following === undefined || best !== following) {
       await this.close();
-      return undefined;
+      return best && { ...best, thread: undefined, said: [], tail: undefined };
     }
     this.#over = true;
     this.#wrong(new ClusterError('RUNTIME', 'it leads'));

@@ -2,65 +2,22 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { buildModules } from '@revenant/emulator/host-node';
-import { CheckpointWriter, MemoryStore, raiseEpoch, systemHost, type ObjectStore } from '@revenant/storage';
-import { FaultyStore } from '@revenant/storage/testing';
+import { CheckpointWriter, MemoryStore, raiseEpoch } from '@revenant/storage';
 import { busyMachine } from '../../../test-support/busy-machine.ts';
 import { FLIP_CHANNEL } from '../../../test-support/flip-channel.ts';
-import { Listener, Typist, vmOf, VmHome } from '../../../test-support/vm-home.ts';
-import type { ProtectedVm, VmSpec } from '../../decisions/records.ts';
-import type { StandbyMessage } from '../../protocol/standby.ts';
+import { condition, follow, followed, Road, storeWithLog } from '../../../test-support/standby-homes.ts';
+import { Listener, Typist } from '../../../test-support/vm-home.ts';
 import { until } from '../../testing/until.ts';
 
 before(() => {
   buildModules(() => undefined);
 });
 
-/** Homes whose messages reach each other, but for those that are dropped. */
-class Road {
-  readonly homes = new Map<string, VmHome>();
-  drops: (message: StandbyMessage) => boolean = () => false;
-
-  home(name: string, store: ObjectStore, options: { runtimes?: Record<string, string> } = {}): VmHome {
-    const home = new VmHome(
-      store,
-      {},
-      {
-        ...options,
-        node: name,
-        send: (to, message) => {
-          // As over a wire: later, and copied.
-          const sent = structuredClone(message);
-          setImmediate(() => {
-            if (!this.drops(sent)) this.homes.get(to)?.host.heard(name, sent);
-          });
-        },
-      },
-    );
-    this.homes.set(name, home);
-    return home;
-  }
-}
-
 const flippable = {
   chain: import.meta.resolve('../../../test-support/flippable-chain.ts'),
   machine: import.meta.resolve('../../../test-support/flippable-machine.ts'),
 };
 
-const followed = (spec: Partial<VmSpec> = {}): ProtectedVm =>
-  vmOf({ outputs: 'standby', checkpointMs: 300, ...spec });
-
-function follow(
-  owner: VmHome,
-  epoch: number,
-  standby: { home: VmHome; name: string },
-  vm: ProtectedVm,
-): void {
-  standby.home.host.do({ type: 'stand-by', vm });
-  const session = { node: standby.name, incarnation: 1 };
-  owner.host.do({ type: 'set-standby', vmId: vm.id, epoch, standby: session });
-}
-
-const condition = (home: VmHome): string | undefined => home.host.figures[0]?.standby?.condition;
 const lines = (text: string): string[] => text.split('\n').filter((line) => !line.startsWith('step'));
 
 describe('standbys', () => {
@@ -117,10 +74,7 @@ describe('standbys', () => {
     });
 
   test('outputs leave, and the VM is taken over with all of them, while the store takes no log', async () => {
-    const store = new FaultyStore(new MemoryStore(), () => undefined, {
-      host: systemHost,
-      random: () => 0.5,
-    });
+    const { store, takesLog } = storeWithLog(new MemoryStore());
     const road = new Road();
     const listener = new Listener();
     const [owner, standby] = [road.home('a', store), road.home('b', store)];
@@ -132,8 +86,7 @@ describe('standbys', () => {
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
       await until('a standby in sync', () => condition(owner) === 'in-sync');
       // From now on the log stays with the standby alone.
-      store.plan = (operation, key) =>
-        operation === 'put' && key.startsWith('vms/v1/log/') ? { kind: 'refused' } : undefined;
+      takesLog(false);
       const typist = new Typist();
       typist.attach(owner);
       await typist.type('only the standby knows\n');
@@ -142,7 +95,7 @@ describe('standbys', () => {
       const heard = listener.text.length;
       road.homes.delete('a');
       await owner.close();
-      store.plan = () => undefined;
+      takesLog(true);
       const reads: string[] = [];
       const get = store.get.bind(store);
       store.get = (key) => {
@@ -161,7 +114,7 @@ describe('standbys', () => {
       assert.equal(listener.text.split('only the standby knows').length, 2);
       assert.deepEqual(listener.said, []);
     } finally {
-      store.plan = () => undefined;
+      takesLog(true);
       for (const home of road.homes.values()) await home.close();
       await standby.close();
     }
