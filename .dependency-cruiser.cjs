@@ -35,7 +35,7 @@ module.exports = {
       name: 'emulator-knows-no-house',
       severity: 'error',
       from: { path: '^packages/emulator', pathNot: production },
-      to: { path: '^packages/(storage|cluster|cli|console|debugger|simulation)' },
+      to: { path: '^packages/(storage|cluster|cli|console|debugger|simulation|unicorn)' },
     },
     {
       name: 'storage-knows-no-machine',
@@ -61,6 +61,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/network', pathNot: production },
       to: { path: '^packages/(emulator|storage|cluster|cli|console|simulation)' },
+    },
+    {
+      name: 'unicorn-knows-the-processor-only',
+      severity: 'error',
+      from: { path: '^packages/unicorn', pathNot: production },
+      to: { path: '^packages/(storage|cluster|cli|console|network|simulation|debugger)' },
     },
     {
       name: 'debugger-runs-anywhere',

@@ -13,7 +13,7 @@ import { pack } from './pack.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
-const packages = ['emulator', 'network', 'storage', 'debugger', 'cluster', 'cli'];
+const packages = ['emulator', 'network', 'storage', 'debugger', 'unicorn', 'cluster', 'cli'];
 
 describe('installed packages', () => {
   let work: string, project: string;
@@ -88,7 +88,7 @@ describe('installed packages', () => {
   });
 
   test('tsc --strict finds no error, in the declarations neither', async () => {
-    const imports = ['emulator', 'emulator/edge', 'emulator/host-node', 'emulator/host-browser', 'emulator/bundled', 'network', 'network/host-node', 'storage', 'debugger', 'debugger/host-node', 'cluster', 'cluster/protocol']; // prettier-ignore
+    const imports = ['emulator', 'emulator/edge', 'emulator/host-node', 'emulator/host-browser', 'emulator/bundled', 'network', 'network/host-node', 'storage', 'debugger', 'debugger/host-node', 'unicorn', 'emulator/processor', 'cluster', 'cluster/protocol']; // prettier-ignore
     const lines = imports.map((name, at) => `export * as m${String(at)} from '@revenant/${name}';`);
     await writeFile(join(project, 'all.ts'), lines.join('\n'));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');

@@ -29,6 +29,7 @@ const shipped: readonly Shipped[] = [
   { folder: 'packages/network', node: '>=22' },
   { folder: 'packages/storage', node: '>=22' },
   { folder: 'packages/debugger', node: '>=22' },
+  { folder: 'packages/unicorn', node: '>=22' },
   { folder: 'packages/cluster', node: '>=24', along: ['build/console'] },
   {
     folder: 'packages/cli',

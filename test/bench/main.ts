@@ -17,6 +17,7 @@ export const benchmarks: Group = {
     fork: () => import('./fork.ts'),
     network: () => import('./network.ts'),
     debug: () => import('./debug.ts'),
+    unicorn: () => import('./unicorn.ts'),
     churn: () => import('./churn.ts'),
   },
 };

@@ -9,6 +9,20 @@ export declare function cpuEvent(cpu: i32, what: i32): void;
 /** Puts the contents of a missing guest-physical page there, and clears its flag in the physical map. */
 export declare function pageIn(page: i32): void;
 
+/** HostDuty.pages: number of the page (below 2^20) behind a physical address for an access (paging.ts), or -1. */
+export declare function translatePage(addressLow: i32, addressHigh: i32, access: i32): i32;
+/** Of a watchpoint that calls: before an access by linear address (AccessKind.readAfter: behind it), with the value of a write. */
+export declare function memoryAccess(
+  addressLow: i32,
+  addressHigh: i32,
+  size: i32,
+  kind: i32,
+  valueLow: i32,
+  valueHigh: i32,
+): void;
+/** An instruction is executed that is the host's duty; not 0: the host has done it. */
+export declare function instruction(duty: i32): i32;
+
 /** What `cpuEvent` tells; the values of CpuEvent in cpu/layout.ts. */
 export class CpuEvent {
   static readonly apicBase: i32 = 1;

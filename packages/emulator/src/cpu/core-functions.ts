@@ -61,7 +61,7 @@ export const coreFunctions = {
   farReturn: f(['i32', 'i32']),
   interruptReturn: f(['i32', 'i64']),
   softwareInterrupt: f(['i32', 'i64', 'i32', 'i32']),
-  sysenter: f([]),
+  sysenter: f(['i64']),
   sysexit: f(['i32']),
   syscall: f(['i64']),
   sysret: f(['i32']),

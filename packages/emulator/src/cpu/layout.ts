@@ -119,8 +119,11 @@ export const Watchpoint = {
   kinds: 16, // u32
   /** 1: the addresses are guest-physical ones. */
   physical: 20, // u32
+  /** 1: the host is called at each access, by linear address, and the run goes on. */
+  calls: 24, // u32
 } as const;
-export const AccessKind = { read: 1, write: 2 } as const;
+/** `readAfter` is for the host's calls only: after a read, with its value. */
+export const AccessKind = { read: 1, write: 2, readAfter: 4 } as const;
 
 /** Entry of Region.physicalMap: address of the backing page in linear memory, or 0 for MMIO/unmapped, with flags. */
 export const PhysicalPage = {
@@ -167,7 +170,25 @@ export const Machine = {
   codeChanges: 96, // u32
   /** Counts translations: an entered region notes it in Record.entered, so that old regions can be told from young ones. */
   regionClock: 100, // u32
+  /** HostDuty bits. */
+  hostDuties: 104, // u32
 } as const;
+
+/** What a host does in place of the system below a program that it runs alone; none in a machine. */
+export const HostDuty = {
+  /** Exceptions and interrupts end the run (ExitReason.event) instead of going through a table of the guest. */
+  events: 1,
+  /** Behind each physical address that paging gives lies a page that the host names, or none: hostFaultVector. */
+  pages: 2,
+  /** SYSCALL, SYSENTER, CPUID are offered to the host first. */
+  syscall: 4,
+  sysenter: 8,
+  cpuid: 16,
+  /** IN, OUT, INS, OUTS reach the host between instructions, with Cpu.rip at theirs. */
+  ports: 32,
+} as const;
+/** Cpu.hostVector of an access for which the host named no page; Cpu.hostErrorCode says for what: 0 read, 1 write, 2 execute. */
+export const hostFaultVector = 256;
 
 /** One segment register's hidden part, `segmentBytes` each, in the order of Segment. */
 export const SegmentField = {
@@ -341,6 +362,13 @@ export const Cpu = {
   faultRipValid: 2528, // i32
   /** 1: Cpu.tscDeadline was written, and the machine has not been told. Always 0 between runs of the engine. */
   tscDeadlineKept: 2532, // i32
+  /** HostDuty.events: vector, EventKind and error code (of a #DB: as Cpu.pendingErrorCode) of the event that ended the run. */
+  hostVector: 2536, // i32
+  hostKind: 2540, // i32
+  hostErrorCode: 2544, // i32
+  /** HostDuty.pages: size, and value of a write, of the last access that looked for a page. */
+  accessBytes: 2548, // i32
+  accessValue: 2552, // i64
   end: 2560,
 } as const;
 
@@ -448,6 +476,8 @@ export const ExitReason = {
   translate: 6,
   /** A debugger's breakpoint lies on the instruction at Cpu.rip. */
   breakpoint: 7,
+  /** HostDuty.events: an exception or interrupt, in Cpu.hostVector. */
+  event: 8,
 } as const;
 
 export const EventKind = { none: 0, exception: 1, software: 2, external: 3, nmi: 4, icebp: 5 } as const;

@@ -24,6 +24,17 @@ export interface EngineHostFunctions {
   cpuEvent(cpu: number, what: number): void;
   /** Needed by who marks pages as missing in the physical map. */
   pageIn?(page: number): void;
+  /** Needed by who takes duties of a system (Machine.hostDuties): see core/host.ts. */
+  translatePage?(addressLow: number, addressHigh: number, access: number): number;
+  memoryAccess?(
+    addressLow: number,
+    addressHigh: number,
+    size: number,
+    kind: number,
+    valueLow: number,
+    valueHigh: number,
+  ): void;
+  instruction?(duty: number): number;
 }
 
 /** Exports of core.wasm, by name; parameters as in core/. i64 is bigint. */
@@ -36,6 +47,7 @@ export interface CoreExports {
   flushTlbAll(cpu: number): void;
   hostWritePrepare(physical: bigint, length: number): void;
   beginDirtyInterval(): void;
+  deliverEvent(cpu: number): void;
   translateDebug(cpu: number, linearAddress: bigint): bigint;
   dropAllCode(): void;
   debugChanged(): void;
@@ -47,6 +59,10 @@ export interface CoreExports {
   blockAt(host: number, key: number): number;
   decodeOnly(cpu: number, source: number, available: number, modeKey: number): number;
   findInstruction(cpu: number): number;
+  /** May throw a guest fault (WebAssembly.Exception), as `findInstruction` may. */
+  findBlock(cpu: number): number;
+  readMsr(cpu: number): void;
+  writeMsr(cpu: number): void;
 }
 
 /** Which engine executes guest code; both give the same states at the same instruction counts. */
@@ -90,11 +106,11 @@ interface InterpreterExports {
   handlers: WebAssembly.Table;
 }
 
-/** Compiles the given modules into an engine around `memory`. */
-export async function createEngine(options: EngineOptions): Promise<WasmEngine> {
-  const { modules, memory, host } = options;
-  const fault = await WebAssembly.instantiate(modules.fault);
-  const core = await WebAssembly.instantiate(modules.core, {
+function coreImports(
+  { memory, host }: EngineOptions,
+  fault: WebAssembly.Instance,
+): Record<string, Record<string, WebAssembly.ImportValue>> {
+  return {
     env: { memory },
     fault: { throwFault: fault.exports['throwFault'] as WebAssembly.ExportValue },
     host: {
@@ -112,13 +128,45 @@ export async function createEngine(options: EngineOptions): Promise<WasmEngine> 
       pageIn: (page: number) => {
         host.pageIn?.(page);
       },
+      translatePage: host.translatePage ?? (() => -1),
+      memoryAccess: host.memoryAccess ?? (() => undefined),
+      instruction: host.instruction ?? (() => 0),
     },
-  });
+  };
+}
+
+/** Puts the given modules together into an engine around `memory`. */
+export async function createEngine(options: EngineOptions): Promise<WasmEngine> {
+  const { modules, memory } = options;
+  const fault = await WebAssembly.instantiate(modules.fault);
+  const core = await WebAssembly.instantiate(modules.core, coreImports(options, fault));
   const interpreter = await WebAssembly.instantiate(modules.interpreter, {
     env: { memory },
     fault: fault.exports,
     core: core.exports,
   });
+  return assemble(options, core, interpreter);
+}
+
+/** As `createEngine`, at once: for hosts that may instantiate large modules without waiting (Node; a browser's workers). */
+export function createEngineAtOnce(options: EngineOptions): WasmEngine {
+  const { modules, memory } = options;
+  const fault = new WebAssembly.Instance(modules.fault);
+  const core = new WebAssembly.Instance(modules.core, coreImports(options, fault));
+  const interpreter = new WebAssembly.Instance(modules.interpreter, {
+    env: { memory },
+    fault: fault.exports,
+    core: core.exports,
+  });
+  return assemble(options, core, interpreter);
+}
+
+function assemble(
+  options: EngineOptions,
+  core: WebAssembly.Instance,
+  interpreter: WebAssembly.Instance,
+): WasmEngine {
+  const { memory } = options;
   const exports = core.exports as unknown as CoreExports;
   const { run: runModule, step, handlers } = interpreter.exports as unknown as InterpreterExports;
   const view = new DataView(memory.buffer);

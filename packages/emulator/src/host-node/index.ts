@@ -1,5 +1,5 @@
 /** What only a Node host has: where the processor's modules are on disk, and fast hashing. */
 export { makeNodeEngine, nodeEngine, nodeHash } from './engine.ts';
-export { engineDigest, loadEngineModules } from './modules.ts';
+export { compileRegion, engineDigest, loadEngineModules } from './modules.ts';
 export { buildModules } from '../build.ts';
 export { nodeClock } from './clock.ts';

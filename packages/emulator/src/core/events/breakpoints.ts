@@ -27,12 +27,14 @@ import {
   Region_cpuBlocks,
   Region_debug,
   Segment_cs,
+  Watchpoint_calls,
   Watchpoint_end,
   Watchpoint_kinds,
   Watchpoint_physical,
   Watchpoint_start,
 } from '../generated/layout';
 import { retryExactly } from './fault';
+import { memoryAccess } from '../host';
 import { invalidateCode } from '../decode/blocks';
 import { plantAll } from '../memory/tlb';
 import { backingIndex } from '../memory/physical';
@@ -169,7 +171,7 @@ function note(cpu: i32, la: i64, physical: i64, size: i64, kind: i32): void {
   const count = load<u32>(Region_debug + Debug_watchpoints);
   for (let n: u32 = 0; n < count; n++) {
     const watch = Region_debug + Debug_watchList + n * Debug_watchBytes;
-    if ((load<i32>(watch, Watchpoint_kinds) & kind) == 0) continue;
+    if ((load<i32>(watch, Watchpoint_kinds) & kind) == 0 || load<u32>(watch, Watchpoint_calls) != 0) continue;
     const isPhysical = load<u32>(watch, Watchpoint_physical) != 0;
     if (!isPhysical && la == -1) continue;
     const at = isPhysical ? physical : la;
@@ -182,6 +184,19 @@ function note(cpu: i32, la: i64, physical: i64, size: i64, kind: i32): void {
     store<u32>(Region_debug + Debug_hitWatchpoint, n);
     store<i64>(Region_debug + Debug_hitAddress, at);
     store<u32>(Region_debug + Debug_hitAccess, kind);
+    return;
+  }
+}
+
+/** An access by a program at a linear address, inside of one instruction that is executed alone: the host is told where it wants to be. */
+export function tellAccess(cpu: i32, la: i64, size: i32, kind: i32, value: i64): void {
+  const count = load<u32>(Region_debug + Debug_watchpoints);
+  for (let n: u32 = 0; n < count; n++) {
+    const watch = Region_debug + Debug_watchList + n * Debug_watchBytes;
+    if (load<u32>(watch, Watchpoint_calls) == 0 || (load<i32>(watch, Watchpoint_kinds) & kind) == 0) continue;
+    if (la >= load<i64>(watch, Watchpoint_end) || la + size <= load<i64>(watch, Watchpoint_start)) continue;
+    if (load<i32>(cpu, Cpu_exact) == 0) retryExactly(cpu);
+    memoryAccess(la as i32, (la >> 32) as i32, size, kind, value as i32, (value >> 32) as i32);
     return;
   }
 }

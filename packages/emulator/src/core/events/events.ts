@@ -34,6 +34,7 @@ import {
   EventKind_none,
   EventKind_software,
   Flag_if,
+  HostDuty_events,
   Vector_db,
   Vector_df,
   Vector_nmi,
@@ -43,6 +44,7 @@ import { forgetHits } from './breakpoints';
 import { Dr6_generalDetect, endSingleStep, recordDebug, recordIcebp } from './debug';
 import { deliverProtected, deliverReal, deliverVirtual } from './delivery';
 import { generalProtection, raise, raiseError, segmentFault } from './fault';
+import { hostHas, leaveEvent } from './hosted';
 import { Cr4_vme, cr4Has, ioPrivilege, protectedMode, v86Mode } from '../state';
 
 export { raise, raiseError, segmentFault };
@@ -107,6 +109,10 @@ function pushesErrorCode(vector: i32): bool {
 
 function deliver(cpu: i32, vector: i32, kind: i32, hasErrorCode: bool, errorCode: i32, rip: i64): void {
   store<i32>(cpu, 0, Cpu_halted);
+  if (hostHas(HostDuty_events)) {
+    leaveEvent(cpu, vector, kind, errorCode, rip);
+    return;
+  }
   store<i32>(cpu, vector, Cpu_deliveringVector);
   store<i32>(cpu, kind, Cpu_deliveringKind);
   store<i32>(cpu, kind == EventKind_software ? 0 : 1, Cpu_externalBit);

@@ -19,6 +19,8 @@ import {
   Flag_rf,
   Flag_tf,
   Flag_vm,
+  HostDuty_syscall,
+  HostDuty_sysenter,
   SegmentField_base,
   Segment_cs,
   Segment_gs,
@@ -29,6 +31,7 @@ import { endSingleStep, stepAfterReturn } from './debug';
 import { requirePrivilege } from './control';
 import { checkInterrupts } from './events';
 import { generalProtection, raise } from './fault';
+import { hostTakes } from './hosted';
 import { readFlags, writeFlags } from '../integer/flags';
 import { updateMode } from '../system/mode';
 import { setSegment } from '../system/segments';
@@ -53,7 +56,11 @@ function setFlat(cpu: i32, codeSelector: i32, stackSelector: i32, long: bool, pr
 }
 
 /** SYSENTER. Sets Cpu.rip. */
-export function sysenter(cpu: i32): void {
+export function sysenter(cpu: i32, nextRip: i64): void {
+  if (hostTakes(cpu, HostDuty_sysenter)) {
+    store<i64>(cpu, nextRip, Cpu_rip);
+    return;
+  }
   if (!hasFeature(cpu, CpuFeature_sysenter)) raise(cpu, Vector_ud);
   const selector = (load<i64>(cpu, Cpu_sysenterCs) & 0xfffc) as i32;
   if (!protectedMode(cpu) || selector == 0) generalProtection(cpu, 0);
@@ -92,6 +99,10 @@ function requireSyscall(cpu: i32): void {
 
 /** SYSCALL (64-bit mode only, as on Intel processors). Sets Cpu.rip. */
 export function syscall(cpu: i32, nextRip: i64): void {
+  if (hostTakes(cpu, HostDuty_syscall)) {
+    store<i64>(cpu, nextRip, Cpu_rip);
+    return;
+  }
   requireSyscall(cpu);
   const selector = ((load<i64>(cpu, Cpu_star) >> 32) & 0xfffc) as i32;
   store<i64>(cpu, nextRip, rcx);

@@ -40,6 +40,7 @@ import {
 } from '../generated/layout';
 import { hitWatchpoint, isWatched, watching } from '../events/breakpoints';
 import { segmentFault } from '../events/fault';
+import { noteOperand } from '../events/hosted';
 import { checkPorts, portIn, portOut } from '../memory/io';
 import { checkCanonicalStack, probeWrite, readProgram, writeProgram } from '../memory/memory';
 import { Access_read, Access_write } from '../memory/paging';
@@ -138,7 +139,8 @@ function mayGoOn(cpu: i32): bool {
 }
 
 /** Linear-memory address for reading at `la`, or 0 for a device and a watched page. Raises #PF. */
-function hostForRead(cpu: i32, la: i64): u32 {
+function hostForRead<T>(cpu: i32, la: i64): u32 {
+  noteOperand(cpu, sizeof<T>(), 0);
   const physical = resolve(cpu, la, Access_read, load<i32>(cpu, Cpu_tlbView));
   if (watching() && isWatched(la, physical)) return 0;
   const entry = pageEntry(physical);
@@ -146,7 +148,8 @@ function hostForRead(cpu: i32, la: i64): u32 {
 }
 
 /** Linear-memory address for writing [low, low + bytes) around `la` on its page, or 0 for devices, ROM and watched pages. Raises #PF. */
-function hostForWrite(cpu: i32, la: i64, low: i64, bytes: i64): u32 {
+function hostForWrite<T>(cpu: i32, la: i64, low: i64, bytes: i64): u32 {
+  noteOperand(cpu, sizeof<T>(), 0);
   const physical = resolve(cpu, la, Access_write, load<i32>(cpu, Cpu_tlbView));
   if (watching() && isWatched(la, physical)) return 0;
   const entry = pageEntry(physical);
@@ -197,10 +200,10 @@ function movsChunk<T>(cpu: i32, record: i32, mask: i64, count: i64): i64 {
     let n = chunk(cpu, source, from, fromLa, size, false, mask, count);
     n = chunk(cpu, esOffset, to, toLa, size, true, mask, n);
     if (n > 1 && canonicalStart(cpu, fromLa) && canonicalStart(cpu, toLa)) {
-      const fromHost = hostForRead(cpu, fromLa);
+      const fromHost = hostForRead<T>(cpu, fromLa);
       const bytes = n * size;
       const toHost =
-        fromHost == 0 ? 0 : hostForWrite(cpu, toLa, backward ? toLa + size - bytes : toLa, bytes);
+        fromHost == 0 ? 0 : hostForWrite<T>(cpu, toLa, backward ? toLa + size - bytes : toLa, bytes);
       if (toHost != 0) {
         copyElements<T>(toHost, fromHost, n as i32, backward);
         iterations = n;
@@ -270,7 +273,7 @@ function stosChunk<T>(cpu: i32, mask: i64, count: i64): i64 {
   if (count > 1 && load<i32>(cpu, Cpu_accessChecks) == 0 && canonicalStart(cpu, la)) {
     const n = chunk(cpu, esOffset, to, la, size, true, mask, count);
     const bytes = n * size;
-    if (n > 1) host = hostForWrite(cpu, la, backward ? la + size - bytes : la, bytes);
+    if (n > 1) host = hostForWrite<T>(cpu, la, backward ? la + size - bytes : la, bytes);
     if (host != 0) {
       fillElements<T>(host, value, n as i32, backward);
       iterations = n;
@@ -358,7 +361,7 @@ export function scasLoop<T>(cpu: i32, record: i32): i32 {
         load<i32>(cpu, Cpu_accessChecks) == 0 && canonicalStart(cpu, la)
           ? chunk(cpu, esOffset, offset, la, size, false, mask, n)
           : 1;
-    let host: u32 = n > 1 ? hostForRead(cpu, la) : 0;
+    let host: u32 = n > 1 ? hostForRead<T>(cpu, la) : 0;
     let other: T;
     let done: i64 = 1;
     if (host == 0) other = readProgram<T>(cpu, la);
@@ -395,12 +398,12 @@ export function cmpsLoop<T>(cpu: i32, record: i32): i32 {
     let n: i64 = repeated ? chunkable(allowance(cpu, load<i64>(cpu, rcx) & mask)) : 1;
     if (load<i32>(cpu, Cpu_accessChecks) != 0 || !canonicalStart(cpu, fromLa)) n = 1;
     if (n > 1) n = chunk(cpu, source, fromOffset, fromLa, size, false, mask, n);
-    let fromHost: u32 = n > 1 ? hostForRead(cpu, fromLa) : 0;
+    let fromHost: u32 = n > 1 ? hostForRead<T>(cpu, fromLa) : 0;
     let first: T = fromHost == 0 ? readProgram<T>(cpu, fromLa) : load<T>(fromHost);
     const toLa = elementAddress(cpu, esOffset, toOffset, size, false);
     if (fromHost == 0 || !canonicalStart(cpu, toLa)) n = 1;
     if (n > 1) n = chunk(cpu, esOffset, toOffset, toLa, size, false, mask, n);
-    let toHost: u32 = n > 1 ? hostForRead(cpu, toLa) : 0;
+    let toHost: u32 = n > 1 ? hostForRead<T>(cpu, toLa) : 0;
     let second: T = toHost == 0 ? readProgram<T>(cpu, toLa) : load<T>(toHost);
     if (toHost == 0) n = 1;
     let done: i64 = 1;

@@ -1,6 +1,8 @@
 /** Port I/O: SDM Vol. 1 chapter 19. Cpu.remaining is exact (I/O instructions end their block). */
 import {
   Cpu_cpl,
+  Cpu_exact,
+  HostDuty_ports,
   SegmentField_attributes,
   SegmentField_base,
   SegmentField_limit,
@@ -8,7 +10,8 @@ import {
   Tlb_supervisorRead,
 } from '../generated/layout';
 import { checkIoBreakpoints } from '../events/debug';
-import { generalProtection } from '../events/fault';
+import { generalProtection, retryExactly } from '../events/fault';
+import { hostHas } from '../events/hosted';
 import { ioRead, ioWrite } from '../host';
 import { readView } from './memory';
 import { ioPrivilege, protectedMode, segmentAt, v86Mode } from '../state';
@@ -28,10 +31,16 @@ export function checkPorts(cpu: i32, port: i32, size: i32): void {
   if ((bits & ((1 << size) - 1)) != 0) generalProtection(cpu, 0);
 }
 
+/** HostDuty.ports. */
+function aloneForHost(cpu: i32): void {
+  if (hostHas(HostDuty_ports) && load<i32>(cpu, Cpu_exact) == 0) retryExactly(cpu);
+}
+
 /** IN: `size` 1, 2 or 4; the result is zero-extended. */
 export function portIn(cpu: i32, port: i32, size: i32): i32 {
   checkPorts(cpu, port & 0xffff, size);
   checkIoBreakpoints(cpu, port & 0xffff, size);
+  aloneForHost(cpu);
   const value = ioRead(port & 0xffff, size);
   return size == 1 ? value & 0xff : size == 2 ? value & 0xffff : value;
 }
@@ -40,5 +49,6 @@ export function portIn(cpu: i32, port: i32, size: i32): i32 {
 export function portOut(cpu: i32, port: i32, size: i32, value: i32): void {
   checkPorts(cpu, port & 0xffff, size);
   checkIoBreakpoints(cpu, port & 0xffff, size);
+  aloneForHost(cpu);
   ioWrite(port & 0xffff, size, size == 1 ? value & 0xff : size == 2 ? value & 0xffff : value);
 }

@@ -8,6 +8,7 @@ import {
   AccessCheck_alignment,
   AccessCheck_breakpoints,
   AccessKind_read,
+  AccessKind_readAfter,
   AccessKind_write,
   Cpu_accessChecks,
   Cpu_exact,
@@ -25,9 +26,10 @@ import {
   Vector_gp,
   Vector_ss,
 } from '../generated/layout';
-import { noteAccess, noteHostWrite, watching } from '../events/breakpoints';
+import { noteAccess, noteHostWrite, tellAccess, watching } from '../events/breakpoints';
 import { checkDataBreakpoints } from '../events/debug';
 import { raiseError, retryExactly } from '../events/fault';
+import { noteOperand } from '../events/hosted';
 import { mmioRead, mmioWrite } from '../host';
 import { Access_execute, Access_read, Access_write, Walk_none, walkQuietly } from './paging';
 import { backingIndex, dropOverlappedCode, gateA20, markDirty, pageEntry, storeBacked } from './physical';
@@ -159,6 +161,15 @@ function readMasked<T>(cpu: i32, la: i64, mask: i64, view: i32): T {
     return load<T>((la as i32) + load<i32>(entry, Tlb_addend));
   }
   checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
+  noteOperand(cpu, sizeof<T>(), 0);
+  if (!watching()) return readSlowly<T>(cpu, la, mask, view);
+  tellAccess(cpu, la, sizeof<T>(), AccessKind_read, 0);
+  const value = readSlowly<T>(cpu, la, mask, view);
+  tellAccess(cpu, la, sizeof<T>(), AccessKind_readAfter, (<u64>value) as i64);
+  return value;
+}
+
+function readSlowly<T>(cpu: i32, la: i64, mask: i64, view: i32): T {
   if (crosses(la, sizeof<T>())) return readCrossing<T>(cpu, la, mask, view);
   const physical = resolve(cpu, la, Access_read, view);
   if (watching()) noteAccess(cpu, la, physical, sizeof<T>(), AccessKind_read);
@@ -172,6 +183,8 @@ function writeMaskedView<T>(cpu: i32, la: i64, mask: i64, value: T, view: i32): 
     return;
   }
   checkCanonical(cpu, la, sizeof<T>(), Vector_gp);
+  noteOperand(cpu, sizeof<T>(), (<u64>value) as i64);
+  if (watching()) tellAccess(cpu, la, sizeof<T>(), AccessKind_write, (<u64>value) as i64);
   if (crosses(la, sizeof<T>())) {
     writeCrossing<T>(cpu, la, mask, value, view);
     return;
@@ -272,6 +285,7 @@ function probe(cpu: i32, address: i64, size: i32, access: i32): void {
   checkCanonical(cpu, la, size, Vector_gp);
   checkWrap(cpu, la, size, Vector_gp);
   checkAccess(cpu, la, size, access);
+  noteOperand(cpu, size, 0);
   const first = resolve(cpu, la, access, view);
   let device = isDevice(first);
   // An area (FXSAVE, XSAVE) may be as large as a page; it lies on at most two.

@@ -232,8 +232,10 @@ function walk64(cpu: i32, la: i64, access: i32, view: i32, quiet: bool): i64 {
 }
 
 function walkAny(cpu: i32, la: i64, access: i32, view: i32, quiet: bool): i64 {
-  if ((load<i64>(cpu, Cpu_cr0) & Cr0_pg) == 0) return la & 0xffff_f000;
-  if ((load<i64>(cpu, Cpu_efer) & Efer_lma) != 0) return walk64(cpu, la, access, view, quiet);
+  const long = (load<i64>(cpu, Cpu_efer) & Efer_lma) != 0;
+  // Long mode without paging exists only for a program that a host runs alone: its linear addresses are the host's.
+  if ((load<i64>(cpu, Cpu_cr0) & Cr0_pg) == 0) return la & (long ? ~0xfff : 0xffff_f000);
+  if (long) return walk64(cpu, la, access, view, quiet);
   if ((load<i64>(cpu, Cpu_cr4) & Cr4_pae) != 0) return walkPae(cpu, la, access, view, quiet);
   return walk32(cpu, la, access, view, quiet);
 }

@@ -5,6 +5,7 @@
 import {
   Cpu_cpuIndex,
   Cpu_tlbLargeFilter,
+  HostDuty_pages,
   Machine_backingPages,
   Machine_cpuCount,
   Machine_dirtyBitmap,
@@ -44,6 +45,7 @@ import {
   cpuBlockBytes,
 } from '../generated/layout';
 import { isWatched, plantPage, replant } from '../events/breakpoints';
+import { hostHas, hostPage } from '../events/hosted';
 import { Access_execute, Access_write, Walk_global, Walk_large, Walk_readOnly, walk } from './paging';
 import { backingIndex, codeMapAt, gateA20, isDirty, markDirty, pageEntry } from './physical';
 
@@ -87,7 +89,8 @@ export function resolve(cpu: i32, la: i64, access: i32, view: i32): i64 {
     return (((load<i32>(entry, Tlb_physicalPage) & frameMask) as i64) << 12) | offset;
   }
   const translation = walk(cpu, la, access, view);
-  const physical = gateA20(translation & ~0xfff);
+  let physical = gateA20(translation & ~0xfff);
+  if (hostHas(HostDuty_pages)) physical = hostPage(cpu, la, physical, access);
   const page = pageEntry(physical);
   if (page == 0) return physical | offset;
   const host = page & PhysicalPage_addressMask;

@@ -2,7 +2,8 @@
  * CPUID from the table that the machine wrote for the CPU model (cpu/cpuid-models.ts): entries of six u32, { leaf, subleaf, EAX, EBX, ECX,
  * EDX }; subleaf 0xffff_ffff stands for every subleaf. A few bits follow the processor's state.
  */
-import { Cpu_apicBase, Cpu_cpuidEntries, Cpu_cpuidTable, Cpu_gpr } from '../generated/layout';
+import { Cpu_apicBase, Cpu_cpuidEntries, Cpu_cpuidTable, Cpu_gpr, HostDuty_cpuid } from '../generated/layout';
+import { hostTakes } from '../events/hosted';
 import { Cr4_osxsave, cr4Has } from '../state';
 
 const entryBytes: i32 = 24;
@@ -35,6 +36,7 @@ function setResult(cpu: i32, entry: i32, offset: i32, register: i32): void {
 
 /** CPUID: EAX and ECX choose; leaves beyond the last answer as the last basic leaf (SDM Vol. 2 CPUID). */
 export function cpuid(cpu: i32): void {
+  if (hostTakes(cpu, HostDuty_cpuid)) return;
   let leaf = load<i32>(cpu, Cpu_gpr);
   const subleaf = load<i32>(cpu, Cpu_gpr + 8);
   const inRange = (leaf as u32) < 0x4000_0000 || (leaf as u32) >= 0x8000_0000;

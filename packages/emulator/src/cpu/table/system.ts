@@ -49,11 +49,11 @@ const only =
     b.call(name);
   };
 
-/** A core function without operands that sets RIP. */
+/** A core function that gets the address of the next instruction, and sets RIP. */
 const transfer =
-  (name: CoreFunctionName): Semantics =>
+  (name: 'syscall' | 'sysenter'): Semantics =>
   (b) => {
-    b.call(name);
+    b.call(name, b.nextRip());
     b.leave();
   };
 
@@ -310,10 +310,7 @@ const transferRows: RowDraft[] = [
     interrupt(b, x.i32(1), EventKind.icebp, 0);
     b.leave();
   }),
-  row('0F 05', 'SYSCALL', '', branch, (b) => {
-    b.call('syscall', b.nextRip());
-    b.leave();
-  }),
+  row('0F 05', 'SYSCALL', '', branch, transfer('syscall')),
   row('0F 07', 'SYSRET', '', { sizes: [4, 8], end: 'branch' }, (b) => {
     b.call('sysret', x.i32(b.size));
     b.leave();
