@@ -1,6 +1,7 @@
 /** Debugs whole machines, forwards and backwards. `time` runs wherever the emulator does, the others need Node's Buffer; sockets are in `host-node`. */
 export { GdbStub, type StubOptions } from './gdb/stub.ts';
 export { makeMonitor, parseTime, type Monitor, type MonitorCommand } from './gdb/monitor.ts';
+export { linuxCommands, type LinuxAware } from './lx/commands.ts';
 export { archOf, type TargetArch } from './gdb/registers.ts';
 export { History } from './time/history.ts';
 export { TimeMachine, type Stop, type StopKind, type TimeMachineOptions } from './time/time-machine.ts';

@@ -1,6 +1,7 @@
 /** `revenant debug gdb`: a machine behind GDB's remote protocol. */
 import {
   archOf,
+  linuxCommands,
   makeMonitor,
   type MonitorCommand,
   type TargetArch,
@@ -56,12 +57,14 @@ export async function startGdbServer(
   const { machine } = target;
   const { model } = machine.description.cpu;
   const canLongMode = model === 'x86-64' || model === 'x86-64-v2';
+  const linux = linuxCommands(target);
   try {
     return await serveGdb({
       ...listen,
       target,
       say,
-      monitor: makeMonitor(target, commands),
+      monitor: makeMonitor(target, { ...commands, ...linux.commands }),
+      file: linux.file,
       arch: () => (arch === 'auto' ? archOf(machine.registers(), canLongMode) : arch),
     });
   } catch (error) {

@@ -7,6 +7,7 @@
  */
 import type { Stop, TimeMachine } from '../time/time-machine.ts';
 import { readMemory, writeMemory } from './memory.ts';
+import { HostFiles, type FileOf } from './files.ts';
 import { Refusal } from './refusal.ts';
 import type { Monitor } from './monitor.ts';
 import { bytesOf, encodePacket, hexOf, maxPacketBytes, PacketReader, type WireEvent } from './packets.ts';
@@ -22,11 +23,17 @@ export interface StubOptions {
   close: () => void;
   /** What `monitor …` does. */
   monitor: Monitor;
+  /** Files that a debugger may read. */
+  file?: FileOf;
+  /** Milliseconds of the host: gdb takes silence of two seconds for a lost answer. */
+  clock: () => number;
   /** Lets other things happen, such as bytes to come in, while the machine runs. */
   breathe: () => Promise<void>;
 }
 
 const ok = 'OK';
+/** A `monitor` command that takes longer says so, with nothing. */
+const aliveMs = 500;
 const watchNames = { write: 'watch', read: 'rwatch', access: 'awatch' } as const;
 
 type Answer = string | Uint8Array;
@@ -49,6 +56,7 @@ export class GdbStub {
   readonly #reader = new PacketReader();
   readonly #registers: RegisterFile;
   readonly #points: Points;
+  readonly #files: HostFiles;
   #acknowledging = true;
   #last: Uint8Array | undefined;
   /** Memory is physical. */
@@ -64,6 +72,7 @@ export class GdbStub {
     this.#options = options;
     this.#registers = new RegisterFile(options.arch);
     this.#points = new Points(options.target.machine.stops);
+    this.#files = new HostFiles(options.file ?? (() => Promise.resolve(undefined)));
   }
 
   get #machine(): TimeMachine['machine'] {
@@ -368,6 +377,7 @@ export class GdbStub {
     }
     // There is but one program to attach to.
     if (text.startsWith('vAttach;')) return this.#stopReply;
+    if (text.startsWith('vFile:')) return this.#files.answer(text);
     if (!text.startsWith('vRun')) return '';
     // `run` starts the record again.
     const { target } = this.#options;
@@ -428,12 +438,18 @@ export class GdbStub {
     const steps = this.#options.monitor(line);
     this.#interrupted = false;
     this.#running = true;
+    let saidAt = this.#options.clock();
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done === true) {
         for (const part of step.value.split(/(?<=\n)/)) if (part !== '') this.#say(part);
         break;
       }
       await this.#options.breathe();
+      const now = this.#options.clock();
+      if (now - saidAt > aliveMs) {
+        saidAt = now;
+        this.#say('');
+      }
       if (!this.#interrupted) continue;
       steps.return('');
       this.#say('interrupted\n');

@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { GdbStub, type StubOptions } from '../gdb/stub.ts';
 
-export interface ServeOptions extends Pick<StubOptions, 'target' | 'monitor'> {
+export interface ServeOptions extends Pick<StubOptions, 'target' | 'monitor' | 'file'> {
   host: string;
   /** 0: any that is free. */
   port: number;
@@ -63,10 +63,11 @@ export async function serveGdb(options: ServeOptions): Promise<GdbServer> {
   };
 }
 
-async function converse(socket: Socket, { target, monitor, arch }: ServeOptions): Promise<void> {
+async function converse(socket: Socket, { target, monitor, file, arch }: ServeOptions): Promise<void> {
   const stub = new GdbStub({
     target,
     monitor,
+    ...(file && { file }),
     arch: arch(),
     send: (bytes) => {
       if (!socket.destroyed) socket.write(bytes);
@@ -74,6 +75,7 @@ async function converse(socket: Socket, { target, monitor, arch }: ServeOptions)
     close: () => {
       socket.end();
     },
+    clock: () => performance.now(),
     breathe: () => nextTurn(),
   });
   socket.on('data', (bytes) => {

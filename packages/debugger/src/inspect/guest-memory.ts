@@ -26,6 +26,15 @@ export interface Mapping {
   executable: boolean;
 }
 
+/** Linear addresses [from, to) with the same rights. */
+export interface MappedRange {
+  from: bigint;
+  to: bigint;
+  writable: boolean;
+  user: boolean;
+  executable: boolean;
+}
+
 interface Level {
   shift: bigint;
   bits: bigint;
@@ -145,6 +154,52 @@ export class GuestMemory {
       return { physical: frameOf(entry, span, size) | (address & (span - 1n)), pageBytes: span, ...rights };
     }
     return undefined;
+  }
+
+  /** What is mapped between two linear addresses, ranges of the same rights joined. Only of four-level paging. */
+  async *ranges(from: bigint, to: bigint): AsyncGenerator<MappedRange, void> {
+    let last: MappedRange | undefined;
+    const everything = { writable: true, user: true, executable: true };
+    for await (const piece of this.#pieces(this.cpu.cr3 & addressMask, 0, 0n, { from, to, ...everything })) {
+      const joins =
+        last?.to === piece.from &&
+        last.writable === piece.writable &&
+        last.user === piece.user &&
+        last.executable === piece.executable;
+      if (joins && last !== undefined) last.to = piece.to;
+      else {
+        if (last !== undefined) yield last;
+        last = piece;
+      }
+    }
+    if (last !== undefined) yield last;
+  }
+
+  /** Of the table at a physical address, whose first entry stands for `base`. */
+  async *#pieces(
+    table: bigint,
+    depth: number,
+    base: bigint,
+    within: MappedRange,
+  ): AsyncGenerator<MappedRange, void> {
+    const level = levels['4-level'][depth];
+    const page = level === undefined ? undefined : await this.page(table);
+    if (level === undefined || page === undefined) return;
+    const view = new DataView(page.buffer, page.byteOffset, page.length);
+    const span = 1n << level.shift;
+    for (let n = 0; n < 512; n++) {
+      const at = base + BigInt(n) * span;
+      const entry = view.getBigUint64(n * 8, true);
+      if ((entry & Entry.present) === 0n || at >= within.to || at + span <= within.from) continue;
+      const rights = {
+        writable: within.writable && (entry & Entry.writable) !== 0n,
+        user: within.user && (entry & Entry.user) !== 0n,
+        executable: within.executable && (entry & Entry.noExecute) === 0n,
+      };
+      if (level.shift === 12n || (level.mayBeLarge && (entry & Entry.large) !== 0n))
+        yield { from: at, to: at + span, ...rights };
+      else yield* this.#pieces(entry & addressMask, depth + 1, at, { ...within, ...rights });
+    }
   }
 
   /** Bytes at a linear address, up to the first page that is not present. */
