@@ -1,6 +1,8 @@
 /** Guests that end themselves: one that halts for good boots afresh, one that resets its machine again and again does so ever more slowly. */
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +23,28 @@ function kernel(...code: number[]): Uint8Array {
   bytes.set(code, 32);
   return bytes;
 }
+
+/** mov ecx, N; dec ecx; jnz; mov dx, 505h (pvpanic); mov al, 1; out dx, al; jmp $ */
+const panics = kernel(
+  0xb9,
+  0x00,
+  0x00,
+  0x00,
+  0x20,
+  0x49,
+  0x75,
+  0xfd,
+  0x66,
+  0xba,
+  0x05,
+  0x05,
+  0xb0,
+  0x01,
+  0xee,
+  0xeb,
+  0xfe,
+);
+const panicAt = 0x10_0020 + 14;
 
 const halts = kernel(0xfa, 0xf4); // cli; hlt
 const faults = kernel(0x0f, 0x01, 0x1d, 0, 0, 0, 0, 0xcc); // lidt [0]; int3: no vector is within the limit
@@ -64,3 +88,101 @@ test('a guest that halts for good boots afresh; one that faults thrice resets, a
     await node.close();
   }
 });
+
+/** Starts the command of an event, and gives the port on which it waits for gdb. */
+async function startNamed(command: string): Promise<{ port: number; end: () => Promise<void> }> {
+  const [program = '', ...words] = command.split(' ');
+  assert.equal(program, 'revenant');
+  const main = join(import.meta.dirname, '../packages/cli/src/main.ts');
+  const child = spawn(process.execPath, [main, ...words, '--listen', '127.0.0.1:0'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    let said = '';
+    child.stderr.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+      const found = /waiting for a debugger: target remote \S+:(\d+)/.exec(said)?.[1];
+      if (found !== undefined) resolve(Number(found));
+    });
+    child.once('exit', () => {
+      reject(new Error(said));
+    });
+  });
+  return {
+    port,
+    end: async () => {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+    },
+  };
+}
+
+async function gdb(port: number, commands: readonly string[]): Promise<string> {
+  const all = [
+    'set confirm off',
+    'set pagination off',
+    `target remote 127.0.0.1:${String(port)}`,
+    ...commands,
+  ];
+  const child = spawn('gdb', ['-nx', '-q', '-batch', ...all.flatMap((command) => ['-ex', command])]);
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+  await once(child, 'close');
+  return said;
+}
+
+const skip = spawnSync('gdb', ['--version']).status === 0 ? false : 'there is no gdb';
+
+test(
+  'the event of a panic names a command, which opens the machine before it under gdb',
+  { skip },
+  async () => {
+    buildModules(() => undefined);
+    const store = `file:${folder}/panics`;
+    const node = await ClusterNode.start({
+      ...{ name: 'a', store, listen: '127.0.0.1:0' },
+      ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
+    });
+    const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
+    try {
+      const description = { memoryBytes: 4 * 2 ** 20, kernel: await client.putBlob(panics), commandLine: '' };
+      const spec = {
+        runtime: 'machine',
+        description,
+        memoryMiB: 4,
+        priority: 1,
+        checkpointMs: 200,
+        outputs: 'async' as const,
+      };
+      await client.command({ type: 'vm-create', vmId: 'panics', spec, start: true });
+      let named: string | undefined;
+      for (let tries = 0; tries < 3000 && named === undefined; tries++) {
+        await sleep(100);
+        named = (await client.events()).find(({ event }) => event === 'vm-debug')?.reason;
+      }
+      assert.ok(named !== undefined, 'no event names a command');
+      assert.match(named, /^opens it before that: revenant debug gdb panics@1-\d+ --store file:/);
+      const { port, end } = await startNamed(named.slice(named.indexOf('revenant')));
+      const said = await gdb(port, [
+        `p/x $pc < ${String(panicAt)}`,
+        `hbreak *${String(panicAt)}`,
+        'continue',
+        'x/i $pc',
+        'p $al',
+        'reverse-stepi',
+        'x/i $pc',
+      ]);
+      await end();
+      assert.match(said, /\$1 = 0x1/);
+      assert.match(said, /=> 0x10002e:\s+out\s+%al,\(%dx\)/);
+      assert.match(said, /\$2 = 1/);
+      assert.match(said, /=> 0x10002c:\s+mov\s+\$0x1,%al/);
+    } finally {
+      await client.close();
+      await node.close();
+    }
+  },
+);

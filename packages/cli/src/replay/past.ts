@@ -37,6 +37,8 @@ export interface RunFrom {
   console?: (bytes: Uint8Array, count: bigint) => void;
   /** A later checkpoint: what came in behind it is left out. */
   until?: MachineSnapshot;
+  /** It is for a debugger: where no log was kept, the machine goes on into a future of its own; steps back are quick. */
+  debugged?: boolean;
 }
 
 /** So far apart: a replay that only goes forward needs few. */
@@ -104,7 +106,7 @@ export class Past {
   }
 
   /** A machine at a checkpoint, with what came in behind it. */
-  async run({ name, head }: Moment, { say, console, until }: RunFrom): Promise<Run> {
+  async run({ name, head }: Moment, { say, console, until, debugged = false }: RunFrom): Promise<Run> {
     const reader = await this.#opener.checkpoint(name);
     const behind = await readLogBehind(await this.#opener.store(), reader, await this.#opener.key());
     const whole = behind?.log ?? [];
@@ -117,7 +119,16 @@ export class Past {
       { output: once.take, input: history.record },
       say,
     );
-    const target = new TimeMachine({ machine, history, end: to, every: bookmarksEvery });
+    const onFuture = (): void => {
+      once.forget();
+    };
+    const target = new TimeMachine({
+      machine,
+      history,
+      onFuture,
+      ...(debugged && behind === undefined ? {} : { end: to }),
+      ...(debugged ? {} : { every: bookmarksEvery }),
+    });
     return {
       target,
       to,

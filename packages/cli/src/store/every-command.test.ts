@@ -73,7 +73,7 @@ test(
       'checkpoint search': [['web', 'text']],
       'checkpoint disassemble': [['web', '0x1000']],
       'checkpoint memory': [['web', '0x1000']],
-      'debug gdb': [['--restore', 'web']],
+      'debug gdb': [['--restore', 'web'], ['web']],
       'debug trace': [['--io', '--restore', 'web']],
       'vm copy': [[file, 'web:/tmp/file']],
       'vm set': [['web', '--output', 'log']],

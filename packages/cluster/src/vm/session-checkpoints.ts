@@ -51,6 +51,17 @@ export interface SessionCheckpointsOptions {
   standby: () => StandbyLink | undefined;
 }
 
+/** A moment of the VM that is durable. */
+interface Moment {
+  /** `EPOCH-SEQUENCE` */
+  name: string;
+  instructions: bigint;
+  atMs: number;
+}
+
+/** So many moments are remembered: at a checkpoint a second, those of half a minute. */
+const MOMENTS = 32;
+
 export class SessionCheckpoints {
   readonly figures: VmFigures;
   readonly housekeeping: Housekeeping;
@@ -58,6 +69,7 @@ export class SessionCheckpoints {
   readonly #pace: CheckpointPace;
   /** The number of the next entry of the log when the last one was cut. */
   #lastCut = 0;
+  readonly #moments: Moment[] = [];
 
   constructor(options: SessionCheckpointsOptions) {
     const { vm, epoch, ownership, resumedAt, host } = options;
@@ -75,6 +87,22 @@ export class SessionCheckpoints {
       removedCheckpoints: this.housekeeping.removed.checkpoints,
       removedBytes: this.housekeeping.removed.bytes,
     };
+  }
+
+  /**
+   * Something happened to the guest, at a count or a time of the local clock: names the command that opens its last moment before that. Nothing
+   * is said where none is durable.
+   */
+  tellBefore({ instructions, atMs }: { instructions?: bigint; atMs?: number }): void {
+    const { vm, host } = this.#options;
+    const before = this.#moments.findLast(
+      (moment) =>
+        (instructions === undefined || moment.instructions < instructions) &&
+        (atMs === undefined || moment.atMs <= atMs),
+    );
+    if (before === undefined) return;
+    const command = `revenant debug gdb ${vm.id}@${before.name} --store ${host.store.url}`;
+    host.log({ event: 'vm-debug', vm: vm.id, node: host.node, reason: `opens it before that: ${command}` });
   }
 
   /** @returns whether one was begun */
@@ -148,6 +176,12 @@ export class SessionCheckpoints {
       summed(formatId(written.id));
       host.measures?.stored(monotonicMs() - began);
       this.figures.checkpoints++;
+      this.#moments.push({
+        name: formatId(written.id),
+        instructions: snapshot.instructions,
+        atMs: began - pauseMs,
+      });
+      this.#moments.splice(0, this.#moments.length - MOMENTS);
       this.figures.lastCheckpointAt = monotonicMs();
       this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;
       this.figures.lastPauseMs = pauseMs;

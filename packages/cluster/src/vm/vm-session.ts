@@ -255,7 +255,10 @@ export class VmSession {
       host.measures?.frame(this.vm.id, 'out', output.bytes.length);
       return host.network?.sent(this.vm.id, this.epoch, output.bytes, instructions);
     }
-    if (output.kind === 'panic') this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
+    if (output.kind === 'panic') {
+      this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
+      this.#checkpoints.tellBefore({ instructions });
+    }
     if (output.kind === 'console' && output.port === AGENT_PORT)
       return host.agentSaid?.(this.vm.id, this.epoch, output.bytes);
     // Nobody listens to the other ports yet.
@@ -397,6 +400,7 @@ export class VmSession {
   /** A guest that hangs is ended; what it wrote to its disks before is made durable. */
   async #hung(reason: string): Promise<void> {
     this.#state = 'ending';
+    this.#checkpoints.tellBefore({ atMs: this.#silence.sinceMs });
     if (hasDisks(this.vm.spec.description)) await this.#lastCheckpoint();
     this.#ended('hung', reason);
   }
@@ -407,6 +411,7 @@ export class VmSession {
     this.#resetting = true;
     const { pauseMs } = this.#reset;
     this.#log({ event: 'vm-reset', reason: pauseMs > 0 ? 'by the guest, again' : 'by the guest' });
+    this.#checkpoints.tellBefore({});
     try {
       await pause(pauseMs, undefined, { ref: false });
       const { description } = this.vm.spec;
@@ -428,6 +433,7 @@ export class VmSession {
 
   /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable, and what it said heard. */
   async #lastWords({ reason, message, snapshot }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
+    if (reason === 'hung') this.#checkpoints.tellBefore({});
     if (snapshot !== undefined && this.#mustLast) {
       this.#state = 'ending';
       this.#aliveAt = Infinity; // it has said its last
