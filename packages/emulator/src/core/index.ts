@@ -7,6 +7,7 @@ export {
   findInstruction,
   invalidateCode,
   followJump,
+  followNear,
   linkJump,
 } from './decode/blocks';
 export { atBreakpoint } from './events/breakpoints';

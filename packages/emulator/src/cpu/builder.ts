@@ -198,8 +198,10 @@ export abstract class InstructionBuilder {
   abstract nextRip(): I64;
   /** Offset of this instruction in CS. */
   abstract currentRip(): I64;
-  /** Goes on at `target` (offset in CS), already cut to its size. */
+  /** A near jump: goes on at `target` (offset in CS), already cut to its size. */
   abstract jump(target: I64): void;
+  /** Goes on at `target` by way of the run loop, which looks at what is to be done between instructions. */
+  abstract leaveTo(target: I64): void;
   /**
    * Goes on at the relative operand, or behind this instruction. `change` makes the instruction's other changes of state
    * once the target has been found to be good.
@@ -214,7 +216,7 @@ export abstract class InstructionBuilder {
   string(operation: 'movs' | 'cmps' | 'stos' | 'lods' | 'scas'): void {
     const rip = this.let(this.currentRip());
     this.if(x.eqz(callExpr('i32', this.coreFunction(operation), this.cpu, this.record())), () => {
-      this.jump(rip);
+      this.leaveTo(rip);
     });
   }
 

@@ -107,6 +107,7 @@ export const coreFunctions = {
   // blocks.ts
   linkJump: f(['i32', 'i32'], 'i32'),
   followJump: f([], 'i32'),
+  followNear: f(['i32'], 'i32'),
   // sse-state.ts, fxsave.ts: traps take a CpuFeature bit
   sseTrap: f(['i32']),
   mmxTrap: f(['i32']),

@@ -416,6 +416,12 @@ export class InterpreterBuilder extends InstructionBuilder {
 
   jump(target: I64): void {
     this.code.store(8, this.cpu, target, Cpu.rip);
+    this.goOn(callExpr('i32', this.functions.followNear, this.cpu, this.rec), 'or-leave');
+    this.ended = true;
+  }
+
+  leaveTo(target: I64): void {
+    this.code.store(8, this.cpu, target, Cpu.rip);
     this.leave();
   }
 

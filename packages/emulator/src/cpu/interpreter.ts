@@ -182,7 +182,7 @@ function makeSpecialHandlers(writer: ModuleWriter, core: CoreFunctionRefs): Func
       b.jumpRelative(false);
     },
     exit: (b) => {
-      b.jump(b.nextRip());
+      b.leaveTo(b.nextRip());
     },
     exactly: (b) => {
       giveBack(b);

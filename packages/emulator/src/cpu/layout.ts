@@ -10,6 +10,8 @@
 export const Region = {
   /** Page 0 is never used, so that a null pointer is seen. */
   machine: 0x1000,
+  /** The blocks that jumps reached last (see JumpCache). */
+  jumpCache: 0x8000,
   /** Decode tables, written by the data segment of interpreter.wasm. */
   decodeTables: 0x1_0000,
   decodeTablesEnd: 0x7_0000,
@@ -78,6 +80,19 @@ export const Tlb = {
    * the inline compare misses, and the slow path still finds the translation.
    */
   watchedBit: 0x1000,
+} as const;
+
+/**
+ * Remembers for an address of code which block begins there, direct-mapped, so that a jump to another page or a return need not search
+ * the hash. Only shortens the search: the address comes from the TLB each time.
+ */
+export const JumpCache = {
+  entries: 2048,
+  entryBytes: 16,
+  host: 0, // u32: linear-memory address of the first byte; 0 = empty
+  key: 4, // u32: ModeKey
+  entry: 8, // u32: record at which the block is entered
+  bytes: 2048 * 16,
 } as const;
 
 /**
@@ -510,6 +525,8 @@ export const Record = {
   displacement: 24, // i64, sign-extended; for RIP-relative operands the length is already added, base is special
   /** Upper half of the displacement; in the head record of a translated block: Machine.regionClock when it was last entered. */
   entered: 28, // u32
+  /** In a head record, while code is translated: how often its block was entered from elsewhere than its own page's direct jumps. */
+  heat: 32, // u32
   immediate: 32, // i64, sign-extended to 64 bits; second immediate (ENTER, far pointers) in immediate2
   immediate2: 40, // i32
   /** Direct target on the same page: address of the record at the target, or 0 = not linked yet. */
@@ -666,8 +683,6 @@ export const Block = {
   pageNext: 12, // u32
   records: 16, // u32: number of records, head and terminator included
   codeBytes: 20, // u32
-  /** While code is translated: how often it was entered from elsewhere than its own page's direct jumps. */
-  entered: 24, // u32
   /** Counts changes of its page's code. */
   changes: 28, // u32
 } as const;

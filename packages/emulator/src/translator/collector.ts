@@ -14,6 +14,11 @@ export const maxInstructions = 600;
 /** Of those, outside of the page of its entries. */
 const maxOutside = 200;
 
+/** How often a block, given by its header, was entered from elsewhere. */
+function heatOf(view: DataView, header: number): number {
+  return view.getUint32(header + recordBytes + Record.heat, true);
+}
+
 interface CollectorOptions {
   core: { blockAt(host: number, key: number): number };
   view: DataView;
@@ -64,7 +69,7 @@ export class Collector {
     const index = (hostPage - machine(Machine.backingBase)) >>> 12;
     let header = view.getUint32(machine(Machine.blockHeads) + index * 4, true);
     for (; header !== 0; header = view.getUint32(header + Block.pageNext, true)) {
-      const heat = view.getUint32(header + Block.entered, true);
+      const heat = heatOf(view, header);
       const first = header + 2 * recordBytes;
       const isOurs = view.getInt32(header + Block.key, true) === this.key && !excluded.has(first);
       if (heat >= warm && isOurs) found.push({ first, heat });
@@ -90,7 +95,7 @@ export class Collector {
     const block = readBlock(view, record, slots, page);
     if (block === undefined || !this.hasRoom(page, block.instructions.length)) return [];
     const isReachedFromItsPage = warm === 0 || this.reachedInside.has(place);
-    if (!isReachedFromItsPage && view.getUint32(block.header + Block.entered, true) < warm) return [];
+    if (!isReachedFromItsPage && heatOf(view, block.header) < warm) return [];
     this.blocks.set(place, block);
     const site = returnSite(block);
     const next = [...successors(block), ...(site === undefined ? [] : [site])];
@@ -128,8 +133,7 @@ export class Collector {
     if (this.entries.length === 0) return undefined;
     const { view } = this.options;
     // The hottest first: indirect jumps try them in this order.
-    const heat = (place: number): number =>
-      view.getUint32((this.blocks.get(place)?.header ?? 0) + Block.entered, true);
+    const heat = (place: number): number => heatOf(view, this.blocks.get(place)?.header ?? 0);
     this.entries.sort((a, b) => heat(b) - heat(a));
     return connect(this.blocks, this.entries);
   }

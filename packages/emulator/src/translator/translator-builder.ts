@@ -454,6 +454,10 @@ export class TranslatorBuilder extends FloatingBuilder {
     this.exits.indirect(target);
   }
 
+  leaveTo(): void {
+    throw notTranslatable('looks at what is to be done between instructions');
+  }
+
   leave(): void {
     throw notTranslatable('sets RIP itself');
   }

@@ -15,7 +15,6 @@ import { generalProtection } from '../events/fault';
 import {
   Block_changes,
   Block_codeBytes,
-  Block_entered,
   Block_hashNext,
   Block_host,
   Block_key,
@@ -30,6 +29,12 @@ import {
   Cpu_scratchRecord,
   Cpu_segments,
   Cpu_tlbExecute,
+  JumpCache_bytes,
+  JumpCache_entries,
+  JumpCache_entry,
+  JumpCache_entryBytes,
+  JumpCache_host,
+  JumpCache_key,
   Machine_blockHash,
   Machine_blockHashMask,
   Machine_blockHeads,
@@ -48,11 +53,13 @@ import {
   Record_displacement,
   Record_fallLink,
   Record_handler,
+  Record_heat,
   Record_length,
   Record_link,
   Record_pageOffset,
   Record_row,
   Record_toEnd,
+  Region_jumpCache,
   Region_machine,
   SegmentField_base,
   SegmentField_limit,
@@ -100,6 +107,24 @@ function resetHead(block: u32): void {
   store<i64>(head, machine(Machine_hotThreshold) as i64, Record_displacement);
 }
 
+function jumpSlot(host: u32): u32 {
+  return Region_jumpCache + ((host ^ (host >> 9)) & (JumpCache_entries - 1)) * JumpCache_entryBytes;
+}
+
+/** As `findCached`, for jumps: what was found last is found without a search. */
+function findQuickly(host: u32, key: i32): u32 {
+  const slot = jumpSlot(host);
+  if (load<u32>(slot, JumpCache_host) == host && load<i32>(slot, JumpCache_key) == key)
+    return load<u32>(slot, JumpCache_entry);
+  const entry = findCached(host, key);
+  if (entry != 0) {
+    store<u32>(slot, host, JumpCache_host);
+    store<i32>(slot, key, JumpCache_key);
+    store<u32>(slot, entry, JumpCache_entry);
+  }
+  return entry;
+}
+
 function findCached(host: u32, key: i32): u32 {
   let block = load<u32>(hashSlot(host, key));
   while (block != 0) {
@@ -113,6 +138,7 @@ function findCached(host: u32, key: i32): u32 {
 export function dropAllCode(): void {
   const pages = machine(Machine_backingPages);
   memory.fill(machine(Machine_blockHash), 0, (machine(Machine_blockHashMask) + 1) << 2);
+  memory.fill(Region_jumpCache, 0, JumpCache_bytes);
   memory.fill(machine(Machine_blockHeads), 0, pages << 2);
   memory.fill(machine(Machine_codeMap), 0, pages << 3);
   store<u32>(Region_machine, machine(Machine_recordPool), Machine_recordPoolNext);
@@ -201,6 +227,8 @@ function granules(offset: u32, size: u32): u64 {
 }
 
 function unhash(block: u32): void {
+  const jump = jumpSlot(load<u32>(block, Block_host));
+  if (load<u32>(jump, JumpCache_entry) == entryOf(block)) store<u32>(jump, 0, JumpCache_host);
   let link = hashSlot(load<u32>(block, Block_host), load<i32>(block, Block_key));
   while (load<u32>(link) != block) link = load<u32>(link) + Block_hashNext;
   store<u32>(link, load<u32>(block, Block_hashNext));
@@ -303,7 +331,7 @@ export function findBlock(cpu: i32): u32 {
   const la = linearRip(cpu, key);
   const host = codeHost(cpu, la);
   if (host == 0) return stopping(cpu, checkedGather(cpu, la, key));
-  let rec = findCached(host, key);
+  let rec = findQuickly(host, key);
   if (rec == 0) {
     if (machine(Machine_recordPoolNext) + maxBlockBytes > machine(Machine_recordPoolEnd)) dropAllCode();
     rec = build(host, key);
@@ -327,8 +355,7 @@ function stopping(cpu: i32, rec: u32): u32 {
 /** Control comes from another page or through a register or the stack: a good place to enter translated code. */
 function countEntry(entry: u32): void {
   if (machine(Machine_hotThreshold) == 0) return;
-  const block = load<u32>(entry, Record_block);
-  store<u32>(block, load<u32>(block, Block_entered) + 1, Block_entered);
+  store<u32>(entry, load<u32>(entry, Record_heat) + 1, Record_heat);
 }
 
 function checkedGather(cpu: i32, la: i64, key: i32): u32 {
@@ -361,9 +388,19 @@ export function followJump(cpu: i32): u32 {
   const la = linearRip(cpu, key);
   const entry = load<u32>(cpu, Cpu_tlbExecute) + (((la as u32) >> 12) & (Tlb_entries - 1)) * Tlb_entryBytes;
   if ((load<u64>(entry, Tlb_tag) ^ (la as u64)) >= 4096) return 0;
-  const target = findCached(load<u32>(entry, Tlb_addend) + (la as u32), key);
+  const target = findQuickly(load<u32>(entry, Tlb_addend) + (la as u32), key);
   if (target != 0) countEntry(target);
   return enterPaid(cpu, target);
+}
+
+/** As `followJump`, for the interpreter behind the near jump at `rec`; 0 for an instruction that is executed alone. */
+export function followNear(cpu: i32, rec: u32): u32 {
+  return isAlone(cpu, rec) ? 0 : followJump(cpu);
+}
+
+/** Whether a record is not in a block, but the vCPU's own one. */
+function isAlone(cpu: i32, rec: u32): bool {
+  return rec - (cpu as u32) < <u32>cpuBlockBytes;
 }
 
 /** The entry record, its block paid for; 0 when there is none or the budget ends before. */
@@ -381,7 +418,7 @@ function enterPaid(cpu: i32, target: u32): u32 {
  */
 export function linkJump(cpu: i32, rec: u32, taken: i32): u32 {
   const key = load<i32>(cpu, Cpu_modeKey);
-  if ((key & (ModeKey_flat | ModeKey_code64)) == 0 || rec - (cpu as u32) < <u32>cpuBlockBytes) return 0;
+  if ((key & (ModeKey_flat | ModeKey_code64)) == 0 || isAlone(cpu, rec)) return 0;
   const rip = load<i64>(cpu, Cpu_rip) & load<i64>(cpu, Cpu_ripMask);
   const offset = rip - load<i64>(cpu, Cpu_ripPage);
   if ((offset as u64) >= 4096) return followJump(cpu);

@@ -148,7 +148,7 @@ const interruptOnOverflow: Semantics = (b) => {
     interrupt(b, x.i32(4), EventKind.software, 0);
     b.code.return(x.i32(0));
   });
-  b.jump(b.nextRip());
+  b.leaveTo(b.nextRip());
 };
 
 // ---- ports ----
@@ -171,7 +171,7 @@ const stringPorts =
   (b) => {
     const rip = b.let(b.currentRip());
     b.if(x.eqz(callExpr('i32', b.coreFunction(name), b.cpu, b.record())), () => {
-      b.jump(rip);
+      b.leaveTo(rip);
     });
   };
 const portString: RowOptions = { string: true, record: true, end: 'exit' };
