@@ -17,6 +17,8 @@ export const maxRamBytes = 3 * 2 ** 30;
 const legacyRomBytes = 0x2_0000;
 const shadowStart = 0xc_0000;
 const oneMiB = 0x10_0000;
+/** Nothing is mapped from here on. */
+const addressLimit = 2 ** 32;
 
 export interface MemorySizes {
   ramBytes: number;
@@ -164,7 +166,8 @@ export class MemoryMap implements GuestMemory {
     // The adapter of the first boards has text memory only, which never moves.
     if (vram?.bytes === vgaTextBytes) this.#mapRange(vgaTextBase, vgaTextBytes, vram.address, 0);
     const rom = this.space('rom');
-    if (rom !== undefined) this.#mapRange(2 ** 32 - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
+    if (rom !== undefined)
+      this.#mapRange(addressLimit - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
   }
 
   /**
@@ -182,7 +185,8 @@ export class MemoryMap implements GuestMemory {
     for (const { physical, length, memory } of this.#videoWindows)
       this.#mapRange(physical, Math.min(length, vram.bytes - memory), vram.address + memory, 0);
     const rom = this.space('rom');
-    if (rom !== undefined) this.#mapRange(2 ** 32 - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
+    if (rom !== undefined)
+      this.#mapRange(addressLimit - rom.bytes, rom.bytes, rom.address, PhysicalPage.readOnly);
     return true;
   }
 
@@ -275,6 +279,11 @@ export class MemoryMap implements GuestMemory {
   }
 
   read(physical: number, length: number): Uint8Array {
+    // Most of what devices read is small and lies in one page.
+    if ((physical & (pageBytes - 1)) + length <= pageBytes && physical < addressLimit) {
+      const at = this.#backing(physical, false);
+      if (at !== 0) return this.bytes.slice(at, at + length);
+    }
     const out = new Uint8Array(length).fill(0xff);
     this.#chunks(physical, length, false, (at, from, size) => {
       out.set(this.bytes.subarray(at, at + size), from);
@@ -319,7 +328,7 @@ export class MemoryMap implements GuestMemory {
     for (let from = 0; from < length;) {
       const address = physical + from;
       const size = Math.min(length - from, pageBytes - (address & (pageBytes - 1)));
-      const at = address < 2 ** 32 ? this.#backing(address, write) : 0;
+      const at = address < addressLimit ? this.#backing(address, write) : 0;
       if (at !== 0) each(at, from, size);
       from += size;
     }

@@ -30,6 +30,8 @@ const Segmentation = { none: 0, tcp4: 1 } as const;
 const Control = { announce: 3, acknowledge: 0, ok: 0, error: 1 } as const;
 
 const ethernetHeaderBytes = 14;
+/** RFC 9293, 3.1. */
+const tcpChecksumAt = 16;
 /** A TCP segment to be cut, in an IPv4 packet of 65,535 bytes. */
 const maxFrameBytes = ethernetHeaderBytes + 0xffff;
 /** About what a fast card takes; 2,500 instructions at the default rate. */
@@ -118,55 +120,59 @@ export class VirtioNet extends VirtioPciDevice {
   /** A frame arrives. 0 when the driver has no buffers for it yet; undefined when it is done with, delivered or dropped. */
   receive(frame: Uint8Array): 0 | undefined {
     if (frame.length < ethernetHeaderBytes || frame.length > this.frameBytes) return undefined;
-    const bytes = Header.bytes + frame.length;
-    const whole = new Uint8Array(bytes);
-    whole.set(frame, Header.bytes);
-    if (!this.#describe(whole.subarray(0, Header.bytes), whole.subarray(Header.bytes))) return undefined;
+    const front = this.#front(frame);
+    if (front === undefined) return undefined;
+    const rest = frame.subarray(front.length - Header.bytes);
+    const bytes = front.length + rest.length;
     const merges = this.accepted(Feature.mergeBuffers);
     const chains = this.takeBuffers(Queue.receive, { bytes, most: merges ? Infinity : 1 });
     if (chains === undefined) return 0;
     if (chains === 'never') return undefined;
-    whole[Header.buffers] = chains.length & 0xff;
-    whole[Header.buffers + 1] = chains.length >> 8;
+    front[Header.buffers] = chains.length & 0xff;
+    front[Header.buffers + 1] = chains.length >> 8;
     let from = 0;
     const used = chains.map(({ head, writable }) => {
       const written = Math.min(totalLength(writable), bytes - from);
-      scatter(this.memory, writable, whole.subarray(from, from + written));
-      from += written;
+      const ofFront = Math.min(Math.max(front.length - from, 0), written);
+      if (ofFront > 0) scatter(this.memory, writable, front.subarray(from, from + ofFront));
+      from += ofFront;
+      const ofRest = written - ofFront;
+      const room = ofFront === 0 ? writable : sliceSegments(writable, ofFront, ofRest);
+      const at = from - front.length;
+      scatter(this.memory, room, rest.subarray(at, at + ofRest));
+      from += ofRest;
       return { head, written };
     });
     this.giveBuffers(Queue.receive, used);
     return undefined;
   }
 
-  /** 5.1.6.4.1: fills the header of a frame on its way in, and leaves the frame as the driver is to get it. False for one that it can't get. */
-  #describe(header: Uint8Array, frame: Uint8Array): boolean {
-    const view = new DataView(header.buffer, header.byteOffset, header.length);
+  /**
+   * 5.1.6.4.1: the header of a frame on its way in, and behind it what of the frame the driver is to get otherwise than it came. Undefined
+   * for a frame that it can't get.
+   */
+  #front(frame: Uint8Array): Uint8Array | undefined {
     const transport = parseTransport(frame);
-    const large = frame.length > this.#options.mtu + ethernetHeaderBytes;
-    if (!large) {
-      if (
-        transport !== undefined &&
-        this.accepted(Feature.guestChecksum) &&
-        isChecksumRight(frame, transport)
-      )
-        view.setUint8(Header.flags, HeaderFlag.dataValid);
-      return true;
+    const right = (): boolean => transport !== undefined && isChecksumRight(frame, transport);
+    if (frame.length <= this.#options.mtu + ethernetHeaderBytes) {
+      const front = new Uint8Array(Header.bytes);
+      if (this.accepted(Feature.guestChecksum) && right()) front[Header.flags] = HeaderFlag.dataValid;
+      return front;
     }
-    if (transport?.protocol !== 'tcp' || transport.dataAt > frame.length) return false;
+    if (transport?.protocol !== 'tcp' || !right()) return undefined;
     const { transportAt, dataAt } = transport;
+    const front = new Uint8Array(Header.bytes + dataAt);
+    const view = new DataView(front.buffer);
     view.setUint8(Header.flags, HeaderFlag.needsChecksum);
     view.setUint8(Header.segmentation, Segmentation.tcp4);
     view.setUint16(Header.headerLength, dataAt, true);
     view.setUint16(Header.segmentSize, this.#options.mtu + ethernetHeaderBytes - dataAt, true);
     view.setUint16(Header.checksumStart, transportAt, true);
-    view.setUint16(Header.checksumOffset, 16, true);
-    if (!isChecksumRight(frame, transport)) return false;
+    view.setUint16(Header.checksumOffset, tcpChecksumAt, true);
+    front.set(frame.subarray(0, dataAt), Header.bytes);
     // The checksum field holds the sum over the pseudo-header.
-    const sum = fold(pseudoHeaderSum(frame, transport));
-    frame[transportAt + 16] = sum >> 8;
-    frame[transportAt + 17] = sum & 0xff;
-    return true;
+    view.setUint16(Header.bytes + transportAt + tcpChecksumAt, fold(pseudoHeaderSum(frame, transport)));
+    return front;
   }
 
   /** 5.1.6.5: class, command, data; the answer is one byte. */

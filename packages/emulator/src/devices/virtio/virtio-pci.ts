@@ -30,7 +30,7 @@ import {
   virtioDefinition,
   type VirtioState,
 } from './virtio-state.ts';
-import { totalLength, Virtqueue, type Chain, type QueueState } from './virtqueue.ts';
+import { totalLength, Virtqueue, type Chain, type QueueState, type UsedChain } from './virtqueue.ts';
 
 export const virtioVendor = 0x1af4;
 /** 4.1.2: device IDs are this plus the device type. */
@@ -423,20 +423,22 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     const queue = this.state.queues[number];
     if (queue?.enabled !== true) return;
     const before = queue.nextUsed;
-    let done = 0;
-    while (done < queue.size) {
+    const waiting = this.#virtqueue.available(queue);
+    if (waiting === 'broken') {
+      this.#break();
+      return;
+    }
+    for (let done = 0; done < waiting; done++) {
       const chain = this.#virtqueue.take(queue);
-      if (chain === 'empty') break;
       const written = chain === 'broken' ? 'broken' : this.perform(chain, number);
       if (chain === 'broken' || written === 'broken') {
         this.#break();
         return;
       }
-      this.#virtqueue.giveBack(queue, chain.head, written);
-      done++;
+      this.#virtqueue.giveBack(queue, [{ head: chain.head, written }]);
     }
     this.#notifyAt(queue);
-    if (done > 0) this.#tellWhoWaits(number, queue, before);
+    if (waiting > 0) this.#tellWhoWaits(number, queue, before);
   }
 
   get #byIndex(): boolean {
@@ -463,11 +465,11 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
     const queue = this.state.queues[number];
     if (queue?.enabled !== true || !this.live) return 'never';
     const before = queue.nextAvailable;
+    const waiting = this.#virtqueue.available(queue);
     const chains: Chain[] = [];
     let room = 0;
-    while (room < bytes && chains.length < most) {
-      const chain = this.#virtqueue.take(queue);
-      if (chain === 'empty') break;
+    while (room < bytes && chains.length < most && chains.length !== waiting) {
+      const chain = waiting === 'broken' ? waiting : this.#virtqueue.take(queue);
       if (chain === 'broken' || chain.readable.length > 0) {
         this.#break();
         return 'never';
@@ -486,11 +488,11 @@ export abstract class VirtioPciDevice extends StatefulDevice<VirtioState> implem
   }
 
   /** Gives buffers back with so many bytes written to each, and tells the driver. */
-  protected giveBuffers(number: number, used: readonly { head: number; written: number }[]): void {
+  protected giveBuffers(number: number, used: readonly UsedChain[]): void {
     const queue = this.state.queues[number];
     if (queue === undefined) return;
     const before = queue.nextUsed;
-    for (const { head, written } of used) this.#virtqueue.giveBack(queue, head, written);
+    this.#virtqueue.giveBack(queue, used);
     this.#tellWhoWaits(number, queue, before);
   }
 

@@ -49,6 +49,12 @@ export interface Chain {
   writable: Segment[];
 }
 
+/** A chain that the device is done with, and the bytes written to it. */
+export interface UsedChain {
+  head: number;
+  written: number;
+}
+
 function addressOf(area: readonly number[]): number {
   return (area[1] ?? 0) * 2 ** 32 + (area[0] ?? 0);
 }
@@ -72,15 +78,18 @@ export class Virtqueue {
     return areas.every((address, n) => address < addressLimit && address % (alignments[n] ?? 1) === 0);
   }
 
-  /** The next request that the driver made available. */
-  take(queue: QueueState): Chain | 'empty' | 'broken' {
+  /** How many requests the driver made available that were not taken yet. */
+  available(queue: QueueState): number | 'broken' {
     if (!this.usable(queue)) return 'broken';
-    const driver = addressOf(queue.driverArea);
-    const waiting = (this.#read16(driver + 2) - queue.nextAvailable) & 0xffff;
-    if (waiting === 0) return 'empty';
-    if (waiting > queue.size) return 'broken';
+    const waiting = (this.#read16(addressOf(queue.driverArea) + 2) - queue.nextAvailable) & 0xffff;
+    return waiting > queue.size ? 'broken' : waiting;
+  }
+
+  /** The next request; there has to be one. */
+  take(queue: QueueState): Chain | 'broken' {
     const slot = queue.nextAvailable % queue.size;
-    const chain = this.#chain(queue, this.#read16(driver + ringHeaderBytes + slot * availableElementBytes));
+    const ring = addressOf(queue.driverArea) + ringHeaderBytes;
+    const chain = this.#chain(queue, this.#read16(ring + slot * availableElementBytes));
     if (chain !== 'broken') queue.nextAvailable = (queue.nextAvailable + 1) & 0xffff;
     return chain;
   }
@@ -109,15 +118,21 @@ export class Virtqueue {
     return 'broken';
   }
 
-  /** 2.7.8: gives a chain back, with the number of bytes written to it. */
-  giveBack(queue: QueueState, head: number, written: number): void {
+  /** 2.7.8: gives chains back, in order, at most as many as the queue holds; the driver sees them all at once. */
+  giveBack(queue: QueueState, used: readonly UsedChain[]): void {
     const device = addressOf(queue.deviceArea);
-    const element = new Uint8Array(usedElementBytes);
-    const view = new DataView(element.buffer);
-    view.setUint32(0, head, true);
-    view.setUint32(4, written, true);
-    this.#memory.write(device + ringHeaderBytes + (queue.nextUsed % queue.size) * usedElementBytes, element);
-    queue.nextUsed = (queue.nextUsed + 1) & 0xffff;
+    const elements = new Uint8Array(used.length * usedElementBytes);
+    const view = new DataView(elements.buffer);
+    used.forEach(({ head, written }, n) => {
+      view.setUint32(n * usedElementBytes, head, true);
+      view.setUint32(n * usedElementBytes + 4, written, true);
+    });
+    const slot = queue.nextUsed % queue.size;
+    const untilEnd = elements.subarray(0, (queue.size - slot) * usedElementBytes);
+    this.#memory.write(device + ringHeaderBytes + slot * usedElementBytes, untilEnd);
+    if (untilEnd.length < elements.length)
+      this.#memory.write(device + ringHeaderBytes, elements.subarray(untilEnd.length));
+    queue.nextUsed = (queue.nextUsed + used.length) & 0xffff;
     this.#memory.write(device + 2, Uint8Array.of(queue.nextUsed & 0xff, queue.nextUsed >> 8));
   }
 

@@ -197,7 +197,7 @@ export function blob(min: number, max: number): Field<Uint8Array> {
           'DEVICE_STATE_INVALID',
           `${path}: expected ${String(min)} to ${String(max)} bytes`,
         );
-      return Uint8Array.from(value);
+      return new Uint8Array(value);
     },
     write: (out, value) => {
       out.blob(value);
