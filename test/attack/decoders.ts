@@ -37,6 +37,7 @@ export const commands: readonly Command[] = [
   { type: 'vm-migrate', vmId: 'v', to: 'b' },
   { type: 'drain', node: 'a' },
   { type: 'undrain', node: 'a' },
+  { type: 'node-remove', node: 'a', incarnation: 3 },
   { type: 'rebalance' },
 ];
 const view = { seq: 1, address: '127.0.0.1:1', isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn: [{ vmId: 'v', epoch: 1, attempt: 1, state: 'running' as const }], reports: [{ vmId: 'w', attempt: 2, kind: 'failed' as const, reason: 'why' }] }; // prettier-ignore

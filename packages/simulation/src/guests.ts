@@ -90,7 +90,7 @@ export class SimGuests {
       case 'release':
         return this.#release(effect.vmId, effect.epoch);
       case 'tombstone':
-        return this.#tombstone(effect.vmId);
+        return this.#tombstone(effect);
       default:
     }
   }
@@ -112,9 +112,15 @@ export class SimGuests {
     const epoch = expectedEpoch + 1;
     const apply = (): boolean => {
       const cell = store.get<Owner>(key);
-      if ((cell?.value.epoch ?? 0) !== expectedEpoch || cell?.value.state === 'deleted') return false;
+      if (
+        (cell?.value.epoch ?? 0) !== expectedEpoch ||
+        (cell?.value.state === 'deleted' && effect.revive !== true)
+      )
+        return false;
       checker.raised(vmId, cell?.value, this.#node);
-      const lineage = (cell?.value.lineage ?? []).filter(({ from }) => from !== undefined);
+      const lineage = (cell?.value.state === 'deleted' ? [] : (cell?.value.lineage ?? [])).filter(
+        ({ from }) => from !== undefined,
+      );
       const owner: Owner = {
         state: 'owned',
         epoch,
@@ -308,14 +314,15 @@ export class SimGuests {
     );
   }
 
-  #tombstone(vmId: string): void {
+  #tombstone({ vmId, epoch: expected }: Extract<Effect, { type: 'tombstone' }>): void {
     const { store } = this.#node.world;
     const key = `owner/${vmId}`;
     store.operate(
       this.#node.id,
       () => {
         const cell = store.get<Owner>(key);
-        const epoch = (cell?.value.epoch ?? 0) + 1;
+        if ((cell?.value.epoch ?? 0) !== expected) return false;
+        const epoch = expected + 1;
         const owner: Owner = { state: 'deleted', epoch, node: this.#node.id, incarnation: 0, lineage: [] };
         return store.swap(key, owner, cell?.version) !== undefined;
       },

@@ -330,16 +330,22 @@ export async function releaseOwnership(
   await swap(store, host, { ...current.record, state: 'released' }, current.version);
 }
 
-/** Deletes a VM for good: a tombstone with a raised epoch, so that a running owner is fenced. Objects go at the next collection. */
+/**
+ * Deletes a VM for good: a tombstone with a raised epoch, so that a running owner is fenced. Objects go at the next collection.
+ * @param options `expectedEpoch`: only over this one. Throws `FENCED` when the VM is at another: it may be one made anew under the name.
+ */
 export async function deleteVm(
   store: ObjectStore,
   vmId: string,
-  options: { owner: string; host?: StorageHost },
+  options: { owner: string; expectedEpoch?: number; host?: StorageHost },
 ): Promise<void> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const current = await readOwner(store, vmId);
     if (current?.record.state === 'deleted') return;
-    const epoch = (current?.record.epoch ?? 0) + 1;
+    const before = current?.record.epoch ?? 0;
+    if (options.expectedEpoch !== undefined && before !== options.expectedEpoch)
+      throw fenced(vmId, options, before);
+    const epoch = before + 1;
     const record: OwnerRecord = {
       vmId,
       state: 'deleted',
@@ -428,7 +434,7 @@ function isSegmentRef(value: unknown): boolean {
   return Number.isInteger(value['epoch']) && Number.isInteger(value['ordinal']);
 }
 
-function fenced(vmId: string, options: RaiseOptions, epoch: number): StorageError {
+function fenced(vmId: string, options: Pick<RaiseOptions, 'expectedEpoch'>, epoch: number): StorageError {
   return new StorageError(
     'FENCED',
     `${vmId}: its epoch is ${String(epoch)}, not ${String(options.expectedEpoch)}: another was first`,

@@ -41,6 +41,25 @@ export function vmTable(vms: readonly VmSeen[]): string {
   return table(['NAME', 'STATUS', 'NODE', 'STANDBY', 'MEMORY', 'PRIORITY', 'REASON'], rows);
 }
 
+/** What is there now: no VM that was deleted, no node that left, or that is over and was removed; and what was left out, in words. */
+export function presentOf(status: ClusterStatus): { present: ClusterStatus; hidden: string | undefined } {
+  const vms = status.vms.filter((vm) => vm.status !== 'deleted');
+  const isRemoved = (id: string, incarnation: number): boolean => incarnation <= (status.removed?.[id] ?? -1);
+  const nodes = status.nodes.filter(
+    ({ id, state, incarnation }) => state !== 'left' && !(state === 'dead' && isRemoved(id, incarnation)),
+  );
+  const left = [
+    [status.nodes.length - nodes.length, 'nodes'] as const,
+    [status.vms.length - vms.length, 'VMs'] as const,
+  ].flatMap(([count, what]) =>
+    count === 0 ? [] : `${String(count)} ${count === 1 ? what.slice(0, -1) : what}`,
+  );
+  return {
+    present: { ...status, vms, nodes },
+    hidden: left.length === 0 ? undefined : `not shown: ${left.join(' and ')} of before (--all)`,
+  };
+}
+
 export function nodeTable({ nodes, master, maintenance }: ClusterStatus): string {
   const rows = nodes.map(({ id, state, reason, address, view }) => [
     id === master ? `${id} (master)` : id,

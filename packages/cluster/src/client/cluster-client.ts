@@ -165,13 +165,14 @@ export class ClusterClient {
    * list, and takes effect when a node starts.
    */
   async command(command: Command): Promise<'node' | 'store'> {
-    const request = { id: randomUUID(), command };
-    const body = Buffer.from(JSON.stringify(request));
+    let request = { id: randomUUID(), command };
     return this.#patiently(async () => {
       try {
-        await this.#any(commandDoneSchema, 'POST', '/v1/commands', body);
+        await this.#any(commandDoneSchema, 'POST', '/v1/commands', Buffer.from(JSON.stringify(request)));
         return 'node';
       } catch (error) {
+        // Not carried out, and remembered as that: the next try is another command.
+        if (isClusterError(error, 'BUSY')) request = { id: randomUUID(), command };
         if (!isClusterError(error, 'UNREACHABLE') || this.#options.store === undefined) throw error;
         await commandThroughStore(await this.#openStore(), request);
         return 'store';
@@ -198,10 +199,19 @@ export class ClusterClient {
     fork: { name: string; checkpoint?: string | undefined; start: boolean },
   ): Promise<string> {
     const { checkpoint, ...rest } = fork;
-    const request = { id: randomUUID(), ...rest, ...(checkpoint === undefined ? {} : { checkpoint }) };
+    const wanted = { ...rest, ...(checkpoint === undefined ? {} : { checkpoint }) };
     const path = `/v1/vms/${parentId}/fork`;
-    const body = Buffer.from(JSON.stringify(request));
-    return (await this.#patiently(() => this.#any(forkAnswerSchema, 'POST', path, body))).from;
+    let id = randomUUID();
+    return this.#patiently(async () => {
+      try {
+        const body = Buffer.from(JSON.stringify({ id, ...wanted }));
+        return (await this.#any(forkAnswerSchema, 'POST', path, body)).from;
+      } catch (error) {
+        // As in `command`: its name was not had yet.
+        if (isClusterError(error, 'BUSY')) id = randomUUID();
+        throw error;
+      }
+    });
   }
 
   /** A VM's snapshots, the oldest first. */

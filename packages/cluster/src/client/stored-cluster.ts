@@ -45,6 +45,7 @@ export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
     })),
     vms: Object.values(list.vms),
     maintenance: list.maintenance,
+    ...(list.removed === undefined ? {} : { removed: list.removed }),
     networks: list.networks,
     heartbeatStores: [],
   };

@@ -183,7 +183,7 @@ function recordRead(context: Context, event: Extract<Event, { type: 'record' }>)
     case 'standby-node':
       return standbyNodeRead(context, purpose, outcome);
     case 'confirm-stopped-node':
-      if (mayTake(purpose.owner, found(outcome))) stopConfirmed(context, purpose.vmId, false);
+      if (mayTake(purpose.owner, found(outcome))) stopConfirmed(context, purpose.vmId, purpose.owner);
       else askToGiveUp(context, purpose.vmId, purpose.owner);
       return;
     default:

@@ -1,6 +1,6 @@
 // What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored.
 import { ClusterError } from '../errors.ts';
-import { MAX_LIST_BYTES, MAX_VMS } from '../protocol/limits.ts';
+import { MAX_LIST_BYTES, MAX_NODES, MAX_VMS } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { commandSchema, keepsLog, type Command, type VmSpec } from '../protocol/spec.ts';
 import {
@@ -65,6 +65,8 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
         : { ...list, maintenance: [...list.maintenance, command.node] };
     case 'undrain':
       return { ...list, maintenance: list.maintenance.filter((id) => id !== command.node) };
+    case 'node-remove':
+      return removeNode(list, command, hosts);
     case 'rebalance': {
       let next = list;
       for (const { vmId, to } of rebalance(hosts, Object.values(list.vms), 16))
@@ -106,6 +108,36 @@ function checkStandby({ outputs, standby }: VmSpec): void {
     );
 }
 
+/** The deleted VM that had a name, if there was one. Throws `CONFLICT` for a name in use, `BUSY` while what had it is not gone yet. */
+function requireFree(list: ProtectedList, vmId: string): ProtectedVm | undefined {
+  const before = vmOf(list, vmId);
+  if (before === undefined) return undefined;
+  if (before.desired !== 'deleted') throw new ClusterError('CONFLICT', `there is a VM ${vmId} already`);
+  if (before.status !== 'deleted') throw new ClusterError('BUSY', `the VM ${vmId} is still being deleted`);
+  if (before.tombstone === undefined)
+    throw new ClusterError('CONFLICT', `the VM ${vmId} was deleted by an earlier release`, {
+      hint: 'take another name',
+    });
+  return before;
+}
+
+/** Throws `CONFLICT` for a node that is there, `NO_CAPACITY` when there are too many. */
+function removeNode(
+  list: ProtectedList,
+  { node, incarnation }: Extract<Command, { type: 'node-remove' }>,
+  hosts: readonly Host[],
+): ProtectedList {
+  const here = hosts.find(({ id }) => id === node);
+  if (here !== undefined && (here.state === 'alive' || here.incarnation > incarnation))
+    throw new ClusterError('CONFLICT', `${node} is ${here.state}: only a node that is over can be removed`, {
+      hint: 'stop it first',
+    });
+  const removed = { ...list.removed, [node]: incarnation };
+  if (Object.keys(removed).length > MAX_NODES)
+    throw new ClusterError('NO_CAPACITY', `${String(MAX_NODES)} nodes were removed already`);
+  return { ...list, removed, maintenance: list.maintenance.filter((id) => id !== node) };
+}
+
 function create(
   list: ProtectedList,
   command: Extract<Command, { type: 'vm-create' }>,
@@ -116,8 +148,7 @@ function create(
     throw new ClusterError('BAD_REQUEST', `${JSON.stringify(vmId)} is no name for a VM`, {
       hint: 'use 1 to 63 lower-case letters, digits, dots, underscores or hyphens',
     });
-  if (vmOf(list, vmId) !== undefined)
-    throw new ClusterError('CONFLICT', `there is a VM ${vmId} already, or was: names are not used twice`);
+  const before = requireFree(list, vmId);
   checkStandby(spec);
   const { runtime } = spec;
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
@@ -133,7 +164,9 @@ function create(
     status: start ? 'pending' : 'stopped',
     reason: 'created',
     assignment: null,
-    attempt: 0,
+    // Attempts are told apart by their number alone, also those of the VM that had the name before.
+    attempt: before?.attempt ?? 0,
+    ...(before?.tombstone === undefined ? {} : { revives: before.tombstone }),
     tries: 0,
     avoid: [],
     moving: false,

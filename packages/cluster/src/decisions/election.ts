@@ -349,7 +349,7 @@ export function stopOwnerRead(
   const { state } = context;
   if (state.master === undefined || outcome.result === 'failed') return;
   if (outcome.result === 'absent' || outcome.value.state !== 'owned') {
-    stopConfirmed(context, purpose.vmId, outcome.result === 'found' && outcome.value.state === 'deleted');
+    stopConfirmed(context, purpose.vmId, outcome.result === 'found' ? outcome.value : undefined);
     return;
   }
   const owner = outcome.value;
@@ -360,20 +360,23 @@ export function stopOwnerRead(
   });
 }
 
-/** The owner is gone for good, or it has the list too and will stop. */
-export function stopConfirmed(context: Context, vmId: string, tombstone: boolean): void {
+/** The owner is gone for good, or it has the list too and will stop. `owner`: as it was read; undefined: there never was one. */
+export function stopConfirmed(context: Context, vmId: string, owner: OwnerView | undefined): void {
   const { state } = context;
   const vm = vmOf(state.list, vmId);
   const { master } = state;
   if (master === undefined || master.writing || vm?.status !== 'stopping') return;
-  if (vm.desired === 'deleted' && !tombstone) {
-    context.out.push({ type: 'tombstone', vmId });
+  const isDeleted = vm.desired === 'deleted';
+  if (isDeleted && owner?.state !== 'deleted') {
+    // Over this epoch alone: whoever is late does not delete what has the name by then.
+    context.out.push({ type: 'tombstone', vmId, epoch: owner?.epoch ?? 0 });
     return;
   }
+  const tombstone = isDeleted && owner !== undefined ? { tombstone: owner.epoch } : {};
   const status = vm.desired === 'deleted' ? 'deleted' : 'stopped';
   const list = {
     ...state.list,
-    vms: { ...state.list.vms, [vmId]: { ...vm, status, assignment: null, moving: false } },
+    vms: { ...state.list.vms, [vmId]: { ...vm, ...tombstone, status, assignment: null, moving: false } },
   } as const;
   log(context, { event: `vm-${status}`, vm: vmId, reason: vm.reason });
   writeList(context, master, list);

@@ -198,6 +198,10 @@ export function ownerRead(
   }
   const owner = outcome.value;
   if (owner.state === 'deleted') {
+    if (vmOf(state.list, local.vmId)?.revives === owner.epoch) {
+      raise(context, local, owner.epoch, true);
+      return;
+    }
     finish(context, local, { kind: 'failed', reason: 'the VM was deleted' });
     return;
   }
@@ -313,7 +317,7 @@ export function giveUp(context: Context, vmId: string, epoch: number): void {
   context.out.push({ type: 'release', vmId, epoch });
 }
 
-function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
+function raise(context: Context, local: LocalVm, expectedEpoch: number, revive = false): void {
   const { state } = context;
   if (!holdsLease(context)) {
     wait(context, local);
@@ -327,6 +331,7 @@ function raise(context: Context, local: LocalVm, expectedEpoch: number): void {
     ...{ type: 'raise', vmId, attempt, expectedEpoch, incarnation },
     ...(spec === undefined ? {} : { spec }),
     ...(local.noted === undefined ? {} : { noted: local.noted }),
+    ...(revive ? { revive } : {}),
     ...(local.standbyLost === undefined ? {} : { standbyLost: local.standbyLost }),
   });
 }

@@ -109,6 +109,8 @@ export type Effect =
       spec?: VmSpec;
       /** The note that the owner record must still have: the decision rests on it, and it is kept until the new owner's state is durable. */
       noted?: StandbyNote;
+      /** Over the tombstone of the VM that had the name before. */
+      revive?: boolean;
       /** What may be lost, as a standby that held it is gone. */
       standbyLost?: string;
     }
@@ -127,7 +129,8 @@ export type Effect =
   | { type: 'stand-by'; vm: ProtectedVm }
   | { type: 'stand-down'; vmId: string }
   | { type: 'release'; vmId: string; epoch: number }
-  | { type: 'tombstone'; vmId: string }
+  /** Of the VM that is at this epoch; of no later one. */
+  | { type: 'tombstone'; vmId: string; epoch: number }
   | { type: 'grant'; until: number }
   | { type: 'answer'; answer: CommandAnswer }
   /** Another process of our name is alive, at this address: this one can't join. */

@@ -30,6 +30,7 @@ export function status(node: ClusterNode): ClusterStatus {
     nodes: [self, ...peers],
     vms: vmsSeen(agent, node.now()),
     maintenance: agent.list.maintenance,
+    ...(agent.list.removed === undefined ? {} : { removed: agent.list.removed }),
     networks: agent.list.networks,
     heartbeatStores: node.heartbeatStores.states,
   };

@@ -66,6 +66,7 @@ export const clusterStatusSchema = v.strictObject({
   nodes: list(nodeStatusSchema, MAX_NODES),
   vms: list(vmSeenSchema, MAX_VMS),
   maintenance: list(nodeName, MAX_NODES),
+  removed: v.exactOptional(mapOf(count, MAX_NODES)),
   networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),

@@ -161,6 +161,10 @@ export const protectedVmSchema = v.strictObject({
   stays: v.exactOptional(reason),
   /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
   proven: v.exactOptional(v.boolean()),
+  /** Of a VM that is deleted: the epoch of its tombstone. */
+  tombstone: v.exactOptional(count),
+  /** The epoch of the tombstone of the VM that had the name before: over that one alone is this one begun. */
+  revives: v.exactOptional(count),
   /** Nodes whose sessions ended one after the other while it was not proven there: it may be what ended them. */
   ended: v.exactOptional(list(nodeName, MAX_NODES)),
 });
@@ -185,6 +189,8 @@ export const protectedListSchema = v.strictObject({
   ),
   /** Nodes that a person has put in maintenance. */
   maintenance: list(nodeName, MAX_NODES),
+  /** Nodes that are over and that nobody wants to see any more, and their last session. */
+  removed: v.exactOptional(mapOf(count, MAX_NODES)),
   networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
   /** By node, once there is a network: its number, from which its addresses in each follow. */
   slots: v.optional(mapOf(count, MAX_NODES), {}),

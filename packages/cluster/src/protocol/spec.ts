@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { MAX_COMMAND_ID, MAX_NAME } from './limits.ts';
 import { networkName, networkSpecSchema, vmNetworkSchema } from './network.ts';
-import { isBounded, nodeName, opaque, text, vmName } from './schema.ts';
+import { count, isBounded, nodeName, opaque, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
 export const MIN_SILENT_MS = 1000;
@@ -82,6 +82,8 @@ export const commandSchema = v.variant('type', [
   v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
   onNode('drain'),
   onNode('undrain'),
+  /** A node that is over is no longer shown: this session of it, or one before. */
+  v.strictObject({ type: v.literal('node-remove'), node: nodeName, incarnation: count }),
   v.strictObject({ type: v.literal('rebalance') }),
   v.strictObject({ type: v.literal('network-create'), network: networkName, spec: networkSpecSchema }),
   v.strictObject({ type: v.literal('network-delete'), network: networkName }),

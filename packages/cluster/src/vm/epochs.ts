@@ -106,13 +106,22 @@ export class Epochs {
     this.#owned.delete(epochName(vmId, epoch));
   }
 
-  async raise({ vmId, attempt, expectedEpoch, incarnation, spec, noted, standbyLost }: Raise): Promise<void> {
+  async raise({
+    vmId,
+    attempt,
+    expectedEpoch,
+    incarnation,
+    spec,
+    revive,
+    noted,
+    standbyLost,
+  }: Raise): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
       if (spec?.runtime === 'machine')
         await requireBases(store, spec.description, { key, seen: this.#bases });
       // One that never ran has to boot.
-      if (spec !== undefined && expectedEpoch === 0) await requireBlobs(store, spec);
+      if (spec !== undefined && (expectedEpoch === 0 || revive === true)) await requireBlobs(store, spec);
       const notes = (before: Record<string, unknown>): Record<string, unknown> => {
         const standby = standbyNoteOf(vmId, before);
         if (!sameNote(standby, noted))
@@ -122,7 +131,10 @@ export class Epochs {
           );
         return { incarnation, form: formOf(key), ...(standby === undefined ? {} : { standby }) };
       };
-      const raised = await this.#raiseWithLog(vmId, { owner: node, expectedEpoch, notes, key });
+      const raised = await this.#raiseWithLog(vmId, {
+        ...{ owner: node, expectedEpoch, notes, key },
+        revive: revive === true,
+      });
       const owned = { ...raised, standbyLost: standbyLost !== undefined };
       const { ownership } = owned;
       this.#owned.set(epochName(vmId, ownership.epoch), owned);
@@ -197,10 +209,10 @@ export class Epochs {
     }
   }
 
-  async tombstone(vmId: string): Promise<void> {
+  async tombstone(vmId: string, epoch: number): Promise<void> {
     const { store, node, tell, log, key } = this.#options;
     try {
-      await deleteVm(store, vmId, { owner: node });
+      await deleteVm(store, vmId, { owner: node, expectedEpoch: epoch });
       tell({ type: 'tombstoned', vmId, done: true });
       await removeDeleted(store, vmId, key);
     } catch (error) {

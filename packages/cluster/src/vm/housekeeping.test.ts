@@ -80,7 +80,7 @@ test('a running VM keeps what the retention policy says, its resume point is let
       [],
     );
     host.do({ type: 'stop', vmId: 'v1', epoch: 2, mode: 'discard' });
-    host.do({ type: 'tombstone', vmId: 'v1' });
+    host.do({ type: 'tombstone', vmId: 'v1', epoch: 2 });
     await until('the tombstone', () => events.some(({ type }) => type === 'tombstoned'));
     await until('its objects to go', async () => {
       const left = [];

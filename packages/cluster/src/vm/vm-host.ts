@@ -211,7 +211,7 @@ export class VmHost {
       case 'release':
         return void this.#epochs.release(effect.vmId, effect.epoch);
       case 'tombstone':
-        return void this.#epochs.tombstone(effect.vmId);
+        return void this.#epochs.tombstone(effect.vmId, effect.epoch);
       default:
     }
   }

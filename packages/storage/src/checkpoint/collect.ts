@@ -53,7 +53,7 @@ import { packPath, type PackRef } from './pack.ts';
 import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
 import { DEFAULT_LOG_MS, DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
-import { dropAllSnapshots } from './snapshots.ts';
+import { dropPlaces, snapshotPlaces } from './snapshots.ts';
 
 export interface CollectOptions {
   policy?: RetentionPolicy;
@@ -391,6 +391,11 @@ function staleNotes(survey: Survey): string[] {
     .map(({ key }) => key);
 }
 
+async function isStillDeleted(store: ObjectStore, vmId: string, epoch: number): Promise<boolean> {
+  const now = (await readOwner(store, vmId))?.record;
+  return now?.state === 'deleted' && now.epoch === epoch;
+}
+
 /** Everything of a deleted VM but its tombstone, and what its forks began with. */
 async function collectDeleted(
   store: ObjectStore,
@@ -402,10 +407,12 @@ async function collectDeleted(
   const held = (await readHolds(store, vmId, nowMs)).find(({ alive }) => alive);
   if (held !== undefined)
     return { ...report, skipped: `${held.purpose} of checkpoint ${formatId(held.id)} is under way` };
-  // Its snapshots are forks that nobody else knows of.
-  if (options.dryRun !== true)
-    for (const vm of await dropAllSnapshots(store, vmId, { owner: 'collector', ...options }))
-      await collectGarbage(store, vm, options);
+  // Its snapshots are forks that nobody else knows of. Listed before that look they are of the deleted one, not of one made anew.
+  const places = await snapshotPlaces(store, vmId);
+  if (places.length > 0 && options.dryRun !== true && (await isStillDeleted(store, vmId, epoch))) {
+    await dropPlaces(store, vmId, { places, owner: 'collector', host: options.host });
+    for (const place of places) await collectGarbage(store, place, options);
+  }
   // Read after the tombstone: a fork that puts its record later sees that.
   const forks = (await readForks(store, vmId, nowMs)).filter(({ alive }) => alive);
   // Records that are swapped are not deleted.
@@ -423,8 +430,7 @@ async function collectDeleted(
   // Manifests sort before packs: whenever this dies, what is left is whole or has no manifest.
   if (options.dryRun === true) return report;
   // It may have been made anew under this name since the list was begun; what was listed before this look is then of the deleted one.
-  const now = (await readOwner(store, vmId))?.record;
-  if (now?.state !== 'deleted' || now.epoch !== epoch)
+  if (!(await isStillDeleted(store, vmId, epoch)))
     return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'it was made anew' };
   const parents = await parentsOf(store, vmId, report.removed, options.key);
   await store.delete(keys);

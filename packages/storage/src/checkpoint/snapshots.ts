@@ -4,7 +4,6 @@
 //
 // The record is swapped: an entry is there before its fork is made, and ready once that is whole. Who dies between leaves an entry that is
 // not ready: it is shown to nobody, and the same request finishes it, or any other one takes its name after a while.
-import type { CheckpointKey } from '../encryption.ts';
 import { isRecord } from '../codec.ts';
 import { isStoreError, StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
@@ -178,16 +177,19 @@ export async function dropSnapshot(
   return vm;
 }
 
-/** Gives up all of a VM that was deleted, ready or not. @returns their places, as `dropSnapshot` */
-export async function dropAllSnapshots(
+/** The places of all of a VM's, ready or not. */
+export async function snapshotPlaces(store: ObjectStore, vmId: string): Promise<string[]> {
+  return (await readEntries(store, vmId)).entries.map(({ vm }) => vm);
+}
+
+/** Gives up those of a VM that was deleted, by their places. */
+export async function dropPlaces(
   store: ObjectStore,
   vmId: string,
-  { owner, host }: { owner: string; host?: StorageHost; key?: CheckpointKey | undefined },
-): Promise<string[]> {
+  { places, owner, host }: { places: readonly string[]; owner: string; host?: StorageHost | undefined },
+): Promise<void> {
   const place = { vmId, ...(host === undefined ? {} : { host }) };
-  const { entries } = await readEntries(store, vmId);
-  for (const { vm } of entries) await forget(store, place, { vm, owner });
-  return entries.map(({ vm }) => vm);
+  for (const vm of places) await forget(store, place, { vm, owner });
 }
 
 /** Tombstone first: an entry that is there names everything that there may be. */

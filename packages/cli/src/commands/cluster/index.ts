@@ -2,7 +2,7 @@
 import type { Group } from '../../command/command.ts';
 
 export const group: Group = {
-  summary: 'look at the cluster: status, nodes, events; drain a node, rebalance',
+  summary: 'look at the cluster: status, nodes, events; drain or remove a node, rebalance',
   fallback: 'status',
   commands: {
     status: () => import('./status.ts'),
@@ -10,6 +10,7 @@ export const group: Group = {
     events: () => import('./events.ts'),
     drain: () => import('./drain.ts'),
     undrain: () => import('./undrain.ts'),
+    remove: () => import('./remove.ts'),
     rebalance: () => import('./rebalance.ts'),
   },
 };

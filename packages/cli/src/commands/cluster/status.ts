@@ -1,10 +1,11 @@
 /** `revenant cluster status`. */
 import type { ClusterStatus } from '@revenant/cluster';
 import { askStatus, connectOptions, withCluster } from '../../cluster/connect.ts';
-import { nodeTable, vmTable } from '../../cluster/tables.ts';
+import { nodeTable, presentOf, vmTable } from '../../cluster/tables.ts';
 import { define } from '../../command/command.ts';
+import { flag } from '../../command/options.ts';
 
-function text(status: ClusterStatus): string {
+function text(status: ClusterStatus, hidden: string | undefined): string {
   const { nodes, vms, master, term, heartbeatStores } = status;
   const alive = nodes.filter(({ state }) => state === 'alive').length;
   const stores = heartbeatStores.map(
@@ -17,17 +18,23 @@ function text(status: ClusterStatus): string {
     nodeTable(status),
     ...stores,
     ...(vms.length === 0 ? [] : ['', vmTable(vms)]),
+    ...(hidden === undefined ? [] : ['', hidden]),
   ].join('\n');
 }
 
 export const command = define({
   summary: 'nodes and VMs',
   words: [],
-  options: connectOptions,
+  options: {
+    all: flag('also VMs that were deleted, and nodes that left or were removed'),
+    ...connectOptions,
+  },
   examples: ['cluster status --store file:/srv/revenant'],
   async run(input) {
     const status = await withCluster(input.options, (client) => askStatus(client, input.options));
-    input.show(status, () => text(status));
+    const { present, hidden } = presentOf(status);
+    if (input.options.all) input.show(status, () => text(status, undefined));
+    else input.show(present, () => text(present, hidden));
     return undefined;
   },
 });
