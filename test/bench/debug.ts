@@ -53,7 +53,7 @@ function unmet(target: TimeMachine, count: number, stretch: bigint): bigint[] {
   return [...found];
 }
 
-async function measure(rounds: number, stretch: bigint): Promise<DebugReport> {
+async function measure(rounds: number, stretch: bigint, over: bigint): Promise<DebugReport> {
   const { target, close } = await openTarget(
     { image: 'linux-cloud', append: 'run="while :; do gzip -c /bin/busybox >/dev/null; done"', serial: { kind: 'none' }, engine: 'translator' },
     { say: (line) => process.stderr.write(`${line}\n`) },
@@ -90,6 +90,7 @@ async function measure(rounds: number, stretch: bigint): Promise<DebugReport> {
     for (let step = 0; step < 5; step++) later.push(timed(target.stepBack()));
   }
   timed(target.goTo(begin + stretch));
+  if (over > target.count) timed(target.forward(over));
   const back = await goBack(target);
   await close();
   return {
@@ -129,10 +130,16 @@ export const command = define({
       wholeNumber(1, 100_000),
       200,
     ),
+    back: value(
+      'N',
+      'millions of instructions that reverse-continue goes back over (default: all that was run, some 700)',
+      wholeNumber(1, 1_000_000),
+      1,
+    ),
   },
-  examples: ['debug --rounds 3'],
-  async run({ options: { rounds, instructions } }) {
-    const report = await measure(rounds, BigInt(instructions) * 1_000_000n);
+  examples: ['debug --rounds 3', 'debug --rounds 1 --back 10000'],
+  async run({ options: { rounds, instructions, back } }) {
+    const report = await measure(rounds, BigInt(instructions) * 1_000_000n, BigInt(back) * 1_000_000n);
     process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
     return undefined;
   },
