@@ -43,10 +43,22 @@ function readToken(path: string): string {
   }
 }
 
+/** Throws CliError for what is no `HOST:PORT`, whose request would go to whoever listens at a browser's port. */
+function requireAddress(node: string): void {
+  const [, host, port] = /^(?:https:\/\/)?(\[[0-9a-f:.]+\]|[^:/\s]+):(\d{1,5})$/i.exec(node) ?? [];
+  if (host !== undefined && Number(port) > 0 && Number(port) < 65_536) return;
+  throw new CliError(
+    ExitCode.usage,
+    `${JSON.stringify(node)} is no address of a node`,
+    'write HOST:PORT, as in 127.0.0.1:7001; https://HOST:PORT where it speaks TLS',
+  );
+}
+
 /** A client of the cluster that was named. Throws CliError when none was. */
 export function connect(values: ConnectValues): ClusterClient {
   const nodes = values.node.length > 0 ? values.node : process.env['REVENANT_NODE']?.split(',');
   const store = chosenStore(values);
+  for (const node of nodes ?? []) requireAddress(node);
   if (nodes === undefined && store === undefined)
     throw new CliError(
       ExitCode.usage,

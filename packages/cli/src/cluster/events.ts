@@ -1,10 +1,10 @@
 /** `… events`: what the cluster saw and decided, with reasons, from a node or from the store alone. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClusterClient, ClusterEvent } from '@revenant/cluster';
+import { ClusterError, type ClusterClient, type ClusterEvent } from '@revenant/cluster';
 import { flag, value, type Options, type Values } from '../command/options.ts';
 import { time, wholeNumber } from '../command/values.ts';
 import { print, printJsonLine, say } from '../output/print.ts';
-import { connectOptions, orStored } from './connect.ts';
+import { askStatus, connectOptions, orStored } from './connect.ts';
 import { eventLine } from './tables.ts';
 
 /** Options of `events`, beside those that name the cluster. */
@@ -22,7 +22,20 @@ export const eventOptions = { ...eventOnlyOptions, ...connectOptions };
 
 const followMs = 500;
 
-/** Prints events, of one VM when it is named. With `--json` one object a line, so that it can be followed. */
+/** One of which nothing is told may be new, or its events are over. */
+async function requireKnown(
+  client: ClusterClient,
+  values: Values<typeof eventOptions>,
+  vm: string,
+): Promise<void> {
+  const { vms } = await askStatus(client, values);
+  if (!vms.some(({ id }) => id === vm))
+    throw new ClusterError('NOT_FOUND', `there is no VM ${vm}, and no event of one`, {
+      hint: '`vm list --all` shows them all',
+    });
+}
+
+/** Prints events, of one VM when it is named. With `--json` one object a line, so that it can be followed. Throws `NOT_FOUND` for a VM that never was. */
 export async function showEvents(
   client: ClusterClient,
   values: Values<typeof eventOptions>,
@@ -56,6 +69,7 @@ export async function showEvents(
       if (!seen.has(key)) show(event);
       seen.add(key);
     }
+    if (vm !== undefined && wanted.length === 0 && seen.size === 0) await requireKnown(client, values, vm);
     if (!values.follow) return;
     // Nodes write their events a moment later, and their clocks differ a little.
     sinceMs = Math.max(sinceMs, (all.at(-1)?.atMs ?? 0) - 10_000);
