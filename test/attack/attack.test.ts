@@ -12,6 +12,7 @@ test(
     const found = await attack({ frames: 20_000, requests: 500, seed: 7, ms: 1000, width: 200 });
     const { decoders, bodies, stored, floods, names, api, hostile, troubles, strays, leftOut } = found;
     // Mutants that changed nothing that counts are messages still: the fuzzer reaches what lies behind the first byte.
+    assert.ok(decoders !== undefined && bodies !== undefined && stored !== undefined);
     assert.ok(decoders.accepted > 100);
     assert.ok(bodies.accepted > 100 && bodies.accepted < bodies.bodies / 2);
     assert.ok(stored.accepted > 100 && stored.grownMiB < 500);

@@ -19,6 +19,7 @@ import {
 import { requestProof, sha256 } from '../../packages/cluster/src/mac.ts';
 import { parseJson } from '../../packages/cluster/src/node/bodies.ts';
 import { Random } from '../../packages/simulation/src/random.ts';
+import { Growth } from './growth.ts';
 import { mutate, mutateValue, objectNames } from './mutants.ts';
 
 /** Longer than any answer may take on a host with much to do, commands that wait for their master included. */
@@ -29,6 +30,8 @@ export interface BodyFigures {
   bodies: number;
   accepted: number;
   slowestMs: number;
+  /** How much more memory this process held, at the most, than as it began. */
+  grownMiB: number;
 }
 
 /** Runs `bodies` mutants through what checks the bodies of each route and the messages of a page. Throws when one fails otherwise. */
@@ -38,7 +41,8 @@ export function fuzzBodies(commands: readonly Command[], bodies: number, seed: n
   const valid: unknown[] = [...requests, { cut: ['a'], deaf: ['b'] }, { keys: ['KeyA', 'Enter'] }];
   const pages = [...requests.map((request) => ({ type: 'command', ...request })), { type: 'hello' }];
   const schemas = [commandRequestSchema, drillRequestSchema, keysRequestSchema] as const;
-  const figures = { bodies, accepted: 0, slowestMs: 0 };
+  const figures = { bodies, accepted: 0, slowestMs: 0, grownMiB: 0 };
+  const growth = new Growth();
   const taken = (run: () => unknown): void => {
     try {
       run();
@@ -62,8 +66,9 @@ export function fuzzBodies(commands: readonly Command[], bodies: number, seed: n
       throw new Error(where, { cause: error });
     }
     figures.slowestMs = Math.max(figures.slowestMs, performance.now() - began);
+    growth.look(body);
   }
-  return figures;
+  return { ...figures, grownMiB: growth.mostMiB };
 }
 
 export interface ApiFigures {

@@ -17,6 +17,7 @@ import {
   type Message,
 } from '@revenant/cluster/protocol';
 import { Random } from '../../packages/simulation/src/random.ts';
+import { Growth } from './growth.ts';
 import { mutate, objectNames } from './mutants.ts';
 
 const spec = {
@@ -68,6 +69,7 @@ export interface DecoderFigures {
   frames: number;
   accepted: number;
   slowestMs: number;
+  /** How much more memory this process held, at the most, than as it began. */
   grownMiB: number;
 }
 
@@ -87,7 +89,7 @@ export function fuzzDecoders(frames: number, seed: number): DecoderFigures {
   const random = new Random(seed);
   const valid = [...messages, ...consoles].map((message) => encode(message));
   const figures = { frames, accepted: 0, slowestMs: 0, grownMiB: 0 };
-  const before = process.memoryUsage().rss;
+  const growth = new Growth();
   for (let frame = 0; frame < frames; frame++) {
     const bytes = mutate(random.pick(valid), random);
     const began = performance.now();
@@ -99,9 +101,9 @@ export function fuzzDecoders(frames: number, seed: number): DecoderFigures {
       throw new Error(where, { cause: error });
     }
     figures.slowestMs = Math.max(figures.slowestMs, performance.now() - began);
+    growth.look(frame);
   }
-  figures.grownMiB = (process.memoryUsage().rss - before) / 2 ** 20;
-  return figures;
+  return { ...figures, grownMiB: growth.mostMiB };
 }
 
 /** Frames that claim, or hold, far more values than any message has; all must be refused. */

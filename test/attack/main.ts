@@ -2,11 +2,14 @@
 import { define } from '../../packages/cli/src/command/command.ts';
 import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
 import { value, type Values } from '../../packages/cli/src/command/options.ts';
-import { positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { commaSeparated, oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { inOneLine } from '../../packages/cli/src/main.ts';
-import { attack } from './run.ts';
+import { attack, parts } from './run.ts';
 
 const optionTable = {
+  only: value('PART,…', `some of it: ${parts.join(', ')} (default all)`, commaSeparated(oneOf(parts)), [
+    ...parts,
+  ]),
   frames: value(
     'N',
     'hostile frames and objects for the decoders (default 1000000)',
@@ -24,13 +27,20 @@ const command = define({
   words: [],
   about: 'All of it goes to nodes of its own on loopback.',
   options: optionTable,
-  examples: ['--frames 10000000 --seconds 30'],
+  examples: ['--frames 10000000 --seconds 30', '--only stored --frames 10000000'],
   run: ({ options }) => report(options),
 });
+
+interface Fuzzed {
+  accepted: number;
+  slowestMs: number;
+  grownMiB: number;
+}
 
 const whole = (value: number): string => value.toFixed(0);
 
 function table(title: string, rows: readonly Record<string, string | number>[]): void {
+  if (rows.length === 0) return;
   const names = Object.keys(rows[0] ?? {});
   const cells = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? '')))];
   const widths = names.map((_, n) => Math.max(...cells.map((line) => line[n]!.length)));
@@ -41,21 +51,29 @@ function table(title: string, rows: readonly Record<string, string | number>[]):
     );
 }
 
+const grown = ({ accepted, slowestMs, grownMiB }: Fuzzed): Record<string, string | number> => ({
+  ...{ accepted, 'slowest ms': whole(slowestMs), 'grown MiB': whole(grownMiB) },
+});
+
 async function report({
+  only,
   frames,
   requests,
   seed,
   seconds,
   width,
 }: Values<typeof optionTable>): Promise<undefined> {
-  const found = await attack({ frames, requests, seed, ms: seconds * 1000, width });
+  const found = await attack({ only, frames, requests, seed, ms: seconds * 1000, width });
   const { decoders, bodies, stored, bombs, names, api, floods, strays, hostile, troubles } = found;
-  table('Decoders', [
-    { what: 'frames of links and consoles', count: decoders.frames, accepted: decoders.accepted, 'slowest ms': whole(decoders.slowestMs), 'grown MiB': whole(decoders.grownMiB) },
-    { what: 'bodies of the API, messages of pages', count: bodies.bodies, accepted: bodies.accepted, 'slowest ms': whole(bodies.slowestMs), 'grown MiB': '' },
-    { what: 'objects of a store', count: stored.objects, accepted: stored.accepted, 'slowest ms': whole(stored.slowestMs), 'grown MiB': whole(stored.grownMiB) },
-    { what: 'commands with names of Object.prototype', count: names, accepted: '', 'slowest ms': '', 'grown MiB': '' },
-  ]); // prettier-ignore
+  const fuzzed: Record<string, string | number>[] = [];
+  if (decoders !== undefined)
+    fuzzed.push({ what: 'frames of links and consoles', count: decoders.frames, ...grown(decoders) });
+  if (bodies !== undefined)
+    fuzzed.push({ what: 'bodies of the API, messages of pages', count: bodies.bodies, ...grown(bodies) });
+  if (stored !== undefined)
+    fuzzed.push({ what: 'objects of a store', count: stored.objects, ...grown(stored) });
+  if (names > 0) fuzzed.push({ what: 'commands with names of Object.prototype', count: names });
+  table('Decoders', fuzzed);
   table('Bombs', bombs.map(({ name, ms }) => ({ what: name, 'refused in ms': whole(ms) }))); // prettier-ignore
   table(
     'Requests to a node',
@@ -73,7 +91,7 @@ async function report({
       ...{ 'asked again': askedAgain, 'grown MiB': whole(grownMiB) },
     })),
   );
-  console.log(`leases lost meanwhile: ${String(found.leasesLost)}`);
+  if (floods.length > 0) console.log(`leases lost meanwhile: ${String(found.leasesLost)}`);
   table(
     'Hostile guests',
     hostile.map(({ name, steps, leasesLost, slowestMs, grownMiB, state }) => ({
@@ -88,7 +106,7 @@ async function report({
       ...{ 'slowest ms': whole(slowestMs), 'goes on after ms': whole(recoveredMs) },
     })),
   );
-  console.log('\nNodes and callers that were refused');
+  if (strays.length > 0) console.log('\nNodes and callers that were refused');
   for (const line of strays) console.log(line);
   for (const what of found.leftOut) console.log(`left out, as this host lacks it: ${what}`);
   return undefined;

@@ -11,10 +11,15 @@ import { bearHostile, type HostileFigures } from './hostile.ts';
 import { fuzzStored, type StoredFigures } from './stored.ts';
 import { refuseStrays, sufferTroubles, type TroubleFigures } from './troubles.ts';
 
+/** What the suite consists of; any of it can be run alone. */
+export const parts = ['decoders', 'bodies', 'stored', 'callers', 'strays', 'guests', 'troubles'] as const;
+export type Part = (typeof parts)[number];
+
+/** Of parts that were left out there are none. */
 export interface AttackFigures {
-  decoders: DecoderFigures;
-  bodies: BodyFigures;
-  stored: StoredFigures;
+  decoders?: DecoderFigures;
+  bodies?: BodyFigures;
+  stored?: StoredFigures;
   bombs: { name: string; ms: number }[];
   names: number;
   api: ApiFigures[];
@@ -30,6 +35,8 @@ export interface AttackFigures {
 }
 
 export interface AttackOptions {
+  /** Default: all parts. */
+  only?: readonly Part[];
   /** Of frames between nodes, of bodies, and of stored objects. */
   frames: number;
   /** To a node, by a stranger and by a member. */
@@ -45,23 +52,31 @@ export interface AttackOptions {
 const MOUNTED = ['full-disk/store', 'hostile-2/small'];
 const token = 'a token of the attack suite';
 
-export async function attack({ frames, requests, seed, ms, width }: AttackOptions): Promise<AttackFigures> {
-  const decoders = fuzzDecoders(frames, seed);
-  const bodies = fuzzBodies(commands, frames, seed);
-  const stored = await fuzzStored(frames, seed);
-  const bombs = dropBombs();
-  const names = namesInCommands();
+export async function attack({ only = parts, ...options }: AttackOptions): Promise<AttackFigures> {
+  const { frames, seed, ms } = options;
+  const has = (part: Part): boolean => only.includes(part);
+  const found: AttackFigures = {
+    ...{ bombs: [], names: 0, api: [], floods: [], leasesLost: 0, strays: [] },
+    ...{ hostile: [], troubles: [], leftOut: [] },
+    ...(has('decoders') && {
+      decoders: fuzzDecoders(frames, seed),
+      bombs: dropBombs(),
+      names: namesInCommands(),
+    }),
+    ...(has('bodies') && { bodies: fuzzBodies(commands, frames, seed) }),
+    ...(has('stored') && { stored: await fuzzStored(frames, seed) }),
+  };
   const folder = mkdtempSync(join(tmpdir(), 'revenant-attack-'));
   const guardian = await Guardian.ofProcess();
   for (const mounted of MOUNTED) guardian.run(['umount', '-l', join(folder, mounted)]);
   guardian.remove(folder);
   try {
-    const asked = await askAndFlood(folder, { requests, seed, ms, width });
-    const strays = await refuseStrays(folder);
-    const hostile = await bearHostile({ folder, ms });
-    const troubles = await sufferTroubles({ folder, ms });
+    if (has('callers')) Object.assign(found, await askAndFlood(folder, options));
+    if (has('strays')) found.strays = await refuseStrays(folder);
+    const hostile = has('guests') ? await bearHostile({ folder, ms }) : { figures: [], leftOut: [] };
+    const troubles = has('troubles') ? await sufferTroubles({ folder, ms }) : { figures: [], leftOut: [] };
     return {
-      ...{ decoders, bodies, stored, bombs, names, ...asked, strays },
+      ...found,
       ...{ hostile: hostile.figures, troubles: troubles.figures },
       leftOut: [...hostile.leftOut, ...troubles.leftOut],
     };
@@ -73,7 +88,7 @@ export async function attack({ frames, requests, seed, ms, width }: AttackOption
 /** One node with a VM, which hostile requests reach. */
 async function askAndFlood(
   folder: string,
-  { requests, seed, ms, width }: Omit<AttackOptions, 'frames'>,
+  { requests, seed, ms, width }: AttackOptions,
 ): Promise<Pick<AttackFigures, 'api' | 'floods' | 'leasesLost'>> {
   const own = join(folder, 'asked');
   mkdirSync(own);

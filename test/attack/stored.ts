@@ -17,6 +17,7 @@ import { openEnvelope, sealEnvelope } from '../../packages/storage/src/envelope.
 import { systemHost } from '../../packages/storage/src/host.ts';
 import { decodeSegment, encodeSegment } from '../../packages/storage/src/log/segment.ts';
 import { Random } from '../../packages/simulation/src/random.ts';
+import { Growth } from './growth.ts';
 import { mutate } from './mutants.ts';
 
 const HASH_BYTES = 32;
@@ -55,7 +56,7 @@ function targets(): Target[] {
   const segment = { vmId, epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 100n, firstInput: 0n, previous: undefined, entries: [{ count: 5n, payload: Uint8Array.of(1, 2, 3) }, { count: 9n, payload: new Uint8Array(0) }] }; // prettier-ignore
   const state = encodeState({ a: [1, -1, 2 ** 40, 1.5, null, true, 'text', 12n], b: new Uint8Array(9), c: new Uint32Array([1]) }); // prettier-ignore
   const many = Buffer.concat(Array.from({ length: 9 }, () => state));
-  const map = (): PageMap => new PageMap({ name: 'ram', pageSize: 4096, pageCount: 1 << 16 });
+  const map = (): PageMap => new PageMap({ name: 'ram', pageSize: 4096, pageCount: 256 });
   return [
     { name: 'record', valid: record, hashed: true, decode: (bytes) => openEnvelope(bytes, { magic: 'RVRC', name: 'vms/vm/owner' }) }, // prettier-ignore
     { name: 'manifest', valid: manifest, hashed: true, decode: (bytes) => decodeManifest(vmId, id, bytes, undefined) }, // prettier-ignore
@@ -80,6 +81,7 @@ export interface StoredFigures {
   objects: number;
   accepted: number;
   slowestMs: number;
+  /** How much more memory this process held, at the most, than as it began. */
   grownMiB: number;
 }
 
@@ -100,7 +102,7 @@ export async function fuzzStored(objects: number, seed: number): Promise<StoredF
       throw new Error(`${name}: the valid one is refused`, { cause: error });
     }
   const figures = { objects, accepted: 0, slowestMs: 0, grownMiB: 0 };
-  const before = process.memoryUsage().rss;
+  const growth = new Growth();
   for (let n = 0; n < objects; n++) {
     const { name, valid, hashed, decode } = random.pick(all);
     const mutant = mutate(valid, random);
@@ -116,14 +118,18 @@ export async function fuzzStored(objects: number, seed: number): Promise<StoredF
       }
     }
     figures.slowestMs = Math.max(figures.slowestMs, performance.now() - began);
+    growth.look(n);
   }
-  await fuzzFiles(Math.ceil(objects / 200), random, figures);
-  figures.grownMiB = (process.memoryUsage().rss - before) / 2 ** 20;
-  return figures;
+  await fuzzFiles(Math.ceil(objects / 200), random, { figures, growth });
+  return { ...figures, grownMiB: growth.mostMiB };
 }
 
 /** Whole checkpoint files, which take longer. */
-async function fuzzFiles(files: number, random: Random, figures: StoredFigures): Promise<void> {
+async function fuzzFiles(
+  files: number,
+  random: Random,
+  { figures, growth }: { figures: StoredFigures; growth: Growth },
+): Promise<void> {
   const snapshot = new Guest({ seed: 1, ramPages: 8, diskPages: 0 }).run(20).truth();
   const valid = Buffer.concat([...encodeCheckpointFile(snapshot)]);
   for (let n = 0; n < files; n++) {
@@ -137,5 +143,6 @@ async function fuzzFiles(files: number, random: Random, figures: StoredFigures):
       if (!isStorageError(error)) throw new Error(`file ${String(n)}`, { cause: error });
     }
     figures.slowestMs = Math.max(figures.slowestMs, performance.now() - began);
+    growth.look(n);
   }
 }
