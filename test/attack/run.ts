@@ -7,7 +7,8 @@ import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
 import { fuzzApi, fuzzBodies, type ApiFigures, type BodyFigures } from './bodies.ts';
 import { commands, dropBombs, fuzzDecoders, namesInCommands, type DecoderFigures } from './decoders.ts';
 import { flood, type FloodFigures } from './floods.ts';
-import { bearHostile, type HostileFigures } from './hostile.ts';
+import { bearHostile } from './hostile.ts';
+import type { HostileFigures } from './hostile-host.ts';
 import { fuzzStored, type StoredFigures } from './stored.ts';
 import { refuseStrays, sufferTroubles, type TroubleFigures } from './troubles.ts';
 

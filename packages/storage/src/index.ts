@@ -105,6 +105,7 @@ export { ThreadStore } from './store/thread-store.ts';
 
 export * from './inspect/diff.ts';
 export * from './inspect/list.ts';
+export * from './inspect/vm-size.ts';
 export * from './inspect/pages.ts';
 export * from './inspect/show.ts';
 export * from './checkpoint/verify.ts';

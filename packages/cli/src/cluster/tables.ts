@@ -10,6 +10,11 @@ export function statusOf(vm: VmSeen): { status: string; reason: string } {
       status: 'suspended',
       reason: `the store does not answer since ${new Date(Date.now() - suspendedMs).toISOString()}`,
     };
+  if (vm.storeFull === true) {
+    const quota = `its store quota of ${(vm.spec.storeQuotaBytes ?? 0) / 2 ** 20} MiB is used up`;
+    const advice = `raise it (vm set ${vm.id} --store-quota SIZE), or keep fewer checkpoints (checkpoint gc)`;
+    return { status: 'held', reason: `${quota}: ${advice}` };
+  }
   return {
     status: status === desired || desired === 'running' ? status : `${status} (to be ${desired})`,
     reason: stays === undefined ? reason : `stays on ${vm.assignment?.node ?? 'its node'}: ${stays}`,

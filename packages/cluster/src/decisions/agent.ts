@@ -41,6 +41,7 @@ import {
   raised,
   releaseHeard,
   released,
+  quotaReached,
   standbyNodeRead,
   started,
   stopped,
@@ -114,7 +115,15 @@ function guestEvent(
     Event,
     {
       type:
-        'prepared' | 'raised' | 'not-raised' | 'started' | 'stopped' | 'standby' | 'released' | 'tombstoned';
+        | 'prepared'
+        | 'raised'
+        | 'not-raised'
+        | 'started'
+        | 'stopped'
+        | 'standby'
+        | 'store-quota'
+        | 'released'
+        | 'tombstoned';
     }
   >,
 ): void {
@@ -131,6 +140,8 @@ function guestEvent(
       return stopped(context, event);
     case 'standby':
       return standbyChanged(context, event);
+    case 'store-quota':
+      return quotaReached(context, event);
     case 'released':
       return released(context, event);
     case 'tombstoned':

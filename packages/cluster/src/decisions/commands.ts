@@ -51,8 +51,13 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
     case 'vm-set': {
       const vm = requireVm(list, command.vmId);
       const { outputs = vm.spec.outputs, standby = vm.spec.standby ?? false } = command;
-      const { standby: _before, ...rest } = vm.spec;
-      const spec = { ...rest, outputs, ...(standby ? { standby } : {}) };
+      const { storeQuotaBytes = vm.spec.storeQuotaBytes ?? null } = command;
+      const { standby: _standby, storeQuotaBytes: _quota, ...rest } = vm.spec;
+      const spec = {
+        ...{ ...rest, outputs },
+        ...(standby ? { standby } : {}),
+        ...(storeQuotaBytes === null ? {} : { storeQuotaBytes }),
+      };
       checkStandby(spec);
       return withVm(list, { ...vm, spec });
     }

@@ -222,6 +222,8 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       vmId: 'v1',
       attempt: 1,
       phase: 'running',
+      quotaBytes: undefined,
+      storeFull: false,
       epoch: 3,
       since: 0,
       retryAt: Infinity,

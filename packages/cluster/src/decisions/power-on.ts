@@ -6,12 +6,21 @@ import { changeView, type Context } from './state.ts';
 export function publish(context: Context): void {
   const { state } = context;
   const powerOn: PowerOnEntry[] = [];
-  for (const { vmId, epoch, attempt, phase, paused, standbyCondition: standby } of state.local.values()) {
+  for (const {
+    vmId,
+    epoch,
+    attempt,
+    phase,
+    paused,
+    standbyCondition: standby,
+    storeFull,
+  } of state.local.values()) {
     if (phase === 'starting') powerOn.push({ vmId, epoch, attempt, state: 'starting' });
     else if (phase === 'running')
       powerOn.push({
         ...{ vmId, epoch, attempt, state: paused ? 'paused' : 'running' },
         ...(standby === undefined ? {} : { standby }),
+        ...(storeFull ? { storeFull } : {}),
       });
     else if (phase === 'leaving' || phase === 'stopping')
       powerOn.push({ vmId, epoch, attempt, state: 'leaving' });
@@ -25,7 +34,7 @@ export function publish(context: Context): void {
   if (open.length < state.view.reports.length) changeView(context, { reports: open });
 }
 
-const POWER_ON_FIELDS = ['vmId', 'epoch', 'attempt', 'state', 'standby'] as const;
+const POWER_ON_FIELDS = ['vmId', 'epoch', 'attempt', 'state', 'standby', 'storeFull'] as const;
 
 function samePowerOn(a: readonly PowerOnEntry[], b: readonly PowerOnEntry[]): boolean {
   if (a.length !== b.length) return false;

@@ -71,6 +71,8 @@ function begin(context: Context, vm: ProtectedVm): void {
     retryAt: Infinity,
     paused: vm.desired === 'paused',
     outputs: undefined,
+    quotaBytes: undefined,
+    storeFull: false,
     standby: undefined,
     standbyCondition: undefined,
     noted: undefined,
@@ -142,12 +144,19 @@ function follow(context: Context, local: LocalVm, vm: ProtectedVm | undefined): 
       local.paused = paused;
       context.out.push({ type: 'pause', vmId: local.vmId, epoch: local.epoch, paused });
     }
-    const { outputs } = vm.spec;
+    const { outputs, storeQuotaBytes } = vm.spec;
     if (outputs !== local.outputs) {
       local.outputs = outputs;
       context.out.push({ type: 'set-outputs', vmId: local.vmId, epoch: local.epoch, outputs });
       const reason = `outputs leave by ${outputs}`;
       log(context, { event: 'vm-set', vm: local.vmId, node: context.state.id, reason });
+    }
+    if (storeQuotaBytes !== local.quotaBytes) {
+      local.quotaBytes = storeQuotaBytes;
+      context.out.push({
+        ...{ type: 'set-quota', vmId: local.vmId, epoch: local.epoch },
+        quotaBytes: storeQuotaBytes,
+      });
     }
     feedStandby(context, local, vm);
     return;
@@ -390,6 +399,7 @@ export function validated(
   local.attempt = vm.assignment!.attempt;
   local.paused = vm.desired === 'paused';
   local.outputs = vm.spec.outputs;
+  local.quotaBytes = vm.spec.storeQuotaBytes;
   setPhase(context, local, 'starting');
   context.out.push({ type: 'run', vm, epoch: local.epoch, paused: local.paused, until: state.leaseUntil });
 }
@@ -409,6 +419,17 @@ export function started(context: Context, event: { vmId: string; epoch: number }
     details: { epoch: local.epoch, attempt: local.attempt },
   });
   driveVms(context);
+}
+
+/** Whether a VM that runs here holds as much in the store as it may. */
+export function quotaReached(
+  context: Context,
+  event: { vmId: string; epoch: number; isFull: boolean },
+): void {
+  const local = byEpoch(context, event);
+  if (local === undefined) return;
+  local.storeFull = event.isFull;
+  publish(context);
 }
 
 export function stopped(

@@ -169,11 +169,12 @@ export function vmsSeen({ id, list, view, peers, suspendedAt }: AgentState, now:
     const peer = peers.get(assignment.node);
     const since = ours ? suspendedAt : peer?.suspendedAt;
     const { powerOn } = (ours ? view : peer?.view) ?? { powerOn: [] };
-    const standby = powerOn.find(({ vmId }) => vmId === vm.id)?.standby;
+    const { standby, storeFull } = powerOn.find(({ vmId }) => vmId === vm.id) ?? {};
     return {
       ...vm,
       ...(since === undefined ? {} : { suspendedMs: Math.round(now - since) }),
       ...(standby === undefined ? {} : { standbyCondition: standby }),
+      ...(storeFull === undefined ? {} : { storeFull }),
     };
   });
 }

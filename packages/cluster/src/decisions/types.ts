@@ -75,6 +75,8 @@ export type Event =
   | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
   /** How the standby of a VM that runs here does; undefined: it has none any more. */
   | { type: 'standby'; vmId: string; epoch: number; condition: StandbyCondition | undefined }
+  /** A VM that runs here holds as much in the store as it may, or no longer. */
+  | { type: 'store-quota'; vmId: string; epoch: number; isFull: boolean }
   | { type: 'released'; vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' }
   | { type: 'tombstoned'; vmId: string; done: boolean }
   | { type: 'command'; id: string; command: Command }
@@ -123,6 +125,7 @@ export type Effect =
   | { type: 'stop'; vmId: string; epoch: number; mode: StopMode }
   | { type: 'pause'; vmId: string; epoch: number; paused: boolean }
   | { type: 'set-outputs'; vmId: string; epoch: number; outputs: OutputPolicy }
+  | { type: 'set-quota'; vmId: string; epoch: number; quotaBytes: number | undefined }
   /** Another node's machine follows a VM that runs here, or none any more. */
   | { type: 'set-standby'; vmId: string; epoch: number; standby: NodeSession | undefined }
   /** A machine here follows a VM that another node runs, until `stand-down`, or until it is run here. */
@@ -205,6 +208,9 @@ export interface LocalVm {
   paused: boolean;
   /** By which policy its outputs leave; undefined before it was told to run. */
   outputs: OutputPolicy | undefined;
+  /** How much it may hold in the store, as it was last told, and whether it does. */
+  quotaBytes: number | undefined;
+  storeFull: boolean;
   /** Who was last told to follow it, and how that does. */
   standby: NodeSession | undefined;
   standbyCondition: StandbyCondition | undefined;

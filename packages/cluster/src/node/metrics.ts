@@ -128,6 +128,8 @@ const ofEachVm: { gauges: readonly Of<VmFigures>[]; counters: readonly Of<VmFigu
     ['vm_silent_seconds', 'Since the last sign of life of a guest that is watched; 0 for others.', (vm) => vm.silentMs / 1000],
     ['vm_checkpoint_held_bytes', 'Guest pages that wait in memory to become durable.', (vm) => vm.heldBytes],
     ['vm_checkpoint_bytes', 'Bytes stored by the last checkpoint.', (vm) => vm.lastStoredBytes],
+    ['vm_store_bytes', 'What checkpoints, log and records of a VM hold in the store.', (vm) => vm.storeBytes],
+    ['vm_store_quota_bytes', 'How much of it they may; 0: no limit.', (vm) => vm.storeQuotaBytes ?? 0],
     ['vm_output_held_bytes', 'What the guest said and nobody may hear yet.', (vm) => vm.outputs.heldOutputBytes],
     ['vm_standby_in_sync', '1 while another node holds all that came in.', (vm) => (vm.standby?.condition === 'in-sync' ? 1 : 0)],
     ['vm_standby_lag_seconds', 'How long what is on its way to the standby has waited.', (vm) => (vm.standby?.lagMs ?? 0) / 1000],

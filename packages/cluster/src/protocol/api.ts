@@ -51,6 +51,8 @@ export const vmSeenSchema = v.strictObject({
   suspendedMs: v.exactOptional(v.number()),
   /** How its standby does, as its owner sees it. */
   standbyCondition: v.exactOptional(standbyConditionSchema),
+  /** It holds as much in the store as it may, and stands still until there is room. */
+  storeFull: v.exactOptional(v.literal(true)),
 });
 export type VmSeen = v.InferOutput<typeof vmSeenSchema>;
 

@@ -41,6 +41,8 @@ export const powerOnEntrySchema = v.strictObject({
   state: v.picklist(['starting', 'running', 'paused', 'leaving']),
   /** How its standby does, where it has one. */
   standby: v.exactOptional(standbyConditionSchema),
+  /** It holds as much in the store as it may, and stands still. */
+  storeFull: v.exactOptional(v.literal(true)),
 });
 export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
 

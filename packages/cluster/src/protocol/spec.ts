@@ -7,6 +7,7 @@ import { count, isBounded, nodeName, opaque, text, vmName } from './schema.ts';
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
 export const MIN_SILENT_MS = 1000;
 export const MIN_CHECKPOINT_MS = 10;
+export const MIN_STORE_QUOTA_BYTES = 2 ** 20;
 
 /**
  * When what a VM says leaves its node: `async`, at once, and a failover may repeat or lose what was said since the last checkpoint;
@@ -26,6 +27,12 @@ export const healthPolicySchema = v.strictObject({
   silentMs: v.pipe(finite, v.minValue(MIN_SILENT_MS, `must be at least ${String(MIN_SILENT_MS)}`)),
 });
 export type HealthPolicy = v.InferOutput<typeof healthPolicySchema>;
+
+export const storeQuotaSchema = v.pipe(
+  finite,
+  v.integer(),
+  v.minValue(MIN_STORE_QUOTA_BYTES, `must be at least ${String(MIN_STORE_QUOTA_BYTES)} bytes`),
+);
 
 export const vmSpecSchema = v.pipe(
   v.strictObject({
@@ -50,6 +57,8 @@ export const vmSpecSchema = v.pipe(
     outputs: outputPolicySchema,
     /** Another node's machine follows it, whatever its outputs wait for: only where a log of its inputs is kept. */
     standby: v.exactOptional(v.boolean()),
+    /** How much its checkpoints and its log may hold in the store: then its guest stands still. Default: no limit. */
+    storeQuotaBytes: v.exactOptional(storeQuotaSchema),
   }),
   v.check((spec) => isBounded(spec), 'too large'),
 );
@@ -78,6 +87,8 @@ export const commandSchema = v.variant('type', [
     vmId: vmName,
     outputs: v.exactOptional(outputPolicySchema),
     standby: v.exactOptional(v.boolean()),
+    /** null: no limit. */
+    storeQuotaBytes: v.exactOptional(v.nullable(storeQuotaSchema)),
   }),
   v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
   onNode('drain'),

@@ -141,6 +141,7 @@ test('a full store is collected at once, and not again and again', async () => {
     policy,
     everyMs: 60_000,
     log: () => undefined,
+    onRemoved: () => undefined,
   };
   const housekeeping = new Housekeeping(options, 0);
   const lookAt = async (now: number): Promise<number> => {

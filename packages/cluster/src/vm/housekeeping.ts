@@ -28,6 +28,8 @@ export interface HousekeepingOptions {
   /** Between two collections. */
   everyMs: number;
   log: (entry: LogEntry) => void;
+  /** Something was removed. */
+  onRemoved: () => void;
 }
 
 export class Housekeeping {
@@ -79,6 +81,7 @@ export class Housekeeping {
       const report = await collectGarbage(store, vmId, { policy, key, remembered: this.#remembered });
       this.removed.checkpoints += report.removed.length;
       this.removed.bytes += report.removedBytes;
+      if (report.removed.length > 0 || report.removedSegments > 0) this.#options.onRemoved();
       this.#failing = false;
     } catch (error) {
       // Nothing depends on it: the next round tries again. An owner that was fenced learns so from its next checkpoint.
@@ -105,10 +108,11 @@ export function housekeepingFor(
   },
   ownership: Ownership,
   now: number,
+  onRemoved: () => void,
 ): Housekeeping {
   const { node, store, key, retention: policy = DEFAULT_RETENTION, collectMs: everyMs = COLLECT_MS } = host;
   const log = (entry: LogEntry): void => host.log({ node, ...entry });
-  return new Housekeeping({ store, ownership, key, policy, everyMs, log }, now);
+  return new Housekeeping({ store, ownership, key, policy, everyMs, log, onRemoved }, now);
 }
 
 /** After a VM was deleted: its objects go, but for its tombstone. What remains of a failure goes with `revenant checkpoint gc`. */

@@ -5,6 +5,7 @@ import {
   formatId,
   isStorageError,
   isStoreError,
+  storedBytes,
   type CheckpointWriter,
   type MachineSnapshot,
   type Ownership,
@@ -18,6 +19,7 @@ import { VM_DEVICE } from './own-state.ts';
 import type { OutputCut, SessionOutputs } from './session-outputs.ts';
 import type { StandbyLink } from './standby/standby-link.ts';
 import { sumsOf } from './standby/state-sums.ts';
+import { StoreQuota } from './store-quota.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
@@ -47,6 +49,8 @@ export interface SessionCheckpointsOptions {
   /** The VM is another's. */
   onFenced: (reason: string) => void;
   outputs: SessionOutputs;
+  /** It holds as much in the store as it may, or no longer. */
+  onQuota: (isFull: boolean) => void;
   /** Who follows the VM, and is told what its checkpoints are. */
   standby: () => StandbyLink | undefined;
 }
@@ -65,17 +69,25 @@ const MOMENTS = 32;
 export class SessionCheckpoints {
   readonly figures: VmFigures;
   readonly housekeeping: Housekeeping;
+  readonly quota: StoreQuota;
   readonly #options: SessionCheckpointsOptions;
   readonly #pace: CheckpointPace;
   /** The number of the next entry of the log when the last one was cut. */
   #lastCut = 0;
   readonly #moments: Moment[] = [];
+  /** Of its log, counted for the quota already. */
+  #logBytes = 0;
 
   constructor(options: SessionCheckpointsOptions) {
     const { vm, epoch, ownership, resumedAt, host } = options;
     this.#options = options;
     this.#pace = new CheckpointPace(vm.spec.checkpointMs ?? host.settings.checkpointMs, 0);
-    this.housekeeping = housekeepingFor(host, ownership, monotonicMs());
+    this.quota = new StoreQuota({
+      quotaBytes: vm.spec.storeQuotaBytes,
+      measure: () => storedBytes(host.store, vm.id),
+      onChange: options.onQuota,
+    });
+    this.housekeeping = housekeepingFor(host, ownership, monotonicMs(), () => this.quota.removed());
     this.figures = newFigures(vm.id, epoch, resumedAt ?? 0n);
   }
 
@@ -84,6 +96,8 @@ export class SessionCheckpoints {
       ...this.figures,
       checkpointIntervalMs: this.#pace.intervalMs(now),
       heldBytes: this.#options.writer.heldBytes,
+      storeBytes: this.quota.usedBytes,
+      storeQuotaBytes: this.quota.quotaBytes,
       removedCheckpoints: this.housekeeping.removed.checkpoints,
       removedBytes: this.housekeeping.removed.bytes,
     };
@@ -107,7 +121,7 @@ export class SessionCheckpoints {
 
   /** @returns whether one was begun */
   takeIfDue(now: number): boolean {
-    if (!this.#pace.isDue(now)) return false;
+    if (this.quota.isFull || !this.#pace.isDue(now)) return false;
     this.#pace.begin(now);
     void this.checkpoint(false).then((durable) => this.#pace.end(monotonicMs(), durable));
     return true;
@@ -122,12 +136,23 @@ export class SessionCheckpoints {
   tellPace(now: number, keepHouse: boolean): void {
     const { vm, host } = this.#options;
     if (keepHouse) this.housekeeping.look(now);
+    this.#count(now);
     const news = this.#pace.news(now);
     if (news !== undefined) host.log({ vm: vm.id, node: host.node, ...paceEntry(news) });
   }
 
-  /** One checkpoint; true when it is durable. */
+  /** Keeps count of what the VM holds in the store. */
+  #count(now: number): void {
+    const { logBytes } = this.#options.outputs.figures;
+    if (logBytes > this.#logBytes) this.quota.wrote(logBytes - this.#logBytes);
+    this.#logBytes = logBytes;
+    if (this.quota.isFull) this.housekeeping.hurry(now);
+    this.quota.look(now);
+  }
+
+  /** One checkpoint; true when it is durable. While there is no room for more, only that of a VM which leaves: it is stopped by then. */
   async checkpoint(suspend: boolean): Promise<boolean> {
+    if (this.quota.isFull && !suspend) return false;
     const taken = await this.take(suspend);
     return taken !== undefined && !this.#options.isOver() && this.#write(taken);
   }
@@ -186,6 +211,7 @@ export class SessionCheckpoints {
       this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;
       this.figures.lastPauseMs = pauseMs;
       this.figures.lastStoredBytes = written.counts.packBytes;
+      this.quota.wrote(written.counts.packBytes);
       const shared = snapshot.spaces.map(({ bytes }) => bytes.buffer);
       const buffers = shared.filter((buffer) => buffer instanceof SharedArrayBuffer);
       if (buffers.length > 0 && !isOver()) thread.ask('giveBack', { buffers }).catch(() => undefined);

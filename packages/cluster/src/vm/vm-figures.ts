@@ -23,6 +23,9 @@ export interface VmFigures {
   checkpointIntervalMs: number;
   /** Bytes of guest pages that wait to become durable. */
   heldBytes: number;
+  /** What it holds in the store, and how much it may (undefined: no limit). */
+  storeBytes: number;
+  storeQuotaBytes: number | undefined;
   /** Removed by the retention policy since it runs here. */
   removedCheckpoints: number;
   removedBytes: number;
@@ -57,6 +60,8 @@ export function newFigures(vmId: string, epoch: number, instructions: bigint): V
     silentMs: 0,
     checkpointIntervalMs: 0,
     heldBytes: 0,
+    storeBytes: 0,
+    storeQuotaBytes: undefined,
     removedCheckpoints: 0,
     removedBytes: 0,
     outputs: { heldOutputBytes: 0, logBytes: 0, logSegments: 0, logWaitingBytes: 0 },

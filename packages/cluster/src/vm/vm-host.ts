@@ -204,6 +204,8 @@ export class VmHost {
         return this.#of(effect)?.setPaused(effect.paused);
       case 'set-outputs':
         return this.#of(effect)?.setOutputs(effect.outputs);
+      case 'set-quota':
+        return this.#of(effect)?.setQuota(effect.quotaBytes);
       case 'stop':
         return void this.#stop(effect.vmId, effect.epoch, effect.mode);
       case 'hand-over':

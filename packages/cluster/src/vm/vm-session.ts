@@ -88,6 +88,8 @@ export class VmSession {
   #resetting = false;
   /** Its guest is gone, and what is known of its life is made durable. */
   #leaving = false;
+  /** Why its guest is to stand still. */
+  readonly #holds = new Set<'outputs' | 'quota'>();
   #standby: StandbyLink | undefined;
 
   constructor(parts: SessionParts) {
@@ -105,6 +107,7 @@ export class VmSession {
       outputs: this.#outputs,
       isOver: () => this.over,
       onFenced: (reason) => this.#ended('fenced', reason),
+      onQuota: (isFull) => this.#quotaChanged(isFull),
       standby: () => this.#standby,
     });
     thread.lease[0] = parts.until();
@@ -124,9 +127,7 @@ export class VmSession {
       exact: parts.resumed === 'exact',
       handed: parts.handed,
       letOut: (entry) => this.#letOut(entry),
-      hold: (held) => {
-        thread.ask('hold', { held }).catch(() => undefined);
-      },
+      hold: (held) => this.#hold('outputs', held),
       keepLog: async (on) => (await thread.ask('keepLog', { on }).catch(() => undefined))?.instructions,
       waited: (ms) => host.measures?.waited(ms),
       onPlaces: (places) => host.inputs?.durable(vm.id, this.epoch, places),
@@ -181,6 +182,34 @@ export class VmSession {
     if (!this.over) this.#standby?.heard(from, ack);
   }
 
+  /** How much it may hold in the store from now on; undefined: no limit. */
+  setQuota(bytes: number | undefined): void {
+    this.#checkpoints.quota.setQuota(bytes);
+  }
+
+  #quotaChanged(isFull: boolean): void {
+    if (this.over) return;
+    this.#hold('quota', isFull);
+    const { usedBytes, quotaBytes = 0 } = this.#checkpoints.quota;
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    const holds = `it holds ${mib(usedBytes)} in the store`;
+    this.#log({
+      event: isFull ? 'store-quota-reached' : 'store-quota-free',
+      reason: isFull ? `${holds} and may hold ${mib(quotaBytes)}: its guest stands still` : holds,
+      details: { usedBytes, quotaBytes },
+    });
+    this.#parts.host.tell({ type: 'store-quota', vmId: this.vm.id, epoch: this.epoch, isFull });
+  }
+
+  /** The guest stands still while there is any reason for it. */
+  #hold(why: 'outputs' | 'quota', on: boolean): void {
+    const before = this.#holds.size > 0;
+    if (on) this.#holds.add(why);
+    else this.#holds.delete(why);
+    const held = this.#holds.size > 0;
+    if (held !== before) this.#thread.ask('hold', { held }).catch(() => undefined);
+  }
+
   /** From now on its outputs leave by another policy. */
   setOutputs(policy: OutputPolicy): void {
     void this.#outputs.change(policy);
@@ -191,7 +220,7 @@ export class VmSession {
   /** Why what is typed at it can't be taken, in words; undefined when it can. */
   get inputTrouble(): string | undefined {
     if (!this.#settled) return `${this.vm.id} is ${this.#state}`;
-    const { trouble } = this.#outputs;
+    const trouble = this.#checkpoints.quota.isFull ? 'its store quota is used up' : this.#outputs.trouble;
     return trouble && `${this.vm.id} stands still: ${trouble}`;
   }
 
@@ -388,7 +417,7 @@ export class VmSession {
     if (health === undefined || this.#state === 'ending' || this.#state === 'handing-over' || this.over)
       return;
     const nowMs = monotonicMs();
-    const waits = this.#thread.pages?.waiting === true || this.#outputs.trouble !== undefined;
+    const waits = this.#thread.pages?.waiting === true || this.#holds.size > 0;
     const held = this.#paused || this.#resetting || waits;
     const mayRun = this.#settled && !held && nowMs < this.#parts.until();
     this.#silence = lookedAt(this.#silence, { nowMs, sign, mayRun });

@@ -25,6 +25,7 @@ import { define } from '../../command/command.ts';
 import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
 import { size, wholeNumber } from '../../command/values.ts';
 import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
+import { storeQuota } from '../../cluster/store-quota.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
 import { Progress } from '../../output/progress.ts';
@@ -82,6 +83,12 @@ that log); with the last three nothing that anybody saw is taken back; default a
     `1: a machine on another node follows it, and goes on at once should its node end (with
 --output log; with --output standby it always has one)`,
     standbyCount,
+  ),
+  'store-quota': value(
+    'SIZE',
+    `how much its checkpoints and log may hold in the store, for example 2G: then its guest
+stands still until there is room (default: none, no limit)`,
+    storeQuota,
   ),
   'no-start': flag('only enter it in the list'),
   ...changeOptions,
@@ -246,6 +253,7 @@ async function createVm(
   );
   const checkpoint = values['checkpoint-ms'];
   const group = values['anti-affinity'];
+  const quota = values['store-quota'] ?? null;
   const send = async (): Promise<'node' | 'store'> => {
     const description: BootDescription = {
       memoryBytes,
@@ -263,6 +271,7 @@ async function createVm(
       ...(values.health === undefined ? {} : { health: values.health }),
       ...(values.standby === true ? { standby: true } : {}),
       ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),
+      ...(quota === null ? {} : { storeQuotaBytes: quota }),
       ...network,
     };
     return client.command({ type: 'vm-create', vmId, spec, start: !values['no-start'] });

@@ -46,6 +46,7 @@ function text({ vm, holder, epoch }: Shown): string {
     ],
     ['network', spec.network === undefined ? 'none' : networkText(vm)],
     ['outputs', spec.outputs],
+    ['store quota', spec.storeQuotaBytes === undefined ? 'none' : `${spec.storeQuotaBytes / 2 ** 20} MiB`],
     ['standby', standbyWords(vm) === 'none' ? (vm.alone ?? 'none') : (standbyWords(vm) ?? 'none')],
     [
       'health',
