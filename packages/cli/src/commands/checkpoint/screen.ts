@@ -6,6 +6,8 @@ import { define } from '../../command/command.ts';
 import { text } from '../../command/options.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { writeOutput } from '../../output/file.ts';
+import { whyBlank } from '../../output/blank-screen.ts';
+import { say } from '../../output/print.ts';
 import { encodeRgbPng } from '../../output/png.ts';
 import { screenPng } from '../../output/screen-picture.ts';
 
@@ -14,6 +16,8 @@ interface Screen {
   png: () => Buffer;
   width: number;
   height: number;
+  /** Why there is nothing to see. */
+  blank: string | undefined;
 }
 
 async function readScreen(reader: CheckpointReader): Promise<Screen> {
@@ -32,10 +36,13 @@ async function readScreen(reader: CheckpointReader): Promise<Screen> {
   );
   if (vga !== undefined) {
     const { text: shown, picture } = savedPicture(vga, vram);
-    return { text: shown, png: () => encodeRgbPng(picture), width: picture.width, height: picture.height };
+    const { width, height } = picture;
+    const blank = whyBlank(shown === undefined ? picture : { lines: screenLines(shown) });
+    return { text: shown, png: () => encodeRgbPng(picture), width, height, blank };
   }
   const screen = savedScreen(device, vram);
-  return { text: screen, png: () => screenPng(screen), width: screen.columns, height: screen.rows };
+  const blank = whyBlank({ lines: screenLines(screen) });
+  return { text: screen, png: () => screenPng(screen), width: screen.columns, height: screen.rows, blank };
 }
 
 export const command = define({
@@ -52,6 +59,7 @@ export const command = define({
       readScreen(await opener.checkpoint(input.word(0))),
     );
     if (png !== undefined) writeOutput(png, screen.png());
+    if (screen.blank !== undefined) say(screen.blank);
     const { text: shown, width, height } = screen;
     if (shown === undefined) {
       input.show({ width, height, text: null }, () =>
