@@ -23,7 +23,6 @@ const optionTable = {
 };
 
 const command = define({
-  summary: 'what strangers, members, guests and the host itself can do to a node, in figures',
   words: [],
   about: 'All of it goes to nodes of its own on loopback.',
   options: optionTable,
@@ -113,5 +112,12 @@ async function report({
 }
 
 process.exitCode = await inOneLine('attack', () =>
-  dispatchOne('npm run attack --', command, process.argv.slice(2)),
+  dispatchOne(
+    {
+      path: 'npm run attack --',
+      summary: 'what strangers, members, guests and the host itself can do to a node, in figures',
+      command,
+    },
+    process.argv.slice(2),
+  ),
 );

@@ -104,7 +104,6 @@ function toOptions(options: {
 }
 
 export const command = define({
-  summary: 'what checkpoints cost a Linux guest, and how long a restore takes',
   words: [],
   options: {
     memory: value('LIST', 'MiB of the guests (default 256,2048)', commaSeparated(wholeNumber(1))),

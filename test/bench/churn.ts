@@ -119,7 +119,6 @@ function toMarkdown({ date, node, bits, samples: all, peak }: ChurnReport): stri
 }
 
 export const command = define({
-  summary: 'whether memory stays bounded while a guest makes the translator work without end',
   words: [],
   about: `Fails when memory grows in the second half of the run by more than ${toleratedBytesPerModule} bytes for each module compiled. Tells so
 only when the first half has compiled ${settledModules} modules, and so filled memory: after 30 minutes on a busy host.`,

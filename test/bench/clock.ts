@@ -205,7 +205,6 @@ function tell({ name, ratio, farthestMs, stolenMs, mips, share }: Figures): void
 const names = [...workloads.map(({ name }) => name), 'cluster'];
 
 export const command = define({
-  summary: "how well a guest's clock follows its host's, whatever the guest does",
   words: [],
   about: `Compares virtual time with the host's monotonic clock while a guest runs as \`revenant run\` runs it, and in a cluster: there the guest
 says each 50 ms by its clock that time has passed, and is listened to from outside, also after a live move and a takeover. "The same at 4 ns

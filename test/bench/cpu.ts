@@ -204,7 +204,6 @@ const optionTable = {
 };
 
 export const command = define({
-  summary: 'guest benchmarks on our two engines and on other emulators',
   words: [],
   options: optionTable,
   examples: [

@@ -120,7 +120,6 @@ async function goBack(target: TimeMachine): Promise<Pick<DebugReport, 'backInstr
 }
 
 export const command = define({
-  summary: 'what breakpoints cost that are not met, steps, and the way back',
   words: [],
   options: {
     rounds: value('N', 'rounds (default 5)', wholeNumber(1, 1000), 5),

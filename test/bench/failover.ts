@@ -142,7 +142,6 @@ function toMarkdown({ rows, steps, machine, node, date }: FailoverReport): strin
 }
 
 export const command = define({
-  summary: 'nodes are killed, frozen and drained: until the guest goes on',
   words: [],
   options: {
     runs: value('N', 'of each kind (default 30)', wholeNumber(1), 30),

@@ -199,7 +199,6 @@ export async function measureForks(forks: number, memoryMiB: number, depth: numb
 }
 
 export const command = define({
-  summary: 'many forks of one running Linux, and forks of forks',
   words: [],
   about: `Boots Debian's cloud kernel on one node, then forks it while it runs, each fork from its newest checkpoint, and starts them all. Then, in
 the store alone, forks a fork of a fork and so on, and reads the first and the last of them back in turn.`,

@@ -79,7 +79,6 @@ async function putAlone(store: ObjectStore): Promise<number> {
 }
 
 export const command = define({
-  summary: 'how long until an input is durable, at several rates',
   words: [],
   options: {
     store: text('URL', 'memory:, file:FOLDER, s3://…; default: a folder of its own in the temporary one'),

@@ -139,7 +139,6 @@ function toMarkdown(report: ManyReport): string {
 }
 
 export const command = define({
-  summary: 'many idle VMs on a few nodes, one of which is killed',
   words: [],
   about: `Creates idle VMs of 16 MB at once, and takes the time until each executes. Then the node with most of them is killed, and the time is
 taken until the last of its VMs executes elsewhere. Leases that were lost meanwhile are counted: there should be none.`,

@@ -173,7 +173,6 @@ async function connections(port: number, seconds: number): Promise<number> {
 }
 
 export const command = define({
-  summary: 'what the network of a Linux guest with a virtio card carries',
   words: [],
   about: 'Throughput in and out, round trips, and connections a second.',
   options: {

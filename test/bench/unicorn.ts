@@ -105,7 +105,6 @@ function measure(rounds: number, oracle: string | undefined): object {
 }
 
 export const command = define({
-  summary: "instructions a second by Unicorn's interface, with and without hooks",
   words: [],
   options: { rounds: value('N', 'rounds, of which the median counts (default 3)', wholeNumber(1, 1000), 3) },
   examples: ['unicorn --rounds 5'],

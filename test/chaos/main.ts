@@ -43,7 +43,6 @@ that a client hears is compared (default async)`,
 };
 
 const command = define({
-  summary: 'real node processes, to which everything happens that can happen',
   words: [],
   about: `Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other (both
 ways or one; by network namespaces where these are allowed) or from their store, its disk is filled, guests are moved; all of it is healed
@@ -132,5 +131,12 @@ async function openStore(
 }
 
 process.exitCode = await inOneLine('chaos', () =>
-  dispatchOne('npm run chaos --', command, process.argv.slice(2)),
+  dispatchOne(
+    {
+      path: 'npm run chaos --',
+      summary: 'real node processes, to which everything happens that can happen',
+      command,
+    },
+    process.argv.slice(2),
+  ),
 );

@@ -19,7 +19,6 @@ const optionTable = {
 };
 
 const command = define({
-  summary: 'random byte strings and mutated instructions: are they valid, and how long?',
   words: [],
   about:
     'Differences are grouped by what iced-x86 calls the instruction. Exit code 1: there are some that nobody has justified.',
@@ -47,5 +46,12 @@ async function compare({ count, seed, mode: modes }: Values<typeof optionTable>)
 }
 
 process.exitCode = await inOneLine('decode', () =>
-  dispatchOne('node test/decode/decode.ts', command, process.argv.slice(2)),
+  dispatchOne(
+    {
+      path: 'node test/decode/decode.ts',
+      summary: 'random byte strings and mutated instructions: are they valid, and how long?',
+      command,
+    },
+    process.argv.slice(2),
+  ),
 );

@@ -29,7 +29,6 @@ const optionTable = {
 };
 
 const command = define({
-  summary: 'a whole boot of Linux with a workload on both engines, compared all along',
   words: [],
   about: `The workload: system calls, fork and exec, a shell script, sha256sum, gzip. Exit code 1: something differs.`,
   options: optionTable,
@@ -65,5 +64,12 @@ async function compare(values: Values<typeof optionTable>): Promise<number> {
 }
 
 process.exitCode = await inOneLine('boot', () =>
-  dispatchOne('node test/lockstep/boot.ts', command, process.argv.slice(2)),
+  dispatchOne(
+    {
+      path: 'node test/lockstep/boot.ts',
+      summary: 'a whole boot of Linux with a workload on both engines, compared all along',
+      command,
+    },
+    process.argv.slice(2),
+  ),
 );

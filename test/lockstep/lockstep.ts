@@ -205,7 +205,6 @@ const optionTable = {
 };
 
 const command = define({
-  summary: 'random programs in both engines, compared at the same instruction counts',
   words: [],
   about: `A program is a chain of ${sequencesPerProgram} random code sequences. Exit code 1: something differs.`,
   options: optionTable,
@@ -249,5 +248,12 @@ async function compare({
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
   process.exitCode = await inOneLine('lockstep', () =>
-    dispatchOne('node test/lockstep/lockstep.ts', command, process.argv.slice(2)),
+    dispatchOne(
+      {
+        path: 'node test/lockstep/lockstep.ts',
+        summary: 'random programs in both engines, compared at the same instruction counts',
+        command,
+      },
+      process.argv.slice(2),
+    ),
   );

@@ -46,7 +46,6 @@ const optionTable = {
 };
 
 const command = define({
-  summary: "the emulator beside the host's processor, instruction by instruction",
   words: [],
   about: 'Exit code 1: something differs.',
   options: optionTable,
@@ -140,5 +139,12 @@ async function compare(values: Chosen): Promise<number> {
 }
 
 process.exitCode = await inOneLine('fuzz', () =>
-  dispatchOne('node test/native/fuzz.ts', command, process.argv.slice(2)),
+  dispatchOne(
+    {
+      path: 'node test/native/fuzz.ts',
+      summary: "the emulator beside the host's processor, instruction by instruction",
+      command,
+    },
+    process.argv.slice(2),
+  ),
 );

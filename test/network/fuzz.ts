@@ -279,7 +279,6 @@ export function fuzz(count: number, seed: number): number {
 }
 
 const command = define({
-  summary: 'random and mutated frames, and random events of the host, into gateway and switch',
   words: [],
   options: {
     count: value('N', 'events (default 1000000)', wholeNumber(1), 1_000_000),
@@ -296,5 +295,12 @@ const command = define({
 
 if (import.meta.main)
   process.exitCode = await inOneLine('fuzz', () =>
-    dispatchOne('node test/network/fuzz.ts', command, process.argv.slice(2)),
+    dispatchOne(
+      {
+        path: 'node test/network/fuzz.ts',
+        summary: 'random and mutated frames, and random events of the host, into gateway and switch',
+        command,
+      },
+      process.argv.slice(2),
+    ),
   );

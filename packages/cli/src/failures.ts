@@ -2,10 +2,15 @@
  * Every error that a part of the house throws, as one line with a hint and an exit code. There is one table for all commands, so the same
  * mistake ends each of them in the same way.
  */
-import { ClusterError, type ClusterErrorCode } from '@revenant/cluster';
-import { InspectError } from '@revenant/debugger/inspect';
-import { BootError, DeviceStateError, MachineError } from '@revenant/emulator';
-import { isStorageError, isStoreError, type StorageErrorCode, type StoreErrorCode } from '@revenant/storage';
+import { ClusterError, type ClusterErrorCode } from '@revenant/cluster/errors';
+import { InspectError } from '@revenant/debugger/inspect/view';
+import { BootError, DeviceStateError, MachineError } from '@revenant/emulator/errors';
+import {
+  isStorageError,
+  isStoreError,
+  type StorageErrorCode,
+  type StoreErrorCode,
+} from '@revenant/storage/errors';
 import { CliError, ExitCode, messageOf } from './errors.ts';
 
 const clusterCodes: Record<ClusterErrorCode, ExitCode> = {

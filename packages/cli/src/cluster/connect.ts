@@ -1,6 +1,6 @@
 /** How a command finds its cluster: options, environment, and what errors of the cluster become here. */
 import { readFileSync } from 'node:fs';
-import { ClusterClient, isClusterError, trustAuthority, type ClusterStatus } from '@revenant/cluster';
+import { ClusterClient, isClusterError, trustAuthority, type ClusterStatus } from '@revenant/cluster/client';
 import { jsonOption, list, text, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { say } from '../output/print.ts';

@@ -1,5 +1,5 @@
 /** Drives of a VM, and the media that it was made with. */
-import { disksOf } from '@revenant/cluster';
+import { disksOf } from '@revenant/cluster/disks';
 import { CliError, ExitCode } from '../errors.ts';
 
 export type Drive = 'cdrom' | 'floppy';

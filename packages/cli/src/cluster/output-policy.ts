@@ -1,5 +1,5 @@
 /** The values of `--output`, when what a VM says leaves its node, and of `--standby`, whether another node's machine follows it. */
-import { outputPolicies, type OutputPolicy } from '@revenant/cluster';
+import { outputPolicies, type OutputPolicy } from '@revenant/cluster/client';
 import { CliError, ExitCode } from '../errors.ts';
 
 export function outputPolicy(given: string, name: string): OutputPolicy {

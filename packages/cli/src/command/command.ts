@@ -1,6 +1,7 @@
 /**
- * What a command of `revenant` is: one file with one table of options and one text. Parsing (parse.ts) and help (help.ts) follow from
- * the table, so that no command can accept what it doesn't list.
+ * What a command of `revenant` is: one file with one table of options and one text, and a line in the list of its group. Parsing (parse.ts)
+ * and help (help.ts) follow from the table, so that no command can accept what it doesn't list. The lists stand beside the commands, so that
+ * a command's file, and all that it needs, is loaded only when it is its turn.
  */
 import { print, printJson } from '../output/print.ts';
 import type { Options, Values } from './options.ts';
@@ -35,8 +36,6 @@ export class Input<O extends Options = Options> {
 }
 
 export interface Command<O extends Options = Options> {
-  /** One line for the list of commands. */
-  summary: string;
   /** Words behind its name: `NAME` is required, `[NAME]` may be missing, `NAME…` is one or more, `[NAME…]` any number. */
   words: readonly string[];
   /** What `--help` says between usage and options. */
@@ -52,18 +51,28 @@ export interface Command<O extends Options = Options> {
   run(input: Input<O>): Promise<number | undefined>;
 }
 
+/** A command in the list of its group. */
+export interface Entry {
+  /** One line for the list, and the first one of its own help. */
+  summary: string;
+  /** Loads its file. */
+  load: () => Promise<{ command: Command }>;
+}
+
 /** Commands under one word: `revenant vm …`. */
 export interface Group {
   summary: string;
   /** What `--help` says behind the list of commands. */
   about?: string;
-  commands: Readonly<Record<string, Loader>>;
+  commands: Readonly<Record<string, Entry | Group>>;
   /** The command that is meant when none is named. */
   fallback?: string;
 }
 
-/** Loaded when it is asked for, so that the others cost nothing. */
-export type Loader = () => Promise<{ command: Command } | { group: Group }>;
+/** A line in the list of a group. @param summary begins with a small letter and ends without a full stop */
+export function entry(summary: string, load: Entry['load']): Entry {
+  return { summary, load };
+}
 
 /** Keeps the type of the table of options for `run`. */
 export function define<const O extends Options>(command: Command<O>): Command<O> {

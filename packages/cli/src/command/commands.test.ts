@@ -3,26 +3,23 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { commands } from '../commands/index.ts';
 import { CliError, ExitCode } from '../errors.ts';
-import { Input, type Command, type Group } from './command.ts';
+import { Input, type Group } from './command.ts';
 import { dispatch, find } from './dispatch.ts';
-import { commandHelp, groupHelp, overview } from './help.ts';
+import { commandHelp, groupHelp, overview, type Named } from './help.ts';
 import { parseWords } from './parse.ts';
-
-interface Named {
-  path: string;
-  command: Command;
-}
 
 async function all(group: Group, path = 'revenant'): Promise<{ verbs: Named[]; groups: [string, Group][] }> {
   const found: { verbs: Named[]; groups: [string, Group][] } = { verbs: [], groups: [[path, group]] };
-  for (const [name, load] of Object.entries(group.commands)) {
-    const loaded = await load();
-    if ('command' in loaded) found.verbs.push({ path: `${path} ${name}`, command: loaded.command });
-    else {
-      const below = await all(loaded.group, `${path} ${name}`);
-      found.verbs.push(...below.verbs);
-      found.groups.push(...below.groups);
+  for (const [name, listed] of Object.entries(group.commands)) {
+    const here = `${path} ${name}`;
+    if ('load' in listed) {
+      const { command } = await listed.load();
+      found.verbs.push({ path: here, summary: listed.summary, command });
+      continue;
     }
+    const below = await all(listed, here);
+    found.verbs.push(...below.verbs);
+    found.groups.push(...below.groups);
   }
   return found;
 }
@@ -58,15 +55,17 @@ test('each example of each command is a command line that it takes', async () =>
 });
 
 test('help tells each option with its lines, within the width of a page', async () => {
-  for (const { path, command } of verbs) {
-    const help = commandHelp(path, command);
+  for (const named of verbs) {
+    const { path, summary, command } = named;
+    const help = commandHelp(named);
     for (const name of Object.keys(command.options))
       assert.ok(help.includes(`  --${name}`), `${path} --${name}`);
     for (const line of help.split('\n')) assert.ok(line.length <= 150, line);
-    assert.ok(!help.includes('undefined') && command.summary !== '', help);
+    assert.ok(!help.includes('undefined') && /^[^A-Z].*[^.]$/.test(summary), help);
   }
   for (const [path, group] of groups) {
-    const text = group === commands ? await overview(group) : await groupHelp(path, group);
+    const text = group === commands ? overview(group) : groupHelp(path, group);
+    for (const line of text.split('\n')) assert.ok(line.length <= 150, line);
     for (const name of Object.keys(group.commands)) assert.match(text, new RegExp(`^  ${name}\\b`, 'm'));
   }
 });

@@ -12,16 +12,15 @@ interface Place {
 async function places(group: Group, path: string): Promise<Place[]> {
   const here: Place = { path, summary: group.summary, commands: [], options: [] };
   const found = [here];
-  for (const [name, load] of Object.entries(group.commands)) {
-    const loaded = await load();
+  for (const [name, listed] of Object.entries(group.commands)) {
+    const { summary } = listed;
     const below = path === '' ? name : `${path} ${name}`;
-    if ('group' in loaded) {
-      here.commands.push({ name, summary: loaded.group.summary });
-      found.push(...(await places(loaded.group, below)));
+    here.commands.push({ name, summary });
+    if (!('load' in listed)) {
+      found.push(...(await places(listed, below)));
       continue;
     }
-    const { summary, options } = loaded.command;
-    here.commands.push({ name, summary });
+    const { options } = (await listed.load()).command;
     found.push({
       path: below,
       summary,

@@ -12,7 +12,6 @@ import { parseWords } from './parse.ts';
 import { wholeNumber } from './values.ts';
 
 const command = define({
-  summary: 'for this test',
   words: ['[NAME]'],
   options: {
     store: text('URL', 'where'),

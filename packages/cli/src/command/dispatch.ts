@@ -4,14 +4,13 @@ import { print } from '../output/print.ts';
 import { versionLine } from '../version.ts';
 import type { Command, Group } from './command.ts';
 import { configured } from './config.ts';
-import { commandHelp, groupHelp, helpHint, overview } from './help.ts';
+import { commandHelp, groupHelp, helpHint, overview, type Named } from './help.ts';
 import { parseWords } from './parse.ts';
 import { nearest } from './suggest.ts';
 
 const isHelp = (word: string | undefined): boolean => word === '--help' || word === '-h';
 
-export type Found =
-  { path: string; command: Command; rest: string[] } | { path: string; group: Group; rest: string[] };
+export type Found = (Named | { path: string; group: Group }) & { rest: string[] };
 
 /** Follows the words down to a command, or to a group when they end there. Throws CliError for a name that isn't. */
 export async function find(root: Group, words: readonly string[], path = 'revenant'): Promise<Found> {
@@ -20,8 +19,8 @@ export async function find(root: Group, words: readonly string[], path = 'revena
   const named = word !== undefined && !word.startsWith('-');
   const name = named ? word : isHelp(word) ? undefined : root.fallback;
   if (name === undefined) return { path, group: root, rest: [...words] };
-  const load = Object.hasOwn(root.commands, name) ? root.commands[name] : undefined;
-  if (load === undefined) {
+  const listed = Object.hasOwn(root.commands, name) ? root.commands[name] : undefined;
+  if (listed === undefined) {
     const near = nearest(name, names);
     throw new CliError(
       ExitCode.usage,
@@ -31,19 +30,17 @@ export async function find(root: Group, words: readonly string[], path = 'revena
         : `did you mean ${path} ${near}? ${helpHint(path)}`,
     );
   }
-  const loaded = await load();
   const rest = named ? words.slice(1) : [...words];
-  if ('group' in loaded) return find(loaded.group, rest, `${path} ${name}`);
-  return { path: `${path} ${name}`, command: loaded.command, rest };
+  if (!('load' in listed)) return find(listed, rest, `${path} ${name}`);
+  const { command } = await listed.load();
+  return { path: `${path} ${name}`, summary: listed.summary, command, rest };
 }
 
 /** A command of the same group that takes the option, for the hint. */
 async function takers(group: Group, option: string): Promise<string[]> {
   const found: string[] = [];
-  for (const [name, load] of Object.entries(group.commands)) {
-    const loaded = await load();
-    if ('command' in loaded && Object.hasOwn(loaded.command.options, option)) found.push(name);
-  }
+  for (const [name, listed] of Object.entries(group.commands))
+    if ('load' in listed && Object.hasOwn((await listed.load()).command.options, option)) found.push(name);
   return found;
 }
 
@@ -74,8 +71,7 @@ export async function dispatch(root: Group, words: readonly string[], program = 
   const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   const found = await find(root, asked, program);
   if ('group' in found) {
-    const text =
-      found.group === root ? await overview(root, program) : await groupHelp(found.path, found.group);
+    const text = found.group === root ? overview(root, program) : groupHelp(found.path, found.group);
     const wanted = isHelp(found.rest[0]);
     if (!wanted && found.rest.length > 0)
       throw new CliError(
@@ -100,18 +96,17 @@ export async function dispatch(root: Group, words: readonly string[], program = 
     throw await withTakers(root, { path, program }, error);
   }
   if (input !== 'help') return (await command.run(input)) ?? ExitCode.ok;
-  print(commandHelp(path, command, program));
+  print(commandHelp(found, program));
   return ExitCode.ok;
 }
 
 /** Runs a program that is one command, with these words. @returns its exit code @throws what the command throws */
 export async function dispatchOne(
-  program: string,
-  command: Command,
+  { path, summary, command }: Named,
   words: readonly string[],
 ): Promise<number> {
-  const input = parseWords(program, command, words);
+  const input = parseWords(path, command, words);
   if (input !== 'help') return (await command.run(input)) ?? ExitCode.ok;
-  print(commandHelp(program, command, program));
+  print(commandHelp({ path, summary, command }, path));
   return ExitCode.ok;
 }

@@ -1,6 +1,6 @@
 /** Help texts, made from the tables of commands and options. */
 import { exitCodeMeanings } from '../errors.ts';
-import type { Command, Group, Loader } from './command.ts';
+import type { Command, Entry, Group } from './command.ts';
 import type { Options } from './options.ts';
 
 const nameColumn = 27;
@@ -24,9 +24,16 @@ function optionLines(options: Options): string {
     .join('\n');
 }
 
+/** A command by its whole name, as in `revenant vm create`, with its line of the list. */
+export interface Named {
+  path: string;
+  summary: string;
+  command: Command;
+}
+
 /** The whole text of `revenant vm create --help`. @param program what stands before each example */
-export function commandHelp(path: string, command: Command, program = 'revenant'): string {
-  const { summary, about, options, examples } = command;
+export function commandHelp({ path, summary, command }: Named, program = 'revenant'): string {
+  const { about, options, examples } = command;
   const sections = [
     `Usage: ${usageLine(path, command)}`,
     `${(summary[0] ?? '').toUpperCase()}${summary.slice(1)}.`,
@@ -39,21 +46,19 @@ export function commandHelp(path: string, command: Command, program = 'revenant'
   return sections.filter((section) => section !== undefined).join('\n\n');
 }
 
-async function entryLines([name, load]: [string, Loader], path: string | undefined): Promise<string> {
-  const loaded = await load();
-  if ('group' in loaded) return `  ${name.padEnd(12)}${loaded.group.summary}`;
-  const { command } = loaded;
-  if (path === undefined) return `  ${name.padEnd(12)}${command.summary}`;
-  return `  ${[name, ...command.words].join(' ')}\n        ${command.summary}`;
+/** The list of a group's commands: a line for each. */
+function listOf({ commands }: Group): string {
+  return Object.entries(commands)
+    .map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`)
+    .join('\n');
 }
 
 /** The whole text of `revenant vm --help`. */
-export async function groupHelp(path: string, group: Group): Promise<string> {
-  const lines = await Promise.all(Object.entries(group.commands).map((entry) => entryLines(entry, path)));
+export function groupHelp(path: string, group: Group): string {
   const { fallback, about } = group;
   return [
     `Usage: ${path} COMMAND [OPTIONS]`,
-    `Commands:\n${lines.join('\n')}`,
+    `Commands:\n${listOf(group)}`,
     about,
     `${fallback === undefined ? '' : `Without a command: ${fallback}. `}'${path} COMMAND --help' tells about a command.`,
   ]
@@ -62,17 +67,14 @@ export async function groupHelp(path: string, group: Group): Promise<string> {
 }
 
 /** The whole text of `revenant --help`. */
-export async function overview(group: Group, program = 'revenant'): Promise<string> {
-  const lines = await Promise.all(
-    Object.entries(group.commands).map((entry) => entryLines(entry, undefined)),
-  );
+export function overview(group: Group, program = 'revenant'): string {
   const codes = exitCodeMeanings.map(([code, meaning]) => `  ${String(code).padEnd(4)}${meaning}`);
   return `${program}: ${group.summary}
 
 Usage: ${program} COMMAND [OPTIONS]
 
 Commands:
-${lines.join('\n')}
+${listOf(group)}
 
 ${group.about ?? ''}
 

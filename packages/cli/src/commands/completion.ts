@@ -6,7 +6,6 @@ import { CliError, ExitCode } from '../errors.ts';
 /** @param root all commands, which this one is among */
 export const completionOf = (root: Group): Command =>
   define({
-    summary: 'print a script by which a shell completes commands and options',
     words: ['SHELL'],
     about: `SHELL is one of ${shellNames.join(', ')}. For this session: source <(revenant completion bash); for all, put its output where the shell
 looks for completions, such as ~/.local/share/bash-completion/completions/revenant.`,

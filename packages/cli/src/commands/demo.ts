@@ -8,7 +8,6 @@ import { ExitCode } from '../errors.ts';
 import { print } from '../output/print.ts';
 
 export const command = define({
-  summary: 'a guest survives the death of its node, before your eyes',
   words: [],
   about: `Starts three node processes around an object store in a temporary folder, and a guest that computes a chain of digests.
 Then the master, which runs the guest, is killed with SIGKILL; the node that took the guest over is frozen with SIGSTOP

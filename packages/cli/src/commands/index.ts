@@ -1,5 +1,12 @@
 /** All commands of `revenant`. */
-import type { Group } from '../command/command.ts';
+import { entry, type Group } from '../command/command.ts';
+import { group as imagesGroup } from './images/index.ts';
+import { group as vmGroup } from './vm/index.ts';
+import { group as networkGroup } from './network/index.ts';
+import { group as checkpointGroup } from './checkpoint/index.ts';
+import { group as clusterGroup } from './cluster/index.ts';
+import { group as storeGroup } from './store/index.ts';
+import { group as debugGroup } from './debug/index.ts';
 
 export const commands: Group = {
   summary: 'x86 virtual machines that outlive their hosts',
@@ -11,20 +18,24 @@ export const commands: Group = {
   revenant node --store file:/srv/revenant --name a
   revenant vm create web linux-cloud --store file:/srv/revenant`,
   commands: {
-    run: () => import('./run.ts'),
-    images: () => import('./images/index.ts'),
-    node: () => import('./node.ts'),
-    vm: () => import('./vm/index.ts'),
-    network: () => import('./network/index.ts'),
-    checkpoint: () => import('./checkpoint/index.ts'),
-    cluster: () => import('./cluster/index.ts'),
-    store: () => import('./store/index.ts'),
-    replay: () => import('./replay.ts'),
-    debug: () => import('./debug/index.ts'),
-    page: () => import('./page.ts'),
-    open: () => import('./open.ts'),
-    demo: () => import('./demo.ts'),
-    completion: () =>
+    run: entry('run one guest here, with the terminal as its console', () => import('./run.ts')),
+    images: imagesGroup,
+    node: entry('be a node of a cluster: run VMs, watch the other nodes', () => import('./node.ts')),
+    vm: vmGroup,
+    network: networkGroup,
+    checkpoint: checkpointGroup,
+    cluster: clusterGroup,
+    store: storeGroup,
+    replay: entry("a VM's past, run again on this host", () => import('./replay.ts')),
+    debug: debugGroup,
+    page: entry('the emulator in a browser tab, served from this host', () => import('./page.ts')),
+    open: entry(
+      'the address at which a checkpoint of a VM goes on in a browser tab',
+      () => import('./open.ts'),
+    ),
+    demo: entry('a guest survives the death of its node, before your eyes', () => import('./demo.ts')),
+    completion: entry('print a script by which a shell completes commands and options', () =>
       import('./completion.ts').then(({ completionOf }) => ({ command: completionOf(commands) })),
+    ),
   },
 };

@@ -6,7 +6,6 @@ import { oneOf, wholeNumber } from '../command/values.ts';
 import { imageShelf } from '../images/shelf.ts';
 
 export const command = define({
-  summary: 'be a node of a cluster: run VMs, watch the other nodes',
   words: [],
   about: `Joins the cluster that lives in the store (the first node founds it), runs VMs and takes part in election, heartbeats and
 failover, until SIGTERM or Ctrl-C: then it leaves in order, and its VMs move to other nodes; a second Ctrl-C ends it at once.

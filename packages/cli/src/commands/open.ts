@@ -6,7 +6,6 @@ import { flag } from '../command/options.ts';
 import { CliError, ExitCode } from '../errors.ts';
 
 export const command = define({
-  summary: 'the address at which a checkpoint of a VM goes on in a browser tab',
   words: ['VM[@EPOCH-SEQUENCE]'],
   about: `Prints an address of the node that answers. A browser that opens it runs the checkpoint, the newest if none is named, in the tab:
 detached from the cluster, which goes on as it was. Where the cluster has a token, log in at the page first (role operate or admin).`,

@@ -88,7 +88,6 @@ export async function servePage(address: string): Promise<Server> {
 }
 
 export const command = define({
-  summary: 'the emulator in a browser tab, served from this host',
   words: [],
   about: `Serves a page in which a guest runs inside the browser, with its serial console: the built-in guest, an image of the cache
 ('revenant images'), or a kernel from a file. Nothing that is chosen there leaves the tab. Ends with Ctrl-C.`,

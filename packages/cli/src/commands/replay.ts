@@ -35,7 +35,6 @@ const say = (line: string): void => {
 };
 
 export const command = define({
-  summary: "a VM's past, run again on this host",
   words: ['VM'],
   about: `Takes a checkpoint of the VM and the log of what came in behind it ('vm create --output log' keeps one) and runs the same instructions again: any
 moment since the oldest kept checkpoint, exactly, without touching the living VM. Without --to, --until or --find it goes to the end of the log.

@@ -4,7 +4,6 @@ import { LiveRun } from '../run/live.ts';
 import { runOptions, runRequest } from '../run/options.ts';
 
 export const command = define({
-  summary: 'run one guest here, with the terminal as its console',
   words: ['[IMAGE|FILE]'],
   about: `What to run is one of: IMAGE, an image by name (revenant images lists them), which is made first if it is not in the cache; FILE, a
 disk, CD or floppy image, which firmware (SeaBIOS) starts; --disk, --cdrom or --floppy alone, started likewise;

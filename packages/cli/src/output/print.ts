@@ -28,4 +28,4 @@ export function printJsonLine(value: unknown): void {
   print(JSON.stringify(value, jsonValue));
 }
 
-export { fields, table } from '@revenant/debugger/inspect';
+export { fields, table } from '@revenant/debugger/inspect/columns';

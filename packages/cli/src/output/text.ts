@@ -1,6 +1,6 @@
 /** Values as a person reads them: sizes, counts, times, addresses. */
 
-export { hex } from '@revenant/debugger/inspect';
+export { hex } from '@revenant/debugger/inspect/bytes';
 
 /** `12.3 MiB` */
 export function bytesText(bytes: number): string {

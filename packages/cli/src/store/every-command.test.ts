@@ -31,12 +31,15 @@ interface Found {
 /** Every command that knows --store. */
 async function takingStore({ commands }: Group, before = ''): Promise<Found[]> {
   const found: Found[] = [];
-  for (const [name, load] of Object.entries(commands)) {
-    const loaded = await load();
+  for (const [name, listed] of Object.entries(commands)) {
     const path = `${before}${name}`;
-    if ('group' in loaded) found.push(...(await takingStore(loaded.group, `${path} `)));
-    else if ('store' in loaded.command.options)
-      found.push({ path, required: loaded.command.words.filter((word) => !word.startsWith('[')).length });
+    if (!('load' in listed)) {
+      found.push(...(await takingStore(listed, `${path} `)));
+      continue;
+    }
+    const { options, words } = (await listed.load()).command;
+    if ('store' in options)
+      found.push({ path, required: words.filter((word) => !word.startsWith('[')).length });
   }
   return found;
 }

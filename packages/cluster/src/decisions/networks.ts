@@ -3,7 +3,14 @@
 // Of a subnet, address 2 is the gateway, 3 the name server, each on every node for the guests that run there; from 4 on each node has one
 // of its own, from which connections enter that came in by a published port; behind those come the VMs. A MAC is made of its address, so
 // that no two in a network are the same.
-import { formatAddress, formatMac, inSubnet, maskOf, parseAddress, type Subnet } from '@revenant/network';
+import {
+  formatAddress,
+  formatMac,
+  inSubnet,
+  maskOf,
+  parseAddress,
+  type Subnet,
+} from '@revenant/network/address';
 import { ClusterError } from '../errors.ts';
 import { MAX_NETWORKS } from '../protocol/limits.ts';
 import type { VmSpec } from '../protocol/spec.ts';

@@ -1,8 +1,8 @@
 /** A node process: `node packages/cluster/src/node/main.ts --store URL --name N [--listen ADDR] [--profile fast] …` */
-import { readFileSync } from 'node:fs';
-import { createSecureContext, getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { createSecureContext } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { isStorageError, keyFromEnvironment, parseRetention, type RetentionPolicy } from '@revenant/storage';
+import { readGiven, trustAuthority } from '../authority.ts';
 import { makeSettings, type ProfileName } from '../decisions/settings.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import type { TlsFiles } from './api-server.ts';
@@ -66,7 +66,7 @@ export function nodeOptions(values: NodeValues): NodeOptions {
   if (profile !== 'default' && profile !== 'fast')
     throw new ClusterError('BAD_REQUEST', `there is no profile ${profile}`);
   const tokenFile = values['token-file'];
-  const token = tokenFile === undefined ? undefined : readFileSync(tokenFile, 'utf8').trim();
+  const token = tokenFile === undefined ? undefined : readGiven('--token-file', tokenFile).trim();
   if (token !== undefined && token.length < 16)
     throw new ClusterError('BAD_REQUEST', 'the token has less than 16 characters');
   const memory = values['memory-mib'];
@@ -89,16 +89,6 @@ export function nodeOptions(values: NodeValues): NodeOptions {
   };
 }
 
-function readGiven(option: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new ClusterError('BAD_REQUEST', `${option}: can't read ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-}
-
 function tlsFiles({ 'tls-cert': certPath, 'tls-key': keyPath }: NodeValues): TlsFiles | undefined {
   if (certPath === undefined && keyPath === undefined) return undefined;
   if (certPath === undefined || keyPath === undefined)
@@ -113,19 +103,6 @@ function tlsFiles({ 'tls-cert': certPath, 'tls-key': keyPath }: NodeValues): Tls
     });
   }
   return files;
-}
-
-/** From now on this process trusts the certificates that an authority of the installation's own has signed, beside the usual ones. */
-export function trustAuthority(path: string): void {
-  const pem = readGiven('--tls-ca', path);
-  try {
-    setDefaultCACertificates([...getCACertificates('default'), pem]);
-  } catch (error) {
-    throw new ClusterError('BAD_REQUEST', `--tls-ca: ${messageOf(error)}`, {
-      cause: error,
-      hint: 'a PEM file of certificates',
-    });
-  }
 }
 
 function retentionPolicy(text: string): RetentionPolicy {

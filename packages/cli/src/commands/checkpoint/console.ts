@@ -21,7 +21,6 @@ function serialLog(reader: CheckpointReader, port: number): Uint8Array | undefin
 }
 
 export const command = define({
-  summary: 'what the serial port sent last (up to 64 KiB)',
   words: ['CHECKPOINT'],
   options: {
     port: value('N', 'serial port, from 0 (default: 0, COM1)', wholeNumber(), 0),

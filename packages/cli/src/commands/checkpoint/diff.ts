@@ -66,7 +66,6 @@ function text(diff: CheckpointDiff, ends: readonly [string, string], shownRanges
 }
 
 export const command = define({
-  summary: 'what changed from A to B, by region and by device field',
   words: ['A', 'B'],
   about: 'B may be given as @SEQUENCE alone: of the same VM.',
   options: {

@@ -23,7 +23,6 @@ function text(lines: readonly Disassembled[], here: bigint): string {
 }
 
 export const command = define({
-  summary: 'instructions at an address, or where the processor stands',
   words: ['CHECKPOINT', '[ADDRESS]'],
   about: 'Without ADDRESS: at CS:RIP. The instruction there is marked.',
   options: {

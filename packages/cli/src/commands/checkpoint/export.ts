@@ -10,7 +10,6 @@ import { bytesText } from '../../output/text.ts';
 const writingCodes = ['ENOENT', 'EACCES', 'ENOSPC', 'EISDIR', 'ENOTDIR', 'EROFS'];
 
 export const command = define({
-  summary: 'write a checkpoint to a single file',
   words: ['CHECKPOINT', 'FILE'],
   about:
     "The file holds the whole machine, base images included; 'revenant run --restore FILE' goes on from it.",

@@ -23,7 +23,6 @@ function text(
 }
 
 export const command = define({
-  summary: 'remove the checkpoints that need not be kept',
   words: ['VM'],
   about:
     'The newest intact checkpoint, and whatever a kept one needs, always stay; it is safe beside a VM that runs.',

@@ -29,7 +29,6 @@ async function importFile(opener: Opener, path: string, vmId: string, takeOver: 
 }
 
 export const command = define({
-  summary: 'read a file into a store, as the next checkpoint of a VM',
   words: ['FILE', 'VM'],
   options: {
     'take-over': flag(

@@ -75,7 +75,6 @@ function wanted<T>(what: string, read: LinuxPart<T>): T {
 }
 
 export const command = define({
-  summary: "a Linux guest's banner, processes and kernel log",
   words: ['CHECKPOINT'],
   about: `Found in the guest's memory: the banner by its text, symbols by the shape of the kernel's own tables (kallsyms), the log in the printk
 ring buffer (Linux 5.10 and later), processes by the list that begins at the first task. Structures are laid out as the kernel's BTF

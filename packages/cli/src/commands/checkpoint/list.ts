@@ -70,7 +70,6 @@ async function listVm(input: Input, opener: Opener, vmId: string, check: boolean
 }
 
 export const command = define({
-  summary: 'the VMs of a store, or the checkpoints of a VM',
   words: ['[VM]'],
   options: { check: flag('also check that the packs of each checkpoint are there'), ...storeOptions },
   examples: [

@@ -36,7 +36,6 @@ export function hexDump(start: bigint, bytes: Uint8Array): string {
 }
 
 export const command = define({
-  summary: 'bytes at a linear or physical address',
   words: ['CHECKPOINT', 'ADDRESS', '[LENGTH]'],
   about:
     'ADDRESS and LENGTH (default 256) are hexadecimal (0x…) or decimal. Linear addresses go through the page tables.',

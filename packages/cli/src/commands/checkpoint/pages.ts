@@ -86,7 +86,6 @@ function mapText(kinds: PageKinds, compared: string | undefined): string {
 }
 
 export const command = define({
-  summary: 'a map of zero, shared, changed and unchanged pages',
   words: ['CHECKPOINT', '[SPACE]'],
   about: 'SPACE is ram (default), vram, disk0, …',
   options: {

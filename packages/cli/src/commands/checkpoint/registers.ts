@@ -6,7 +6,6 @@ import { value } from '../../command/options.ts';
 import { wholeNumber } from '../../command/values.ts';
 
 export const command = define({
-  summary: "the processor's registers, control bits in words",
   words: ['CHECKPOINT'],
   options: { cpu: value('N', 'which processor (default 0)', wholeNumber(), 0), ...storeOptions },
   examples: ['checkpoint registers vm1@12 --store file:/srv/revenant'],

@@ -46,7 +46,6 @@ async function readScreen(reader: CheckpointReader): Promise<Screen> {
 }
 
 export const command = define({
-  summary: 'the display, as text or as PNG',
   words: ['CHECKPOINT'],
   options: { png: text('FILE', "a picture in the colours of the machine's palette"), ...storeOptions },
   examples: [

@@ -70,7 +70,6 @@ async function places(
 }
 
 export const command = define({
-  summary: 'find bytes or a text, with addresses',
   words: ['CHECKPOINT', 'TEXT|BYTES'],
   about:
     'A text is found as UTF-8 and as UTF-16. In RAM the address is the physical one. The exit code is 0 also when nothing is found.',

@@ -51,7 +51,6 @@ function text(summary: CheckpointSummary): string {
 }
 
 export const command = define({
-  summary: 'description, times, sizes, chain, ratios, devices of one checkpoint',
   words: ['CHECKPOINT'],
   options: storeOptions,
   examples: [

@@ -60,7 +60,6 @@ async function verifyOne(opener: Opener, word: string): Promise<Verdict[]> {
 }
 
 export const command = define({
-  summary: 'read and check every page of a checkpoint, or of all of a VM',
   words: ['CHECKPOINT|VM'],
   about:
     'The exit code is 4 when anything is damaged. CONTENT is a hash of state and pages: equal machines have equal ones.',

@@ -37,7 +37,6 @@ function stay(vms: readonly { id: string; stays?: string }[], node: string): str
 }
 
 export const command = define({
-  summary: 'put a node in maintenance: its VMs move away, live; nothing new is placed there',
   words: ['NODE'],
   options: connectOptions,
   examples: ['cluster drain a --node 127.0.0.1:7001'],

@@ -4,7 +4,6 @@ import { eventOptions, showEvents } from '../../cluster/events.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'what was seen and decided, by whom and why: "what happened at 12:03"',
   words: [],
   options: eventOptions,
   examples: ['cluster events --since 10m --node 127.0.0.1:7001', 'cluster events --follow'],

@@ -5,7 +5,6 @@ import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'nodes: state with its reason, address, memory, datastores reached, VMs',
   words: [],
   options: { all: flag('also nodes that left or were removed'), ...connectOptions },
   examples: ['cluster nodes --node 127.0.0.1:7001'],

@@ -3,7 +3,6 @@ import { connectOptions, storedNote, withCluster } from '../../cluster/connect.t
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'move VMs, live, from full nodes to empty ones',
   words: [],
   options: connectOptions,
   examples: ['cluster rebalance --store file:/srv/revenant'],

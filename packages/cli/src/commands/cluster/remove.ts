@@ -4,7 +4,6 @@ import { askStatus, connectOptions, storedNote, withCluster } from '../../cluste
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'show a node that is over no longer',
   words: ['NODE'],
   about: `What is known of it stays in the store, and its name can be used: a node that starts under it is shown again.`,
   options: connectOptions,

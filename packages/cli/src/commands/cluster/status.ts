@@ -23,7 +23,6 @@ function text(status: ClusterStatus, hidden: string | undefined): string {
 }
 
 export const command = define({
-  summary: 'nodes and VMs',
   words: [],
   options: {
     all: flag('also VMs that were deleted, and nodes that left or were removed'),

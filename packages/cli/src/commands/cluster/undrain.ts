@@ -3,7 +3,6 @@ import { connectOptions, storedNote, withCluster } from '../../cluster/connect.t
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'take a node back from maintenance',
   words: ['NODE'],
   options: connectOptions,
   examples: ['cluster undrain a --node 127.0.0.1:7001'],

@@ -8,7 +8,6 @@ import { openPast } from '../../debug/past.ts';
 import { guestOptions, guestRequest, parseSerial } from '../../run/options.ts';
 
 export const command = define({
-  summary: 'a guest under gdb or lldb, forwards and backwards',
   words: ['[IMAGE|FILE|VM@CHECKPOINT]'],
   about: `Makes the machine, stands still before its first instruction (with --restore: where the checkpoint is) and waits for a debugger:
 

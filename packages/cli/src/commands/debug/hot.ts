@@ -8,7 +8,6 @@ import { guestOptions, guestRequest, parseSerial } from '../../run/options.ts';
 const defaultLines = 24;
 
 export const command = define({
-  summary: 'the regions of translated code in which a run spends its time',
   words: ['[IMAGE]'],
   about: `Runs a guest on the translator for a while and lists the regions of translated code in which the time went: guest addresses,
 guest code, share of the time (sampled), bytes of generated WebAssembly. Idle time of the guest is skipped.`,

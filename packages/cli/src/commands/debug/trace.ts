@@ -50,7 +50,6 @@ const options = {
 }; // prettier-ignore
 
 export const command = define({
-  summary: 'what a guest does, event by event, or as a flame graph',
   words: ['[IMAGE|FILE]'],
   about: `Runs the guest by virtual time and writes down what happens, up to --limit events. It is the guest that it is without a trace.
 Instructions and calls are traced by single steps, everything else at full speed.`,

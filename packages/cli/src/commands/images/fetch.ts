@@ -6,7 +6,6 @@ import { requireImageFiles } from '../../images/named.ts';
 import { print, say } from '../../output/print.ts';
 
 export const command = define({
-  summary: 'make an image from Debian packages (through apt, without root) and keep it in the cache',
   words: ['NAME'],
   about: 'Prints the folder with its kernel, initrd and manifest.json.',
   options: { again: flag('make it anew, also when the cache has it') },

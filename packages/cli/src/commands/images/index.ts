@@ -1,12 +1,18 @@
 /** `revenant images`: what can be run by name. */
-import type { Group } from '../../command/command.ts';
+import { entry, type Group } from '../../command/command.ts';
 
 export const group: Group = {
   summary: 'list, make or find the guest images',
   fallback: 'list',
   commands: {
-    list: () => import('./list.ts'),
-    fetch: () => import('./fetch.ts'),
-    path: () => import('./path.ts'),
+    list: entry('the images, and which of them are in the cache', () => import('./list.ts')),
+    fetch: entry(
+      'make an image from Debian packages (through apt, without root) and keep it in the cache',
+      () => import('./fetch.ts'),
+    ),
+    path: entry(
+      "print the folder with an image's kernel, initrd and manifest.json",
+      () => import('./path.ts'),
+    ),
   },
 };

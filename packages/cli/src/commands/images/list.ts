@@ -29,7 +29,6 @@ function state({ name, folder }: Entry): string {
 }
 
 export const command = define({
-  summary: 'the images, and which of them are in the cache',
   words: [],
   options: { json: jsonOption },
   examples: ['images', 'images list --json'],

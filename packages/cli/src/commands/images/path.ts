@@ -6,7 +6,6 @@ import { requireImageFiles } from '../../images/named.ts';
 import { print } from '../../output/print.ts';
 
 export const command = define({
-  summary: "print the folder with an image's kernel, initrd and manifest.json",
   words: ['NAME'],
   options: {},
   examples: ['images path linux-amd64'],

@@ -16,7 +16,6 @@ function freeSubnet(networks: Readonly<Record<string, NetworkSpec>>): string {
 }
 
 export const command = define({
-  summary: 'a new network for VMs, over all nodes',
   words: ['NAME'],
   options: {
     subnet: text(

@@ -3,7 +3,6 @@ import { connectOptions, storedNote, withCluster } from '../../cluster/connect.t
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'delete a network that no VM is in',
   words: ['NAME'],
   options: connectOptions,
   examples: ['network delete web --store file:/srv/revenant'],

@@ -1,5 +1,5 @@
 /** `revenant network`: networks of a cluster's VMs. */
-import type { Group } from '../../command/command.ts';
+import { entry, type Group } from '../../command/command.ts';
 
 export const group: Group = {
   summary: 'networks of the VMs: create, list, delete',
@@ -7,8 +7,8 @@ export const group: Group = {
 never see each other's frames.`,
   fallback: 'list',
   commands: {
-    create: () => import('./create.ts'),
-    list: () => import('./list.ts'),
-    delete: () => import('./delete.ts'),
+    create: entry('a new network for VMs, over all nodes', () => import('./create.ts')),
+    list: entry('the networks, and the VMs in each', () => import('./list.ts')),
+    delete: entry('delete a network that no VM is in', () => import('./delete.ts')),
   },
 };

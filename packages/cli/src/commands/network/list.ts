@@ -4,7 +4,6 @@ import { define } from '../../command/command.ts';
 import { table } from '../../output/print.ts';
 
 export const command = define({
-  summary: 'the networks, and the VMs in each',
   words: [],
   options: connectOptions,
   examples: ['network list --store file:/srv/revenant'],

@@ -5,7 +5,6 @@ import { jsonOption } from '../../command/options.ts';
 import { identityOf, identityText } from '../../store/identity.ts';
 
 export const command = define({
-  summary: 'make a store, and give it an identity',
   words: ['URL'],
   about: 'One that is there already stays as it is.',
   options: { json: jsonOption },

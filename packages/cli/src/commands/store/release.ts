@@ -6,7 +6,6 @@ import { jsonOption } from '../../command/options.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 
 export const command = define({
-  summary: 'forget whose a store is, so that the next cluster, or its own with another token, may have it',
   words: ['URL'],
   about:
     'Its VMs and checkpoints stay. Refused while a node of its cluster is alive, which takes some seconds to find out.',

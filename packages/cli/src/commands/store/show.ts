@@ -5,7 +5,6 @@ import { jsonOption } from '../../command/options.ts';
 import { identityOf, identityText } from '../../store/identity.ts';
 
 export const command = define({
-  summary: 'whether there is a store, which one, and whose',
   words: ['URL'],
   options: { json: jsonOption },
   examples: ['store show file:/srv/revenant'],

@@ -60,7 +60,6 @@ async function attachConsole(client: ClusterClient, vmId: string): Promise<void>
 const { json: _, ...consoleOptions } = connectOptions;
 
 export const command = define({
-  summary: 'the terminal as its serial console; stays attached through failovers; Ctrl-] leaves',
   words: ['NAME'],
   options: consoleOptions,
   examples: ['vm console web --store file:/srv/revenant'],

@@ -66,7 +66,6 @@ async function copyOut(client: ClusterClient, from: { vm: string; path: string }
 const { json: _, ...copyOptions } = connectOptions;
 
 export const command = define({
-  summary: 'copy a file into its guest (FILE NAME:PATH) or out of it (NAME:PATH FILE); no network is needed',
   words: ['FROM', 'TO'],
   about: `By the agent that vm exec uses. A file that is copied into a guest appears there whole, once, and is durable when the command ends.`,
   options: copyOptions,

@@ -1,16 +1,16 @@
 /** `revenant vm create`: from an image or files to a VM of the cluster. */
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
+import type { BootDescription } from '@revenant/cluster';
 import {
   healthSigns,
   isClusterError,
   whyNeverFits,
-  type BootDescription,
   type ClusterClient,
   type ClusterStatus,
   type HealthPolicy,
   type VmSpec,
-} from '@revenant/cluster';
+} from '@revenant/cluster/client';
 import { describeMachine, diskPageBytes } from '@revenant/emulator';
 import {
   baseImageName,
@@ -286,7 +286,6 @@ async function createVm(
 }
 
 export const command = define({
-  summary: 'enter a VM into the protected list and start it: from now on the cluster keeps it running',
   words: ['NAME', '[IMAGE]'],
   about: `What it boots is IMAGE: an image by name (revenant images lists them) or a disk, disc or floppy image, which firmware starts; or --kernel; or,
 without both, what is on --disk, --cdrom or --floppy.`,

@@ -4,7 +4,6 @@ import { changeOptions, changeVm } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'remove it for good, with its checkpoints',
   words: ['NAME'],
   options: changeOptions,
   examples: ['vm delete web --store file:/srv/revenant'],

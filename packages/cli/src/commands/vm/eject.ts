@@ -4,7 +4,6 @@ import { driveOf } from '../../cluster/media.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'take the medium out of a drive',
   words: ['NAME', 'cdrom|floppy'],
   options: connectOptions,
   examples: ['vm eject old cdrom'],

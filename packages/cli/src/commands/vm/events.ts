@@ -4,7 +4,6 @@ import { eventOptions, showEvents } from '../../cluster/events.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'what happened to it, when, and why',
   words: ['NAME'],
   options: eventOptions,
   examples: ['vm events web --since 1h --node 127.0.0.1:7001', 'vm events web --follow --json'],

@@ -19,7 +19,6 @@ function environmentOf(words: readonly string[]): Record<string, string> {
 const { json: _, ...execOptions } = connectOptions;
 
 export const command = define({
-  summary: 'run a command in its guest, by the agent that listens there; no network is needed',
   words: ['NAME', 'COMMAND…'],
   about: `Exits with the command's status (128 and the number of the signal that ended it). The command runs once, whatever becomes of the VM's
 node meanwhile; the answer comes when what it did is durable. It runs as root, in root's home, without a terminal. A background

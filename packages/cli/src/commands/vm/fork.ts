@@ -8,7 +8,6 @@ import { wholeNumber } from '../../command/values.ts';
 const maxForks = 1000;
 
 export const command = define({
-  summary: 'make new VMs that begin where a checkpoint of it is, sharing its memory and disks',
   words: ['NAME'],
   about: `A fork stores nothing but what its guest changes: memory and disks are shared in the store with those that it comes from, for as long as
 it lives. The VM itself goes on, and may be deleted. Each fork has another generation ID, other random numbers and the right time, so

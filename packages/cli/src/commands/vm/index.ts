@@ -1,5 +1,6 @@
 /** `revenant vm`: VMs of a cluster. */
-import type { Group } from '../../command/command.ts';
+import { entry, type Group } from '../../command/command.ts';
+import { group as diskGroup } from './disk/index.ts';
 
 export const group: Group = {
   summary:
@@ -8,30 +9,54 @@ export const group: Group = {
 events answered, also while no node runs: what was asked for takes effect when one starts (but migrate, which needs nodes).`,
   fallback: 'list',
   commands: {
-    create: () => import('./create.ts'),
-    list: () => import('./list.ts'),
-    show: () => import('./show.ts'),
-    start: () => import('./start.ts'),
-    standby: () => import('./standby.ts'),
-    stop: () => import('./stop.ts'),
-    pause: () => import('./pause.ts'),
-    resume: () => import('./resume.ts'),
-    fork: () => import('./fork.ts'),
-    snapshot: () => import('./snapshot.ts'),
-    snapshots: () => import('./snapshots.ts'),
-    revert: () => import('./revert.ts'),
-    set: () => import('./set.ts'),
-    migrate: () => import('./migrate.ts'),
-    exec: () => import('./exec.ts'),
-    copy: () => import('./copy.ts'),
-    console: () => import('./console.ts'),
-    'send-key': () => import('./send-key.ts'),
-    vnc: () => import('./vnc.ts'),
-    screenshot: () => import('./screenshot.ts'),
-    insert: () => import('./insert.ts'),
-    eject: () => import('./eject.ts'),
-    disk: () => import('./disk/index.ts'),
-    events: () => import('./events.ts'),
-    delete: () => import('./delete.ts'),
+    create: entry(
+      'enter a VM into the protected list and start it: from now on the cluster keeps it running',
+      () => import('./create.ts'),
+    ),
+    list: entry('the VMs of the cluster: state, node, memory, why', () => import('./list.ts')),
+    show: entry('everything about one VM', () => import('./show.ts')),
+    start: entry('start it again after a stop', () => import('./start.ts')),
+    standby: entry(
+      'the machine that follows it on another node: how far behind, and whether both are alike',
+      () => import('./standby.ts'),
+    ),
+    stop: entry('power it off: it is not restarted, its disks stay', () => import('./stop.ts')),
+    pause: entry('hold it, with its state, until resume', () => import('./pause.ts')),
+    resume: entry('let it go on after a pause', () => import('./resume.ts')),
+    fork: entry(
+      'make new VMs that begin where a checkpoint of it is, sharing its memory and disks',
+      () => import('./fork.ts'),
+    ),
+    snapshot: entry('keep what it is now, memory and disks, under a name', () => import('./snapshot.ts')),
+    snapshots: entry('its snapshots and forks, as a tree', () => import('./snapshots.ts')),
+    revert: entry('take it back to a snapshot', () => import('./revert.ts')),
+    set: entry('change how it is kept, while it runs or not', () => import('./set.ts')),
+    migrate: entry('move it to another node while it runs', () => import('./migrate.ts')),
+    exec: entry(
+      'run a command in its guest, by the agent that listens there; no network is needed',
+      () => import('./exec.ts'),
+    ),
+    copy: entry(
+      'copy a file into its guest (FILE NAME:PATH) or out of it (NAME:PATH FILE); no network is needed',
+      () => import('./copy.ts'),
+    ),
+    console: entry(
+      'the terminal as its serial console; stays attached through failovers; Ctrl-] leaves',
+      () => import('./console.ts'),
+    ),
+    'send-key': entry('press keys of its keyboard', () => import('./send-key.ts')),
+    vnc: entry(
+      'its screen for VNC viewers; stays with it through failovers; Ctrl-C ends it',
+      () => import('./vnc.ts'),
+    ),
+    screenshot: entry(
+      'its screen: the text on it, or a picture in any mode',
+      () => import('./screenshot.ts'),
+    ),
+    insert: entry('put a medium that the VM was made with into a drive', () => import('./insert.ts')),
+    eject: entry('take the medium out of a drive', () => import('./eject.ts')),
+    disk: diskGroup,
+    events: entry('what happened to it, when, and why', () => import('./events.ts')),
+    delete: entry('remove it for good, with its checkpoints', () => import('./delete.ts')),
   },
 };

@@ -4,7 +4,6 @@ import { driveOf, mediumOf } from '../../cluster/media.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'put a medium that the VM was made with into a drive',
   words: ['NAME', 'cdrom|floppy', 'MEDIUM'],
   about:
     'Media are given when a VM is made (vm create --cdrom A --cdrom B), and named by the file that they came from.',

@@ -5,7 +5,6 @@ import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'the VMs of the cluster: state, node, memory, why',
   words: [],
   options: { all: flag('also those that were deleted'), ...connectOptions },
   examples: ['vm list --store file:/srv/revenant', 'vm list --node 127.0.0.1:7001 --json'],

@@ -5,7 +5,6 @@ import { define } from '../../command/command.ts';
 import { text } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'move it to another node while it runs',
   words: ['NAME'],
   options: { to: text('NODE', 'where to (default: where there is most room)'), ...changeOptions },
   examples: ['vm migrate web --to b --node 127.0.0.1:7001'],

@@ -4,7 +4,6 @@ import { changeOptions, changeVm } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'hold it, with its state, until resume',
   words: ['NAME'],
   options: changeOptions,
   examples: ['vm pause web --store file:/srv/revenant'],

@@ -4,7 +4,6 @@ import { changeOptions, changeVm } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'let it go on after a pause',
   words: ['NAME'],
   options: changeOptions,
   examples: ['vm resume web --store file:/srv/revenant'],

@@ -5,7 +5,6 @@ import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'take it back to a snapshot',
   words: ['NAME', 'SNAPSHOT'],
   about: `It is powered off, and what it did since is given up: take a snapshot first to keep that. It runs then if it did before; its guest can
 tell by another generation ID, and its clock is put right.`,

@@ -8,7 +8,6 @@ import { say } from '../../output/print.ts';
 import { encodeRgbPng } from '../../output/png.ts';
 
 export const command = define({
-  summary: 'its screen: the text on it, or a picture in any mode',
   words: ['NAME'],
   options: { png: text('FILE', 'a picture, written to this file'), ...connectOptions },
   examples: ['vm screenshot web', 'vm screenshot web --png web.png'],

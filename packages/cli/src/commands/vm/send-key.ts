@@ -3,7 +3,6 @@ import { connectOptions, withCluster } from '../../cluster/connect.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'press keys of its keyboard',
   words: ['NAME', 'KEY[+KEY]…'],
   about:
     'Keys are named as in KeyboardEvent.code: KeyA, Enter, ControlLeft+AltLeft+Delete. Each word is pressed and let go in turn.',

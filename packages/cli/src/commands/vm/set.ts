@@ -23,7 +23,6 @@ const setOptions = {
 } satisfies Options;
 
 export const command = define({
-  summary: 'change how it is kept, while it runs or not',
   words: ['NAME'],
   options: setOptions,
   examples: [

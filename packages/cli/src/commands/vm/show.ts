@@ -64,7 +64,6 @@ function text({ vm, holder, epoch }: Shown): string {
 }
 
 export const command = define({
-  summary: 'everything about one VM',
   words: ['NAME'],
   options: connectOptions,
   examples: ['vm show web --store file:/srv/revenant'],

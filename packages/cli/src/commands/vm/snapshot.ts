@@ -4,7 +4,6 @@ import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'keep what it is now, memory and disks, under a name',
   words: ['NAME', 'SNAPSHOT'],
   about: `A snapshot stores nothing that a checkpoint does not have, is kept until it is deleted, and goes with its VM. The VM runs on.`,
   options: { delete: flag('give it up; what its VM and forks have stays'), ...connectOptions },

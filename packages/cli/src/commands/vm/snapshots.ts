@@ -4,7 +4,6 @@ import { snapshotTree, type ForkSeen } from '../../cluster/snapshot-tree.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'its snapshots and forks, as a tree',
   words: ['NAME'],
   options: connectOptions,
   examples: ['vm snapshots web --store file:/srv/revenant', 'vm snapshots web --node 127.0.0.1:7001 --json'],

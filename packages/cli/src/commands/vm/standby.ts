@@ -23,7 +23,6 @@ function text({ node, condition, reason, lagMs, behindInstructions, checked }: S
 }
 
 export const command = define({
-  summary: 'the machine that follows it on another node: how far behind, and whether both are alike',
   words: ['NAME'],
   options: connectOptions,
   examples: ['vm standby web --store file:/srv/revenant', 'vm standby web --node 127.0.0.1:7001 --json'],

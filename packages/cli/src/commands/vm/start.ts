@@ -4,7 +4,6 @@ import { changeOptions, changeVm } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
-  summary: 'start it again after a stop',
   words: ['NAME'],
   options: changeOptions,
   examples: ['vm start web --store file:/srv/revenant'],

@@ -5,7 +5,6 @@ import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
 
 export const command = define({
-  summary: 'power it off: it is not restarted, its disks stay',
   words: ['NAME'],
   options: {
     ...changeOptions,

@@ -36,7 +36,6 @@ async function serve(client: ClusterClient, vmId: string, asked: VncOption): Pro
 const { json: _, ...vncOptions } = connectOptions;
 
 export const command = define({
-  summary: 'its screen for VNC viewers; stays with it through failovers; Ctrl-C ends it',
   words: ['NAME'],
   options: {
     vnc: value('HOST:PORT', 'where viewers find it', parseVncPlace, { host: '127.0.0.1', port: 5900 }),

@@ -8,7 +8,6 @@ import { Progress } from '../../../output/progress.ts';
 import { bytesText } from '../../../output/text.ts';
 
 export const command = define({
-  summary: 'write a disk of a VM to a file, qcow2 or raw',
   words: ['VM[@WHICH]', 'DISK', 'FILE'],
   about: `The disk is as a checkpoint has it (the newest one that is durable, unless another is named), what its guest has not flushed left out as after a
 loss of power. What is zero takes no room in the file.`,

@@ -5,7 +5,6 @@ import { define } from '../../../command/command.ts';
 import { bytesText } from '../../../output/text.ts';
 
 export const command = define({
-  summary: 'the disks of a VM, as its newest checkpoint has them',
   words: ['VM[@WHICH]'],
   options: storeOptions,
   examples: ['vm disk list db --store file:/srv/revenant'],
