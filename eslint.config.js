@@ -94,7 +94,7 @@ export default defineConfig(
     ignores: [
       'packages/emulator/src/host-*/**/*.ts',
       'packages/network/src/host-*/**/*.ts',
-      'packages/simulation/src/{run,mutate}.ts',
+      'packages/simulation/src/mutate.ts',
       '**/build.ts',
       '**/build/**/*.ts',
       '**/*.test.ts',

@@ -9,15 +9,16 @@ import { simulate } from './simulate.ts';
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const root = here('../../../');
+const program = 'test/simulation/main.ts';
 const run = promisify(execFile);
 
 test('10,000 seeds violate no invariant', async () => {
   const share = async (first: number): Promise<void> => {
-    const words = [here('run.ts'), '--first', String(first), '--seeds', '5000'];
+    const words = [program, '--first', String(first), '--seeds', '5000'];
     const { stdout, stderr } = await run(process.execPath, words, { cwd: root }).catch(
       (error: unknown) => error as { stdout: string; stderr: string },
     );
-    const replay = 'a seed again: node packages/simulation/src/run.ts --seed N --trace';
+    const replay = `a seed again: node ${program} --seed N --trace`;
     assert.match(stdout, /^5000 seeds, \d+ takeovers, 0 violations/m, `${stdout}${stderr}${replay}`);
   };
   await Promise.all([share(1), share(5001)]);
@@ -38,11 +39,11 @@ test('every mutation names text that occurs once', () => {
 
 for (const { name, removes } of mutations) {
   test(`the simulation notices when this is gone: ${removes}`, () => {
-    const result = spawnSync(
-      process.execPath,
-      ['--import', here('mutate.ts'), here('run.ts'), '--seeds', '2000'],
-      { cwd: root, env: { ...process.env, REVENANT_MUTATION: name }, encoding: 'utf8' },
-    );
+    const result = spawnSync(process.execPath, ['--import', here('mutate.ts'), program, '--seeds', '2000'], {
+      cwd: root,
+      env: { ...process.env, REVENANT_MUTATION: name },
+      encoding: 'utf8',
+    });
     assert.match(
       result.stdout,
       /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced)/m,

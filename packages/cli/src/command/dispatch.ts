@@ -2,7 +2,7 @@
 import { CliError, ExitCode } from '../errors.ts';
 import { print } from '../output/print.ts';
 import { versionLine } from '../version.ts';
-import type { Command, Group } from './command.ts';
+import type { Group } from './command.ts';
 import { configured } from './config.ts';
 import { commandHelp, groupHelp, helpHint, overview, type Named } from './help.ts';
 import { parseWords } from './parse.ts';

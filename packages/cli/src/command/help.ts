@@ -1,6 +1,6 @@
 /** Help texts, made from the tables of commands and options. */
 import { exitCodeMeanings } from '../errors.ts';
-import type { Command, Entry, Group } from './command.ts';
+import type { Command, Group } from './command.ts';
 import type { Options } from './options.ts';
 
 const nameColumn = 27;
