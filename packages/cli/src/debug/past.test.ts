@@ -111,10 +111,7 @@ test(
     assert.match(output, new RegExp(`\\$1 = ${String(failover + 700n)}\n`));
     assert.match(output, /=> 0x10104d:\s+mov\s+%eax,0x200100/);
     assert.match(output, new RegExp(`\\$2 = ${String(failover - 1n)}\n`));
-    assert.match(
-      output,
-      new RegExp(`No more reverse-execution history[^]*\\$3 = ${String(failover + 700n)}\n`),
-      'forward again, up to the end of the log',
-    );
+    assert.match(output, /No more reverse-execution history/);
+    assert.equal(target.count, failover + 700n, 'forward again, up to the end of the log');
   },
 );
