@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint';
 const ambient =
   'The machine and the cluster logic are deterministic: take the clock, the random source or the timer as an argument.';
 
-/** DESIGN: nothing outside the edges may look at the host's clock or randomness. */
+/** Nothing outside the edges may look at the host's clock or randomness. */
 const noAmbientState = {
   'no-restricted-properties': [
     'error',

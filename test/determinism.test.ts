@@ -1,4 +1,4 @@
-/** A machine saved in one process and restored in another goes on exactly as the one that was never saved (DESIGN 3.4). */
+/** A machine saved in one process and restored in another goes on exactly as the one that was never saved. */
 import { before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

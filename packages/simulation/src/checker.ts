@@ -1,4 +1,4 @@
-// What must always hold (FAILOVER, "What must always hold"), looked at from outside: the checker sees real time and every node.
+// What must always hold, looked at from outside: the checker sees real time and every node.
 import {
   PROTECTED_KEY,
   whyUnreadable,

@@ -1,4 +1,4 @@
-// Who is master (FAILOVER rules 1 and 2). The claim is the protected list itself: its master writes it at least once per
+// Who is master. The claim is the protected list itself: its master writes it at least once per
 // heartbeat, always over the version that it wrote last, so the first write of a new master ends the old one's for good.
 // Waiting (masterLostMs, ranks) only keeps claims rare; no safety rests on it.
 import { applyCommand, withAnswers } from './commands.ts';

@@ -1,6 +1,5 @@
-// The master's plan: from what must run and what is known of the hosts, what the protected list becomes (FAILOVER rules 2, 5,
-// 10-13). A pure function; nodes then bring themselves in line with the list (reconcile.ts). Nothing here is needed for
-// safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
+// The master's plan: from what must run and what is known of the hosts, what the protected list becomes. A pure function; nodes then
+// bring themselves in line with the list (reconcile.ts). Nothing here is needed for safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
 import { moveTo, withVm } from './commands.ts';
 import { isSuspect, place, sameSession, type Host, type Placement } from './placement.ts';
 import { keeper, mayLead, standbyOf } from './standby-plan.ts';

@@ -1,4 +1,4 @@
-// Health of a guest beyond that of its emulator (FAILOVER rule 6): a guest that shows no sign of life any more, though it may run, is
+// Health of a guest beyond that of its emulator: a guest that shows no sign of life any more, though it may run, is
 // started afresh. What counts as a sign is chosen per VM; by default nothing is, as a healthy guest may be silent for ever.
 
 import { healthSigns, MIN_SILENT_MS, type HealthPolicy } from '../protocol/spec.ts';

@@ -1,4 +1,4 @@
-// Our own session: joining, renewing, losing and leaving it (FAILOVER rules 4, 7, 8).
+// Our own session: joining, renewing, losing and leaving it.
 //
 // The record `cluster/nodes/ID` is heartbeat and lease in one. A renewal that was sent at t (our clock) and succeeded lets our
 // guests run until t + leaseMs. Whoever declares us dead must (1) have seen one counter for deadMs of its own clock, then

@@ -1,4 +1,4 @@
-// What each node makes of the others: heartbeats by two roads give six states (FAILOVER rules 4 and 5).
+// What each node makes of the others: heartbeats by two roads give six states.
 //
 // | network, both ways | datastore heartbeat | state |
 // |---|---|---|

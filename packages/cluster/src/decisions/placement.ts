@@ -1,4 +1,4 @@
-// Where a VM goes (FAILOVER rule 11). Pure choices over what is known.
+// Where a VM goes. Pure choices over what is known.
 import {
   whyUnreadable,
   type Assignment,

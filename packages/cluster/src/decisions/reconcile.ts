@@ -1,4 +1,4 @@
-// A node brings what it runs in line with the protected list (FAILOVER rules 7, 8, 10, 13). One way for everything: first
+// A node brings what it runs in line with the protected list. One way for everything: first
 // start, failover, retry, migration and drain differ only in what became of the owner before.
 //
 //   checking    read the owner record; and, when another owns the VM, the record of that node's session

@@ -1,5 +1,5 @@
 // Consoles of the VMs of one node: the last output of each, and who listens. Each piece carries its epoch: whoever has seen a
-// higher one drops it (FAILOVER, "What must always hold", 1). Each byte has its number in the VM's life, and each epoch says how it goes
+// higher one drops it. Each byte has its number in the VM's life, and each epoch says how it goes
 // on from what was let out before it: so whoever listens through failovers knows what it has already.
 import type { TailState } from '../vm/console-tail.ts';
 import type { Resumed } from '../vm/resume.ts';

@@ -1,4 +1,4 @@
-// Heartbeat datastores (FAILOVER, B): places beside the store where a node's heartbeat is seen while it does not reach the store or its
+// Heartbeat datastores: places beside the store where a node's heartbeat is seen while it does not reach the store or its
 // peers. Nothing else lies there, and no safety rests on them. Each is served by itself: one that hangs holds up no other, nor the store.
 import * as v from 'valibot';
 import {

@@ -25,7 +25,7 @@ export interface Timer {
   readonly deadlineNs: bigint | undefined;
 }
 
-/** Virtual time in ns since power-on (DESIGN 3.4). */
+/** Virtual time in ns since power-on. */
 export interface Clock {
   now(): bigint;
   /** `name` must be unique; timers due at the same time fire in the order of their creation. */

@@ -1,5 +1,5 @@
 /**
- * Virtual time (DESIGN 3.4): ns = timeBaseNs + (((instructions - timeBaseCount) * timeRate) >> 16), with the fields in the machine block,
+ * Virtual time: ns = timeBaseNs + (((instructions - timeBaseCount) * timeRate) >> 16), with the fields in the machine block,
  * where the core finds them for RDTSC. Time moves only with retired instructions and by `skipTo` while the processor waits.
  */
 import { Machine, Region } from '../cpu/layout.ts';

@@ -1,4 +1,4 @@
-/** Snapshots: the whole state of a machine as plain data (DESIGN section 6), with the pages that changed since the snapshot before. */
+/** Snapshots: the whole state of a machine as plain data, with the pages that changed since the snapshot before. */
 import { pageBytes } from '../cpu/layout.ts';
 import { MachineError } from './errors.ts';
 import type { MachineDescription } from './description.ts';
