@@ -2,9 +2,11 @@
 import { define } from '../../packages/cli/src/command/command.ts';
 import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
 import { oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { open } from 'node:fs/promises';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterEvent, ProfileName, VmSeen } from '@revenant/cluster';
 import { TestCluster } from '../chaos/harness.ts';
 import { makeTimerKernel } from './timer-kernel.ts';
@@ -28,8 +30,81 @@ export interface ManyReport {
   killedVms: number;
   halfBackMs: number;
   allBackMs: number;
+  /** Where that time went, for the VM in the middle and for the slowest. */
+  steps: Record<Step, { halfMs: number; mostMs: number }>;
   /** Events `lease-lost`. */
   lostLeases: number;
+  /** The slowest sync of a small file beside the store meanwhile: leases can't be renewed faster. */
+  slowestSyncMs: number;
+}
+
+/** From the kill until it was noticed; until the VM had a place, was claimed there and read, was built, and executed. */
+const steps = {
+  detection: 'vm-lost',
+  placement: 'vm-assigned',
+  claim: 'vm-resuming',
+  restore: 'vm-started',
+  firstInstruction: 'vm-executes',
+} as const;
+type Step = keyof typeof steps;
+
+/** How long each step of the VMs took that were lost at `sinceMs`; a VM that had no checkpoint yet is not read, and counts with its start. */
+function timesOfSteps(
+  events: readonly ClusterEvent[],
+  vms: readonly string[],
+  sinceMs: number,
+): ManyReport['steps'] {
+  const took = new Map<Step, number[]>();
+  for (const vm of vms) {
+    let before = sinceMs;
+    for (const [step, name] of Object.entries(steps) as [Step, string][]) {
+      const atMs = events.findLast(
+        (each) => each.event === name && each.vm === vm && each.atMs >= before,
+      )?.atMs;
+      if (atMs === undefined) continue;
+      took.set(step, [...(took.get(step) ?? []), atMs - before]);
+      before = atMs;
+    }
+  }
+  const of = (step: Step): { halfMs: number; mostMs: number } => {
+    const times = (took.get(step) ?? []).sort((a, b) => a - b);
+    return { halfMs: times[Math.floor(times.length / 2)] ?? NaN, mostMs: times.at(-1) ?? NaN };
+  };
+  return {
+    ...{ detection: of('detection'), placement: of('placement'), claim: of('claim') },
+    ...{ restore: of('restore'), firstInstruction: of('firstInstruction') },
+  };
+}
+
+/** Writes and syncs a small file again and again, as who renews a lease does. */
+class SyncProbe {
+  slowestMs = 0;
+  #over = false;
+  readonly #ended: Promise<void>;
+
+  constructor(path: string) {
+    this.#ended = this.#probe(path);
+  }
+
+  async #probe(path: string): Promise<void> {
+    const file = await open(path, 'w');
+    try {
+      while (!this.#over) {
+        const began = performance.now();
+        await file.write('x'.repeat(200), 0);
+        await file.datasync();
+        this.slowestMs = Math.max(this.slowestMs, Math.round(performance.now() - began));
+        await sleep(100);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#over = true;
+    await this.#ended;
+  }
 }
 
 /** When each VM executed first, at `sinceMs` or later, in order of time. */
@@ -81,7 +156,7 @@ class Many {
     return this.#allExecute(new Set(names), sinceMs);
   }
 
-  async killFullest(): Promise<number[]> {
+  async killFullest(): Promise<{ times: number[]; lost: string[]; sinceMs: number }> {
     const { vms } = await this.#cluster.client.status();
     const by = new Map<string, VmSeen[]>();
     for (const vm of vms) {
@@ -91,7 +166,8 @@ class Many {
     const [node, lost] = [...by].sort(([, a], [, b]) => b.length - a.length)[0]!;
     const sinceMs = Date.now();
     this.#cluster.nodes.get(node)?.kill();
-    return this.#allExecute(new Set(lost.map(({ id }) => id)), sinceMs);
+    const names = lost.map(({ id }) => id);
+    return { times: await this.#allExecute(new Set(names), sinceMs), lost: names, sinceMs };
   }
 }
 
@@ -100,12 +176,13 @@ export async function measureMany(vms: number, nodes: number, profile: ProfileNa
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
   const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile, nodes: names });
   const [loadBefore = 0] = loadavg();
+  const probe = new SyncProbe(join(folder, 'probe'));
   try {
     await cluster.start();
     const many = new Many(cluster);
     const ran = await many.create(vms);
     process.stderr.write(`all ${vms} run after ${ran.at(-1)} ms\n`);
-    const back = await many.killFullest();
+    const { times: back, lost, sinceMs } = await many.killFullest();
     process.stderr.write(`all ${back.length} are back after ${back.at(-1)} ms\n`);
     const half = (times: readonly number[]): number => times[Math.ceil(times.length / 2) - 1] ?? NaN;
     const events = await many.events();
@@ -119,9 +196,12 @@ export async function measureMany(vms: number, nodes: number, profile: ProfileNa
       },
       ...{ allRunMs: ran.at(-1) ?? NaN, halfRunMs: half(ran) },
       ...{ killedVms: back.length, halfBackMs: half(back), allBackMs: back.at(-1) ?? NaN },
+      steps: timesOfSteps(events, lost, sinceMs),
       lostLeases: events.filter(({ event }) => event === 'lease-lost').length,
+      slowestSyncMs: probe.slowestMs,
     };
   } finally {
+    await probe.end();
     await cluster.end();
     rmSync(folder, { recursive: true, force: true });
   }
@@ -141,7 +221,8 @@ function toMarkdown(report: ManyReport): string {
 export const command = define({
   words: [],
   about: `Creates idle VMs of 16 MB at once, and takes the time until each executes. Then the node with most of them is killed, and the time is
-taken until the last of its VMs executes elsewhere. Leases that were lost meanwhile are counted: there should be none.`,
+taken until the last of its VMs executes elsewhere, step by step. Leases that were lost meanwhile are counted: there should be none, as long as
+the folder for temporary files (TMPDIR) syncs a small file within a second; the slowest sync is printed beside them.`,
   options: {
     vms: value('N', 'VMs (default 50)', wholeNumber(1, 1000), 50),
     nodes: value('N', 'nodes (default 3)', wholeNumber(2, 16), 3),
