@@ -15,6 +15,7 @@ const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, ou
 describe('snapshots in a cluster', () => {
   let folder: string, client: ClusterClient;
   const nodes: ClusterNode[] = [];
+  const followers: { close: () => void }[] = [];
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'revenant-snapshots-'));
     for (const name of ['a', 'b'])
@@ -31,6 +32,8 @@ describe('snapshots in a cluster', () => {
     client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs: 60_000 });
   });
   after(async () => {
+    // Also after a failure: a follower looks for its VM as long as it is there, and the process with it.
+    for (const follower of followers) follower.close();
     await client.close();
     for (const node of nodes) await node.close();
     await rm(folder, { recursive: true });
@@ -45,6 +48,7 @@ describe('snapshots in a cluster', () => {
       for (const [, step = ''] of text.matchAll(/^step (\d+) [0-9a-f]+\r?$/gm)) steps.push(Number(step));
       text = text.slice(text.lastIndexOf('\n') + 1);
     });
+    followers.push(follower);
     return { steps, close: () => follower.close() };
   }
 
@@ -57,6 +61,17 @@ describe('snapshots in a cluster', () => {
 
   test('a VM goes back to what it was, runs on, moves, and back again', async () => {
     await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
+    for (const { address } of nodes) {
+      // A node that did not answer the command hears of the VM a little later.
+      const one = new ClusterClient({ nodes: [address] });
+      await until(`${address} knows it`, () =>
+        one.vm('v1').then(
+          ({ status }) => status === 'running',
+          () => false,
+        ),
+      );
+      await one.close();
+    }
     const seen = watch('v1');
     const { steps } = seen;
     await until('first steps', () => steps.length > 20);
