@@ -74,7 +74,8 @@ export const optionSequence = 2;
 
 export const maximumCodeBytes = 44;
 
-export type Mode = 16 | 32 | 64;
+export const modes = [16, 32, 64] as const;
+export type Mode = (typeof modes)[number];
 
 /** A view of one case within a batch; nothing is copied. */
 export class Case {

@@ -11,14 +11,12 @@ import { CliError, ExitCode } from '../../packages/cli/src/errors.ts';
 import { inOneLine } from '../../packages/cli/src/main.ts';
 import { whyExcluded } from './generate.ts';
 import { describeFailure, type Executor, fuzz, minimise } from './fuzz-rows.ts';
-import { hostProcessor, runNatively } from './harness.ts';
-import { hostOf, leftOut } from './processors.ts';
+import { runNatively, thisHost } from './harness.ts';
+import { type Host, leftOut } from './processors.ts';
 import { allRows } from './rows.ts';
 import { fuzzSequences } from './sequences.ts';
 
 const vectorUndefined = 6;
-
-type Host = ReturnType<typeof hostOf>;
 
 function pattern(text: string, name: string): RegExp {
   try {
@@ -124,7 +122,7 @@ function compareRows(values: Chosen, host: Host, emulated: Executor): number {
 }
 
 async function compare(values: Chosen): Promise<number> {
-  const host = hostOf(hostProcessor());
+  const host = thisHost();
   if (values.list) {
     listRows(host);
     return 0;

@@ -23,6 +23,7 @@ const excluded: Readonly<Record<string, string>> = Object.fromEntries(
 /** Reason why the row is not compared natively, or undefined. */
 export function whyExcluded(row: RowInfo, host: Host): string | undefined {
   if (excluded[row.mnemonic] !== undefined) return excluded[row.mnemonic];
+  if (!row.modes.some((mode) => host.system.modes.includes(mode))) return 'in no mode that the system runs';
   if (/^(Jmp|Call)_(ptr|m1616|m1632|m1664)/.test(row.name)) return 'depends on descriptor tables';
   if (/^(Mov_Sreg_|Pop[wdq]_[C-GS]S)/.test(row.name)) return 'depends on descriptor tables';
   if (row.name.startsWith('Reservednop_') && row.name.endsWith('0F0D') && !host.agrees('prefetchRegister'))
@@ -271,6 +272,12 @@ export function fillState(c: Case, floatingPoint: boolean, random: Random): void
   randomMemory(random, c.windowS);
 }
 
+/** Whether the host's system lets a program begin in the state of `c`. */
+export function canEnter(c: Case, { system }: Host): boolean {
+  const stack = c.gpr(4);
+  return system.anyStackPointer || BigInt.asIntN(48, stack) === BigInt.asIntN(64, stack);
+}
+
 function chooseCodeOffset(random: Random): number {
   const kind = random.below(50);
   if (kind === 0) return Place.codeBytes - random.between(1, 14);
@@ -286,6 +293,7 @@ export function generate(c: Case, row: RowInfo, seed: number, index: number, hos
   const random = new Random(seedFor(seed, `${row.name}#${index}`));
   c.bytes.fill(0);
   c.mode = random.pick(row.modes);
+  if (!host.system.modes.includes(c.mode)) return false;
   c.codeOffset = chooseCodeOffset(random);
   const encoded = encode(row, c.mode, c.startRip, random);
   if (encoded === undefined || dependsOnMaker(c.mode, row, encoded.bytes, host)) return false;
@@ -296,5 +304,5 @@ export function generate(c: Case, row: RowInfo, seed: number, index: number, hos
   // An INT3 behind the instruction needs room; TF does not.
   c.options = needsBreakpoint(row, encoded.instruction) ? 0 : optionTrapFlag;
   if (c.options === 0 && c.codeOffset + c.code.length >= Place.codeBytes) c.codeOffset = 0x10;
-  return true;
+  return canEnter(c, host);
 }

@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
+#include <asm/prctl.h>
 #include <cpuid.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -69,6 +71,8 @@ static uint32_t count;
 static int64_t current = -1;
 static uint8_t *code_alias; /* the code pages once more, writable */
 static int has_ldt;
+/* A kernel or its host may keep RDFSBASE and its like away from programs: CR4.FSGSBASE (HWCAP2_FSGSBASE). */
+static int has_fsgsbase;
 
 static void copy(void *to, const void *from, size_t n) { __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory"); }
 static void fill(void *to, int value, size_t n) { __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory"); }
@@ -80,6 +84,11 @@ static void leave(int status) {
   __asm__ volatile("syscall" ::"a"(SYS_exit_group), "D"(status) : "rcx", "r11", "memory");
 }
 
+static void set_base(long code, uint64_t base) {
+  long result = SYS_arch_prctl;
+  __asm__ volatile("syscall" : "+a"(result) : "D"(code), "S"(base) : "rcx", "r11", "memory");
+}
+
 static void load_segments(uint32_t mode) {
   uint16_t data = mode == 16 ? LDT_DATA16 : USER_DS;
   __asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"((uint32_t)data));
@@ -87,7 +96,13 @@ static void load_segments(uint32_t mode) {
     /* FS reaches the data with 16-bit addresses and has a limit; GS is flat. */
     __asm__ volatile("mov %0, %%fs; mov %1, %%gs" ::"r"((uint32_t)LDT_DATA16), "r"((uint32_t)USER_DS));
   } else if (mode == 64) {
-    __asm__ volatile("mov %0, %%fs; mov %0, %%gs; wrfsbase %1; wrgsbase %2" ::"r"(0), "r"((uint64_t)FS_BASE), "r"((uint64_t)GS_BASE));
+    __asm__ volatile("mov %0, %%fs; mov %0, %%gs" ::"r"(0));
+    if (has_fsgsbase) {
+      __asm__ volatile("wrfsbase %0; wrgsbase %1" ::"r"((uint64_t)FS_BASE), "r"((uint64_t)GS_BASE));
+    } else {
+      set_base(ARCH_SET_FS, FS_BASE);
+      set_base(ARCH_SET_GS, GS_BASE);
+    }
   } else {
     __asm__ volatile("mov %0, %%fs; mov %0, %%gs" ::"r"((uint32_t)data));
   }
@@ -220,6 +235,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (strcmp(argv[1], "--processor") == 0) return print_processor();
+  has_fsgsbase = (getauxval(AT_HWCAP2) & 2) != 0;
   int fd = open(argv[1], O_RDWR);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0) {

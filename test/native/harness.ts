@@ -4,8 +4,18 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ProcessorIdentity } from './processors.ts';
-import { Batch, type Case, caseBytes, headerBytes, optionTrapFlag, vectorDone } from './case.ts';
+import { type Host, hostOf, type ProcessorIdentity } from './processors.ts';
+import {
+  Batch,
+  type Case,
+  caseBytes,
+  headerBytes,
+  type Mode,
+  modes,
+  optionTrapFlag,
+  Place,
+  vectorDone,
+} from './case.ts';
 
 const sourcePath = join(import.meta.dirname, 'harness.c');
 const buildFolder = join(import.meta.dirname, '../../build/native');
@@ -61,7 +71,7 @@ export function buildHarness(): string {
 }
 
 /** Maker, family and model of the host's processor, by CPUID. Throws HarnessError. */
-export function hostProcessor(): ProcessorIdentity {
+function hostProcessor(): ProcessorIdentity {
   const [vendor = '', family, model] = execFileSync(buildHarness(), ['--processor'], { encoding: 'utf8' })
     .trim()
     .split(' ');
@@ -116,4 +126,35 @@ export function runNatively(batch: Batch): Batch {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Whether the host's system lets a NOP run in that mode with that stack pointer. */
+function runsNop(mode: Mode, stack: bigint): boolean {
+  const batch = new Batch(1);
+  const c = batch.add();
+  c.mode = mode;
+  c.codeOffset = 0x100;
+  c.code = Uint8Array.of(0x90);
+  c.setGpr(4, stack);
+  c.rflags = 0x202;
+  c.fxsave.set([0x7f, 3]);
+  c.fxsave.set([0x80, 0x1f], 24);
+  try {
+    return runNatively(batch).at(0).trap === vectorDone;
+  } catch (error) {
+    // The way into the mode may end the harness, or take it to where it does not come back from.
+    if (error instanceof HarnessError && mode !== 64) return false;
+    throw error;
+  }
+}
+
+let known: Host | undefined;
+
+/** The host that cases are compared with. Throws HarnessError. */
+export function thisHost(): Host {
+  known ??= hostOf(hostProcessor(), {
+    modes: modes.filter((mode) => runsNop(mode, BigInt(mode === 16 ? 0x800 : Place.stack + 0x800))),
+    anyStackPointer: runsNop(64, 1n << 63n),
+  });
+  return known;
 }

@@ -5,6 +5,8 @@
  * checked on every host that is in it, and the emulated processor against `emulatedFacts`.
  */
 
+import { type Mode, modes } from './case.ts';
+
 export interface ProcessorIdentity {
   readonly vendor: string;
   /** With the extended fields of CPUID added, as the makers' documents count them. */
@@ -77,11 +79,11 @@ interface ProcessorRow extends ProcessorIdentity {
 }
 
 /**
- * What all models of AMD's family 25 that were asked share. AMD's manual agrees where it speaks: APM Vol. 2 11.4.4 (pointers in FXSAVE's
+ * What all models of AMD's families 25 and 26 that were asked share. AMD's manual agrees where it speaks: APM Vol. 2 11.4.4 (pointers in FXSAVE's
  * image), Vol. 3 on LFS, near branches and PREFETCHW, Vol. 1 4.2.2 (MXCSR bit 17).
  * Intel's processors are not in the table yet: their manual leaves most of this open, and nobody has asked one.
  */
-const family25: Partial<ProcessorFacts> = {
+const sinceZen3: Partial<ProcessorFacts> = {
   idleX87Pointers: 'zero',
   compareFlagsC1: 'kept',
   conditionalMoveC1: 'kept',
@@ -92,13 +94,26 @@ const family25: Partial<ProcessorFacts> = {
   approximations: '3f7ff000 3efff000 3eaaa800 3f7ff800 3f350000 3f13c800',
 };
 
+const sinceZen4: Partial<ProcessorFacts> = {
+  ...sinceZen3,
+  x87PointerBits: 57,
+  shortBranch: 'is short',
+  repeatedLoop: 'jumps',
+  prefetchRegister: 'undefined',
+  mxcsrMask: 0x2_ffff,
+  imageFaults: '2fffff 202028 202000 20200b',
+  undefinedFlags:
+    'AND 0 0, SHL 1 14 14, SHR 3 11 11, SAR 3 11 11, ROL 3 0 d4, SHLD 16 by 20 14 14, SHRD 16 by 20 14 14, ' +
+    'MUL 0 d4, IMUL 0 d4, DIV 10 811, IDIV 10 811, BSF 0 0, BSR 4 4, BT 1 8d5',
+};
+
 export const processors: readonly ProcessorRow[] = [
   {
     name: 'AMD family 25 model 1 (Zen 3)',
     vendor: 'AuthenticAMD',
     family: 25,
     model: 1,
-    facts: { ...family25, x87PointerBits: 48 },
+    facts: { ...sinceZen3, x87PointerBits: 48 },
     source:
       'C programs and this comparison on an EPYC of that model (1,374 of 1,375 encodings agreed before there was this table)',
   },
@@ -107,19 +122,16 @@ export const processors: readonly ProcessorRow[] = [
     vendor: 'AuthenticAMD',
     family: 25,
     model: 17,
-    facts: {
-      ...family25,
-      x87PointerBits: 57,
-      shortBranch: 'is short',
-      repeatedLoop: 'jumps',
-      prefetchRegister: 'undefined',
-      mxcsrMask: 0x2_ffff,
-      imageFaults: '2fffff 202028 202000 20200b',
-      undefinedFlags:
-        'AND 0 0, SHL 1 14 14, SHR 3 11 11, SAR 3 11 11, ROL 3 0 d4, SHLD 16 by 20 14 14, SHRD 16 by 20 14 14, ' +
-        'MUL 0 d4, IMUL 0 d4, DIV 10 811, IDIV 10 811, BSF 0 0, BSR 4 4, BT 1 8d5',
-    },
+    facts: sinceZen4,
     source: 'observe.ts on an EPYC of that model',
+  },
+  {
+    name: 'AMD family 26 model 2 (Zen 5)',
+    vendor: 'AuthenticAMD',
+    family: 26,
+    model: 2,
+    facts: sinceZen4,
+    source: 'observe.ts on an EPYC of that model, 64-bit code alone',
   },
 ];
 
@@ -138,17 +150,28 @@ const leftOutWords: Readonly<Partial<Record<Fact, string>>> = {
   outOfDomain: 'F2XM1 and FYL2XP1 outside of their domain, FBLD of digits above 9',
 };
 
+/** What the host's system leaves of its processor: a kernel that is itself a guest without the processor's help may leave less. */
+export interface System {
+  /** The code that programs may consist of. */
+  readonly modes: readonly Mode[];
+  /** Whether a program may be entered with an RSP that is no canonical address. */
+  readonly anyStackPointer: boolean;
+}
+
+export const wholeSystem: System = { modes, anyStackPointer: true };
+
 /** How a host is compared with the emulated processor. */
 export interface Host {
   readonly name: string;
   /** Whether the model is in the table. */
   readonly known: boolean;
   readonly facts: Partial<ProcessorFacts>;
+  readonly system: System;
   /** Whether the two are known to do the same. */
   readonly agrees: (fact: Fact) => boolean;
 }
 
-export function hostOf(identity: ProcessorIdentity): Host {
+export function hostOf(identity: ProcessorIdentity, system = wholeSystem): Host {
   const { vendor, family, model } = identity;
   const row = processors.find((one) => one.vendor === vendor && one.family === family && one.model === model);
   const facts = row?.facts ?? {};
@@ -156,16 +179,29 @@ export function hostOf(identity: ProcessorIdentity): Host {
     name: row?.name ?? `${vendor} family ${String(family)} model ${String(model)}`,
     known: row !== undefined,
     facts,
+    system,
     agrees: (fact) => facts[fact] === emulatedFacts[fact],
   };
 }
 
 /** The emulated processor as a host: it agrees with itself. */
-export const emulatedHost: Host = { name: 'emulated', known: true, facts: emulatedFacts, agrees: () => true };
+export const emulatedHost: Host = {
+  name: 'emulated',
+  known: true,
+  facts: emulatedFacts,
+  system: wholeSystem,
+  agrees: () => true,
+};
 
 /** What is not compared on this host, and why: one line. */
 export function leftOut(host: Host): string {
+  const { system } = host;
+  const lacks = modes
+    .filter((mode) => !system.modes.includes(mode))
+    .map((mode) => `${String(mode)}-bit code`);
+  if (!system.anyStackPointer) lacks.push('an RSP that is not canonical');
+  const without = lacks.length === 0 ? '' : `; and because its system does without: ${lacks.join(', ')}`;
   const differs = Object.entries(leftOutWords).filter(([fact]) => !host.agrees(fact as Fact));
   const why = host.known ? 'differs there or was not asked' : 'is not in test/native/processors.ts';
-  return `${host.name}: not compared, because it ${why}: ${differs.map(([, words]) => words).join('; ')}`;
+  return `${host.name}: not compared, because it ${why}: ${differs.map(([, words]) => words).join('; ')}${without}`;
 }

@@ -17,7 +17,7 @@ import {
 import { Batch, type Case, maximumCodeBytes, optionSequence, Place, vectorDone } from './case.ts';
 import { type Difference, differences } from './compare.ts';
 import type { Executor } from './fuzz-rows.ts';
-import { fillState, gprNumber, placeMemory, usesFloatingPoint, whyExcluded } from './generate.ts';
+import { canEnter, fillState, gprNumber, placeMemory, usesFloatingPoint, whyExcluded } from './generate.ts';
 import type { Host } from './processors.ts';
 import { Random, seedFor } from './random.ts';
 import { allRows, decode, encode, type Encoded, type RowInfo } from './rows.ts';
@@ -178,10 +178,17 @@ function skipNext(random: Random, length: number, progress: Progress): boolean {
 }
 
 /** Fills `c` with sequence number `index`; false when nothing came together. */
-export function generateSequence(c: Case, rows: readonly RowInfo[], seed: number, index: number): boolean {
+export function generateSequence(
+  c: Case,
+  rows: readonly RowInfo[],
+  seed: number,
+  index: number,
+  host: Host,
+): boolean {
   const random = new Random(seedFor(seed, `sequence#${index}`));
   c.bytes.fill(0);
   c.mode = random.pick([32, 64, 64, 16]);
+  if (!host.system.modes.includes(c.mode)) return false;
   c.codeOffset = random.chance(0.1) ? 0x1000 - random.below(40) : 0x10 + random.below(0xf80);
   c.options = optionSequence;
   const floatingPoint = random.chance(0.3);
@@ -203,7 +210,8 @@ export function generateSequence(c: Case, rows: readonly RowInfo[], seed: number
     count++;
   }
   c.code = Uint8Array.from(progress.bytes);
-  return progress.bytes.length > 0 && c.codeOffset + progress.bytes.length < Place.codeBytes;
+  const fitting = progress.bytes.length > 0 && c.codeOffset + progress.bytes.length < Place.codeBytes;
+  return fitting && canEnter(c, host);
 }
 
 export interface SequenceFailure {
@@ -242,7 +250,7 @@ export function fuzzSequences(o: {
     const batch = new Batch(batchCases);
     const owners: number[] = [];
     for (let index = start; index < Math.min(start + batchCases, first + o.count); index++) {
-      if (generateSequence(batch.add(), rows, o.seed, index)) owners.push(index);
+      if (generateSequence(batch.add(), rows, o.seed, index, o.host)) owners.push(index);
       else batch.length--;
     }
     const expected = o.native(batch);

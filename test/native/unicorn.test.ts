@@ -1,8 +1,7 @@
 /** Random sequences of instructions by Unicorn's interface, and natively: REVENANT_SEQUENCES says how many, REVENANT_FUZZ_SEED which. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { harnessMissing, hostProcessor, runNatively } from './harness.ts';
-import { hostOf } from './processors.ts';
+import { harnessMissing, runNatively, thisHost } from './harness.ts';
 import { fuzzSequences } from './sequences.ts';
 import { unicornExecutor } from './unicorn-executor.ts';
 
@@ -13,7 +12,7 @@ test(
   `${String(count)} sequences give the registers, flags and memory of the processor (seed ${String(seed)})`,
   { skip: harnessMissing() },
   () => {
-    const host = hostOf(hostProcessor());
+    const host = thisHost();
     const result = fuzzSequences({ count, seed, native: runNatively, host, emulated: unicornExecutor() });
     assert.deepEqual(result.failures, []);
     assert.ok(result.completed > result.cases * 0.7, 'most sequences run to their end');
