@@ -3,8 +3,8 @@
  * path contains one of the words; words that begin with a dash go to Node's test runner.
  *
  * Hundreds of tests share the processors with clusters that are killed and guests that boot, so a test may fail for what runs beside it.
- * A file in which one failed is run once more, alone. If that passes, the run passes, and its end names the file as unsteady: a fault
- * of the test or of the product that is to be found, but not one of the change that is being tested. `--once` leaves that out.
+ * A file in which one failed is run again, alone, twice at most. If that passes, the run passes, and its end names the file as unsteady:
+ * a fault of the test or of the product that is to be found, but not one of the change that is being tested. `--once` leaves that out.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -16,8 +16,10 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Folders that hold tests, in the order in which they are started. */
 const folders = ['.ci', 'test', 'packages', 'images', 'release'];
-/** When more fail, it is not by chance. */
-const maxUnsteady = 5;
+/** When files fail, those are run again, alone, so often … */
+const maxTries = 2;
+/** … unless there are more of them: that is not by chance. */
+const maxUnsteady = 10;
 
 async function findFiles(filters: readonly string[]): Promise<string[]> {
   const found: string[] = [];
@@ -34,20 +36,35 @@ interface Outcome {
   code: number;
   /** Whoever ended it wants no second try. */
   interrupted: boolean;
+  /** The files in which something failed. */
+  failed: string[];
 }
 
-function runFiles(files: readonly string[], options: readonly string[]): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--test', ...options, ...files], { cwd: root, stdio: 'inherit' });
+/** Runs test files, `jobs` at a time; `list` is a file for the names of those that fail. */
+function runFiles(
+  files: readonly string[],
+  jobs: number,
+  options: readonly string[],
+  list: string,
+): Promise<Outcome> {
+  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+  reporters.push(`--test-reporter=${new URL('failed-files.ts', import.meta.url).href}`);
+  reporters.push(`--test-reporter-destination=${list}`);
+  const words = ['--test', `--test-concurrency=${String(jobs)}`, ...reporters, ...options, ...files];
+  const child = spawn(process.execPath, words, { cwd: root, stdio: 'inherit' });
   let interrupted = false;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(signal, () => {
-      interrupted = true;
-      child.kill(signal);
-    });
+  const end = (signal: NodeJS.Signals): void => {
+    interrupted = true;
+    child.kill(signal);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.once(signal, end);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code, signal) => {
-      resolve({ code: code ?? 1, interrupted: interrupted || signal !== null });
+      for (const each of signals) process.off(each, end);
+      const failed = code === 0 ? [] : readFileSync(list, 'utf8').split('\n').filter(Boolean);
+      resolve({ code: code ?? 1, interrupted: interrupted || signal !== null, failed });
     });
   });
 }
@@ -62,23 +79,17 @@ async function main(words: readonly string[]): Promise<number> {
   }
   const folder = mkdtempSync(join(tmpdir(), 'revenant-suite-'));
   const list = join(folder, 'failed');
-  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
-  reporters.push(`--test-reporter=${new URL('failed-files.ts', import.meta.url).href}`);
-  reporters.push(`--test-reporter-destination=${list}`);
   try {
-    const jobs = Math.max(2, availableParallelism() - 1);
-    const { code, interrupted } = await runFiles(files, [
-      `--test-concurrency=${jobs}`,
-      ...reporters,
-      ...options,
-    ]);
-    const failed = code === 0 ? [] : readFileSync(list, 'utf8').split('\n').filter(Boolean);
-    if (interrupted || failed.length === 0 || failed.length > maxUnsteady || words.includes('--once'))
-      return code;
-    console.log(`\nonce more, alone: ${failed.join(' ')}\n`);
-    const { code: again } = await runFiles(failed, ['--test-concurrency=1', ...options]);
-    if (again === 0) console.log(`\nunsteady: failed beside others, and passed alone: ${failed.join(' ')}`);
-    return again;
+    const first = await runFiles(files, Math.max(2, availableParallelism() - 1), options, list);
+    let last = first;
+    for (let tries = 0; tries < maxTries && !words.includes('--once'); tries++) {
+      if (last.interrupted || last.failed.length === 0 || last.failed.length > maxUnsteady) break;
+      console.log(`\nonce more, alone: ${last.failed.join(' ')}\n`);
+      last = await runFiles(last.failed, 1, options, list);
+    }
+    if (last.code === 0 && last !== first)
+      console.log(`\nunsteady: failed beside others, and passed alone: ${first.failed.join(' ')}`);
+    return last.code;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -62,14 +62,17 @@ describe('snapshots in a cluster', () => {
   test('a VM goes back to what it was, runs on, moves, and back again', async () => {
     await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
     for (const { address } of nodes) {
-      // A node that did not answer the command hears of the VM a little later.
+      // A node that did not answer the command hears of the VM, and of the other node, a little later.
       const one = new ClusterClient({ nodes: [address] });
-      await until(`${address} knows it`, () =>
-        one.vm('v1').then(
-          ({ status }) => status === 'running',
-          () => false,
-        ),
-      );
+      await until(`${address} knows them`, async () => {
+        const known = await one.status().catch(() => undefined);
+        const { status } = await one.vm('v1').catch(() => ({ status: undefined }));
+        return (
+          known?.nodes.every(({ state }) => state === 'alive') === true &&
+          known.nodes.length === 2 &&
+          status === 'running'
+        );
+      });
       await one.close();
     }
     const seen = watch('v1');
