@@ -177,6 +177,7 @@ async function fix(
     const log = await chooseReplay(store, current.record, {
       ...options,
       from: chain.at(-1)?.head.instructions,
+      base: from?.epoch,
     });
     const replayed = log?.last && { epoch: log.last.epoch, ordinal: log.last.ordinal, hash: log.last.hash };
     const record = {
@@ -209,7 +210,11 @@ async function fix(
 async function chooseReplay(
   store: ObjectStore,
   { vmId, lineage }: OwnerRecord,
-  options: Omit<RaiseOptions, 'resumeFrom'> & { resumeFrom?: CheckpointId; from: bigint | undefined },
+  options: Omit<RaiseOptions, 'resumeFrom'> & {
+    resumeFrom?: CheckpointId;
+    from: bigint | undefined;
+    base: number | undefined;
+  },
 ): Promise<LogResume | undefined> {
   if (options.replayLog !== true || options.resumeFrom !== undefined) return undefined;
   const last = lineage.findLast(({ from }) => from !== undefined);
@@ -217,6 +222,7 @@ async function chooseReplay(
   return chooseLog(store, vmId, {
     before,
     from: options.from ?? 0n,
+    base: options.base,
     acceptBroken: options.acceptBrokenLog === true,
     key: options.key,
   });

@@ -76,7 +76,7 @@ export async function readLogBehind(
   key?: CheckpointKey,
 ): Promise<LogBehind | undefined> {
   const { instructions } = reader.head;
-  const log = await LogReader.open(store, reader.vmId, { after: instructions, key });
+  const log = await LogReader.open(store, reader.vmId, { after: instructions, base: reader.id.epoch, key });
   if (log === undefined || log.from > instructions || log.to < instructions) return undefined;
   const entries: ReadEntry[] = [];
   for await (const entry of log.entries()) entries.push(entry);

@@ -111,7 +111,9 @@ export async function requireSegment(
 
 /**
  * The end of the history of an epoch.
- * @param fixed where that epoch took over from, by its owner record: the end when it has no segments of its own.
+ * @param options.fixed where that epoch took over from, by its owner record: the end when it has no segments of its own. `base`: the epoch of
+ *   the checkpoint that is gone on from. What was fixed before that epoch began is in its state, or of a life that ended (a machine that was
+ *   switched on anew), however far its counts reach: it is no end. Undefined: there is no checkpoint, or all of the history is looked at.
  * @throws StorageError `LOG_DAMAGED` when a segment is missing before its last, or when the one that was fixed is damaged.
  */
 export async function findLogEnd(
@@ -120,11 +122,13 @@ export async function findLogEnd(
   options: {
     epoch: number;
     fixed: SegmentRef | undefined;
+    base: number | undefined;
     list: SegmentList;
     key?: CheckpointKey | undefined;
   },
 ): Promise<LogEnd> {
-  const { epoch, fixed, list, key } = options;
+  const { epoch, base = 0, list, key } = options;
+  const fixed = options.fixed !== undefined && options.fixed.epoch >= base ? options.fixed : undefined;
   const ordinals = list.get(epoch) ?? [];
   const newest = ordinals.at(-1);
   if (newest === undefined)

@@ -89,7 +89,7 @@ class Run {
       );
     // What counted for nobody is forgotten: another may have its number now.
     for (const number of this.history.keys()) if (number >= next) this.history.delete(number);
-    await this.live(name, ownership, at);
+    await this.live(name, ownership, { at, next });
   }
 
   /** Where the inputs up to a checkpoint end: checkpoints are cut at the count of their last input. */
@@ -98,11 +98,12 @@ class Run {
   }
   readonly #numbers = new Map<bigint, bigint>();
 
-  async live(name: string, ownership: Ownership, at: bigint): Promise<void> {
+  async live(name: string, ownership: Ownership, { at, next }: { at: bigint; next: bigint }): Promise<void> {
     const texts = new Map<bigint, string>();
     const log = new LogWriter(this.faulty, ownership, {
       host: this.host,
       from: at,
+      nextInput: next,
       previous: ownership.log?.last,
       maxWaitingBytes: 2000,
       onDurable: ({ input: number }) => {

@@ -35,7 +35,9 @@ export async function findLogGarbage(
   const entry = lineage.at(-1);
   if (list.size === 0 || entry === undefined) return { keys: [], skipped: undefined };
   try {
-    const { last } = await findLogEnd(store, vmId, { epoch: entry.epoch, fixed: entry.log, list, key });
+    // Checkpoints of several epochs are kept: what leads on from any of them is.
+    const end = { epoch: entry.epoch, fixed: entry.log, base: undefined };
+    const { last } = await findLogEnd(store, vmId, { ...end, list, key });
     const path = last && (await walkBack(store, vmId, last, { to: from, list, key }));
     const parts = path?.parts ?? [];
     const first = parts[0] && (await firstNeeded(store, vmId, { part: parts[0], from, key }));

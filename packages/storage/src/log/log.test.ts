@@ -244,6 +244,47 @@ describe('takeovers', () => {
     assert.equal((await take(store, 'c')).log?.last?.to, 15n);
   });
 
+  describe('of a machine that was switched on anew, whose counts begin again', () => {
+    /** The first epoch's log; the second settled on its end, booted afresh all the same, and wrote a checkpoint of its own. */
+    async function anew(): Promise<{ store: MemoryStore; second: Ownership }> {
+      const store = new MemoryStore();
+      await say(writerOf(store, await take(store)), 'old', 'old too', 'oldest');
+      const second = await take(store, 'b');
+      assert.equal(second.log?.last?.to, 30n);
+      await checkpoint(store, second, 5n);
+      return { store, second };
+    }
+    const inEpoch = { after: 5n, base: 2 };
+
+    test('nothing that the machine before was given leads on from its checkpoint', async () => {
+      const { store } = await anew();
+      assert.equal(await LogReader.open(store, 'vm', inEpoch), undefined);
+      const { log } = await take(store, 'c');
+      assert.deepEqual([log?.last, log?.refused], [undefined, undefined]);
+    });
+
+    test('nor when all that its own log has is torn', async () => {
+      const { store, second } = await anew();
+      await say(new LogWriter(store, second, { from: 5n, nextInput: 1n }), 'new');
+      const key = segmentKey('vm', { epoch: 2, ordinal: 1 });
+      const { body } = (await store.get(key))!;
+      await store.put(key, body.subarray(0, body.length >> 1));
+      assert.equal(await LogReader.open(store, 'vm', inEpoch), undefined);
+      const { log } = await take(store, 'c');
+      assert.deepEqual([log?.last, log?.torn?.key, log?.refused], [undefined, key, undefined]);
+    });
+
+    test('nor when its own log is broken, and what is before the break is taken', async () => {
+      const { store, second } = await anew();
+      const log = new LogWriter(store, second, { from: 5n, nextInput: 1n });
+      await say(log, 'new', 'newer', 'newest');
+      await store.delete([1, 2].map((ordinal) => segmentKey('vm', { epoch: 2, ordinal })));
+      await store.put(segmentKey('vm', { epoch: 2, ordinal: 3 }), new Uint8Array(8));
+      const third = await raiseEpoch(store, 'vm', { owner: 'c', replayLog: true, acceptBrokenLog: true });
+      assert.equal(third.log?.last, undefined);
+    });
+  });
+
   test('a log that began behind the newest checkpoint is refused, and it is said why', async () => {
     const store = new MemoryStore();
     const first = await take(store);

@@ -28,6 +28,8 @@ export interface ReadEntry extends LogEntry {
 export interface OpenLogOptions {
   /** Entries behind this count: the instructions of the checkpoint that one replays from. */
   after: bigint;
+  /** The epoch that wrote that checkpoint: what earlier ones logged does not lead on from there. Default: the log is looked at for itself. */
+  base?: number;
   key?: CheckpointKey | undefined;
 }
 
@@ -72,8 +74,8 @@ export class LogReader {
     const entry = (await readOwner(store, vmId))?.record.lineage.findLast(({ from }) => from !== undefined);
     if (entry === undefined) return undefined;
     const list = await listSegments(store, vmId);
-    const { key } = options;
-    const end = await findLogEnd(store, vmId, { epoch: entry.epoch, fixed: entry.log, list, key });
+    const { key, base } = options;
+    const end = await findLogEnd(store, vmId, { epoch: entry.epoch, fixed: entry.log, base, list, key });
     const { last, torn } = end;
     if (last === undefined) return undefined;
     const path = await walkBack(store, vmId, last, { to: options.after, list, key });

@@ -29,8 +29,9 @@ export interface LogResume {
 export interface ChooseLogOptions {
   /** The epoch before, and where it took over from. Undefined: there was none. */
   before: { epoch: number; log: SegmentRef | undefined } | undefined;
-  /** Instructions of the checkpoint; 0 from power-on. */
+  /** Instructions of the checkpoint; 0 from power-on. And the epoch that wrote it. */
   from: bigint;
+  base: number | undefined;
   /** Of a log that is broken in the middle, replay what is before the break. Default: throw. */
   acceptBroken?: boolean;
   key?: CheckpointKey | undefined;
@@ -46,16 +47,16 @@ export async function chooseLog(
   vmId: string,
   options: ChooseLogOptions,
 ): Promise<LogResume> {
-  const { before, from, key } = options;
+  const { before, from, base, key } = options;
   if (before === undefined) return NOTHING;
   const list = await listSegments(store, vmId);
   try {
-    const end = await findLogEnd(store, vmId, { epoch: before.epoch, fixed: before.log, list, key });
+    const end = await findLogEnd(store, vmId, { epoch: before.epoch, fixed: before.log, base, list, key });
     const resume = await judge(store, vmId, end, { from, list, key });
     return options.acceptBroken === true ? await upToDamage(store, vmId, resume, { from, key }) : resume;
   } catch (error) {
     if (!isStorageError(error, 'LOG_DAMAGED') || options.acceptBroken !== true) throw error;
-    return intactPart(store, vmId, { from, list, key, newest: before.epoch, why: error.message });
+    return intactPart(store, vmId, { from, base, list, key, newest: before.epoch, why: error.message });
   }
 }
 
@@ -112,11 +113,15 @@ async function upToDamage(
 async function intactPart(
   store: ObjectStore,
   vmId: string,
-  options: { from: bigint; list: SegmentList; key: CheckpointKey | undefined; newest: number; why: string },
+  options: Pick<ChooseLogOptions, 'from' | 'base' | 'key'> & {
+    list: SegmentList;
+    newest: number;
+    why: string;
+  },
 ): Promise<LogResume> {
-  const { from, list, key, newest, why: refused } = options;
+  const { from, base = 0, list, key, newest, why: refused } = options;
   const ids = [...list]
-    .filter(([epoch]) => epoch <= newest)
+    .filter(([epoch]) => epoch >= base && epoch <= newest)
     .flatMap(([epoch, ordinals]) => ordinals.map((ordinal) => ({ epoch, ordinal })))
     .reverse();
   for (const id of ids.slice(0, MAX_TRIED)) {

@@ -72,6 +72,8 @@ export interface Standby {
 /** One try to follow: from a checkpoint on, until something goes wrong. */
 interface Following {
   base: number;
+  /** Of the checkpoint that its machine was made from. */
+  baseEpoch: number;
   thread: GuestThread;
   copy: LogCopy;
   comparison: Comparison;
@@ -175,6 +177,7 @@ export class StandbyVm {
       const following: Following = {
         ...{
           base: base.next,
+          baseEpoch: reader.id.epoch,
           thread,
           copy: new LogCopy(base),
           epoch,
@@ -241,10 +244,10 @@ export class StandbyVm {
   /** What its owner can't send any more, or it was never sent. */
   async #readStore(following: Following): Promise<void> {
     const { store, vm, key } = this.#options;
-    const { copy } = following;
+    const { copy, baseEpoch } = following;
     following.reading = true;
     try {
-      const reader = await LogReader.open(store, vm.id, { after: copy.mark, key });
+      const reader = await LogReader.open(store, vm.id, { after: copy.mark, base: baseEpoch, key });
       if (reader === undefined) return;
       if (reader.from > copy.mark)
         throw new ClusterError('RUNTIME', 'the log does not go on from its newest checkpoint');
