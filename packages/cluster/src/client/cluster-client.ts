@@ -36,7 +36,7 @@ import {
   snapshotsAnswerSchema,
   type Snapshot,
 } from '../protocol/snapshots.ts';
-import { check } from '../protocol/schema.ts';
+import { checkTold } from '../protocol/open.ts';
 import { requestProof, sha256 } from '../mac.ts';
 import type { Caller } from '../protocol/page.ts';
 import { httpUrl, wsUrl } from '../protocol/address.ts';
@@ -582,7 +582,7 @@ async function fetchJson<T extends v.GenericSchema>(
     throw new ClusterError('UNREACHABLE', `${new URL(url).host} does not answer`, { cause: error });
   }
   const what = `the answer of ${new URL(url).host} to ${new URL(url).pathname}`;
-  if (response.ok) return check(schema, value, what);
-  const { error } = check(errorAnswerSchema, value, what);
+  if (response.ok) return checkTold(schema, value, what);
+  const { error } = checkTold(errorAnswerSchema, value, what);
   throw new ClusterError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Agent, applyCommand, host, listOf, settings, spec } from '../../test-support/decisions.ts';
 import { isClusterError } from '../errors.ts';
+import type { Command } from './commands.ts';
 import { mayTake } from './reconcile.ts';
 import { emptyList, vmOf, type NodeRecord, type ProtectedList } from './records.ts';
 import { makeSettings } from './settings.ts';
@@ -66,6 +67,29 @@ test('settings under which a lease could outlive its fence are refused', () => {
     (error) => isClusterError(error, 'BAD_SETTINGS'),
   );
   assert.ok(makeSettings('fast').deadMs < 1000);
+});
+
+test('a change of the list keeps what a later release wrote into it; a command of one is refused', () => {
+  const later = { later: { of: 'tomorrow' } };
+  const plain = listOf(['v1', {}]);
+  const v1 = { ...plain.vms['v1']!, ...later, spec: { ...spec, ...later } };
+  const list = { ...plain, ...later, vms: { v1 } };
+  const commands: Command[] = [
+    { type: 'vm-create', vmId: 'v2', spec, start: true },
+    { type: 'vm-set', vmId: 'v1', outputs: 'checkpoint' },
+    { type: 'vm-stop', vmId: 'v1' },
+    { type: 'vm-start', vmId: 'v1' },
+    { type: 'vm-delete', vmId: 'v1' },
+    { type: 'drain', node: 'a' },
+    { type: 'undrain', node: 'a' },
+  ];
+  for (const command of commands) {
+    const next = applyCommand(list, command, [host('a')]);
+    for (const told of [next, next.vms['v1'], next.vms['v1']?.spec])
+      assert.deepEqual((told as unknown as typeof later).later, later.later, command.type);
+  }
+  const of = { type: 'vm-start', vmId: 'v1', ...later } as Command;
+  assert.throws(() => applyCommand(list, of, [host('a')]), (error) => isClusterError(error, 'BAD_REQUEST')); // prettier-ignore
 });
 
 test('commands that do not fit are refused by name', () => {

@@ -5,7 +5,7 @@ import { mac, sameMac } from '../mac.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
 import { decodeMessage, messageSchema, type LinkMessage } from '../protocol/link.ts';
 import { encode } from '../protocol/msgpack.ts';
-import { check } from '../protocol/schema.ts';
+import { checkTold } from '../protocol/open.ts';
 
 export const NONCE_BYTES = 16;
 const MAC_BYTES = 16;
@@ -25,7 +25,7 @@ export class FrameWriter {
 
   /** Throws `PROTOCOL` for a message that the other side would refuse: one lost message is better than a lost link. */
   encode(message: LinkMessage): Buffer {
-    const payload = encode(check(messageSchema, message, `a ${message.type} to send`));
+    const payload = encode(checkTold(messageSchema, message, `a ${message.type} to send`));
     if (payload.length + MAC_BYTES > MAX_FRAME_BYTES)
       throw new ClusterError(
         'PROTOCOL',
@@ -44,8 +44,8 @@ export class FrameReader {
     this.#key = key;
   }
 
-  /** Throws `PROTOCOL` for anything that is not the next frame of this link. */
-  decode(frame: Uint8Array): LinkMessage {
+  /** Undefined for a message of a kind that this release does not know. Throws `PROTOCOL` for anything that is not the next frame of this link. */
+  decode(frame: Uint8Array): LinkMessage | undefined {
     if (frame.length <= MAC_BYTES || frame.length > MAX_FRAME_BYTES)
       throw new ClusterError('PROTOCOL', `a frame of ${String(frame.length)} bytes`);
     const payload = frame.subarray(MAC_BYTES);

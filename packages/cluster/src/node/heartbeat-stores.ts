@@ -14,6 +14,7 @@ import { heartbeatKey, type StoreBeat } from '../decisions/records.ts';
 import type { Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { storeBeatSchema } from '../protocol/records.ts';
+import { open } from '../protocol/open.ts';
 
 /** One that hangs occupies a thread of the few that Node does file operations with. */
 export const MAX_HEARTBEAT_STORES = 3;
@@ -135,7 +136,7 @@ export class HeartbeatStores {
       for (const node of datastore.looks) {
         datastore.looks.delete(node);
         const found = await getRecord(store, heartbeatKey(node));
-        const beat = v.safeParse(storeBeatSchema, found?.value);
+        const beat = v.safeParse(open(storeBeatSchema), found?.value);
         if (beat.success && beat.output.id === node)
           this.#options.tell({ type: 'beat', store: datastore.url, beat: beat.output });
       }

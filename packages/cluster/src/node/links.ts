@@ -206,7 +206,7 @@ export class Links {
         const message = reader.decode(bytes);
         this.figures.received++;
         const heard = !this.#isCut(peer!) && !this.deaf.has(peer!) && !this.deaf.has('*');
-        if (heard) this.#options.heard(peer!, message);
+        if (heard && message !== undefined) this.#options.heard(peer!, message);
       } catch (error) {
         this.#refuse(socket, error instanceof Error ? error.message : String(error));
       }

@@ -4,7 +4,7 @@ import { nodeKey, NODES_PREFIX, PROTECTED_KEY, type OwnerView } from '../decisio
 import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../decisions/types.ts';
 import { isClusterError } from '../errors.ts';
 import { nodeRecordSchema, ownerNotesSchema, protectedListSchema } from '../protocol/records.ts';
-import { check } from '../protocol/schema.ts';
+import { checkTold } from '../protocol/open.ts';
 import { readStored } from '../stored/records.ts';
 
 export class StoreEdge {
@@ -63,7 +63,7 @@ export class StoreEdge {
     const found = await readOwner(this.#store, vmId);
     if (found === undefined) return undefined;
     const { state, epoch, owner, notes } = found.record;
-    const { incarnation, form, standby } = check(ownerNotesSchema, notes, `the notes of ${vmId}`);
+    const { incarnation, form, standby } = checkTold(ownerNotesSchema, notes, `the notes of ${vmId}`);
     return { value: { state, epoch, node: owner, incarnation, form, standby }, version: found.version };
   }
 

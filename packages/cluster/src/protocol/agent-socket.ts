@@ -6,6 +6,7 @@ import { consoleAnswers, sessionName } from './console.ts';
 import { MAX_JOB_MESSAGES } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count } from './schema.ts';
+import { checkTold } from './open.ts';
 
 const message = v.pipe(
   v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'no bytes'),
@@ -41,4 +42,4 @@ export const decodeJobRequest = (frame: Uint8Array): JobRequest =>
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodeJobReply = (frame: Uint8Array): JobReply =>
-  check(jobReplySchema, decode(frame, bounds), 'a message to a job');
+  checkTold(jobReplySchema, decode(frame, bounds), 'a message to a job');

@@ -4,6 +4,7 @@
 import * as v from 'valibot';
 import { MAX_CONSOLE_BYTES, MAX_SESSION_NAME } from './limits.ts';
 import { check, count, reason, text } from './schema.ts';
+import { checkTold } from './open.ts';
 import { decode } from './msgpack.ts';
 
 const bytes = v.pipe(
@@ -60,4 +61,4 @@ export const decodeConsoleRequest = (frame: Uint8Array): ConsoleRequest =>
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodeConsoleReply = (frame: Uint8Array): ConsoleReply =>
-  check(consoleReplySchema, decode(frame, { maxValues: 16, maxDepth: 2 }), 'a message to a console');
+  checkTold(consoleReplySchema, decode(frame, { maxValues: 16, maxDepth: 2 }), 'a message to a console');

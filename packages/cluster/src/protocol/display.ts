@@ -11,6 +11,7 @@ import {
   MAX_DISPLAY_SIDE,
 } from './limits.ts';
 import { check, count, text } from './schema.ts';
+import { checkTold } from './open.ts';
 import { decode } from './msgpack.ts';
 
 const within = (from: number, to: number) =>
@@ -75,4 +76,4 @@ export const decodeDisplayRequest = (frame: Uint8Array): DisplayRequest =>
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodeDisplayReply = (frame: Uint8Array): DisplayReply =>
-  check(displayReplySchema, decode(frame, bounds), 'a message to a viewer');
+  checkTold(displayReplySchema, decode(frame, bounds), 'a message to a viewer');

@@ -13,6 +13,7 @@ export * from './images.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './msgpack.ts';
+export { checkTold, open } from './open.ts';
 export * from './network.ts';
 export * from './page.ts';
 export * from './records.ts';

@@ -5,8 +5,9 @@ import { MAX_FRAME_BYTES, MAX_NODES } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { framesSchema, placesSchema, type FramesMessage, type PlacesMessage } from './network.ts';
 import { commandAnswerSchema, nodeViewSchema, protectedListSchema } from './records.ts';
-import { check, count, list, nodeName, vmName } from './schema.ts';
-import { commandSchema, commandId } from './spec.ts';
+import { checkTold } from './open.ts';
+import { count, isMap, list, nodeName, text, vmName } from './schema.ts';
+import { commandId, type Command } from './spec.ts';
 import {
   isOfStandby,
   standbyAckSchema,
@@ -14,6 +15,9 @@ import {
   standbySumsSchema,
   type StandbyMessage,
 } from './standby.ts';
+
+/** Of whichever release: who carries it out checks it, and answers that it can't. */
+const anyCommandSchema = v.custom<Command>((given) => isMap(given) && v.is(text(64), given['type']));
 
 export const messageSchema = v.variant('type', [
   v.strictObject({
@@ -37,7 +41,7 @@ export const messageSchema = v.variant('type', [
   v.strictObject({ type: v.literal('prepared'), vmId: vmName, epoch: count }),
   /** You own this VM under this epoch: give it up, should you not run it. */
   v.strictObject({ type: v.literal('give-up'), vmId: vmName, epoch: count }),
-  v.strictObject({ type: v.literal('command'), id: commandId, command: commandSchema }),
+  v.strictObject({ type: v.literal('command'), id: commandId, command: anyCommandSchema }),
   v.strictObject({ type: v.literal('answer'), answer: commandAnswerSchema }),
   framesSchema,
   placesSchema,
@@ -55,9 +59,17 @@ export function isOfNetworks(message: LinkMessage): message is NetworkMessage {
   return message.type === 'frames' || message.type === 'places';
 }
 
-/** Decodes and checks one message. Throws `PROTOCOL`; never anything else, whatever the bytes. */
-export function decodeMessage(payload: Uint8Array): LinkMessage {
+const messageTypes = new Set<unknown>(messageSchema.options.map(({ entries }) => entries.type.literal));
+
+/**
+ * Decodes and checks one message; undefined for one of a kind that this release does not know. Throws `PROTOCOL`; never anything else,
+ * whatever the bytes.
+ */
+export function decodeMessage(payload: Uint8Array): LinkMessage | undefined {
   if (payload.length > MAX_FRAME_BYTES)
     throw new ClusterError('PROTOCOL', `a message of ${String(payload.length)} bytes`);
-  return check(messageSchema, decode(payload), 'a message between nodes');
+  const message = decode(payload);
+  if (isMap(message) && typeof message['type'] === 'string' && !messageTypes.has(message['type']))
+    return undefined;
+  return checkTold(messageSchema, message, 'a message between nodes');
 }

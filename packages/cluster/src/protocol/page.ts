@@ -9,6 +9,7 @@ import { nodeFiguresSchema, vmSampleSchema } from './figures.ts';
 import { MAX_CHECKPOINTS, MAX_EVENTS, MAX_KEYS, MAX_NODES, MAX_SAMPLES, MAX_TEXT } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
+import { checkTold } from './open.ts';
 import { commandSchema } from './spec.ts';
 
 /** What a session may do: look; also use VMs (type, start, stop, pause, migrate); also make and delete them and change the cluster. */
@@ -120,4 +121,4 @@ export const decodePageRequest = (frame: Uint8Array): PageRequest =>
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodePageReply = (frame: Uint8Array): PageReply =>
-  check(pageReplySchema, decode(frame), 'a message to a page');
+  checkTold(pageReplySchema, decode(frame), 'a message to a page');

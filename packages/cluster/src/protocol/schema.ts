@@ -1,5 +1,5 @@
 // What the schemas of this folder are made of. A value from outside goes through `check` once; from then on its type holds.
-// Objects are strict: an unknown field is another version's, and whoever would drop it silently would lose it for everybody.
+// Objects are strict, as what is asked for is to be read; what is told is read by the same schemas, opened for other releases (open.ts).
 import * as v from 'valibot';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { bounded, MAX_ADDRESS, MAX_DEPTH, MAX_NAME, MAX_SPEC_BYTES, MAX_TEXT, MAX_VALUES } from './limits.ts';
@@ -30,7 +30,7 @@ export function isMap(value: unknown): value is Record<string, unknown> {
  * would lose a VM of that name.
  */
 export function mapOf<T extends v.GenericSchema>(item: T, limit: number, keyLimit: number = MAX_NAME) {
-  return v.pipe(
+  const schema = v.pipe(
     v.custom<Record<string, unknown>>(isMap, 'not a map'),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
       const entries = Object.entries(dataset.value);
@@ -52,7 +52,19 @@ export function mapOf<T extends v.GenericSchema>(item: T, limit: number, keyLimi
       return Object.fromEntries(checked);
     }),
   );
+  maps.set(schema, { item, limit, keyLimit });
+  return schema;
 }
+
+interface MapParts {
+  item: v.GenericSchema;
+  limit: number;
+  keyLimit: number;
+}
+const maps = new WeakMap<v.GenericSchema, MapParts>();
+
+/** What `mapOf` made a schema of; undefined for any other schema. */
+export const mapParts = (schema: v.GenericSchema): MapParts | undefined => maps.get(schema);
 
 /** What has no schema here (what a runtime builds a VM from): JSON of bounded depth, number of values and length. */
 export const opaque = v.pipe(

@@ -8,6 +8,7 @@ import { listAll, type ObjectStore } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
 import { MAX_BLOB_BYTES } from '../protocol/limits.ts';
+import { open } from '../protocol/open.ts';
 import { count } from '../protocol/schema.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import { keep } from './blob-notes.ts';
@@ -176,7 +177,7 @@ async function readParts(
   } catch {
     return undefined;
   }
-  const parts = v.safeParse(partsSchema, said);
+  const parts = v.safeParse(open(partsSchema), said);
   if (!parts.success || !parts.output.upload.startsWith(hash)) return undefined;
   const bytes = new Uint8Array(parts.output.sizeBytes);
   let at = 0;

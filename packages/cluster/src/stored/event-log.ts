@@ -6,6 +6,7 @@ import { listAll, MAX_LIST, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
+import { open } from '../protocol/open.ts';
 import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
 import { orderEvents } from './event-order.ts';
 
@@ -191,7 +192,7 @@ function parseEvents(body: Uint8Array): ClusterEvent[] {
   }
   if (!Array.isArray(values)) return [];
   return values.flatMap((value: unknown) => {
-    const event = v.safeParse(clusterEventSchema, value);
+    const event = v.safeParse(open(clusterEventSchema), value);
     return event.success ? [event.output] : [];
   });
 }

@@ -3,7 +3,7 @@ import type * as v from 'valibot';
 import { getRecord, listAll, type ObjectStore } from '@revenant/storage';
 import { NODES_PREFIX } from '../decisions/records.ts';
 import { nodeRecordSchema, type NodeRecord } from '../protocol/records.ts';
-import { check } from '../protocol/schema.ts';
+import { checkTold } from '../protocol/open.ts';
 
 export interface Stored<T> {
   value: T;
@@ -19,7 +19,7 @@ export async function readStored<T extends v.GenericSchema>(
   const found = await getRecord(store, key);
   if (found === undefined) return undefined;
   const { nonce: _nonce, ...value } = found.value;
-  return { value: check(schema, value, `the record ${key}`), version: found.version };
+  return { value: checkTold(schema, value, `the record ${key}`), version: found.version };
 }
 
 export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {

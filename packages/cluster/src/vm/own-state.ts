@@ -2,7 +2,8 @@
 import * as v from 'valibot';
 import type { MachineSnapshot } from '@revenant/storage';
 import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
-import { check, count, mapOf } from '../protocol/schema.ts';
+import { checkTold } from '../protocol/open.ts';
+import { count, mapOf } from '../protocol/schema.ts';
 
 export const VM_DEVICE = 'revenant.vm';
 
@@ -22,5 +23,5 @@ export type OwnState = v.InferOutput<typeof ownStateSchema>;
 /** What the VM keeps of itself in a checkpoint. Throws ClusterError `PROTOCOL` for what is no such state. */
 export function ownState(devices: MachineSnapshot['devices'] | undefined): OwnState {
   const own = devices === undefined || !Object.hasOwn(devices, VM_DEVICE) ? undefined : devices[VM_DEVICE];
-  return check(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
+  return checkTold(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
 }

@@ -1,5 +1,5 @@
 /** Kernels and images on their way into the cluster's store, by the SHA-256 of their bytes. */
-import { check, errorAnswerSchema } from '@revenant/cluster/protocol';
+import { checkTold, errorAnswerSchema } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 
 /** Stores the bytes; gives the name that a VM's description knows them by. Throws Error in words for people. */
@@ -12,5 +12,5 @@ export async function putBlob(connection: Connection, bytes: Uint8Array<ArrayBuf
     headers: { 'revenant-body': hash },
   });
   if (response.ok) return hash;
-  throw new Error(check(errorAnswerSchema, await response.json(), 'the answer').error.message);
+  throw new Error(checkTold(errorAnswerSchema, await response.json(), 'the answer').error.message);
 }

@@ -1,7 +1,7 @@
 /** Guest images that the host of the node has which serves the page. */
 import type { Connection } from './connection.ts';
 import {
-  check,
+  checkTold,
   errorAnswerSchema,
   imageChosenSchema,
   imagesAnswerSchema,
@@ -13,7 +13,7 @@ import {
 export async function offeredImages(connection: Connection): Promise<readonly OfferedImage[]> {
   try {
     const response = await connection.fetch('/v1/images');
-    return response.ok ? check(imagesAnswerSchema, await response.json(), 'the images').images : [];
+    return response.ok ? checkTold(imagesAnswerSchema, await response.json(), 'the images').images : [];
   } catch {
     return [];
   }
@@ -23,6 +23,6 @@ export async function offeredImages(connection: Connection): Promise<readonly Of
 export async function chooseImage(connection: Connection, name: string): Promise<ImageChosen> {
   const response = await connection.fetch(`/v1/images/${encodeURIComponent(name)}`, { method: 'POST' });
   const answer: unknown = await response.json();
-  if (response.ok) return check(imageChosenSchema, answer, 'the image');
-  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
+  if (response.ok) return checkTold(imageChosenSchema, answer, 'the image');
+  throw new Error(checkTold(errorAnswerSchema, answer, 'the answer').error.message);
 }

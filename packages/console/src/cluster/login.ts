@@ -1,7 +1,7 @@
 /** Log-in: the token is used here once, to prove that one has it (docs/CLUSTER_PROTOCOL.md, "API"); the node answers with a session cookie. */
 import {
   challengeAnswerSchema,
-  check,
+  checkTold,
   errorAnswerSchema,
   sessionAnswerSchema,
   type Role,
@@ -38,7 +38,7 @@ async function proofOf(token: string, parts: readonly string[]): Promise<string>
 
 async function challenge(): Promise<{ challenge: string; needed: boolean }> {
   const response = await fetch('/v1/challenge');
-  return check(challengeAnswerSchema, await response.json(), 'the challenge');
+  return checkTold(challengeAnswerSchema, await response.json(), 'the challenge');
 }
 
 /** Whether a token is needed here at all. */
@@ -58,8 +58,8 @@ export async function logIn(token: string): Promise<Role> {
     headers: { authorization: `Revenant ${fresh}.${proof}`, 'revenant-body': emptyBodyHash },
   });
   const answer: unknown = await response.json();
-  if (response.ok) return check(sessionAnswerSchema, answer, 'the session').role;
-  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
+  if (response.ok) return checkTold(sessionAnswerSchema, answer, 'the session').role;
+  throw new Error(checkTold(errorAnswerSchema, answer, 'the answer').error.message);
 }
 
 export async function logOut(): Promise<void> {

@@ -1,6 +1,6 @@
 /** What a moment of the past was: its screen and its figures, beside the pointer. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { check, errorAnswerSchema } from '@revenant/cluster/protocol';
+import { checkTold, errorAnswerSchema } from '@revenant/cluster/protocol';
 import { drawPicture, type Picture } from '../shared/screen-canvas.tsx';
 import type { Connection } from './connection.ts';
 import { checkpointAddress } from '../shared/node-files.ts';
@@ -19,7 +19,7 @@ const kept = new Map<string, Promise<Picture | string>>();
 async function fetchScreen(connection: Connection, address: string): Promise<Picture | string> {
   const response = await connection.fetch(`${address}/screen`);
   const answer: unknown = await response.json();
-  if (!response.ok) return check(errorAnswerSchema, answer, 'the answer').error.message;
+  if (!response.ok) return checkTold(errorAnswerSchema, answer, 'the answer').error.message;
   return pictureOfAnswer(answer);
 }
 

@@ -5,7 +5,7 @@ import type { LogEntry } from '../../decisions/types.ts';
 import { messageOf } from '../../errors.ts';
 import type { NodeSession, StandbyNote } from '../../protocol/records.ts';
 import { ownerNotesSchema } from '../../protocol/records.ts';
-import { check } from '../../protocol/schema.ts';
+import { checkTold } from '../../protocol/open.ts';
 import { Reliance } from './reliance.ts';
 
 /** Before it is tried again when the store failed. */
@@ -13,7 +13,7 @@ const AGAIN_MS = 1000;
 
 /** What an owner record says of a standby. Throws ClusterError `PROTOCOL`. */
 export function standbyNoteOf(vmId: string, notes: Record<string, unknown>): StandbyNote | undefined {
-  return check(ownerNotesSchema, notes, `the notes of ${vmId}`).standby;
+  return checkTold(ownerNotesSchema, notes, `the notes of ${vmId}`).standby;
 }
 
 export interface OwnerNoteOptions {
