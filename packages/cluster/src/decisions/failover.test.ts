@@ -12,7 +12,7 @@ import {
 } from '../../test-support/decisions.ts';
 import { place, rebalance } from './placement.ts';
 import { type HostSight } from './failover.ts';
-import { type ProtectedList, type VmSpec } from './records.ts';
+import { type ProtectedList, type ProtectedVm, type VmSpec } from './records.ts';
 
 describe('placement', () => {
   test('takes the node with most memory left, and keeps a group apart', () => {
@@ -165,6 +165,44 @@ describe('failover', () => {
       { status, proven, ended, tries },
       { status: 'running', proven: true, ended: [], tries: 0 },
     );
+  });
+
+  /** Nodes end in turn and are back in a new session; `v1` has run a second on each by then, and the other VM for long. @returns what became of it */
+  function endedInTurn(sequence: readonly ('v1' | 'other')[]): ProtectedVm {
+    let list = running(listOf(['v1', {}], ['other', {}]), 'a');
+    const own = timers();
+    const incarnations = { a: 1, b: 1 };
+    const place = (vmId: string, node: 'a' | 'b', proven: boolean): void => {
+      const vm = list.vms[vmId]!;
+      const attempt = vm.attempt + 1;
+      const assignment = { node, incarnation: incarnations[node], attempt };
+      list = {
+        ...list,
+        vms: { ...list.vms, [vmId]: { ...vm, status: 'running', proven, attempt, assignment } },
+      };
+    };
+    for (const whose of sequence) {
+      place('v1', 'a', false);
+      place('other', 'b', true);
+      incarnations[whose === 'v1' ? 'a' : 'b']++;
+      const hosts = hostsOf(
+        host('a', { incarnation: incarnations.a, state: 'unreachable' }),
+        host('b', { incarnation: incarnations.b, state: 'unreachable' }),
+      );
+      list = plan({ list, hosts, timers: own, now: 0, settings }).list;
+      if (list.vms['v1']!.status === 'failed') break;
+    }
+    return list.vms['v1']!;
+  }
+
+  test('a VM that happens to start on nodes which end is not blamed where nodes end without it as well', () => {
+    assert.equal(endedInTurn(Array<'v1'>(5).fill('v1')).status, 'failed');
+    const mixed = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? ('v1' as const) : ('other' as const)));
+    const innocent = endedInTurn(mixed);
+    assert.deepEqual([innocent.status, innocent.ended], ['running', []]);
+    // One that ends its nodes is found all the same, though others end now and then.
+    const guilty = endedInTurn(Array.from({ length: 12 }, (_, i) => (i % 3 === 2 ? 'other' : 'v1')));
+    assert.equal(guilty.status, 'failed');
   });
 
   test('a node that can not read the state is no try, and is not asked again', () => {

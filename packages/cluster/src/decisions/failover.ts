@@ -5,6 +5,7 @@ import { isSuspect, place, sameSession, type Host, type Placement } from './plac
 import { keeper, mayLead, standbyOf } from './standby-plan.ts';
 import {
   MAX_UNREADABLE,
+  type Assignment,
   type NodeView,
   type ProtectedList,
   type ProtectedVm,
@@ -58,8 +59,8 @@ export function plan({ timers, ...given }: PlanInput): Plan {
     runningSince: new Map(runningSince),
   };
   const input: Planning = { ...given, timers: own };
-  const result: Plan = { list: input.list, timers: own, log: [] };
-  for (const vm of Object.values(input.list.vms)) {
+  const result: Plan = { list: forgiving(input), timers: own, log: [] };
+  for (const vm of Object.values(result.list.vms)) {
     if (vm.desired !== 'running' && vm.desired !== 'paused') continue;
     if (vm.assignment !== null) followAssigned(input, result, vm);
   }
@@ -82,8 +83,7 @@ function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
   const assignment = vm.assignment!;
   const host = input.hosts.get(assignment.node);
   if (host === undefined || host.incarnation < assignment.incarnation) return;
-  const over = host.incarnation > assignment.incarnation || host.record !== 'active';
-  if (over) {
+  if (isOver(host, assignment)) {
     lostWithHost(input, result, vm, host);
     return;
   }
@@ -102,6 +102,30 @@ function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
     return;
   }
   noteMissing(input, result, vm, host);
+}
+
+const isOver = (host: HostSight, { incarnation }: Assignment): boolean =>
+  host.incarnation > incarnation || host.record !== 'active';
+
+/**
+ * Sessions that ended although each of their VMs was proven there: nodes end here by themselves, so for each of them one that ended under a VM
+ * on trial counts no more. A VM that ends its nodes still ends more of them than end without it.
+ */
+function forgiving({ list, hosts }: PlanInput): ProtectedList {
+  const lost = new Map<string, { proven: boolean }>();
+  for (const { assignment, proven, desired } of Object.values(list.vms)) {
+    const host = assignment === null ? undefined : hosts.get(assignment.node);
+    if (assignment === null || host === undefined || host.incarnation < assignment.incarnation) continue;
+    const isWanted = desired === 'running' || desired === 'paused';
+    if (!isWanted || host.record === 'left' || !isOver(host, assignment)) continue;
+    const before = lost.get(host.id)?.proven ?? true;
+    lost.set(host.id, { proven: before && proven === true });
+  }
+  const count = [...lost.values()].filter((each) => each.proven).length;
+  if (count === 0) return list;
+  return Object.values(list.vms)
+    .filter(({ ended = [], status }) => ended.length > 0 && status !== 'failed')
+    .reduce((found, vm) => withVm(found, { ...vm, ended: vm.ended!.slice(0, -count) }), list);
 }
 
 /** The session that had it is over. Unless the node left in order, a VM that is not proven there may be what ended it. */
