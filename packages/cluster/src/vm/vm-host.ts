@@ -28,7 +28,7 @@ import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
 import { SpareWorkers } from './spare-workers.ts';
 import type { Lead } from './standby/handed.ts';
-import { isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
+import { holdsLess, isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
 import { Standbys } from './standby/standbys.ts';
 import { StandbyVm, type Standby } from './standby/standby-vm.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
@@ -361,6 +361,13 @@ export class VmHost {
     const lead = standby && (await this.#leadOf(vm.id, epoch, standby, owned).catch(messageOf));
     const isKnown = typeof lead === 'object';
     if (isKnown) owned.lead = lead;
+    if (isKnown && standby !== undefined && holdsLess(standby)) {
+      owned.standbyLost = true;
+      said({
+        event: 'standby-lost',
+        reason: 'its standby here was made anew, and holds less than was relied on',
+      });
+    }
     if (isKnown && standby?.thread !== undefined) {
       try {
         await this.#lead(vm, epoch, paused, { owned, thread: standby.thread, standby, lead });
@@ -416,7 +423,9 @@ export class VmHost {
     if (!this.#starting.delete(name)) return thread.end();
     thread.lead({ since: lead.since, paused });
     this.#begin({
-      ...{ vm, epoch, ownership, writer, thread, lazy: undefined, paused, resumed: 'exact', tail },
+      ...{ vm, epoch, ownership, writer, thread, lazy: undefined, paused, tail },
+      // It may have begun after the one on whose word outputs left: what that alone had, it has not.
+      resumed: owned.standbyLost ? 'earlier' : 'exact',
       ...{ handed: lead.handed, places, resumedAt: lead.liveFrom },
       ...{ liveFrom: lead.liveFrom, nextInput: lead.nextInput },
     });
@@ -429,7 +438,8 @@ export class VmHost {
     if (owned?.lead === undefined) return;
     const limit = pause(PUBLISH_MS, false, { ref: false });
     const isDone = await Promise.race([publish(store, owned, owned.lead, key).catch(() => false), limit]);
-    if (isDone) return this.#epochs.unnote(owned);
+    // What is lost already stays noted: whoever is next has to say so.
+    if (isDone) return owned.standbyLost ? undefined : this.#epochs.unnote(owned);
     log({
       event: 'standby-lost',
       vm: vm.id,

@@ -77,6 +77,11 @@ export async function leadOf(
   return { handed, liveFrom: copy.mark, nextInput: BigInt(copy.next), read, since };
 }
 
+/** Whether this session told the VM's owner, under the epoch that it followed, that it holds more than it does now, with what the store has. */
+export function holdsLess({ promised, epoch, copy }: Standby): boolean {
+  return promised?.epoch === epoch && (copy.next < promised.next || copy.mark < promised.mark);
+}
+
 async function readMissing(
   store: ObjectStore,
   { copy, thread, ...standby }: Standby,

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryStore, readOwner, type ObjectStore } from '@revenant/storage';
 import { condition, follow, followed, Road, storeWithLog } from '../../../test-support/standby-homes.ts';
-import { Listener, Typist } from '../../../test-support/vm-home.ts';
+import { Listener, Typist, type VmHome } from '../../../test-support/vm-home.ts';
+import type { ProtectedVm } from '../../decisions/records.ts';
 import { until } from '../../testing/until.ts';
 import { standbyNoteOf } from './owner-note.ts';
 
@@ -13,6 +14,23 @@ const noteOf = async (store: ObjectStore): Promise<string | undefined> =>
 async function untilNoted(store: ObjectStore, by: string | undefined): Promise<void> {
   for (let noted = await noteOf(store); noted !== by; noted = await noteOf(store))
     await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Until outputs have left that only the standby on `b` can lead to: the store's log takes none any more. */
+async function relyOn(
+  { store, takesLog }: ReturnType<typeof storeWithLog>,
+  { owner, standby, listener }: { owner: VmHome; standby: VmHome; listener: Listener },
+  { vm, epoch }: { vm: ProtectedVm; epoch: number },
+): Promise<void> {
+  await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+  follow(owner, epoch, { home: standby, name: 'b' }, vm);
+  await untilNoted(store, 'b');
+  await until('a standby in sync', () => condition(owner) === 'in-sync');
+  takesLog(false);
+  const typist = new Typist();
+  typist.attach(owner);
+  await typist.type('only b knows\n');
+  await until('its echo', () => listener.text.includes('only b knows\n'));
 }
 
 const failing = import.meta.resolve('../../../test-support/failing-lead.ts');
@@ -128,4 +146,44 @@ describe('a standby that ends', () => {
       await road.close();
     }
   });
+
+  for (const [what, session] of [
+    ['another has begun meanwhile', 'c'],
+    ['it was made anew in the same session', 'b'],
+  ] as const)
+    test(`before its owner, and ${what}, which leads: it has not all that was seen, and consoles are told`, async () => {
+      const logged = storeWithLog(new MemoryStore());
+      const { store, takesLog } = logged;
+      const road = new Road();
+      const listener = new Listener();
+      const [owner, standby] = [road.home('a', store), road.home('b', store)];
+      const vm = followed({ checkpointMs: 60_000, description: { stepMs: 20 } });
+      owner.listen(listener);
+      try {
+        const epoch = await owner.run(vm, 0);
+        await relyOn(logged, { owner, standby, listener }, { vm, epoch });
+        let next = standby;
+        if (session === 'c') {
+          await road.end('b');
+          next = road.home('c', store);
+        } else next.host.do({ type: 'stand-by', vm: { ...vm, boot: vm.boot + 1 } });
+        await until('the end of the one before', () => !next.host.standbys.follows('v1'));
+        follow(owner, epoch, { home: next, name: session }, vm);
+        await until('the one that began later', () => next.host.standbys.follows('v1'));
+        await road.end('a');
+        takesLog(true);
+        next.listen(listener);
+        const then = listener.text.length;
+        await next.run(vm, epoch, session === 'c' ? 'b is gone' : undefined);
+        await until('more', () => listener.text.length > then + 1000);
+        assert.equal(next.said('standby-leads').length, 1, JSON.stringify(next.log));
+        assert.equal(next.said('standby-lost').length, 1, JSON.stringify(next.log));
+        assert.match(listener.said.join(), /^\d+ bytes of output may be repeated here$/);
+        // Nothing is noted of what was lost once a state behind it is durable.
+        await untilNoted(store, undefined);
+      } finally {
+        takesLog(true);
+        await road.close();
+      }
+    });
 });

@@ -54,6 +54,13 @@ export interface StandbyVmOptions {
   onStall: (event: StallEvent) => void;
 }
 
+/** What the owner of a VM was told that is held here of its log, under an epoch. */
+export interface Promised {
+  epoch: number;
+  next: number;
+  mark: bigint;
+}
+
 /** A machine that has done all that it heard of, and what only it has. */
 export interface Standby {
   /** Undefined: it is being made anew; what it holds of the log is right all the same. */
@@ -67,6 +74,8 @@ export interface Standby {
   /** What its guest said behind what its owner let out for sure. */
   said: StampedOutput[];
   tail: TailState | undefined;
+  /** By this machine, or by one that was here before it. */
+  promised?: Promised | undefined;
 }
 
 /** One try to follow: from a checkpoint on, until something goes wrong. */

@@ -1,11 +1,14 @@
 // All VMs that one node follows, by what the protected list says of it.
 import type { ProtectedVm } from '../../decisions/records.ts';
 import type { LogEntry } from '../../decisions/types.ts';
-import type { StandbyFeed, StandbySums } from '../../protocol/standby.ts';
-import { StandbyVm, type Standby, type StandbyVmOptions } from './standby-vm.ts';
+import type { StandbyFeed, StandbyMessage, StandbySums } from '../../protocol/standby.ts';
+import { StandbyVm, type Promised, type Standby, type StandbyVmOptions } from './standby-vm.ts';
 
 /** For so long a standby stays that is not wanted any more: its owner may not know yet, and let outputs out on its word. */
 const LEAVING_MS = 10_000;
+
+/** VMs of which is known what was promised: more than any node follows. */
+const MAX_PROMISED = 4096;
 
 interface Followed {
   standby: StandbyVm;
@@ -14,6 +17,8 @@ interface Followed {
 
 export class Standbys {
   readonly #vms = new Map<string, Followed>();
+  /** By VM: what its owner was told by whichever machine followed it here. That stays true of the session, or is broken, when the machine ends. */
+  readonly #promised = new Map<string, Promised>();
   /** Machines that were found to differ from those that they follow. */
   diverged = 0;
 
@@ -31,7 +36,24 @@ export class Standbys {
       if (entry.event === 'standby-diverged') this.diverged++;
       options.log(entry);
     };
-    this.#vms.set(vm.id, { standby: new StandbyVm({ ...options, log }), leaving: undefined });
+    const send = (to: string, message: StandbyMessage): void => {
+      this.#note(message);
+      options.send(to, message);
+    };
+    this.#vms.set(vm.id, { standby: new StandbyVm({ ...options, log, send }), leaving: undefined });
+  }
+
+  #note(message: StandbyMessage): void {
+    if (message.type !== 'standby-ack' || message.state !== 'following') return;
+    const { vmId, epoch, next } = message;
+    const mark = BigInt(message.mark);
+    const before = this.#promised.get(vmId);
+    const isLess = before?.epoch === epoch && before.next >= next && before.mark >= mark;
+    if (!isLess) this.#promised.set(vmId, { epoch, next, mark });
+    for (const name of this.#promised.keys()) {
+      if (this.#promised.size <= MAX_PROMISED) return;
+      if (!this.#vms.has(name)) this.#promised.delete(name);
+    }
   }
 
   leave(vmId: string): void {
@@ -52,7 +74,12 @@ export class Standbys {
     if (followed === undefined) return undefined;
     clearTimeout(followed.leaving);
     this.#vms.delete(vm.id);
-    if (isSame(followed.standby.vm, vm)) return followed.standby.take();
+    const promised = this.#promised.get(vm.id);
+    this.#promised.delete(vm.id);
+    if (isSame(followed.standby.vm, vm)) {
+      const standby = await followed.standby.take();
+      return standby && { ...standby, promised };
+    }
     await followed.standby.close();
     return undefined;
   }
