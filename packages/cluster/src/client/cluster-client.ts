@@ -196,7 +196,7 @@ export class ClusterClient {
   /** Makes a VM out of a checkpoint of another one, its newest by default. @returns the checkpoint that it began with */
   async fork(
     parentId: string,
-    fork: { name: string; checkpoint?: string | undefined; start: boolean },
+    fork: { name: string; checkpoint?: string | undefined; start: boolean; identical?: boolean },
   ): Promise<string> {
     const { checkpoint, ...rest } = fork;
     const wanted = { ...rest, ...(checkpoint === undefined ? {} : { checkpoint }) };

@@ -3,6 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { buildModules } from '@revenant/emulator/host-node';
+import { CheckpointWriter, openCheckpoint, raiseEpoch } from '@revenant/storage';
+import { busyMachine } from '../../test-support/busy-machine.ts';
 import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
@@ -102,6 +105,49 @@ describe('forks in a cluster', () => {
     for (const each of results)
       if (each.status === 'rejected') assert.ok(isClusterError(each.reason, 'CONFLICT'), String(each.reason));
     await client.waitFor('f3', ['running']);
+  });
+
+  test('a fork becomes somebody: a machine that could not tell is forked only to be its parent in everything', async () => {
+    buildModules(() => undefined);
+    const { store } = nodes.values().next().value!;
+    const machine = { ...spec, runtime: 'machine', description: { memoryBytes: 2 ** 20 }, memoryMiB: 1 };
+    for (const [vmId, devices] of [
+      ['dumb', []],
+      ['able', ['vmgenid', 'vmclock']],
+    ] as const) {
+      await client.command({ type: 'vm-create', vmId, spec: machine, start: false });
+      const owned = await raiseEpoch(store, vmId, { owner: 'test', expectedEpoch: 0 });
+      const state = await busyMachine({ devices: [...devices] });
+      const own = { 'revenant.vm': { version: 1, state: { boot: 1, inputs: {} } } };
+      await (
+        await CheckpointWriter.open(store, owned)
+      ).write({ ...state, devices: { ...state.devices, ...own } });
+    }
+    /** The generation ID that the guest of a fork reads, once it has run. */
+    const generation = async (name: string): Promise<string> => {
+      await client.waitFor(name, ['running']);
+      let id = '';
+      await until(`a checkpoint of ${name} that ran`, async () => {
+        const found = await openCheckpoint(store, name).catch(() => undefined);
+        const { devices, instructions } = found?.state ?? {};
+        await found?.close();
+        id = Buffer.from((devices?.['vmgenid']?.state as { id?: Uint8Array } | undefined)?.id ?? []).toString(
+          'hex',
+        );
+        return (instructions ?? 0n) > 0n;
+      });
+      return id;
+    };
+    await assert.rejects(client.fork('dumb', { name: 'm0', start: true }), /has no generation ID/);
+    await client.fork('dumb', { name: 'm1', start: true, identical: true });
+    await client.waitFor('m1', ['running']);
+    for (const name of ['m2', 'm3']) await client.fork('able', { name, start: true });
+    await client.fork('able', { name: 'm4', start: true, identical: true });
+    const [first, second, same] = [await generation('m2'), await generation('m3'), await generation('m4')];
+    const none = '0'.repeat(32);
+    assert.equal(same, none);
+    assert.equal(new Set([first, second, none]).size, 3);
+    for (const vmId of ['m1', 'm2', 'm3', 'm4']) await client.command({ type: 'vm-delete', vmId });
   });
 
   test('a name in use, a VM or checkpoint that is not there, are refused', async () => {

@@ -28,19 +28,37 @@ export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
   return vm;
 }
 
+const withOwn = (state: State, own: Record<string, unknown>): State => ({
+  ...state,
+  devices: { ...state.devices, [VM_DEVICE]: { version: 1, state: own } },
+});
+
 /** What a fork begins with: nothing that was typed at its parent's console; after a power-off no more than the disks. */
 export function stateOf(parent: ProtectedVm, newest: boolean): (state: State) => State {
   return (state) => {
-    const own = ownState(state.devices);
-    const off = newest && own.boot < parent.boot;
-    return {
-      ...state,
-      devices: {
-        ...state.devices,
-        [VM_DEVICE]: { version: 1, state: { boot: off ? 0 : 1, inputs: {} } },
-      },
-    };
+    const off = newest && ownState(state.devices).boot < parent.boot;
+    return withOwn(state, { boot: off ? 0 : 1, inputs: {} });
   };
+}
+
+/** Devices by which a guest learns that it lives a second life. */
+const identities = ['vmgenid', 'vmclock'];
+
+/**
+ * The state with which a fork becomes somebody, or is its parent in everything (`identical`).
+ * @throws ClusterError `CONFLICT` for a machine whose guest could not tell that it was forked
+ */
+function asSomebody(state: State, parent: ProtectedVm, identical: boolean): State {
+  const { boot } = ownState(state.devices);
+  if (identical) return withOwn(state, { boot, inputs: {}, identical });
+  const boots = boot === 0;
+  const tells = identities.some((device) => Object.hasOwn(state.devices, device));
+  if (parent.spec.runtime !== 'machine' || boots || tells) return state;
+  throw new ClusterError(
+    'CONFLICT',
+    `the machine of ${parent.id} has no generation ID: its guest could not tell that it is another, and would draw the same random numbers`,
+    { hint: 'fork it with --identical if that is wanted, as to replay it' },
+  );
 }
 
 const codes: Partial<Record<StorageError['code'], ClusterErrorCode>> = {
@@ -71,12 +89,12 @@ export async function askingStore<T>(ask: () => Promise<T>): Promise<T> {
  * @throws ClusterError `NOT_FOUND` (VM or checkpoint), `CONFLICT` (the name is in use), `NO_CAPACITY`
  */
 export async function forkOf(node: ClusterNode, parentId: string, request: ForkRequest): Promise<ForkAnswer> {
-  const { id, name, checkpoint, start } = request;
+  const { id, name, checkpoint, start, identical = false } = request;
   const parent = requireVm(node, parentId);
   return askingStore(async () => {
     const { from, again } = await takeName(node, parent, request);
     if (!again || !(await isMade(node, name, id)))
-      await makeFork(node, parent, { id, name, from, newest: checkpoint === undefined });
+      await makeFork(node, parent, { id, name, from, identical, newest: checkpoint === undefined });
     if (start) await node.command({ type: 'vm-start', vmId: name }, `${id} start`);
     return { id, vmId: name, from };
   });
@@ -123,18 +141,20 @@ async function isMade({ store }: ClusterNode, name: string, id: string): Promise
 async function makeFork(
   node: ClusterNode,
   parent: ProtectedVm,
-  { id, name, from, newest }: { id: string; name: string; from: string; newest: boolean },
+  fork: { id: string; name: string; from: string; newest: boolean; identical: boolean },
 ): Promise<void> {
+  const { id, name, from, newest, identical } = fork;
+  const become = (state: State): State => asSomebody(state, parent, identical);
   try {
     const common = { owner: ownerOf(id), key: node.options.key };
     if (isSnapshotName(from)) {
       // What it begins with was said when the snapshot was taken.
       const { vm } = await requireSnapshot(node.store, parent.id, from);
-      await forkVm(node.store, vm, name, common);
+      await forkVm(node.store, vm, name, { ...common, change: become });
     } else
       await forkVm(node.store, parent.id, name, {
         ...common,
-        change: stateOf(parent, newest),
+        change: (state) => become(stateOf(parent, newest)(state)),
         id: parseId(from),
       });
   } catch (error) {

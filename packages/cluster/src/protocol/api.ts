@@ -156,6 +156,8 @@ export const forkRequestSchema = v.strictObject({
   /** `EPOCH-SEQUENCE`; default: its newest. */
   checkpoint: v.exactOptional(text(MAX_NAME)),
   start: v.boolean(),
+  /** It is its parent in everything: no other generation ID, random numbers nor time. Asked for also where its guest could not tell. */
+  identical: v.exactOptional(v.boolean()),
 });
 export type ForkRequest = v.InferOutput<typeof forkRequestSchema>;
 export const forkAnswerSchema = v.strictObject({

@@ -15,6 +15,7 @@ import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { servePages } from './disks.ts';
+import { ownState } from './own-state.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorkers } from './spare-workers.ts';
 import type {
@@ -220,6 +221,7 @@ export async function startThread(options: {
       snapshot,
       blobs,
       generation: newGeneration(),
+      identical: ownState(snapshot?.devices).identical,
       disks,
       pages: served?.ends,
       absentRam: lazy?.absent,

@@ -11,6 +11,8 @@ const ownStateSchema = v.object({
   boot: v.optional(count, 0),
   /** By session of its console: how many of its bytes the guest has. */
   inputs: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+  /** Of a fork that is its parent in everything: its guest is not told of its second life. */
+  identical: v.optional(v.boolean(), false),
   /** Whether everything that was let out follows from the newest such state, with the log behind it. */
   exact: v.optional(v.boolean(), false),
   /** The first entry of the log that is not in it. */

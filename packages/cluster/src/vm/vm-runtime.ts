@@ -115,6 +115,8 @@ export interface GuestStart {
   blobs: Blobs;
   /** Differs for every start and resume: the guest's generation id. */
   generation: Uint8Array;
+  /** It goes on as it was, and does not hear that it was resumed. */
+  identical?: boolean;
   /** Of a cold start: its disks as the power-off before left them. */
   disks?: readonly SpaceSnapshot[];
   /** Where the base images of its disks are read from, by disk, and pages of `ram`. */

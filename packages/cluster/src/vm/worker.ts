@@ -276,7 +276,8 @@ function begin(guest: Guest, { start }: WorkerStart, id: number): void {
     guest.keepLog?.(true);
     paused = ask.paused;
   }
-  guest.resumed?.(leading?.ask.generation ?? start.generation);
+  if (start.identical !== true || leading !== undefined)
+    guest.resumed?.(leading?.ask.generation ?? start.generation);
   answer(leading?.id ?? id, { instructions: guest.instructions });
 }
 

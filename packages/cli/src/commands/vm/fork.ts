@@ -19,6 +19,10 @@ that its guest can tell; names, addresses and keys that a guest made for itself 
       'CHECKPOINT',
       'begin with this one, or with a snapshot by its name (default: its newest checkpoint)',
     ),
+    identical: flag(
+      `it is its parent in everything: the same generation ID, random numbers and clock, as for a replay; needed where the guest's
+machine has nothing by which it could tell`,
+    ),
     'no-start': flag('only enter them in the list'),
     'no-wait': flag('only until they are entered, not until they run'),
     ...connectOptions,
@@ -29,14 +33,15 @@ that its guest can tell; names, addresses and keys that a guest made for itself 
     'vm fork web --at before-upgrade --store file:/srv/revenant',
   ],
   async run(input) {
-    const { as, count, at: checkpoint, 'no-start': stopped } = input.options;
+    const { as, count, at: checkpoint, identical, 'no-start': stopped } = input.options;
     const parent = input.word(0);
     const base = as ?? `${parent}-fork`;
     const names = count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}-${i + 1}`);
     await withCluster(input.options, async (client) => {
       // The first tells which checkpoint it is; all others begin with the same.
       let from = checkpoint;
-      for (const name of names) from = await client.fork(parent, { name, checkpoint: from, start: !stopped });
+      const how = { start: !stopped, ...(identical ? { identical } : {}) };
+      for (const name of names) from = await client.fork(parent, { name, checkpoint: from, ...how });
       for (const vmId of names) await settled(client, { verb: 'create', vmId, by: 'node' }, input.options);
     });
     return undefined;
