@@ -1,26 +1,40 @@
 // Workers that wait since before they were needed: loading and compiling what a guest runs on takes longer than resuming one. A node that
 // runs many VMs keeps more of them, as it will be given as many of another's when that one dies.
+import { freemem, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
 
 /** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
 const SPARE_AFTER_MS = 1500;
-/** Each takes some 35 MB. */
-const MAX_SPARES = 4;
-const VMS_PER_SPARE = 5;
+/** Each takes some 35 MB, which a guest's thread takes anyhow: of a cluster of three each gets half of what one that dies has run. */
+const MAX_SPARES = 8;
+const VMS_PER_SPARE = 2;
+/** A host with less of its memory free keeps one only. */
+const MIN_FREE_SHARE = 0.1;
+
+export interface SpareOptions {
+  /** What its guest will most likely run. */
+  module: string | undefined;
+  /** How many VMs run here. */
+  vms: () => number;
+  /** Whether somebody waits for a guest that is being made. */
+  isAwaited?: () => boolean;
+  /** Whether the host has little memory left. */
+  isShort?: () => boolean;
+}
 
 export class SpareWorkers {
-  readonly #module: string | undefined;
-  /** How many VMs run here. */
-  readonly #vms: () => number;
+  readonly #options: Required<SpareOptions>;
   readonly #spares: Worker[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** @param module what its guest will most likely run. */
-  constructor(module: string | undefined, vms: () => number) {
-    this.#module = module;
-    this.#vms = vms;
+  constructor(options: SpareOptions) {
+    this.#options = {
+      isAwaited: () => false,
+      isShort: () => freemem() / totalmem() < MIN_FREE_SHARE,
+      ...options,
+    };
     this.#fill();
   }
 
@@ -54,11 +68,13 @@ export class SpareWorkers {
 
   /** One at a time. A spare that can't be made or dies is no loss: the next start makes its own, and its failure is that guest's. */
   #fill(): void {
-    const wanted = Math.min(MAX_SPARES, 1 + Math.floor(this.#vms() / VMS_PER_SPARE));
+    const { module, vms, isAwaited, isShort } = this.#options;
+    const wanted = isShort() ? 1 : Math.min(MAX_SPARES, 1 + Math.floor(vms() / VMS_PER_SPARE));
     if (this.#spares.length >= wanted) return;
+    if (isAwaited()) return this.#fillLater();
     let worker: Worker;
     try {
-      worker = newWorker(this.#module);
+      worker = newWorker(module);
     } catch {
       return;
     }

@@ -35,8 +35,9 @@ import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, monotonicMs, type Look } from './vm-runtime.ts';
 import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
 
-/** Checkpoints that a node writes at once. */
+/** Checkpoints that a node writes at once; and while guests are waited for that are being made, which need the same processors. */
 const CHECKPOINTS_AT_ONCE = 4;
+const CHECKPOINTS_BESIDE_STARTS = 1;
 /** A checkpoint that takes longer is held up by its guest or its store, and no longer holds up others. */
 const TAKES_MS = 2000;
 
@@ -96,7 +97,11 @@ export class VmHost {
   readonly #starting = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
-  readonly #spare = new SpareWorkers(builtinRuntimes['machine'], () => this.#vms.size);
+  readonly #spare = new SpareWorkers({
+    module: builtinRuntimes['machine'],
+    vms: () => this.#vms.size,
+    isAwaited: () => this.#isAwaited,
+  });
 
   constructor(options: VmHostOptions) {
     this.#options = options;
@@ -491,11 +496,19 @@ export class VmHost {
     };
   }
 
+  /** Whether a guest is being made here that is to run. */
+  get #isAwaited(): boolean {
+    if (this.#starting.size > 0) return true;
+    for (const { state } of this.#vms.values()) if (state === 'starting' || state === 'resuming') return true;
+    return false;
+  }
+
   #tick(): void {
     const now = monotonicMs();
     // A few checkpoints at once, the oldest first: all together would keep the node's own writes waiting.
     const sessions = [...this.#vms.values()].sort((a, b) => a.checkpointedAt - b.checkpointedAt);
-    let free = CHECKPOINTS_AT_ONCE - sessions.filter((each) => each.isWriting(now - TAKES_MS)).length;
+    const atOnce = this.#isAwaited ? CHECKPOINTS_BESIDE_STARTS : CHECKPOINTS_AT_ONCE;
+    let free = atOnce - sessions.filter((each) => each.isWriting(now - TAKES_MS)).length;
     for (const session of sessions) if (session.tick(now, free > 0)) free--;
   }
 

@@ -4,10 +4,10 @@
 // So a file whose sync failed is *lost* until it is written anew or deleted, and every flush that covers it says so. A folder whose sync
 // failed is *doubtful*: before its next sync something in it is changed, and nothing is read from it until such a sync succeeded.
 import { randomBytes } from 'node:crypto';
-import { open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { StoreError } from '../errors.ts';
 import { codeOf } from './file-object.ts';
+import type { FileSystem, OpenFile } from './file-system.ts';
 
 /** Files synced at the same time. */
 const SYNCS_AT_ONCE = 16;
@@ -15,15 +15,17 @@ const SYNCS_AT_ONCE = 16;
 const MAX_UNSYNCED = 4096;
 
 /** Makes an open file or folder durable; `data`: its contents and size are enough. Throws when it could not. */
-export type SyncFile = (file: FileHandle, what: 'all' | 'data') => Promise<void>;
+export type SyncFile = (file: OpenFile, what: 'all' | 'data') => Promise<void>;
 
 export class FileDurability {
+  readonly #files: FileSystem;
   readonly #sync: SyncFile;
   readonly #unsynced = new Set<string>();
   readonly #lost = new Set<string>();
   readonly #doubtful = new Set<string>();
 
-  constructor(sync: SyncFile) {
+  constructor(files: FileSystem, sync: SyncFile) {
+    this.#files = files;
     this.#sync = sync;
   }
 
@@ -58,13 +60,13 @@ export class FileDurability {
   }
 
   /** Syncs an open file that nobody knows yet. */
-  async file(file: FileHandle): Promise<void> {
+  async file(file: OpenFile): Promise<void> {
     await this.#sync(file, 'data');
   }
 
   /** Makes the names in a folder durable. */
   async folder(path: string): Promise<void> {
-    if (this.#doubtful.has(path)) await disturb(path);
+    if (this.#doubtful.has(path)) await disturb(this.#files, path);
     try {
       await this.#syncPath(path);
       this.#doubtful.delete(path);
@@ -105,9 +107,9 @@ export class FileDurability {
   }
 
   async #syncPath(path: string): Promise<void> {
-    let file: FileHandle;
+    let file: OpenFile;
     try {
-      file = await open(path, 'r');
+      file = await this.#files.open(path, 'r');
     } catch (error) {
       // Deleted since: nothing left to keep.
       if (codeOf(error) === 'ENOENT') return;
@@ -122,13 +124,13 @@ export class FileDurability {
 }
 
 /** Changes a folder, so that its next sync writes it again. No part of a key begins with a dot: nobody takes the file for an object. */
-async function disturb(folder: string): Promise<void> {
+async function disturb(files: FileSystem, folder: string): Promise<void> {
   const path = join(folder, `.sync-${randomBytes(8).toString('hex')}`);
   try {
-    await (await open(path, 'wx', 0o600)).close();
+    await (await files.open(path, 'wx', 0o600)).close();
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return;
     throw error;
   }
-  await rm(path, { force: true });
+  await files.rm(path);
 }

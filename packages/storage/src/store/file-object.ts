@@ -1,9 +1,9 @@
 // Files of a `file:` store: their names, headers and bodies, and what the file system's errors mean (docs/CHECKPOINT_FORMAT.md,
 // "Directory stores").
 import type { Dirent, Stats } from 'node:fs';
-import { access, constants, lstat, open, readdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
+import type { FileSystem, OpenFile } from './file-system.ts';
 import type { ObjectVersion } from './object-store.ts';
 
 const MAGIC = 0x424f5652; // "RVOB"
@@ -42,17 +42,17 @@ export function slotPath(path: string, slot: number): string {
 }
 
 /** Slot numbers in a version folder, ascending; none when there is no such folder. */
-export async function slotsOf(folder: string): Promise<number[]> {
-  const names = await entriesOf(folder);
+export async function slotsOf(files: FileSystem, folder: string): Promise<number[]> {
+  const names = await entriesOf(files, folder);
   return names
     .map((entry) => Number(/^v(\d+)$/.exec(entry.name)?.[1] ?? 0))
     .filter((slot) => slot > 0)
     .sort((a, b) => a - b);
 }
 
-export async function entriesOf(folder: string): Promise<Dirent[]> {
+export async function entriesOf(files: FileSystem, folder: string): Promise<Dirent[]> {
   try {
-    return await readdir(folder, { withFileTypes: true });
+    return await files.readdir(folder);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return [];
     throw error;
@@ -72,14 +72,15 @@ export function encode(body: Uint8Array, nonce: Buffer, predecessor: Buffer): Ui
 }
 
 export async function readObject(
+  files: FileSystem,
   key: string,
   path: string,
   start: number,
   length: number,
 ): Promise<{ bytes: Uint8Array; header: Header } | undefined> {
-  let file: FileHandle;
+  let file: OpenFile;
   try {
-    file = await open(path, 'r');
+    file = await files.open(path, 'r');
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -97,7 +98,7 @@ export async function readObject(
   }
 }
 
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+async function readAt(file: OpenFile, position: number, length: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
   while (at < length) {
@@ -117,23 +118,23 @@ function parseHeader(key: string, bytes: Buffer): Header {
   };
 }
 
-export async function sizeOf(path: string): Promise<number | undefined> {
-  const found = await statOrNone(path);
+export async function sizeOf(files: FileSystem, path: string): Promise<number | undefined> {
+  const found = await statOrNone(files, path);
   return found && Math.max(0, found.size - HEADER_BYTES);
 }
 
-export async function statOrNone(path: string): Promise<Stats | undefined> {
+export async function statOrNone(files: FileSystem, path: string): Promise<Stats | undefined> {
   try {
-    return await lstat(path);
+    return await files.lstat(path);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-export async function isWritable(path: string): Promise<boolean> {
+export async function isWritable(files: FileSystem, path: string): Promise<boolean> {
   try {
-    await access(path, constants.W_OK);
+    await files.writable(path);
     return true;
   } catch {
     return false;

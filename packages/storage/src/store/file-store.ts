@@ -11,10 +11,10 @@
 // stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
 // NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readdir, rename, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { StoreError } from '../errors.ts';
 import { FileDurability, type SyncFile } from './file-durability.ts';
+import { promised, type FileSystem, type OpenFile } from './file-system.ts';
 import {
   codeOf,
   encode,
@@ -66,6 +66,8 @@ export interface FileStoreOptions {
   create?: boolean;
   /** Called before each link: a place for tests to stall a writer. */
   beforeLink?: () => Promise<void>;
+  /** How files are reached. Default: `promised`. */
+  files?: FileSystem;
   /** Makes an open file or folder durable: a place for tests to let it fail. Default fsync(2). */
   sync?: SyncFile;
 }
@@ -86,6 +88,7 @@ export class FileStore implements ObjectStore {
   readonly #root: string;
   readonly #options: Required<FileStoreOptions>;
   readonly #folders = new Set<string>();
+  readonly #files: FileSystem;
   readonly #durability: FileDurability;
   #closed = false;
 
@@ -96,11 +99,13 @@ export class FileStore implements ObjectStore {
       keepVersionsMs: 60_000,
       keepTemporaryMs: 3_600_000,
       create: true,
+      files: promised,
       beforeLink: () => Promise.resolve(),
       sync: (file, what) => (what === 'data' ? file.datasync() : file.sync()),
       ...options,
     };
-    this.#durability = new FileDurability(this.#options.sync);
+    this.#files = this.#options.files;
+    this.#durability = new FileDurability(this.#files, this.#options.sync);
   }
 
   /** Opens (and makes) the directory, and clears what crashed writers left behind. */
@@ -109,8 +114,12 @@ export class FileStore implements ObjectStore {
     await guard(root, 'not-applied', async () => {
       if (!store.#options.create) return;
       // One that may only be read, an old backup for instance, can still be read.
-      if ((await statOrNone(store.#root)) !== undefined && !(await isWritable(store.#root))) return;
-      await mkdir(join(store.#root, TEMPORARY), { recursive: true });
+      if (
+        (await statOrNone(store.#files, store.#root)) !== undefined &&
+        !(await isWritable(store.#files, store.#root))
+      )
+        return;
+      await store.#files.mkdir(join(store.#root, TEMPORARY));
       await store.#clearTemporary();
       await store.#fillReserve();
     });
@@ -164,8 +173,8 @@ export class FileStore implements ObjectStore {
 
   async #sizeOf({ key, versioned }: Found): Promise<number | undefined> {
     const path = join(this.#root, key);
-    const newest = versioned ? (await slotsOf(`${path}~v`)).at(-1) : undefined;
-    return sizeOf(slotPath(path, newest ?? 1));
+    const newest = versioned ? (await slotsOf(this.#files, `${path}~v`)).at(-1) : undefined;
+    return sizeOf(this.#files, slotPath(path, newest ?? 1));
   }
 
   async delete(keys: readonly string[]): Promise<void> {
@@ -179,20 +188,20 @@ export class FileStore implements ObjectStore {
   /** Oldest version first, durably, then all others in one step: at no moment, and after no power cut, an older one is the newest. */
   async #remove(path: string): Promise<void> {
     const versions = `${path}~v`;
-    const versioned = (await statOrNone(versions)) !== undefined;
-    await rm(`${path}~`, { force: true });
+    const versioned = (await statOrNone(this.#files, versions)) !== undefined;
+    await this.#files.rm(`${path}~`);
     this.#durability.forget(`${path}~`);
     if (!versioned) return;
     await this.#durability.folder(dirname(path));
     const aside = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
     this.#folders.delete(versions);
     try {
-      await rename(versions, aside);
+      await this.#files.rename(versions, aside);
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return;
       throw error;
     }
-    await rm(aside, { recursive: true, force: true });
+    await this.#files.rm(aside, { recursive: true });
   }
 
   async flush(keys?: readonly string[]): Promise<void> {
@@ -214,7 +223,7 @@ export class FileStore implements ObjectStore {
 
   async #locate(key: string): Promise<Located | undefined> {
     const path = join(this.#root, key);
-    const slots = await slotsOf(`${path}~v`);
+    const slots = await slotsOf(this.#files, `${path}~v`);
     const newest = slots.at(-1);
     if (newest !== undefined) return { path: slotPath(path, newest), slot: newest };
     return { path: `${path}~`, slot: 1 };
@@ -232,9 +241,9 @@ export class FileStore implements ObjectStore {
         const located = await this.#locate(key);
         if (located === undefined) return undefined;
         await this.#durability.certain(dirname(located.path));
-        const found = await readObject(key, located.path, start, length);
+        const found = await readObject(this.#files, key, located.path, start, length);
         if (found !== undefined) return { ...found, slot: located.slot };
-        if (located.slot === 1 && (await slotsOf(`${join(this.#root, key)}~v`)).length === 0)
+        if (located.slot === 1 && (await slotsOf(this.#files, `${join(this.#root, key)}~v`)).length === 0)
           return undefined;
       }
       throw new StoreError('UNAVAILABLE', `${key}: it changes faster than it can be read`);
@@ -243,7 +252,7 @@ export class FileStore implements ObjectStore {
 
   async #create(key: string, body: Uint8Array): Promise<{ version: ObjectVersion }> {
     const path = join(this.#root, key);
-    if ((await slotsOf(`${path}~v`)).length > 0) throw conflict(key);
+    if ((await slotsOf(this.#files, `${path}~v`)).length > 0) throw conflict(key);
     const nonce = randomBytes(NONCE_BYTES);
     await this.#linkNew(key, `${path}~`, encode(body, nonce, NO_NONCE));
     return { version: versionOf(1, nonce) };
@@ -252,10 +261,10 @@ export class FileStore implements ObjectStore {
   async #replace(key: string, body: Uint8Array, durable: boolean): Promise<{ version: ObjectVersion }> {
     const path = join(this.#root, key);
     for (;;) {
-      const newest = (await slotsOf(`${path}~v`)).at(-1);
+      const newest = (await slotsOf(this.#files, `${path}~v`)).at(-1);
       if (newest === undefined) break;
       // A record that is swapped elsewhere keeps its history: add to it.
-      const current = await readObject(key, slotPath(path, newest), 0, 0);
+      const current = await readObject(this.#files, key, slotPath(path, newest), 0, 0);
       if (current === undefined) continue;
       try {
         return await this.#swap(key, body, versionOf(newest, current.header.nonce));
@@ -265,7 +274,7 @@ export class FileStore implements ObjectStore {
     }
     const nonce = randomBytes(NONCE_BYTES);
     const temporary = await this.#writeTemporary(encode(body, nonce, NO_NONCE), durable);
-    await this.#inFolder(dirname(path), () => rename(temporary, `${path}~`));
+    await this.#inFolder(dirname(path), () => this.#files.rename(temporary, `${path}~`));
     if (durable) {
       this.#durability.forget(`${path}~`);
       await this.#durability.folder(dirname(path));
@@ -276,7 +285,7 @@ export class FileStore implements ObjectStore {
   async #swap(key: string, body: Uint8Array, expected: ObjectVersion): Promise<{ version: ObjectVersion }> {
     const path = join(this.#root, key);
     const located = await this.#locate(key);
-    const current = located && (await readObject(key, located.path, 0, 0));
+    const current = located && (await readObject(this.#files, key, located.path, 0, 0));
     if (located === undefined || current === undefined) throw conflict(key);
     if (versionOf(located.slot, current.header.nonce) !== expected) throw conflict(key);
     const nonce = randomBytes(NONCE_BYTES);
@@ -289,17 +298,17 @@ export class FileStore implements ObjectStore {
 
   /** A writer that stalled before its link may have filled a slot that was collected: its successor tells. */
   async #confirm(key: string, path: string, slot: number, nonce: Buffer): Promise<void> {
-    const later = (await slotsOf(`${path}~v`)).filter((other) => other > slot);
+    const later = (await slotsOf(this.#files, `${path}~v`)).filter((other) => other > slot);
     if (later.length === 0) return;
     if (later[0] === slot + 1) {
-      const successor = await readObject(key, slotPath(path, slot + 1), 0, 0);
+      const successor = await readObject(this.#files, key, slotPath(path, slot + 1), 0, 0);
       if (successor?.header.predecessor.equals(nonce) === true) return;
       if (successor === undefined) throw lostTrack(key);
     } else if (later[0]! > slot + 1) {
       // The successor itself is gone: the stall was longer than versions are kept.
       throw lostTrack(key);
     }
-    await rm(slotPath(path, slot), { force: true });
+    await this.#files.rm(slotPath(path, slot));
     throw conflict(key);
   }
 
@@ -308,13 +317,13 @@ export class FileStore implements ObjectStore {
     try {
       await this.#withReserve(bytes, () => this.#makeFolder(dirname(path)));
       await this.#options.beforeLink();
-      await this.#inFolder(dirname(path), () => link(temporary, path));
+      await this.#inFolder(dirname(path), () => this.#files.link(temporary, path));
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
-      const [ours, theirs] = await Promise.all([stat(temporary), statOrNone(path)]);
+      const [ours, theirs] = await Promise.all([this.#files.stat(temporary), statOrNone(this.#files, path)]);
       if (theirs === undefined || ours.ino !== theirs.ino || ours.dev !== theirs.dev) throw conflict(key);
     } finally {
-      await rm(temporary, { force: true });
+      await this.#files.rm(temporary);
     }
     await this.#durability.folder(dirname(path));
   }
@@ -327,16 +336,17 @@ export class FileStore implements ObjectStore {
         return await work();
       } catch (error) {
         const full = storeError(folder, error, 'not-applied').code === 'FULL';
-        const [file] = full && bytes.length <= RESERVE_BYTES ? await readdir(folder).catch(() => []) : [];
+        const [file] =
+          full && bytes.length <= RESERVE_BYTES ? await this.#files.readdir(folder).catch(() => []) : [];
         if (file === undefined) throw error;
-        await rm(join(folder, file), { force: true });
+        await this.#files.rm(join(folder, file.name));
       }
     }
   }
 
   /** Whether it was given up for records, by this instance or another. */
   async #lacksReserve(): Promise<boolean> {
-    const files = await readdir(join(this.#root, RESERVE)).catch(() => undefined);
+    const files = await this.#files.readdir(join(this.#root, RESERVE)).catch(() => undefined);
     return files !== undefined && files.length < RESERVE_FILES;
   }
 
@@ -345,11 +355,11 @@ export class FileStore implements ObjectStore {
     const folder = join(this.#root, RESERVE);
     const zeros = new Uint8Array(RESERVE_BYTES);
     try {
-      await mkdir(folder, { recursive: true });
+      await this.#files.mkdir(folder);
       for (let i = 0; i < RESERVE_FILES; i++) {
         const path = join(folder, String(i).padStart(2, '0'));
-        if ((await sizeOf(path)) === RESERVE_BYTES - HEADER_BYTES) continue;
-        await rename(await this.#writeTemporary(zeros, false), path);
+        if ((await sizeOf(this.#files, path)) === RESERVE_BYTES - HEADER_BYTES) continue;
+        await this.#files.rename(await this.#writeTemporary(zeros, false), path);
       }
     } catch (error) {
       // Later, when something was deleted.
@@ -369,20 +379,20 @@ export class FileStore implements ObjectStore {
       }
       return path;
     } catch (error) {
-      await rm(path, { force: true });
+      await this.#files.rm(path);
       // Nothing was published yet.
       throw storeError('temporary file', error, 'not-applied');
     }
   }
 
-  async #openTemporary(path: string): Promise<FileHandle> {
+  async #openTemporary(path: string): Promise<OpenFile> {
     try {
-      return await open(path, 'wx', 0o600);
+      return await this.#files.open(path, 'wx', 0o600);
     } catch (error) {
       // Of a store that was opened to be read, or copied without its folders.
       if (codeOf(error) !== 'ENOENT') throw error;
-      await mkdir(dirname(path), { recursive: true });
-      return open(path, 'wx', 0o600);
+      await this.#files.mkdir(dirname(path));
+      return this.#files.open(path, 'wx', 0o600);
     }
   }
 
@@ -401,7 +411,7 @@ export class FileStore implements ObjectStore {
 
   async #makeFolder(path: string): Promise<void> {
     if (this.#folders.has(path)) return;
-    const made = await mkdir(path, { recursive: true });
+    const made = await this.#files.mkdir(path);
     if (made !== undefined) {
       // The new entries must survive a power cut: sync from the new folder up to the first one that was there.
       for (let at = path; at.length >= dirname(made).length; at = dirname(at))
@@ -411,16 +421,16 @@ export class FileStore implements ObjectStore {
   }
 
   async #collect(path: string): Promise<void> {
-    const slots = await slotsOf(`${path}~v`);
+    const slots = await slotsOf(this.#files, `${path}~v`);
     const newest = slots.pop();
     if (newest === undefined) return;
-    const { mtimeMs } = await stat(slotPath(path, newest));
+    const { mtimeMs } = await this.#files.stat(slotPath(path, newest));
     for (const slot of slots) {
-      const old = await statOrNone(slotPath(path, slot));
+      const old = await statOrNone(this.#files, slotPath(path, slot));
       if (old === undefined) continue;
       // Ascending: once one is young enough, so are the rest.
       if (mtimeMs - old.mtimeMs < this.#options.keepVersionsMs) return;
-      await rm(slotPath(path, slot), { force: true });
+      await this.#files.rm(slotPath(path, slot));
     }
   }
 
@@ -428,18 +438,18 @@ export class FileStore implements ObjectStore {
     const folder = join(this.#root, TEMPORARY);
     const probe = await this.#writeTemporary(new Uint8Array(0), false);
     // The file system's own clock: on NFS it is the server's.
-    const now = (await stat(probe)).mtimeMs;
-    await unlink(probe);
-    for (const name of await readdir(folder)) {
-      const found = await statOrNone(join(folder, name));
+    const now = (await this.#files.stat(probe)).mtimeMs;
+    await this.#files.unlink(probe);
+    for (const { name } of await this.#files.readdir(folder)) {
+      const found = await statOrNone(this.#files, join(folder, name));
       if (found !== undefined && now - found.mtimeMs > this.#options.keepTemporaryMs)
-        await rm(join(folder, name), { recursive: true, force: true });
+        await this.#files.rm(join(folder, name), { recursive: true });
     }
   }
 
   /** Keys below `folder` ('' or ending in a slash) that begin with `prefix` and lie after `after`, in byte order. */
   async *#walk(folder: string, prefix: string, after: string): AsyncGenerator<Found, void> {
-    for (const [entry, versioned] of keysIn(await entriesOf(join(this.#root, folder)))) {
+    for (const [entry, versioned] of keysIn(await entriesOf(this.#files, join(this.#root, folder)))) {
       const key = folder + entry;
       if (key.endsWith('/')) {
         const skip = after > key && !after.startsWith(key);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { isStoreError, StoreError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
 import { FileStore } from './file-store.ts';
+import type { FileSystem } from './file-system.ts';
 import { initStore, isStore } from './identity.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -21,6 +22,8 @@ export interface OpenStoreOptions {
    * nothing is written to it. Default: as `probe`.
    */
   create?: boolean;
+  /** How a directory's files are reached. Default: many operations at once, by Node's pool of threads. */
+  files?: FileSystem;
   host?: StorageHost;
 }
 
@@ -33,7 +36,7 @@ const named = new Map<string, MemoryStore>();
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
   const { probe = true, create = probe, host = systemHost } = options;
-  const store = await connect(url, create);
+  const store = await connect(url, create, options.files);
   try {
     if (!create && !(await isStore(store))) throw noStore(url);
     if (probe) await probeStore(store, host);
@@ -46,13 +49,13 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   }
 }
 
-async function connect(url: string, create: boolean): Promise<ObjectStore> {
+async function connect(url: string, create: boolean, files: FileSystem | undefined): Promise<ObjectStore> {
   const scheme = /^([a-z0-9]+):/.exec(url)?.[1];
   switch (scheme) {
     case 'memory':
       return openMemory(url, create);
     case 'file':
-      return openFile(url, create);
+      return openFile(url, create, files);
     case 's3':
       return openS3(url, create);
     default:
@@ -60,11 +63,11 @@ async function connect(url: string, create: boolean): Promise<ObjectStore> {
   }
 }
 
-async function openFile(url: string, create: boolean): Promise<FileStore> {
+async function openFile(url: string, create: boolean, files: FileSystem | undefined): Promise<FileStore> {
   const path = pathOf(url);
   const isFolder = await stat(path).then((found) => found.isDirectory(), () => false); // prettier-ignore
   if (!create && !isFolder) throw noStore(url);
-  return FileStore.open(path, { create });
+  return FileStore.open(path, { create, ...(files && { files }) });
 }
 
 function openMemory(url: string, create: boolean): MemoryStore {

@@ -1,6 +1,7 @@
 // The thread of a ThreadStore: it has the store open, and does one operation for each message.
 import { parentPort, workerData } from 'node:worker_threads';
 import { StoreError } from '../errors.ts';
+import { atOnce } from './file-system.ts';
 import type { ObjectStore } from './object-store.ts';
 import { openStore } from './open-store.ts';
 import type { FromStoreThread, StoreCall } from './thread-store.ts';
@@ -12,7 +13,7 @@ const url = workerData as string;
 let opening: Promise<ObjectStore> | undefined;
 
 async function opened(): Promise<ObjectStore> {
-  opening ??= openStore(url, { probe: false });
+  opening ??= openStore(url, { probe: false, files: atOnce });
   try {
     return await opening;
   } catch (error) {

@@ -1,6 +1,7 @@
 // A store that a thread of its own speaks with. One change of a record in a directory takes some twenty file operations, one after the
 // other, and each of them waits for a turn of the event loop that began it: beside one that moves many megabytes, that is seconds. What must
-// be in time, like a lease, goes by a thread that does nothing else.
+// be in time, like a lease, goes by a thread that does nothing else, and does each operation itself (file-system.ts, `atOnce`): a thread of
+// Node's pool may have a checkpoint's syncs before it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
@@ -94,7 +95,9 @@ export class ThreadStore implements ObjectStore {
     await Promise.race([asked, sleep(CLOSE_MS, undefined, { ref: false })]);
     const worker = this.#worker;
     this.#ended('the store is closed');
-    await worker?.terminate();
+    // A thread that a disk keeps in an operation ends with that.
+    if (worker !== undefined)
+      await Promise.race([worker.terminate(), sleep(CLOSE_MS, undefined, { ref: false })]);
   }
 
   async #ask(name: Operation, ...args: unknown[]): Promise<unknown> {
