@@ -1,4 +1,4 @@
-// Lint rules. What only Prettier decides (layout) is not here; what the layers decide is in .dependency-cruiser.cjs.
+/** Lint rules. What only Prettier decides (layout) is not here; what the layers decide is in .dependency-cruiser.cjs. */
 import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
@@ -81,6 +81,16 @@ export default defineConfig(
       '@typescript-eslint/no-non-null-assertion': 'off',
       eqeqeq: 'error',
       'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
+      // Constants are named as all other variables: `leaseMs`.
+      '@typescript-eslint/naming-convention': [
+        'error',
+        {
+          selector: 'variable',
+          modifiers: ['global'],
+          format: null,
+          custom: { regex: '^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$', match: false },
+        },
+      ],
     },
   },
   {
@@ -134,6 +144,15 @@ export default defineConfig(
     rules: {
       'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }],
     },
+  },
+  {
+    // Names that are a manual's: groups of bits of the clock's registers A, B and C, and flags of the processor.
+    files: [
+      'packages/emulator/src/devices/timer/rtc-mc146818.ts',
+      'test/native/observe.ts',
+      'test/native/undefined.ts',
+    ],
+    rules: { '@typescript-eslint/naming-convention': 'off' },
   },
   {
     // AssemblyScript: TypeScript's syntax with types of its own (i32, u64…), so nothing that asks for types can work.

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -29,6 +29,22 @@ async function mustPass(script: string, args: string[]): Promise<void> {
   assert.equal(code, 0, `\n${output}`);
 }
 
+/** Whether a source file begins, behind the line that names its interpreter, with a documentation comment of a sentence. */
+function hasHead(text: string): boolean {
+  const comment = /^(?:#!.*\n)?\/\*\*([^]*?)\*\//.exec(text)?.[1];
+  return comment !== undefined && (comment.match(/\w+/g) ?? []).length >= 3;
+}
+
+/** The source files below these folders, and their texts. */
+async function* sources(): AsyncGenerator<[string, string]> {
+  const exclude = (path: string): boolean => /(^|\/)(node_modules|build|dist)$/.test(path);
+  for await (const path of glob(
+    ['*.{js,mjs,cjs}', '{packages,test,images,release,.ci}/**/*.{ts,tsx,js,mjs,cjs}'],
+    { cwd: root, exclude },
+  ))
+    yield [path, await readFile(`${root}/${path}`, 'utf8')];
+}
+
 describe('house', () => {
   test('types: tsc finds no error', () => mustPass('typescript/bin/tsc', ['--noEmit', '-p', '.']));
   test('lint: eslint finds no error', () =>
@@ -51,6 +67,24 @@ describe('house', () => {
     mustPass('knip/bin/knip.js', ['--no-progress']));
   test('format: prettier would change nothing', () =>
     mustPass('prettier/bin/prettier.cjs', ['--check', '--cache', '--log-level=warn', '.']));
+
+  test('heads: each source file says at its head what it is', async () => {
+    const bare = [];
+    let files = 0;
+    for await (const [path, text] of sources()) {
+      files++;
+      if (!hasHead(text)) bare.push(path);
+    }
+    assert.ok(files > 1000, 'the files are found');
+    assert.deepEqual(bare, []);
+    for (const text of [
+      "import 'a';\n/** What it is. */\n",
+      '// What it is.\n',
+      '/** */\n',
+      '/* What it is. */\n',
+    ])
+      assert.equal(hasHead(text), false, text);
+  });
 
   test('the lock file names no registry', async () => {
     const lock = JSON.parse(await readFile(`${root}/package-lock.json`, 'utf8')) as {

@@ -1,9 +1,10 @@
+/** The attack suite as a test, with fewer messages of each kind. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { attack } from './run.ts';
 
 /** Resident memory of a node beside what its guest of 64 MiB, with a disk of 64 MiB, takes: pages of two checkpoints, compressed or not. */
-const MOST_MIB = 1500;
+const mostMib = 1500;
 
 test(
   'a node outlives hostile messages, callers, guests and hosts, in bounded memory, and its VMs go on',
@@ -27,7 +28,7 @@ test(
     assert.ok(strays.length >= 6);
     for (const { name, grownMiB, bytes } of hostile) {
       assert.ok(bytes > 0, `${name}: it does something`);
-      assert.ok(grownMiB < MOST_MIB, `${name}: ${String(grownMiB)} MiB`);
+      assert.ok(grownMiB < mostMib, `${name}: ${String(grownMiB)} MiB`);
     }
     for (const { name, recoveredMs } of troubles) assert.ok(recoveredMs > 0, name);
     for (const what of leftOut) t.diagnostic(`left out, as this host lacks it: ${what}`);

@@ -1,11 +1,13 @@
-// Attacks on the API: bodies, paths and headers that nobody would send, from strangers and from a caller with the token. Whatever comes, a
-// node answers within its time, with a code that says whose fault it was, and never its own.
+/**
+ * Attacks on the API: bodies, paths and headers that nobody would send, from strangers and from a caller with the token. Whatever comes, a
+ * node answers within its time, with a code that says whose fault it was, and never its own.
+ */
 import { Agent, request as ask } from 'node:http';
 import { ClusterError } from '@revenant/cluster';
 import {
-  AUTH_HEADER,
-  AUTH_SCHEME,
-  BODY_HEADER,
+  authHeader,
+  authScheme,
+  bodyHeader,
   check,
   commandRequestSchema,
   decodePageReply,
@@ -13,7 +15,7 @@ import {
   drillRequestSchema,
   encode,
   keysRequestSchema,
-  VERSION_HEADER,
+  versionHeader,
   type Command,
 } from '@revenant/cluster/protocol';
 import { requestProof, sha256 } from '../../packages/cluster/src/mac.ts';
@@ -23,8 +25,8 @@ import { Growth } from './growth.ts';
 import { mutate, mutateValue, objectNames } from './mutants.ts';
 
 /** Longer than any answer may take on a host with much to do, commands that wait for their master included. */
-const ANSWER_MS = 60_000;
-const AT_ONCE = 8;
+const answerMs = 60_000;
+const atOnce = 8;
 
 export interface BodyFigures {
   bodies: number;
@@ -99,7 +101,7 @@ function makeRequest(commands: readonly Command[], random: Random): Sent {
   const text = Buffer.from(JSON.stringify(value) ?? '');
   const body = method === 'GET' || method === 'HEAD' ? Buffer.alloc(0) : Buffer.from(random.chance(0.3) ? mutate(text, random) : text); // prettier-ignore
   const headers: Record<string, string> = {};
-  if (random.chance(0.1)) headers[VERSION_HEADER] = random.pick(['0', '1', '99', 'constructor', '-1', '2.0']);
+  if (random.chance(0.1)) headers[versionHeader] = random.pick(['0', '1', '99', 'constructor', '-1', '2.0']);
   if (random.chance(0.05)) headers['origin'] = random.pick(['http://foreign.example', 'null', '__proto__']);
   if (random.chance(0.05)) headers['content-type'] = 'x'.repeat(2000);
   if (random.chance(0.05)) headers['cookie'] = `revenant=${'00'.repeat(random.integer(0, 300))}; __proto__=1`;
@@ -110,7 +112,7 @@ class Caller {
   readonly #host: string;
   readonly #port: number;
   readonly #token: string | undefined;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: atOnce });
 
   constructor(address: string, token: string | undefined) {
     const [host = '', port = ''] = address.split(':');
@@ -133,8 +135,8 @@ class Caller {
         response.on('end', end);
         response.on('error', end);
       });
-      sent.setTimeout(ANSWER_MS, () => {
-        reject(new Error(`${method} ${path} was not answered in ${String(ANSWER_MS)} ms`));
+      sent.setTimeout(answerMs, () => {
+        reject(new Error(`${method} ${path} was not answered in ${String(answerMs)} ms`));
         sent.destroy();
       });
       sent.on('error', () => resolve({ status: 0, text: '' }));
@@ -151,7 +153,7 @@ class Caller {
     const { method, path, body } = given;
     const bodyHash = sha256(body);
     const proof = requestProof(token, challenge, { method, path, bodyHash });
-    const headers = { [BODY_HEADER]: bodyHash, [AUTH_HEADER]: `${AUTH_SCHEME}${challenge}.${proof}` };
+    const headers = { [bodyHeader]: bodyHash, [authHeader]: `${authScheme}${challenge}.${proof}` };
     return this.#send({ ...given, headers: { ...given.headers, ...headers } });
   }
 
@@ -190,7 +192,7 @@ export async function fuzzApi(options: {
     }
   };
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    await Promise.all(Array.from({ length: atOnce }, one));
   } finally {
     caller.close();
   }

@@ -1,5 +1,7 @@
-// Attacks on the decoders of the cluster's messages: valid messages with some of their bytes changed, and bytes that claim more than they
-// are. Whatever comes, a decoder answers with a message or with the one error that its callers know, in bounded time and memory.
+/**
+ * Attacks on the decoders of the cluster's messages: valid messages with some of their bytes changed, and bytes that claim more than they
+ * are. Whatever comes, a decoder answers with a message or with the one error that its callers know, in bounded time and memory.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import { ClusterError } from '@revenant/cluster';
 import {
@@ -10,7 +12,7 @@ import {
   decodeConsoleRequest,
   decodeMessage,
   encode,
-  MAX_FRAME_BYTES,
+  maxFrameBytes,
   type Command,
   type ConsoleReply,
   type ConsoleRequest,
@@ -109,7 +111,7 @@ export function fuzzDecoders(frames: number, seed: number): DecoderFigures {
 /** Frames that claim, or hold, far more values than any message has; all must be refused. */
 function bombs(): { name: string; bytes: Uint8Array }[] {
   const full = (value: number, head: readonly number[]): Uint8Array => {
-    const bytes = new Uint8Array(MAX_FRAME_BYTES).fill(value);
+    const bytes = new Uint8Array(maxFrameBytes).fill(value);
     bytes.set(head);
     return bytes;
   };

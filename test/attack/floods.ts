@@ -1,4 +1,6 @@
-// Floods of strangers against a node process, on loopback: what the node holds, and whether somebody with the token gets an answer meanwhile.
+/**
+ * Floods of strangers against a node process, on loopback: what the node holds, and whether somebody with the token gets an answer meanwhile.
+ */
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-// What bears hostile guests: their builder, and a node process with another VM beside them.
+/** What bears hostile guests: their builder, and a node process with another VM beside them. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,9 +19,9 @@ export interface HostileFigures {
   state: string;
 }
 
-export const MEMORY_MIB = 64;
-export const DISK_MIB = 64;
-export const RECOVERY_MS = 120_000;
+export const memoryMib = 64;
+export const diskMib = 64;
+export const recoveryMs = 120_000;
 export const modes = { 'hostile rings on every virtio device': 1, 'a disk filled again and again': 2, 'prints at full speed': 3, 'dirties all memory': 4 } as const; // prettier-ignore
 const sources = {
   code: fileURLToPath(new URL('./hostile.c', import.meta.url)),
@@ -32,7 +32,7 @@ const sources = {
 export function build(mode: number, folder: string): Buffer | undefined {
   const [object, image] = [join(folder, `${String(mode)}.o`), join(folder, `${String(mode)}.bin`)];
   const options = ['-m32', '-O1', '-ffreestanding', '-fno-pic', '-fno-pie', '-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-mno-sse', '-mno-mmx', '-Wall', '-c']; // prettier-ignore
-  const defined = [`-DMODE=${String(mode)}`, `-DMEMORY_BYTES=${String(MEMORY_MIB << 20)}u`];
+  const defined = [`-DMODE=${String(mode)}`, `-DMEMORY_BYTES=${String(memoryMib << 20)}u`];
   const compiled = spawnSync('gcc', [...options, ...defined, sources.code, '-o', object], {
     stdio: 'inherit',
   });
@@ -52,7 +52,7 @@ export interface Host {
 export async function makeHost(folder: string, store: string): Promise<Host> {
   const logFile = join(folder, 'log');
   const node = await NodeProcess.start({ store, name: 'a', profile: 'default', logFile });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: RECOVERY_MS });
+  const client = new ClusterClient({ nodes: [node.address], answerMs: recoveryMs });
   const beside = new ChainChecker(chainGuest.rule);
   const follower = client.console('beside', (bytes, epoch) => beside.hear(bytes, epoch));
   const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
@@ -68,7 +68,7 @@ export async function makeHost(folder: string, store: string): Promise<Host> {
 
 export async function moreSteps({ node, beside }: Host, what: string): Promise<void> {
   const wanted = beside.state.steps + 10;
-  for (const until = performance.now() + RECOVERY_MS; beside.state.steps < wanted;) {
+  for (const until = performance.now() + recoveryMs; beside.state.steps < wanted;) {
     if (node.ended) throw new Error(`${what}: the node ended`);
     if (performance.now() > until) throw new Error(`${what}: the VM beside it makes no step`);
     await sleep(50);

@@ -1,5 +1,7 @@
-// Hostile guests on a node process that runs another VM beside them: whatever they do, the node keeps its lease, its memory stays within
-// bounds, and the other VM goes on.
+/**
+ * Hostile guests on a node process that runs another VM beside them: whatever they do, the node keeps its lease, its memory stays within
+ * bounds, and the other VM goes on.
+ */
 import { join } from 'node:path';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,12 +9,12 @@ import { SmallDisk } from '../chaos/faults.ts';
 import { residentMiB } from './floods.ts';
 import {
   build,
-  DISK_MIB,
+  diskMib,
   makeHost,
-  MEMORY_MIB,
+  memoryMib,
   modes,
   moreSteps,
-  RECOVERY_MS,
+  recoveryMs,
   type HostileFigures,
 } from './hostile-host.ts';
 import { fillQuota } from './quota.ts';
@@ -31,18 +33,18 @@ async function bear(
   try {
     await moreSteps(host, name);
     const description = {
-      ...{ memoryBytes: MEMORY_MIB << 20, commandLine: '', kernel: await client.putBlob(kernel) },
-      disks: [{ name: 'disk0', bytes: DISK_MIB << 20 }],
+      ...{ memoryBytes: memoryMib << 20, commandLine: '', kernel: await client.putBlob(kernel) },
+      disks: [{ name: 'disk0', bytes: diskMib << 20 }],
     };
     const spec = {
       runtime: 'machine',
       description,
-      memoryMiB: MEMORY_MIB,
+      memoryMiB: memoryMib,
       priority: 1,
       outputs: 'async' as const,
     };
     await client.command({ type: 'vm-create', vmId: 'hostile', spec, start: true });
-    for (const until = performance.now() + RECOVERY_MS; bytes === 0; await sleep(50))
+    for (const until = performance.now() + recoveryMs; bytes === 0; await sleep(50))
       if (performance.now() > until)
         throw new Error(`${name}: it does not begin: ${(await client.vm('hostile')).reason}`);
     const figures = {
@@ -94,7 +96,7 @@ export async function bearHostile(options: {
     figures.push(await fillQuota(kernel, join(own, 'quota')));
     const small = join(own, 'small');
     mkdirSync(small);
-    const disk = SmallDisk.mount(small, 2 * DISK_MIB);
+    const disk = SmallDisk.mount(small, 2 * diskMib);
     if (disk === undefined) leftOut.push('a store that a guest fills (root)');
     else
       try {

@@ -1,4 +1,4 @@
-// How attacks change what is valid: bytes, and values of JSON.
+/** How attacks change what is valid: bytes, and values of JSON. */
 import type { Random } from '../../packages/simulation/src/random.ts';
 
 export const objectNames = Object.getOwnPropertyNames(Object.prototype);

@@ -1,3 +1,4 @@
+/** A guest that fills its store quota, in a node process of its own. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

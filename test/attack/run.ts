@@ -1,5 +1,7 @@
-// The attack suite: decoders in this process, then node processes of its own, on loopback: floods and requests of strangers and of members, hostile
-// guests, and troubles of the host.
+/**
+ * The attack suite: decoders in this process, then node processes of its own, on loopback: floods and requests of strangers and of members, hostile
+ * guests, and troubles of the host.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,7 +52,7 @@ export interface AttackOptions {
 }
 
 /** Small file systems, should we be killed while they are there. */
-const MOUNTED = ['full-disk/store', 'hostile-2/small'];
+const mountPoints = ['full-disk/store', 'hostile-2/small'];
 const token = 'a token of the attack suite';
 
 export async function attack({ only = parts, ...options }: AttackOptions): Promise<AttackFigures> {
@@ -69,7 +71,7 @@ export async function attack({ only = parts, ...options }: AttackOptions): Promi
   };
   const folder = mkdtempSync(join(tmpdir(), 'revenant-attack-'));
   const guardian = await Guardian.ofProcess();
-  for (const mounted of MOUNTED) guardian.run(['umount', '-l', join(folder, mounted)]);
+  for (const mounted of mountPoints) guardian.run(['umount', '-l', join(folder, mounted)]);
   guardian.remove(folder);
   try {
     if (has('callers')) Object.assign(found, await askAndFlood(folder, options));

@@ -1,5 +1,7 @@
-// Attacks on everything that is read from a store or a file: what is valid, changed behind its checksum (so that the decoders see it), and
-// objects that claim, or unpack to, more than they are. Whoever can write the store can do this; nodes and the inspector must outlive it.
+/**
+ * Attacks on everything that is read from a store or a file: what is valid, changed behind its checksum (so that the decoders see it), and
+ * objects that claim, or unpack to, more than they are. Whoever can write the store can do this; nodes and the inspector must outlive it.
+ */
 import { hash } from 'node:crypto';
 import { isStorageError } from '@revenant/storage';
 import { Guest } from '../../packages/storage/test-support/guest.ts';
@@ -20,7 +22,7 @@ import { Random } from '../../packages/simulation/src/random.ts';
 import { Growth } from './growth.ts';
 import { mutate } from './mutants.ts';
 
-const HASH_BYTES = 32;
+const hashBytes = 32;
 
 /** One decoder, and something valid for it. */
 interface Target {
@@ -65,7 +67,7 @@ function targets(): Target[] {
       valid: pack.body.subarray(0, pack.ref.headBytes),
       hashed: false,
       decode: (bytes) => {
-        const covered = bytes.subarray(0, Math.max(0, pack.ref.headBytes - HASH_BYTES));
+        const covered = bytes.subarray(0, Math.max(0, pack.ref.headBytes - hashBytes));
         const headHash = new Uint8Array(hash('sha256', covered, 'buffer'));
         return parsePackHead('p', { name: 'p', ...pack.ref, headHash }, bytes, undefined);
       },
@@ -86,8 +88,8 @@ export interface StoredFigures {
 }
 
 function reseal(bytes: Uint8Array): Uint8Array {
-  if (bytes.length <= HASH_BYTES) return bytes;
-  const covered = bytes.subarray(0, bytes.length - HASH_BYTES);
+  if (bytes.length <= hashBytes) return bytes;
+  const covered = bytes.subarray(0, bytes.length - hashBytes);
   return Buffer.concat([covered, hash('sha256', covered, 'buffer')]);
 }
 

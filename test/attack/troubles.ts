@@ -1,13 +1,15 @@
-// What a host may do to a node: clocks that jump, a disk that is slow, fails, is full or no longer ours, another cluster on its store, other
-// versions. Each trouble befalls a node process of its own that runs a VM; it must outlive it, and afterwards the VM goes on without a lost
-// or wrong step. What a host lacks (a compiler, faketime, the right to mount) is left out, and named.
+/**
+ * What a host may do to a node: clocks that jump, a disk that is slow, fails, is full or no longer ours, another cluster on its store, other
+ * versions. Each trouble befalls a node process of its own that runs a VM; it must outlive it, and afterwards the VM goes on without a lost
+ * or wrong step. What a host lacks (a compiler, faketime, the right to mount) is left out, and named.
+ */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chainGuest, ChainChecker, ClusterClient, NodeProcess } from '@revenant/cluster';
-import { PROTOCOL_VERSION, VERSION_HEADER } from '@revenant/cluster/protocol';
+import { protocolVersion, versionHeader } from '@revenant/cluster/protocol';
 import { SmallDisk } from '../chaos/faults.ts';
 
 export interface TroubleFigures {
@@ -21,11 +23,11 @@ export interface TroubleFigures {
   recoveredMs: number;
 }
 
-const TOKEN = 'a token of the attack suite';
+const token = 'a token of the attack suite';
 /** Until a VM goes on after its trouble is over: on a host with much to do. */
-const RECOVERY_MS = 120_000;
-const PAUSE_MS = 50;
-const NOBODY = 65_534;
+const recoveryMs = 120_000;
+const pauseMs = 50;
+const nobody = 65_534;
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
 interface Trouble {
@@ -49,7 +51,7 @@ async function suffer(
   const path = join(own, 'store');
   mkdirSync(path, { recursive: true });
   const tokenFile = join(own, 'token');
-  writeFileSync(tokenFile, TOKEN);
+  writeFileSync(tokenFile, token);
   trouble.before?.(path);
   const [logFile, within] = [join(own, 'log'), trouble.within ?? []];
   const words = {
@@ -61,16 +63,16 @@ async function suffer(
     within,
   };
   const node = await NodeProcess.start(words);
-  const client = new ClusterClient({ nodes: [node.address], token: TOKEN, answerMs: RECOVERY_MS });
+  const client = new ClusterClient({ nodes: [node.address], token: token, answerMs: recoveryMs });
   const checker = new ChainChecker(chainGuest.rule);
   const follower = client.console('v', (bytes, epoch) => checker.hear(bytes, epoch));
   const steps = async (more: number): Promise<void> => {
     const wanted = checker.state.steps + more;
-    const until = performance.now() + RECOVERY_MS;
+    const until = performance.now() + recoveryMs;
     while (checker.state.steps < wanted) {
       if (node.ended) throw new Error(`${trouble.name}: the node ended; see ${logFile}`);
       if (performance.now() > until) throw new Error(`${trouble.name}: the VM makes no step; see ${logFile}`);
-      await sleep(PAUSE_MS);
+      await sleep(pauseMs);
     }
   };
   try {
@@ -89,7 +91,7 @@ async function suffer(
       const asked = performance.now();
       await client.status();
       figures.slowestMs = Math.max(figures.slowestMs, performance.now() - asked);
-      await sleep(PAUSE_MS);
+      await sleep(pauseMs);
     }
     figures.steps = checker.state.steps - figures.steps;
     trouble.heal();
@@ -110,7 +112,7 @@ async function suffer(
   }
 }
 
-const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
+const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 
 /** Clocks that `befall` sets; libfaketime fakes the monotonic one too unless it is told not to. */
 function jumpingClock(
@@ -122,11 +124,11 @@ function jumpingClock(
     heals,
   }: { name: string; more: string[]; offset: (turn: number) => string; heals: boolean },
 ): Trouble | string {
-  if (!existsSync(FAKETIME)) return `${name} (Debian: faketime)`;
+  if (!existsSync(faketime)) return `${name} (Debian: faketime)`;
   const file = join(folder, `${name.replaceAll(' ', '-')}.txt`);
   const set = (offset: string): void => writeFileSync(file, offset);
   set('+0');
-  const env = [`LD_PRELOAD=${FAKETIME}`, `FAKETIME_TIMESTAMP_FILE=${file}`, 'FAKETIME_NO_CACHE=1', ...more];
+  const env = [`LD_PRELOAD=${faketime}`, `FAKETIME_TIMESTAMP_FILE=${file}`, 'FAKETIME_NO_CACHE=1', ...more];
   return {
     name,
     within: ['env', ...env],
@@ -195,11 +197,11 @@ function lostPermissions(): Trouble {
   let path = '';
   return {
     name: 'store without permission',
-    within: ['setpriv', `--reuid=${String(NOBODY)}`, `--regid=${String(NOBODY)}`, '--clear-groups'],
+    within: ['setpriv', `--reuid=${String(nobody)}`, `--regid=${String(nobody)}`, '--clear-groups'],
     before: (store) => {
       path = store;
       for (const folder of [join(store, '..', '..'), join(store, '..')]) chmodSync(folder, 0o755);
-      chownSync(store, NOBODY, NOBODY);
+      chownSync(store, nobody, nobody);
     },
     befall: () => chmodSync(path, 0),
     heal: () => chmodSync(path, 0o755),
@@ -234,7 +236,7 @@ export async function refuseStrays(folder: string): Promise<string[]> {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
-  const [tokenFile, otherToken] = [file('token-a', TOKEN), file('token-b', 'the token of another cluster')];
+  const [tokenFile, otherToken] = [file('token-a', token), file('token-b', 'the token of another cluster')];
   const logFile = join(folder, 'strays.log');
   const start = (more: object): Promise<NodeProcess> =>
     NodeProcess.start({ store, name: 'b', profile: 'default', logFile, ...more });
@@ -253,16 +255,16 @@ export async function refuseStrays(folder: string): Promise<string[]> {
     await refused(/with a token, and this node has none/, {});
     await refused(/^revenant node: a node named a is alive/, { name: 'a', tokenFile });
     if (process.getuid?.() === 0) {
-      const within = ['setpriv', `--reuid=${String(NOBODY)}`, `--regid=${String(NOBODY)}`, '--clear-groups'];
+      const within = ['setpriv', `--reuid=${String(nobody)}`, `--regid=${String(nobody)}`, '--clear-groups'];
       const closed = join(folder, 'closed');
       mkdirSync(closed, { mode: 0o700 });
       chmodSync(tokenFile, 0o644);
       chmodSync(folder, 0o755);
       await refused(/EACCES|permission/i, { store: `file:${closed}`, tokenFile, within });
     }
-    for (const version of ['0', String(PROTOCOL_VERSION + 1), 'constructor']) {
+    for (const version of ['0', String(protocolVersion + 1), 'constructor']) {
       const answer = await fetch(`http://${node.address}/v1/status`, {
-        headers: { [VERSION_HEADER]: version },
+        headers: { [versionHeader]: version },
       });
       const text = await answer.text();
       if (answer.status !== 400 || !text.includes('PROTOCOL')) throw new Error(`version ${version}: ${text}`);

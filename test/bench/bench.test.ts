@@ -1,3 +1,4 @@
+/** The benchmarks' command lines, charts and rules, and short runs of them. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';

@@ -14,7 +14,7 @@ import { writeDocs } from './write-docs.ts';
 
 const root = join(import.meta.dirname, '../..');
 const memoryMiB = 16;
-const PATIENCE_MS = 300_000;
+const patienceMs = 300_000;
 
 export interface ManyReport {
   machine: string;
@@ -136,7 +136,7 @@ class Many {
         times = executions(await this.events().catch(() => []), vms, sinceMs);
         return times.length === vms.size;
       },
-      PATIENCE_MS,
+      patienceMs,
       1000,
     );
     return times;

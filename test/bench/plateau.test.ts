@@ -1,3 +1,4 @@
+/** The rule by which `bench churn` tells a leak from memory that fills once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { judgeMemory, type MemorySample } from './plateau.ts';

@@ -6,7 +6,7 @@
 import type { ChainRule } from '@revenant/cluster';
 
 /** Of what was heard, for what is said again: more than a console is ever behind. */
-const MAX_RECENT = 1 << 20;
+const maxRecent = 1 << 20;
 
 export class ByteChecker {
   readonly #rule: ChainRule;
@@ -35,7 +35,7 @@ export class ByteChecker {
     }
     if (this.#expected.startsWith(text)) {
       this.#expected = this.#expected.slice(text.length);
-      this.#recent = (this.#recent + text).slice(-MAX_RECENT);
+      this.#recent = (this.#recent + text).slice(-maxRecent);
       this.bytes += text.length;
       return;
     }

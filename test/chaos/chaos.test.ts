@@ -1,3 +1,4 @@
+/** The checker of the chaos test finds what it is there to find. */
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -13,7 +13,7 @@ import { ByteChecker } from './byte-checker.ts';
 import { insideNodes, type Network } from './network.ts';
 
 /** A host with twenty times too much to do gets there. */
-const PATIENCE_MS = 300_000;
+const patienceMs = 300_000;
 
 export interface WatchedVm {
   id: string;
@@ -46,7 +46,7 @@ export class TestCluster {
   constructor(options: ClusterOptions) {
     this.options = options;
     const token = randomBytes(16).toString('hex');
-    this.client = new ClusterClient({ store: options.store, patienceMs: PATIENCE_MS, token });
+    this.client = new ClusterClient({ store: options.store, patienceMs: patienceMs, token });
     mkdirSync(options.folder, { recursive: true });
     writeFileSync(join(options.folder, 'token'), token);
   }
@@ -105,7 +105,7 @@ export class TestCluster {
   async until(
     what: string,
     holds: () => boolean | Promise<boolean>,
-    timeoutMs = PATIENCE_MS,
+    timeoutMs = patienceMs,
     pollMs = 20,
   ): Promise<void> {
     const end = performance.now() + timeoutMs;
@@ -139,7 +139,7 @@ export class TestCluster {
         found = events.find((each) => each.event === name && each.vm === vm.id);
         return found !== undefined;
       },
-      PATIENCE_MS,
+      patienceMs,
       100,
     );
     return found as unknown as ClusterEvent;

@@ -9,7 +9,7 @@ import { makeSettings, type Event, type ProtectedVm } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { baseImageName, importBaseImage, MemoryStore, openCheckpoint, PagePool, type ObjectStore } from '@revenant/storage'; // prettier-ignore
 import { readImageFile } from '../../packages/cli/src/images/image.ts';
-import { BLOBS_PREFIX } from '../../packages/cluster/src/stored/blobs.ts';
+import { blobsPrefix } from '../../packages/cluster/src/stored/blobs.ts';
 import { VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
 import { imageOrSkip } from './shell.ts';
 
@@ -83,7 +83,7 @@ test('a VM keeps its disk over a take-over and a power-off', { timeout: 1_800_00
   await importBaseImage(store, baseImageName(sha256(content)), [content], { pool });
   await pool.close();
   const put = async (bytes: Uint8Array): Promise<string> => {
-    await store.put(BLOBS_PREFIX + sha256(bytes), bytes);
+    await store.put(blobsPrefix + sha256(bytes), bytes);
     return sha256(bytes);
   };
   const vm = (boot: number): ProtectedVm => ({

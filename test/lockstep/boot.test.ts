@@ -1,3 +1,4 @@
+/** Both engines start Linux instruction by instruction alike. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';

@@ -1,3 +1,4 @@
+/** Both engines agree on random programs. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { makeFloatingProgram } from './floating-programs.ts';

@@ -1,3 +1,4 @@
+/** Gateway and switch against random frames. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { fuzz } from './fuzz.ts';

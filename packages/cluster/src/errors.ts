@@ -1,5 +1,5 @@
-// Typed errors of the cluster. `code` is stable: callers branch on it, people search for it.
-import { bounded, MAX_CAUSE } from './protocol/limits.ts';
+/** Typed errors of the cluster. `code` is stable: callers branch on it, people search for it. */
+import { bounded, maxCause } from './protocol/limits.ts';
 
 export const clusterErrorCodes = [
   'BAD_SETTINGS',
@@ -20,7 +20,7 @@ export const clusterErrorCodes = [
 ] as const;
 export type ClusterErrorCode = (typeof clusterErrorCodes)[number];
 
-const RETRYABLE: ReadonlySet<ClusterErrorCode> = new Set(['NO_MASTER', 'TIMEOUT', 'UNREACHABLE', 'BUSY']);
+const retryable: ReadonlySet<ClusterErrorCode> = new Set(['NO_MASTER', 'TIMEOUT', 'UNREACHABLE', 'BUSY']);
 
 export interface ClusterErrorOptions {
   hint?: string;
@@ -38,7 +38,7 @@ export class ClusterError extends Error {
     this.name = 'ClusterError';
     this.code = code;
     this.hint = options.hint;
-    this.retryable = options.retryable ?? RETRYABLE.has(code);
+    this.retryable = options.retryable ?? retryable.has(code);
   }
 }
 
@@ -48,5 +48,5 @@ export function isClusterError(error: unknown, code?: ClusterErrorCode): error i
 
 /** In words, short enough to be part of a reason that travels. */
 export function messageOf(error: unknown): string {
-  return bounded(error instanceof Error ? error.message : String(error), MAX_CAUSE);
+  return bounded(error instanceof Error ? error.message : String(error), maxCause);
 }

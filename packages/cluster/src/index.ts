@@ -1,4 +1,4 @@
-// Membership, election, failover, placement, node agent.
+/** Membership, election, failover, placement, node agent. */
 export * from './decisions/agent.ts';
 export * from './decisions/commands.ts';
 export * from './decisions/failover.ts';
@@ -11,7 +11,7 @@ export * from './decisions/types.ts';
 export * from './errors.ts';
 export type { ClusterStatus, NodeStatus, StandbyAnswer, VmSeen } from './protocol/api.ts';
 export type { Snapshot } from './protocol/snapshots.ts';
-export { MIN_STORE_QUOTA_BYTES, outputPolicies, type OutputPolicy, type VmSpec } from './protocol/spec.ts';
+export { minStoreQuotaBytes, outputPolicies, type OutputPolicy, type VmSpec } from './protocol/spec.ts';
 export * from './client/cluster-client.ts';
 export type { DisplayEvent } from './protocol/display.ts';
 export type { DisplayPicture } from './protocol/display-ends.ts';

@@ -1,4 +1,4 @@
-// Message authentication codes of links and API: HMAC-SHA256 over parts, each preceded by its length.
+/** Message authentication codes of links and API: HMAC-SHA256 over parts, each preceded by its length. */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 
 export function mac(key: Uint8Array, ...parts: readonly (string | Uint8Array)[]): Buffer {

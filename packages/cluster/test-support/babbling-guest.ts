@@ -1,8 +1,8 @@
-// A guest whose outputs are no such thing: more in one than any machine gives.
+/** A guest whose outputs are no such thing: more in one than any machine gives. */
 import { createGuest as createChain } from '../src/vm/chain-guest.ts';
 import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 
-const TOO_MANY_BYTES = 100_000;
+const tooManyBytes = 100_000;
 
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const guest = await createChain(start);
@@ -11,7 +11,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
       number: 0,
       instructions: guest.instructions,
       timeNs: guest.instructions,
-      output: { kind: 'serial', port: 0, bytes: new Uint8Array(TOO_MANY_BYTES) },
+      output: { kind: 'serial', port: 0, bytes: new Uint8Array(tooManyBytes) },
     },
   ];
   return guest;

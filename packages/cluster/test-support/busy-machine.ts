@@ -1,4 +1,4 @@
-// A small machine in use, as a checkpoint of the runtime `machine`: no kernel has to boot.
+/** A small machine in use, as a checkpoint of the runtime `machine`: no kernel has to boot. */
 import { createMachine, type MachineDescription, planBootSector } from '@revenant/emulator';
 import { nodeEngine } from '@revenant/emulator/host-node';
 import type { MachineSnapshot } from '@revenant/storage';

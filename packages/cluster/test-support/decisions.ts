@@ -1,4 +1,4 @@
-// What tests of decisions share: hosts, lists, and the decisions themselves, which are given frozen values.
+/** What tests of decisions share: hosts, lists, and the decisions themselves, which are given frozen values. */
 import { step as purely } from '../src/decisions/agent.ts';
 import { applyCommand as commanded } from '../src/decisions/commands.ts';
 import {

@@ -1,13 +1,15 @@
-// A guest with a screen: it counts each key in its memory, and draws a line of the colour and length of that count. `tell` on its console has
-// it say how often each key was pressed, and how far the pointer was moved. What a checkpoint or log does not hold it does not know after a
-// failover, as any guest.
+/**
+ * A guest with a screen: it counts each key in its memory, and draws a line of the colour and length of that count. `tell` on its console has
+ * it say how often each key was pressed, and how far the pointer was moved. What a checkpoint or log does not hold it does not know after a
+ * failover, as any guest.
+ */
 import type { MachineInput } from '@revenant/emulator';
 import { ToyGuest } from '../src/vm/toy-guest.ts';
 import type { Guest, GuestStart, Look } from '../src/vm/vm-runtime.ts';
 
 export const drawing = { width: 600, height: 400, line: 4 } as const;
 /** Keys that it knows, in order; movements have the place behind. */
-const KEYS = ['KeyA', 'KeyB', 'KeyC', 'KeyD'];
+const keys = ['KeyA', 'KeyB', 'KeyC', 'KeyD'];
 
 class DrawingGuest extends ToyGuest {
   #shown: readonly number[] = [];
@@ -26,12 +28,12 @@ class DrawingGuest extends ToyGuest {
   }
 
   protected override hears(input: MachineInput): boolean {
-    return input.kind === 'key' ? KEYS.includes(input.code) : ['serial', 'mouse'].includes(input.kind);
+    return input.kind === 'key' ? keys.includes(input.code) : ['serial', 'mouse'].includes(input.kind);
   }
 
   protected override did(input: MachineInput): void {
-    if (input.kind === 'mouse') this.#add(KEYS.length, input.dx);
-    if (input.kind === 'key' && input.pressed) this.#add(KEYS.indexOf(input.code), 1);
+    if (input.kind === 'mouse') this.#add(keys.length, input.dx);
+    if (input.kind === 'key' && input.pressed) this.#add(keys.indexOf(input.code), 1);
   }
 
   #add(n: number, by: number): void {
@@ -39,7 +41,7 @@ class DrawingGuest extends ToyGuest {
   }
 
   get #counts(): number[] {
-    return Array.from({ length: KEYS.length + 1 }, (_, n) => this.readU32(n * 4));
+    return Array.from({ length: keys.length + 1 }, (_, n) => this.readU32(n * 4));
   }
 
   protected typed(bytes: Uint8Array): void {

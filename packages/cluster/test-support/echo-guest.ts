@@ -1,10 +1,10 @@
-// A guest for tests of networks, without a machine: answers ARP, echoes what comes to TCP port 80, and keeps what it heard.
+/** A guest for tests of networks, without a machine: answers ARP, echoes what comes to TCP port 80, and keeps what it heard. */
 import { ArpOperation, buildArp, readArp } from '../../network/src/wire/arp.ts';
 import { EtherType, readEthernet, writeEthernet } from '../../network/src/wire/ethernet.ts';
 import { Protocol, readIpv4, transportOffset, writeIpv4 } from '../../network/src/wire/ipv4.ts';
 import { readTcp, sealTcp, tcpFrame, TcpFlag, type TcpSegment } from '../../network/src/wire/tcp.ts';
 
-const INITIAL = 1000;
+const initial = 1000;
 
 export class EchoGuest {
   readonly mac: number;
@@ -46,7 +46,7 @@ export class EchoGuest {
     const opens = (flags & TcpFlag.syn) !== 0;
     if (!opens && payload.length === 0) return;
     const key = `${String(to)}:${String(sourcePort)}`;
-    const next = opens ? INITIAL : (this.#next.get(key) ?? 0);
+    const next = opens ? initial : (this.#next.get(key) ?? 0);
     const answer = {
       sourcePort: 80,
       destinationPort: sourcePort,

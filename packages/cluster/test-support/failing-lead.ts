@@ -1,4 +1,4 @@
-// The runtime `chain`, of which a standby breaks in the moment in which it shall lead.
+/** The runtime `chain`, of which a standby breaks in the moment in which it shall lead. */
 import { createGuest as createChainGuest } from '../src/vm/chain-guest.ts';
 import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 

@@ -1,2 +1,2 @@
 /** Whoever says something here has one bit flipped in the memory of each standby that a flippable runtime runs. */
-export const FLIP_CHANNEL = 'revenant-test-flip';
+export const flipChannel = 'revenant-test-flip';

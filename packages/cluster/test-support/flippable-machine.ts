@@ -1,11 +1,11 @@
-// The runtime `machine`, of which a standby can be damaged: whoever says so on the channel has one bit of its memory flipped.
+/** The runtime `machine`, of which a standby can be damaged: whoever says so on the channel has one bit of its memory flipped. */
 import { Machine } from '@revenant/emulator';
 import { createGuest as createMachineGuest } from '../src/vm/machine-guest.ts';
 import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
-import { FLIP_CHANNEL } from './flip-channel.ts';
+import { flipChannel } from './flip-channel.ts';
 
 /** At an address that its guest never touches. */
-const FLIPPED_ADDRESS = 0xc_0123;
+const flippedAddress = 0xc_0123;
 
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const guest = await createMachineGuest(start);
@@ -19,11 +19,11 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
     note(this);
     return run.call(this, options);
   };
-  const channel = new BroadcastChannel(FLIP_CHANNEL);
+  const channel = new BroadcastChannel(flipChannel);
   channel.onmessage = () => {
     const memory = machine?.memory;
-    const byte = memory?.readPhysical(FLIPPED_ADDRESS, 1)[0] ?? 0;
-    memory?.writePhysical(FLIPPED_ADDRESS, Uint8Array.of(byte ^ 4));
+    const byte = memory?.readPhysical(flippedAddress, 1)[0] ?? 0;
+    memory?.writePhysical(flippedAddress, Uint8Array.of(byte ^ 4));
     channel.close();
   };
   return guest;

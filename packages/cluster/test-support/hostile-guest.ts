@@ -1,13 +1,15 @@
-// A guest that prints what may hurt whoever shows it: markup, escape sequences that set titles, links and clipboards or ask the terminal to
-// answer, bytes that are no text; then a hundred megabytes as fast as it can.
+/**
+ * A guest that prints what may hurt whoever shows it: markup, escape sequences that set titles, links and clipboards or ask the terminal to
+ * answer, bytes that are no text; then a hundred megabytes as fast as it can.
+ */
 import { ToyGuest } from '../src/vm/toy-guest.ts';
 import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 
-const FLOOD_BYTES = 100 << 20;
+const floodBytes = 100 << 20;
 /** What one output may have at most is 64 KiB. */
-const PIECE_BYTES = 48 << 10;
+const pieceBytes = 48 << 10;
 /** How many bytes of the flood are out stands here. */
-const DONE = 0;
+const doneAddress = 0;
 const hostile = [
   '<img src=x onerror="document.title=\'hurt\'"><script>document.title="hurt"</script>',
   '&lt;b&gt; {{7*7}} ${7*7} `',
@@ -29,21 +31,21 @@ class HostileGuest extends ToyGuest {
 
   run(): 'limit' | 'idle' {
     this.step();
-    return this.readU32(DONE) < FLOOD_BYTES ? 'limit' : 'idle';
+    return this.readU32(doneAddress) < floodBytes ? 'limit' : 'idle';
   }
 
   protected step(): void {
     this.instructions += 1n;
-    const done = this.readU32(DONE);
+    const done = this.readU32(doneAddress);
     if (done === 0) {
       this.say(hostile);
-      this.writeU32(DONE, 1);
+      this.writeU32(doneAddress, 1);
       return;
     }
-    if (done >= FLOOD_BYTES) return;
-    this.say('A flood, line after line.\r\n'.repeat(PIECE_BYTES / 27));
-    this.writeU32(DONE, done + PIECE_BYTES);
-    if (done + PIECE_BYTES >= FLOOD_BYTES) this.say('the flood is over\r\n');
+    if (done >= floodBytes) return;
+    this.say('A flood, line after line.\r\n'.repeat(pieceBytes / 27));
+    this.writeU32(doneAddress, done + pieceBytes);
+    if (done + pieceBytes >= floodBytes) this.say('the flood is over\r\n');
   }
 
   protected typed(bytes: Uint8Array): void {

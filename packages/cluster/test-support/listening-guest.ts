@@ -1,17 +1,19 @@
-// A guest that keeps every byte typed at it in its memory, and tells on demand what it has: after a line `tell`, `heard COUNT SHA256` of all
-// bytes before that line. What a checkpoint does not hold it does not know after a failover, as any guest.
+/**
+ * A guest that keeps every byte typed at it in its memory, and tells on demand what it has: after a line `tell`, `heard COUNT SHA256` of all
+ * bytes before that line. What a checkpoint does not hold it does not know after a failover, as any guest.
+ */
 import { createHash } from 'node:crypto';
 import { ToyGuest } from '../src/vm/toy-guest.ts';
 import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 
-const PAGES = 256;
+const pageCount = 256;
 /** How many bytes it has heard stands before them. */
-const HEAD_BYTES = 4;
-const NEW_LINE = 10;
+const headBytes = 4;
+const newLine = 10;
 
 class ListeningGuest extends ToyGuest {
   constructor(start: GuestStart) {
-    super({ machine: 'listening', cpu: 'none', pages: PAGES, start });
+    super({ machine: 'listening', cpu: 'none', pages: pageCount, start });
   }
 
   run(): 'idle' {
@@ -26,15 +28,15 @@ class ListeningGuest extends ToyGuest {
   protected typed(bytes: Uint8Array): void {
     let heard = this.readU32(0);
     for (const byte of bytes) {
-      this.write(HEAD_BYTES + heard, Uint8Array.of(byte));
+      this.write(headBytes + heard, Uint8Array.of(byte));
       heard++;
       this.writeU32(0, heard);
-      if (byte === NEW_LINE) this.#endOfLine(this.read(HEAD_BYTES, heard));
+      if (byte === newLine) this.#endOfLine(this.read(headBytes, heard));
     }
   }
 
   #endOfLine(all: Uint8Array): void {
-    const start = all.lastIndexOf(NEW_LINE, all.length - 2) + 1;
+    const start = all.lastIndexOf(newLine, all.length - 2) + 1;
     if (Buffer.from(all.subarray(start)).toString('latin1') !== 'tell\n') return;
     const digest = createHash('sha256').update(all.subarray(0, start)).digest('hex');
     this.say(`heard ${String(start)} ${digest}\n`);

@@ -1,4 +1,4 @@
-// Homes of VMs that follow each other: for tests of standbys.
+/** Homes of VMs that follow each other: for tests of standbys. */
 import { systemHost, type ObjectStore } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
 import type { ProtectedVm, VmSpec } from '../src/decisions/records.ts';

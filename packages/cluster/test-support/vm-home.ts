@@ -1,4 +1,4 @@
-// The VMs of one node, without its node: for tests of how VMs go from one to the next. `close` is a crash: nothing is made durable.
+/** The VMs of one node, without its node: for tests of how VMs go from one to the next. `close` is a crash: nothing is made durable. */
 import { readOwner, type ObjectStore } from '@revenant/storage';
 import type { ProtectedVm, VmSpec } from '../src/decisions/records.ts';
 import { makeSettings, type Settings } from '../src/decisions/settings.ts';

@@ -1,4 +1,4 @@
-// Networks of guests: a switch, a gateway to the host's sockets, both pure. docs/NETWORK.md describes them; sockets are in ./host-node.
+/** Networks of guests: a switch, a gateway to the host's sockets, both pure. docs/NETWORK.md describes them; sockets are in ./host-node. */
 export type { GatewayEffect, GatewayEvent, Target } from './gateway/events.ts';
 export { handle, nextTimer } from './gateway/gateway.ts';
 export { rollBack } from './gateway/roll-back.ts';

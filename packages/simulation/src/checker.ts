@@ -1,6 +1,6 @@
-// What must always hold, looked at from outside: the checker sees real time and every node.
+/** What must always hold, looked at from outside: the checker sees real time and every node. */
 import {
-  PROTECTED_KEY,
+  protectedKey,
   whyUnreadable,
   type NodeRecord,
   type OwnerView,
@@ -19,10 +19,10 @@ export class Violation extends Error {
 }
 
 /** A node that was whole for so long must not be fenced. */
-const HEALTHY_MS = 9000;
+const healthyMs = 9000;
 /** A heartbeat in another datastore that went on for so long, without a longer gap, must have been seen by a judge that reached it as long. */
-const STEADY_MS = 7000;
-const GAP_MS = 1500;
+const steadyMs = 7000;
+const gapMs = 1500;
 
 export class Checker {
   readonly nodes: Map<string, SimNode>;
@@ -48,7 +48,7 @@ export class Checker {
   }
 
   get list(): ProtectedList | undefined {
-    return this.#store.get<ProtectedList>(PROTECTED_KEY)?.value;
+    return this.#store.get<ProtectedList>(protectedKey)?.value;
   }
 
   /** A guest executed. Invariants 1, 5 and 6. */
@@ -85,7 +85,7 @@ export class Checker {
   beat({ id }: StoreBeat, store: string, now: number): void {
     const key = `${id} ${store}`;
     const { since, at } = this.#beats.get(key) ?? { since: now, at: -Infinity };
-    this.#beats.set(key, { since: now - at > GAP_MS ? now : since, at: now });
+    this.#beats.set(key, { since: now - at > gapMs ? now : since, at: now });
   }
 
   roadIsBad(node: string, store: string, untilMs: number): void {
@@ -94,14 +94,14 @@ export class Checker {
 
   /** A datastore in which this node's heartbeat went on, for its judge to see. */
   #steadyStore(id: string, judge: SimNode, now: number): string | undefined {
-    if (judge.impaired || now - judge.impairedUntil < STEADY_MS) return undefined;
+    if (judge.impaired || now - judge.impairedUntil < steadyMs) return undefined;
     return this.#heartbeatStores
       .map(({ name }) => name)
       .find((name) => {
         const beats = this.#beats.get(`${id} ${name}`);
         const bad = [id, judge.id].map((node) => this.#roadBadAt.get(`${node} ${name}`) ?? -Infinity);
-        if (beats === undefined || now - beats.at > GAP_MS || now - beats.since < STEADY_MS) return false;
-        return bad.every((at) => now - at > STEADY_MS);
+        if (beats === undefined || now - beats.at > gapMs || now - beats.since < steadyMs) return false;
+        return bad.every((at) => now - at > steadyMs);
       });
   }
 
@@ -117,7 +117,7 @@ export class Checker {
     if (store !== undefined && still < 0.95 * judge.world.settings.storeLossMs)
       throw new Violation('healthy-fenced', `${node.id} was fenced by ${by} though it beats in ${store}`);
     if (node.impaired) return;
-    if (now - node.impairedUntil > HEALTHY_MS)
+    if (now - node.impairedUntil > healthyMs)
       throw new Violation(
         'healthy-fenced',
         `${record.id} was fenced by ${record.fencedBy ?? '?'} though it was well`,

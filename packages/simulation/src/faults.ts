@@ -1,4 +1,4 @@
-// The plan of faults of one seed: kinds are drawn first, so that some seeds know only partitions, others everything at once.
+/** The plan of faults of one seed: kinds are drawn first, so that some seeds know only partitions, others everything at once. */
 import type { SimNode } from './node.ts';
 import type { Road } from './store.ts';
 import type { World } from './world.ts';

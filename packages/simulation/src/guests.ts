@@ -1,5 +1,7 @@
-// The guests of one simulated node. A guest counts steps while its lease stands, and writes checkpoints as storage does it:
-// the manifest first, then the owner record is read once more, and only if the epoch still stands it counts as durable.
+/**
+ * The guests of one simulated node. A guest counts steps while its lease stands, and writes checkpoints as storage does it:
+ * the manifest first, then the owner record is read once more, and only if the epoch still stands it counts as durable.
+ */
 import type { Effect, Event, ProtectedVm } from '@revenant/cluster';
 import type { Checkpoint, Owner, SimNode } from './node.ts';
 
@@ -15,11 +17,11 @@ interface Guest {
   begun: boolean;
 }
 
-const STEP_MS = 50;
-const START_FAILS = 0.05;
-const PREPARE_FAILS = 0.1;
+const stepMs = 50;
+const startFails = 0.05;
+const prepareFails = 0.1;
 /** Longer than `stableMs` in such a world. */
-const POISON_MS = 1500;
+const poisonMs = 1500;
 
 export class SimGuests {
   readonly #node: SimNode;
@@ -164,7 +166,7 @@ export class SimGuests {
   #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): void {
     const { random, scheduler } = this.#node.world;
     const ready = this.#node.bound(() => this.#tell({ type: 'prepared', vmId: vm.id, owner }));
-    if (!random.chance(PREPARE_FAILS)) scheduler.after(random.between(5, 800), ready);
+    if (!random.chance(prepareFails)) scheduler.after(random.between(5, 800), ready);
   }
 
   #run(vm: ProtectedVm, epoch: number, paused: boolean): void {
@@ -172,7 +174,7 @@ export class SimGuests {
     const vmId = vm.id;
     const begin = this.#node.bound((from: Checkpoint | null) => {
       if (this.#guests.has(vmId)) return;
-      if (random.chance(START_FAILS) && this.#node.world.faulty) {
+      if (random.chance(startFails) && this.#node.world.faulty) {
         this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'did not start' });
         return;
       }
@@ -219,7 +221,7 @@ export class SimGuests {
       if (!guest.paused && this.#node.threadClock < this.#until) {
         if (!guest.begun) {
           checker.resumed(guest.vmId, guest.boot, guest.steps);
-          if (guest.vmId === poisoned) scheduler.after(POISON_MS, () => this.#poison(guest));
+          if (guest.vmId === poisoned) scheduler.after(poisonMs, () => this.#poison(guest));
         }
         guest.begun = true;
         guest.steps++;
@@ -229,7 +231,7 @@ export class SimGuests {
         checkpointAt = Infinity;
         this.#checkpoint(guest, () => (checkpointAt = this.#node.clock + settings.checkpointMs));
       }
-      scheduler.after(STEP_MS, turn);
+      scheduler.after(stepMs, turn);
     });
     turn();
   }

@@ -1,1 +1,2 @@
+/** Simulation of a whole cluster from a seed. */
 export * from './simulate.ts';

@@ -1,5 +1,8 @@
-// Safety rules, each taken out of the real decision functions in turn. The simulation must notice every one of them: else it
-// can't catch what it claims to check. `find` must occur exactly once in its file.
+/**
+ * Safety rules, each taken out of the real decision functions in turn. The simulation must notice every one of them: else it
+ * can't catch what it claims to check. `find` must occur exactly once in its file.
+ */
+
 export interface Mutation {
   name: string;
   /** What the cluster no longer does. */
@@ -109,7 +112,7 @@ export const mutations: readonly Mutation[] = [
     name: 'one-clock-alone',
     removes: 'a node whose monotonic clock stood still does not believe its lease',
     file: 'packages/cluster/src/node/steady-clock.ts',
-    find: 'if (most - passed > TOLERANCE_MS) this.#lostMs += most - passed;',
+    find: 'if (most - passed > toleranceMs) this.#lostMs += most - passed;',
     replace: '',
   },
   {

@@ -1,4 +1,4 @@
-// The simulated network: loss, duplication, delay, and cuts in one or both directions.
+/** The simulated network: loss, duplication, delay, and cuts in one or both directions. */
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 

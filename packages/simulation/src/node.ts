@@ -1,9 +1,11 @@
-// One simulated node: the real decisions, with an edge that carries their effects into the simulated world, and guests that
-// count steps. A freeze keeps everything that arrives until the thaw; a crash forgets all but the store.
+/**
+ * One simulated node: the real decisions, with an edge that carries their effects into the simulated world, and guests that
+ * count steps. A freeze keeps everything that arrives until the thaw; a crash forgets all but the store.
+ */
 import {
   heartbeatKey,
   nodeKey,
-  PROTECTED_KEY,
+  protectedKey,
   startAgent,
   step,
   type AgentState,
@@ -211,7 +213,7 @@ export class SimNode {
       case 'get-record':
         return this.#get<NodeRecord>(nodeKey(effect.node), effect.purpose, 'record');
       case 'get-list':
-        return this.#get<ProtectedList>(PROTECTED_KEY, effect.purpose, 'list');
+        return this.#get<ProtectedList>(protectedKey, effect.purpose, 'list');
       case 'get-owner':
         return this.#get<OwnerView>(`owner/${effect.vmId}`, effect.purpose, 'owner');
       case 'list-records':
@@ -223,7 +225,7 @@ export class SimNode {
       case 'get-beats':
         return this.#getBeats(effect.node);
       case 'put-list':
-        return this.#put(PROTECTED_KEY, effect.list, effect.expected, effect.purpose);
+        return this.#put(protectedKey, effect.list, effect.expected, effect.purpose);
       case 'answer':
         return world.answered(effect.answer);
       case 'log':

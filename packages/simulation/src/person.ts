@@ -1,9 +1,9 @@
-// A person who makes, stops, starts, moves and deletes VMs, at whatever node answers, and repeats a command until it does.
+/** A person who makes, stops, starts, moves and deletes VMs, at whatever node answers, and repeats a command until it does. */
 import {
   commandStored,
   emptyList,
   isClusterError,
-  PROTECTED_KEY,
+  protectedKey,
   type Command,
   type CommandAnswer,
   type ProtectedList,
@@ -11,10 +11,10 @@ import {
 import { Violation } from './checker.ts';
 import type { World } from './world.ts';
 
-const ASK_AGAIN_MS = 2500;
-const THROUGH_STORE = 0.15;
+const askAgainMs = 2500;
+const throughStore = 0.15;
 /** Whose road to the store it is. */
-const PERSON = 'person';
+const person = 'person';
 
 /** What does not fit is answered, but leaves no trace in the list; what needs nodes is not answered. */
 function commandOrRefusal(...given: Parameters<typeof commandStored>): {
@@ -72,9 +72,9 @@ export class Person {
     if (wish.done) return;
     const { random, nodes, scheduler } = this.#world;
     const node = random.pick([...nodes.values()]);
-    if (random.chance(THROUGH_STORE)) this.#store(wish);
+    if (random.chance(throughStore)) this.#store(wish);
     else node.local(() => node.handle({ type: 'command', id: wish.id, command: wish.command }));
-    scheduler.after(ASK_AGAIN_MS, () => this.#send(wish));
+    scheduler.after(askAgainMs, () => this.#send(wish));
   }
 
   /** Past the nodes, as one does when none answers: reads the list, and swaps it for one in which the command is done. */
@@ -89,16 +89,16 @@ export class Person {
       pressure: 'none' as const,
     }));
     store.operate(
-      PERSON,
-      () => store.get<ProtectedList>(PROTECTED_KEY),
+      person,
+      () => store.get<ProtectedList>(protectedKey),
       (read) => {
         if (!('ok' in read)) return;
         const { value, version } = read.ok ?? { value: emptyList(), version: undefined };
         const { list, answer } = commandOrRefusal(value, { id, command }, hosts);
         if (list === undefined) return answer && this.#world.answered(answer);
         store.operate(
-          PERSON,
-          () => store.swap(PROTECTED_KEY, list, version),
+          person,
+          () => store.swap(protectedKey, list, version),
           (written) => {
             if ('ok' in written && written.ok !== undefined && answer) this.#world.answered(answer);
           },

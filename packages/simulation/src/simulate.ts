@@ -1,4 +1,4 @@
-// Runs one seed to its end: faults, then quiet, then everything that must run must run (invariant 7).
+/** Runs one seed to its end: faults, then quiet, then everything that must run must run (invariant 7). */
 import { createHash } from 'node:crypto';
 import { Violation } from './checker.ts';
 import { planFaults } from './faults.ts';
@@ -16,11 +16,11 @@ export interface Result {
   digest: string | undefined;
 }
 
-const FAULTS_FROM_MS = 3000;
-const FAULTS_UNTIL_MS = 24_000;
+const faultsFromMs = 3000;
+const faultsUntilMs = 24_000;
 /** How long after the last fault everything must be well again. */
-const BOUND_MS = 60_000;
-const WELL_FOR_MS = 3000;
+const boundMs = 60_000;
+const wellForMs = 3000;
 
 export function simulate(seed: number, onTrace?: (line: string) => void): Result {
   const world = new World(seed);
@@ -32,9 +32,9 @@ export function simulate(seed: number, onTrace?: (line: string) => void): Result
     };
   }
   const person = new Person(world);
-  world.scheduler.after(1500, () => person.begin(FAULTS_UNTIL_MS));
-  planFaults(world, FAULTS_FROM_MS, FAULTS_UNTIL_MS);
-  world.scheduler.after(FAULTS_UNTIL_MS, () => person.settle());
+  world.scheduler.after(1500, () => person.begin(faultsUntilMs));
+  planFaults(world, faultsFromMs, faultsUntilMs);
+  world.scheduler.after(faultsUntilMs, () => person.settle());
   let violation: Result['violation'];
   try {
     runToEnd(world, person);
@@ -62,12 +62,12 @@ function runToEnd(world: World, person: Person): void {
     const trouble = unwell(world, person);
     if (trouble === undefined) wellSince ??= scheduler.now;
     else wellSince = undefined;
-    if (wellSince !== undefined && scheduler.now - wellSince >= WELL_FOR_MS) ended = true;
-    if (trouble !== undefined && scheduler.now > FAULTS_UNTIL_MS + BOUND_MS)
+    if (wellSince !== undefined && scheduler.now - wellSince >= wellForMs) ended = true;
+    if (trouble !== undefined && scheduler.now > faultsUntilMs + boundMs)
       throw new Violation('liveness', trouble);
     scheduler.after(250, look);
   };
-  scheduler.after(FAULTS_UNTIL_MS + 1, look);
+  scheduler.after(faultsUntilMs + 1, look);
   while (!ended && scheduler.step());
 }
 

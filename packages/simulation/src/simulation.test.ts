@@ -1,3 +1,4 @@
+/** The simulated cluster holds its invariants, and notices each rule that is taken away. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

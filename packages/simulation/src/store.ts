@@ -1,5 +1,7 @@
-// The simulated store: one truth, reached by every node over a road of its own that may be slow, cut, or lie by time-out (the
-// change happened, or will happen later, and the caller is told that nobody knows).
+/**
+ * The simulated store: one truth, reached by every node over a road of its own that may be slow, cut, or lie by time-out (the
+ * change happened, or will happen later, and the caller is told that nobody knows).
+ */
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -14,7 +16,7 @@ export interface Cell {
 /** What came of one operation: its result, or that it was not done, or that nobody knows. */
 export type Done<T> = { ok: T } | { error: 'failed' | 'unknown' };
 
-const TIMEOUT_MS = 1500;
+const timeoutMs = 1500;
 
 export class SimStore {
   readonly name: string;
@@ -56,8 +58,8 @@ export class SimStore {
         if (!unanswered) this.#scheduler.after(back, () => settle({ ok }));
       });
     }
-    if (unanswered || there + late + back > TIMEOUT_MS)
-      this.#scheduler.after(TIMEOUT_MS, () => settle({ error: 'unknown' }));
+    if (unanswered || there + late + back > timeoutMs)
+      this.#scheduler.after(timeoutMs, () => settle({ error: 'unknown' }));
   }
 
   #delay(road: Road): number {

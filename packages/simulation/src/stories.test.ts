@@ -1,4 +1,6 @@
-// Golden transcripts of the commonest stories. After a change of what is decided: REVENANT_GOLDEN=write node --test packages/simulation/src/stories.test.ts
+/**
+ * Golden transcripts of the commonest stories. After a change of what is decided: REVENANT_GOLDEN=write node --test packages/simulation/src/stories.test.ts
+ */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

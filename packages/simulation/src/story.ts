@@ -1,6 +1,8 @@
-// A story: commands to a small cluster without chance, and the trace that follows. Stories are read by people (stories/*.txt) and run as
-// tests: whoever changes what is decided sees in them what it means. Nothing here is random: every delay is the same each time, and
-// whatever the decisions are given is frozen.
+/**
+ * A story: commands to a small cluster without chance, and the trace that follows. Stories are read by people (stories/*.txt) and run as
+ * tests: whoever changes what is decided sees in them what it means. Nothing here is random: every delay is the same each time, and
+ * whatever the decisions are given is frozen.
+ */
 import type { Command, VmSpec } from '@revenant/cluster';
 import { Random } from './random.ts';
 import { World } from './world.ts';

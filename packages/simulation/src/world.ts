@@ -1,4 +1,4 @@
-// One simulated cluster: nodes, network, store, a person with wishes, and a plan of faults, all from one seed.
+/** One simulated cluster: nodes, network, store, a person with wishes, and a plan of faults, all from one seed. */
 import { makeSettings, type CommandAnswer, type Message, type Settings } from '@revenant/cluster';
 import { Checker } from './checker.ts';
 import { SimNetwork } from './network.ts';

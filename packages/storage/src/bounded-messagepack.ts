@@ -1,8 +1,10 @@
-// Looks over MessagePack before it is decoded: how many elements it would make, how deeply they are nested, and that nothing in it is
-// beyond what we write (https://github.com/msgpack/msgpack/blob/master/spec.md, "Formats"). A few bytes can claim billions of elements,
-// and an extension can stand for anything that a decoder knows to build; neither is to be found out by decoding it.
-//
-// The walk allocates nothing, and stops at the first excess: its cost is bounded by the bytes that are there.
+/**
+ * Looks over MessagePack before it is decoded: how many elements it would make, how deeply they are nested, and that nothing in it is
+ * beyond what we write (https://github.com/msgpack/msgpack/blob/master/spec.md, "Formats"). A few bytes can claim billions of elements,
+ * and an extension can stand for anything that a decoder knows to build; neither is to be found out by decoding it.
+ *
+ * The walk allocates nothing, and stops at the first excess: its cost is bounded by the bytes that are there.
+ */
 
 export interface MessagePackBounds {
   /** Values in all, containers and keys included. */
@@ -11,11 +13,11 @@ export interface MessagePackBounds {
 }
 
 /** Extensions that we write: big integers, typed arrays, undefined (docs/CHECKPOINT_FORMAT.md, "State encoding"). */
-const BIG_INTEGER = 0x42;
-const TYPED_ARRAY = 0x74;
-const UNDEFINED = 0;
-const MAX_BIG_INTEGER_BYTES = 1024;
-const LAST_ARRAY_TYPE = 10;
+const bigInteger = 0x42;
+const typedArray = 0x74;
+const undefinedExtension = 0;
+const maxBigIntegerBytes = 1024;
+const lastArrayType = 10;
 
 /** Why these bytes are not to be decoded; undefined when they may be. */
 export function whyUnboundedMessagePack(bytes: Uint8Array, bounds: MessagePackBounds): string | undefined {
@@ -133,9 +135,9 @@ class Walk {
     const type = this.#view.getInt8(this.#at++);
     const first = length > 0 ? this.#view.getUint8(this.#at) : undefined;
     const known =
-      (type === BIG_INTEGER && length <= MAX_BIG_INTEGER_BYTES) ||
-      (type === TYPED_ARRAY && first !== undefined && first <= LAST_ARRAY_TYPE) ||
-      (type === UNDEFINED && length === 1);
+      (type === bigInteger && length <= maxBigIntegerBytes) ||
+      (type === typedArray && first !== undefined && first <= lastArrayType) ||
+      (type === undefinedExtension && length === 1);
     if (!known) return 'it has an extension that is not ours';
     return this.#skip(length);
   }

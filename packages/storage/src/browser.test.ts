@@ -1,4 +1,4 @@
-// Checkpoint files in a tab: a process without anything of Node, resolving as a bundler does for browsers.
+/** Checkpoint files in a tab: a process without anything of Node, resolving as a bundler does for browsers. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { hash } from 'node:crypto';

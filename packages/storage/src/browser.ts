@@ -1,4 +1,4 @@
-// `@revenant/storage/browser`: checkpoint files in a tab. Imports nothing of Node; bundlers resolve `#lz4` by the `browser` condition.
+/** `@revenant/storage/browser`: checkpoint files in a tab. Imports nothing of Node; bundlers resolve `#lz4` by the `browser` condition. */
 import { decodeBlocks, FileDecoder, type CheckpointOrigin } from './checkpoint-file-format.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 

@@ -1,13 +1,15 @@
-// The blocks of a checkpoint file (docs/CHECKPOINT_FORMAT.md, "Single file"), without a host: the same code reads them in a browser.
-//
-//   magic(8) version(u32) reserved(u32)  { tag(4) length(u32) body }*
-//   STAT  u32 decoded length + LZ4 of the MessagePack state    exactly one, first
-//   PAGE  u32 space, u32 count, u32 indexes[count], u32 length + LZ4 of the pages; any number, ascending per space
-//   DONE  SHA-256 of every byte before this body               exactly one, last
-//
-// All integers are little-endian. Zero pages are absent, but for spaces on a base image (version 2), of which the file holds
-// what differs from the image. Invariants: a file is read whole or refused; nothing is
-// allocated from a length that was not bounded first; the checksum covers everything.
+/**
+ * The blocks of a checkpoint file (docs/CHECKPOINT_FORMAT.md, "Single file"), without a host: the same code reads them in a browser.
+ *
+ *   magic(8) version(u32) reserved(u32)  { tag(4) length(u32) body }*
+ *   STAT  u32 decoded length + LZ4 of the MessagePack state    exactly one, first
+ *   PAGE  u32 space, u32 count, u32 indexes[count], u32 length + LZ4 of the pages; any number, ascending per space
+ *   DONE  SHA-256 of every byte before this body               exactly one, last
+ *
+ * All integers are little-endian. Zero pages are absent, but for spaces on a base image (version 2), of which the file holds
+ * what differs from the image. Invariants: a file is read whole or refused; nothing is
+ * allocated from a length that was not bounded first; the checksum covers everything.
+ */
 import { isName } from './checkpoint/keys.ts';
 import {
   compressBlock,
@@ -23,23 +25,23 @@ import {
   checkSnapshot,
   checkSpaceShape,
   isZeroPage,
-  MAX_SPACES,
+  maxSpaces,
   type MachineSnapshot,
   type SpaceShape,
   type SpaceSnapshot,
 } from './snapshot.ts';
 
 /** 2 when a space lies on a base image, which version 1 does not know; else 1. */
-export const CHECKPOINT_FILE_VERSION = 2;
+export const checkpointFileVersion = 2;
 /** In PNG's manner: a byte above 127, a name, a line-ending pair and an end-of-file mark that a bad transfer alters. */
-export const CHECKPOINT_FILE_MAGIC = new Uint8Array([0x89, 0x52, 0x56, 0x43, 0x4b, 0x0d, 0x0a, 0x1a]);
-const HEADER_BYTES = 16;
-const HASH_BYTES = 32;
-const BLOCK_HEADER_BYTES = 8;
+export const checkpointFileMagic = new Uint8Array([0x89, 0x52, 0x56, 0x43, 0x4b, 0x0d, 0x0a, 0x1a]);
+const headerBytes = 16;
+const hashBytes = 32;
+const blockHeaderBytes = 8;
 /** Decoded bytes of pages in one PAGE block. */
-const PAGE_BLOCK_BYTES = 1 << 20;
-const MAX_BLOCK_BYTES = 64 << 20;
-const MAX_STATE_BYTES = 256 << 20;
+const pageBlockBytes = 1 << 20;
+const maxBlockBytes = 64 << 20;
+const maxStateBytes = 256 << 20;
 
 /** What a file says of where its machine comes from. For people; absent in files of older programs. */
 export interface CheckpointOrigin {
@@ -54,7 +56,7 @@ export interface CheckpointOrigin {
 type Tag = 'STAT' | 'PAGE' | 'DONE';
 
 /** The pieces of a file, for writers that do not have the whole machine in memory. The SHA-256 of all of them follows `done`. */
-export const CHECKPOINT_FILE_BLOCKS = {
+export const checkpointFileBlocks = {
   header: (): Uint8Array => fileHeader(1),
   state: (
     state: Omit<MachineSnapshot, 'spaces'>,
@@ -64,13 +66,13 @@ export const CHECKPOINT_FILE_BLOCKS = {
   *pages(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
     for (const body of pageBodies(ordinal, space)) yield block('PAGE', body);
   },
-  done: (): Uint8Array => blockHeader('DONE', HASH_BYTES),
+  done: (): Uint8Array => blockHeader('DONE', hashBytes),
 };
 
 /** The first bytes of a file. Version 2: some space lies on a base image. */
 export function fileHeader(version: 1 | 2): Uint8Array {
-  const header = new Uint8Array(HEADER_BYTES);
-  header.set(CHECKPOINT_FILE_MAGIC, 0);
+  const header = new Uint8Array(headerBytes);
+  header.set(checkpointFileMagic, 0);
   writeU32(header, 8, version);
   return header;
 }
@@ -103,17 +105,17 @@ export async function decodeBlocks(
       cause,
       hint: 'restore from an intact copy',
     });
-  const header = await read(HEADER_BYTES);
+  const header = await read(headerBytes);
   checkHeader(name, header, damaged);
   hash.update(header);
   let left = size - header.length;
   for (;;) {
-    const head = await read(BLOCK_HEADER_BYTES);
-    if (head.length < BLOCK_HEADER_BYTES) throw damaged('it ends early');
+    const head = await read(blockHeaderBytes);
+    if (head.length < blockHeaderBytes) throw damaged('it ends early');
     const tag = String.fromCharCode(...head.subarray(0, 4));
     const length = readU32(head, 4);
-    left -= BLOCK_HEADER_BYTES + length;
-    if (left < 0 || length > MAX_BLOCK_BYTES + MAX_STATE_BYTES) throw damaged('it ends early');
+    left -= blockHeaderBytes + length;
+    if (left < 0 || length > maxBlockBytes + maxStateBytes) throw damaged('it ends early');
     hash.update(head);
     const body = await read(length);
     if (body.length < length) throw damaged('it ends early');
@@ -134,14 +136,14 @@ export async function decodeBlocks(
 type Damaged = (why: string, cause?: unknown) => StorageError;
 
 function checkHeader(name: string, header: Uint8Array, damaged: Damaged): void {
-  if (!sameBytes(header.subarray(0, 8), CHECKPOINT_FILE_MAGIC))
+  if (!sameBytes(header.subarray(0, 8), checkpointFileMagic))
     throw new StorageError('CHECKPOINT_FILE_FOREIGN', `${name}: not a Revenant checkpoint file`);
-  if (header.length < HEADER_BYTES) throw damaged('it ends early');
+  if (header.length < headerBytes) throw damaged('it ends early');
   const version = readU32(header, 8);
-  if (version > CHECKPOINT_FILE_VERSION)
+  if (version > checkpointFileVersion)
     throw new StorageError(
       'CHECKPOINT_FILE_NEWER',
-      `${name}: checkpoint format ${String(version)} is newer than ${String(CHECKPOINT_FILE_VERSION)}, the newest this program reads`,
+      `${name}: checkpoint format ${String(version)} is newer than ${String(checkpointFileVersion)}, the newest this program reads`,
       { hint: 'use a newer Revenant' },
     );
   if (version === 0 || readU32(header, 12) !== 0) throw damaged('its header is inconsistent');
@@ -219,7 +221,7 @@ export function decodeStateBody(body: Uint8Array): {
   origin: CheckpointOrigin;
 } {
   const length = body.length >= 4 ? readU32(body, 0) : 0;
-  if (length > MAX_STATE_BYTES) throw new Error('its state is too large');
+  if (length > maxStateBytes) throw new Error('its state is too large');
   return parseState(decodeState(decompressBlock(body, length), body.length));
 }
 
@@ -233,7 +235,7 @@ export function pageBlock(
   if (space === undefined) throw new Error('a page block of an unknown space');
   const count = readU32(body, 4);
   const pagesAt = 8 + count * 4;
-  if (count * space.pageSize > MAX_BLOCK_BYTES || pagesAt > body.length)
+  if (count * space.pageSize > maxBlockBytes || pagesAt > body.length)
     throw new Error('a page block has an impossible size');
   const indexes = new Uint32Array(count);
   const view = new DataView(body.buffer, body.byteOffset, body.length);
@@ -265,7 +267,7 @@ function encodeStateBody(
   );
   const said = Object.keys(origin).length > 0 ? { origin } : {};
   const encoded = encodeState({ description, cpus, devices, instructions, virtualTimeNs, spaces, ...said });
-  if (encoded.length > MAX_STATE_BYTES)
+  if (encoded.length > maxStateBytes)
     throw new StorageError(
       'SNAPSHOT_INVALID',
       `the device state of ${String(encoded.length)} bytes is too large`,
@@ -284,7 +286,7 @@ function parseState(value: unknown): {
 } {
   if (!isRecord(value)) throw new Error('its state is not a map');
   const { description, cpus, devices, spaces } = value;
-  if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > MAX_SPACES)
+  if (!Array.isArray(cpus) || !isRecord(devices) || !Array.isArray(spaces) || spaces.length > maxSpaces)
     throw new Error('its state lacks a field');
   if (!spaces.every(isRecord)) throw new Error('its state lacks a field');
   const shapes = spaces as unknown[] as FileSpace[];
@@ -319,7 +321,7 @@ function count(value: unknown): bigint {
 function* pageBodies(ordinal: number, space: SpaceSnapshot): Generator<Uint8Array, void> {
   const { pageSize } = space;
   const page = (i: number): Uint8Array => space.bytes.subarray(i * pageSize, (i + 1) * pageSize);
-  const perBlock = Math.max(1, PAGE_BLOCK_BYTES / pageSize);
+  const perBlock = Math.max(1, pageBlockBytes / pageSize);
   let chosen: number[] = [];
   const flush = (): Uint8Array => {
     const head = new Uint8Array(8 + chosen.length * 4);
@@ -342,7 +344,7 @@ function* pageBodies(ordinal: number, space: SpaceSnapshot): Generator<Uint8Arra
 }
 
 function blockHeader(tag: Tag, length: number): Uint8Array {
-  const head = new Uint8Array(BLOCK_HEADER_BYTES);
+  const head = new Uint8Array(blockHeaderBytes);
   head.set(Array.from(tag, (letter) => letter.charCodeAt(0)));
   writeU32(head, 4, length);
   return head;

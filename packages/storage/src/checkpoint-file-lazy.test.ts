@@ -1,3 +1,4 @@
+/** Checkpoint files whose memory is read page by page. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

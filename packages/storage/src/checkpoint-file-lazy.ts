@@ -1,6 +1,8 @@
-// A checkpoint file whose RAM is read when it is needed. Opening reads the file to its end and checks it as `readCheckpointFile` does,
-// but decompresses only what a machine needs to go on: state, small spaces, low RAM. Invariant: no page is handed out of a file whose
-// checksum was not right when it was opened; the file stays open, so one that is replaced meanwhile does no harm.
+/**
+ * A checkpoint file whose RAM is read when it is needed. Opening reads the file to its end and checks it as `readCheckpointFile` does,
+ * but decompresses only what a machine needs to go on: state, small spaces, low RAM. Invariant: no page is handed out of a file whose
+ * checksum was not right when it was opened; the file stays open, so one that is replaced meanwhile does no harm.
+ */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -19,7 +21,7 @@ import { StorageError } from './errors.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
 /** Decoded blocks kept for the next page: 4 MiB. */
-const KEPT_BLOCKS = 4;
+const keptBlocks = 4;
 
 /** Pages that come later, in one PAGE block; and where its compressed pages are in the file. */
 interface LateBlock {
@@ -178,7 +180,7 @@ export class LateCheckpointFile {
     }
     this.#kept.set(at, bytes);
     for (const key of this.#kept.keys()) {
-      if (this.#kept.size <= KEPT_BLOCKS) break;
+      if (this.#kept.size <= keptBlocks) break;
       this.#kept.delete(key);
     }
     return bytes;

@@ -1,3 +1,4 @@
+/** Where an exported checkpoint came from, as its file says. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

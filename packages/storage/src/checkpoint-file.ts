@@ -1,10 +1,10 @@
-// A checkpoint as one self-contained file: reading and writing it on Node. The format itself is checkpoint-file-format.ts.
+/** A checkpoint as one self-contained file: reading and writing it on Node. The format itself is checkpoint-file-format.ts. */
 import { createHash } from 'node:crypto';
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { asBuffer } from './codec.ts';
 import {
-  CHECKPOINT_FILE_BLOCKS,
+  checkpointFileBlocks,
   decodeBlocks,
   FileDecoder,
   fileHeader,
@@ -14,9 +14,9 @@ import { StorageError } from './errors.ts';
 import { checkSnapshot, type MachineSnapshot } from './snapshot.ts';
 
 export {
-  CHECKPOINT_FILE_BLOCKS,
-  CHECKPOINT_FILE_MAGIC,
-  CHECKPOINT_FILE_VERSION,
+  checkpointFileBlocks,
+  checkpointFileMagic,
+  checkpointFileVersion,
   type CheckpointOrigin,
 } from './checkpoint-file-format.ts';
 
@@ -35,7 +35,7 @@ export function* encodeCheckpointFile(
     throw new StorageError('SNAPSHOT_INVALID', `space ${partial.name} is a delta; a file needs every page`, {
       hint: 'take a full snapshot before saving to a file',
     });
-  const blocks = CHECKPOINT_FILE_BLOCKS;
+  const blocks = checkpointFileBlocks;
   const hash = createHash('sha256');
   const hashed = (bytes: Uint8Array): Uint8Array => {
     hash.update(bytes);

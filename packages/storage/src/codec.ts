@@ -1,6 +1,8 @@
-// How state is encoded: MessagePack by field name, and LZ4 blocks with the decoded length in front. Everything that is
-// decoded here may come from a damaged or hostile file, so lengths, elements and depth are bounded before anything is allocated.
-// The work of decoding is in proportion to the bytes that are stored, however well they are compressed.
+/**
+ * How state is encoded: MessagePack by field name, and LZ4 blocks with the decoded length in front. Everything that is
+ * decoded here may come from a damaged or hostile file, so lengths, elements and depth are bounded before anything is allocated.
+ * The work of decoding is in proportion to the bytes that are stored, however well they are compressed.
+ */
 import { compressSized, uncompressSized } from '#lz4';
 import { Packr } from 'msgpackr';
 import { whyUnboundedMessagePack } from './bounded-messagepack.ts';
@@ -23,21 +25,21 @@ export function encodeState(value: unknown): Uint8Array {
 }
 
 /** Elements that any state may have; a decoder makes so many in a tenth of a second. */
-const FREE_ELEMENTS = 1 << 18;
+const freeElements = 1 << 18;
 /** And one more for so many stored bytes: what is worth many elements takes room, also when compressed. */
-const BYTES_PER_ELEMENT = 4;
-const MAX_ELEMENTS = 1 << 23;
-const MAX_DEPTH = 64;
+const bytesPerElement = 4;
+const maxElements = 1 << 23;
+const maxDepth = 64;
 /** No LZ4 block decodes to more than this many times its length. */
-const MAX_LZ4_RATIO = 255;
+const maxLz4Ratio = 255;
 
 /**
  * Why state of so many stored bytes (compressed, when it is) would be refused; undefined when it would not. To be asked before it is
  * stored, too: what is written must be readable.
  */
 export function whyUnboundedState(encoded: Uint8Array, storedBytes: number): string | undefined {
-  const elements = Math.min(MAX_ELEMENTS, FREE_ELEMENTS + Math.floor(storedBytes / BYTES_PER_ELEMENT));
-  return whyUnboundedMessagePack(encoded, { elements, depth: MAX_DEPTH });
+  const elements = Math.min(maxElements, freeElements + Math.floor(storedBytes / bytesPerElement));
+  return whyUnboundedMessagePack(encoded, { elements, depth: maxDepth });
 }
 
 /**
@@ -77,7 +79,7 @@ export function compressBlock(bytes: Uint8Array): Uint8Array {
 export function decompressBlock(block: Uint8Array, decodedBytes: number): Uint8Array {
   if (block.length < 5 || readU32(block, 0) !== decodedBytes)
     throw new StorageError('STATE_INVALID', 'an LZ4 block has an unexpected length');
-  if (decodedBytes > block.length * MAX_LZ4_RATIO)
+  if (decodedBytes > block.length * maxLz4Ratio)
     throw new StorageError('STATE_INVALID', 'an LZ4 block claims more than it can hold');
   let decoded: Uint8Array;
   try {

@@ -1,10 +1,10 @@
-// Small objects that claim much: each decoder of manifest, record, pack and checkpoint file refuses them before it pays for them.
+/** Small objects that claim much: each decoder of manifest, record, pack and checkpoint file refuses them before it pays for them. */
 import assert from 'node:assert/strict';
 import { createHash, hash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Guest } from '../test-support/guest.ts';
-import { CHECKPOINT_FILE_BLOCKS, decodeCheckpointFile, encodeCheckpointFile } from './checkpoint-file.ts';
+import { checkpointFileBlocks, decodeCheckpointFile, encodeCheckpointFile } from './checkpoint-file.ts';
 import { decodeState, encodeState, whyUnboundedState, compressBlock, decompressBlock } from './codec.ts';
 import {
   decodeManifest,
@@ -21,11 +21,11 @@ import { MemoryStore } from './store/memory-store.ts';
 import { getRecord } from './store/records.ts';
 
 /** Of the processor. Without bounds 33 million elements take 16 s and 682 MB; with them, what it takes to decompress and hash 33 MB. */
-const SOON_MS = 3000;
+const soonMs = 3000;
 
-const NILS = 33_000_000;
-const nils = new Uint8Array(NILS + 5).fill(0xc0);
-nils.set([0xdd, NILS >>> 24, (NILS >>> 16) & 255, (NILS >>> 8) & 255, NILS & 255]);
+const nilCount = 33_000_000;
+const nils = new Uint8Array(nilCount + 5).fill(0xc0);
+nils.set([0xdd, nilCount >>> 24, (nilCount >>> 16) & 255, (nilCount >>> 8) & 255, nilCount & 255]);
 
 /** An envelope around encoded bytes as they are, with a checksum that is right. */
 function envelope(magic: string, encoded: Uint8Array, decodedBytes = encoded.length): Uint8Array {
@@ -56,14 +56,14 @@ function soon(code: StorageErrorCode, work: () => unknown): void {
   const begun = processorMs();
   assert.throws(work, (error) => isStorageError(error, code));
   const took = processorMs() - begun;
-  assert.ok(took < SOON_MS, `${String(took)} ms`);
+  assert.ok(took < soonMs, `${String(took)} ms`);
 }
 
 async function soonRejects(code: StorageErrorCode, work: () => Promise<unknown>): Promise<void> {
   const begun = processorMs();
   await assert.rejects(work, (error) => isStorageError(error, code));
   const took = processorMs() - begun;
-  assert.ok(took < SOON_MS, `${String(took)} ms`);
+  assert.ok(took < soonMs, `${String(took)} ms`);
 }
 
 describe('state', () => {
@@ -128,7 +128,7 @@ describe('state', () => {
       (error) => isStorageError(error, 'SNAPSHOT_INVALID'),
     );
     assert.throws(
-      () => CHECKPOINT_FILE_BLOCKS.state({ description: many, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n }, []),
+      () => checkpointFileBlocks.state({ description: many, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n }, []),
       (error) => isStorageError(error, 'SNAPSHOT_INVALID'),
     ); // prettier-ignore
   });
@@ -217,14 +217,14 @@ describe('objects of a store', () => {
 
 describe('single files', () => {
   const file = (blocks: [string, Uint8Array][]): Uint8Array => {
-    const pieces = [Buffer.from(CHECKPOINT_FILE_BLOCKS.header())];
+    const pieces = [Buffer.from(checkpointFileBlocks.header())];
     for (const [tag, bytes] of blocks) {
       const head = Buffer.alloc(8);
       head.write(tag, 0, 'latin1');
       head.writeUInt32LE(bytes.length, 4);
       pieces.push(head, Buffer.from(bytes));
     }
-    const whole = Buffer.concat([...pieces, Buffer.from(CHECKPOINT_FILE_BLOCKS.done())]);
+    const whole = Buffer.concat([...pieces, Buffer.from(checkpointFileBlocks.done())]);
     return Buffer.concat([whole, createHash('sha256').update(whole).digest()]);
   };
 
@@ -237,9 +237,9 @@ describe('single files', () => {
   test('a block of pages that comes again and again is refused the second time', async () => {
     const snapshot = new Guest({ seed: 1, ramPages: 8, diskPages: 0 }).run(20).truth();
     await decodeCheckpointFile(Buffer.concat([...encodeCheckpointFile(snapshot)]));
-    const state = Buffer.from(CHECKPOINT_FILE_BLOCKS.state(snapshot, snapshot.spaces)).subarray(8);
+    const state = Buffer.from(checkpointFileBlocks.state(snapshot, snapshot.spaces)).subarray(8);
     const ram = snapshot.spaces[0]!;
-    const [block] = [...CHECKPOINT_FILE_BLOCKS.pages(0, ram)].map((bytes) => bytes.subarray(8));
+    const [block] = [...checkpointFileBlocks.pages(0, ram)].map((bytes) => bytes.subarray(8));
     const again = file([['STAT', state], ['PAGE', block!], ['PAGE', block!]]); // prettier-ignore
     await soonRejects('CHECKPOINT_FILE_DAMAGED', () => decodeCheckpointFile(again));
   });

@@ -1,20 +1,22 @@
-// Encryption at rest: AES-256-GCM (NIST SP 800-38D). Each object has a key of its own, derived from the master key and
-// the object's random salt (HKDF-SHA256, RFC 5869), so that counters serve as nonces and none is ever used twice.
+/**
+ * Encryption at rest: AES-256-GCM (NIST SP 800-38D). Each object has a key of its own, derived from the master key and
+ * the object's random salt (HKDF-SHA256, RFC 5869), so that counters serve as nonces and none is ever used twice.
+ */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { StorageError } from './errors.ts';
 
-export const SALT_BYTES = 16;
-export const TAG_BYTES = 16;
-const KEY_BYTES = 32;
-const INFO = 'revenant checkpoint v1';
+export const saltBytes = 16;
+export const tagBytes = 16;
+const keyBytes = 32;
+const info = 'revenant checkpoint v1';
 
 /** A master key: 32 bytes that only the owners of the guests know. */
 export class CheckpointKey {
   readonly #bytes: Uint8Array;
 
   constructor(bytes: Uint8Array) {
-    if (bytes.length !== KEY_BYTES)
+    if (bytes.length !== keyBytes)
       throw new StorageError('BAD_ARGUMENT', `an encryption key has ${String(bytes.length)} bytes, not 32`, {
         hint: 'make one with: openssl rand -hex 32',
       });
@@ -23,12 +25,12 @@ export class CheckpointKey {
 
   /** Tells whether two nodes have the same key, and nothing else about it. */
   get id(): string {
-    return Buffer.from(hkdfSync('sha256', this.#bytes, new Uint8Array(0), `${INFO} id`, 8)).toString('hex');
+    return Buffer.from(hkdfSync('sha256', this.#bytes, new Uint8Array(0), `${info} id`, 8)).toString('hex');
   }
 
   /** The key of one object. */
   forObject(salt: Uint8Array): ObjectKey {
-    return new ObjectKey(new Uint8Array(hkdfSync('sha256', this.#bytes, salt, INFO, KEY_BYTES)));
+    return new ObjectKey(new Uint8Array(hkdfSync('sha256', this.#bytes, salt, info, keyBytes)));
   }
 }
 
@@ -68,9 +70,9 @@ export class ObjectKey {
 
   /** Undoes `seal`; undefined when key, piece, associated text or bytes are not what was sealed. */
   open(piece: number, sealed: Uint8Array, associated: string): Uint8Array | undefined {
-    if (sealed.length < TAG_BYTES) return undefined;
-    const at = sealed.length - TAG_BYTES;
-    const decipher = createDecipheriv('aes-256-gcm', this.#key, nonceOf(piece), { authTagLength: TAG_BYTES });
+    if (sealed.length < tagBytes) return undefined;
+    const at = sealed.length - tagBytes;
+    const decipher = createDecipheriv('aes-256-gcm', this.#key, nonceOf(piece), { authTagLength: tagBytes });
     decipher.setAAD(Buffer.from(associated));
     decipher.setAuthTag(sealed.subarray(at));
     const body = decipher.update(sealed.subarray(0, at));

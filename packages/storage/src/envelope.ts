@@ -1,9 +1,11 @@
-// The envelope of every object but packs (docs/CHECKPOINT_FORMAT.md, "Envelope"):
-//
-//   magic(4) version(u16) flags(u16) decoded(u32) stored(u32) salt(16)  payload(stored)  SHA-256(32) of all before
-//
-// The payload is MessagePack, LZ4-compressed when flag 0 is set, sealed with AES-256-GCM when flag 1 is set. The object's
-// name is the associated text of the seal, so that no sealed object can be put in another's place.
+/**
+ * The envelope of every object but packs (docs/CHECKPOINT_FORMAT.md, "Envelope"):
+ *
+ *   magic(4) version(u16) flags(u16) decoded(u32) stored(u32) salt(16)  payload(stored)  SHA-256(32) of all before
+ *
+ * The payload is MessagePack, LZ4-compressed when flag 0 is set, sealed with AES-256-GCM when flag 1 is set. The object's
+ * name is the associated text of the seal, so that no sealed object can be put in another's place.
+ */
 import { hash } from 'node:crypto';
 import {
   asBuffer,
@@ -13,22 +15,22 @@ import {
   encodeState,
   whyUnboundedState,
 } from './codec.ts';
-import { SALT_BYTES, type CheckpointKey } from './encryption.ts';
+import { saltBytes, type CheckpointKey } from './encryption.ts';
 import { StorageError } from './errors.ts';
 import type { StorageHost } from './host.ts';
 
-export const ENVELOPE_VERSION = 1;
+export const envelopeVersion = 1;
 /** Of a body that names packs of other VMs: readers before this version would take these for missing. */
-export const FORK_VERSION = 2;
-export const FLAG_LZ4 = 1;
-export const FLAG_SEALED = 2;
-const HEADER_BYTES = 32;
-const HASH_BYTES = 32;
+export const forkVersion = 2;
+export const flagLz4 = 1;
+export const flagSealed = 2;
+const headerBytes = 32;
+const hashBytes = 32;
 /** Bodies of manifests, whose page maps may be large. */
-export const MAX_BODY_BYTES = 1 << 30;
-const MAX_DECODED_BYTES = 16 << 20;
+export const maxBodyBytes = 1 << 30;
+const maxDecodedBytes = 16 << 20;
 /** Below this, compression saves nothing worth the call. */
-const COMPRESS_FROM_BYTES = 256;
+const compressFromBytes = 256;
 
 export interface EnvelopeOptions {
   /** Four characters that say what it is. */
@@ -63,24 +65,24 @@ export function sealBytes(
 ): Uint8Array {
   let flags = 0;
   let payload = encoded;
-  if (encoded.length >= COMPRESS_FROM_BYTES) {
+  if (encoded.length >= compressFromBytes) {
     payload = compressBlock(encoded);
-    flags |= FLAG_LZ4;
+    flags |= flagLz4;
   }
   const tooLarge =
-    encoded.length > (options.maxDecodedBytes ?? MAX_DECODED_BYTES) ? 'it is too large' : undefined;
+    encoded.length > (options.maxDecodedBytes ?? maxDecodedBytes) ? 'it is too large' : undefined;
   const why = tooLarge ?? options.check?.(payload.length);
   if (why !== undefined)
     throw new StorageError('SNAPSHOT_INVALID', `${options.name}: this state could not be read back: ${why}`);
-  const header = Buffer.alloc(HEADER_BYTES);
+  const header = Buffer.alloc(headerBytes);
   if (options.key !== undefined) {
-    const salt = options.host.random(SALT_BYTES);
+    const salt = options.host.random(saltBytes);
     header.set(salt, 16);
     payload = options.key.forObject(salt).seal(0, payload, options.name);
-    flags |= FLAG_SEALED;
+    flags |= flagSealed;
   }
   header.write(options.magic, 0, 'latin1');
-  header.writeUInt16LE(options.version ?? ENVELOPE_VERSION, 4);
+  header.writeUInt16LE(options.version ?? envelopeVersion, 4);
   header.writeUInt16LE(flags, 6);
   header.writeUInt32LE(encoded.length, 8);
   header.writeUInt32LE(payload.length, 12);
@@ -90,19 +92,19 @@ export function sealBytes(
 
 /** The checksum that an envelope ends with; undefined when there are too few bytes for one. */
 export function envelopeHash(bytes: Uint8Array): Uint8Array | undefined {
-  return bytes.length < HEADER_BYTES + HASH_BYTES ? undefined : bytes.slice(bytes.length - HASH_BYTES);
+  return bytes.length < headerBytes + hashBytes ? undefined : bytes.slice(bytes.length - hashBytes);
 }
 
 /** Length of the envelope that begins with these bytes, or undefined when they are too few or no envelope. */
 export function envelopeLength(bytes: Uint8Array, magic: string): number | undefined {
   const buffer = asBuffer(bytes);
-  if (buffer.length < HEADER_BYTES || buffer.toString('latin1', 0, 4) !== magic) return undefined;
-  return HEADER_BYTES + buffer.readUInt32LE(12) + HASH_BYTES;
+  if (buffer.length < headerBytes || buffer.toString('latin1', 0, 4) !== magic) return undefined;
+  return headerBytes + buffer.readUInt32LE(12) + hashBytes;
 }
 
 /** True when the envelope says that it is encrypted. */
 export function isSealed(bytes: Uint8Array): boolean {
-  return bytes.length >= HEADER_BYTES && (asBuffer(bytes).readUInt16LE(6) & FLAG_SEALED) !== 0;
+  return bytes.length >= headerBytes && (asBuffer(bytes).readUInt16LE(6) & flagSealed) !== 0;
 }
 
 /**
@@ -130,20 +132,20 @@ function open<T>(
   if (length === undefined) throw damaged('it is torn or not what its name says');
   const buffer = asBuffer(bytes);
   if (buffer.length !== length) throw damaged('it is torn');
-  const covered = buffer.subarray(0, length - HASH_BYTES);
-  if (!hash('sha256', covered, 'buffer').equals(buffer.subarray(length - HASH_BYTES)))
+  const covered = buffer.subarray(0, length - hashBytes);
+  if (!hash('sha256', covered, 'buffer').equals(buffer.subarray(length - hashBytes)))
     throw damaged('its checksum does not match');
   // After the checksum, which is at the same place in every version: a flipped bit must not look like a newer format.
   const version = buffer.readUInt16LE(4);
-  if (version > FORK_VERSION)
+  if (version > forkVersion)
     throw new StorageError('CHECKPOINT_NEWER', `${name}: written in format ${String(version)}`, {
       hint: 'use a newer Revenant',
     });
   const payload = unseal(buffer, options);
   try {
     const decoded = buffer.readUInt32LE(8);
-    if (decoded > (options.maxDecodedBytes ?? MAX_DECODED_BYTES)) throw damaged('it is too large');
-    const compressed = (buffer.readUInt16LE(6) & FLAG_LZ4) !== 0;
+    if (decoded > (options.maxDecodedBytes ?? maxDecodedBytes)) throw damaged('it is too large');
+    const compressed = (buffer.readUInt16LE(6) & flagLz4) !== 0;
     return decode(compressed ? decompressBlock(payload, decoded) : payload, payload.length);
   } catch (cause) {
     throw damaged(`its contents do not decode: ${cause instanceof Error ? cause.message : ''}`, cause);
@@ -151,13 +153,13 @@ function open<T>(
 }
 
 function unseal(buffer: Buffer, { key, name }: EnvelopeOptions): Uint8Array {
-  const payload = buffer.subarray(HEADER_BYTES, buffer.length - HASH_BYTES);
+  const payload = buffer.subarray(headerBytes, buffer.length - hashBytes);
   if (!isSealed(buffer)) return payload;
   if (key === undefined)
     throw new StorageError('KEY_NEEDED', `${name}: it is encrypted and no key was given`, {
       hint: 'set REVENANT_KEY or REVENANT_KEY_FILE',
     });
-  const opened = key.forObject(buffer.subarray(16, 16 + SALT_BYTES)).open(0, payload, name);
+  const opened = key.forObject(buffer.subarray(16, 16 + saltBytes)).open(0, payload, name);
   if (opened === undefined)
     throw new StorageError('KEY_WRONG', `${name}: it does not open with this key`, {
       hint: 'it was encrypted under another key, or someone changed it',

@@ -1,5 +1,7 @@
-// Typed errors of the storage package. What a user, a disk or a network does wrong is one of these; a bug is an
-// assertion. `code` is stable: callers branch on it, people search for it.
+/**
+ * Typed errors of the storage package. What a user, a disk or a network does wrong is one of these; a bug is an
+ * assertion. `code` is stable: callers branch on it, people search for it.
+ */
 
 export type StorageErrorCode =
   | 'CHECKPOINT_FILE_FOREIGN' // not one of our files at all

@@ -1,6 +1,8 @@
-// Golden files of every format version stay readable: golden/vN holds a single file, and a `file:` store with a plain VM,
-// an encrypted one, a base image and (from v2-forks on) forks of both VMs. REVENANT_GOLDEN=write makes those of the current version anew (only before a release
-// that changes the format: then copy the old ones' folder, never rewrite it).
+/**
+ * Golden files of every format version stay readable: golden/vN holds a single file, and a `file:` store with a plain VM,
+ * an encrypted one, a base image and (from v2-forks on) forks of both VMs. REVENANT_GOLDEN=write makes those of the current version anew (only before a release
+ * that changes the format: then copy the old ones' folder, never rewrite it).
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// What the storage code needs of its host: randomness, waiting, clocks. The simulation passes its own, seeded ones.
+/** What the storage code needs of its host: randomness, waiting, clocks. The simulation passes its own, seeded ones. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 

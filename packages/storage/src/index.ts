@@ -1,7 +1,7 @@
-// Object stores and checkpoints. Knows nothing of x86. docs/CHECKPOINT_FORMAT.md describes what it writes.
+/** Object stores and checkpoints. Knows nothing of x86. docs/CHECKPOINT_FORMAT.md describes what it writes. */
 export {
-  CHECKPOINT_FILE_MAGIC,
-  CHECKPOINT_FILE_VERSION,
+  checkpointFileMagic,
+  checkpointFileVersion,
   decodeCheckpointFile,
   encodeCheckpointFile,
   readCheckpointFile,
@@ -11,7 +11,7 @@ export {
 } from './checkpoint-file.ts';
 export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
-export { ENVELOPE_VERSION } from './envelope.ts';
+export { envelopeVersion } from './envelope.ts';
 export * from './errors.ts';
 export { decodeLz4Block, encodeLz4Block } from './lz4-block.ts';
 export * from './host.ts';
@@ -22,7 +22,7 @@ export * from './snapshot.ts';
 export { FileStore, type FileStoreOptions } from './store/file-store.ts';
 export {
   claimStore,
-  IDENTITY_KEY,
+  identityKey,
   initStore,
   isStore,
   readIdentity,
@@ -65,7 +65,7 @@ export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
 export {
   dropSnapshot,
   isSnapshotName,
-  MAX_SNAPSHOTS,
+  maxSnapshots,
   readSnapshots,
   requireSnapshot,
   revertToSnapshot,
@@ -99,7 +99,7 @@ export {
   type CollectReport,
   type KnownManifest,
 } from './checkpoint/collect.ts';
-export { DEFAULT_RETENTION, parseRetention, type RetentionPolicy } from './checkpoint/retention.ts';
+export { defaultRetention, parseRetention, type RetentionPolicy } from './checkpoint/retention.ts';
 export { PatientStore } from './store/patient-store.ts';
 export { ThreadStore } from './store/thread-store.ts';
 

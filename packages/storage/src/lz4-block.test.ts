@@ -1,3 +1,4 @@
+/** LZ4 blocks of our own codec against those of a native library. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,12 +1,14 @@
-// LZ4 blocks in plain TypeScript: for a browser, which has no native library, and for blocks without a length in front.
-// Source: lz4/doc/lz4_Block_format.md. A block is sequences of token, literals, distance, match; the last sequence has literals only.
+/**
+ * LZ4 blocks in plain TypeScript: for a browser, which has no native library, and for blocks without a length in front.
+ * Source: lz4/doc/lz4_Block_format.md. A block is sequences of token, literals, distance, match; the last sequence has literals only.
+ */
 
-const MIN_MATCH = 4;
+const minMatch = 4;
 /** The last match begins at least so far before the end, and the last so many bytes are literals ("End of block conditions"). */
-const MATCH_LIMIT = 12;
-const LAST_LITERALS = 5;
-const MAX_DISTANCE = 65_535;
-const HASH_BITS = 13;
+const matchLimit = 12;
+const lastLiterals = 5;
+const maxDistance = 65_535;
+const hashBits = 13;
 
 /**
  * Decodes one block.
@@ -44,7 +46,7 @@ export function decodeLz4Block(source: Uint8Array, out: Uint8Array, start = 0): 
     from += 2;
     let length = token & 15;
     if (length === 15) length = longer(length);
-    length += MIN_MATCH;
+    length += minMatch;
     if (distance === 0 || distance > to - start || to + length > out.length)
       throw new RangeError('LZ4 match out of range');
     if (distance >= length) {
@@ -61,22 +63,22 @@ export function decodeLz4Block(source: Uint8Array, out: Uint8Array, start = 0): 
 export function encodeLz4Block(source: Uint8Array): Uint8Array {
   // Longest when nothing matches: a further byte of length for every 255 literals.
   const out = new Uint8Array(source.length + Math.ceil(source.length / 255) + 16);
-  const places = new Int32Array(1 << HASH_BITS).fill(-1);
+  const places = new Int32Array(1 << hashBits).fill(-1);
   const view = new DataView(source.buffer, source.byteOffset, source.length);
-  const lastMatch = source.length - MATCH_LIMIT;
+  const lastMatch = source.length - matchLimit;
   let literalsFrom = 0;
   let to = 0;
   for (let at = 0; at <= lastMatch;) {
     const word = view.getUint32(at, true);
-    const slot = Math.imul(word, 2_654_435_761) >>> (32 - HASH_BITS);
+    const slot = Math.imul(word, 2_654_435_761) >>> (32 - hashBits);
     const place = places[slot]!;
     places[slot] = at;
-    if (place < 0 || at - place > MAX_DISTANCE || view.getUint32(place, true) !== word) {
+    if (place < 0 || at - place > maxDistance || view.getUint32(place, true) !== word) {
       at++;
       continue;
     }
-    let length = MIN_MATCH;
-    const longest = source.length - LAST_LITERALS - at;
+    let length = minMatch;
+    const longest = source.length - lastLiterals - at;
     while (length < longest && source[place + length] === source[at + length]) length++;
     to = writeSequence(out, to, source.subarray(literalsFrom, at), { distance: at - place, length });
     at += length;
@@ -97,7 +99,7 @@ function writeSequence(
     for (; left >= 255; left -= 255) out[to++] = 255;
     out[to++] = left;
   };
-  const matched = match === undefined ? 0 : match.length - MIN_MATCH;
+  const matched = match === undefined ? 0 : match.length - minMatch;
   out[start] = (Math.min(15, literals.length) << 4) | Math.min(15, matched);
   if (literals.length >= 15) longer(literals.length);
   out.set(literals, to);

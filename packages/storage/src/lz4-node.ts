@@ -1,4 +1,4 @@
-// `#lz4` on Node: LZ4 blocks with the decoded length (u32, little-endian) in front, by the native library. lz4-browser.ts is the other.
+/** `#lz4` on Node: LZ4 blocks with the decoded length (u32, little-endian) in front, by the native library. lz4-browser.ts is the other. */
 import lz4 from 'lz4-napi';
 
 const asBuffer = (bytes: Uint8Array): Buffer =>

@@ -1,3 +1,4 @@
+/** Ownership of a VM in a store: epochs, takeovers that race, writers of the past. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest } from '../test-support/guest.ts';

@@ -1,18 +1,20 @@
-// Who owns a VM (docs/CHECKPOINT_FORMAT.md, "Ownership"). One record per VM, swapped by conditional put, never deleted:
-//
-// - `epoch` is the fencing number; it only rises. Epochs are safety; `lease` is liveness: a counter that its owner renews,
-//   which others watch by their own monotonic clocks (no two hosts' wall clocks are ever compared).
-// - `lineage` says which checkpoints exist for good: the last entry's epoch may add checkpoints; each entry names the
-//   checkpoint that its epoch resumed from, and of the epoch before nothing later than that counts.
-//
-// A takeover has two steps: (1) raise the epoch with `from` pending; (2) find the newest intact checkpoint, and fix it.
-// Why nothing committed is lost or duplicated: a writer puts its manifest, then reads this record, and reports success only
-// when its epoch still stands. If it does, the put came before (1), and the search in (2) sees it. If it does not, the
-// writer reports FENCED, whether or not the search saw it. A manifest that lands after (2) is not in the lineage: no
-// reader ever takes it for a checkpoint, and the collector removes it.
+/**
+ * Who owns a VM (docs/CHECKPOINT_FORMAT.md, "Ownership"). One record per VM, swapped by conditional put, never deleted:
+ *
+ * - `epoch` is the fencing number; it only rises. Epochs are safety; `lease` is liveness: a counter that its owner renews,
+ *   which others watch by their own monotonic clocks (no two hosts' wall clocks are ever compared).
+ * - `lineage` says which checkpoints exist for good: the last entry's epoch may add checkpoints; each entry names the
+ *   checkpoint that its epoch resumed from, and of the epoch before nothing later than that counts.
+ *
+ * A takeover has two steps: (1) raise the epoch with `from` pending; (2) find the newest intact checkpoint, and fix it.
+ * Why nothing committed is lost or duplicated: a writer puts its manifest, then reads this record, and reports success only
+ * when its epoch still stands. If it does, the put came before (1), and the search in (2) sees it. If it does not, the
+ * writer reports FENCED, whether or not the search saw it. A manifest that lands after (2) is not in the lineage: no
+ * reader ever takes it for a checkpoint, and the collector removes it.
+ */
 import { isRecord } from './codec.ts';
 import { findNewestIntact, type Refusal } from './checkpoint/find.ts';
-import { formatId, ownerKey, VMS_PREFIX, type CheckpointId } from './checkpoint/keys.ts';
+import { formatId, ownerKey, vmsPrefix, type CheckpointId } from './checkpoint/keys.ts';
 import { isVisible, lineageFrom, type LineageEntry } from './checkpoint/lineage.ts';
 import type { Manifest } from './checkpoint/manifest.ts';
 import type { CheckpointKey } from './encryption.ts';
@@ -95,8 +97,8 @@ export interface RaiseOptions {
 }
 
 /** Epochs that still have visible checkpoints; older ones are forgotten, and their checkpoints with them. */
-const MAX_LINEAGE = 256;
-const MAX_TRIES = 16;
+const maxLineage = 256;
+const maxTries = 16;
 
 /** The record, or undefined when the VM was never owned. */
 export async function readOwner(store: ObjectStore, vmId: string): Promise<StoredOwner | undefined> {
@@ -132,7 +134,7 @@ async function raise(
   vmId: string,
   options: RaiseOptions,
 ): Promise<StoredOwner> {
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     const current = await readOwner(store, vmId);
     const epoch = current?.record.epoch ?? (options.firstEpoch ?? 1) - 1;
     if (options.expectedEpoch !== undefined && epoch !== options.expectedEpoch)
@@ -172,7 +174,7 @@ async function fix(
   const { vmId, epoch } = raised.record;
   const before = raised.record.lineage.findLast(({ from }) => from !== undefined)?.epoch;
   let current = raised;
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     const { from, chain, refused } = await chooseResume(store, current.record, options);
     const log = await chooseReplay(store, current.record, {
       ...options,
@@ -182,7 +184,7 @@ async function fix(
     const replayed = log?.last && { epoch: log.last.epoch, ordinal: log.last.ordinal, hash: log.last.hash };
     const record = {
       ...current.record,
-      lineage: lineageFrom(current.record.lineage, epoch, from, MAX_LINEAGE, replayed),
+      lineage: lineageFrom(current.record.lineage, epoch, from, maxLineage, replayed),
       pinned: from,
     };
     try {
@@ -271,7 +273,7 @@ export async function moveResumePoint(
       'CHECKPOINT_NOT_FOUND',
       `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
     );
-  const lineage = lineageFrom(current.record.lineage, epoch, to, MAX_LINEAGE);
+  const lineage = lineageFrom(current.record.lineage, epoch, to, maxLineage);
   const record = { ...current.record, lineage, pinned: to };
   const stored = await swap(store, host, record, current.version);
   return { ...ownership, resumeFrom: to, chain: [], stored };
@@ -283,7 +285,7 @@ export async function unpinResumePoint(
   ownership: Ownership,
   host: StorageHost = systemHost,
 ): Promise<Ownership> {
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     const current = await requireEpoch(store, ownership.vmId, ownership.epoch);
     try {
       return {
@@ -308,7 +310,7 @@ export async function renewLease(
 ): Promise<Ownership> {
   const host = options.host ?? systemHost;
   let current = ownership.stored;
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     const { lease } = current.record;
     const record: OwnerRecord = {
       ...current.record,
@@ -345,7 +347,7 @@ export async function deleteVm(
   vmId: string,
   options: { owner: string; expectedEpoch?: number; host?: StorageHost },
 ): Promise<void> {
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     const current = await readOwner(store, vmId);
     if (current?.record.state === 'deleted') return;
     const before = current?.record.epoch ?? 0;
@@ -374,14 +376,14 @@ export async function deleteVm(
 /** Names of all VMs that have a record or objects, deleted ones included. */
 export async function listVms(store: ObjectStore): Promise<string[]> {
   const names: string[] = [];
-  let after = VMS_PREFIX;
+  let after = vmsPrefix;
   for (;;) {
-    const { objects } = await store.list(VMS_PREFIX, { after, limit: 1 });
-    const name = objects[0]?.key.slice(VMS_PREFIX.length).split('/')[0];
+    const { objects } = await store.list(vmsPrefix, { after, limit: 1 });
+    const name = objects[0]?.key.slice(vmsPrefix.length).split('/')[0];
     if (name === undefined) return names;
     names.push(name);
     // '~' sorts after every character of a key: skips the rest of this VM.
-    after = `${VMS_PREFIX}${name}/~`;
+    after = `${vmsPrefix}${name}/~`;
   }
 }
 

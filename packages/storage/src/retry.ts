@@ -1,5 +1,7 @@
-// Trying again while a store fails, with growing pauses: the one place that does so. Whoever calls says for how long, and only repeats
-// what may be repeated. (records.ts settles what became of a conditional put: it reads back between its tries, which is another thing.)
+/**
+ * Trying again while a store fails, with growing pauses: the one place that does so. Whoever calls says for how long, and only repeats
+ * what may be repeated. (records.ts settles what became of a conditional put: it reads back between its tries, which is another thing.)
+ */
 import { isStoreError } from './errors.ts';
 import type { StorageHost } from './host.ts';
 

@@ -1,6 +1,8 @@
-// The contract between emulator and storage (docs/CHECKPOINT_FORMAT.md, "Snapshot"): plain typed data. Neither package
-// imports the other; each declares the same structural type. Storage keeps `description`, `cpus` and `devices` without
-// looking inside.
+/**
+ * The contract between emulator and storage (docs/CHECKPOINT_FORMAT.md, "Snapshot"): plain typed data. Neither package
+ * imports the other; each declares the same structural type. Storage keeps `description`, `cpus` and `devices` without
+ * looking inside.
+ */
 import { StorageError } from './errors.ts';
 
 /** One space of a VM: RAM, video RAM or a disk, addressed by page. */
@@ -42,24 +44,24 @@ export interface SpaceShape {
   pageCount: number;
 }
 
-export const MAX_PAGE_SIZE = 65536;
-export const MIN_PAGE_SIZE = 512;
+export const maxPageSize = 65536;
+export const minPageSize = 512;
 /** 1 TiB of pages of 4 KiB; a page map takes 8 bytes a page. */
-export const MAX_PAGE_COUNT = 1 << 28;
-export const MAX_SPACES = 64;
-const NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
+export const maxPageCount = 1 << 28;
+export const maxSpaces = 64;
+const namePattern = /^[a-z][a-z0-9_.-]{0,62}$/;
 
 /** Throws `SNAPSHOT_INVALID` unless name, page size and page count are within the format's bounds. */
 export function checkSpaceShape(space: SpaceShape): void {
   const bad = (why: string): StorageError =>
     new StorageError('SNAPSHOT_INVALID', `space ${JSON.stringify(space.name)}: ${why}`);
-  if (typeof space.name !== 'string' || !NAME.test(space.name))
-    throw bad('its name must match ' + String(NAME));
+  if (typeof space.name !== 'string' || !namePattern.test(space.name))
+    throw bad('its name must match ' + String(namePattern));
   const { pageSize, pageCount } = space;
   const power = Number.isInteger(pageSize) && (pageSize & (pageSize - 1)) === 0;
-  if (!power || pageSize < MIN_PAGE_SIZE || pageSize > MAX_PAGE_SIZE)
+  if (!power || pageSize < minPageSize || pageSize > maxPageSize)
     throw bad(`page size ${String(pageSize)} is not a power of two in 512..65536`);
-  if (!Number.isInteger(pageCount) || pageCount < 0 || pageCount > MAX_PAGE_COUNT)
+  if (!Number.isInteger(pageCount) || pageCount < 0 || pageCount > maxPageCount)
     throw bad(`page count ${String(pageCount)} is out of range`);
 }
 
@@ -71,7 +73,7 @@ export function checkSnapshot(snapshot: MachineSnapshot): void {
     throw bad('instructions is not a count');
   if (typeof snapshot.virtualTimeNs !== 'bigint' || snapshot.virtualTimeNs < 0n)
     throw bad('virtualTimeNs is not a time');
-  if (snapshot.spaces.length > MAX_SPACES) throw bad(`more than ${String(MAX_SPACES)} spaces`);
+  if (snapshot.spaces.length > maxSpaces) throw bad(`more than ${String(maxSpaces)} spaces`);
   const names = new Set<string>();
   for (const space of snapshot.spaces) {
     checkSpaceShape(space);

@@ -1,4 +1,4 @@
-// For browser.test.ts: opens a checkpoint file with what a browser has. `browser-child.ts FILE`; prints what it found.
+/** For browser.test.ts: opens a checkpoint file with what a browser has. `browser-child.ts FILE`; prints what it found. */
 import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { argv, stdout } from 'node:process';

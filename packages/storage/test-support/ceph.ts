@@ -1,4 +1,4 @@
-// Starts a real S3 server for tests, or says why it cannot.
+/** Starts a real S3 server for tests, or says why it cannot. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

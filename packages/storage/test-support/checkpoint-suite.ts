@@ -1,4 +1,4 @@
-// What checkpoints need of a driver, end to end. Called from the drivers' own test files, beside the contract suite.
+/** What checkpoints need of a driver, end to end. Called from the drivers' own test files, beside the contract suite. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Guest } from './guest.ts';
@@ -14,7 +14,7 @@ import { openCheckpoint } from '../src/checkpoint/reader.ts';
 import { CheckpointWriter } from '../src/checkpoint/writer.ts';
 
 /** Content hash of the last checkpoint that the suite's guest makes: the same on every driver. */
-const LAST = snapshotHash(lastTruth());
+const last = snapshotHash(lastTruth());
 
 function guestAt(steps: number): Guest {
   const guest = new Guest({ seed: 77, ramPages: 96, diskPages: 32 }).run(80);
@@ -55,8 +55,8 @@ export function testCheckpointsOn(
     const report = await collectGarbage(store, 'suite', { policy: { keepLast: 2, rules: [] } });
     assert.ok(report.removed.length >= 5 && report.removedPacks > 0, JSON.stringify(report.skipped));
     const reader = await openCheckpoint(store, 'suite', { pool });
-    assert.deepEqual([reader.id, (await verifyCheckpoint(reader)).contentHash], [second.last, LAST]);
-    assert.equal(snapshotHash(await reader.readSnapshot()), LAST);
+    assert.deepEqual([reader.id, (await verifyCheckpoint(reader)).contentHash], [second.last, last]);
+    assert.equal(snapshotHash(await reader.readSnapshot()), last);
     assert.equal(
       (await listCheckpoints(other, 'suite', { check: true })).filter(({ damaged }) => damaged).length,
       0,

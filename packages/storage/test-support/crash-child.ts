@@ -1,6 +1,8 @@
-// A process to be killed: writes checkpoints, or collects garbage, as fast as it can until it is.
-//   crash-child.ts writer FOLDER SEED      crash-child.ts collector FOLDER SEED
-// The writer prints `truth COUNT HASH` before each checkpoint and `ack EPOCH-SEQUENCE` after it.
+/**
+ * A process to be killed: writes checkpoints, or collects garbage, as fast as it can until it is.
+ *   crash-child.ts writer FOLDER SEED      crash-child.ts collector FOLDER SEED
+ * The writer prints `truth COUNT HASH` before each checkpoint and `ack EPOCH-SEQUENCE` after it.
+ */
 import { writeSync } from 'node:fs';
 import {
   collectGarbage,
@@ -16,14 +18,14 @@ import {
 } from '../src/index.ts';
 import { Guest, seededRandom } from './guest.ts';
 
-const VM = 'vm';
+const vmId = 'vm';
 
 async function write(store: ObjectStore, seed: number): Promise<never> {
   const pool = new PagePool({ threads: 0 });
-  const ownership = await raiseEpoch(store, VM, { owner: `writer-${String(seed)}` });
+  const ownership = await raiseEpoch(store, vmId, { owner: `writer-${String(seed)}` });
   const guest = new Guest({ seed, ramPages: 48, diskPages: 16 });
   if (ownership.resumeFrom !== null) {
-    const reader = await CheckpointReader.load(store, VM, ownership.resumeFrom, { pool });
+    const reader = await CheckpointReader.load(store, vmId, ownership.resumeFrom, { pool });
     guest.load(await reader.readSnapshot());
   }
   guest.instructions = BigInt(seed) * 1_000_000_000n;
@@ -42,7 +44,7 @@ async function collect(store: ObjectStore, seed: number): Promise<never> {
   const remembered = new Map<string, KnownManifest>();
   for (;;) {
     const policy = { keepLast: 1 + Math.floor(random() * 4), rules: [] };
-    const report = await collectGarbage(store, VM, { policy, remembered });
+    const report = await collectGarbage(store, vmId, { policy, remembered });
     writeSync(1, `collected ${String(report.removed.length)} ${String(report.removedPacks)}\n`);
   }
 }

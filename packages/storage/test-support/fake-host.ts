@@ -1,4 +1,4 @@
-// A host whose clock and randomness are seeded: sleeping takes no time, in the right order.
+/** A host whose clock and randomness are seeded: sleeping takes no time, in the right order. */
 import type { StorageHost } from '../src/host.ts';
 import { seededRandom } from './guest.ts';
 

@@ -1,4 +1,4 @@
-// A store that fails as real ones do, for tests and the simulation: at calls chosen by a seeded generator or a plan.
+/** A store that fails as real ones do, for tests and the simulation: at calls chosen by a seeded generator or a plan. */
 import { StoreError } from '../src/errors.ts';
 import type { StorageHost } from '../src/host.ts';
 import type {

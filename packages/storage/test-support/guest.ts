@@ -1,4 +1,4 @@
-// A pretend guest for tests: spaces whose pages change at random (seeded), snapshots of them, and the truth to compare with.
+/** A pretend guest for tests: spaces whose pages change at random (seeded), snapshots of them, and the truth to compare with. */
 import type { MachineSnapshot, SpaceSnapshot } from '../src/snapshot.ts';
 
 /** A small, fast, seeded generator (mulberry32): numbers in [0, 1). */

@@ -1,5 +1,7 @@
-// A process to be killed: takes the VM over, and logs inputs as fast as it can until it is. `log-crash-child.ts FOLDER SEED`
-// It prints `sent NUMBER TEXT` before each input, and `durable NUMBER` when that is what it was told.
+/**
+ * A process to be killed: takes the VM over, and logs inputs as fast as it can until it is. `log-crash-child.ts FOLDER SEED`
+ * It prints `sent NUMBER TEXT` before each input, and `durable NUMBER` when that is what it was told.
+ */
 import { writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import {

@@ -1,4 +1,4 @@
-// What the input log needs of a driver, end to end. Called from the drivers' own test files, beside the contract suite.
+/** What the input log needs of a driver, end to end. Called from the drivers' own test files, beside the contract suite. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { collectGarbage } from '../src/checkpoint/collect.ts';

@@ -1,4 +1,4 @@
-// For page-channel.test.ts: a thread that reads pages through a channel, as a guest does, and tells what each begins with.
+/** For page-channel.test.ts: a thread that reads pages through a channel, as a guest does, and tells what each begins with. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { PageClient, type PageChannelEnds } from '../src/checkpoint/page-channel.ts';
 import { StorageError } from '../src/errors.ts';

@@ -1,4 +1,4 @@
-// A store that fails now and then in every way that real ones do, by a seeded host's randomness.
+/** A store that fails now and then in every way that real ones do, by a seeded host's randomness. */
 import type { FakeHost } from './fake-host.ts';
 import type { Fault, FaultPlan } from './faulty-store.ts';
 

@@ -1,4 +1,4 @@
-// The suite that every driver passes. Called from the drivers' own test files.
+/** The suite that every driver passes. Called from the drivers' own test files. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isStoreError, type StoreErrorCode } from '../src/errors.ts';

@@ -59,7 +59,7 @@ for (const [name, ours] of [
     const theirs = constantsOf(name);
     assert.ok(theirs.size > 100);
     if (process.env['REVENANT_GOLDEN'] === 'write') {
-      const head = `// Generated from the numbers of Unicorn 2.0.1 (${name}.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit.\n`;
+      const head = `/** Generated from the numbers of Unicorn 2.0.1 (${name}.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit. */\n\n`;
       const lines = [...theirs].map(([key, value]) => `export const ${key} = ${String(value)};\n`);
       writeFileSync(join(import.meta.dirname, `generated/${name}.ts`), head + lines.join(''));
       return;

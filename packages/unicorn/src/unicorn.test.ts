@@ -1,3 +1,4 @@
+/** The interface of Unicorn over this emulator: memory, registers, hooks. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as uc from './index.ts';

@@ -1,3 +1,7 @@
+/**
+ * The `checkpoint` commands on checkpoints of a real guest, as files and in a store: what they print, as text and as JSON, and that they
+ * agree.
+ */
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

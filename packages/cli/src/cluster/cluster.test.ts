@@ -1,3 +1,4 @@
+/** The cluster's commands against a running cluster: what they print, their errors with exit codes, and VMs made from images. */
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';

@@ -1,3 +1,4 @@
+/** The tree of snapshots and forks that is drawn for a VM. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { snapshotTree } from './snapshot-tree.ts';

@@ -1,3 +1,4 @@
+/** Values of options: sizes, fractions, numbers, addresses, names and times, and how wrong ones are refused. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { CliError, ExitCode } from '../errors.ts';

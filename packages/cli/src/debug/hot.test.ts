@@ -1,3 +1,4 @@
+/** The hottest regions of a guest's code, counted from samples. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Profiler } from 'node:inspector/promises';

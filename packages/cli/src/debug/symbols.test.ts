@@ -1,3 +1,4 @@
+/** Names of addresses, from a guest's symbol table. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { parseSymbols } from './symbols.ts';

@@ -1,3 +1,4 @@
+/** Screens that show nothing are told from those that do. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { whyBlank } from './blank-screen.ts';

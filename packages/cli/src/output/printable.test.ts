@@ -1,3 +1,4 @@
+/** Text of a guest is made harmless before a terminal sees it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { printable } from './printable.ts';

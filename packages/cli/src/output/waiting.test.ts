@@ -1,3 +1,4 @@
+/** The line that says what a command is waiting for: on a terminal, and in a file. */
 import { mock, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Waiting, waitingUntil } from './waiting.ts';

@@ -1,3 +1,4 @@
+/** A guest's screen in a terminal: what is painted, and which keys are understood. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { TextScreen } from '@revenant/emulator';

@@ -1,3 +1,4 @@
+/** Disk images of `run`: raw and qcow2 files, written to or not, and the images that a checkpoint names. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,4 @@
+/** The options of `run` that give a guest a network. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

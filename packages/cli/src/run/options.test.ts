@@ -1,3 +1,4 @@
+/** The options of `run`: all that can be given, and what is refused. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { CliError, ExitCode } from '../errors.ts';

@@ -1,3 +1,4 @@
+/** Input that comes from a pipe reaches the guest as fast as it reads, and whole. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { PipedInput } from './piped-input.ts';

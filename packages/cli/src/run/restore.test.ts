@@ -1,3 +1,4 @@
+/** `run --restore`: a machine goes on from a file or from a store before all of its memory is there. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

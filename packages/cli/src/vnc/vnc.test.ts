@@ -1,3 +1,4 @@
+/** The VNC server against a client of this test's own: what a viewer sees, and what it does to the guest. */
 import { afterEach, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,6 +1,7 @@
+/** Output of a command that runs in a guest comes whole and in order, also over failovers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AGENT_WINDOW } from '../protocol/agent.ts';
+import { agentWindow } from '../protocol/agent.ts';
 import { JobOutput } from './agent-job.ts';
 
 function listen(): { output: JobOutput; put: (at: number, text: string) => boolean; heard: () => string } {
@@ -28,7 +29,7 @@ test('each byte of an output is heard once, however another life of the guest cu
 
 test('pieces that come early wait for those before them, and only so many', () => {
   const { output, put, heard } = listen();
-  for (let n = 0; n < 2 * AGENT_WINDOW; n++) assert.ok(put(100 - n, 'x'.repeat(n + 1)));
+  for (let n = 0; n < 2 * agentWindow; n++) assert.ok(put(100 - n, 'x'.repeat(n + 1)));
   assert.equal(put(200, 'y'), false);
   assert.ok(put(101, ''.padEnd(0)) === false);
   assert.equal(heard(), '');

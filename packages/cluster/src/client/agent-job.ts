@@ -1,13 +1,15 @@
-// One command in a guest, through all nodes that run its VM meanwhile (protocol/agent.ts). What is sent is kept until it is durable, and sent
-// again to whoever runs the VM next from where its state goes on; what the command writes is heard once, by its number.
+/**
+ * One command in a guest, through all nodes that run its VM meanwhile (protocol/agent.ts). What is sent is kept until it is durable, and sent
+ * again to whoever runs the VM next from where its state goes on; what the command writes is heard once, by its number.
+ */
 import { randomUUID } from 'node:crypto';
 import { ClusterError } from '../errors.ts';
 import {
-  AGENT_WINDOW,
+  agentWindow,
   AgentReplies,
   encodeAgentRequest,
   jobScript,
-  MAX_AGENT_BODY,
+  maxAgentBody,
   whyNoJob,
   type AgentReply,
   type AgentRequest,
@@ -15,7 +17,7 @@ import {
 } from '../protocol/agent.ts';
 import { decodeJobReply, type JobReply, type JobRequest } from '../protocol/agent-socket.ts';
 import { SentInput } from '../protocol/console-ends.ts';
-import { MAX_JOB_MESSAGES, MAX_UNACKNOWLEDGED_MESSAGES } from '../protocol/limits.ts';
+import { maxJobMessages, maxUnacknowledgedMessages } from '../protocol/limits.ts';
 import { VmRelay, type VmPlace } from './vm-relay.ts';
 
 export interface JobOptions extends JobCommand {
@@ -42,8 +44,8 @@ interface JobHost {
   whyNever: () => Promise<string | undefined>;
 }
 
-const PATIENCE_MS = 60_000;
-const LOOK_MS = 1000;
+const patienceMs = 60_000;
+const lookMs = 1000;
 
 /** One output of the job: each of its bytes once and in order, however it was cut. */
 export class JobOutput {
@@ -59,7 +61,7 @@ export class JobOutput {
   /** A piece from byte `at` on. False: it comes too early to be kept, and is to be said again. */
   put(at: number, bytes: Uint8Array): boolean {
     if (at > this.#next) {
-      if (this.#early.size >= 2 * AGENT_WINDOW) return false;
+      if (this.#early.size >= 2 * agentWindow) return false;
       this.#early.set(at, bytes);
       return true;
     }
@@ -141,8 +143,8 @@ export class AgentJob {
       unit: 'messages',
       empty: [],
       join: (one, other) => [...one, ...other],
-      limit: MAX_UNACKNOWLEDGED_MESSAGES,
-      atOnce: MAX_JOB_MESSAGES,
+      limit: maxUnacknowledgedMessages,
+      atOnce: maxJobMessages,
       open: (from) => this.#relay.post({ type: 'open', session, from }),
       send: (at, messages) => this.#relay.post({ type: 'tell', at, messages }),
     });
@@ -197,15 +199,15 @@ export class AgentJob {
   /** Sends its input as the command takes it. */
   async #feed(): Promise<void> {
     for await (const bytes of this.#options.stdin ?? []) {
-      for (let from = 0; from < bytes.length; from += MAX_AGENT_BODY)
-        await this.#give(bytes.subarray(from, from + MAX_AGENT_BODY));
+      for (let from = 0; from < bytes.length; from += maxAgentBody)
+        await this.#give(bytes.subarray(from, from + maxAgentBody));
       if (this.#isOver) return;
     }
     await this.#give(new Uint8Array(0));
   }
 
   async #give(body: Uint8Array): Promise<void> {
-    await this.#until(() => this.#given - this.#taken < AGENT_WINDOW || this.#isOver);
+    await this.#until(() => this.#given - this.#taken < agentWindow || this.#isOver);
     if (!this.#isOver) await this.#sendWhenRoom({ verb: 'in', job: this.#name, number: this.#given++, body });
   }
 
@@ -265,12 +267,12 @@ export class AgentJob {
     for (let looked = began; ;) {
       if (this.#failed !== undefined) throw this.#failed;
       if (holds()) return;
-      await this.#newsWithin(LOOK_MS);
-      if (performance.now() - looked < LOOK_MS) continue;
+      await this.#newsWithin(lookMs);
+      if (performance.now() - looked < lookMs) continue;
       looked = performance.now();
       const never = await this.#host.whyNever();
       if (never !== undefined) throw new ClusterError('CONFLICT', never);
-      if (!this.#answered && looked - began > (this.#options.patienceMs ?? PATIENCE_MS))
+      if (!this.#answered && looked - began > (this.#options.patienceMs ?? patienceMs))
         throw new ClusterError(
           'TIMEOUT',
           `no agent in the guest answers${this.#trouble && `: ${this.#trouble}`}`,

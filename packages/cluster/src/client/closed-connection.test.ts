@@ -1,10 +1,11 @@
+/** Requests over a kept connection that the node closes meanwhile: which are sent again, and which are not. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import { isClusterError } from '../errors.ts';
-import { PROTOCOL_VERSION, VERSION_HEADER } from '../protocol/version.ts';
+import { protocolVersion, versionHeader } from '../protocol/version.ts';
 import { ClusterClient } from './cluster-client.ts';
 
 const status = {
@@ -29,7 +30,7 @@ test('a kept connection that the node closes under a question costs nothing; wha
     // Only the first request of a connection is answered: the next one finds it closed.
     if (count > 1) return socket.destroy();
     request.resume();
-    response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
+    response.setHeader(versionHeader, String(protocolVersion));
     const { url } = request;
     response.end(JSON.stringify(url === '/v1/commands' ? { id: 'x' } : status));
     return undefined;

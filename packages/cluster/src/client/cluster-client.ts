@@ -1,5 +1,7 @@
-// The programmatic side of the commands `vm …` and `cluster …`: speaks to any node that answers, finds the nodes through the
-// store when it is given one, and follows consoles through failovers.
+/**
+ * The programmatic side of the commands `vm …` and `cluster …`: speaks to any node that answers, finds the nodes through the
+ * store when it is given one, and follows consoles through failovers.
+ */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type * as v from 'valibot';
@@ -41,13 +43,13 @@ import { requestProof, sha256 } from '../mac.ts';
 import type { Caller } from '../protocol/page.ts';
 import { httpUrl, wsUrl } from '../protocol/address.ts';
 import {
-  AUTH_HEADER,
-  AUTH_SCHEME,
-  BODY_HEADER,
-  ON_BEHALF_HEADER,
-  PROOF_SUBPROTOCOL,
-  PROTOCOL_VERSION,
-  VERSION_HEADER,
+  authHeader,
+  authScheme,
+  bodyHeader,
+  onBehalfHeader,
+  proofSubprotocol,
+  protocolVersion,
+  versionHeader,
   versionMismatch,
 } from '../protocol/version.ts';
 import { putBlob } from '../stored/blobs.ts';
@@ -88,10 +90,10 @@ export interface EventOptions {
   missing?: (why: string) => void;
 }
 
-const REQUEST_MS = 3000;
-const COMMAND_REQUEST_MS = 10_000;
-const UPLOAD_MS = 300_000;
-const RETRY_MS = 200;
+const requestMs = 3000;
+const commandRequestMs = 10_000;
+const uploadMs = 300_000;
+const retryMs = 200;
 
 export class ClusterClient {
   readonly #options: ClientOptions;
@@ -188,7 +190,7 @@ export class ClusterClient {
         return await ask();
       } catch (error) {
         if (!(error instanceof ClusterError) || !error.retryable || performance.now() > until) throw error;
-        await sleep(RETRY_MS);
+        await sleep(retryMs);
       }
     }
   }
@@ -275,7 +277,7 @@ export class ClusterClient {
           'TIMEOUT',
           `${vmId} is ${vm?.status ?? 'unknown'}, not ${statuses.join(' or ')}`,
         );
-      await sleep(RETRY_MS / 2);
+      await sleep(retryMs / 2);
     }
   }
 
@@ -432,7 +434,7 @@ export class ClusterClient {
     const path = `/v1/vms/${vmId}/${what}`;
     const proof = await this.#proof(address, 'GET', path, sha256(new Uint8Array(0)));
     const headers = this.#onBehalf();
-    return { url: `${wsUrl(address)}${path}`, proof: proof && PROOF_SUBPROTOCOL + proof, headers };
+    return { url: `${wsUrl(address)}${path}`, proof: proof && proofSubprotocol + proof, headers };
   }
 
   async close(): Promise<void> {
@@ -495,14 +497,14 @@ export class ClusterClient {
 
   #onBehalf(): Record<string, string> {
     const { onBehalfOf } = this.#options;
-    return onBehalfOf === undefined ? {} : { [ON_BEHALF_HEADER]: `${onBehalfOf.role} ${onBehalfOf.name}` };
+    return onBehalfOf === undefined ? {} : { [onBehalfHeader]: `${onBehalfOf.role} ${onBehalfOf.name}` };
   }
 
   async #proof(address: string, method: string, path: string, bodyHash: string): Promise<string | undefined> {
     const { token } = this.#options;
     if (token === undefined) return undefined;
     const url = `${httpUrl(address)}/v1/challenge`;
-    const answerMs = this.#options.answerMs ?? REQUEST_MS;
+    const answerMs = this.#options.answerMs ?? requestMs;
     const { challenge } = await despiteClosed(() =>
       fetchJson(challengeAnswerSchema, url, { method: 'GET' }, answerMs),
     );
@@ -517,17 +519,17 @@ export class ClusterClient {
     body: Uint8Array = new Uint8Array(0),
   ): Promise<v.InferOutput<T>> {
     const bodyHash = sha256(body);
-    const usualMs = method === 'GET' ? REQUEST_MS : method === 'PUT' ? UPLOAD_MS : COMMAND_REQUEST_MS;
+    const usualMs = method === 'GET' ? requestMs : method === 'PUT' ? uploadMs : commandRequestMs;
     const timeoutMs = this.#options.answerMs ?? usualMs;
     const ask = async (): Promise<v.InferOutput<T>> => {
       // A proof serves once.
       const proof = await this.#proof(address, method, path, bodyHash);
       const headers: Record<string, string> = {
         ...this.#onBehalf(),
-        [VERSION_HEADER]: String(PROTOCOL_VERSION),
-        [BODY_HEADER]: bodyHash,
+        [versionHeader]: String(protocolVersion),
+        [bodyHeader]: bodyHash,
       };
-      if (proof !== undefined) headers[AUTH_HEADER] = AUTH_SCHEME + proof;
+      if (proof !== undefined) headers[authHeader] = authScheme + proof;
       const sent = body.length === 0 ? {} : { body: Buffer.from(body) };
       return fetchJson(answer, `${httpUrl(address)}${path}`, { method, headers, ...sent }, timeoutMs);
     };
@@ -538,10 +540,10 @@ export class ClusterClient {
 }
 
 /** What a connection that its other end closes says, before anything of an answer came. */
-const CLOSED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+const closed = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 /** Several connections may have been kept, and all be closed at once. */
-const MAX_CLOSED = 4;
+const maxClosed = 4;
 
 /**
  * A connection that was kept for the next request may just be closed by the node: what does no harm twice is asked again, on the next one.
@@ -555,7 +557,7 @@ async function despiteClosed<T>(ask: () => Promise<T>): Promise<T> {
       // Of our error the cause is what fetch threw, and its cause is what the connection said.
       const said = isClusterError(error, 'UNREACHABLE') && error.cause instanceof Error && error.cause.cause;
       const { code } = (said || {}) as { code?: unknown };
-      if (tries === MAX_CLOSED || typeof code !== 'string' || !CLOSED.has(code)) throw error;
+      if (tries === maxClosed || typeof code !== 'string' || !closed.has(code)) throw error;
     }
 }
 
@@ -570,8 +572,8 @@ async function fetchJson<T extends v.GenericSchema>(
   let value: unknown;
   try {
     response = await fetch(url, { ...options, signal: AbortSignal.timeout(timeoutMs) });
-    const version = response.headers.get(VERSION_HEADER) ?? '1';
-    if (version !== String(PROTOCOL_VERSION))
+    const version = response.headers.get(versionHeader) ?? '1';
+    if (version !== String(protocolVersion))
       throw new ClusterError(
         'PROTOCOL',
         versionMismatch(`the node at ${new URL(url).host}`, bounded(version, 16)),

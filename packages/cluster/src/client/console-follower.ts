@@ -1,5 +1,7 @@
-// Follows the console of a VM from node to node. What is typed is kept until a durable checkpoint holds it, and sent again to whichever
-// node runs the VM next, from the byte on that its state does not have.
+/**
+ * Follows the console of a VM from node to node. What is typed is kept until a durable checkpoint holds it, and sent again to whichever
+ * node runs the VM next, from the byte on that its state does not have.
+ */
 import { randomUUID } from 'node:crypto';
 import { TypedInput } from '../protocol/console-ends.ts';
 import { ConsoleRelay } from './console-relay.ts';

@@ -1,5 +1,7 @@
-// Keeps one console attached to a VM from node to node, and hands on what both ends say (protocol/console.ts). Output of an epoch older
-// than one heard before is dropped: it was made by a node that had lost the VM.
+/**
+ * Keeps one console attached to a VM from node to node, and hands on what both ends say (protocol/console.ts). Output of an epoch older
+ * than one heard before is dropped: it was made by a node that had lost the VM.
+ */
 import { HeardOutput, type InputReply, type OutputPiece } from '../protocol/console-ends.ts';
 import { decodeConsoleReply, type ConsoleReply, type ConsoleRequest } from '../protocol/console.ts';
 import { VmRelay, type VmPlace } from './vm-relay.ts';

@@ -1,3 +1,4 @@
+/** Following a VM's console over a connection that is cut off. */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,7 +7,7 @@ import { test } from 'node:test';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { ClusterStatus } from '../protocol/api.ts';
 import { encode } from '../protocol/msgpack.ts';
-import { PROTOCOL_VERSION, VERSION_HEADER } from '../protocol/version.ts';
+import { protocolVersion, versionHeader } from '../protocol/version.ts';
 import { ConsoleHub, type ConsolePiece } from '../node/console-hub.ts';
 import { until } from '../testing/until.ts';
 import { ClusterClient } from './cluster-client.ts';
@@ -22,7 +23,7 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
     const view = { seq: 1, address, isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn, reports: [] }; // prettier-ignore
     const node = { id: 'a', state: 'alive' as const, reason: 'answers', incarnation: 1, address, view };
     const known = {
-      version: PROTOCOL_VERSION,
+      version: protocolVersion,
       node: 'a',
       term: 1,
       master: 'a',
@@ -31,7 +32,7 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
       networks: {},
     };
     const status: ClusterStatus = { ...known, nodes: [node], heartbeatStores: [] };
-    response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
+    response.setHeader(versionHeader, String(protocolVersion));
     response.end(JSON.stringify(status));
   });
   new WebSocketServer({ server }).on('connection', (socket) => {

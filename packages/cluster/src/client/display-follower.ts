@@ -1,5 +1,7 @@
-// Follows the screen of a VM from node to node: what it shows, and what is done before it, which is kept until it is durable and sent again to
-// whichever node runs the VM next.
+/**
+ * Follows the screen of a VM from node to node: what it shows, and what is done before it, which is kept until it is durable and sent again to
+ * whichever node runs the VM next.
+ */
 import { randomUUID } from 'node:crypto';
 import { DisplayInput, inflated, ShownDisplay, isInputReply } from '../protocol/display-ends.ts';
 import type { DisplayPicture, DisplayRectangle } from '../protocol/display-ends.ts';

@@ -1,20 +1,20 @@
-// The cluster as its store shows it, for when no node answers: what it holds, and commands that take effect when a node starts.
+/** The cluster as its store shows it, for when no node answers: what it holds, and commands that take effect when a node starts. */
 import { isStoreError, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
 import { commandStored, type Command } from '../decisions/commands.ts';
 import type { Host } from '../decisions/placement.ts';
-import { emptyList, PROTECTED_KEY } from '../decisions/records.ts';
+import { emptyList, protectedKey } from '../decisions/records.ts';
 import { ClusterError } from '../errors.ts';
 import type { ClusterStatus } from '../protocol/api.ts';
 import { protectedListSchema, type ProtectedList } from '../protocol/records.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { protocolVersion } from '../protocol/version.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
 import { readNodeRecords, readStored } from '../stored/records.ts';
 
 /** Tries against others who change the list at the same time. */
-const MAX_TRIES = 16;
+const maxTries = 16;
 /** In the event log, as whose word. */
-const CLIENT = 'store-client';
+const client = 'store-client';
 
 interface StoredList {
   list: ProtectedList;
@@ -22,7 +22,7 @@ interface StoredList {
 }
 
 async function readList(store: ObjectStore): Promise<StoredList> {
-  const found = await readStored(store, PROTECTED_KEY, protectedListSchema);
+  const found = await readStored(store, protectedKey, protectedListSchema);
   if (found === undefined) return { list: emptyList(), version: undefined };
   return { list: found.value, version: found.version };
 }
@@ -31,7 +31,7 @@ async function readList(store: ObjectStore): Promise<StoredList> {
 export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
   const [{ list }, records] = await Promise.all([readList(store), readNodeRecords(store)]);
   return {
-    version: PROTOCOL_VERSION,
+    version: protocolVersion,
     node: null,
     term: list.term,
     master: list.master?.node ?? null,
@@ -65,12 +65,12 @@ export async function commandThroughStore(
     const { capacity, pressure, reads, runtimes } = view;
     return { id, incarnation, state: 'unreachable', capacity, pressure, reads, runtimes };
   });
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
+  for (let tries = 0; tries < maxTries; tries++) {
     const { list, version } = await readList(store);
     const { list: next, answer } = commandStored(list, request, hosts);
     if (next === undefined) return throwAnswer(answer.error);
     try {
-      await putRecord(store, systemHost, PROTECTED_KEY, { ...next }, version);
+      await putRecord(store, systemHost, protectedKey, { ...next }, version);
       return await note(store, request.command);
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -84,7 +84,7 @@ function throwAnswer(error: { code: string; message: string } | null): void {
 }
 
 async function note(store: ObjectStore, command: Command): Promise<void> {
-  const events = new EventLog(store, CLIENT);
+  const events = new EventLog(store, client);
   const vm = 'vmId' in command ? { vm: command.vmId } : {};
   events.add({
     event: `command-${command.type}`,

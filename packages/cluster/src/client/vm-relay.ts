@@ -1,9 +1,9 @@
-// Keeps one websocket open to whichever node has a VM, from node to node: for its console, and for its screen.
+/** Keeps one websocket open to whichever node has a VM, from node to node: for its console, and for its screen. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { isClusterError } from '../errors.ts';
 import { encode } from '../protocol/msgpack.ts';
-import { SUBPROTOCOL } from '../protocol/version.ts';
+import { subprotocol } from '../protocol/version.ts';
 
 /** Where a VM is open to us: its address, and the subprotocol that proves the token. */
 export interface VmPlace {
@@ -24,8 +24,8 @@ export interface VmRelayParts<Reply> {
   heard: (reply: Reply, from: { isNewest: boolean; endOld: () => void }) => void;
 }
 
-const LOOK_MS = 200;
-const HANDSHAKE_MS = 3000;
+const lookMs = 200;
+const handshakeMs = 3000;
 
 export class VmRelay<Request, Reply> {
   readonly #parts: VmRelayParts<Reply>;
@@ -58,7 +58,7 @@ export class VmRelay<Request, Reply> {
       } catch {
         // No node answers just now: the next look may find one.
       }
-      await sleep(LOOK_MS);
+      await sleep(lookMs);
     }
   }
 
@@ -75,8 +75,8 @@ export class VmRelay<Request, Reply> {
       this.#leaving = before;
     }
     const leaving = this.#leaving;
-    const protocols = [SUBPROTOCOL, ...(proof === undefined ? [] : [proof])];
-    const socket = new WebSocket(url, protocols, { handshakeTimeout: HANDSHAKE_MS, headers });
+    const protocols = [subprotocol, ...(proof === undefined ? [] : [proof])];
+    const socket = new WebSocket(url, protocols, { handshakeTimeout: handshakeMs, headers });
     this.#socket = socket;
     socket.on('error', () => undefined);
     socket.on('open', () => {

@@ -1,5 +1,7 @@
-// One node's decisions: `step(state, now, event)` changes the state and gives the effects that the edge shall carry out.
-// Deterministic: the same state, time and event always give the same. Nothing that is passed in is changed.
+/**
+ * One node's decisions: `step(state, now, event)` changes the state and gives the effects that the edge shall carry out.
+ * Deterministic: the same state, time and event always give the same. Nothing that is passed in is changed.
+ */
 import { ClusterError } from '../errors.ts';
 import { bounded } from '../protocol/limits.ts';
 import {

@@ -1,10 +1,10 @@
-// What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored.
+/** What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored. */
 import { ClusterError } from '../errors.ts';
-import { MAX_LIST_BYTES, MAX_NODES, MAX_VMS } from '../protocol/limits.ts';
+import { maxListBytes, maxNodes, maxVms } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { commandSchema, keepsLog, type Command, type VmSpec } from '../protocol/spec.ts';
 import {
-  MAX_COMMAND_ANSWERS,
+  maxCommandAnswers,
   vmOf,
   type CommandAnswer,
   type ProtectedList,
@@ -16,7 +16,7 @@ import { place, rebalance, whyNeverFits, type Host } from './placement.ts';
 export type { Command };
 
 /** Commands that change what is wanted. The others need nodes that run. */
-const NEEDS_NODES: ReadonlySet<Command['type']> = new Set(['vm-migrate', 'rebalance']);
+const needsNodes: ReadonlySet<Command['type']> = new Set(['vm-migrate', 'rebalance']);
 
 /**
  * A command carried out on the stored list itself, where no master answers: by conditional put, so that a master that is there after all
@@ -30,7 +30,7 @@ export function commandStored(
 ): { list: ProtectedList | undefined; answer: CommandAnswer } {
   const known = list.commands.find((answer) => answer.id === id);
   if (known !== undefined) return { list: undefined, answer: known };
-  if (NEEDS_NODES.has(command.type))
+  if (needsNodes.has(command.type))
     throw new ClusterError('UNREACHABLE', `${command.type}: no node answers, and only nodes can move a VM`, {
       hint: 'start one: `revenant node …`',
     });
@@ -39,7 +39,7 @@ export function commandStored(
   return { list: { ...next, revision: list.revision + 1 }, answer };
 }
 
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const jsonBytes = (value: unknown): number => new TextEncoder().encode(JSON.stringify(value)).length;
 
 /** The list after a command. Throws a ClusterError (`NOT_FOUND`, `CONFLICT`, `BAD_REQUEST`, `NO_CAPACITY`) when it does not fit. */
@@ -138,8 +138,8 @@ function removeNode(
       hint: 'stop it first',
     });
   const removed = { ...list.removed, [node]: incarnation };
-  if (Object.keys(removed).length > MAX_NODES)
-    throw new ClusterError('NO_CAPACITY', `${String(MAX_NODES)} nodes were removed already`);
+  if (Object.keys(removed).length > maxNodes)
+    throw new ClusterError('NO_CAPACITY', `${String(maxNodes)} nodes were removed already`);
   return { ...list, removed, maintenance: list.maintenance.filter((id) => id !== node) };
 }
 
@@ -149,7 +149,7 @@ function create(
   hosts: readonly Host[],
 ): ProtectedList {
   const { vmId, spec, start } = command;
-  if (!NAME.test(vmId))
+  if (!namePattern.test(vmId))
     throw new ClusterError('BAD_REQUEST', `${JSON.stringify(vmId)} is no name for a VM`, {
       hint: 'use 1 to 63 lower-case letters, digits, dots, underscores or hyphens',
     });
@@ -177,7 +177,7 @@ function create(
     moving: false,
   };
   const full = ({ vms }: ProtectedList): boolean =>
-    Object.keys(vms).length > MAX_VMS || jsonBytes(vms) > MAX_LIST_BYTES;
+    Object.keys(vms).length > maxVms || jsonBytes(vms) > maxListBytes;
   const next = withVm(list, vm);
   if (!full(next)) return next;
   // Deleted VMs have a tombstone in the store besides.
@@ -281,7 +281,7 @@ export function withVm(list: ProtectedList, vm: ProtectedVm): ProtectedList {
 export function withAnswers(list: ProtectedList, answers: readonly CommandAnswer[]): ProtectedList {
   return answers.length === 0
     ? list
-    : { ...list, commands: [...list.commands, ...answers].slice(-MAX_COMMAND_ANSWERS) };
+    : { ...list, commands: [...list.commands, ...answers].slice(-maxCommandAnswers) };
 }
 
 function requireVm(list: ProtectedList, vmId: string): ProtectedVm {

@@ -1,3 +1,4 @@
+/** Decisions of a node one by one: fencing, sessions, settings, and commands that are refused. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Agent, applyCommand, host, listOf, settings, spec } from '../../test-support/decisions.ts';

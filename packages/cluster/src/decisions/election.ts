@@ -1,6 +1,8 @@
-// Who is master. The claim is the protected list itself: its master writes it at least once per
-// heartbeat, always over the version that it wrote last, so the first write of a new master ends the old one's for good.
-// Waiting (masterLostMs, ranks) only keeps claims rare; no safety rests on it.
+/**
+ * Who is master. The claim is the protected list itself: its master writes it at least once per
+ * heartbeat, always over the version that it wrote last, so the first write of a new master ends the old one's for good.
+ * Waiting (masterLostMs, ranks) only keeps claims rare; no safety rests on it.
+ */
 import { applyCommand, withAnswers } from './commands.ts';
 import { isClusterError } from '../errors.ts';
 import { bounded } from '../protocol/limits.ts';
@@ -8,7 +10,7 @@ import { withSlots } from './networks.ts';
 import { plan, type HostSight } from './failover.ts';
 import { confirmDead, fenceDue, reachable } from './membership.ts';
 import {
-  MAX_COMMAND_ANSWERS,
+  maxCommandAnswers,
   vmOf,
   type CommandAnswer,
   type OwnerView,
@@ -252,13 +254,13 @@ export function reply(context: Context, answer: CommandAnswer, to: string | unde
 }
 
 /** Fewer than answers are kept, so that each is there when its list is stored. */
-const COMMANDS_A_ROUND = MAX_COMMAND_ANSWERS / 2;
+const commandsARound = maxCommandAnswers / 2;
 
 function runCommands(context: Context, master: MasterState, hosts: HostSight[]): ProtectedList {
   let { list } = context.state;
   const answers: CommandAnswer[] = [];
   const fresh = master.queue.filter(({ id }) => !list.commands.some((answer) => answer.id === id));
-  for (const { id, command } of fresh.slice(0, COMMANDS_A_ROUND)) {
+  for (const { id, command } of fresh.slice(0, commandsARound)) {
     try {
       list = applyCommand(list, command, hosts);
       answers.push({ id, error: null });

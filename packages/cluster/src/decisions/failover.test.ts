@@ -1,3 +1,4 @@
+/** Placement of VMs on hosts, and what becomes of them when a host fails. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {

@@ -1,10 +1,12 @@
-// The master's plan: from what must run and what is known of the hosts, what the protected list becomes. A pure function; nodes then
-// bring themselves in line with the list (reconcile.ts). Nothing here is needed for safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
+/**
+ * The master's plan: from what must run and what is known of the hosts, what the protected list becomes. A pure function; nodes then
+ * bring themselves in line with the list (reconcile.ts). Nothing here is needed for safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
+ */
 import { moveTo, withVm } from './commands.ts';
 import { isSuspect, place, sameSession, type Host, type Placement } from './placement.ts';
 import { keeper, mayLead, standbyOf } from './standby-plan.ts';
 import {
-  MAX_UNREADABLE,
+  maxUnreadable,
   type Assignment,
   type NodeView,
   type ProtectedList,
@@ -254,7 +256,7 @@ function answerReport(input: Planning, result: Plan, vm: ProtectedVm, report: Vm
 /** Nothing is wrong with the VM: another node may read it at once, this session never. */
 function notReadable(result: Plan, vm: ProtectedVm, reason: string): void {
   const { node, incarnation } = vm.assignment!;
-  const unreadable = [...(vm.unreadable ?? []), { node, incarnation }].slice(-MAX_UNREADABLE);
+  const unreadable = [...(vm.unreadable ?? []), { node, incarnation }].slice(-maxUnreadable);
   change(
     result,
     { ...vm, unreadable, assignment: null, moving: false, status: 'pending', reason: `${node}: ${reason}` },

@@ -1,6 +1,7 @@
+/** From a guest's signs of life it is decided whether it hangs. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { lookedAt, noSilence, SETTLE_MS, whyHung, type HealthPolicy, type Silence } from './health.ts';
+import { lookedAt, noSilence, settleMs, whyHung, type HealthPolicy, type Silence } from './health.ts';
 
 const policy: HealthPolicy = { watch: 'console', silentMs: 10_000 };
 
@@ -29,8 +30,8 @@ describe('signs of life', () => {
   });
 
   test('one that is still on its way has longer', () => {
-    assert.equal(watch(times(SETTLE_MS / 1000 - 1, 'same' as const)).hungAt, undefined);
-    assert.equal(watch(times(SETTLE_MS / 1000, 'same' as const)).hungAt, SETTLE_MS);
+    assert.equal(watch(times(settleMs / 1000 - 1, 'same' as const)).hungAt, undefined);
+    assert.equal(watch(times(settleMs / 1000, 'same' as const)).hungAt, settleMs);
   });
 
   test('time in which it could not run is no silence', () => {

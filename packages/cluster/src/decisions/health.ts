@@ -1,12 +1,14 @@
-// Health of a guest beyond that of its emulator: a guest that shows no sign of life any more, though it may run, is
-// started afresh. What counts as a sign is chosen per VM; by default nothing is, as a healthy guest may be silent for ever.
+/**
+ * Health of a guest beyond that of its emulator: a guest that shows no sign of life any more, though it may run, is
+ * started afresh. What counts as a sign is chosen per VM; by default nothing is, as a healthy guest may be silent for ever.
+ */
 
-import { healthSigns, MIN_SILENT_MS, type HealthPolicy } from '../protocol/spec.ts';
+import { healthSigns, minSilentMs, type HealthPolicy } from '../protocol/spec.ts';
 
-export { healthSigns, MIN_SILENT_MS, type HealthPolicy };
+export { healthSigns, minSilentMs, type HealthPolicy };
 
 /** A guest that has shown no sign since it was started may still be on its way. */
-export const SETTLE_MS = 120_000;
+export const settleMs = 120_000;
 
 /** What was seen of one guest since it was started here. */
 export interface Silence {
@@ -38,7 +40,7 @@ export function whyHung(
   { signs, sinceMs }: Silence,
   nowMs: number,
 ): string | undefined {
-  const allowedMs = signs === 0 ? Math.max(policy.silentMs, SETTLE_MS) : policy.silentMs;
+  const allowedMs = signs === 0 ? Math.max(policy.silentMs, settleMs) : policy.silentMs;
   const silentMs = nowMs - sinceMs;
   if (silentMs < allowedMs) return undefined;
   const what = {

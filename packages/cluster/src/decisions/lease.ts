@@ -1,16 +1,18 @@
-// Our own session: joining, renewing, losing and leaving it.
-//
-// The record `cluster/nodes/ID` is heartbeat and lease in one. A renewal that was sent at t (our clock) and succeeded lets our
-// guests run until t + leaseMs. Whoever declares us dead must (1) have seen one counter for deadMs of its own clock, then
-// (2) swap the very version that holds this counter for a fenced one. A renewal that lands before (2) makes it fail; one
-// that lands after it fails itself. So our guests have stopped before (2) can succeed, whatever was frozen or delayed.
+/**
+ * Our own session: joining, renewing, losing and leaving it.
+ *
+ * The record `cluster/nodes/ID` is heartbeat and lease in one. A renewal that was sent at t (our clock) and succeeded lets our
+ * guests run until t + leaseMs. Whoever declares us dead must (1) have seen one counter for deadMs of its own clock, then
+ * (2) swap the very version that holds this counter for a fenced one. A renewal that lands before (2) makes it fail; one
+ * that lands after it fails itself. So our guests have stopped before (2) can succeed, whatever was frozen or delayed.
+ */
 import { beat } from './membership.ts';
 import type { NodeRecord } from './records.ts';
 import { changeView, log, type Context } from './state.ts';
 import type { Purpose, ReadOutcome, WriteOutcome } from './types.ts';
 
 /** A process that was killed may have had one renewal on its way, and one that we read between; who renews so often lives. */
-const NAME_TAKEN_MOVES = 3;
+const nameTakenMoves = 3;
 
 /** Asks for a renewal when one is due, and notices when the lease has run out. */
 export function driveLease(context: Context): void {
@@ -61,7 +63,7 @@ export function joinRecordRead(context: Context, outcome: ReadOutcome<NodeRecord
     if (state.joinCounter !== value.counter) {
       // One that leaves is waited for.
       if (state.joinCounter >= 0 && value.view.pressure !== 'leaving') state.joinMoves++;
-      if (state.joinMoves === NAME_TAKEN_MOVES)
+      if (state.joinMoves === nameTakenMoves)
         context.out.push({ type: 'name-in-use', address: value.view.address });
       state.joinCounter = value.counter;
       state.joinSince = now;

@@ -1,15 +1,17 @@
-// What each node makes of the others: heartbeats by two roads give six states.
-//
-// | network, both ways | datastore heartbeat | state |
-// |---|---|---|
-// | heard within unreachableMs | any | alive (maintenance, when a person said so) |
-// | silent | not yet known | unreachable |
-// | silent | moved since, in any datastore | partitioned; isolated, when it says that it hears nobody |
-// | silent, ping unanswered | stood still in all of them for deadMs | dead, once its session is fenced in the store |
-//
-// A host that lives, by network or by a heartbeat datastore, but does not reach the store itself (its guests are suspended then) is
-// given storeLossMs to reach it again.
-// A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
+/**
+ * What each node makes of the others: heartbeats by two roads give six states.
+ *
+ * | network, both ways | datastore heartbeat | state |
+ * |---|---|---|
+ * | heard within unreachableMs | any | alive (maintenance, when a person said so) |
+ * | silent | not yet known | unreachable |
+ * | silent | moved since, in any datastore | partitioned; isolated, when it says that it hears nobody |
+ * | silent, ping unanswered | stood still in all of them for deadMs | dead, once its session is fenced in the store |
+ *
+ * A host that lives, by network or by a heartbeat datastore, but does not reach the store itself (its guests are suspended then) is
+ * given storeLossMs to reach it again.
+ * A peer that we hear but that does not hear us counts as silent: a one-way cut is a cut.
+ */
 import type { NodeRecord, NodeView, StoreBeat } from './records.ts';
 import { changeView, holdsLease, log, withEntry, type Context } from './state.ts';
 import type { HostState, Message, Peer, ReadOutcome, WriteOutcome } from './types.ts';

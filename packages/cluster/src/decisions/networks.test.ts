@@ -1,3 +1,4 @@
+/** Networks in the protected list: addresses of VMs, published ports, numbers of nodes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatAddress, formatMac } from '@revenant/network';

@@ -1,8 +1,10 @@
-// The networks of the cluster's VMs in the protected list, and what follows from it: addresses and MACs. Pure functions.
-//
-// Of a subnet, address 2 is the gateway, 3 the name server, each on every node for the guests that run there; from 4 on each node has one
-// of its own, from which connections enter that came in by a published port; behind those come the VMs. A MAC is made of its address, so
-// that no two in a network are the same.
+/**
+ * The networks of the cluster's VMs in the protected list, and what follows from it: addresses and MACs. Pure functions.
+ *
+ * Of a subnet, address 2 is the gateway, 3 the name server, each on every node for the guests that run there; from 4 on each node has one
+ * of its own, from which connections enter that came in by a published port; behind those come the VMs. A MAC is made of its address, so
+ * that no two in a network are the same.
+ */
 import {
   formatAddress,
   formatMac,
@@ -12,14 +14,14 @@ import {
   type Subnet,
 } from '@revenant/network/address';
 import { ClusterError } from '../errors.ts';
-import { MAX_NETWORKS } from '../protocol/limits.ts';
+import { maxNetworks } from '../protocol/limits.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import type { NetworkSpec, Nic, ProtectedList, ProtectedVm, Publish } from './records.ts';
 
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-const GATEWAY = 2;
-const NAME_SERVER = 3;
-const FIRST_NODE = 4;
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const gatewayHost = 2;
+const nameServerHost = 3;
+const firstNode = 4;
 
 /** First two bytes of MACs, all of them locally administered: of VMs, of gateways to the world, of those by which connections enter. */
 const Mac = { vm: 0x5256, gateway: 0x5257, entry: 0x5258 } as const;
@@ -45,10 +47,10 @@ export function layoutOf({ subnet: text }: Pick<NetworkSpec, 'subnet'>): Layout 
   const nodes = subnet.prefixLength < 24 ? 252 : 60;
   return {
     subnet,
-    gateway: base + GATEWAY,
-    nameServer: base + NAME_SERVER,
+    gateway: base + gatewayHost,
+    nameServer: base + nameServerHost,
     nodes,
-    firstVm: base + FIRST_NODE + nodes,
+    firstVm: base + firstNode + nodes,
     lastVm: last - 1,
   };
 }
@@ -63,7 +65,7 @@ export interface NodePlace {
 /** A node's own place in a network; undefined for one that has none: there are more nodes than places. */
 export function nodePlace({ subnet, nodes }: Layout, slot: number | undefined): NodePlace | undefined {
   if (slot === undefined || slot >= nodes) return undefined;
-  const address = subnet.base + FIRST_NODE + slot;
+  const address = subnet.base + firstNode + slot;
   return { address, entryMac: macOf('entry', address), gatewayMac: macOf('gateway', address) };
 }
 
@@ -73,14 +75,14 @@ export function networkOf(list: ProtectedList, name: string): NetworkSpec | unde
 
 /** Throws ClusterError `BAD_REQUEST`, `CONFLICT`, `NO_CAPACITY`. */
 export function createNetwork(list: ProtectedList, name: string, spec: NetworkSpec): ProtectedList {
-  if (!NAME.test(name))
+  if (!namePattern.test(name))
     throw new ClusterError('BAD_REQUEST', `${JSON.stringify(name.slice(0, 64))} is no name for a network`, {
       hint: 'use 1 to 63 lower-case letters, digits, dots, underscores or hyphens',
     });
   if (networkOf(list, name) !== undefined)
     throw new ClusterError('CONFLICT', `there is a network ${name} already`);
-  if (Object.keys(list.networks).length >= MAX_NETWORKS)
-    throw new ClusterError('NO_CAPACITY', `there are ${String(MAX_NETWORKS)} networks already`);
+  if (Object.keys(list.networks).length >= maxNetworks)
+    throw new ClusterError('NO_CAPACITY', `there are ${String(maxNetworks)} networks already`);
   const { subnet, gateway } = layoutOf(spec);
   if (!inSubnet(subnet, gateway))
     throw new ClusterError(

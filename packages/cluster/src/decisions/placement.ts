@@ -1,4 +1,4 @@
-// Where a VM goes. Pure choices over what is known.
+/** Where a VM goes. Pure choices over what is known. */
 import {
   whyUnreadable,
   type Assignment,
@@ -59,11 +59,11 @@ export function place(input: PlacementInput): Placement {
 }
 
 /** From so many on, one after the other, the nodes that ended under a VM are no chance, until it proves itself. */
-const SUSPECT_AFTER = 2;
+const suspectAfter = 2;
 
 /** It may be what ended the nodes that it ran on, so it is tried where nothing else is on trial. */
 export function isSuspect({ ended, proven }: ProtectedVm): boolean {
-  return proven !== true && (ended?.length ?? 0) >= SUSPECT_AFTER;
+  return proven !== true && (ended?.length ?? 0) >= suspectAfter;
 }
 
 /** What standbys on a node take: as much as their VMs, which they may have to be at any time. */
@@ -104,15 +104,15 @@ function whyUnable(vm: ProtectedVm, host: Host): string | undefined {
 }
 
 /** Nodes that are up, and those that may come back in a moment. */
-const MAY_HOLD: ReadonlySet<HostState> = new Set([
+const mayHold: ReadonlySet<HostState> = new Set([
   'alive',
   'maintenance',
   'unreachable',
   'partitioned',
   'isolated',
 ]);
-const UP: ReadonlySet<HostState> = new Set(['alive', 'maintenance']);
-const MAX_OFFERS = 8;
+const up: ReadonlySet<HostState> = new Set(['alive', 'maintenance']);
+const maxOffers = 8;
 
 /**
  * Why no node that is known could ever hold so much, with what each offers; undefined when one could, full or not. Where none is up
@@ -122,14 +122,14 @@ export function whyNeverFits(
   memoryMiB: number,
   hosts: readonly Pick<Host, 'id' | 'state' | 'capacity'>[],
 ): string | undefined {
-  const known = hosts.filter(({ state }) => MAY_HOLD.has(state));
-  if (!known.some(({ state }) => UP.has(state))) return undefined;
+  const known = hosts.filter(({ state }) => mayHold.has(state));
+  if (!known.some(({ state }) => up.has(state))) return undefined;
   if (known.some(({ capacity }) => capacity.memoryMiB >= memoryMiB)) return undefined;
   const largest = known.toSorted((a, b) => b.capacity.memoryMiB - a.capacity.memoryMiB);
   const offers = largest
-    .slice(0, MAX_OFFERS)
+    .slice(0, maxOffers)
     .map(({ id, capacity }) => `${id} has ${String(capacity.memoryMiB)}`);
-  const more = largest.length > MAX_OFFERS ? `, ${String(largest.length - MAX_OFFERS)} more have less` : '';
+  const more = largest.length > maxOffers ? `, ${String(largest.length - maxOffers)} more have less` : '';
   return `it takes ${String(memoryMiB)} MiB of memory, and no node has so much for VMs: ${offers.join(', ')}${more}`;
 }
 

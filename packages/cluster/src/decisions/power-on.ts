@@ -1,4 +1,4 @@
-// What a node publishes of the VMs that it has: its power-on list, and reports of what came to its end.
+/** What a node publishes of the VMs that it has: its power-on list, and reports of what came to its end. */
 import { vmOf, type PowerOnEntry } from './records.ts';
 import { changeView, type Context } from './state.ts';
 
@@ -34,12 +34,12 @@ export function publish(context: Context): void {
   if (open.length < state.view.reports.length) changeView(context, { reports: open });
 }
 
-const POWER_ON_FIELDS = ['vmId', 'epoch', 'attempt', 'state', 'standby', 'storeFull'] as const;
+const powerOnFields = ['vmId', 'epoch', 'attempt', 'state', 'standby', 'storeFull'] as const;
 
 function samePowerOn(a: readonly PowerOnEntry[], b: readonly PowerOnEntry[]): boolean {
   if (a.length !== b.length) return false;
   return a.every((x, i) => {
     const y = b[i]!;
-    return POWER_ON_FIELDS.every((field) => x[field] === y[field]);
+    return powerOnFields.every((field) => x[field] === y[field]);
   });
 }

@@ -1,17 +1,19 @@
-// A node brings what it runs in line with the protected list. One way for everything: first
-// start, failover, retry, migration and drain differ only in what became of the owner before.
-//
-//   checking    read the owner record; and, when another owns the VM, the record of that node's session
-//   waiting     the owner is alive and has not given it up (a move under way), or the store failed: look again later;
-//               meanwhile the edge prepares for the VM, and its owner, which waits for that a while, is told
-//   raising     raise the epoch over exactly the one that was checked
-//   validating  read the list again: it may have changed before the epoch was ours
-//   starting -> running -> (leaving | stopping) -> releasing
-//
-// What always holds: `run` is asked for only (a) under an epoch that we raised over an owner that was released or whose session
-// is over, and (b) after the list, read later than that, still says so.
+/**
+ * A node brings what it runs in line with the protected list. One way for everything: first
+ * start, failover, retry, migration and drain differ only in what became of the owner before.
+ *
+ *   checking    read the owner record; and, when another owns the VM, the record of that node's session
+ *   waiting     the owner is alive and has not given it up (a move under way), or the store failed: look again later;
+ *               meanwhile the edge prepares for the VM, and its owner, which waits for that a while, is told
+ *   raising     raise the epoch over exactly the one that was checked
+ *   validating  read the list again: it may have changed before the epoch was ours
+ *   starting -> running -> (leaving | stopping) -> releasing
+ *
+ * What always holds: `run` is asked for only (a) under an epoch that we raised over an owner that was released or whose session
+ * is over, and (b) after the list, read later than that, still says so.
+ */
 import {
-  MAX_REPORTS,
+  maxReports,
   vmOf,
   whyUnreadable,
   type NodeRecord,
@@ -27,7 +29,7 @@ import { changeView, holdsLease, log, type Context } from './state.ts';
 import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
 
 /** Between tries to raise an epoch. */
-const MAX_RAISE_PAUSE_MS = 5000;
+const maxRaisePauseMs = 5000;
 
 export function driveVms(context: Context): void {
   const { state, now } = context;
@@ -369,7 +371,7 @@ export function notRaised(
     return;
   }
   // It may have been raised all the same: each further try raises it once more.
-  const pauseMs = Math.min(settings.storeRetryMs * 2 ** local.raises++, MAX_RAISE_PAUSE_MS);
+  const pauseMs = Math.min(settings.storeRetryMs * 2 ** local.raises++, maxRaisePauseMs);
   setPhase(context, local, 'waiting', now + pauseMs);
 }
 
@@ -496,7 +498,7 @@ function finish(context: Context, local: LocalVm, report: Report | undefined): v
   if (report !== undefined) {
     const { vmId, attempt } = local;
     const reports = context.state.view.reports.filter((other) => other.vmId !== vmId);
-    changeView(context, { reports: [...reports, { vmId, attempt, ...pick(report) }].slice(-MAX_REPORTS) });
+    changeView(context, { reports: [...reports, { vmId, attempt, ...pick(report) }].slice(-maxReports) });
   }
   publish(context);
 }

@@ -1,6 +1,8 @@
-// What the cluster keeps in the store, as the decisions see it. The shapes are those of the protocol (protocol/records.ts), which also
-// says what each field means.
-import { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE } from '../protocol/limits.ts';
+/**
+ * What the cluster keeps in the store, as the decisions see it. The shapes are those of the protocol (protocol/records.ts), which also
+ * says what each field means.
+ */
+import { maxCommandAnswers, maxReports, maxUnreadable } from '../protocol/limits.ts';
 import type { ProtectedList, ProtectedVm, StandbyNote, StateForm } from '../protocol/records.ts';
 
 export type {
@@ -22,7 +24,7 @@ export type {
 } from '../protocol/records.ts';
 export type { VmSpec } from '../protocol/spec.ts';
 export type { NetworkSpec, Nic, Publish } from '../protocol/network.ts';
-export { MAX_COMMAND_ANSWERS, MAX_REPORTS, MAX_UNREADABLE };
+export { maxCommandAnswers, maxReports, maxUnreadable };
 
 /** Why a node can't read what was stored in a form; undefined when it can. */
 export function whyUnreadable(stored: StateForm, reads: StateForm): string | undefined {
@@ -45,9 +47,9 @@ export interface OwnerView {
   standby?: StandbyNote | undefined;
 }
 
-export const PROTECTED_KEY = 'cluster/protected';
-export const NODES_PREFIX = 'cluster/nodes/';
-export const nodeKey = (id: string): string => NODES_PREFIX + id;
+export const protectedKey = 'cluster/protected';
+export const nodesPrefix = 'cluster/nodes/';
+export const nodeKey = (id: string): string => nodesPrefix + id;
 export const heartbeatKey = (id: string): string => `cluster/heartbeats/${id}`;
 
 /**

@@ -1,5 +1,7 @@
-// Every number of the cluster, with the defaults of docs/CLUSTER_PROTOCOL.md. All times are milliseconds of a local monotonic
-// clock; no rule ever compares two hosts' clocks, only rates of them (see `checkSettings`).
+/**
+ * Every number of the cluster, with the defaults of docs/CLUSTER_PROTOCOL.md. All times are milliseconds of a local monotonic
+ * clock; no rule ever compares two hosts' clocks, only rates of them (see `checkSettings`).
+ */
 import { ClusterError } from '../errors.ts';
 
 export interface Settings {
@@ -101,7 +103,7 @@ const profiles: Record<ProfileName, Settings> = {
 };
 
 /** How much faster one host's monotonic clock may run than another's, as a fraction. Quartz is a hundred times better. */
-export const MAX_CLOCK_DRIFT = 0.02;
+export const maxClockDrift = 0.02;
 
 /** A profile's settings, some of them replaced. Throws `BAD_SETTINGS`. */
 export function makeSettings(profile: ProfileName = 'default', changes: Partial<Settings> = {}): Settings {
@@ -121,7 +123,7 @@ export function checkSettings(settings: Settings): void {
     if (!holds) throw new ClusterError('BAD_SETTINGS', `settings: ${rule}`);
   };
   // One clock slow by the drift and the other fast by it: the lease must still end first.
-  require(leaseMs * (1 + 2 * MAX_CLOCK_DRIFT) < deadMs, 'leaseMs must be at least 4 % below deadMs');
+  require(leaseMs * (1 + 2 * maxClockDrift) < deadMs, 'leaseMs must be at least 4 % below deadMs');
   require(storeHeartbeatMs * 2 <= leaseMs, 'leaseMs must allow for two renewals (storeHeartbeatMs)');
   require(networkHeartbeatMs * 2 <= unreachableMs, 'unreachableMs must allow for two heartbeats');
   require(unreachableMs < deadMs, 'unreachableMs must be below deadMs');

@@ -1,4 +1,4 @@
-// Where the standbys of VMs are to be: the master's part (standbys.ts has the nodes').
+/** Where the standbys of VMs are to be: the master's part (standbys.ts has the nodes'). */
 import type { HostSight, PlanInput } from './failover.ts';
 import { place, sameSession } from './placement.ts';
 import type { ProtectedVm } from './records.ts';

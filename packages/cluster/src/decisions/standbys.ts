@@ -1,6 +1,8 @@
-// Standbys of VMs: the master says in the protected list which session follows a VM; that session does, and the VM's owner
-// feeds it. An owner that lets outputs out on the word of its standby notes that in the VM's owner record first, and whoever would take the
-// VM over then leaves it to that standby for as long as its session stands.
+/**
+ * Standbys of VMs: the master says in the protected list which session follows a VM; that session does, and the VM's owner
+ * feeds it. An owner that lets outputs out on the word of its standby notes that in the VM's owner record first, and whoever would take the
+ * VM over then leaves it to that standby for as long as its session stands.
+ */
 import { vmOf, type NodeRecord, type NodeSession, type OwnerView, type ProtectedVm } from './records.ts';
 import { log, type Context } from './state.ts';
 import type { LocalVm } from './types.ts';

@@ -1,4 +1,4 @@
-// The state of one agent and the context in which one step of its decisions runs.
+/** The state of one agent and the context in which one step of its decisions runs. */
 import type { Settings } from './settings.ts';
 import {
   emptyList,

@@ -1,5 +1,7 @@
-// Events that come into an agent's decisions, effects that go out, and the state between. The decisions are deterministic
-// functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
+/**
+ * Events that come into an agent's decisions, effects that go out, and the state between. The decisions are deterministic
+ * functions of state and event; clocks, sockets, stores and guests are at the edge (src/node, packages/simulation).
+ */
 import type { HostState } from '../protocol/api.ts';
 import type { Message } from '../protocol/link.ts';
 import type { Command, OutputPolicy, VmSpec } from '../protocol/spec.ts';

@@ -1,3 +1,4 @@
+/** The checker of the chain guest's output tells allowed repetitions from loss and damage. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ChainChecker } from './chain-checker.ts';

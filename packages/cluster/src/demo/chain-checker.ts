@@ -1,8 +1,11 @@
-// Checks what a chain guest let out across failovers: `step N DIGEST`, each from the one before. Under output mode `async` a
-// resumed guest repeats what it wrote since its checkpoint; a repetition must be byte-identical, and nothing may be skipped: what a
-// listener missed around a failover is computed here, and proved by the next step that is heard.
-// That is checked at once. Whether each digest follows from the one before costs what the guest's work costs, so `finish` does
-// it afterwards: first around each resume, then all others, as far as its time allows.
+/**
+ * Checks what a chain guest let out across failovers: `step N DIGEST`, each from the one before. Under output mode `async` a
+ * resumed guest repeats what it wrote since its checkpoint; a repetition must be byte-identical, and nothing may be skipped: what a
+ * listener missed around a failover is computed here, and proved by the next step that is heard.
+ * That is checked at once. Whether each digest follows from the one before costs what the guest's work costs, so `finish` does
+ * it afterwards: first around each resume, then all others, as far as its time allows.
+ */
+
 export interface ChainRule {
   /** digest(0) */
   first: string;
@@ -19,7 +22,7 @@ export interface ChainState {
 }
 
 /** More steps than a listener can miss around a failover. */
-const MAX_UNHEARD = 5000;
+const maxUnheard = 5000;
 
 export class ChainChecker {
   readonly #rule: ChainRule;
@@ -55,7 +58,7 @@ export class ChainChecker {
     const step = Number(match[1]);
     const known = this.#digests.length - 1;
     const resumed = this.#position < 0;
-    if (step > known + 1 && !(resumed && step - known <= MAX_UNHEARD))
+    if (step > known + 1 && !(resumed && step - known <= maxUnheard))
       return this.#wrong(`steps ${String(known + 1)} to ${String(step - 1)} are lost`);
     for (let unheard = known + 1; unheard < step; unheard++) {
       this.#digests.push(this.#rule.next(this.#digests[unheard - 1]!, unheard));

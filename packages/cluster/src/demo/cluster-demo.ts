@@ -1,5 +1,7 @@
-// The demo: three node processes, one chain guest; the master is killed, the node that runs the VM is frozen and thawed, one is
-// cut off from the network but not from the store. After each: what was detected, decided and resumed, and is the chain whole?
+/**
+ * The demo: three node processes, one chain guest; the master is killed, the node that runs the VM is frozen and thawed, one is
+ * cut off from the network but not from the store. After each: what was detected, decided and resumed, and is the chain whole?
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +11,7 @@ import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import type { ClusterEvent } from '../stored/event-log.ts';
-import { chainDigest, CHAIN_START } from '../vm/chain-guest.ts';
+import { chainDigest, chainStart } from '../vm/chain-guest.ts';
 import { Guardian } from '../processes/guardian.ts';
 import { ChainChecker, type ChainRule } from './chain-checker.ts';
 import { freePorts } from './free-ports.ts';
@@ -42,18 +44,18 @@ export const chainGuest: DemoGuest = {
   runtime: 'chain',
   memoryMiB: 64,
   describe: () => Promise.resolve({ stepMs: 5 }),
-  rule: { first: CHAIN_START, next: chainDigest },
+  rule: { first: chainStart, next: chainDigest },
 };
 
-const VM = 'chain';
-const NODES = ['a', 'b', 'c'] as const;
-const NETWORK = 'demo';
-const FIRST_PAGE_MS = 60_000;
-const FIRST_STEP_MS = 60_000;
+const demoVm = 'chain';
+const nodeNames = ['a', 'b', 'c'] as const;
+const networkName = 'demo';
+const firstPageMs = 60_000;
+const firstStepMs = 60_000;
 /** How long the verdict may take. */
-const CHECK_MS = 10_000;
-const RESUME_MS = 30_000;
-const SHOWN = /^(host-|master-elected|vm-|connections-|lease-|session-ended|self-|node-joined)/;
+const checkMs = 10_000;
+const resumeMs = 30_000;
+const shown = /^(host-|master-elected|vm-|connections-|lease-|session-ended|self-|node-joined)/;
 
 /** How long a live move held the guest: from its stop (`vm-suspended` tells how long before the event that was) to `vm-executes`. */
 export function stoodStillMs(suspended: ClusterEvent, executes: ClusterEvent): number {
@@ -94,23 +96,23 @@ class Demo {
   async run(): Promise<boolean> {
     const { say } = this.#options;
     say(`three nodes, store ${this.#store}, guest: ${this.#guest.title}`);
-    await Promise.all(NODES.map((name) => this.#startNode(name)));
+    await Promise.all(nodeNames.map((name) => this.#startNode(name)));
     await this.#untilMaster();
     const description = await this.#guest.describe(this.#client);
     const { runtime, memoryMiB } = this.#guest;
     const { network, loader } = await this.#makeNetwork();
     const spec = { runtime, description, memoryMiB, priority: 1, outputs: 'async' as const, ...network };
-    await this.#client.command({ type: 'vm-create', vmId: VM, spec, start: true });
-    const follower = this.#client.console(VM, (bytes, epoch) => {
+    await this.#client.command({ type: 'vm-create', vmId: demoVm, spec, start: true });
+    const follower = this.#client.console(demoVm, (bytes, epoch) => {
       this.#epoch = Math.max(this.#epoch, epoch);
       this.#checker.hear(bytes, epoch);
     });
     try {
-      await this.#until('the first steps', FIRST_STEP_MS, () => this.#checker.state.steps >= 20);
+      await this.#until('the first steps', firstStepMs, () => this.#checker.state.steps >= 20);
       say(
         `the guest runs on ${await this.#holder()} and has done ${String(this.#checker.state.steps)} steps`,
       );
-      if (loader !== undefined && !(await loader.start(FIRST_PAGE_MS)))
+      if (loader !== undefined && !(await loader.start(firstPageMs)))
         this.#fail('no page came from the guest');
       await this.#killMaster();
       await this.#freezeHolder();
@@ -120,7 +122,7 @@ class Demo {
       await loader?.stop();
     }
     if (loader !== undefined) this.#tellPages(loader);
-    const checked = this.#checker.finish(CHECK_MS);
+    const checked = this.#checker.finish(checkMs);
     const { steps, repeated, fault } = this.#checker.state;
     const whole = fault === undefined && this.#failures === 0;
     say('');
@@ -137,13 +139,18 @@ class Demo {
     const { page } = this.#guest;
     if (page === undefined) return { network: {}, loader: undefined };
     const spec = { subnet: '10.64.0.0/16', outbound: true, guard: true, hostPorts: [] };
-    await this.#client.command({ type: 'network-create', network: NETWORK, spec });
-    const ports = await freePorts(NODES.length);
-    const publish = NODES.map((on, n) => ({ on, protocol: 'tcp' as const, port: ports[n]!, guestPort: 80 }));
+    await this.#client.command({ type: 'network-create', network: networkName, spec });
+    const ports = await freePorts(nodeNames.length);
+    const publish = nodeNames.map((on, n) => ({
+      on,
+      protocol: 'tcp' as const,
+      port: ports[n]!,
+      guestPort: 80,
+    }));
     const urls = ports.map((port) => `http://127.0.0.1:${String(port)}/`);
     this.#options.say(`its web server is reached by each node: ${urls.join(' ')}`);
     const loader = new PageLoader(urls, (text) => text.includes(page));
-    return { network: { network: { name: NETWORK, publish } }, loader };
+    return { network: { network: { name: networkName, publish } }, loader };
   }
 
   #tellPages({ counts: { loaded, failed, retried, longestMs } }: PageLoader): void {
@@ -200,9 +207,9 @@ class Demo {
     if ((await this.#holder()) === name) return;
     const epoch = this.#epoch;
     await this.#drill(`live move of the guest to ${name}`, async () => {
-      await this.#client.command({ type: 'vm-migrate', vmId: VM, to: name });
+      await this.#client.command({ type: 'vm-migrate', vmId: demoVm, to: name });
       await this.#untilEpochAfter(epoch);
-      await this.#client.waitFor(VM, ['running']);
+      await this.#client.waitFor(demoVm, ['running']);
     });
   }
 
@@ -216,7 +223,7 @@ class Demo {
     const now = this.#checker.state;
     await sleep(700);
     const events = await this.#client.events({ sinceMs: startedAt });
-    for (const event of events.filter((each) => SHOWN.test(each.event))) say(timeLine(event, startedAt));
+    for (const event of events.filter((each) => shown.test(each.event))) say(timeLine(event, startedAt));
     const ran = events.find(({ event }) => event === 'vm-executes');
     const suspended = events.find(({ event }) => event === 'vm-suspended');
     if (ran !== undefined && suspended !== undefined)
@@ -242,7 +249,7 @@ class Demo {
   }
 
   async #untilMaster(): Promise<void> {
-    await this.#until('a master and three nodes', RESUME_MS, async () => {
+    await this.#until('a master and three nodes', resumeMs, async () => {
       const status = await this.#client.status().catch(() => undefined);
       return (
         status?.master === status?.node && status?.nodes.filter(({ state }) => state === 'alive').length === 3
@@ -251,7 +258,7 @@ class Demo {
   }
 
   async #untilAlive(count: number): Promise<void> {
-    await this.#until(`${String(count)} nodes alive`, RESUME_MS, async () => {
+    await this.#until(`${String(count)} nodes alive`, resumeMs, async () => {
       const status = await this.#client.status().catch(() => undefined);
       return status !== undefined && status.nodes.filter(({ state }) => state === 'alive').length >= count;
     });
@@ -260,7 +267,7 @@ class Demo {
   /** Until a later epoch has let out steps that were never seen before. */
   async #untilEpochAfter(epoch: number): Promise<void> {
     let known = Infinity;
-    await this.#until('the guest to go on elsewhere', RESUME_MS, () => {
+    await this.#until('the guest to go on elsewhere', resumeMs, () => {
       const { steps, fault } = this.#checker.state;
       if (fault !== undefined) return true;
       if (this.#epoch > epoch && known === Infinity) known = steps;
@@ -269,7 +276,7 @@ class Demo {
   }
 
   async #holder(): Promise<string> {
-    const vm = await this.#client.waitFor(VM, ['running']);
+    const vm = await this.#client.waitFor(demoVm, ['running']);
     return vm.assignment!.node;
   }
 
@@ -286,8 +293,8 @@ class Demo {
       );
       say(`  export REVENANT_STORE=${this.#store}`);
       say('  npx revenant cluster status');
-      say(`  npx revenant vm console ${VM}`);
-      say(`  npx revenant checkpoint show ${VM}`);
+      say(`  npx revenant vm console ${demoVm}`);
+      say(`  npx revenant checkpoint show ${demoVm}`);
       say(`  kill ${nodes.map(({ pid }) => String(pid)).join(' ')}          # ends it`);
       return;
     }

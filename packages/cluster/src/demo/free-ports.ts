@@ -1,3 +1,4 @@
+/** Free ports of this host, for nodes that a program starts on it. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 

@@ -1,3 +1,4 @@
+/** The demo's console page is fetched from whichever place answers, and checked. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';

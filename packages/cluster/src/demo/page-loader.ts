@@ -1,12 +1,14 @@
-// A client as a browser is one: loads a page of the guest again and again, by whichever node lets it in, and counts what a person would see.
+/**
+ * A client as a browser is one: loads a page of the guest again and again, by whichever node lets it in, and counts what a person would see.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Between two pages, and before a page that broke off is asked for again. */
-const PAUSE_MS = 100;
+const pauseMs = 100;
 /** Of one page, with all tries: longer, and a person has gone away. */
-const PATIENCE_MS = 20_000;
+const patienceMs = 20_000;
 /** Of one try by one node. */
-const TRY_MS = 10_000;
+const tryMs = 10_000;
 
 export interface PageCounts {
   loaded: number;
@@ -36,7 +38,7 @@ export class PageLoader {
     const until = performance.now() + timeoutMs;
     while (!(await this.#load(1000))) {
       if (performance.now() > until) return false;
-      await sleep(PAUSE_MS);
+      await sleep(pauseMs);
     }
     this.#running = this.#run();
     return true;
@@ -51,20 +53,20 @@ export class PageLoader {
   async #run(): Promise<void> {
     while (!this.#over) {
       const began = performance.now();
-      await this.#page(began + PATIENCE_MS);
+      await this.#page(began + patienceMs);
       this.counts.longestMs = Math.max(this.counts.longestMs, performance.now() - began);
-      await sleep(PAUSE_MS);
+      await sleep(pauseMs);
     }
   }
 
   async #page(untilMs: number): Promise<void> {
     while (performance.now() < untilMs) {
-      if (await this.#load(TRY_MS)) {
+      if (await this.#load(tryMs)) {
         this.counts.loaded++;
         return;
       }
       this.counts.retried++;
-      await sleep(PAUSE_MS);
+      await sleep(pauseMs);
     }
     this.counts.failed++;
   }

@@ -1,4 +1,4 @@
-// Node processes for drills: start, kill, freeze, thaw, cut off.
+/** Node processes for drills: start, kill, freeze, thaw, cut off. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -7,7 +7,7 @@ import type { ProfileName } from '../decisions/settings.ts';
 import { ClusterError } from '../errors.ts';
 import { Guardian } from '../processes/guardian.ts';
 
-const MAIN = fileURLToPath(new URL('../node/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../node/main.ts', import.meta.url));
 
 export interface ProcessOptions {
   store: string;
@@ -52,7 +52,7 @@ export class NodeProcess {
   /** Starts a node; resolves when it listens. */
   static async start(options: ProcessOptions): Promise<NodeProcess> {
     const { store, heartbeatStores = [], name, profile, logFile, within = [], listen, tokenFile } = options;
-    const words = [options.main ?? MAIN, '--store', store, '--name', name, '--profile', profile, '--drills'];
+    const words = [options.main ?? main, '--store', store, '--name', name, '--profile', profile, '--drills'];
     words.push(...heartbeatStores.flatMap((url) => ['--heartbeat-store', url]));
     if (listen !== undefined) words.push('--listen', listen);
     if (tokenFile !== undefined) words.push('--token-file', tokenFile);

@@ -1,3 +1,4 @@
+/** Networks of guests over several nodes: one segment, published ports, guards, gateways that end. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';

@@ -1,20 +1,22 @@
-// The networks of one node: follows the protected list, and carries frames between its guests and the other nodes. Frames that don't find
-// room on a link are dropped, as on any network; nothing here is ever gathered without end.
+/**
+ * The networks of one node: follows the protected list, and carries frames between its guests and the other nodes. Frames that don't find
+ * room on a link are dropped, as on any network; nothing here is ever gathered without end.
+ */
 import { formatAddress, type Forward } from '@revenant/network';
 import type { AgentState } from '../decisions/state.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
 import type { HostState } from '../protocol/api.ts';
-import { MAX_FRAMES } from '../protocol/limits.ts';
+import { maxFrames } from '../protocol/limits.ts';
 import type { NetworkMessage } from '../protocol/link.ts';
 import type { FramesMessage } from '../protocol/network.ts';
 import { planNetworks } from './plan.ts';
 import { Segment } from './segment.ts';
 
 /** Of frames gathered for one peer before they go at once. */
-const MAX_BATCH_BYTES = 256 << 10;
+const maxBatchBytes = 256 << 10;
 /** How often the others are told again where guests are: a message may be lost. */
-const TELL_MS = 2000;
+const tellMs = 2000;
 
 export interface NodeNetworksOptions {
   node: string;
@@ -71,7 +73,7 @@ export class NodeNetworks {
     if (this.#closed) return;
     const states = new Map([...peers].map(([name, { state }]) => [name, state]));
     const text = [...states].flat().join(' ');
-    const due = this.#options.nowMs() - this.#toldMs >= TELL_MS;
+    const due = this.#options.nowMs() - this.#toldMs >= tellMs;
     if (list === this.#seen.list && text === this.#seen.states && !due) return;
     this.#seen = { list, states: text };
     this.#peers = [...peers.keys()];
@@ -179,8 +181,8 @@ export class NodeNetworks {
       last?.message.network === message.network &&
       last.message.from?.vmId === message.from?.vmId &&
       last.message.from?.epoch === message.from?.epoch &&
-      last.message.frames.length < MAX_FRAMES &&
-      last.bytes + size <= MAX_BATCH_BYTES;
+      last.message.frames.length < maxFrames &&
+      last.bytes + size <= maxBatchBytes;
     if (joins && frame !== undefined) {
       last.message.frames.push(frame);
       last.bytes += size;

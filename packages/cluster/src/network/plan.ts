@@ -1,4 +1,4 @@
-// What one node has to do for each network: a pure function of the protected list and of what the node knows of the others.
+/** What one node has to do for each network: a pure function of the protected list and of what the node knows of the others. */
 import { parseAddress, parseMac, type Forward } from '@revenant/network';
 import { inNetwork, layoutOf, nodePlace, type Layout, type NodePlace } from '../decisions/networks.ts';
 import type { ProtectedList } from '../decisions/records.ts';

@@ -1,9 +1,11 @@
-// One network on one node: the switch between its guests here, the other nodes, and the node's two gateways. Frames come in by `fromVm` and
-// `fromPeer`, and leave by the ends that the options name.
-//
-// Two gateways: one to the world, at the address that all nodes share, for the guests that run here; and one by which connections enter that
-// came in by a published port, at an address of this node's own, so that it keeps them wherever the guest runs. A guest that moves goes on
-// with the gateway that it knows, on the node where it was, as long as that node lives; then its frames come to the gateway here.
+/**
+ * One network on one node: the switch between its guests here, the other nodes, and the node's two gateways. Frames come in by `fromVm` and
+ * `fromPeer`, and leave by the ends that the options name.
+ *
+ * Two gateways: one to the world, at the address that all nodes share, for the guests that run here; and one by which connections enter that
+ * came in by a published port, at an address of this node's own, so that it keeps them wherever the guest runs. A guest that moves goes on
+ * with the gateway that it knows, on the node where it was, as long as that node lives; then its frames come to the gateway here.
+ */
 import {
   defaultGatewaySettings,
   forward,
@@ -27,7 +29,7 @@ import { sameForward, type SegmentPlan } from './plan.ts';
 
 const Port = { gateway: 1, entry: 2, first: 3 } as const;
 /** Between two tries to listen on a port that another has. */
-const RETRY_MS = 2000;
+const retryMs = 2000;
 
 export interface SegmentOptions {
   /** Frames for a guest of this node. */
@@ -266,7 +268,7 @@ export class Segment {
   /** A port that another has is tried again: on one host the next node may have it when the first is gone. */
   async #listen(published: Published): Promise<void> {
     const now = this.#options.nowMs();
-    if (published.number !== undefined || published.busy || now - published.triedMs < RETRY_MS) return;
+    if (published.number !== undefined || published.busy || now - published.triedMs < retryMs) return;
     published.triedMs = now;
     published.busy = true;
     try {

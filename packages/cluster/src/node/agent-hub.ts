@@ -1,5 +1,7 @@
-// What the agents in this node's guests say, to those who listen for a job's (protocol/agent.ts). Nothing is kept: whoever begins to listen
-// asks the agent to say again what was not heard.
+/**
+ * What the agents in this node's guests say, to those who listen for a job's (protocol/agent.ts). Nothing is kept: whoever begins to listen
+ * asks the agent to say again what was not heard.
+ */
 import { AgentReplies, type AgentReply } from '../protocol/agent.ts';
 
 type Listener = (epoch: number, reply: AgentReply) => void;

@@ -1,4 +1,4 @@
-// One job of the agent in a VM's guest, at a websocket (protocol/agent-socket.ts).
+/** One job of the agent in a VM's guest, at a websocket (protocol/agent-socket.ts). */
 import type { WebSocket } from 'ws';
 import { ClusterError, messageOf } from '../errors.ts';
 import { agentRequestAt, encodeAgentReply } from '../protocol/agent.ts';
@@ -9,10 +9,10 @@ import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { agentMessages } from './console-inputs.ts';
-import { CLOSE_PROTOCOL, LOOK_MS, TypingSocket } from './typing-socket.ts';
+import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
 
 /** Who does not read what the agent says is cut off; the agent says it again to who comes then. */
-const MAX_BACKLOG_BYTES = 4 << 20;
+const maxBacklogBytes = 4 << 20;
 
 /** Throws `PROTOCOL` for what is not one whole message of a job: what follows it on the channel is another's. */
 function requireMessage(job: string, bytes: Uint8Array): void {
@@ -27,14 +27,14 @@ export function attachJob(
   { socket, caller, job }: { socket: WebSocket; caller: Caller; job: string },
 ): void {
   const send = (reply: JobReply): void => {
-    if (socket.bufferedAmount > MAX_BACKLOG_BYTES) return socket.terminate();
+    if (socket.bufferedAmount > maxBacklogBytes) return socket.terminate();
     socket.send(encode(reply));
   };
   const typing = new TypingSocket(node, vmId, send);
   const endListening = node.agents.listen(vmId, job, (epoch, reply) =>
     send({ type: 'said', epoch, bytes: encodeAgentReply(reply) }),
   );
-  const timer = setInterval(() => typing.tellState(), LOOK_MS);
+  const timer = setInterval(() => typing.tellState(), lookMs);
   const serve = async (frame: Uint8Array): Promise<void> => {
     const request = decodeJobRequest(frame);
     requireRole(caller, 'operate', 'to run commands in a guest');
@@ -42,7 +42,7 @@ export function attachJob(
     if (request.type === 'open') return typing.open(request.session, request.from);
     for (const message of request.messages) requireMessage(job, message);
     if (!(await typing.type(request.at, agentMessages(request.messages))))
-      socket.close(CLOSE_PROTOCOL, 'messages before open');
+      socket.close(closeProtocol, 'messages before open');
   };
   socket.on('error', () => undefined);
   socket.on('close', () => {
@@ -53,7 +53,7 @@ export function attachJob(
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
     if (Buffer.isBuffer(data))
-      serve(data).catch((error: unknown) => socket.close(CLOSE_PROTOCOL, bounded(messageOf(error), 100)));
+      serve(data).catch((error: unknown) => socket.close(closeProtocol, bounded(messageOf(error), 100)));
   });
   typing.tellState();
 }

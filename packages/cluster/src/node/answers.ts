@@ -1,4 +1,4 @@
-// What every route of a node gets, and how it answers.
+/** What every route of a node gets, and how it answers. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../protocol/page.ts';
 import type { ApiLimits } from './api-limits.ts';

@@ -1,5 +1,7 @@
-// What a node gives to those who ask it, known or not (docs/CLUSTER_PROTOCOL.md, "Bounds"). Each can be set: `revenant node --limit
-// NAME=NUMBER`.
+/**
+ * What a node gives to those who ask it, known or not (docs/CLUSTER_PROTOCOL.md, "Bounds"). Each can be set: `revenant node --limit
+ * NAME=NUMBER`.
+ */
 import { ClusterError } from '../errors.ts';
 
 export interface ApiLimits {

@@ -1,26 +1,28 @@
-// The HTTP and websocket side of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request proves it by its headers, before
-// any of its body is read; without one the node listens on loopback only. Requests from web pages of other origins are refused.
+/**
+ * The HTTP and websocket side of a node (docs/CLUSTER_PROTOCOL.md, "API"). With a token every request proves it by its headers, before
+ * any of its body is read; without one the node listens on loopback only. Requests from web pages of other origins are refused.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
-import { bounded, MAX_BODY_BYTES, MAX_CONSOLE_BYTES, MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { bounded, maxBodyBytes, maxConsoleBytes, maxFrameBytes } from '../protocol/limits.ts';
 import {
-  AUTH_HEADER,
-  AUTH_SCHEME,
-  BODY_HEADER,
-  ON_BEHALF_HEADER,
-  PROOF_SUBPROTOCOL,
-  PROTOCOL_VERSION,
-  SUBPROTOCOL,
-  VERSION_HEADER,
+  authHeader,
+  authScheme,
+  bodyHeader,
+  onBehalfHeader,
+  proofSubprotocol,
+  protocolVersion,
+  subprotocol,
+  versionHeader,
   versionMismatch,
 } from '../protocol/version.ts';
 import { PageGateway } from '../page/gateway.ts';
 import { hostOf } from '../protocol/address.ts';
-import { PAGE_SUBPROTOCOL, roles, type Caller } from '../protocol/page.ts';
+import { pageSubprotocol, roles, type Caller } from '../protocol/page.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { builtPage, PageFiles } from './page-files.ts';
 import { saidBodyHash } from './bodies.ts';
@@ -37,17 +39,17 @@ import { route } from './routes.ts';
 import { Sessions } from './sessions.ts';
 import { Strangers } from './strangers.ts';
 
-const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
-const MAX_HEADER_BYTES = 8 << 10;
+const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
+const maxHeaderBytes = 8 << 10;
 /** Of a body that nobody wants: read and dropped, so that its sender gets to read the refusal. */
-const MAX_DISCARDED_BYTES = 64 << 10;
-const DISCARD_MS = 500;
+const maxDiscardedBytes = 64 << 10;
+const discardMs = 500;
 /** A message of a console, and what is around its bytes. */
-const MAX_CONSOLE_FRAME = MAX_CONSOLE_BYTES + 1024;
+const maxConsoleFrame = maxConsoleBytes + 1024;
 /** A message of a page: a command, or what is typed. */
-const MAX_PAGE_FRAME = MAX_BODY_BYTES;
+const maxPageFrame = maxBodyBytes;
 
-const STATUS: Partial<Record<ClusterErrorCode, number>> = {
+const statusOf: Partial<Record<ClusterErrorCode, number>> = {
   BAD_REQUEST: 400,
   PROTOCOL: 400,
   UNAUTHORIZED: 401,
@@ -76,8 +78,8 @@ export interface ApiOptions {
   tls?: TlsFiles | undefined;
 }
 
-const ANYBODY: Caller = { name: '', role: 'view' };
-const WHOEVER_IS_HERE: Caller = { name: '', role: 'admin' };
+const anybody: Caller = { name: '', role: 'view' };
+const whoeverIsHere: Caller = { name: '', role: 'admin' };
 
 export class ApiServer {
   readonly limits: ApiLimits;
@@ -88,9 +90,9 @@ export class ApiServer {
   readonly #challenges: Challenges | undefined;
   readonly #sessions: Sessions;
   readonly #files = new PageFiles(builtPage, 'index.html');
-  readonly #links = webSockets(MAX_FRAME_BYTES);
-  readonly #consoles = webSockets(MAX_CONSOLE_FRAME);
-  readonly #pages = webSockets(MAX_PAGE_FRAME);
+  readonly #links = webSockets(maxFrameBytes);
+  readonly #consoles = webSockets(maxConsoleFrame);
+  readonly #pages = webSockets(maxPageFrame);
   /** Requests under way. */
   readonly #under = { requests: 0, uploads: 0 };
   readonly #refusals = new Refusals((reason) =>
@@ -106,7 +108,7 @@ export class ApiServer {
     this.limits = limits;
     this.strangers = new Strangers(limits);
     this.#challenges = token === undefined ? undefined : new Challenges(this.#callers);
-    const bounds = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 };
+    const bounds = { maxHeaderSize: maxHeaderBytes, connectionsCheckingInterval: 1000 };
     const answer = (request: IncomingMessage, response: ServerResponse): void =>
       void this.#answer(request, response);
     this.#isSecure = tls !== undefined;
@@ -135,7 +137,7 @@ export class ApiServer {
     if (match === null)
       throw new ClusterError('BAD_REQUEST', `${listen} is no address`, { hint: 'write HOST:PORT' });
     const host = match[1]!;
-    if (token === undefined && !LOOPBACK.has(host))
+    if (token === undefined && !loopback.has(host))
       throw new ClusterError('BAD_REQUEST', `${listen} can be reached from outside, and there is no token`, {
         hint: 'give --token-file FILE to every node, or listen on 127.0.0.1',
       });
@@ -184,7 +186,7 @@ export class ApiServer {
     if (origin !== undefined && !isOf(origin, [host ?? '']) && !this.#isOfPeer(request))
       return `a request of the foreign origin ${origin}`;
     const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-    if (this.#challenges === undefined && !LOOPBACK.has(name)) return `a request for the host ${name}`;
+    if (this.#challenges === undefined && !loopback.has(name)) return `a request for the host ${name}`;
     return undefined;
   }
 
@@ -201,7 +203,7 @@ export class ApiServer {
     response.setHeader('vary', 'origin');
     if (request.method !== 'OPTIONS') return false;
     response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
-    response.setHeader('access-control-allow-headers', `${AUTH_HEADER}, ${BODY_HEADER}`);
+    response.setHeader('access-control-allow-headers', `${authHeader}, ${bodyHeader}`);
     response.writeHead(204);
     response.end();
     return true;
@@ -217,16 +219,16 @@ export class ApiServer {
   #admit(request: IncomingMessage, proof: string): Caller {
     const foreign = this.#foreign(request);
     if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
-    const version = request.headers[VERSION_HEADER];
-    if (version !== undefined && version !== String(PROTOCOL_VERSION))
+    const version = request.headers[versionHeader];
+    if (version !== undefined && version !== String(protocolVersion))
       throw new ClusterError('PROTOCOL', versionMismatch('the client', bounded(String(version), 16)));
-    if (isQuestionOfStrangers(request)) return ANYBODY;
+    if (isQuestionOfStrangers(request)) return anybody;
     const { method = '', url: path = '' } = request;
     const proven =
       this.#challenges === undefined
-        ? WHOEVER_IS_HERE
-        : path === '/metrics' && request.headers[AUTH_HEADER]?.startsWith('Bearer ') === true
-          ? this.#callers.bearer(request.headers[AUTH_HEADER])
+        ? whoeverIsHere
+        : path === '/metrics' && request.headers[authHeader]?.startsWith('Bearer ') === true
+          ? this.#callers.bearer(request.headers[authHeader])
           : this.#challenges.proves(proof, { method, path, bodyHash: saidBodyHash(request) });
     // To log in takes a token, not a session that is there already.
     const caller = proven ?? (path === '/v1/session' ? undefined : this.#sessions.callerOf(request));
@@ -236,12 +238,12 @@ export class ApiServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    response.setHeader(VERSION_HEADER, String(PROTOCOL_VERSION));
+    response.setHeader(versionHeader, String(protocolVersion));
     if (!this.strangers.mayAsk(request.socket)) response.shouldKeepAlive = false;
     try {
       if ((await this.#servePage(request, response)) || this.#letPeerRead(request, response)) return;
-      const said = request.headers[AUTH_HEADER] ?? '';
-      const caller = this.#admit(request, said.startsWith(AUTH_SCHEME) ? said.slice(AUTH_SCHEME.length) : '');
+      const said = request.headers[authHeader] ?? '';
+      const caller = this.#admit(request, said.startsWith(authScheme) ? said.slice(authScheme.length) : '');
       if (request.url === '/healthz' || request.url === '/readyz')
         return answerProbe(response, request.url === '/readyz' ? whyNotReady(this.#node) : undefined);
       if (request.url === '/v1/challenge')
@@ -254,7 +256,7 @@ export class ApiServer {
       if (node === undefined || history === undefined)
         throw new ClusterError('NO_MASTER', 'the node is starting');
       if (request.url === '/v1/version')
-        return answerJson(response, { protocol: PROTOCOL_VERSION, node: node.options.name });
+        return answerJson(response, { protocol: protocolVersion, node: node.options.name });
       await this.#serve(node, { request, response, caller, limits: this.limits, history });
     } catch (error) {
       this.#refuse(
@@ -301,7 +303,7 @@ export class ApiServer {
       discard(request);
     }
     const said = { code, message: bounded(message), ...(hint === undefined ? {} : { hint: bounded(hint) }) };
-    answerJson(response, { error: said }, STATUS[code] ?? 500);
+    answerJson(response, { error: said }, statusOf[code] ?? 500);
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -313,7 +315,7 @@ export class ApiServer {
       this.#refusals.add(known.message);
       const body = JSON.stringify({ error: { code: known.code, message: bounded(known.message) } });
       const status = known.code === 'UNAUTHORIZED' ? '403 Forbidden' : '400 Bad Request';
-      const headers = `${VERSION_HEADER}: ${String(PROTOCOL_VERSION)}\r\nContent-Type: application/json\r\n`;
+      const headers = `${versionHeader}: ${String(protocolVersion)}\r\nContent-Type: application/json\r\n`;
       socket.end(
         `HTTP/1.1 ${status}\r\nConnection: close\r\n${headers}Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
       );
@@ -324,14 +326,14 @@ export class ApiServer {
     const url = URL.parse(request.url ?? '/', 'http://node');
     if (url === null) throw new ClusterError('BAD_REQUEST', 'a request for no path');
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((word) => word.trim());
-    const proof = offered.find((word) => word.startsWith(PROOF_SUBPROTOCOL))?.slice(PROOF_SUBPROTOCOL.length);
+    const proof = offered.find((word) => word.startsWith(proofSubprotocol))?.slice(proofSubprotocol.length);
     // Links prove themselves by a handshake of their own.
     const isLink = url.pathname === '/v1/link';
     if (isLink) {
       const foreign = this.#foreign(request);
       if (foreign !== undefined) throw new ClusterError('UNAUTHORIZED', foreign);
     } else if (url.pathname === '/v1/page') return this.#welcomePage(request, socket, head);
-    const caller = isLink ? ANYBODY : this.#admit(request, proof ?? '');
+    const caller = isLink ? anybody : this.#admit(request, proof ?? '');
     const node = this.#node;
     if (node === undefined) throw new ClusterError('NO_MASTER', 'the node is starting');
     if (isLink) {
@@ -347,7 +349,7 @@ export class ApiServer {
     const [, vm, what = 'agent', job = ''] =
       /^\/v1\/vms\/([^/]+)\/(?:(console|display)|agent\/([0-9a-f]{16}))$/.exec(url.pathname) ?? [];
     if (vm === undefined) throw new ClusterError('NOT_FOUND', `there is no ${url.pathname}`);
-    if (!offered.includes(SUBPROTOCOL))
+    if (!offered.includes(subprotocol))
       throw new ClusterError('PROTOCOL', versionMismatch(`the ${what}`, bounded(offered[0] ?? '1', 16)));
     if (this.#consoles.clients.size >= this.limits.consoles)
       throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles and screens are open here`);
@@ -371,12 +373,12 @@ export class ApiServer {
 
 /** A node that asks as a client on behalf of somebody: it may do what they may, and it is noted under their name. */
 function onBehalf(request: IncomingMessage, caller: Caller): Caller {
-  const said = request.headers[ON_BEHALF_HEADER];
+  const said = request.headers[onBehalfHeader];
   if (said === undefined || caller.name !== '') return caller;
   const [, roleText, name = ''] = /^(\w+)(?: ([A-Za-z0-9_-]{1,32}))?$/.exec(String(said)) ?? [];
   const role = roles.find((each) => each === roleText);
   if (role === undefined || roles.indexOf(role) > roles.indexOf(caller.role))
-    throw new ClusterError('UNAUTHORIZED', `${ON_BEHALF_HEADER}: no role that the caller has`);
+    throw new ClusterError('UNAUTHORIZED', `${onBehalfHeader}: no role that the caller has`);
   return { name, role };
 }
 
@@ -396,14 +398,14 @@ function webSockets(maxPayload: number): WebSocketServer {
     maxPayload,
     perMessageDeflate: false,
     // A proof or a pass may be offered beside them; those are never chosen.
-    handleProtocols: (offered) => [SUBPROTOCOL, PAGE_SUBPROTOCOL].find((ours) => offered.has(ours)) ?? false,
+    handleProtocols: (offered) => [subprotocol, pageSubprotocol].find((ours) => offered.has(ours)) ?? false,
   });
 }
 
 function discard(request: IncomingMessage): void {
-  let left = MAX_DISCARDED_BYTES;
+  let left = maxDiscardedBytes;
   const end = (): void => void request.destroy();
-  const timer = setTimeout(end, DISCARD_MS);
+  const timer = setTimeout(end, discardMs);
   request.on('error', () => undefined);
   request.on('close', () => clearTimeout(timer));
   request.on('data', (piece: Buffer) => {

@@ -1,3 +1,4 @@
+/** Uploaded files in a running cluster: they are collected when no VM refers to them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ClusterClient } from '../client/cluster-client.ts';

@@ -1,14 +1,14 @@
-// Bodies of requests, read only once the caller is known, and never more of them than their limit.
+/** Bodies of requests, read only once the caller is known, and never more of them than their limit. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type * as v from 'valibot';
 import { ClusterError } from '../errors.ts';
-import { MAX_BODY_BYTES } from '../protocol/limits.ts';
+import { maxBodyBytes } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
-import { AUTH_HEADER, BODY_HEADER } from '../protocol/version.ts';
+import { authHeader, bodyHeader } from '../protocol/version.ts';
 import type { Answer } from './answers.ts';
 
-const EMPTY_BODY = createHash('sha256').digest('hex');
+const emptyBody = createHash('sha256').digest('hex');
 
 export interface BodyLimits {
   bytes: number;
@@ -17,8 +17,8 @@ export interface BodyLimits {
 
 /** What the request says its body is. */
 export function saidBodyHash(request: IncomingMessage): string {
-  const said = request.headers[BODY_HEADER];
-  return typeof said === 'string' ? said : EMPTY_BODY;
+  const said = request.headers[bodyHeader];
+  return typeof said === 'string' ? said : emptyBody;
 }
 
 /**
@@ -47,10 +47,10 @@ export async function* readPieces(
   } finally {
     request.setTimeout(0);
   }
-  const isSaid = BODY_HEADER in request.headers || AUTH_HEADER in request.headers;
+  const isSaid = bodyHeader in request.headers || authHeader in request.headers;
   if (isSaid && hash.digest('hex') !== saidBodyHash(request))
     throw new ClusterError('BAD_REQUEST', 'the body does not have the hash that the request says', {
-      hint: `${BODY_HEADER}: SHA-256 of the body in hexadecimal`,
+      hint: `${bodyHeader}: SHA-256 of the body in hexadecimal`,
     });
 }
 
@@ -74,6 +74,6 @@ export async function bodyOf<T extends v.GenericSchema>(
   schema: T,
   { request, limits }: Pick<Answer, 'request' | 'limits'>,
 ): Promise<v.InferOutput<T>> {
-  const body = await readBody(request, { bytes: MAX_BODY_BYTES, idleMs: limits.bodyIdleMs });
+  const body = await readBody(request, { bytes: maxBodyBytes, idleMs: limits.bodyIdleMs });
   return check(schema, parseJson(body), 'the request', 'BAD_REQUEST');
 }

@@ -1,5 +1,7 @@
-// Who may ask a node, and for what: whoever proves the cluster's token may do everything, and so may each person of the people file
-// what their role allows (docs/CLUSTER_PROTOCOL.md, "Roles"). Every node has the same file.
+/**
+ * Who may ask a node, and for what: whoever proves the cluster's token may do everything, and so may each person of the people file
+ * what their role allows (docs/CLUSTER_PROTOCOL.md, "Roles"). Every node has the same file.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { ClusterError, messageOf } from '../errors.ts';
@@ -9,11 +11,11 @@ interface Person extends Caller {
   token: string;
 }
 
-const MAX_PEOPLE = 256;
-const MIN_TOKEN = 16;
+const maxPeople = 256;
+const minToken = 16;
 /** How often it is looked whether the file changed. */
-const LOOK_MS = 1000;
-const LINE = /^([A-Za-z0-9][A-Za-z0-9_-]{0,31})\s+(\w+)\s+(\S+)$/;
+const lookMs = 1000;
+const linePattern = /^([A-Za-z0-9][A-Za-z0-9_-]{0,31})\s+(\w+)\s+(\S+)$/;
 
 /** Lines `NAME ROLE TOKEN`; empty ones and those that begin with # are left out. Throws `BAD_REQUEST`, without any token in it. */
 export function parsePeople(text: string): Person[] {
@@ -26,13 +28,12 @@ export function parsePeople(text: string): Person[] {
         hint: `a person is a line of NAME ROLE TOKEN; roles: ${roles.join(', ')}`,
       });
     };
-    const [, name = '', roleText = '', token = ''] = LINE.exec(line) ?? refuse('not NAME ROLE TOKEN');
+    const [, name = '', roleText = '', token = ''] = linePattern.exec(line) ?? refuse('not NAME ROLE TOKEN');
     const role = roles.find((each) => each === roleText) ?? refuse(`there is no role ${roleText}`);
-    if (token.length < MIN_TOKEN)
-      refuse(`the token of ${name} has less than ${String(MIN_TOKEN)} characters`);
+    if (token.length < minToken) refuse(`the token of ${name} has less than ${String(minToken)} characters`);
     if (people.some((other) => other.name === name || other.token === token))
       refuse(`${name} has the name or the token of somebody above`);
-    if (people.push({ name, role, token }) > MAX_PEOPLE) refuse(`more than ${String(MAX_PEOPLE)} people`);
+    if (people.push({ name, role, token }) > maxPeople) refuse(`more than ${String(maxPeople)} people`);
   }
   return people;
 }
@@ -97,7 +98,7 @@ export class Callers {
   }
 
   #look(): void {
-    if (this.#path === undefined || performance.now() - this.#lookedAt < LOOK_MS) return;
+    if (this.#path === undefined || performance.now() - this.#lookedAt < lookMs) return;
     try {
       this.#read(this.#path);
     } catch (error) {

@@ -1,13 +1,15 @@
-// Challenges, under which a request proves the token. Nothing is kept of one that is given out: it carries its own time and code, so
-// that no flood of questions takes another's away. What is kept are those that served, until their time is over.
+/**
+ * Challenges, under which a request proves the token. Nothing is kept of one that is given out: it carries its own time and code, so
+ * that no flood of questions takes another's away. What is kept are those that served, until their time is over.
+ */
 import { randomBytes } from 'node:crypto';
 import { mac, requestProof, sameMac, type ProvenRequest } from '../mac.ts';
 import type { Caller } from '../protocol/page.ts';
 import type { Callers } from './callers.ts';
 
-export const CHALLENGE_MS = 30_000;
-/** Proven requests within `CHALLENGE_MS`: beyond, none is taken. */
-const MAX_SERVED = 1 << 16;
+export const challengeMs = 30_000;
+/** Proven requests within `challengeMs`: beyond, none is taken. */
+const maxServed = 1 << 16;
 
 export class Challenges {
   readonly #callers: Callers;
@@ -37,7 +39,7 @@ export class Challenges {
     const bytes = Buffer.from(head, 'hex');
     if (!sameMac(Buffer.from(code), Buffer.from(this.#code(bytes)))) return undefined;
     const now = this.#nowMs();
-    const until = bytes.readDoubleBE(0) + CHALLENGE_MS;
+    const until = bytes.readDoubleBE(0) + challengeMs;
     const challenge = head + code;
     if (now > until || this.#served.has(challenge)) return undefined;
     const caller = this.#callerOf(proof, challenge, request);
@@ -46,8 +48,8 @@ export class Challenges {
       if (end >= now) break;
       this.#served.delete(old);
     }
-    if (this.#served.size >= MAX_SERVED) return undefined;
-    this.#served.set(challenge, now + CHALLENGE_MS);
+    if (this.#served.size >= maxServed) return undefined;
+    this.#served.set(challenge, now + challengeMs);
     return caller;
   }
 

@@ -1,5 +1,7 @@
-// A VM's checkpoints for those who look into them, and for a tab in which one goes on (docs/CLUSTER_PROTOCOL.md, "API"). The node decodes and
-// decrypts: whoever asks needs the role, and no key.
+/**
+ * A VM's checkpoints for those who look into them, and for a tab in which one goes on (docs/CLUSTER_PROTOCOL.md, "API"). The node decodes and
+ * decrypts: whoever asks needs the role, and no key.
+ */
 import type { ServerResponse } from 'node:http';
 import { encodeLog } from '@revenant/emulator';
 import {
@@ -12,7 +14,7 @@ import {
 } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import type { ListedCheckpoint } from '../protocol/checkpoints.ts';
-import { MAX_CHECKPOINTS, MAX_PAGES_AT_ONCE } from '../protocol/limits.ts';
+import { maxCheckpoints, maxPagesAtOnce } from '../protocol/limits.ts';
 import { LazyRam } from '../vm/lazy-ram.ts';
 import { readLogBehind } from '../vm/replay-log.ts';
 import { savedDisplay } from '../vm/saved-display.ts';
@@ -20,14 +22,14 @@ import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { answerJson, type Answer } from './answers.ts';
 
-const PATH =
+const pathPattern =
   /^\/v1\/vms\/([^/]+)\/checkpoints(?:\/(\d{1,10}-\d{1,10}|latest)\/(state|absent|pages|machine|map|screen|log))?$/;
 /** What who only looks may see too: no memory is in it. */
-const FOR_ALL = new Set(['map', 'screen']);
+const forAll = new Set(['map', 'screen']);
 
 /** Answers what is about checkpoints; false for any other path, to which nothing was answered. */
 export async function checkpointRoute(node: ClusterNode, url: URL, answer: Answer): Promise<boolean> {
-  const [, vmId, which, what] = PATH.exec(url.pathname) ?? [];
+  const [, vmId, which, what] = pathPattern.exec(url.pathname) ?? [];
   if (vmId === undefined || answer.request.method !== 'GET') return false;
   const { response, caller } = answer;
   if (which === undefined || what === undefined) {
@@ -35,7 +37,7 @@ export async function checkpointRoute(node: ClusterNode, url: URL, answer: Answe
     return true;
   }
   // All of a guest's memory is in it: more than a person sees who only looks.
-  if (!FOR_ALL.has(what)) requireRole(caller, 'operate', 'to open a checkpoint');
+  if (!forAll.has(what)) requireRole(caller, 'operate', 'to open a checkpoint');
   const reader = await node.checkpoints.get(vmId, which);
   switch (what) {
     case 'pages': {
@@ -136,21 +138,17 @@ function pagesAsked(
   const text = query.get('indexes') ?? '';
   const indexes = /^\d{1,10}(,\d{1,10})*$/.test(text) ? text.split(',').map(Number) : [];
   const pageCount = /^[a-z][a-z0-9_.-]{0,62}$/.test(space) ? pagesOf(space) : 0;
-  const isList = indexes.length > 0 && indexes.length <= MAX_PAGES_AT_ONCE;
+  const isList = indexes.length > 0 && indexes.length <= maxPagesAtOnce;
   if (!isList || indexes.some((page) => page >= pageCount))
-    throw new ClusterError(
-      'BAD_REQUEST',
-      `no pages of a space: at most ${String(MAX_PAGES_AT_ONCE)} numbers`,
-      {
-        hint: '?space=ram&indexes=256,257',
-      },
-    );
+    throw new ClusterError('BAD_REQUEST', `no pages of a space: at most ${String(maxPagesAtOnce)} numbers`, {
+      hint: '?space=ram&indexes=256,257',
+    });
   return { space, indexes: Uint32Array.from(indexes) };
 }
 
 async function list(node: ClusterNode, vmId: string): Promise<ListedCheckpoint[]> {
   const found = await listCheckpoints(node.store, vmId, { key: node.options.key });
-  return found.slice(-MAX_CHECKPOINTS).map(({ id, counts, head, damaged, newest }) => ({
+  return found.slice(-maxCheckpoints).map(({ id, counts, head, damaged, newest }) => ({
     id: formatId(id),
     epoch: id.epoch,
     counts,

@@ -1,3 +1,4 @@
+/** A store belongs to one cluster, and a name in it to one node. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

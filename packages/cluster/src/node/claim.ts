@@ -1,6 +1,8 @@
-// Whose store it is (docs/CLUSTER_PROTOCOL.md, "Whose store"). Nodes of one cluster have the same token, or none and then the same host, as
-// they listen on loopback only. The first node writes this into the identity of the store, and who has another is refused when it starts:
-// a wrong token is found out also while no other node is up, and two clusters never share a store by mistake.
+/**
+ * Whose store it is (docs/CLUSTER_PROTOCOL.md, "Whose store"). Nodes of one cluster have the same token, or none and then the same host, as
+ * they listen on loopback only. The first node writes this into the identity of the store, and who has another is refused when it starts:
+ * a wrong token is found out also while no other node is up, and two clusters never share a store by mistake.
+ */
 import { scrypt } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,9 +18,9 @@ import {
 import { ClusterError } from '../errors.ts';
 import { readNodeRecords } from '../stored/records.ts';
 
-const WITH_TOKEN = 'token:';
-const OF_HOST = 'host:';
-const DIGEST_BYTES = 16;
+const withToken = 'token:';
+const ofHost = 'host:';
+const digestBytes = 16;
 
 export interface ClaimOptions {
   token: string | undefined;
@@ -30,9 +32,9 @@ export interface ClaimOptions {
 
 /** The token is a secret, so what the store shows of it is dear to guess by, and differs from store to store. */
 async function clusterName(storeId: string, { token, host = hostname() }: ClaimOptions): Promise<string> {
-  if (token === undefined) return OF_HOST + (host.replace(/[^\x21-\x7e]/g, '_').slice(0, 100) || 'unnamed');
+  if (token === undefined) return ofHost + (host.replace(/[^\x21-\x7e]/g, '_').slice(0, 100) || 'unnamed');
   const digest = promisify<string, string, number, Buffer>(scrypt);
-  return WITH_TOKEN + (await digest(token, `revenant cluster ${storeId}`, DIGEST_BYTES)).toString('hex');
+  return withToken + (await digest(token, `revenant cluster ${storeId}`, digestBytes)).toString('hex');
 }
 
 /**
@@ -47,10 +49,10 @@ export async function claimFor(store: ObjectStore, options: ClaimOptions): Promi
   } catch (error) {
     if (!isStorageError(error, 'STORE_FOREIGN') || error.retryable) throw error;
     const theirs = (await readIdentity(store))?.cluster ?? '';
-    if (!theirs.startsWith(OF_HOST)) throw otherToken(store, options.token);
+    if (!theirs.startsWith(ofHost)) throw otherToken(store, options.token);
     // Whoever had it without a token is gone, or it is our own, which from now on has one: nothing secret is lost.
     const living = await livingNodes(store, options.watchMs);
-    if (living.length > 0) throw otherHost(store, theirs.slice(OF_HOST.length), living);
+    if (living.length > 0) throw otherHost(store, theirs.slice(ofHost.length), living);
     await claimStore(store, systemHost, ours, theirs);
   }
 }

@@ -1,3 +1,4 @@
+/** Nodes in one process, from start to end: live moves, failover, broken guests, requests of pages and of strangers. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';

@@ -1,4 +1,4 @@
-// One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests.
+/** One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests. */
 import { randomUUID } from 'node:crypto';
 import { freemem, totalmem, uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +18,7 @@ import type { Settings } from '../decisions/settings.ts';
 import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
-import { bounded, MAX_CAUSE } from '../protocol/limits.ts';
+import { bounded, maxCause } from '../protocol/limits.ts';
 import { keepBases } from '../vm/disks.ts';
 import { formOf } from '../vm/epochs.ts';
 import { VmHost } from '../vm/vm-host.ts';
@@ -85,7 +85,7 @@ function listenHost(address: string): string {
 
 /** Why a guest ended is told in its emulator's words: of any length, and on their way to every node. */
 function boundedEvent(event: Event): Event {
-  return 'reason' in event ? { ...event, reason: bounded(event.reason, MAX_CAUSE) } : event;
+  return 'reason' in event ? { ...event, reason: bounded(event.reason, maxCause) } : event;
 }
 
 function recordsWay({ recordsApart = false, store: url }: NodeOptions, store: ObjectStore): ObjectStore {
@@ -93,21 +93,21 @@ function recordsWay({ recordsApart = false, store: url }: NodeOptions, store: Ob
 }
 
 /** Of what waits on a link: beyond it frames of guests are dropped, so that heartbeats don't wait behind them. */
-const MAX_FRAMES_BUFFERED_BYTES = 1 << 20;
+const maxFramesBufferedBytes = 1 << 20;
 /** The same of what a standby is told: what is dropped is sent again. */
-const MAX_STANDBY_BUFFERED_BYTES = 2 << 20;
-const COMMAND_MS = 8000;
-const LEAVE_MS = 30_000;
+const maxStandbyBufferedBytes = 2 << 20;
+const commandMs = 8000;
+const leaveMs = 30_000;
 /** Below this share of free memory a node asks to be relieved. */
-const MIN_FREE_SHARE = 0.03;
+const minFreeShare = 0.03;
 
 /** For how long a node that starts waits for room in its store, and how often it looks. */
-const FULL_PATIENCE_MS = 60_000;
-const FULL_LOOK_MS = 1000;
+const fullPatienceMs = 60_000;
+const fullLookMs = 1000;
 
 /** Does what needs room in the store; one that is full may have some soon, since the nodes that run make some. Throws as `work`. */
 async function whenFull<T>(work: () => Promise<T>): Promise<T> {
-  for (const until = monotonicMs() + FULL_PATIENCE_MS; ; await sleep(FULL_LOOK_MS))
+  for (const until = monotonicMs() + fullPatienceMs; ; await sleep(fullLookMs))
     try {
       return await work();
     } catch (error) {
@@ -211,7 +211,7 @@ export class ClusterNode {
       settings,
       tell,
       log: (entry) => this.#log(entry),
-      send: (to, message) => this.#sendBounded(to, message, MAX_STANDBY_BUFFERED_BYTES),
+      send: (to, message) => this.#sendBounded(to, message, maxStandbyBufferedBytes),
       ...{ inputs: this.inputs, measures: this.measures },
       output: (vmId, epoch, piece) => this.consoles.put(vmId, epoch, piece),
       agentSaid: (vmId, epoch, bytes) => this.agents.put(vmId, epoch, bytes),
@@ -237,7 +237,7 @@ export class ClusterNode {
     return new NodeNetworks({
       node: this.options.name,
       host: listenHost(address),
-      send: (to, message) => this.#sendBounded(to, message, MAX_FRAMES_BUFFERED_BYTES),
+      send: (to, message) => this.#sendBounded(to, message, maxFramesBufferedBytes),
       log: (entry) => this.#log(entry),
       nowMs: monotonicMs,
     });
@@ -362,7 +362,7 @@ export class ClusterNode {
   #lookAround(): void {
     // One is enough, and two do no harm.
     if (this.agent.master !== undefined) this.#blobs.look();
-    const short = freemem() / totalmem() < MIN_FREE_SHARE;
+    const short = freemem() / totalmem() < minFreeShare;
     if (this.agent.view.pressure !== 'leaving')
       this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
   }
@@ -381,7 +381,7 @@ export class ClusterNode {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);
         reject(new ClusterError('TIMEOUT', 'the master did not answer', { hint: 'repeat with the same id' }));
-      }, COMMAND_MS);
+      }, commandMs);
       this.#waiting.set(id, (given) => {
         clearTimeout(timer);
         this.#waiting.delete(id);
@@ -406,7 +406,7 @@ export class ClusterNode {
   /** Leaves in order: VMs are moved to others first, for at most half a minute. */
   async leave(): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, LEAVE_MS);
+      const timer = setTimeout(resolve, leaveMs);
       this.#left = () => {
         clearTimeout(timer);
         resolve();

@@ -1,6 +1,8 @@
-// Consoles of the VMs of one node: the last output of each, and who listens. Each piece carries its epoch: whoever has seen a
-// higher one drops it. Each byte has its number in the VM's life, and each epoch says how it goes
-// on from what was let out before it: so whoever listens through failovers knows what it has already.
+/**
+ * Consoles of the VMs of one node: the last output of each, and who listens. Each piece carries its epoch: whoever has seen a
+ * higher one drops it. Each byte has its number in the VM's life, and each epoch says how it goes
+ * on from what was let out before it: so whoever listens through failovers knows what it has already.
+ */
 import type { TailState } from '../vm/console-tail.ts';
 import type { Resumed } from '../vm/resume.ts';
 
@@ -13,7 +15,7 @@ export interface ConsolePiece {
   bytes: Uint8Array;
 }
 
-const MAX_KEPT_BYTES = 64 << 10;
+const maxKeptBytes = 64 << 10;
 
 interface Kept {
   epoch: number;
@@ -53,7 +55,7 @@ export class ConsoleHub {
     const piece = { vmId, epoch, resumed: kept.resumed, at, bytes };
     kept.pieces.push(piece);
     kept.sizeBytes += bytes.length;
-    while (kept.sizeBytes > MAX_KEPT_BYTES && kept.pieces.length > 1)
+    while (kept.sizeBytes > maxKeptBytes && kept.pieces.length > 1)
       kept.sizeBytes -= kept.pieces.shift()!.bytes.length;
     for (const listener of this.#listeners.get(vmId) ?? []) listener(piece);
   }

@@ -1,6 +1,7 @@
+/** What is typed at a console reaches the guest once and in order, whatever is sent again. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAX_SESSIONS, MAX_UNACKNOWLEDGED_BYTES } from '../protocol/limits.ts';
+import { maxSessions, maxUnacknowledgedBytes } from '../protocol/limits.ts';
 import type { InputPlaces } from '../vm/input-ledger.ts';
 import { ConsoleInputs, doneEvents, typedBytes, type InputListener } from './console-inputs.ts';
 
@@ -71,14 +72,14 @@ test('a console that stays open while its VM begins an epoch here is told where 
 test('sessions and what waits for a checkpoint are bounded', async () => {
   const { inputs, listener, type, given } = made();
   inputs.started('v', 1, {});
-  for (let n = 0; n < 3 * MAX_SESSIONS; n++) inputs.open('v', `other ${String(n)}`, 0, listener);
+  for (let n = 0; n < 3 * maxSessions; n++) inputs.open('v', `other ${String(n)}`, 0, listener);
   inputs.open('v', 's', 0, listener);
-  assert.equal(Object.keys(await places(inputs, 'v', 1)).length, MAX_SESSIONS);
-  assert.equal(await type(0, 'x'.repeat(MAX_UNACKNOWLEDGED_BYTES)), 'taken');
-  assert.equal(await type(MAX_UNACKNOWLEDGED_BYTES, 'y'), 'full');
+  assert.equal(Object.keys(await places(inputs, 'v', 1)).length, maxSessions);
+  assert.equal(await type(0, 'x'.repeat(maxUnacknowledgedBytes)), 'taken');
+  assert.equal(await type(maxUnacknowledgedBytes, 'y'), 'full');
   inputs.durable('v', 1, await places(inputs, 'v', 1));
-  assert.equal(await type(MAX_UNACKNOWLEDGED_BYTES, 'y'), 'taken');
-  assert.equal(given().length, MAX_UNACKNOWLEDGED_BYTES + 1);
+  assert.equal(await type(maxUnacknowledgedBytes, 'y'), 'taken');
+  assert.equal(given().length, maxUnacknowledgedBytes + 1);
 });
 
 test('names of members of Object.prototype are sessions and VMs like others', async () => {

@@ -1,16 +1,18 @@
-// What is typed at the consoles of this node's VMs, numbered by byte in each console's session, and what is done before their screens,
-// numbered by event. A checkpoint says up to which byte of
-// each session its guest has, and so does its log, so whichever node resumes it knows where input goes on: a console sends again what no durable
-// checkpoint holds, what the guest's state holds already is left out, and so each byte reaches that state once, whatever
-// happened between.
+/**
+ * What is typed at the consoles of this node's VMs, numbered by byte in each console's session, and what is done before their screens,
+ * numbered by event. A checkpoint says up to which byte of
+ * each session its guest has, and so does its log, so whichever node resumes it knows where input goes on: a console sends again what no durable
+ * checkpoint holds, what the guest's state holds already is left out, and so each byte reaches that state once, whatever
+ * happened between.
+ */
 import type { InputResult, MachineInput } from '@revenant/emulator';
 import type { DisplayEvent } from '../protocol/display.ts';
-import { AGENT_PORT, type InputLedger, type InputPlaces, type TypedPlaces } from '../vm/input-ledger.ts';
+import { agentPort, type InputLedger, type InputPlaces, type TypedPlaces } from '../vm/input-ledger.ts';
 import {
-  MAX_SESSIONS,
-  MAX_UNACKNOWLEDGED_BYTES,
-  MAX_UNACKNOWLEDGED_EVENTS,
-  MAX_UNACKNOWLEDGED_MESSAGES,
+  maxSessions,
+  maxUnacknowledgedBytes,
+  maxUnacknowledgedEvents,
+  maxUnacknowledgedMessages,
 } from '../protocol/limits.ts';
 
 export interface InputListener {
@@ -43,7 +45,7 @@ export interface Units {
 export function typedBytes(bytes: Uint8Array): Units {
   return {
     count: bytes.length,
-    limit: MAX_UNACKNOWLEDGED_BYTES,
+    limit: maxUnacknowledgedBytes,
     inputs: (from) => ({
       inputs: [{ kind: 'serial', port: 0, bytes: bytes.subarray(from) }],
       ends: [bytes.length],
@@ -54,7 +56,7 @@ export function typedBytes(bytes: Uint8Array): Units {
 export function doneEvents(events: readonly DisplayEvent[]): Units {
   return {
     count: events.length,
-    limit: MAX_UNACKNOWLEDGED_EVENTS,
+    limit: maxUnacknowledgedEvents,
     inputs: (from) => ({ inputs: events.slice(from), ends: events.map((_event, n) => n + 1).slice(from) }),
   };
 }
@@ -63,9 +65,9 @@ export function doneEvents(events: readonly DisplayEvent[]): Units {
 export function agentMessages(messages: readonly Uint8Array[]): Units {
   return {
     count: messages.length,
-    limit: MAX_UNACKNOWLEDGED_MESSAGES,
+    limit: maxUnacknowledgedMessages,
     inputs: (from) => ({
-      inputs: messages.slice(from).map((bytes) => ({ kind: 'console', port: AGENT_PORT, bytes })),
+      inputs: messages.slice(from).map((bytes) => ({ kind: 'console', port: agentPort, bytes })),
       ends: messages.map((_message, n) => n + 1).slice(from),
     }),
   };
@@ -98,7 +100,7 @@ export class ConsoleInputs implements InputLedger {
   }
 
   started(vmId: string, epoch: number, held: InputPlaces): void {
-    const places = Object.entries(held).slice(-MAX_SESSIONS);
+    const places = Object.entries(held).slice(-maxSessions);
     this.#vms.set(vmId, {
       chain: Promise.resolve(),
       epoch,
@@ -188,7 +190,7 @@ export class ConsoleInputs implements InputLedger {
     vm.taken.delete(session);
     vm.taken.set(session, taken);
     for (const oldest of vm.taken.keys()) {
-      if (vm.taken.size <= MAX_SESSIONS) break;
+      if (vm.taken.size <= maxSessions) break;
       vm.taken.delete(oldest);
       vm.durable.delete(oldest);
     }

@@ -1,17 +1,17 @@
-// One console: output of a VM to a websocket, and what is typed there to the VM (protocol/console.ts).
+/** One console: output of a VM to a websocket, and what is typed there to the VM (protocol/console.ts). */
 import type { WebSocket } from 'ws';
 import { messageOf } from '../errors.ts';
 import { decodeConsoleRequest, type ConsoleReply } from '../protocol/console.ts';
-import { bounded, MAX_CONSOLE_BYTES } from '../protocol/limits.ts';
+import { bounded, maxConsoleBytes } from '../protocol/limits.ts';
 import { encode } from '../protocol/msgpack.ts';
 import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { typedBytes } from './console-inputs.ts';
-import { CLOSE_PROTOCOL, LOOK_MS, TypingSocket } from './typing-socket.ts';
+import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
 
 /** A console that does not read what it is sent is cut off; it comes again and goes on where it was. */
-const MAX_BACKLOG_BYTES = 4 << 20;
+const maxBacklogBytes = 4 << 20;
 
 export function attachConsole(
   node: ClusterNode,
@@ -19,24 +19,24 @@ export function attachConsole(
   { socket, caller }: { socket: WebSocket; caller: Caller },
 ): void {
   const send = (reply: ConsoleReply): void => {
-    if (socket.bufferedAmount > MAX_BACKLOG_BYTES) return socket.terminate();
+    if (socket.bufferedAmount > maxBacklogBytes) return socket.terminate();
     socket.send(encode(reply));
   };
   const typing = new TypingSocket(node, vmId, send);
   const endOutput = node.consoles.listen(vmId, ({ epoch, resumed, at, bytes }) => {
-    for (let from = 0; from < bytes.length; from += MAX_CONSOLE_BYTES) {
-      const part = bytes.subarray(from, from + MAX_CONSOLE_BYTES);
+    for (let from = 0; from < bytes.length; from += maxConsoleBytes) {
+      const part = bytes.subarray(from, from + maxConsoleBytes);
       send({ type: 'output', epoch, resumed, at: at + from, bytes: part });
     }
   });
-  const timer = setInterval(() => typing.tellState(), LOOK_MS);
+  const timer = setInterval(() => typing.tellState(), lookMs);
   const serve = async (frame: Uint8Array): Promise<void> => {
     const request = decodeConsoleRequest(frame);
     requireRole(caller, 'operate', 'to type at a console');
     node.audit.noteSometimes(caller, 'types at the console', { vm: vmId });
     if (request.type === 'open') return typing.open(request.session, request.from);
     if (!(await typing.type(request.at, typedBytes(request.bytes))))
-      socket.close(CLOSE_PROTOCOL, 'input before open');
+      socket.close(closeProtocol, 'input before open');
   };
   socket.on('error', () => undefined);
   socket.on('close', () => {
@@ -47,7 +47,7 @@ export function attachConsole(
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
     if (Buffer.isBuffer(data))
-      serve(data).catch((error: unknown) => socket.close(CLOSE_PROTOCOL, bounded(messageOf(error), 100)));
+      serve(data).catch((error: unknown) => socket.close(closeProtocol, bounded(messageOf(error), 100)));
   });
   typing.tellState();
 }

@@ -1,19 +1,21 @@
-// The screens of the VMs of one node that somebody watches. One look at a guest serves all who wait for its next frame, and nobody looks while
-// none does. Which part of a picture each viewer has is known by tile, so whatever happens between two of its frames costs it no more
-// than the picture is large.
+/**
+ * The screens of the VMs of one node that somebody watches. One look at a guest serves all who wait for its next frame, and nobody looks while
+ * none does. Which part of a picture each viewer has is known by tile, so whatever happens between two of its frames costs it no more
+ * than the picture is large.
+ */
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
 import { picturePixels, type Rectangle } from '@revenant/emulator';
 import type { FrameReply } from '../protocol/display.ts';
 import { ShownDisplay } from '../protocol/display-ends.ts';
-import { MAX_DISPLAY_PIXELS, MAX_DISPLAY_RECTANGLES, MAX_DISPLAY_SIDE } from '../protocol/limits.ts';
+import { maxDisplayPixels, maxDisplayRectangles, maxDisplaySide } from '../protocol/limits.ts';
 import { monotonicMs, type Look } from '../vm/vm-runtime.ts';
 
 /** Between two looks at a guest: each costs it a comparison of its video memory. */
-const LOOK_MS = 66;
-const TILE = 32;
+const lookMs = 66;
+const tile = 32;
 /** Fast: a frame is on its way once. */
-const LEVEL = 1;
+const level = 1;
 
 const deflated = promisify(deflate);
 
@@ -57,7 +59,7 @@ class WatchedScreen {
       const began = monotonicMs();
       await this.#look();
       await Promise.all([...this.viewers].map((viewer) => this.#serve(viewer)));
-      const left = LOOK_MS - (monotonicMs() - began);
+      const left = lookMs - (monotonicMs() - began);
       if (left > 0 && this.isWaitedFor)
         await new Promise((resolve) => {
           setTimeout(resolve, left);
@@ -80,10 +82,10 @@ class WatchedScreen {
     }
     this.#hasLooked = true;
     const { width, height } = look;
-    if (width > MAX_DISPLAY_SIDE || height > MAX_DISPLAY_SIDE) return;
+    if (width > maxDisplaySide || height > maxDisplaySide) return;
     const { width: oldWidth, height: oldHeight } = this.#size;
     if (width !== oldWidth || height !== oldHeight || epoch !== this.#size.epoch)
-      this.#changed = new Uint32Array(Math.ceil(width / TILE) * Math.ceil(height / TILE));
+      this.#changed = new Uint32Array(Math.ceil(width / tile) * Math.ceil(height / tile));
     this.#size = { epoch, width, height };
     const frame = { type: 'frame', epoch, width, height, rectangles: look.changed, pixels: look.pixels, more: false } as const;
     this.#change++;
@@ -91,9 +93,9 @@ class WatchedScreen {
   } // prettier-ignore
 
   #mark(area: Rectangle): void {
-    const columns = Math.ceil(this.#size.width / TILE);
-    for (let row = Math.floor(area.y / TILE); row * TILE < area.y + area.height; row++)
-      for (let column = Math.floor(area.x / TILE); column * TILE < area.x + area.width; column++)
+    const columns = Math.ceil(this.#size.width / tile);
+    for (let row = Math.floor(area.y / tile); row * tile < area.y + area.height; row++)
+      for (let column = Math.floor(area.x / tile); column * tile < area.x + area.width; column++)
         this.#changed[row * columns + column] = this.#change;
   }
 
@@ -111,7 +113,7 @@ class WatchedScreen {
     const { picture } = this.#shown;
     const pixels = await deflated(
       picture === undefined ? new Uint8Array(0) : picturePixels(picture, rectangles),
-      { level: LEVEL },
+      { level: level },
     );
     waits({ type: 'frame', epoch, width, height, rectangles, pixels: Uint8Array.from(pixels), more });
   }
@@ -119,17 +121,17 @@ class WatchedScreen {
   /** What a viewer has not got, as much as one frame takes: tiles beside each other are joined. They count as seen from now on. */
   #missing(seen: Uint32Array): { rectangles: Rectangle[]; more: boolean } {
     const { width, height } = this.#size;
-    const columns = Math.ceil(width / TILE);
+    const columns = Math.ceil(width / tile);
     const rectangles: Rectangle[] = [];
     let pixels = 0;
     let open = -1;
     for (let n = 0; n < this.#changed.length; n++) {
       if (seen[n] === this.#changed[n]) continue;
-      const [x, y] = [(n % columns) * TILE, Math.floor(n / columns) * TILE];
-      const [tileWidth, tileHeight] = [Math.min(TILE, width - x), Math.min(TILE, height - y)];
+      const [x, y] = [(n % columns) * tile, Math.floor(n / columns) * tile];
+      const [tileWidth, tileHeight] = [Math.min(tile, width - x), Math.min(tile, height - y)];
       pixels += tileWidth * tileHeight;
       const last = open === n - 1 && x > 0 ? rectangles.at(-1) : undefined;
-      if (pixels > MAX_DISPLAY_PIXELS || (last === undefined && rectangles.length === MAX_DISPLAY_RECTANGLES))
+      if (pixels > maxDisplayPixels || (last === undefined && rectangles.length === maxDisplayRectangles))
         return { rectangles, more: true };
       seen[n] = this.#changed[n] ?? 0;
       if (last === undefined) rectangles.push({ x, y, width: tileWidth, height: tileHeight });

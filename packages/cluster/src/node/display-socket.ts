@@ -1,4 +1,4 @@
-// One viewer of a VM's screen at a websocket (protocol/display.ts): the next frame when it asks for one, and what is done before it.
+/** One viewer of a VM's screen at a websocket (protocol/display.ts): the next frame when it asks for one, and what is done before it. */
 import type { WebSocket } from 'ws';
 import { messageOf } from '../errors.ts';
 import { decodeDisplayRequest, type DisplayReply, type DisplayRequest } from '../protocol/display.ts';
@@ -8,7 +8,7 @@ import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { doneEvents } from './console-inputs.ts';
-import { CLOSE_PROTOCOL, LOOK_MS, TypingSocket } from './typing-socket.ts';
+import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
 
 export function attachDisplay(
   node: ClusterNode,
@@ -25,9 +25,9 @@ export function attachDisplay(
     node.audit.noteSometimes(caller, 'uses keys and pointer', { vm: vmId });
     if (request.type === 'open') return typing.open(request.session, request.from);
     if (!(await typing.type(request.at, doneEvents(request.events))))
-      socket.close(CLOSE_PROTOCOL, 'act before open');
+      socket.close(closeProtocol, 'act before open');
   };
-  const timer = setInterval(() => typing.tellState(), LOOK_MS);
+  const timer = setInterval(() => typing.tellState(), lookMs);
   socket.on('error', () => undefined);
   socket.on('close', () => {
     clearInterval(timer);
@@ -37,7 +37,7 @@ export function attachDisplay(
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
     if (!Buffer.isBuffer(data)) return;
-    const refuse = (error: unknown): void => socket.close(CLOSE_PROTOCOL, bounded(messageOf(error), 100));
+    const refuse = (error: unknown): void => socket.close(closeProtocol, bounded(messageOf(error), 100));
     try {
       serve(decodeDisplayRequest(data)).catch(refuse);
     } catch (error) {

@@ -1,4 +1,4 @@
-// The screen of a VM for those who watch it, and what they do before it, through kills and moves.
+/** The screen of a VM for those who watch it, and what they do before it, through kills and moves. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

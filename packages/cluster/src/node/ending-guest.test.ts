@@ -1,3 +1,4 @@
+/** Guests that end their node's process or send nonsense: the node and its other VMs go on. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

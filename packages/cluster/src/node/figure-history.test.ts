@@ -1,7 +1,8 @@
+/** The last samples of each VM's figures, bounded in number. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeFiguresSchema, vmFiguresSchema } from '../protocol/figures.ts';
-import { MAX_SAMPLES } from '../protocol/limits.ts';
+import { maxSamples } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { newFigures, type VmFigures } from '../vm/vm-figures.ts';
 import { FigureHistory } from './figure-history.ts';
@@ -11,11 +12,11 @@ const historyOf = (vms: () => VmFigures[]): FigureHistory => new FigureHistory({
 test('a VM has its last samples, and no more of them', () => {
   let instructions = 0n;
   const history = historyOf(() => [newFigures('vm', 3, (instructions += 5n))]);
-  for (let n = 0; n < MAX_SAMPLES + 10; n++) history.sample();
+  for (let n = 0; n < maxSamples + 10; n++) history.sample();
   const samples = history.samplesOf('vm');
-  assert.equal(samples.length, MAX_SAMPLES);
+  assert.equal(samples.length, maxSamples);
   assert.equal(samples[0]!.instructions, 11 * 5);
-  assert.equal(samples.at(-1)!.instructions, (MAX_SAMPLES + 10) * 5);
+  assert.equal(samples.at(-1)!.instructions, (maxSamples + 10) * 5);
   // What it answers is what the protocol says.
   check(vmFiguresSchema, { samples: [...samples] }, 'samples');
   const now = check(nodeFiguresSchema, history.now(), 'figures');

@@ -1,13 +1,13 @@
-// The figures of a node's VMs over the last minutes, a sample a second: so that whoever opens a chart sees what was before.
+/** The figures of a node's VMs over the last minutes, a sample a second: so that whoever opens a chart sees what was before. */
 import { availableParallelism, freemem, loadavg, totalmem } from 'node:os';
 import type { NodeFigures, VmSample } from '../protocol/figures.ts';
-import { MAX_SAMPLES } from '../protocol/limits.ts';
+import { maxSamples } from '../protocol/limits.ts';
 import type { VmFigures } from '../vm/vm-figures.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 
-const SAMPLE_MS = 1000;
+const sampleMs = 1000;
 /** Of VMs that ran here, those with the newest samples. */
-const MAX_KEPT_VMS = 128;
+const maxKeptVms = 128;
 
 export interface FigureSource {
   node: string;
@@ -46,7 +46,7 @@ export class FigureHistory {
 
   constructor(source: FigureSource) {
     this.#source = source;
-    this.#timer = setInterval(() => this.sample(), SAMPLE_MS).unref();
+    this.#timer = setInterval(() => this.sample(), sampleMs).unref();
   }
 
   close(): void {
@@ -57,13 +57,13 @@ export class FigureHistory {
     for (const sample of this.#vms()) {
       const samples = this.#kept.get(sample.vmId) ?? [];
       samples.push(sample);
-      if (samples.length > MAX_SAMPLES) samples.shift();
+      if (samples.length > maxSamples) samples.shift();
       // Behind all others: who is first ran here longest ago.
       this.#kept.delete(sample.vmId);
       this.#kept.set(sample.vmId, samples);
     }
     for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= MAX_KEPT_VMS) return;
+      if (this.#kept.size <= maxKeptVms) return;
       this.#kept.delete(oldest);
     }
   }

@@ -1,3 +1,4 @@
+/** Forks of VMs in a running cluster. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

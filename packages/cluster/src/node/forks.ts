@@ -1,5 +1,7 @@
-// Forks of VMs (docs/CLUSTER_PROTOCOL.md, "API"): the store gets a first checkpoint of the new VM, which shares everything with its parent's;
-// then it is entered into the protected list like any other. The same request may come again, here or to another node.
+/**
+ * Forks of VMs (docs/CLUSTER_PROTOCOL.md, "API"): the store gets a first checkpoint of the new VM, which shares everything with its parent's;
+ * then it is entered into the protected list like any other. The same request may come again, here or to another node.
+ */
 import {
   checkpointToFork,
   forkVm,
@@ -15,7 +17,7 @@ import {
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
-import { ownState, VM_DEVICE } from '../vm/own-state.ts';
+import { ownState, vmDevice } from '../vm/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 type State = Omit<MachineSnapshot, 'spaces'>;
@@ -30,7 +32,7 @@ export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
 
 const withOwn = (state: State, own: Record<string, unknown>): State => ({
   ...state,
-  devices: { ...state.devices, [VM_DEVICE]: { version: 1, state: own } },
+  devices: { ...state.devices, [vmDevice]: { version: 1, state: own } },
 });
 
 /** What a fork begins with: nothing that was typed at its parent's console; after a power-off no more than the disks. */

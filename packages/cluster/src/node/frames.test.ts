@@ -1,9 +1,10 @@
+/** Frames between nodes: numbered, authenticated and bounded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { isClusterError } from '../errors.ts';
-import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { maxFrameBytes } from '../protocol/limits.ts';
 import { decodeMessage, type Message } from '../protocol/link.ts';
 import { FrameReader, FrameWriter, linkKey } from './frames.ts';
 
@@ -38,8 +39,8 @@ test('a repeated, a skipped, a foreign and a flipped frame are refused', () => {
 });
 
 test('an oversized frame is refused on both sides', () => {
-  refused(() => new FrameReader(key).decode(new Uint8Array(MAX_FRAME_BYTES + 1)));
-  refused(() => new FrameWriter(key).encode({ type: 'released', vmId: 'x'.repeat(MAX_FRAME_BYTES) }));
+  refused(() => new FrameReader(key).decode(new Uint8Array(maxFrameBytes + 1)));
+  refused(() => new FrameWriter(key).encode({ type: 'released', vmId: 'x'.repeat(maxFrameBytes) }));
 });
 
 /** REVENANT_FRAMES=1000000: so many random frames of each kind. */

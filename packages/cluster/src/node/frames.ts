@@ -1,14 +1,16 @@
-// Frames between nodes (docs/CLUSTER_PROTOCOL.md, "Links"): msgpack inside a 16-byte message code. The code covers direction
-// and position, under a key made of both sides' nonces: a frame can't be forged, repeated, reordered or used on another link.
+/**
+ * Frames between nodes (docs/CLUSTER_PROTOCOL.md, "Links"): msgpack inside a 16-byte message code. The code covers direction
+ * and position, under a key made of both sides' nonces: a frame can't be forged, repeated, reordered or used on another link.
+ */
 import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
-import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { maxFrameBytes } from '../protocol/limits.ts';
 import { decodeMessage, messageSchema, type LinkMessage } from '../protocol/link.ts';
 import { encode } from '../protocol/msgpack.ts';
 import { checkTold } from '../protocol/open.ts';
 
-export const NONCE_BYTES = 16;
-const MAC_BYTES = 16;
+export const nonceBytes = 16;
+const macBytes = 16;
 
 /** Key of one link from the token and both nonces. */
 export function linkKey(token: string, clientNonce: Uint8Array, serverNonce: Uint8Array): Buffer {
@@ -26,12 +28,12 @@ export class FrameWriter {
   /** Throws `PROTOCOL` for a message that the other side would refuse: one lost message is better than a lost link. */
   encode(message: LinkMessage): Buffer {
     const payload = encode(checkTold(messageSchema, message, `a ${message.type} to send`));
-    if (payload.length + MAC_BYTES > MAX_FRAME_BYTES)
+    if (payload.length + macBytes > maxFrameBytes)
       throw new ClusterError(
         'PROTOCOL',
         `a ${message.type} of ${String(payload.length)} bytes is too large to send`,
       );
-    const code = mac(this.#key, String(this.#position++), payload).subarray(0, MAC_BYTES);
+    const code = mac(this.#key, String(this.#position++), payload).subarray(0, macBytes);
     return Buffer.concat([code, payload]);
   }
 }
@@ -46,11 +48,11 @@ export class FrameReader {
 
   /** Undefined for a message of a kind that this release does not know. Throws `PROTOCOL` for anything that is not the next frame of this link. */
   decode(frame: Uint8Array): LinkMessage | undefined {
-    if (frame.length <= MAC_BYTES || frame.length > MAX_FRAME_BYTES)
+    if (frame.length <= macBytes || frame.length > maxFrameBytes)
       throw new ClusterError('PROTOCOL', `a frame of ${String(frame.length)} bytes`);
-    const payload = frame.subarray(MAC_BYTES);
-    const code = mac(this.#key, String(this.#position++), payload).subarray(0, MAC_BYTES);
-    if (!sameMac(code, frame.subarray(0, MAC_BYTES)))
+    const payload = frame.subarray(macBytes);
+    const code = mac(this.#key, String(this.#position++), payload).subarray(0, macBytes);
+    if (!sameMac(code, frame.subarray(0, macBytes)))
       throw new ClusterError('PROTOCOL', 'a frame with a wrong code: forged, repeated or out of order');
     return decodeMessage(payload);
   }

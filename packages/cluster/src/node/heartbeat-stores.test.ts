@@ -1,3 +1,4 @@
+/** Heartbeats through several datastores, of which some are lost. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,7 @@
-// Heartbeat datastores: places beside the store where a node's heartbeat is seen while it does not reach the store or its
-// peers. Nothing else lies there, and no safety rests on them. Each is served by itself: one that hangs holds up no other, nor the store.
+/**
+ * Heartbeat datastores: places beside the store where a node's heartbeat is seen while it does not reach the store or its
+ * peers. Nothing else lies there, and no safety rests on them. Each is served by itself: one that hangs holds up no other, nor the store.
+ */
 import * as v from 'valibot';
 import {
   getRecord,
@@ -17,9 +19,9 @@ import { storeBeatSchema } from '../protocol/records.ts';
 import { open } from '../protocol/open.ts';
 
 /** One that hangs occupies a thread of the few that Node does file operations with. */
-export const MAX_HEARTBEAT_STORES = 3;
+export const maxHeartbeatStores = 3;
 /** Which datastore it is, whatever URL leads there. */
-const IDENTITY_KEY = 'cluster/datastore';
+const identityKey = 'cluster/datastore';
 
 export interface HeartbeatStoresOptions {
   node: string;
@@ -55,10 +57,10 @@ export class HeartbeatStores {
   /** Throws `BAD_REQUEST` for too many, or the same one twice. */
   constructor(options: HeartbeatStoresOptions) {
     const { urls, store, nowMs } = options;
-    if (urls.length > MAX_HEARTBEAT_STORES)
+    if (urls.length > maxHeartbeatStores)
       throw new ClusterError(
         'BAD_REQUEST',
-        `there can be at most ${String(MAX_HEARTBEAT_STORES)} heartbeat datastores`,
+        `there can be at most ${String(maxHeartbeatStores)} heartbeat datastores`,
       );
     for (const [n, url] of urls.entries())
       if (url === store.url || urls.indexOf(url) < n)
@@ -195,14 +197,14 @@ export class HeartbeatStores {
 }
 
 async function identityOf(store: ObjectStore): Promise<string> {
-  const known = await getRecord(store, IDENTITY_KEY);
+  const known = await getRecord(store, identityKey);
   if (known !== undefined) return String(known.value['id']);
   try {
     const id = crypto.randomUUID();
-    await putRecord(store, systemHost, IDENTITY_KEY, { id }, undefined);
+    await putRecord(store, systemHost, identityKey, { id }, undefined);
     return id;
   } catch (error) {
     if (!isStoreError(error, 'CONFLICT')) throw error;
-    return String((await getRecord(store, IDENTITY_KEY))?.value['id']);
+    return String((await getRecord(store, identityKey))?.value['id']);
   }
 }

@@ -1,3 +1,4 @@
+/** Disk images of a node's folder, offered by name. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// Guest images that a node's host has: what is offered to people at the page, by name, and how one gets into the store.
+/** Guest images that a node's host has: what is offered to people at the page, by name, and how one gets into the store. */
 import type { ServerResponse } from 'node:http';
 import { ClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
@@ -15,11 +15,11 @@ export interface ImageShelf {
   read: (name: string) => Promise<{ kernel: Uint8Array; initrd: Uint8Array } | undefined>;
 }
 
-const PATH = /^(GET|POST) \/v1\/images(?:\/([A-Za-z0-9][A-Za-z0-9._-]{0,62}))?$/;
+const pathPattern = /^(GET|POST) \/v1\/images(?:\/([A-Za-z0-9][A-Za-z0-9._-]{0,62}))?$/;
 
 /** Answers what is about images; false for anything else, to which nothing was answered. */
 export async function imageRoute(node: ClusterNode, asked: string, answer: Answer): Promise<boolean> {
-  const [, verb, name] = PATH.exec(asked) ?? [];
+  const [, verb, name] = pathPattern.exec(asked) ?? [];
   if (verb === undefined || (verb === 'GET') !== (name === undefined)) return false;
   const images = (await node.options.images?.list()) ?? [];
   if (name === undefined) answerJson(answer.response, { images });

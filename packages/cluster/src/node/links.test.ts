@@ -1,3 +1,4 @@
+/** Links between nodes are dialled again when they are silent, and there is one for each peer. */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

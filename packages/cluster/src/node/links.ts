@@ -1,15 +1,17 @@
-// Links to the other nodes: each node dials each other one and sends over its own link only. Handshake, both ways by HMAC over
-// fresh nonces of both sides, within three seconds; then frames (frames.ts). Nothing is queued for a peer that is away:
-// heartbeats are worth nothing when they are late, and all else is asked for again.
+/**
+ * Links to the other nodes: each node dials each other one and sends over its own link only. Handshake, both ways by HMAC over
+ * fresh nonces of both sides, within three seconds; then frames (frames.ts). Nothing is queued for a peer that is away:
+ * heartbeats are worth nothing when they are late, and all else is asked for again.
+ */
 import { randomBytes } from 'node:crypto';
 import { WebSocket, type RawData } from 'ws';
 import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
 import { wsUrl } from '../protocol/address.ts';
-import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
+import { maxFrameBytes } from '../protocol/limits.ts';
 import type { LinkMessage } from '../protocol/link.ts';
-import { PROTOCOL_VERSION, versionMismatch } from '../protocol/version.ts';
-import { FrameReader, FrameWriter, linkKey, NONCE_BYTES } from './frames.ts';
+import { protocolVersion, versionMismatch } from '../protocol/version.ts';
+import { FrameReader, FrameWriter, linkKey, nonceBytes } from './frames.ts';
 
 export interface LinksOptions {
   node: string;
@@ -22,13 +24,13 @@ export interface LinksOptions {
   limit: number;
 }
 
-const HANDSHAKE_MS = 3000;
-const REDIAL_MS = 250;
+const handshakeMs = 3000;
+const redialMs = 250;
 /** A link that takes in nothing for so long is congested: what is sent meanwhile is dropped. */
-const MAX_BUFFERED_BYTES = 8 << 20;
+const maxBufferedBytes = 8 << 20;
 /** A link whose peer does not answer pings (RFC 6455, 5.5.2) is dialled anew: TCP would try for minutes, ever more rarely. */
-const PING_MS = 1000;
-const SILENT_MS = 3000;
+const pingMs = 1000;
+const silentMs = 3000;
 
 interface Dialled {
   socket: WebSocket;
@@ -57,12 +59,7 @@ export class Links {
   }
 
   /** Sends when the link is up, and has no more than so much on its way; else drops the message, and dials. */
-  send(
-    to: string,
-    address: string | undefined,
-    message: LinkMessage,
-    maxBuffered = MAX_BUFFERED_BYTES,
-  ): void {
+  send(to: string, address: string | undefined, message: LinkMessage, maxBuffered = maxBufferedBytes): void {
     if (this.#closed || this.#isCut(to)) return;
     const link = this.#dialled.get(to);
     if (link?.writer !== undefined && link.socket.readyState === WebSocket.OPEN && this.#answers(link)) {
@@ -93,11 +90,11 @@ export class Links {
   /** Ends a link that is silent. */
   #answers(link: Dialled): boolean {
     const now = performance.now();
-    if (now - link.waitsSince > SILENT_MS) {
+    if (now - link.waitsSince > silentMs) {
       link.socket.terminate();
       return false;
     }
-    if (now - link.pingedAt > PING_MS) {
+    if (now - link.pingedAt > pingMs) {
       link.pingedAt = now;
       link.waitsSince = Math.min(link.waitsSince, now);
       link.socket.ping();
@@ -114,18 +111,18 @@ export class Links {
     const now = performance.now();
     if (
       before !== undefined &&
-      (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < REDIAL_MS)
+      (before.socket.readyState <= WebSocket.OPEN || now - before.triedAt < redialMs)
     )
       return;
     const socket = new WebSocket(`${wsUrl(address)}/v1/link`, {
-      handshakeTimeout: HANDSHAKE_MS,
-      maxPayload: MAX_FRAME_BYTES,
+      handshakeTimeout: handshakeMs,
+      maxPayload: maxFrameBytes,
       perMessageDeflate: false,
     });
     const link: Dialled = { socket, writer: undefined, triedAt: now, pingedAt: now, waitsSince: Infinity };
     this.#dialled.set(to, link);
-    const nonce = randomBytes(NONCE_BYTES);
-    const timer = setTimeout(() => socket.terminate(), HANDSHAKE_MS);
+    const nonce = randomBytes(nonceBytes);
+    const timer = setTimeout(() => socket.terminate(), handshakeMs);
     let serverNonce: Buffer | undefined;
     socket.on('error', () => undefined);
     socket.on('pong', () => (link.waitsSince = Infinity));
@@ -137,8 +134,8 @@ export class Links {
       const bytes = toBuffer(data);
       if (serverNonce === undefined) {
         // 1. server: version, nonce. 2. we: node, nonce, proof.
-        if (bytes.length !== NONCE_BYTES + 1) return socket.terminate();
-        if (bytes[0] !== PROTOCOL_VERSION) {
+        if (bytes.length !== nonceBytes + 1) return socket.terminate();
+        if (bytes[0] !== protocolVersion) {
           this.#otherVersion(to, bytes[0]!);
           return socket.terminate();
         }
@@ -173,13 +170,10 @@ export class Links {
   accept(socket: WebSocket, proven: () => void = () => undefined): void {
     if (this.#accepted.size >= this.#options.limit) return socket.terminate();
     this.#accepted.add(socket);
-    const nonce = randomBytes(NONCE_BYTES);
+    const nonce = randomBytes(nonceBytes);
     let peer: string | undefined;
     let reader: FrameReader | undefined;
-    const timer = setTimeout(
-      () => this.#refuse(socket, 'a link whose handshake took too long'),
-      HANDSHAKE_MS,
-    );
+    const timer = setTimeout(() => this.#refuse(socket, 'a link whose handshake took too long'), handshakeMs);
     socket.on('error', () => undefined);
     socket.on('close', () => {
       clearTimeout(timer);
@@ -211,13 +205,13 @@ export class Links {
         this.#refuse(socket, error instanceof Error ? error.message : String(error));
       }
     });
-    socket.send(Buffer.concat([Buffer.from([PROTOCOL_VERSION]), nonce]));
+    socket.send(Buffer.concat([Buffer.from([protocolVersion]), nonce]));
   }
 
   #checkHello(bytes: Buffer, serverNonce: Buffer): { peer: string; nonce: Buffer } {
-    const nonce = Buffer.from(bytes.subarray(0, NONCE_BYTES));
-    const proof = bytes.subarray(NONCE_BYTES, NONCE_BYTES + 32);
-    const peer = bytes.subarray(NONCE_BYTES + 32).toString('utf8');
+    const nonce = Buffer.from(bytes.subarray(0, nonceBytes));
+    const proof = bytes.subarray(nonceBytes, nonceBytes + 32);
+    const peer = bytes.subarray(nonceBytes + 32).toString('utf8');
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(peer))
       throw new ClusterError('PROTOCOL', 'a hello without a node name');
     const expected = mac(

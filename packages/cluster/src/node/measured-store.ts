@@ -1,4 +1,4 @@
-// A store whose successful writes are measured.
+/** A store whose successful writes are measured. */
 import type { ObjectStore } from '@revenant/storage';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 

@@ -1,7 +1,7 @@
 /** `/metrics` for Prometheus: what a node counts while it runs (`NodeMeasures`), and what it reads off itself when it is asked. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { reachable } from '../decisions/membership.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { protocolVersion } from '../protocol/version.ts';
 import type { VmFigures } from '../vm/vm-figures.ts';
 import type { Measures } from '../vm/measures.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
@@ -58,7 +58,7 @@ export class NodeMeasures implements Measures {
     this.#frames = new Counter({ name: 'revenant_vm_network_frames_total', help: 'Frames of guests, out of them and in.', labelNames, registers }); // prettier-ignore
     this.#bytes = new Counter({ name: 'revenant_vm_network_bytes_total', help: 'Bytes of these frames.', labelNames, registers }); // prettier-ignore
     const info = new Gauge({ name: 'revenant_build_info', help: 'Always 1: what runs here.', labelNames: ['node', 'protocol', 'runtime'], registers }); // prettier-ignore
-    info.set({ node, protocol: String(PROTOCOL_VERSION), runtime: process.version }, 1);
+    info.set({ node, protocol: String(protocolVersion), runtime: process.version }, 1);
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {

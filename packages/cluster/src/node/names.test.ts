@@ -1,4 +1,4 @@
-// Names of VMs are had again once they are free; nodes that are over are no longer shown once somebody says so.
+/** Names of VMs are had again once they are free; nodes that are over are no longer shown once somebody says so. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

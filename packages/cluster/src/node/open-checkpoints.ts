@@ -1,5 +1,7 @@
-// Checkpoints that somebody looks into through this node: opened once, kept for a minute after the last question, a few at most. Meanwhile
-// the collectors leave them alone.
+/**
+ * Checkpoints that somebody looks into through this node: opened once, kept for a minute after the last question, a few at most. Meanwhile
+ * the collectors leave them alone.
+ */
 import {
   formatId,
   isStorageError,
@@ -13,10 +15,10 @@ import {
 } from '@revenant/storage';
 import { ClusterError, messageOf } from '../errors.ts';
 
-const MAX_OPEN = 8;
-const IDLE_MS = 60_000;
+const maxOpen = 8;
+const idleMs = 60_000;
 /** Decoded pages that each keeps. */
-const CACHE_BYTES = 8 << 20;
+const cacheBytes = 8 << 20;
 
 interface Open {
   reader: CheckpointReader;
@@ -46,7 +48,7 @@ export class OpenCheckpoints {
       return known.reader;
     }
     this.#pool ??= new PagePool();
-    const options = { key: this.#key, pool: this.#pool, cacheBytes: CACHE_BYTES };
+    const options = { key: this.#key, pool: this.#pool, cacheBytes: cacheBytes };
     const named = which === 'latest' ? {} : { id: parseId(which) };
     let reader: CheckpointReader;
     let hold: Hold | undefined;
@@ -68,10 +70,10 @@ export class OpenCheckpoints {
   #keep(name: string, reader: CheckpointReader, hold: Hold | undefined): void {
     this.#forget(name);
     for (const oldest of this.#open.keys()) {
-      if (this.#open.size < MAX_OPEN) break;
+      if (this.#open.size < maxOpen) break;
       this.#forget(oldest);
     }
-    const timer = setTimeout(() => this.#forget(name), IDLE_MS);
+    const timer = setTimeout(() => this.#forget(name), idleMs);
     timer.unref();
     this.#open.set(name, { reader, hold, timer });
   }

@@ -1,3 +1,4 @@
+/** The probes that tell an orchestrator that a node lives and is ready. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterNode } from './cluster-node.ts';

@@ -1,4 +1,6 @@
-// `/healthz` and `/readyz`, which whoever watches processes may ask without a token: that this one lives, and whether guests can run here.
+/**
+ * `/healthz` and `/readyz`, which whoever watches processes may ask without a token: that this one lives, and whether guests can run here.
+ */
 import type { ServerResponse } from 'node:http';
 import type { ClusterNode } from './cluster-node.ts';
 

@@ -1,4 +1,4 @@
-// Who may do what, on every route of a node; and that what was asked is noted under the name of who asked.
+/** Who may do what, on every route of a node; and that what was asked is noted under the name of who asked. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,14 +12,14 @@ import { requestProof, sha256 } from '../mac.ts';
 import { decodeDisplayReply } from '../protocol/display.ts';
 import { encode } from '../protocol/msgpack.ts';
 import {
-  PAGE_SUBPROTOCOL,
+  pageSubprotocol,
   decodePageReply,
   roles,
   type PageReply,
   type PageRequest,
   type Role,
 } from '../protocol/page.ts';
-import { ON_BEHALF_HEADER, PROOF_SUBPROTOCOL, SUBPROTOCOL } from '../protocol/version.ts';
+import { onBehalfHeader, proofSubprotocol, subprotocol } from '../protocol/version.ts';
 import { until } from '../testing/until.ts';
 import { parsePeople } from './callers.ts';
 import { ClusterNode } from './cluster-node.ts';
@@ -133,7 +133,7 @@ describe('roles', () => {
         const { cookie } = await ask(tokens[role], { method: 'POST', path: '/v1/session' });
         const bySession = await ask('', { ...asked, headers: { cookie } });
         assert.equal(bySession.code === 'UNAUTHORIZED', !may, `${role} by session: ${bySession.code}`);
-        const headers = { [ON_BEHALF_HEADER]: `${role} ${names[role]}` };
+        const headers = { [onBehalfHeader]: `${role} ${names[role]}` };
         const onBehalf = await ask(token, { ...asked, headers });
         assert.equal(onBehalf.code === 'UNAUTHORIZED', !may, `on behalf of ${role}: ${onBehalf.code}`);
       }
@@ -146,18 +146,18 @@ describe('roles', () => {
     const asked = { method: 'PUT', path: `/v1/blobs/${sha256(blob)}`, body: blob };
     for (const said of ['admin adam', 'admin', 'root adam', ''])
       assert.equal(
-        (await ask(tokens.view, { ...asked, headers: { [ON_BEHALF_HEADER]: said } })).code,
+        (await ask(tokens.view, { ...asked, headers: { [onBehalfHeader]: said } })).code,
         'UNAUTHORIZED',
       );
     assert.equal(
-      (await ask(token, { ...asked, headers: { [ON_BEHALF_HEADER]: 'root adam' } })).code,
+      (await ask(token, { ...asked, headers: { [onBehalfHeader]: 'root adam' } })).code,
       'UNAUTHORIZED',
     );
   });
 
   test("the page of who has the cluster's token may do everything", async () => {
     const { cookie } = await ask(token, { method: 'POST', path: '/v1/session' });
-    const socket = new WebSocket(`ws://${node.address}/v1/page`, [PAGE_SUBPROTOCOL], { headers: { cookie } });
+    const socket = new WebSocket(`ws://${node.address}/v1/page`, [pageSubprotocol], { headers: { cookie } });
     const replies: PageReply[] = [];
     socket.on('message', (frame: Buffer) => replies.push(decodePageReply(frame)));
     await until('hello', () => replies.length > 0);
@@ -174,7 +174,7 @@ describe('roles', () => {
     for (const role of roles) {
       const path = '/v1/vms/v/console';
       const proof = await proofOf(tokens[role], { method: 'GET', path });
-      const socket = new WebSocket(`ws://${node.address}${path}`, [SUBPROTOCOL, PROOF_SUBPROTOCOL + proof]);
+      const socket = new WebSocket(`ws://${node.address}${path}`, [subprotocol, proofSubprotocol + proof]);
       let [output, closed] = [0, 0];
       socket.on('message', () => output++);
       socket.on('close', (code) => (closed = code));
@@ -191,7 +191,7 @@ describe('roles', () => {
     for (const role of roles) {
       const path = '/v1/vms/v/display';
       const proof = await proofOf(tokens[role], { method: 'GET', path });
-      const socket = new WebSocket(`ws://${node.address}${path}`, [SUBPROTOCOL, PROOF_SUBPROTOCOL + proof]);
+      const socket = new WebSocket(`ws://${node.address}${path}`, [subprotocol, proofSubprotocol + proof]);
       let [frames, closed] = [0, 0];
       socket.on('message', (data: Buffer) => (frames += decodeDisplayReply(data).type === 'frame' ? 1 : 0));
       socket.on('close', (code) => (closed = code));
@@ -208,7 +208,7 @@ describe('roles', () => {
   test('a page may do what its session may', async () => {
     for (const role of roles) {
       const { cookie } = await ask(tokens[role], { method: 'POST', path: '/v1/session' });
-      const socket = new WebSocket(`ws://${node.address}/v1/page`, [PAGE_SUBPROTOCOL], {
+      const socket = new WebSocket(`ws://${node.address}/v1/page`, [pageSubprotocol], {
         headers: { cookie },
       });
       const replies: PageReply[] = [];

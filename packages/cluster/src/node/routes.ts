@@ -1,4 +1,4 @@
-// What a node answers to each request of a caller it knows (docs/CLUSTER_PROTOCOL.md, "API").
+/** What a node answers to each request of a caller it knows (docs/CLUSTER_PROTOCOL.md, "API"). */
 import * as v from 'valibot';
 import { screenLines } from '@revenant/emulator';
 import { ClusterError, messageOf } from '../errors.ts';
@@ -11,7 +11,7 @@ import {
 } from '../protocol/api.ts';
 import { vmOf } from '../decisions/records.ts';
 import { wantsStandby } from '../protocol/spec.ts';
-import { MAX_BLOB_BYTES, MAX_EVENTS } from '../protocol/limits.ts';
+import { maxBlobBytes, maxEvents } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { blobBytes, hasBlob, putBlob } from '../stored/blobs.ts';
 import { roleForCommand } from '../page/needed-role.ts';
@@ -32,7 +32,7 @@ import { disksOf } from '../vm/disks.ts';
 const decimal = v.pipe(v.string(), v.regex(/^\d{1,15}$/, 'not a number'), v.transform(Number));
 const eventsQuerySchema = v.object({
   since: v.optional(decimal, '0'),
-  limit: v.optional(v.pipe(decimal, v.maxValue(MAX_EVENTS)), '1000'),
+  limit: v.optional(v.pipe(decimal, v.maxValue(maxEvents)), '1000'),
 });
 
 export async function route(node: ClusterNode, answer: Answer): Promise<void> {
@@ -197,7 +197,7 @@ async function takeBlob(
   const said = saidBodyHash(request);
   if (said !== hash && node.options.token !== undefined)
     throw new ClusterError('BAD_REQUEST', 'the hash in the path is not that of the body');
-  const bounds = { bytes: MAX_BLOB_BYTES, idleMs: limits.bodyIdleMs };
+  const bounds = { bytes: maxBlobBytes, idleMs: limits.bodyIdleMs };
   if (await hasBlob(node.store, hash)) {
     // Its sender is heard out all the same: who is cut off while it sends does not get to read the answer.
     for await (const _piece of readPieces(request, bounds));

@@ -1,3 +1,4 @@
+/** What a node shows of VMs that it can't run: without their key, without the store, after it left. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// Sessions of web pages: a person proves a token once, and the page carries a pass from then on (page/pass.ts).
+/** Sessions of web pages: a person proves a token once, and the page carries a pass from then on (page/pass.ts). */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ClusterError } from '../errors.ts';
 import { callerOfPass, makePass, passCookie, passOf } from '../page/pass.ts';

@@ -1,5 +1,7 @@
-// Snapshots of VMs: states that people keep by name, go back to, and fork (docs/CLUSTER_PROTOCOL.md, "API"). They lie in the store; the
-// node that runs the VM takes one, as it makes a checkpoint first, and any node does the rest.
+/**
+ * Snapshots of VMs: states that people keep by name, go back to, and fork (docs/CLUSTER_PROTOCOL.md, "API"). They lie in the store; the
+ * node that runs the VM takes one, as it makes a checkpoint first, and any node does the rest.
+ */
 import {
   dropSnapshot,
   readSnapshots,
@@ -18,21 +20,21 @@ import {
 } from '../protocol/snapshots.ts';
 import { formOf } from '../vm/epochs.ts';
 import { removeDeleted } from '../vm/housekeeping.ts';
-import { ownState, VM_DEVICE } from '../vm/own-state.ts';
+import { ownState, vmDevice } from '../vm/own-state.ts';
 import { answerJson, type Answer } from './answers.ts';
 import { bodyOf } from './bodies.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { askingStore, requireVm, stateOf } from './forks.ts';
 
-const PATH = /^(GET|POST|DELETE) \/v1\/vms\/([^/]+)\/(?:(revert)|snapshots(?:\/([^/]+))?)$/;
+const pathPattern = /^(GET|POST|DELETE) \/v1\/vms\/([^/]+)\/(?:(revert)|snapshots(?:\/([^/]+))?)$/;
 /** So long a request waits for a VM to stop before its sender is told to ask again. */
-const STOP_MS = 5000;
-const LOOK_MS = 20;
+const stopMs = 5000;
+const lookMs = 20;
 
 /** Answers what is about snapshots; false for any other request, to which nothing was answered. */
 export async function snapshotRoute(node: ClusterNode, asked: string, answer: Answer): Promise<boolean> {
-  const [, verb, vmId, revert, name] = PATH.exec(asked) ?? [];
+  const [, verb, vmId, revert, name] = pathPattern.exec(asked) ?? [];
   if (vmId === undefined) return false;
   const vm = requireVm(node, vmId);
   const { caller, response } = answer;
@@ -128,17 +130,17 @@ const ofBoot =
   (boot: number) =>
   (state: Omit<MachineSnapshot, 'spaces'>): Omit<MachineSnapshot, 'spaces'> => {
     const own = { boot: ownState(state.devices).boot === 0 ? boot - 1 : boot, inputs: {} };
-    return { ...state, devices: { ...state.devices, [VM_DEVICE]: { version: 1, state: own } } };
+    return { ...state, devices: { ...state.devices, [vmDevice]: { version: 1, state: own } } };
   };
 
 async function untilStopped(node: ClusterNode, vmId: string): Promise<ProtectedVm> {
-  const until = performance.now() + STOP_MS;
+  const until = performance.now() + stopMs;
   for (;;) {
     const vm = vmOf(node.agent.list, vmId);
     if (vm?.status === 'stopped' && vm.desired === 'stopped') return vm;
     if (vm === undefined || vm.desired !== 'stopped')
       throw new ClusterError('CONFLICT', `${vmId} was started or deleted meanwhile`);
     if (performance.now() > until) throw new ClusterError('BUSY', `${vmId} is still ${vm.status}`);
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
   }
 }

@@ -1,4 +1,4 @@
-// Snapshots in a cluster: a VM goes back to what it was when one was taken, on whichever node it is.
+/** Snapshots in a cluster: a VM goes back to what it was when one was taken, on whichever node it is. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,7 +1,7 @@
-// What a node knows of the cluster, for whoever asks.
+/** What a node knows of the cluster, for whoever asks. */
 import { vmsSeen } from '../decisions/state.ts';
 import type { ClusterStatus } from '../protocol/api.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { protocolVersion } from '../protocol/version.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 export function status(node: ClusterNode): ClusterStatus {
@@ -22,7 +22,7 @@ export function status(node: ClusterNode): ClusterStatus {
     ...(peer.view === undefined ? {} : { address: peer.view.address, view: peer.view }),
   }));
   return {
-    version: PROTOCOL_VERSION,
+    version: protocolVersion,
     node: agent.id,
     phase: agent.phase,
     term: agent.list.term,

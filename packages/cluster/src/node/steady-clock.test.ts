@@ -1,3 +1,4 @@
+/** A clock that also counts time in which the host slept. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SteadyClock } from './steady-clock.ts';

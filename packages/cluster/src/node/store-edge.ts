@@ -1,6 +1,6 @@
-// Carries the store effects of the decisions out, and always answers: after `timeoutMs` with "nobody knows".
+/** Carries the store effects of the decisions out, and always answers: after `timeoutMs` with "nobody knows". */
 import { isStoreError, listAll, putRecord, readOwner, systemHost, type ObjectStore } from '@revenant/storage';
-import { nodeKey, NODES_PREFIX, PROTECTED_KEY, type OwnerView } from '../decisions/records.ts';
+import { nodeKey, nodesPrefix, protectedKey, type OwnerView } from '../decisions/records.ts';
 import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../decisions/types.ts';
 import { isClusterError } from '../errors.ts';
 import { nodeRecordSchema, ownerNotesSchema, protectedListSchema } from '../protocol/records.ts';
@@ -38,7 +38,7 @@ export class StoreEdge {
           (outcome) => this.#tell({ type: 'record', purpose, outcome }),
         );
       case 'get-list':
-        return void this.#read(() => readStored(this.#store, PROTECTED_KEY, protectedListSchema)).then(
+        return void this.#read(() => readStored(this.#store, protectedKey, protectedListSchema)).then(
           (outcome) => this.#tell({ type: 'list', purpose, outcome }),
         );
       case 'get-owner':
@@ -52,7 +52,7 @@ export class StoreEdge {
           this.#tell({ type: 'written', purpose, outcome }),
         );
       case 'put-list':
-        return void this.#write(PROTECTED_KEY, effect.list, effect.expected).then((outcome) =>
+        return void this.#write(protectedKey, effect.list, effect.expected).then((outcome) =>
           this.#tell({ type: 'written', purpose, outcome }),
         );
       default:
@@ -70,8 +70,8 @@ export class StoreEdge {
   async #nodes(): Promise<string[] | undefined> {
     try {
       const nodes: string[] = [];
-      for await (const { key } of listAll(this.#store, NODES_PREFIX))
-        nodes.push(key.slice(NODES_PREFIX.length));
+      for await (const { key } of listAll(this.#store, nodesPrefix))
+        nodes.push(key.slice(nodesPrefix.length));
       return nodes;
     } catch {
       return undefined;

@@ -1,3 +1,4 @@
+/** What a node bears from those who have no token: bodies, silence, floods, other versions, blobs in parts. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -10,11 +11,11 @@ import { ClusterClient } from '../client/cluster-client.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { requestProof, sha256 } from '../mac.ts';
-import { PROTOCOL_VERSION } from '../protocol/version.ts';
+import { protocolVersion } from '../protocol/version.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 import { Callers } from './callers.ts';
-import { Challenges, CHALLENGE_MS } from './challenges.ts';
+import { Challenges, challengeMs } from './challenges.ts';
 import { defaultLimits, parseLimits } from './api-limits.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-strangers-test-'));
@@ -122,7 +123,7 @@ test('a flood of questions takes no challenge away from others; each serves once
   assert.equal(proven(mine), true);
   assert.equal(proven(mine), false);
   const late = challenges.give();
-  now += CHALLENGE_MS + 1;
+  now += challengeMs + 1;
   assert.equal(proven(late), false);
   assert.equal(proven(new Challenges(callers, () => now).give()), false);
   for (const text of ['', '.', 'constructor.constructor', `${'0'.repeat(64)}.${'0'.repeat(64)}`])
@@ -139,7 +140,7 @@ test('another protocol version is refused in words, on both sides', async () => 
       /the client speaks protocol 1, this is protocol \d+: use the same release/,
     );
     const version = await (await fetch(`http://${node.address}/v1/version`)).json();
-    assert.deepEqual(version, { protocol: PROTOCOL_VERSION, node: 'a' });
+    assert.deepEqual(version, { protocol: protocolVersion, node: 'a' });
   });
   const { createServer } = await import('node:http');
   const old = createServer((_request, response) => response.end('{"nodes":[]}'));

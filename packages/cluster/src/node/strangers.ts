@@ -1,13 +1,15 @@
-// Connections of callers who are not known yet. Whoever connects is one until the token is proven; until then a connection costs a few KiB,
-// and a couple of seconds. When there are too many the oldest makes room: whoever has the token proves it within milliseconds, so a
-// flood has to turn the whole list over in that time to be in the way.
+/**
+ * Connections of callers who are not known yet. Whoever connects is one until the token is proven; until then a connection costs a few KiB,
+ * and a couple of seconds. When there are too many the oldest makes room: whoever has the token proves it within milliseconds, so a
+ * flood has to turn the whole list over in that time to be in the way.
+ */
 import type { Socket } from 'node:net';
 import type { ApiLimits } from './api-limits.ts';
 
 /** Age is counted in looks, not read from a clock: after the process stood still, bytes that came meanwhile are read first. */
-const LOOK_MS = 250;
+const lookMs = 250;
 /** What one stranger may ask for (challenges, versions) before the connection ends. */
-const MAX_REQUESTS = 32;
+const maxRequests = 32;
 
 interface Stranger {
   looks: number;
@@ -23,7 +25,7 @@ export class Strangers {
 
   constructor(limits: Pick<ApiLimits, 'strangers' | 'strangerMs' | 'strangerBytes'>) {
     this.#limits = limits;
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#timer = setInterval(() => this.#look(), lookMs);
     this.#timer.unref();
   }
 
@@ -44,7 +46,7 @@ export class Strangers {
   /** False for the one question too many: the connection is to end with its answer. */
   mayAsk(socket: Socket): boolean {
     const stranger = this.#strangers.get(socket);
-    return stranger === undefined || ++stranger.requests <= MAX_REQUESTS;
+    return stranger === undefined || ++stranger.requests <= maxRequests;
   }
 
   /** It is sent a file of the page, which may take as long as a stranger has. */
@@ -77,7 +79,7 @@ export class Strangers {
 
   #look(): void {
     for (const [socket, stranger] of this.#strangers) {
-      if (++stranger.looks * LOOK_MS > this.#limits.strangerMs) this.#turnOut(socket);
+      if (++stranger.looks * lookMs > this.#limits.strangerMs) this.#turnOut(socket);
       else this.#count(socket);
     }
   }

@@ -1,3 +1,4 @@
+/** Lines typed at a guest through a kill, a freeze and a live move of its node. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';

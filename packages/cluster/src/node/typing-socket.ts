@@ -1,13 +1,13 @@
-// The way in of a websocket by which somebody uses a VM, a console or a screen: their session's input, and what became of it.
+/** The way in of a websocket by which somebody uses a VM, a console or a screen: their session's input, and what became of it. */
 import { bounded } from '../protocol/limits.ts';
 import type { InputReply } from '../protocol/console-ends.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import type { Units } from './console-inputs.ts';
 
 /** How often it is looked whether the VM takes input. */
-export const LOOK_MS = 200;
+export const lookMs = 200;
 /** Websocket close codes of ours (RFC 6455, 7.4.2). */
-export const CLOSE_PROTOCOL = 4400;
+export const closeProtocol = 4400;
 
 export class TypingSocket {
   readonly #node: ClusterNode;

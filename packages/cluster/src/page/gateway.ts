@@ -1,28 +1,30 @@
-// What a node does for people at its web page: it follows the cluster for all of them at once, and consoles and screens for each, as any
-// client of the cluster would, so that a page sees VMs of every node through the one that serves it.
+/**
+ * What a node does for people at its web page: it follows the cluster for all of them at once, and consoles and screens for each, as any
+ * client of the cluster would, so that a page sees VMs of every node through the one that serves it.
+ */
 import type { WebSocket } from 'ws';
 import type { TextScreen } from '@revenant/emulator';
 import { ClusterClient, type ConsoleRelay, type DisplayRelay } from '../client/cluster-client.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import type { ClusterEvent, ClusterStatus } from '../protocol/api.ts';
-import { bounded, MAX_SAMPLES } from '../protocol/limits.ts';
+import { bounded, maxSamples } from '../protocol/limits.ts';
 import { encode } from '../protocol/msgpack.ts';
 import { decodePageRequest, type Caller, type PageReply, type PageRequest } from '../protocol/page.ts';
 import { requireRole } from '../node/callers.ts';
 import { roleForPage } from './needed-role.ts';
 
-const STATUS_MS = 500;
-const EVENTS_MS = 1000;
-const SCREEN_MS = 200;
-const FIGURES_MS = 1000;
-const CHECKPOINTS_MS = 1500;
+const statusMs = 500;
+const eventsMs = 1000;
+const screenMs = 200;
+const figuresMs = 1000;
+const checkpointsMs = 1500;
 /** A page that reads more slowly than this much piles up is let go; it comes again and gets what is kept. */
-const MAX_BACKLOG_BYTES = 4 << 20;
-const MAX_VIEWERS = 64;
-const MAX_FOLLOWED = 32;
-const MAX_KEPT_EVENTS = 2000;
+const maxBacklogBytes = 4 << 20;
+const maxViewers = 64;
+const maxFollowed = 32;
+const maxKeptEvents = 2000;
 /** Events are stored a little after they happened, by several nodes' clocks. */
-const EVENTS_OVERLAP_MS = 5000;
+const eventsOverlapMs = 5000;
 
 /** A screen as it travels. */
 function screenReply(vmId: string, screen: (TextScreen & { lines: string[] }) | undefined): PageReply {
@@ -61,7 +63,7 @@ class Viewer {
 
   send(frame: Uint8Array): void {
     if (this.#closed) return;
-    if (this.#socket.bufferedAmount > MAX_BACKLOG_BYTES) this.#socket.terminate();
+    if (this.#socket.bufferedAmount > maxBacklogBytes) this.#socket.terminate();
     else this.#socket.send(frame);
   }
 
@@ -147,7 +149,7 @@ class Viewer {
       case 'console': {
         this.#consoles.get(vmId)?.close();
         this.#consoles.delete(vmId);
-        if (!request.on || this.#consoles.size >= MAX_FOLLOWED) return;
+        if (!request.on || this.#consoles.size >= maxFollowed) return;
         const relay = this.#client.relay(vmId, {
           heard: (piece) => this.tell({ type: 'console', vmId, reply: { type: 'output', ...piece } }),
           heardOfInput: (reply) => this.tell({ type: 'console', vmId, reply }),
@@ -165,12 +167,12 @@ class Viewer {
       case 'screen':
         clearTimeout(this.#screens.get(vmId));
         this.#screens.delete(vmId);
-        if (request.on && this.#screens.size < MAX_FOLLOWED) void this.#watchScreen(vmId, undefined);
+        if (request.on && this.#screens.size < maxFollowed) void this.#watchScreen(vmId, undefined);
         return;
       case 'past':
         clearTimeout(this.#pasts.get(vmId));
         this.#pasts.delete(vmId);
-        if (!request.on || this.#pasts.size >= MAX_FOLLOWED) return;
+        if (!request.on || this.#pasts.size >= maxFollowed) return;
         void this.#tellSamples(vmId);
         void this.#watchPast(vmId, undefined);
     }
@@ -179,7 +181,7 @@ class Viewer {
   #showDisplay(vmId: string, on: boolean): void {
     this.#displays.get(vmId)?.close();
     this.#displays.delete(vmId);
-    if (!on || this.#displays.size >= MAX_FOLLOWED) return;
+    if (!on || this.#displays.size >= maxFollowed) return;
     const relay = this.#client.displayRelay(vmId, {
       heard: (reply) => this.tell({ type: 'display', vmId, reply }),
       attached: () => this.tell({ type: 'shown', vmId }),
@@ -192,7 +194,7 @@ class Viewer {
     const status = await this.#client.status().catch(() => undefined);
     if (status === undefined) return;
     const samples = await this.#client.figuresOf(vmId, livingAddresses(status));
-    this.tell({ type: 'samples', vmId, samples: samples.slice(-MAX_SAMPLES) });
+    this.tell({ type: 'samples', vmId, samples: samples.slice(-maxSamples) });
   }
 
   /** Looks again and again, and sends the list of checkpoints when it has changed. */
@@ -205,7 +207,7 @@ class Viewer {
     if (checkpoints !== undefined && now !== before) this.tell({ type: 'checkpoints', vmId, checkpoints });
     this.#pasts.set(
       vmId,
-      setTimeout(() => void this.#watchPast(vmId, now), CHECKPOINTS_MS),
+      setTimeout(() => void this.#watchPast(vmId, now), checkpointsMs),
     );
   }
 
@@ -218,7 +220,7 @@ class Viewer {
     const now = JSON.stringify(reply);
     if (this.#closed || this.#screens.get(vmId) !== mark) return;
     if (now !== before) this.tell(reply);
-    const timer = setTimeout(() => void this.#watchScreen(vmId, now), SCREEN_MS);
+    const timer = setTimeout(() => void this.#watchScreen(vmId, now), screenMs);
     this.#screens.set(vmId, timer);
   }
 }
@@ -265,7 +267,7 @@ export class PageGateway {
 
   /** Serves one page until its socket closes. */
   attach(socket: WebSocket, caller: Caller, pass: string | null): void {
-    if (this.#viewers.size >= MAX_VIEWERS) {
+    if (this.#viewers.size >= maxViewers) {
       socket.close(1013, 'too many pages are open at this node');
       return;
     }
@@ -292,9 +294,9 @@ export class PageGateway {
   /** One look for all pages together, however many are open. */
   #watch(): void {
     this.#timers = [
-      setInterval(() => void this.#lookAtStatus(), STATUS_MS),
-      setInterval(() => void this.#lookAtEvents(), EVENTS_MS),
-      setInterval(() => void this.#lookAtFigures(), FIGURES_MS),
+      setInterval(() => void this.#lookAtStatus(), statusMs),
+      setInterval(() => void this.#lookAtEvents(), eventsMs),
+      setInterval(() => void this.#lookAtFigures(), figuresMs),
     ];
     void this.#lookAtStatus();
     void this.#lookAtEvents();
@@ -345,13 +347,13 @@ export class PageGateway {
     this.#asking.events = true;
     const last = this.#events.at(-1)?.atMs ?? 0;
     const found = await this.#client
-      .events({ sinceMs: Math.max(0, last - EVENTS_OVERLAP_MS), limit: MAX_KEPT_EVENTS })
+      .events({ sinceMs: Math.max(0, last - eventsOverlapMs), limit: maxKeptEvents })
       .catch(() => []);
     this.#asking.events = false;
     if (this.#timers.length === 0) return;
     const fresh = found.filter((event) => !this.#known.has(JSON.stringify(event)));
     if (fresh.length === 0) return;
-    this.#events = [...this.#events, ...fresh].slice(-MAX_KEPT_EVENTS);
+    this.#events = [...this.#events, ...fresh].slice(-maxKeptEvents);
     this.#known = new Set(this.#events.map((event) => JSON.stringify(event)));
     this.#broadcast(encode({ type: 'events', events: fresh } satisfies PageReply));
   }

@@ -1,4 +1,4 @@
-// Which role each request needs (docs/CLUSTER_PROTOCOL.md, "Roles").
+/** Which role each request needs (docs/CLUSTER_PROTOCOL.md, "Roles"). */
 import type { Command } from '../decisions/commands.ts';
 import type { PageRequest, Role } from '../protocol/page.ts';
 

@@ -1,3 +1,4 @@
+/** Passes, by which the page shows a node who somebody is. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { callerOfPass, makePass, passCookie, passOf } from './pass.ts';

@@ -1,12 +1,14 @@
-// What a person who has proved the token carries from then on: a pass that says what it allows and until when, authenticated by the
-// cluster's token, so that each node knows it without asking another. It travels as a cookie that scripts can't read and other sites
-// can't send, and, where a page goes to another host when its node died, as a websocket subprotocol and as `Authorization: Revenant-Pass PASS`.
+/**
+ * What a person who has proved the token carries from then on: a pass that says what it allows and until when, authenticated by the
+ * cluster's token, so that each node knows it without asking another. It travels as a cookie that scripts can't read and other sites
+ * can't send, and, where a page goes to another host when its node died, as a websocket subprotocol and as `Authorization: Revenant-Pass PASS`.
+ */
 import { mac, sameMac } from '../mac.ts';
-import { PASS_SCHEME, PASS_SUBPROTOCOL, roles } from '../protocol/page.ts';
+import { passScheme, passSubprotocol, roles } from '../protocol/page.ts';
 import type { Caller } from '../protocol/page.ts';
 
-const COOKIE = 'revenant-session';
-const LIFE_MS = 8 * 3600_000;
+const cookie = 'revenant-session';
+const lifeMs = 8 * 3600_000;
 
 function signed(token: string, body: string): string {
   return `${body}.${mac(Buffer.from(token), 'page', body).toString('hex')}`;
@@ -14,7 +16,7 @@ function signed(token: string, body: string): string {
 
 /** A new pass; `nowMs`: milliseconds since 1970, as nodes of several hosts have to agree on its end. */
 export function makePass(token: string, { name, role }: Caller, nowMs: number): string {
-  return signed(token, `${name}.${role}.${String(nowMs + LIFE_MS)}`);
+  return signed(token, `${name}.${role}.${String(nowMs + lifeMs)}`);
 }
 
 /** Whose pass this is, and what it allows now; undefined for one that nobody made, was changed, or is over. */
@@ -28,9 +30,9 @@ export function callerOfPass(token: string, pass: string, nowMs: number): Caller
 
 /** `Set-Cookie` that keeps a pass; without one it takes the cookie back. */
 export function passCookie(pass: string | undefined, secure = false): string {
-  const life = pass === undefined ? 0 : LIFE_MS / 1000;
+  const life = pass === undefined ? 0 : lifeMs / 1000;
   const attributes = `Path=/; HttpOnly; SameSite=Strict; Max-Age=${String(life)}${secure ? '; Secure' : ''}`;
-  return `${COOKIE}=${pass ?? ''}; ${attributes}`;
+  return `${cookie}=${pass ?? ''}; ${attributes}`;
 }
 
 /** The pass in a request: one that is shown, among its websocket subprotocols, or among its cookies. */
@@ -40,11 +42,11 @@ export function passOf(headers: {
   authorization?: string | undefined;
 }): string | undefined {
   const { authorization = '' } = headers;
-  if (authorization.startsWith(PASS_SCHEME)) return authorization.slice(PASS_SCHEME.length);
+  if (authorization.startsWith(passScheme)) return authorization.slice(passScheme.length);
   for (const pair of (headers.cookie ?? '').split(';')) {
     const [name, value] = pair.trim().split('=', 2);
-    if (name === COOKIE && value !== undefined && value !== '') return value;
+    if (name === cookie && value !== undefined && value !== '') return value;
   }
   const offered = (headers.subprotocols ?? '').split(',').map((word) => word.trim());
-  return offered.find((word) => word.startsWith(PASS_SUBPROTOCOL))?.slice(PASS_SUBPROTOCOL.length);
+  return offered.find((word) => word.startsWith(passSubprotocol))?.slice(passSubprotocol.length);
 }

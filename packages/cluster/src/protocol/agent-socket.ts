@@ -1,16 +1,18 @@
-// Messages of `GET /v1/vms/ID/agent/JOB` (websocket, binary frames of msgpack): a job in a guest. What is told to the agent is numbered by
-// message, as a console's input is by byte, and sent again from there to whichever node runs the VM next.
+/**
+ * Messages of `GET /v1/vms/ID/agent/JOB` (websocket, binary frames of msgpack): a job in a guest. What is told to the agent is numbered by
+ * message, as a console's input is by byte, and sent again from there to whichever node runs the VM next.
+ */
 import * as v from 'valibot';
-import { MAX_AGENT_BODY } from './agent.ts';
+import { maxAgentBody } from './agent.ts';
 import { consoleAnswers, sessionName } from './console.ts';
-import { MAX_JOB_MESSAGES } from './limits.ts';
+import { maxJobMessages } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count } from './schema.ts';
 import { checkTold } from './open.ts';
 
 const message = v.pipe(
   v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'no bytes'),
-  v.check((value) => value.length <= MAX_AGENT_BODY + 200, 'too long'),
+  v.check((value) => value.length <= maxAgentBody + 200, 'too long'),
 );
 
 /** From whoever has the job to the node. */
@@ -21,7 +23,7 @@ export const jobRequestSchema = v.variant('type', [
   v.strictObject({
     type: v.literal('tell'),
     at: count,
-    messages: v.pipe(v.array(message), v.minLength(1), v.maxLength(MAX_JOB_MESSAGES)),
+    messages: v.pipe(v.array(message), v.minLength(1), v.maxLength(maxJobMessages)),
   }),
 ]);
 export type JobRequest = v.InferOutput<typeof jobRequestSchema>;
@@ -34,7 +36,7 @@ export const jobReplySchema = v.variant('type', [
 ]);
 export type JobReply = v.InferOutput<typeof jobReplySchema>;
 
-const bounds = { maxValues: 16 + MAX_JOB_MESSAGES, maxDepth: 3 };
+const bounds = { maxValues: 16 + maxJobMessages, maxDepth: 3 };
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodeJobRequest = (frame: Uint8Array): JobRequest =>

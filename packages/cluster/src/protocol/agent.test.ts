@@ -1,3 +1,4 @@
+/** Messages to and from the agent in a guest. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
@@ -6,14 +7,14 @@ import {
   encodeAgentReply,
   encodeAgentRequest,
   jobScript,
-  MAX_AGENT_BODY,
+  maxAgentBody,
   shellWord,
   whyNoJob,
   type AgentReply,
   type AgentRequest,
 } from './agent.ts';
 import { decodeJobRequest } from './agent-socket.ts';
-import { MAX_CONSOLE_BYTES, MAX_JOB_MESSAGES } from './limits.ts';
+import { maxConsoleBytes, maxJobMessages } from './limits.ts';
 import { encode } from './msgpack.ts';
 
 const job = '0123456789abcdef';
@@ -55,12 +56,12 @@ describe('messages to an agent', () => {
 });
 
 test('a frame of the most messages is read, and fits what a console may send', () => {
-  const body = new Uint8Array(MAX_AGENT_BODY);
+  const body = new Uint8Array(maxAgentBody);
   const message = encodeAgentRequest({ verb: 'in', job, number: 999_999_999, body });
-  const messages = Array.from({ length: MAX_JOB_MESSAGES }, () => message);
+  const messages = Array.from({ length: maxJobMessages }, () => message);
   const request = { type: 'tell' as const, at: Number.MAX_SAFE_INTEGER, messages };
   const frame = encode(request);
-  assert.ok(frame.length < MAX_CONSOLE_BYTES);
+  assert.ok(frame.length < maxConsoleBytes);
   assert.deepEqual(decodeJobRequest(frame), request);
 });
 
@@ -108,6 +109,6 @@ describe('commands', () => {
     assert.match(whyNoJob({ command: [] }) ?? '', /no command/);
     assert.match(whyNoJob({ command: ['a\0b'] }) ?? '', /NUL/);
     assert.match(whyNoJob({ command: ['ls'], environment: { 'a b': '1' } }) ?? '', /"a b" is no name/);
-    assert.match(whyNoJob({ command: ['x'.repeat(MAX_AGENT_BODY)] }) ?? '', /30008 bytes, at most 30000/);
+    assert.match(whyNoJob({ command: ['x'.repeat(maxAgentBody)] }) ?? '', /30008 bytes, at most 30000/);
   });
 });

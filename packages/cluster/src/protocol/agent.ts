@@ -1,17 +1,19 @@
-// What is said over the channel `org.revenant.agent` of a VM to the agent in its guest (images/linux/agent), and by it. Runs in a browser.
-//
-// Each message is a line of words, with so many bytes behind it as its last word says where it has a body. A job is a command that is run;
-// its name is chosen by who asks. Messages to the agent reach the guest's state once (node/console-inputs.ts), so that a job runs once in
-// whatever life goes on. What the agent says carries numbers, and is kept in the guest until `got` says that it was heard: after a failover
-// it is asked by `tell` to say again what was not.
+/**
+ * What is said over the channel `org.revenant.agent` of a VM to the agent in its guest (images/linux/agent), and by it. Runs in a browser.
+ *
+ * Each message is a line of words, with so many bytes behind it as its last word says where it has a body. A job is a command that is run;
+ * its name is chosen by who asks. Messages to the agent reach the guest's state once (node/console-inputs.ts), so that a job runs once in
+ * whatever life goes on. What the agent says carries numbers, and is kept in the guest until `got` says that it was heard: after a failover
+ * it is asked by `tell` to say again what was not.
+ */
 import { bounded } from './limits.ts';
 
 export const jobPattern = /^[0-9a-f]{16}$/;
 /** Of one message's body: with its line it is one write of the guest's, of at most 32 KiB. */
-export const MAX_AGENT_BODY = 30_000;
+export const maxAgentBody = 30_000;
 /** Bodies that were sent to one job's input, or heard from one of its streams, and that nobody said to have. The agent keeps as many. */
-export const AGENT_WINDOW = 12;
-const MAX_LINE = 120;
+export const agentWindow = 12;
+const maxLine = 120;
 
 /** To the agent. */
 export type AgentRequest =
@@ -65,14 +67,14 @@ const requestLine =
 
 /** The length of the message that some bytes begin with, and its job; undefined when they begin with none. */
 export function agentRequestAt(bytes: Uint8Array): { length: number; job: string } | undefined {
-  const end = bytes.subarray(0, MAX_LINE).indexOf(10);
+  const end = bytes.subarray(0, maxLine).indexOf(10);
   if (end < 0) return undefined;
   const [, run, input, body = '0', got, bare, kill] =
     requestLine.exec(latin1(bytes.subarray(0, end + 1))) ?? [];
   const job = run ?? input ?? got ?? bare ?? kill;
   const bodyBytes = Number(body);
   const length = end + 1 + bodyBytes;
-  if (job === undefined || bodyBytes > MAX_AGENT_BODY || length > bytes.length) return undefined;
+  if (job === undefined || bodyBytes > maxAgentBody || length > bytes.length) return undefined;
   return { length, job };
 }
 
@@ -92,7 +94,7 @@ function readLine(line: string): { reply: AgentReply; bodyBytes: number } | unde
   if (known === 'exit') return { reply: { verb: known, job, status: first }, bodyBytes: 0 };
   if (known === 'took') return { reply: { verb: known, job, number: first }, bodyBytes: 0 };
   if (known === 'gone') return { reply: { verb: known, job }, bodyBytes: 0 };
-  if (first < 1 || first > 2 || third > MAX_AGENT_BODY) return undefined;
+  if (first < 1 || first > 2 || third > maxAgentBody) return undefined;
   const body = new Uint8Array(0);
   return { reply: { verb: 'out', job, stream: first, at: second, body }, bodyBytes: third };
 }
@@ -108,13 +110,13 @@ export class AgentReplies {
     let all = joined(this.#rest, bytes);
     const replies: AgentReply[] = [];
     for (;;) {
-      if (this.#skips || (all.length >= MAX_LINE && !all.subarray(0, MAX_LINE).includes(10))) {
+      if (this.#skips || (all.length >= maxLine && !all.subarray(0, maxLine).includes(10))) {
         const end = all.indexOf(10);
         this.#skips = end < 0;
         all = all.subarray(end < 0 ? all.length : end + 1);
       }
-      const end = all.subarray(0, MAX_LINE).indexOf(10);
-      if (end < 0 && all.length < MAX_LINE) break;
+      const end = all.subarray(0, maxLine).indexOf(10);
+      if (end < 0 && all.length < maxLine) break;
       if (end < 0) continue;
       const read = readLine(latin1(all.subarray(0, end)));
       const length = end + 1 + (read?.bodyBytes ?? 0);
@@ -172,7 +174,7 @@ export function whyNoJob({ command, environment = {}, ...rest }: JobCommand): st
   const bad = Object.keys(environment).find((name) => !/^[A-Za-z_]\w*$/.test(name));
   if (bad !== undefined) return `${bounded(JSON.stringify(bad), 40)} is no name of a variable`;
   const bytes = ascii(jobScript({ command, environment, ...rest })).length;
-  return bytes > MAX_AGENT_BODY
-    ? `the command has ${String(bytes)} bytes, at most ${String(MAX_AGENT_BODY)}`
+  return bytes > maxAgentBody
+    ? `the command has ${String(bytes)} bytes, at most ${String(maxAgentBody)}`
     : undefined;
 }

@@ -1,15 +1,15 @@
-// Requests to a node and its answers, as JSON (docs/CLUSTER_PROTOCOL.md, "API").
+/** Requests to a node and its answers, as JSON (docs/CLUSTER_PROTOCOL.md, "API"). */
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
 import {
-  MAX_EVENT_DETAILS,
-  MAX_EVENTS,
-  MAX_KEYS,
-  MAX_NAME,
-  MAX_NETWORKS,
-  MAX_NODES,
-  MAX_TEXT,
-  MAX_VMS,
+  maxEventDetails,
+  maxEvents,
+  maxKeys,
+  maxName,
+  maxNetworks,
+  maxNodes,
+  maxText,
+  maxVms,
 } from './limits.ts';
 import { networkSpecSchema } from './network.ts';
 import { nodeViewSchema, protectedVmSchema, standbyConditionSchema } from './records.ts';
@@ -65,11 +65,11 @@ export const clusterStatusSchema = v.strictObject({
   phase: v.exactOptional(v.picklist(['joining', 'active', 'leaving', 'gone'])),
   term: count,
   master: v.nullable(nodeName),
-  nodes: list(nodeStatusSchema, MAX_NODES),
-  vms: list(vmSeenSchema, MAX_VMS),
-  maintenance: list(nodeName, MAX_NODES),
-  removed: v.exactOptional(mapOf(count, MAX_NODES)),
-  networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
+  nodes: list(nodeStatusSchema, maxNodes),
+  vms: list(vmSeenSchema, maxVms),
+  maintenance: list(nodeName, maxNodes),
+  removed: v.exactOptional(mapOf(count, maxNodes)),
+  networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),
 });
@@ -85,7 +85,7 @@ export const clusterEventSchema = v.strictObject({
   reason,
   /** How long what it names took, in milliseconds of the local clock. */
   tookMs: v.exactOptional(v.number()),
-  details: v.exactOptional(mapOf(v.union([text(), v.number(), v.boolean()]), MAX_EVENT_DETAILS)),
+  details: v.exactOptional(mapOf(v.union([text(), v.number(), v.boolean()]), maxEventDetails)),
   /** Milliseconds since 1970 by the clock of the node that wrote it: for people, as clocks differ. */
   atMs: v.number(),
   /** The node that wrote it. */
@@ -97,7 +97,7 @@ export const clusterEventSchema = v.strictObject({
 export type ClusterEvent = v.InferOutput<typeof clusterEventSchema>;
 /** `GET /v1/events` */
 export const eventsAnswerSchema = v.strictObject({
-  events: list(clusterEventSchema, MAX_EVENTS),
+  events: list(clusterEventSchema, maxEvents),
   /** Why what the store holds is not among them; then they are those that wait for it on the node that answers. */
   missing: v.exactOptional(reason),
 });
@@ -109,12 +109,12 @@ export const commandDoneSchema = v.strictObject({ id: commandId });
 export const blobDoneSchema = v.strictObject({ hash: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
 
 const byte = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(255));
-const MAX_CELLS = 256 * 256;
+const maxCells = 256 * 256;
 /** `GET /v1/vms/ID/screen`: cells row by row, character and attribute × 256. */
 export const screenAnswerSchema = v.strictObject({
   columns: count,
   rows: count,
-  cells: list(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)), MAX_CELLS),
+  cells: list(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)), maxCells),
   /** Absent when it is hidden or outside. */
   cursor: v.exactOptional(v.strictObject({ column: count, row: count })),
   colours: v.pipe(v.array(v.strictTuple([byte, byte, byte])), v.length(16)),
@@ -134,27 +134,27 @@ export const standbyAnswerSchema = v.strictObject({
   lagMs: v.number(),
   behindInstructions: v.number(),
   /** The last checkpoint at which both machines were found alike. */
-  checked: v.nullable(text(MAX_NAME)),
+  checked: v.nullable(text(maxName)),
 });
 export type StandbyAnswer = v.InferOutput<typeof standbyAnswerSchema>;
 
 /** `POST /v1/vms/ID/keys` */
-export const keysRequestSchema = v.strictObject({ keys: list(text(32), MAX_KEYS) });
+export const keysRequestSchema = v.strictObject({ keys: list(text(32), maxKeys) });
 /** `POST /v1/vms/ID/medium`: drive `cdrom` or `floppy` gets a disk of the VM's description by its name, or (null) is emptied. */
 export const mediumRequestSchema = v.strictObject({
   drive: v.picklist(['cdrom', 'floppy']),
-  image: v.nullable(text(MAX_NAME)),
+  image: v.nullable(text(maxName)),
 });
 export type MediumRequest = v.InferOutput<typeof mediumRequestSchema>;
 /** Answer to `POST /v1/vms/ID/power-button` */
-export const pressedAnswerSchema = v.strictObject({ id: text(MAX_NAME) });
+export const pressedAnswerSchema = v.strictObject({ id: text(maxName) });
 /** `POST /v1/vms/ID/fork`: may be repeated with the same id. */
 export const forkRequestSchema = v.strictObject({
   id: commandId,
   /** Of the new VM. */
   name: vmName,
   /** `EPOCH-SEQUENCE`; default: its newest. */
-  checkpoint: v.exactOptional(text(MAX_NAME)),
+  checkpoint: v.exactOptional(text(maxName)),
   start: v.boolean(),
   /** It is its parent in everything: no other generation ID, random numbers nor time. Asked for also where its guest could not tell. */
   identical: v.exactOptional(v.boolean()),
@@ -164,20 +164,20 @@ export const forkAnswerSchema = v.strictObject({
   id: commandId,
   vmId: vmName,
   /** The checkpoint that it began with. */
-  from: text(MAX_NAME),
+  from: text(maxName),
 });
 export type ForkAnswer = v.InferOutput<typeof forkAnswerSchema>;
 /** `POST /v1/drill` */
 export const drillRequestSchema = v.strictObject({
-  cut: list(text(64), MAX_NODES),
-  deaf: v.optional(list(text(64), MAX_NODES), []),
+  cut: list(text(64), maxNodes),
+  deaf: v.optional(list(text(64), maxNodes), []),
 });
 
 /** Every answer that is not 2xx. */
 export const errorAnswerSchema = v.object({
   error: v.object({
     code: v.picklist(clusterErrorCodes),
-    message: text(4 * MAX_TEXT),
-    hint: v.exactOptional(text(4 * MAX_TEXT)),
+    message: text(4 * maxText),
+    hint: v.exactOptional(text(4 * maxText)),
   }),
 });

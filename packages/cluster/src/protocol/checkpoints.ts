@@ -1,6 +1,6 @@
-// A VM's checkpoints as a node lists them: `GET /v1/vms/ID/checkpoints`, the oldest first.
+/** A VM's checkpoints as a node lists them: `GET /v1/vms/ID/checkpoints`, the oldest first. */
 import * as v from 'valibot';
-import { MAX_CHECKPOINTS } from './limits.ts';
+import { maxCheckpoints } from './limits.ts';
 import { count, list, text } from './schema.ts';
 
 export const listedCheckpointSchema = v.strictObject({
@@ -23,5 +23,5 @@ export const listedCheckpointSchema = v.strictObject({
 });
 export type ListedCheckpoint = v.InferOutput<typeof listedCheckpointSchema>;
 export const checkpointsAnswerSchema = v.strictObject({
-  checkpoints: list(listedCheckpointSchema, MAX_CHECKPOINTS),
+  checkpoints: list(listedCheckpointSchema, maxCheckpoints),
 });

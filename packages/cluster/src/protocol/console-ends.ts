@@ -1,7 +1,9 @@
-// What each console keeps at its end (protocol/console.ts), whether it is a terminal's or a page's: what was heard, so that nothing is
-// shown twice, and what was typed, until a durable checkpoint holds it. Runs in a browser.
+/**
+ * What each console keeps at its end (protocol/console.ts), whether it is a terminal's or a page's: what was heard, so that nothing is
+ * shown twice, and what was typed, until a durable checkpoint holds it. Runs in a browser.
+ */
 import type { ConsoleReply, ConsoleRequest } from './console.ts';
-import { MAX_CONSOLE_BYTES, MAX_UNACKNOWLEDGED_BYTES } from './limits.ts';
+import { maxConsoleBytes, maxUnacknowledgedBytes } from './limits.ts';
 
 export type OutputPiece = Omit<Extract<ConsoleReply, { type: 'output' }>, 'type'>;
 export type InputReply = Exclude<ConsoleReply, { type: 'output' }>;
@@ -84,7 +86,7 @@ interface Sequence<S> {
 }
 
 /** A node that took no input for a while may have room again. */
-const AGAIN_MS = 200;
+const againMs = 200;
 
 /** What is typed or done: kept until it is durable, sent again from where the guest's state does not have it. */
 export class SentInput<S extends Sequence<S>> {
@@ -172,7 +174,7 @@ export class SentInput<S extends Sequence<S>> {
     this.#takes = false;
     // What was on its way was not taken; the node says from where, once it takes input again.
     this.detached();
-    this.#again = setTimeout(() => this.attached(), AGAIN_MS);
+    this.#again = setTimeout(() => this.attached(), againMs);
   }
 
   #drop(durable: number): void {
@@ -214,8 +216,8 @@ export class TypedInput extends SentInput<Uint8Array> {
         both.set(other, one.length);
         return both;
       },
-      limit: MAX_UNACKNOWLEDGED_BYTES,
-      atOnce: MAX_CONSOLE_BYTES,
+      limit: maxUnacknowledgedBytes,
+      atOnce: maxConsoleBytes,
       open: (from) => post({ type: 'open', session, from }),
       send: (at, bytes) => post({ type: 'input', at, bytes }),
     });

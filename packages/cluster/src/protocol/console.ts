@@ -1,18 +1,20 @@
-// Messages of `GET /v1/vms/ID/console` (websocket, binary frames of msgpack). What is typed is numbered by byte, acknowledged when a
-// durable checkpoint or log holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state
-// once. What the guest writes is numbered too, so that each byte is shown once.
+/**
+ * Messages of `GET /v1/vms/ID/console` (websocket, binary frames of msgpack). What is typed is numbered by byte, acknowledged when a
+ * durable checkpoint or log holds it, and sent again from there to whichever node runs the VM next: each byte reaches the guest's state
+ * once. What the guest writes is numbered too, so that each byte is shown once.
+ */
 import * as v from 'valibot';
-import { MAX_CONSOLE_BYTES, MAX_SESSION_NAME } from './limits.ts';
+import { maxConsoleBytes, maxSessionName } from './limits.ts';
 import { check, count, reason, text } from './schema.ts';
 import { checkTold } from './open.ts';
 import { decode } from './msgpack.ts';
 
 const bytes = v.pipe(
   v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'no bytes'),
-  v.check((value) => value.length <= MAX_CONSOLE_BYTES, 'too long'),
+  v.check((value) => value.length <= maxConsoleBytes, 'too long'),
 );
 /** Chosen by who types, once, and kept through all nodes: a random UUID. */
-export const sessionName = text(MAX_SESSION_NAME);
+export const sessionName = text(maxSessionName);
 
 /** From the console to the node. */
 export const consoleRequestSchema = v.variant('type', [

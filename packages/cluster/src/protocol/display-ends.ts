@@ -1,9 +1,11 @@
-// What each viewer of a VM's screen keeps at its end (protocol/display.ts), whether it is a page, a viewer by VNC or a screenshot: the
-// picture, and what was done before it, until a durable checkpoint holds it. Runs in a browser.
+/**
+ * What each viewer of a VM's screen keeps at its end (protocol/display.ts), whether it is a page, a viewer by VNC or a screenshot: the
+ * picture, and what was done before it, until a durable checkpoint holds it. Runs in a browser.
+ */
 import { ClusterError } from '../errors.ts';
 import { SentInput, type InputReply } from './console-ends.ts';
 import type { DisplayEvent, DisplayReply, DisplayRequest, FrameReply } from './display.ts';
-import { MAX_DISPLAY_EVENTS, MAX_DISPLAY_PIXELS, MAX_UNACKNOWLEDGED_EVENTS } from './limits.ts';
+import { maxDisplayEvents, maxDisplayPixels, maxUnacknowledgedEvents } from './limits.ts';
 
 export interface DisplayRectangle {
   x: number;
@@ -27,7 +29,7 @@ export function pixelsOf({ width, height, rectangles }: FrameReply): number {
       throw new ClusterError('PROTOCOL', 'a frame has a rectangle outside of its picture');
     pixels += area.width * area.height;
   }
-  if (pixels > MAX_DISPLAY_PIXELS) throw new ClusterError('PROTOCOL', 'a frame has too many pixels');
+  if (pixels > maxDisplayPixels) throw new ClusterError('PROTOCOL', 'a frame has too many pixels');
   return pixels;
 }
 
@@ -123,8 +125,8 @@ export class DisplayInput extends SentInput<DisplayEvent[]> {
       unit: 'keys and movements',
       empty: [],
       join: (one, other) => [...one, ...other],
-      limit: MAX_UNACKNOWLEDGED_EVENTS,
-      atOnce: MAX_DISPLAY_EVENTS,
+      limit: maxUnacknowledgedEvents,
+      atOnce: maxDisplayEvents,
       open: (from) => post({ type: 'open', session, from }),
       send: (at, events) => post({ type: 'act', at, events }),
     });

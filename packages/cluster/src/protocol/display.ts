@@ -1,15 +1,12 @@
-// Messages of `GET /v1/vms/ID/display` (websocket, binary frames of msgpack): what a VM's screen shows, and keys and pointer. Pictures are
-// asked for: each `look` is answered by one frame, as soon as something differs from what was sent on this socket before, so a viewer has
-// one frame on its way at most, however slow it is. What people do is numbered by event, as a console's input is by byte, and sent again
-// from there to whichever node runs the VM next: each event reaches the guest's state once.
+/**
+ * Messages of `GET /v1/vms/ID/display` (websocket, binary frames of msgpack): what a VM's screen shows, and keys and pointer. Pictures are
+ * asked for: each `look` is answered by one frame, as soon as something differs from what was sent on this socket before, so a viewer has
+ * one frame on its way at most, however slow it is. What people do is numbered by event, as a console's input is by byte, and sent again
+ * from there to whichever node runs the VM next: each event reaches the guest's state once.
+ */
 import * as v from 'valibot';
 import { consoleAnswers, sessionName } from './console.ts';
-import {
-  MAX_DISPLAY_EVENTS,
-  MAX_DISPLAY_PIXELS,
-  MAX_DISPLAY_RECTANGLES,
-  MAX_DISPLAY_SIDE,
-} from './limits.ts';
+import { maxDisplayEvents, maxDisplayPixels, maxDisplayRectangles, maxDisplaySide } from './limits.ts';
 import { check, count, text } from './schema.ts';
 import { checkTold } from './open.ts';
 import { decode } from './msgpack.ts';
@@ -37,12 +34,12 @@ export const displayRequestSchema = v.variant('type', [
   v.strictObject({
     type: v.literal('act'),
     at: count,
-    events: v.pipe(v.array(displayEventSchema), v.minLength(1), v.maxLength(MAX_DISPLAY_EVENTS)),
+    events: v.pipe(v.array(displayEventSchema), v.minLength(1), v.maxLength(maxDisplayEvents)),
   }),
 ]);
 export type DisplayRequest = v.InferOutput<typeof displayRequestSchema>;
 
-const side = within(0, MAX_DISPLAY_SIDE);
+const side = within(0, maxDisplaySide);
 const rectangleSchema = v.strictObject({ x: side, y: side, width: side, height: side });
 
 /** From the node to the viewer. */
@@ -54,11 +51,11 @@ export const displayReplySchema = v.variant('type', [
     width: side,
     height: side,
     /** What of it is new, in whole tiles; the first frame of a socket, and each after a change of size, begins with a picture that is black. */
-    rectangles: v.pipe(v.array(rectangleSchema), v.maxLength(MAX_DISPLAY_RECTANGLES)),
+    rectangles: v.pipe(v.array(rectangleSchema), v.maxLength(maxDisplayRectangles)),
     /** Their pixels one after the other, row by row, as red, green, blue, 255; deflated (RFC 1950), from at most 1 MiB. */
     pixels: v.pipe(
       v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'no bytes'),
-      v.check((value) => value.length <= MAX_DISPLAY_PIXELS * 5, 'too long'),
+      v.check((value) => value.length <= maxDisplayPixels * 5, 'too long'),
     ),
     /** More has changed than fits: the rest comes with the next look, which is answered at once. */
     more: v.boolean(),
@@ -68,7 +65,7 @@ export const displayReplySchema = v.variant('type', [
 export type DisplayReply = v.InferOutput<typeof displayReplySchema>;
 export type FrameReply = Extract<DisplayReply, { type: 'frame' }>;
 
-const bounds = { maxValues: 16 * MAX_DISPLAY_RECTANGLES, maxDepth: 4 };
+const bounds = { maxValues: 16 * maxDisplayRectangles, maxDepth: 4 };
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodeDisplayRequest = (frame: Uint8Array): DisplayRequest =>

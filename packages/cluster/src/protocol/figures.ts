@@ -1,7 +1,9 @@
-// What a node can say in numbers, of itself and of the VMs that run on it: `GET /v1/figures`, and for how it came to be
-// `GET /v1/vms/ID/figures`. For people and their charts; no rule reads it. Times in milliseconds, sizes in bytes.
+/**
+ * What a node can say in numbers, of itself and of the VMs that run on it: `GET /v1/figures`, and for how it came to be
+ * `GET /v1/vms/ID/figures`. For people and their charts; no rule reads it. Times in milliseconds, sizes in bytes.
+ */
 import * as v from 'valibot';
-import { MAX_SAMPLES, MAX_VMS } from './limits.ts';
+import { maxSamples, maxVms } from './limits.ts';
 import { standbyConditionSchema } from './records.ts';
 import { count, list, nodeName, vmName } from './schema.ts';
 
@@ -48,9 +50,9 @@ export const nodeFiguresSchema = v.strictObject({
   usedBytes: amount,
   hostFreeBytes: amount,
   hostBytes: amount,
-  vms: list(vmSampleSchema, MAX_VMS),
+  vms: list(vmSampleSchema, maxVms),
 });
 export type NodeFigures = v.InferOutput<typeof nodeFiguresSchema>;
 
 /** `GET /v1/vms/ID/figures`: samples a second apart, the oldest first, of the time that it ran on the node asked. */
-export const vmFiguresSchema = v.strictObject({ samples: list(vmSampleSchema, MAX_SAMPLES) });
+export const vmFiguresSchema = v.strictObject({ samples: list(vmSampleSchema, maxSamples) });

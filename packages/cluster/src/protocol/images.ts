@@ -1,17 +1,17 @@
-// Guest images that a node's host has: `GET /v1/images`, and `POST /v1/images/NAME`, which puts one into the store.
+/** Guest images that a node's host has: `GET /v1/images`, and `POST /v1/images/NAME`, which puts one into the store. */
 import * as v from 'valibot';
-import { MAX_IMAGES, MAX_NAME } from './limits.ts';
+import { maxImages, maxName } from './limits.ts';
 import { count, list, text } from './schema.ts';
 
 const offered = {
-  name: text(MAX_NAME),
+  name: text(maxName),
   title: text(),
   commandLine: text(4096),
   memoryMiB: count,
 };
 export const offeredImageSchema = v.strictObject(offered);
 export type OfferedImage = v.InferOutput<typeof offeredImageSchema>;
-export const imagesAnswerSchema = v.strictObject({ images: list(offeredImageSchema, MAX_IMAGES) });
+export const imagesAnswerSchema = v.strictObject({ images: list(offeredImageSchema, maxImages) });
 
 const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 /** With the names of its blobs. */

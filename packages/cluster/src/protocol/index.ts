@@ -1,4 +1,4 @@
-// The messages of a cluster: what nodes, clients and pages say to each other and keep in the store, with its bounds. Runs in a browser.
+/** The messages of a cluster: what nodes, clients and pages say to each other and keep in the store, with its bounds. Runs in a browser. */
 export * from './address.ts';
 export * from './agent.ts';
 export * from './agent-socket.ts';

@@ -1,7 +1,7 @@
-// Messages between nodes (docs/CLUSTER_PROTOCOL.md, "Links"). Their order, origin and code are checked below them (node/frames.ts).
+/** Messages between nodes (docs/CLUSTER_PROTOCOL.md, "Links"). Their order, origin and code are checked below them (node/frames.ts). */
 import * as v from 'valibot';
 import { ClusterError } from '../errors.ts';
-import { MAX_FRAME_BYTES, MAX_NODES } from './limits.ts';
+import { maxFrameBytes, maxNodes } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { framesSchema, placesSchema, type FramesMessage, type PlacesMessage } from './network.ts';
 import { commandAnswerSchema, nodeViewSchema, protectedListSchema } from './records.ts';
@@ -27,7 +27,7 @@ export const messageSchema = v.variant('type', [
     counter: count,
     view: nodeViewSchema,
     /** Peers that the sender hears: a one-way cut shows here. */
-    hears: list(nodeName, MAX_NODES),
+    hears: list(nodeName, maxNodes),
     term: count,
     revision: count,
     master: v.nullable(nodeName),
@@ -66,7 +66,7 @@ const messageTypes = new Set<unknown>(messageSchema.options.map(({ entries }) =>
  * whatever the bytes.
  */
 export function decodeMessage(payload: Uint8Array): LinkMessage | undefined {
-  if (payload.length > MAX_FRAME_BYTES)
+  if (payload.length > maxFrameBytes)
     throw new ClusterError('PROTOCOL', `a message of ${String(payload.length)} bytes`);
   const message = decode(payload);
   if (isMap(message) && typeof message['type'] === 'string' && !messageTypes.has(message['type']))

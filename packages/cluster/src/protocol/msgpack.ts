@@ -1,8 +1,10 @@
-// msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md) of messages. Bytes are walked once before anything is made of
-// them: a header of five bytes may claim an array of four thousand million elements, for which a decoder makes room at once.
+/**
+ * msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md) of messages. Bytes are walked once before anything is made of
+ * them: a header of five bytes may claim an array of four thousand million elements, for which a decoder makes room at once.
+ */
 import { Packr } from 'msgpackr';
 import { ClusterError } from '../errors.ts';
-import { MAX_DEPTH, MAX_VALUES } from './limits.ts';
+import { maxMessageDepth, maxMessageValues } from './limits.ts';
 
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 
@@ -11,7 +13,7 @@ export interface Bounds {
   maxDepth: number;
 }
 
-export const messageBounds: Bounds = { maxValues: MAX_VALUES, maxDepth: MAX_DEPTH };
+export const messageBounds: Bounds = { maxValues: maxMessageValues, maxDepth: maxMessageDepth };
 
 export function encode(value: unknown): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(packr.pack(value));
@@ -31,7 +33,7 @@ const refuse = (why: string): ClusterError => new ClusterError('PROTOCOL', why);
 
 /** By first byte 0xc0 to 0xdf: bytes of payload that follow (length fields are read in `walk`). */
 // prettier-ignore
-const FIXED = new Map<number, number>([
+const fixedBytes = new Map<number, number>([
   [0xc0, 0], [0xc2, 0], [0xc3, 0],                          // nil, false, true
   [0xca, 4], [0xcb, 8],                                     // float 32, 64
   [0xcc, 1], [0xcd, 2], [0xce, 4], [0xcf, 8],               // uint 8 to 64
@@ -39,8 +41,8 @@ const FIXED = new Map<number, number>([
 ]);
 
 /** By first byte: bytes of its length field, for texts and bytes, then for arrays (1 value each) and maps (2 values each). */
-const BLOBS = new Map<number, number>([[0xd9, 1], [0xda, 2], [0xdb, 4], [0xc4, 1], [0xc5, 2], [0xc6, 4]]); // prettier-ignore
-const NESTS = new Map<number, { field: number; values: number }>([
+const blobs = new Map<number, number>([[0xd9, 1], [0xda, 2], [0xdb, 4], [0xc4, 1], [0xc5, 2], [0xc6, 4]]); // prettier-ignore
+const nests = new Map<number, { field: number; values: number }>([
   [0xdc, { field: 2, values: 1 }],
   [0xdd, { field: 4, values: 1 }],
   [0xde, { field: 2, values: 2 }],
@@ -83,9 +85,9 @@ function walk(bytes: Uint8Array, { maxValues, maxDepth }: Bounds): void {
     else if (first < 0xa0) nest(first & 15);
     else if (first < 0xc0) take(first & 31);
     else {
-      const fixed = FIXED.get(first);
-      const blob = BLOBS.get(first);
-      const nested = NESTS.get(first);
+      const fixed = fixedBytes.get(first);
+      const blob = blobs.get(first);
+      const nested = nests.get(first);
       if (fixed !== undefined) take(fixed);
       else if (blob !== undefined) take(field(blob));
       else if (nested !== undefined) nest(field(nested.field) * nested.values);

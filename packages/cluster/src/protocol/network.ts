@@ -1,10 +1,10 @@
-// Networks of the cluster: what a person wants of one, what a VM has in one, and the frames between nodes.
+/** Networks of the cluster: what a person wants of one, what a VM has in one, and the frames between nodes. */
 import * as v from 'valibot';
-import { MAX_FRAME_SIZE, MAX_FRAMES, MAX_HOST_PORTS, MAX_NAME, MAX_PLACES, MAX_PUBLISH } from './limits.ts';
+import { maxFrameSize, maxFrames, maxHostPorts, maxName, maxPlaces, maxPublish } from './limits.ts';
 import { count, list, text, vmName } from './schema.ts';
 
 /** What a network may be called is for the command to say. */
-export const networkName = text(MAX_NAME);
+export const networkName = text(maxName);
 const decimal = '(0|[1-9]\\d?|1\\d\\d|2[0-4]\\d|25[0-5])';
 export const ipv4 = v.pipe(
   v.string(),
@@ -24,13 +24,13 @@ export const networkSpecSchema = v.strictObject({
   /** A guest's frames with another's MAC or address are dropped. */
   guard: v.boolean(),
   /** Ports of each node's loopback that guests reach at the gateway's address. */
-  hostPorts: list(port, MAX_HOST_PORTS),
+  hostPorts: list(port, maxHostPorts),
 });
 export type NetworkSpec = v.InferOutput<typeof networkSpecSchema>;
 
 export const publishSchema = v.strictObject({
   /** The node that listens, or `*` for each. */
-  on: text(MAX_NAME),
+  on: text(maxName),
   /** Where it listens; absent: where it serves its API. */
   address: v.exactOptional(ipv4),
   protocol: v.picklist(['tcp', 'udp']),
@@ -42,7 +42,7 @@ export type Publish = v.InferOutput<typeof publishSchema>;
 /** Of a VmSpec. */
 export const vmNetworkSchema = v.strictObject({
   name: networkName,
-  publish: list(publishSchema, MAX_PUBLISH),
+  publish: list(publishSchema, maxPublish),
 });
 export type VmNetwork = v.InferOutput<typeof vmNetworkSchema>;
 
@@ -51,7 +51,7 @@ export const nicSchema = v.strictObject({ mac: macAddress, address: ipv4 });
 export type Nic = v.InferOutput<typeof nicSchema>;
 
 const bytes = v.custom<Uint8Array>(
-  (value) => value instanceof Uint8Array && value.length >= 14 && value.length <= MAX_FRAME_SIZE,
+  (value) => value instanceof Uint8Array && value.length >= 14 && value.length <= maxFrameSize,
   'not a frame',
 );
 const instructions = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -62,7 +62,7 @@ export const framesSchema = v.strictObject({
   network: networkName,
   from: v.nullable(v.strictObject({ vmId: vmName, epoch: count })),
   /** `at`: at which instruction count of its guest's it was sent; 0 of a gateway. */
-  frames: list(v.strictObject({ bytes, at: instructions }), MAX_FRAMES),
+  frames: list(v.strictObject({ bytes, at: instructions }), maxFrames),
 });
 export type FramesMessage = v.InferOutput<typeof framesSchema>;
 
@@ -78,6 +78,6 @@ export type Place = v.InferOutput<typeof placeSchema>;
 /** The guests of the sender that have a network. */
 export const placesSchema = v.strictObject({
   type: v.literal('places'),
-  places: list(placeSchema, MAX_PLACES),
+  places: list(placeSchema, maxPlaces),
 });
 export type PlacesMessage = v.InferOutput<typeof placesSchema>;

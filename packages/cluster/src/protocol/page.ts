@@ -1,4 +1,4 @@
-// Messages of `GET /v1/page` (websocket, binary frames of msgpack): all that the web page needs, live, from the node that serves it.
+/** Messages of `GET /v1/page` (websocket, binary frames of msgpack): all that the web page needs, live, from the node that serves it. */
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
 import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
@@ -6,7 +6,7 @@ import { listedCheckpointSchema } from './checkpoints.ts';
 import { consoleReplySchema, consoleRequestSchema } from './console.ts';
 import { displayReplySchema, displayRequestSchema } from './display.ts';
 import { nodeFiguresSchema, vmSampleSchema } from './figures.ts';
-import { MAX_CHECKPOINTS, MAX_EVENTS, MAX_KEYS, MAX_NODES, MAX_SAMPLES, MAX_TEXT } from './limits.ts';
+import { maxCheckpoints, maxEvents, maxKeys, maxNodes, maxSamples, maxText } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
 import { checkTold } from './open.ts';
@@ -29,11 +29,11 @@ export const sessionAnswerSchema = v.strictObject({ role: roleSchema, name: text
 /** Chosen by the page; the answer carries it. */
 const question = count;
 
-/** Websocket subprotocol of pages; the pass may be offered as another one (`PASS_SUBPROTOCOL` and the pass). */
-export const PAGE_SUBPROTOCOL = 'revenant-page';
-export const PASS_SUBPROTOCOL = 'revenant-pass.';
+/** Websocket subprotocol of pages; the pass may be offered as another one (`passSubprotocol` and the pass). */
+export const pageSubprotocol = 'revenant-page';
+export const passSubprotocol = 'revenant-pass.';
 /** Before the pass, in the header `authorization` of a request to a node that did not serve the page. */
-export const PASS_SCHEME = 'Revenant-Pass ';
+export const passScheme = 'Revenant-Pass ';
 
 /** From the page to the node. */
 export const pageRequestSchema = v.variant('type', [
@@ -49,7 +49,7 @@ export const pageRequestSchema = v.variant('type', [
   }),
   /** Most systems shut down in order then. */
   v.strictObject({ type: v.literal('power-button'), question, vmId: vmName }),
-  v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), MAX_KEYS) }),
+  v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), maxKeys) }),
   /** From now on output of this VM's console is sent, what is kept first; `off` ends it. */
   v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),
   /** What is typed there, as at any console, once it was told `attached`. The page keeps it until it is acknowledged. */
@@ -78,15 +78,15 @@ export const pageReplySchema = v.variant('type', [
   v.strictObject({ type: v.literal('cluster'), status: clusterStatusSchema }),
   /** The nodes can't say how the cluster is: why. */
   v.strictObject({ type: v.literal('unknown'), reason: text() }),
-  v.strictObject({ type: v.literal('events'), events: list(clusterEventSchema, MAX_EVENTS) }),
+  v.strictObject({ type: v.literal('events'), events: list(clusterEventSchema, maxEvents) }),
   v.strictObject({
     type: v.literal('done'),
     question,
     error: v.nullable(
       v.strictObject({
         code: v.picklist(clusterErrorCodes),
-        message: text(4 * MAX_TEXT),
-        hint: text(4 * MAX_TEXT),
+        message: text(4 * maxText),
+        hint: text(4 * maxText),
       }),
     ),
   }),
@@ -100,17 +100,17 @@ export const pageReplySchema = v.variant('type', [
   v.strictObject({ type: v.literal('shown'), vmId: vmName }),
   v.strictObject({ type: v.literal('screen'), vmId: vmName, screen: v.nullable(screenAnswerSchema) }),
   /** Every second: what the nodes that answer say in numbers. */
-  v.strictObject({ type: v.literal('figures'), nodes: list(nodeFiguresSchema, MAX_NODES) }),
+  v.strictObject({ type: v.literal('figures'), nodes: list(nodeFiguresSchema, maxNodes) }),
   /** The oldest first. */
   v.strictObject({
     type: v.literal('checkpoints'),
     vmId: vmName,
-    checkpoints: list(listedCheckpointSchema, MAX_CHECKPOINTS),
+    checkpoints: list(listedCheckpointSchema, maxCheckpoints),
   }),
   v.strictObject({
     type: v.literal('samples'),
     vmId: vmName,
-    samples: list(vmSampleSchema, MAX_SAMPLES),
+    samples: list(vmSampleSchema, maxSamples),
   }),
 ]);
 export type PageReply = v.InferOutput<typeof pageReplySchema>;

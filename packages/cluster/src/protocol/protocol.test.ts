@@ -1,3 +1,4 @@
+/** Schemas and bounds of the cluster's messages: what is encoded is decoded, and what is too large or malformed is refused. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';

@@ -1,15 +1,17 @@
-// What the cluster keeps in the store (docs/CLUSTER_PROTOCOL.md, "Records"). All of it is swapped by conditional put, so
-// that nothing rests on one process. Values are never changed in place: a change makes a new object.
+/**
+ * What the cluster keeps in the store (docs/CLUSTER_PROTOCOL.md, "Records"). All of it is swapped by conditional put, so
+ * that nothing rests on one process. Values are never changed in place: a change makes a new object.
+ */
 import * as v from 'valibot';
 import {
-  MAX_COMMAND_ANSWERS,
-  MAX_NETWORKS,
-  MAX_NODES,
-  MAX_REPORTS,
-  MAX_RUNTIMES,
-  MAX_TEXT,
-  MAX_UNREADABLE,
-  MAX_VMS,
+  maxCommandAnswers,
+  maxNetworks,
+  maxNodes,
+  maxReports,
+  maxRuntimes,
+  maxText,
+  maxUnreadable,
+  maxVms,
 } from './limits.ts';
 import { networkSpecSchema, nicSchema } from './network.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
@@ -74,13 +76,13 @@ export const nodeViewSchema = v.strictObject({
   /** How it stores what its guests are: what it can't read it is not given. */
   reads: v.exactOptional(stateFormSchema),
   /** Names of the runtimes that it has. */
-  runtimes: v.exactOptional(list(text(64), MAX_RUNTIMES)),
+  runtimes: v.exactOptional(list(text(64), maxRuntimes)),
   /** Its guests stand still, as the store takes no renewal of its. */
   suspended: v.exactOptional(v.boolean()),
   /** What it is short of, or that it is about to leave: nothing is placed there, and VMs are moved away. */
   pressure: v.picklist(['none', 'memory', 'disk', 'leaving']),
-  powerOn: list(powerOnEntrySchema, MAX_VMS),
-  reports: list(vmReportSchema, MAX_REPORTS),
+  powerOn: list(powerOnEntrySchema, maxVms),
+  reports: list(vmReportSchema, maxReports),
 });
 export type NodeView = v.InferOutput<typeof nodeViewSchema>;
 
@@ -148,13 +150,13 @@ export const protectedVmSchema = v.strictObject({
   attempt: count,
   /** Failed tries, of which one is forgotten each `forgiveMs` that it runs well; and where. */
   tries: count,
-  avoid: list(nodeName, MAX_NODES),
+  avoid: list(nodeName, maxNodes),
   /** The assignment is a live move: the node before hands over. */
   moving: v.boolean(),
   /** How its state is stored, as far as it was ever noticed running. */
   state: v.exactOptional(stateFormSchema),
   /** Sessions that could not read its state. */
-  unreadable: v.exactOptional(list(sessionSchema, MAX_UNREADABLE)),
+  unreadable: v.exactOptional(list(sessionSchema, maxUnreadable)),
   /** Where a second machine follows it: it goes on there, should its node end. */
   standby: v.exactOptional(sessionSchema),
   /** Why it has no standby, though it shall. */
@@ -168,13 +170,13 @@ export const protectedVmSchema = v.strictObject({
   /** The epoch of the tombstone of the VM that had the name before: over that one alone is this one begun. */
   revives: v.exactOptional(count),
   /** Nodes whose sessions ended one after the other while it was not proven there: it may be what ended them. */
-  ended: v.exactOptional(list(nodeName, MAX_NODES)),
+  ended: v.exactOptional(list(nodeName, maxNodes)),
 });
 export type ProtectedVm = v.InferOutput<typeof protectedVmSchema>;
 
 export const commandAnswerSchema = v.strictObject({
   id: commandId,
-  error: v.nullable(v.strictObject({ code: text(64), message: text(MAX_TEXT) })),
+  error: v.nullable(v.strictObject({ code: text(64), message: text(maxText) })),
 });
 export type CommandAnswer = v.InferOutput<typeof commandAnswerSchema>;
 
@@ -186,18 +188,18 @@ export const protectedListSchema = v.strictObject({
   /** Rises with each write. */
   revision: count,
   vms: v.pipe(
-    mapOf(protectedVmSchema, MAX_VMS),
+    mapOf(protectedVmSchema, maxVms),
     v.check((vms) => Object.entries(vms).every(([id, vm]) => vm.id === id), 'a VM under the name of another'),
   ),
   /** Nodes that a person has put in maintenance. */
-  maintenance: list(nodeName, MAX_NODES),
+  maintenance: list(nodeName, maxNodes),
   /** Nodes that are over and that nobody wants to see any more, and their last session. */
-  removed: v.exactOptional(mapOf(count, MAX_NODES)),
-  networks: v.optional(mapOf(networkSpecSchema, MAX_NETWORKS), {}),
+  removed: v.exactOptional(mapOf(count, maxNodes)),
+  networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** By node, once there is a network: its number, from which its addresses in each follow. */
-  slots: v.optional(mapOf(count, MAX_NODES), {}),
+  slots: v.optional(mapOf(count, maxNodes), {}),
   /** Answers of the last commands, so that one that is sent twice is done once. */
-  commands: list(commandAnswerSchema, MAX_COMMAND_ANSWERS),
+  commands: list(commandAnswerSchema, maxCommandAnswers),
 });
 export type ProtectedList = v.InferOutput<typeof protectedListSchema>;
 

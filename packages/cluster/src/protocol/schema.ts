@@ -1,12 +1,22 @@
-// What the schemas of this folder are made of. A value from outside goes through `check` once; from then on its type holds.
-// Objects are strict, as what is asked for is to be read; what is told is read by the same schemas, opened for other releases (open.ts).
+/**
+ * What the schemas of this folder are made of. A value from outside goes through `check` once; from then on its type holds.
+ * Objects are strict, as what is asked for is to be read; what is told is read by the same schemas, opened for other releases (open.ts).
+ */
 import * as v from 'valibot';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
-import { bounded, MAX_ADDRESS, MAX_DEPTH, MAX_NAME, MAX_SPEC_BYTES, MAX_TEXT, MAX_VALUES } from './limits.ts';
+import {
+  bounded,
+  maxAddress,
+  maxMessageDepth,
+  maxName,
+  maxSpecBytes,
+  maxText,
+  maxMessageValues,
+} from './limits.ts';
 
 /** A whole number from 0 on that a double holds exactly. */
 export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-export const text = (limit: number = MAX_TEXT) => v.pipe(v.string(), v.maxLength(limit));
+export const text = (limit: number = maxText) => v.pipe(v.string(), v.maxLength(limit));
 export const reason = text();
 /** Of nodes. No name of a member of Object.prototype is special: whoever looks a name up uses maps or `Object.hasOwn`. */
 export const nodeName = v.pipe(
@@ -14,8 +24,8 @@ export const nodeName = v.pipe(
   v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'not a name of a node'),
 );
 /** Of VMs that exist; what a new one may be called is for the command to say. */
-export const vmName = text(MAX_NAME);
-export const address = text(MAX_ADDRESS);
+export const vmName = text(maxName);
+export const address = text(maxAddress);
 
 export const list = <T extends v.GenericSchema>(item: T, limit: number) =>
   v.pipe(v.array(item), v.maxLength(limit));
@@ -29,7 +39,7 @@ export function isMap(value: unknown): value is Record<string, unknown> {
  * An object whose keys are data. Valibot's own `record` leaves keys out that are members of Object.prototype (`constructor`), which
  * would lose a VM of that name.
  */
-export function mapOf<T extends v.GenericSchema>(item: T, limit: number, keyLimit: number = MAX_NAME) {
+export function mapOf<T extends v.GenericSchema>(item: T, limit: number, keyLimit: number = maxName) {
   const schema = v.pipe(
     v.custom<Record<string, unknown>>(isMap, 'not a map'),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -73,12 +83,12 @@ export const opaque = v.pipe(
 );
 
 /** Strings, numbers, booleans, null, arrays and plain objects, bounded in every direction. */
-export function isBounded(value: unknown, maxBytes: number = MAX_SPEC_BYTES): boolean {
-  let left = Math.min(MAX_VALUES, maxBytes);
+export function isBounded(value: unknown, maxBytes: number = maxSpecBytes): boolean {
+  let left = Math.min(maxMessageValues, maxBytes);
   let bytes = maxBytes;
   const pending: { value: unknown; depth: number }[] = [{ value, depth: 0 }];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    if (--left < 0 || next.depth > MAX_DEPTH) return false;
+    if (--left < 0 || next.depth > maxMessageDepth) return false;
     const { value: item, depth } = next;
     if (typeof item === 'string') bytes -= item.length;
     else if (Array.isArray(item)) {
@@ -101,7 +111,7 @@ export function whatIsWrong(issues: readonly v.BaseIssue<unknown>[]): string | u
   const [first] = issues;
   if (first === undefined) return undefined;
   const path = v.getDotPath(first);
-  return bounded(path === null ? first.message : `${path}: ${first.message}`, MAX_TEXT / 2);
+  return bounded(path === null ? first.message : `${path}: ${first.message}`, maxText / 2);
 }
 
 /**

@@ -1,13 +1,13 @@
-// What a person wants of a VM (`VmSpec`), and the commands that ask for it.
+/** What a person wants of a VM (`VmSpec`), and the commands that ask for it. */
 import * as v from 'valibot';
-import { MAX_COMMAND_ID, MAX_NAME } from './limits.ts';
+import { maxCommandId, maxName } from './limits.ts';
 import { networkName, networkSpecSchema, vmNetworkSchema } from './network.ts';
 import { count, isBounded, nodeName, opaque, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
-export const MIN_SILENT_MS = 1000;
-export const MIN_CHECKPOINT_MS = 10;
-export const MIN_STORE_QUOTA_BYTES = 2 ** 20;
+export const minSilentMs = 1000;
+export const minCheckpointMs = 10;
+export const minStoreQuotaBytes = 2 ** 20;
 
 /**
  * When what a VM says leaves its node: `async`, at once, and a failover may repeat or lose what was said since the last checkpoint;
@@ -24,32 +24,32 @@ export const healthPolicySchema = v.strictObject({
   /** What changes while the guest is well: output on its console, its text screen, retired instructions. Disk requests always count too. */
   watch: v.picklist(healthSigns, `must be one of ${healthSigns.join(', ')}`),
   /** Without a sign for so long the guest is hung. */
-  silentMs: v.pipe(finite, v.minValue(MIN_SILENT_MS, `must be at least ${String(MIN_SILENT_MS)}`)),
+  silentMs: v.pipe(finite, v.minValue(minSilentMs, `must be at least ${String(minSilentMs)}`)),
 });
 export type HealthPolicy = v.InferOutput<typeof healthPolicySchema>;
 
 export const storeQuotaSchema = v.pipe(
   finite,
   v.integer(),
-  v.minValue(MIN_STORE_QUOTA_BYTES, `must be at least ${String(MIN_STORE_QUOTA_BYTES)} bytes`),
+  v.minValue(minStoreQuotaBytes, `must be at least ${String(minStoreQuotaBytes)} bytes`),
 );
 
 export const vmSpecSchema = v.pipe(
   v.strictObject({
     /** Which runtime executes it: `chain` (built in) or `machine` (the emulator). */
-    runtime: text(MAX_NAME),
+    runtime: text(maxName),
     /** What the runtime builds it from; opaque here. */
     description: opaque,
     memoryMiB: v.pipe(finite, v.gtValue(0, 'must be above zero')),
     /** Higher is restarted first. */
     priority: finite,
     /** VMs of one group are never on one node together. */
-    antiAffinity: v.exactOptional(text(MAX_NAME)),
+    antiAffinity: v.exactOptional(text(maxName)),
     checkpointMs: v.exactOptional(
-      v.pipe(finite, v.minValue(MIN_CHECKPOINT_MS, `must be at least ${String(MIN_CHECKPOINT_MS)}`)),
+      v.pipe(finite, v.minValue(minCheckpointMs, `must be at least ${String(minCheckpointMs)}`)),
     ),
     /** Of a fork: what it began with. */
-    origin: v.exactOptional(v.strictObject({ vm: vmName, checkpoint: text(MAX_NAME) })),
+    origin: v.exactOptional(v.strictObject({ vm: vmName, checkpoint: text(maxName) })),
     /** When its guest counts as hung. Default: never. */
     health: v.exactOptional(healthPolicySchema),
     /** The network that its card is in. Default: it has no card. */
@@ -102,4 +102,4 @@ export const commandSchema = v.variant('type', [
 export type Command = v.InferOutput<typeof commandSchema>;
 
 /** Chosen by who asks: the same id is carried out once. */
-export const commandId = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_COMMAND_ID));
+export const commandId = v.pipe(v.string(), v.minLength(1), v.maxLength(maxCommandId));

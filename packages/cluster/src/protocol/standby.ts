@@ -1,7 +1,9 @@
-// What an owner of a VM and its standby tell each other (docs/CLUSTER_PROTOCOL.md, "Standbys"): the log as it is made, how far it is held,
-// and sums of the state by which the two machines are compared. No decision hears of it.
+/**
+ * What an owner of a VM and its standby tell each other (docs/CLUSTER_PROTOCOL.md, "Standbys"): the log as it is made, how far it is held,
+ * and sums of the state by which the two machines are compared. No decision hears of it.
+ */
 import * as v from 'valibot';
-import { MAX_FEED_ENTRIES, MAX_SESSION_NAME, MAX_SUM_SPACES } from './limits.ts';
+import { maxFeedEntries, maxSessionName, maxSumSpaces } from './limits.ts';
 import { count, list, reason, text, vmName } from './schema.ts';
 
 const bytes = v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not bytes');
@@ -14,7 +16,7 @@ export const standbyFeedSchema = v.strictObject({
   epoch: count,
   /** Number of the first of these entries. */
   first: count,
-  entries: list(v.strictObject({ count: instructions, bytes }), MAX_FEED_ENTRIES),
+  entries: list(v.strictObject({ count: instructions, bytes }), maxFeedEntries),
   /** The oldest entry that its owner can still send: those before are in the store. */
   oldest: count,
   /** The number that the next entry will have. */
@@ -37,11 +39,11 @@ export const standbySumsSchema = v.strictObject({
   cut: count,
   before: count,
   /** Its name; null: it never became durable. */
-  checkpoint: v.nullable(text(MAX_SESSION_NAME)),
+  checkpoint: v.nullable(text(maxSessionName)),
   /** Of processors and devices. */
   rest: text(64),
   /** Numbers of pages and their sums, four bytes each, little-endian. */
-  pages: list(v.strictObject({ space: text(64), indexes: bytes, sums: bytes }), MAX_SUM_SPACES),
+  pages: list(v.strictObject({ space: text(64), indexes: bytes, sums: bytes }), maxSumSpaces),
 });
 export type StandbySums = v.InferOutput<typeof standbySumsSchema>;
 
@@ -62,7 +64,7 @@ export const standbyAckSchema = v.strictObject({
   /** Entries before `next` of what was sent are missing. */
   missing: v.boolean(),
   /** The last checkpoint at which both machines were found alike. */
-  checked: v.nullable(text(MAX_SESSION_NAME)),
+  checked: v.nullable(text(maxSessionName)),
 });
 export type StandbyAck = v.InferOutput<typeof standbyAckSchema>;
 

@@ -1,7 +1,10 @@
-// Some of what a guest prints is a question that a terminal answers as if the answer were typed: where the cursor is, what it can do.
-// A console shows what was printed long before, and several may show the same: each answer would then be typed at a guest that asked
-// nothing, or asked once. So questions come through only just after somebody typed here, as when a program that was started asks how
-// wide the terminal is. Questions: ECMA-48 and "XTerm Control Sequences". Runs in a browser.
+/**
+ * Some of what a guest prints is a question that a terminal answers as if the answer were typed: where the cursor is, what it can do.
+ * A console shows what was printed long before, and several may show the same: each answer would then be typed at a guest that asked
+ * nothing, or asked once. So questions come through only just after somebody typed here, as when a program that was started asks how
+ * wide the terminal is. Questions: ECMA-48 and "XTerm Control Sequences". Runs in a browser.
+ */
+
 const askedWithinMs = 10_000;
 /** A longer sequence is no question, and is shown as it comes. */
 const maxHeldBytes = 1024;

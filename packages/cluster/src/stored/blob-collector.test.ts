@@ -1,23 +1,24 @@
+/** The collection of uploaded files, beside uploads and commands that refer to them. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { listAll, MemoryStore, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
 import { applyCommand } from '../decisions/commands.ts';
-import { emptyList, PROTECTED_KEY, type ProtectedList, type VmSpec } from '../decisions/records.ts';
+import { emptyList, protectedKey, type ProtectedList, type VmSpec } from '../decisions/records.ts';
 import { isClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
 import { BlobCollector, type BlobReport } from './blob-collector.ts';
-import { BLOB_NOTES_PREFIX, putNote, readNote } from './blob-notes.ts';
+import { blobNotesPrefix, putNote, readNote } from './blob-notes.ts';
 import {
-  BLOB_PARTS_PREFIX,
+  blobPartsPrefix,
   blobBytes,
-  BLOBS_PREFIX,
+  blobsPrefix,
   hasBlob,
   putBlob,
   readBlob,
   requireBlobs,
 } from './blobs.ts';
 
-const GRACE_MS = 1000;
+const graceMs = 1000;
 
 async function keysOf(store: ObjectStore, prefix: string): Promise<string[]> {
   const keys: string[] = [];
@@ -46,7 +47,7 @@ class Place {
   }
 
   another(store = this.store): BlobCollector {
-    return new BlobCollector({ store, nowMs: () => this.now, graceMs: GRACE_MS, log: () => undefined });
+    return new BlobCollector({ store, nowMs: () => this.now, graceMs: graceMs, log: () => undefined });
   }
 
   async put(bytes: Uint8Array): Promise<string> {
@@ -83,7 +84,7 @@ class Place {
   async #write(change: (list: ProtectedList) => ProtectedList): Promise<void> {
     const turn = this.#writing.then(async () => {
       const next = change(this.#list);
-      const { version } = await putRecord(this.store, systemHost, PROTECTED_KEY, { ...next }, this.#version);
+      const { version } = await putRecord(this.store, systemHost, protectedKey, { ...next }, this.#version);
       this.#list = next;
       this.#version = version;
     });
@@ -99,7 +100,7 @@ class Place {
       sum.removed += removed;
       sum.bytes += bytes;
       sum.condemned += condemned;
-      this.now += GRACE_MS / 2;
+      this.now += graceMs / 2;
     }
     return sum;
   }
@@ -118,15 +119,15 @@ describe('collection of blobs', () => {
     ];
     await place.create('v', [used]);
     await place.collector.collect();
-    place.now += GRACE_MS - 1;
+    place.now += graceMs - 1;
     assert.equal((await place.collector.collect()).removed, 0);
     assert.ok(await readBlob(place.store, unused));
     const report = await place.rounds();
     assert.deepEqual([report.removed, report.bytes > 9 << 20], [2, true]);
     assert.deepEqual(Buffer.from((await readBlob(place.store, used))!), large);
     for (const gone of [unused, tiny]) assert.equal(await readBlob(place.store, gone), undefined);
-    assert.equal((await keysOf(place.store, BLOB_PARTS_PREFIX)).length, 2);
-    assert.deepEqual(await keysOf(place.store, BLOB_NOTES_PREFIX), []);
+    assert.equal((await keysOf(place.store, blobPartsPrefix)).length, 2);
+    assert.deepEqual(await keysOf(place.store, blobNotesPrefix), []);
     await place.delete('v');
     assert.equal((await place.rounds()).removed, 1);
     assert.equal(await blobBytes(place.store), 0);
@@ -135,7 +136,7 @@ describe('collection of blobs', () => {
   test('a reference counts wherever a description has it, and that of a blob from before uploads had names', async () => {
     const place = new Place();
     const hash = sha256(small);
-    await place.store.put(BLOBS_PREFIX + hash, small);
+    await place.store.put(blobsPrefix + hash, small);
     assert.ok(await hasBlob(place.store, hash));
     await place.create('v', [hash]);
     assert.equal((await place.rounds()).removed, 0);
@@ -146,7 +147,7 @@ describe('collection of blobs', () => {
   test('an upload that was cut off goes; one that goes on does not, and ends well', async () => {
     const place = new Place();
     const hash = sha256(large);
-    const cutOff = `${BLOB_PARTS_PREFIX}${hash}-00000000-0000-0000-0000-000000000000/0000`;
+    const cutOff = `${blobPartsPrefix}${hash}-00000000-0000-0000-0000-000000000000/0000`;
     await place.store.put(cutOff, Buffer.alloc(100));
     const slow = Buffer.alloc(17 << 20, 'slowly ');
     // Collected at each piece, half a grace apart: longer than one altogether.
@@ -154,7 +155,7 @@ describe('collection of blobs', () => {
       for (let at = 0; at < slow.length; at += 4 << 20) {
         yield slow.subarray(at, at + (4 << 20));
         await place.collector.collect();
-        place.now += GRACE_MS / 2;
+        place.now += graceMs / 2;
       }
     };
     await putBlob(place.store, sha256(slow), pieces());
@@ -177,7 +178,7 @@ describe('collection of blobs', () => {
     await place.rounds();
     await place.rounds();
     assert.equal(await blobBytes(place.store), 0);
-    assert.deepEqual(await keysOf(place.store, BLOB_NOTES_PREFIX), []);
+    assert.deepEqual(await keysOf(place.store, blobNotesPrefix), []);
     assert.equal(await place.put(large), sha256(large));
     assert.ok(await hasBlob(place.store, sha256(large)));
   });
@@ -186,13 +187,13 @@ describe('collection of blobs', () => {
     const place = new Place();
     const hash = await place.put(small);
     await place.collector.collect();
-    place.now += GRACE_MS;
+    place.now += graceMs;
     await place.collector.collect();
-    const [key] = await keysOf(place.store, BLOBS_PREFIX);
-    const upload = key!.slice(BLOBS_PREFIX.length);
+    const [key] = await keysOf(place.store, blobsPrefix);
+    const upload = key!.slice(blobsPrefix.length);
     assert.equal((await readNote(place.store, upload))?.value.state, 'condemned');
     assert.ok(await hasBlob(place.store, hash));
-    place.now += GRACE_MS;
+    place.now += graceMs;
     assert.equal((await place.collector.collect()).removed, 0);
     await place.create('v', [hash]);
     assert.equal((await place.rounds()).removed, 0);
@@ -218,7 +219,7 @@ describe('collection of blobs', () => {
         if (typeof member !== 'function') return member;
         return async (...given: unknown[]) => {
           // Condemned, then deleting: between the collector's first look at the list and its last.
-          const isNote = name === 'put' && String(given[0]).startsWith(BLOB_NOTES_PREFIX);
+          const isNote = name === 'put' && String(given[0]).startsWith(blobNotesPrefix);
           if (isNote && ++notes === 2) await place.enter('late', [hash]);
           return (await (member as (...all: unknown[]) => unknown).apply(inner, given)) as unknown;
         };
@@ -289,7 +290,7 @@ describe('collection of blobs', () => {
       const collecting = collectors.map(async (collector) => {
         for (let n = 0; n < 40; n++) {
           await collector.collect().then((report) => (collected += report.removed), () => undefined); // prettier-ignore
-          if (place.commands === 0) place.now += GRACE_MS / 2;
+          if (place.commands === 0) place.now += graceMs / 2;
         }
       });
       await Promise.all([...people, ...collecting]);

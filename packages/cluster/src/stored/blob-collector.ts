@@ -1,15 +1,17 @@
-// Collects blobs that no VM refers to (and has base images collected), and parts of uploads that were cut off (docs/CLUSTER_PROTOCOL.md, "What is kept of blobs"). Safe beside
-// uploads, commands, other collectors, and when any of them ends at any moment. The order is the argument:
-//
-//  1. A blob that the protected list does not refer to is noted as condemned; likewise an upload without its last object of which nothing
-//     came for `graceMs`.
-//  2. When one and the same note has stood for `graceMs`, by the clock of the process that looks (so a new one waits afresh, and no two clocks
-//     are compared), it is swapped for `deleting`.
-//  3. Then the protected list is read again. What it refers to now is taken back; the rest is deleted, and its note last.
-//
-// Whoever is about to refer to a blob asks for it first (`hasBlob`), which swaps `condemned` for `wanted`. So a blob that was found is not
-// condemned at that moment, is deleted `graceMs` later at the soonest, and not before the list was read once more: what refers to it by then
-// is seen. Commands take seconds. Names of uploads never come again, so a deletion that was held up for long hits nothing new.
+/**
+ * Collects blobs that no VM refers to (and has base images collected), and parts of uploads that were cut off (docs/CLUSTER_PROTOCOL.md, "What is kept of blobs"). Safe beside
+ * uploads, commands, other collectors, and when any of them ends at any moment. The order is the argument:
+ *
+ *  1. A blob that the protected list does not refer to is noted as condemned; likewise an upload without its last object of which nothing
+ *     came for `graceMs`.
+ *  2. When one and the same note has stood for `graceMs`, by the clock of the process that looks (so a new one waits afresh, and no two clocks
+ *     are compared), it is swapped for `deleting`.
+ *  3. Then the protected list is read again. What it refers to now is taken back; the rest is deleted, and its note last.
+ *
+ * Whoever is about to refer to a blob asks for it first (`hasBlob`), which swaps `condemned` for `wanted`. So a blob that was found is not
+ * condemned at that moment, is deleted `graceMs` later at the soonest, and not before the list was read once more: what refers to it by then
+ * is seen. Commands take seconds. Names of uploads never come again, so a deletion that was held up for long hits nothing new.
+ */
 import {
   BaseCollector,
   baseImageName,
@@ -17,19 +19,19 @@ import {
   type CheckpointKey,
   type ObjectStore,
 } from '@revenant/storage';
-import { PROTECTED_KEY } from '../decisions/records.ts';
+import { protectedKey } from '../decisions/records.ts';
 import type { LogEntry } from '../decisions/types.ts';
 import { messageOf } from '../errors.ts';
 import { protectedListSchema } from '../protocol/records.ts';
-import { BLOB_NOTES_PREFIX, putNote, readNote } from './blob-notes.ts';
-import { BLOB_PARTS_PREFIX, BLOBS_PREFIX, hashOf } from './blobs.ts';
+import { blobNotesPrefix, putNote, readNote } from './blob-notes.ts';
+import { blobPartsPrefix, blobsPrefix, hashOf } from './blobs.ts';
 import { readStored } from './records.ts';
 
-const BLOB_GRACE_MS = 3_600_000;
+const blobGraceMs = 3_600_000;
 /** So often within the grace it looks. */
-const ROUNDS = 6;
+const rounds = 6;
 /** What one round does at most; the next goes on. */
-const MAX_AT_ONCE = 500;
+const maxAtOnce = 500;
 
 export interface BlobCollectorOptions {
   store: ObjectStore;
@@ -75,8 +77,8 @@ export class BlobCollector {
 
   constructor(options: BlobCollectorOptions) {
     this.#options = options;
-    this.#graceMs = options.graceMs ?? BLOB_GRACE_MS;
-    this.#nextAt = options.nowMs() + this.#graceMs / ROUNDS;
+    this.#graceMs = options.graceMs ?? blobGraceMs;
+    this.#nextAt = options.nowMs() + this.#graceMs / rounds;
     this.#bases = new BaseCollector({ ...options, graceMs: this.#graceMs });
   }
 
@@ -84,7 +86,7 @@ export class BlobCollector {
   look(): void {
     const now = this.#options.nowMs();
     if (this.#busy || now < this.#nextAt) return;
-    this.#nextAt = now + this.#graceMs / ROUNDS;
+    this.#nextAt = now + this.#graceMs / rounds;
     this.#busy = true;
     void this.#round().finally(() => (this.#busy = false));
   }
@@ -116,7 +118,7 @@ export class BlobCollector {
     const [notes, sights] = [new Map<string, Sight>(), new Map<string, Sight>()];
     for (const upload of uploads.values()) {
       const free = upload.complete ? !wanted.has(upload.hash) : this.#standsStill(upload, sights);
-      if (going.length + report.condemned >= MAX_AT_ONCE) continue;
+      if (going.length + report.condemned >= maxAtOnce) continue;
       if (!free && !noted.has(upload.name)) continue;
       if (await this.#judge(upload, free, { notes, report })) going.push(upload);
     }
@@ -132,8 +134,8 @@ export class BlobCollector {
         if (note?.value.state === 'deleting') await putNote(store, upload.name, 'wanted', note.version);
         continue;
       }
-      await store.delete([BLOBS_PREFIX + upload.name, ...upload.parts]);
-      await store.delete([BLOB_NOTES_PREFIX + upload.name]);
+      await store.delete([blobsPrefix + upload.name, ...upload.parts]);
+      await store.delete([blobNotesPrefix + upload.name]);
       report.removed++;
       report.bytes += upload.bytes;
     }
@@ -157,13 +159,13 @@ export class BlobCollector {
       return upload;
     };
     // Parts first: one that is completed meanwhile is seen as complete.
-    for await (const { key, sizeBytes } of listAll(store, BLOB_PARTS_PREFIX)) {
-      const upload = uploadOf(key.slice(BLOB_PARTS_PREFIX.length).split('/')[0] ?? '');
+    for await (const { key, sizeBytes } of listAll(store, blobPartsPrefix)) {
+      const upload = uploadOf(key.slice(blobPartsPrefix.length).split('/')[0] ?? '');
       upload?.parts.push(key);
       if (upload !== undefined) upload.bytes += sizeBytes;
     }
-    for await (const { key, sizeBytes } of listAll(store, BLOBS_PREFIX)) {
-      const upload = uploadOf(key.slice(BLOBS_PREFIX.length));
+    for await (const { key, sizeBytes } of listAll(store, blobsPrefix)) {
+      const upload = uploadOf(key.slice(blobsPrefix.length));
       if (upload === undefined) continue;
       upload.complete = true;
       upload.bytes += sizeBytes;
@@ -215,22 +217,22 @@ export class BlobCollector {
     for (const name of names) {
       const sight = this.#seen(this.#notes.get(name), 'alone');
       notes.set(name, sight);
-      if (this.#isOld(sight) && over.length < MAX_AT_ONCE) over.push(BLOB_NOTES_PREFIX + name);
+      if (this.#isOld(sight) && over.length < maxAtOnce) over.push(blobNotesPrefix + name);
     }
     if (over.length > 0) await this.#options.store.delete(over);
   }
 
   async #listNotes(): Promise<Set<string>> {
     const names = new Set<string>();
-    for await (const { key } of listAll(this.#options.store, BLOB_NOTES_PREFIX))
-      names.add(key.slice(BLOB_NOTES_PREFIX.length));
+    for await (const { key } of listAll(this.#options.store, blobNotesPrefix))
+      names.add(key.slice(blobNotesPrefix.length));
     return names;
   }
 }
 
 /** Hashes that anything in the protected list names, wherever in its description: a field that is new to us counts too. */
 async function referredTo(store: ObjectStore): Promise<Set<string>> {
-  const list = await readStored(store, PROTECTED_KEY, protectedListSchema);
+  const list = await readStored(store, protectedKey, protectedListSchema);
   const hashes = new Set<string>();
   for (const { spec, status } of Object.values(list?.value.vms ?? {})) {
     if (status === 'deleted') continue;

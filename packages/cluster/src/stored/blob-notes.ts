@@ -1,21 +1,23 @@
-// Notes that a collector of blobs leaves beside an upload, `cluster/blob-notes/HASH-UPLOAD`, compared and swapped:
-//   condemned  nothing refers to it, as somebody saw; it goes when that stays so for long
-//   wanted     somebody is about to refer to it: its time begins afresh
-//   deleting   it goes now; who wants these bytes uploads them again, under another name
-// Of `condemned → wanted` and `condemned → deleting` one succeeds. No note: nobody has condemned it.
+/**
+ * Notes that a collector of blobs leaves beside an upload, `cluster/blob-notes/HASH-UPLOAD`, compared and swapped:
+ *   condemned  nothing refers to it, as somebody saw; it goes when that stays so for long
+ *   wanted     somebody is about to refer to it: its time begins afresh
+ *   deleting   it goes now; who wants these bytes uploads them again, under another name
+ * Of `condemned → wanted` and `condemned → deleting` one succeeds. No note: nobody has condemned it.
+ */
 import * as v from 'valibot';
 import { isStoreError, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import { readStored, type Stored } from './records.ts';
 
-export const BLOB_NOTES_PREFIX = 'cluster/blob-notes/';
-const MAX_TRIES = 8;
+export const blobNotesPrefix = 'cluster/blob-notes/';
+const maxTries = 8;
 
 const noteSchema = v.object({ state: v.picklist(['condemned', 'wanted', 'deleting']) });
 export type BlobNote = v.InferOutput<typeof noteSchema>;
 
 export async function readNote(store: ObjectStore, upload: string): Promise<Stored<BlobNote> | undefined> {
-  return readStored(store, BLOB_NOTES_PREFIX + upload, noteSchema);
+  return readStored(store, blobNotesPrefix + upload, noteSchema);
 }
 
 /** False when another was first. */
@@ -26,7 +28,7 @@ export async function putNote(
   expected: string | undefined,
 ): Promise<boolean> {
   try {
-    await putRecord(store, systemHost, BLOB_NOTES_PREFIX + upload, { state }, expected);
+    await putRecord(store, systemHost, blobNotesPrefix + upload, { state }, expected);
     return true;
   } catch (error) {
     if (isStoreError(error, 'CONFLICT')) return false;
@@ -36,7 +38,7 @@ export async function putNote(
 
 /** Makes an upload stay for as long as the collector waits. False when it goes already. */
 export async function keep(store: ObjectStore, upload: string): Promise<boolean> {
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
+  for (let tries = 0; tries < maxTries; tries++) {
     const note = await readNote(store, upload);
     if (note === undefined || note.value.state === 'wanted') return true;
     if (note.value.state === 'deleting') return false;

@@ -1,38 +1,40 @@
-// Kernels and images that descriptions of VMs name by the SHA-256 of their bytes. Each upload has a name of its own, HASH-UPLOAD, which never
-// comes again: so one that is being collected (blob-collector.ts) and the next one of the same bytes are two. A small one is one object; a
-// large one is cut into parts, so that a node that takes it in never holds more than a part of it: `cluster/blobs/HASH-UPLOAD`, written
-// last, is then a list of them. Which of the two it is tells the hash: bytes that have it are the blob.
+/**
+ * Kernels and images that descriptions of VMs name by the SHA-256 of their bytes. Each upload has a name of its own, HASH-UPLOAD, which never
+ * comes again: so one that is being collected (blob-collector.ts) and the next one of the same bytes are two. A small one is one object; a
+ * large one is cut into parts, so that a node that takes it in never holds more than a part of it: `cluster/blobs/HASH-UPLOAD`, written
+ * last, is then a list of them. Which of the two it is tells the hash: bytes that have it are the blob.
+ */
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { listAll, type ObjectStore } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
-import { MAX_BLOB_BYTES } from '../protocol/limits.ts';
+import { maxBlobBytes } from '../protocol/limits.ts';
 import { open } from '../protocol/open.ts';
 import { count } from '../protocol/schema.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import { keep } from './blob-notes.ts';
 
 /** `cluster/blobs/HASH-UPLOAD`; of before uploads had names: `cluster/blobs/HASH`. */
-export const BLOBS_PREFIX = 'cluster/blobs/';
+export const blobsPrefix = 'cluster/blobs/';
 /** `cluster/blob-parts/HASH-UPLOAD/N` */
-export const BLOB_PARTS_PREFIX = 'cluster/blob-parts/';
-const UPLOAD_NAME = /^([0-9a-f]{64})(-[0-9a-f-]{36})?$/;
-const PART_BYTES = 4 << 20;
-const PARTS_MAGIC = 'revenant-blob-parts';
+export const blobPartsPrefix = 'cluster/blob-parts/';
+const uploadName = /^([0-9a-f]{64})(-[0-9a-f-]{36})?$/;
+const partBytes = 4 << 20;
+const partsMagic = 'revenant-blob-parts';
 
 const partsSchema = v.strictObject({
-  magic: v.literal(PARTS_MAGIC),
-  sizeBytes: v.pipe(count, v.maxValue(MAX_BLOB_BYTES)),
+  magic: v.literal(partsMagic),
+  sizeBytes: v.pipe(count, v.maxValue(maxBlobBytes)),
   upload: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}-[0-9a-f-]{36}$/)),
-  parts: v.pipe(count, v.maxValue(MAX_BLOB_BYTES / PART_BYTES)),
+  parts: v.pipe(count, v.maxValue(maxBlobBytes / partBytes)),
 });
 
 const partKey = (upload: string, part: number): string =>
-  `${BLOB_PARTS_PREFIX}${upload}/${String(part).padStart(4, '0')}`;
+  `${blobPartsPrefix}${upload}/${String(part).padStart(4, '0')}`;
 
 /** The hash of the bytes that an upload brought; undefined for what is no upload's name. */
-export const hashOf = (upload: string): string | undefined => UPLOAD_NAME.exec(upload)?.[1];
+export const hashOf = (upload: string): string | undefined => uploadName.exec(upload)?.[1];
 
 /** Blobs that a description names. */
 export function blobsOf(description: unknown): string[] {
@@ -45,8 +47,8 @@ export function blobsOf(description: unknown): string[] {
 /** Complete uploads of these bytes. */
 async function uploadsOf(store: ObjectStore, hash: string): Promise<string[]> {
   const found: string[] = [];
-  for await (const { key } of listAll(store, BLOBS_PREFIX + hash)) {
-    const upload = key.slice(BLOBS_PREFIX.length);
+  for await (const { key } of listAll(store, blobsPrefix + hash)) {
+    const upload = key.slice(blobsPrefix.length);
     if (hashOf(upload) === hash) found.push(upload);
   }
   return found;
@@ -60,7 +62,7 @@ export async function hasBlob(store: ObjectStore, hash: string): Promise<boolean
   for (const upload of await uploadsOf(store, hash)) {
     if (!(await keep(store, upload))) continue;
     // Its note may have gone together with it since the list.
-    if ((await store.getRange(BLOBS_PREFIX + upload, 0, 1)) !== undefined) return true;
+    if ((await store.getRange(blobsPrefix + upload, 0, 1)) !== undefined) return true;
   }
   return false;
 }
@@ -81,7 +83,7 @@ export async function requireBlobs(
 /** Bytes of all blobs together. */
 export async function blobBytes(store: ObjectStore): Promise<number> {
   let sum = 0;
-  for (const prefix of [BLOBS_PREFIX, BLOB_PARTS_PREFIX])
+  for (const prefix of [blobsPrefix, blobPartsPrefix])
     for await (const { sizeBytes } of listAll(store, prefix)) sum += sizeBytes;
   return sum;
 }
@@ -94,10 +96,10 @@ export async function putBlob(
   store: ObjectStore,
   hash: string,
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  roomBytes: number = MAX_BLOB_BYTES,
+  roomBytes: number = maxBlobBytes,
 ): Promise<void> {
   const upload = `${hash}-${randomUUID()}`;
-  const head = BLOBS_PREFIX + upload;
+  const head = blobsPrefix + upload;
   const digest = createHash('sha256');
   const keys: string[] = [];
   let sizeBytes = 0;
@@ -109,22 +111,22 @@ export async function putBlob(
   };
   try {
     for await (const piece of pieces)
-      for (let at = 0; at < piece.length; at += PART_BYTES) {
-        const bytes = piece.subarray(at, at + PART_BYTES);
+      for (let at = 0; at < piece.length; at += partBytes) {
+        const bytes = piece.subarray(at, at + partBytes);
         digest.update(bytes);
         sizeBytes += bytes.length;
         if (sizeBytes > roomBytes) throw noRoom(roomBytes);
         waiting = Buffer.concat([waiting, bytes]);
-        if (waiting.length < PART_BYTES) continue;
-        await putPart(waiting.subarray(0, PART_BYTES));
-        waiting = waiting.subarray(PART_BYTES);
+        if (waiting.length < partBytes) continue;
+        await putPart(waiting.subarray(0, partBytes));
+        waiting = waiting.subarray(partBytes);
       }
     if (digest.digest('hex') !== hash)
       throw new ClusterError('BAD_REQUEST', 'the bytes do not have this hash');
     if (keys.length === 0) return void (await store.put(head, waiting));
     if (waiting.length > 0) await putPart(waiting);
     await store.flush();
-    const parts = { magic: PARTS_MAGIC, sizeBytes, upload, parts: keys.length };
+    const parts = { magic: partsMagic, sizeBytes, upload, parts: keys.length };
     await store.put(head, Buffer.from(JSON.stringify(parts)));
     if (!(await keep(store, upload)) || !(await hasParts(store, upload, keys.length)))
       throw new ClusterError('STORE', 'the upload took so long that its parts were collected', {
@@ -137,7 +139,7 @@ export async function putBlob(
 }
 
 async function hasParts(store: ObjectStore, upload: string, wanted: number): Promise<boolean> {
-  const { objects } = await store.list(`${BLOB_PARTS_PREFIX}${upload}/`, { limit: wanted });
+  const { objects } = await store.list(`${blobPartsPrefix}${upload}/`, { limit: wanted });
   return objects.length === wanted;
 }
 
@@ -155,7 +157,7 @@ function noRoom(roomBytes: number): ClusterError {
 export async function readBlob(store: ObjectStore, hash: string): Promise<Uint8Array | undefined> {
   let damaged = false;
   for (const upload of await uploadsOf(store, hash)) {
-    const object = await store.get(BLOBS_PREFIX + upload);
+    const object = await store.get(blobsPrefix + upload);
     if (object === undefined) continue;
     if (sha256(object.body) === hash) return object.body;
     const bytes = await readParts(store, hash, object.body);

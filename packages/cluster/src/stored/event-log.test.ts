@@ -1,13 +1,14 @@
+/** The log of events in the store: written, read and collected. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listAll, MemoryStore } from '@revenant/storage';
-import { collectEvents, EventLog, EVENTS_PREFIX, readEvents } from './event-log.ts';
+import { collectEvents, EventLog, eventsPrefix, readEvents } from './event-log.ts';
 
-const DAY_MS = 86_400_000;
+const dayMs = 86_400_000;
 
 async function count(store: MemoryStore): Promise<number> {
   let objects = 0;
-  for await (const _ of listAll(store, EVENTS_PREFIX)) objects++;
+  for await (const _ of listAll(store, eventsPrefix)) objects++;
   return objects;
 }
 
@@ -15,12 +16,12 @@ test('old events are collected by age and by number, the newest stay', async () 
   const store = new MemoryStore();
   const now = 1_800_000_000_000;
   for (let day = 0; day < 50; day++)
-    await store.put(`${EVENTS_PREFIX}${String(now - day * DAY_MS - 1)}-n-${String(day)}`, Buffer.from('[]'));
+    await store.put(`${eventsPrefix}${String(now - day * dayMs - 1)}-n-${String(day)}`, Buffer.from('[]'));
   assert.equal(await collectEvents(store, now), 20);
   assert.equal(await count(store), 30);
   assert.equal(await collectEvents(store, now), 0);
   assert.equal(await collectEvents(store, now, { keepObjects: 5 }), 25);
-  const left = (await store.list(EVENTS_PREFIX)).objects.map(({ key }) => key.split('-').at(-1));
+  const left = (await store.list(eventsPrefix)).objects.map(({ key }) => key.split('-').at(-1));
   assert.deepEqual(left, ['4', '3', '2', '1', '0']);
 });
 

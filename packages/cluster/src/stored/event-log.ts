@@ -1,30 +1,32 @@
-// The event log: what each node saw and decided, with reasons and times, kept in the store so that it outlives every process.
-// Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. For people; no rule reads it. Ordered as event-order.ts says.
+/**
+ * The event log: what each node saw and decided, with reasons and times, kept in the store so that it outlives every process.
+ * Objects `cluster/events/TIME-NODE-NONCE`: arrays of events. For people; no rule reads it. Ordered as event-order.ts says.
+ */
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
-import { listAll, MAX_LIST, type ObjectStore } from '@revenant/storage';
+import { listAll, maxList, type ObjectStore } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { open } from '../protocol/open.ts';
-import { bounded, MAX_EVENT_DETAILS } from '../protocol/limits.ts';
+import { bounded, maxEventDetails } from '../protocol/limits.ts';
 import { orderEvents } from './event-order.ts';
 
 export type { ClusterEvent };
 
-export const EVENTS_PREFIX = 'cluster/events/';
-const FLUSH_MS = 250;
-const MAX_WAITING = 10_000;
+export const eventsPrefix = 'cluster/events/';
+const flushMs = 250;
+const maxWaiting = 10_000;
 /** Whoever asks for events waits so long for the store. */
-const READ_MS = 2000;
+const readMs = 2000;
 /** Events are kept for a month, and no more objects of them than a person could ever look through. */
-const KEEP_MS = 30 * 86_400_000;
-const KEEP_OBJECTS = 50_000;
+const defaultKeepMs = 30 * 86_400_000;
+const defaultKeepObjects = 50_000;
 /** What one round removes at most. */
-const REMOVED_AT_ONCE = 5000;
+const removedAtOnce = 5000;
 /** Each node looks now and then; whoever is first finds something. */
-const COLLECT_MS = 3_600_000;
-const FIRST_COLLECT_MS = 60_000;
+const collectMs = 3_600_000;
+const firstCollectMs = 60_000;
 
 export interface EventQuery {
   sinceMs: number;
@@ -34,7 +36,7 @@ export interface EventQuery {
 async function inTime<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new ClusterError('STORE', 'the store does not answer')), READ_MS);
+    timer = setTimeout(() => reject(new ClusterError('STORE', 'the store does not answer')), readMs);
   });
   try {
     return await Promise.race([work, late]);
@@ -67,7 +69,7 @@ export class EventLog {
   #timer: NodeJS.Timeout | undefined;
   #writing = false;
   #closed = false;
-  #collectAt = performance.now() + FIRST_COLLECT_MS;
+  #collectAt = performance.now() + firstCollectMs;
 
   constructor(store: ObjectStore, node: string) {
     this.#store = store;
@@ -86,8 +88,8 @@ export class EventLog {
     };
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
-    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
-    if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
+    if (this.#waiting.length > maxWaiting) this.#waiting.shift();
+    if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), flushMs);
     return event;
   }
 
@@ -122,7 +124,7 @@ export class EventLog {
   /** Nothing depends on it: what fails is tried again by the next node. */
   #collect(): void {
     if (performance.now() < this.#collectAt) return;
-    this.#collectAt = performance.now() + COLLECT_MS;
+    this.#collectAt = performance.now() + collectMs;
     collectEvents(this.#store, Date.now()).catch(() => undefined);
   }
 
@@ -135,18 +137,18 @@ export class EventLog {
     this.#written = events;
     this.#waiting = [];
     const time = String(events[0]!.atMs).padStart(13, '0');
-    const key = `${EVENTS_PREFIX}${time}-${this.#node}-${randomBytes(4).toString('hex')}`;
+    const key = `${eventsPrefix}${time}-${this.#node}-${randomBytes(4).toString('hex')}`;
     try {
       await this.#store.put(key, Buffer.from(JSON.stringify(events)), { durable: false });
       this.#collect();
     } catch {
       // Kept for the next time; should this put have happened after all, readers see the events twice.
-      this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
+      this.#waiting = [...events, ...this.#waiting].slice(-maxWaiting);
     } finally {
       this.#written = [];
       this.#writing = false;
       if (this.#waiting.length > 0 && !this.#closed)
-        this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 4);
+        this.#timer ??= setTimeout(() => void this.flush(), flushMs * 4);
     }
   }
 }
@@ -158,15 +160,18 @@ export class EventLog {
 export async function collectEvents(
   store: ObjectStore,
   nowMs: number,
-  { keepMs = KEEP_MS, keepObjects = KEEP_OBJECTS }: { keepMs?: number; keepObjects?: number } = {},
+  {
+    keepMs = defaultKeepMs,
+    keepObjects = defaultKeepObjects,
+  }: { keepMs?: number; keepObjects?: number } = {},
 ): Promise<number> {
-  const bound = `${EVENTS_PREFIX}${String(Math.max(0, nowMs - keepMs)).padStart(13, '0')}`;
+  const bound = `${eventsPrefix}${String(Math.max(0, nowMs - keepMs)).padStart(13, '0')}`;
   const oldest: string[] = [];
   let objects = 0;
   // In the order of their names, which is that of time.
-  for await (const { key } of listAll(store, EVENTS_PREFIX)) {
+  for await (const { key } of listAll(store, eventsPrefix)) {
     objects++;
-    if (oldest.length < REMOVED_AT_ONCE) oldest.push(key);
+    if (oldest.length < removedAtOnce) oldest.push(key);
   }
   const excess = Math.max(0, objects - keepObjects);
   const removed = oldest.filter((key, i) => i < excess || key < bound);
@@ -177,7 +182,7 @@ export async function collectEvents(
 function boundedDetails(details: NonNullable<LogEntry['details']>): NonNullable<LogEntry['details']> {
   return Object.fromEntries(
     Object.entries(details)
-      .slice(0, MAX_EVENT_DETAILS)
+      .slice(0, maxEventDetails)
       .map(([name, value]) => [name, typeof value === 'string' ? bounded(value) : value]),
   );
 }
@@ -204,9 +209,9 @@ export async function readEvents(
 ): Promise<ClusterEvent[]> {
   const events: ClusterEvent[] = [];
   // An object is named by its first event; the one before may still hold later ones.
-  let after = `${EVENTS_PREFIX}${String(Math.max(0, sinceMs - 60_000)).padStart(13, '0')}`;
+  let after = `${eventsPrefix}${String(Math.max(0, sinceMs - 60_000)).padStart(13, '0')}`;
   for (;;) {
-    const page = await store.list(EVENTS_PREFIX, { after, limit: MAX_LIST });
+    const page = await store.list(eventsPrefix, { after, limit: maxList });
     for (const { key } of page.objects) {
       const object = await store.get(key);
       if (object === undefined) continue;

@@ -1,3 +1,4 @@
+/** Events are put in order by epochs and terms, whatever the clocks of their nodes say. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterEvent } from '../protocol/api.ts';

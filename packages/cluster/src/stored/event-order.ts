@@ -1,8 +1,10 @@
-// The order of events that several nodes wrote. No clock of one host says what came before what on another; what does is
-//   - the number of an event among those of its process,
-//   - the epoch of a VM: what was done under one came before what was done under the next,
-//   - the term: what a master decided came before what the next one did.
-// Between events that none of these relates, the nodes' clocks serve, as a person expects it, and decide nothing else.
+/**
+ * The order of events that several nodes wrote. No clock of one host says what came before what on another; what does is
+ *   - the number of an event among those of its process,
+ *   - the epoch of a VM: what was done under one came before what was done under the next,
+ *   - the term: what a master decided came before what the next one did.
+ * Between events that none of these relates, the nodes' clocks serve, as a person expects it, and decide nothing else.
+ */
 import type { ClusterEvent } from '../protocol/api.ts';
 
 /** What one process wrote, in its order, with the first that is not given out yet. */

@@ -1,7 +1,7 @@
-// Records of the cluster in the store, checked as they are read.
+/** Records of the cluster in the store, checked as they are read. */
 import type * as v from 'valibot';
 import { getRecord, listAll, type ObjectStore } from '@revenant/storage';
-import { NODES_PREFIX } from '../decisions/records.ts';
+import { nodesPrefix } from '../decisions/records.ts';
 import { nodeRecordSchema, type NodeRecord } from '../protocol/records.ts';
 import { checkTold } from '../protocol/open.ts';
 
@@ -24,7 +24,7 @@ export async function readStored<T extends v.GenericSchema>(
 
 export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {
   const records: NodeRecord[] = [];
-  for await (const { key } of listAll(store, NODES_PREFIX)) {
+  for await (const { key } of listAll(store, nodesPrefix)) {
     const record = await readStored(store, key, nodeRecordSchema);
     if (record !== undefined) records.push(record.value);
   }

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const TRIES = 6000;
-const PAUSE_MS = 50;
+const tries = 6000;
+const pauseMs = 50;
 
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < TRIES; i++) {
+  for (let i = 0; i < tries; i++) {
     if (await holds()) return;
-    await sleep(PAUSE_MS);
+    await sleep(pauseMs);
   }
   assert.fail(`waited in vain for ${what}`);
 }

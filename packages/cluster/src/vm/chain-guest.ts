@@ -1,12 +1,14 @@
-// A guest for tests and demos: it computes a chain of digests, `step N digest`, where each depends on all before. Its whole
-// state lies in one page of its RAM, so that it comes back from checkpoints only. One "instruction" is one round of SHA-256.
+/**
+ * A guest for tests and demos: it computes a chain of digests, `step N digest`, where each depends on all before. Its whole
+ * state lies in one page of its RAM, so that it comes back from checkpoints only. One "instruction" is one round of SHA-256.
+ */
 import { createHash } from 'node:crypto';
-import { PAGE_BYTES, ToyGuest } from './toy-guest.ts';
+import { pageBytes, ToyGuest } from './toy-guest.ts';
 import type { Guest, GuestStart } from './vm-runtime.ts';
 
-const PAGES = 64;
-const DIGEST_BYTES = 32;
-const ROUNDS_PER_STEP = 64;
+const pageCount = 64;
+const digestBytes = 32;
+const roundsPerStep = 64;
 
 export interface ChainDescription {
   /** Pause between steps, in milliseconds of host time. Default 2. */
@@ -19,7 +21,7 @@ export interface ChainDescription {
   crashAt?: number;
 }
 
-export const CHAIN_START = '0'.repeat(64);
+export const chainStart = '0'.repeat(64);
 
 /** The digest of a step from the one before; `step` counts from 1. */
 export function chainDigest(before: string, step: number): string {
@@ -33,17 +35,17 @@ class ChainGuest extends ToyGuest {
   #nextAt = 0;
 
   constructor(start: GuestStart) {
-    super({ machine: 'chain', cpu: 'sha256', pages: PAGES, start });
+    super({ machine: 'chain', cpu: 'sha256', pages: pageCount, start });
     this.#description = (start.description ?? {}) as ChainDescription;
-    if (start.snapshot === undefined) this.#note(0, CHAIN_START);
+    if (start.snapshot === undefined) this.#note(0, chainStart);
   }
 
   #note(step: number, digest: string): void {
     this.writeU32(0, step);
     this.write(4, Buffer.from(digest, 'hex'));
     // A second, wandering page, so that checkpoints differ in more than one place.
-    const page = 1 + (step % (PAGES - 1));
-    this.writeU32(page * PAGE_BYTES, step);
+    const page = 1 + (step % (pageCount - 1));
+    this.writeU32(page * pageBytes, step);
   }
 
   run(): 'limit' | 'idle' {
@@ -57,8 +59,8 @@ class ChainGuest extends ToyGuest {
     const step = this.readU32(0) + 1;
     if (step === this.#description.crashAt) throw new Error(`the chain guest broke at step ${String(step)}`);
     if (step === this.#description.hangAt) for (;;);
-    const digest = chainDigest(Buffer.from(this.read(4, DIGEST_BYTES)).toString('hex'), step);
-    this.instructions += BigInt(ROUNDS_PER_STEP);
+    const digest = chainDigest(Buffer.from(this.read(4, digestBytes)).toString('hex'), step);
+    this.instructions += BigInt(roundsPerStep);
     this.#note(step, digest);
     if (step < (this.#description.silentAt ?? Infinity)) this.say(`step ${String(step)} ${digest}\n`);
   }

@@ -1,12 +1,14 @@
-// The end of what a VM wrote on its console, which its checkpoints keep: what was let out just before a failover may not have reached
-// everybody who listens, and what is let out by a checkpoint is in no state after it. Whoever resumes gives it to consoles again, which
-// leave out what they have by its number.
+/**
+ * The end of what a VM wrote on its console, which its checkpoints keep: what was let out just before a failover may not have reached
+ * everybody who listens, and what is let out by a checkpoint is in no state after it. Whoever resumes gives it to consoles again, which
+ * leave out what they have by its number.
+ */
 import type { StampedOutput } from '@revenant/emulator';
 
 /** More than this is not kept, however much was written. What is held back is kept whole (output-gate.ts bounds it). */
-const MAX_TAIL_BYTES = 64 << 10;
+const maxTailBytes = 64 << 10;
 /** What was let out longer ago has reached those who listen. */
-const KEPT_MS = 10_000;
+const keptMs = 10_000;
 
 export interface TailState {
   /** Number of its first byte in the console's stream. */
@@ -58,7 +60,7 @@ export class ConsoleTail {
   #trim(nowMs: number): void {
     for (let first = this.#pieces[0]; first?.leftAtMs !== undefined; first = this.#pieces[0]) {
       const rest = this.#leftBytes - first.bytes.length;
-      if (rest < MAX_TAIL_BYTES && nowMs - first.leftAtMs < KEPT_MS) return;
+      if (rest < maxTailBytes && nowMs - first.leftAtMs < keptMs) return;
       this.#leftBytes = rest;
       this.#leftPieces--;
       this.#pieces.shift();

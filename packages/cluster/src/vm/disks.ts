@@ -1,5 +1,7 @@
-// Disks of a VM: what its description says of them, and the base images they lie on, read lazily from the store. The guest's thread
-// can't wait for promises, so these pages, and those of RAM that come late, go to it through a channel that this thread serves.
+/**
+ * Disks of a VM: what its description says of them, and the base images they lie on, read lazily from the store. The guest's thread
+ * can't wait for promises, so these pages, and those of RAM that come late, go to it through a channel that this thread serves.
+ */
 import { MessageChannel } from 'node:worker_threads';
 import type { DiskAttachment, DiskRequest } from '@revenant/emulator';
 import {

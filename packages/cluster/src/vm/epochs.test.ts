@@ -1,3 +1,4 @@
+/** An epoch is raised only by a node that can go on with the VM. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

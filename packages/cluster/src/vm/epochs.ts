@@ -1,7 +1,7 @@
-// The epochs of VMs in the store, as one node raises them, gives them up and marks VMs as deleted. Each ends in an event.
+/** The epochs of VMs in the store, as one node raises them, gives them up and marks VMs as deleted. Each ends in an event. */
 import {
   deleteVm,
-  ENVELOPE_VERSION,
+  envelopeVersion,
   formatId,
   isStorageError,
   raiseEpoch,
@@ -56,7 +56,7 @@ export const epochName = (vmId: string, epoch: number): string => `${vmId}@${Str
 /** How a node with this key stores what its guests are. */
 export const formOf = (key: CheckpointKey | undefined): StateForm => ({
   key: key?.id ?? null,
-  format: ENVELOPE_VERSION,
+  format: envelopeVersion,
 });
 
 /** What the store says of the state is final; what the store or others do may be over in a moment. */

@@ -1,3 +1,4 @@
+/** Frames of a guest's network card on their way out of its thread. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { InputResult, MachineInput } from '@revenant/emulator';

@@ -1,11 +1,13 @@
-// Frames on their way to a guest: one batch at a time, the next when the guest has that one. What finds no room meanwhile is dropped, as by a
-// network card whose ring is full.
+/**
+ * Frames on their way to a guest: one batch at a time, the next when the guest has that one. What finds no room meanwhile is dropped, as by a
+ * network card whose ring is full.
+ */
 import type { InputResult, MachineInput } from '@revenant/emulator';
 
 /** In one batch: half of what a guest's thread takes in at once, so that what is typed finds room beside it. */
-const MAX_BATCH_BYTES = 512 << 10;
-const MAX_WAITING_BYTES = 2 << 20;
-const MAX_WAITING = 4096;
+const maxBatchBytes = 512 << 10;
+const maxWaitingBytes = 2 << 20;
+const maxWaiting = 4096;
 
 export class FrameFeed {
   readonly #give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>;
@@ -19,7 +21,7 @@ export class FrameFeed {
   }
 
   put(bytes: Uint8Array): void {
-    if (this.#waiting.length >= MAX_WAITING || this.#bytes + bytes.length > MAX_WAITING_BYTES) {
+    if (this.#waiting.length >= maxWaiting || this.#bytes + bytes.length > maxWaitingBytes) {
       this.dropped++;
       return;
     }
@@ -44,7 +46,7 @@ export class FrameFeed {
     let bytes = 0;
     const end = this.#waiting.findIndex((input) => {
       bytes += 'bytes' in input ? input.bytes.length : 0;
-      return bytes > MAX_BATCH_BYTES;
+      return bytes > maxBatchBytes;
     });
     const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : Math.max(end, 1));
     for (const input of batch) this.#bytes -= 'bytes' in input ? input.bytes.length : 0;

@@ -1,5 +1,7 @@
-// The thread that runs one guest, and what it shares with the thread that has the store. It is given inputs, asked questions, and says
-// outputs, log and news.
+/**
+ * The thread that runs one guest, and what it shares with the thread that has the store. It is given inputs, asked questions, and says
+ * outputs, log and news.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
 import { encodeInputs, type InputResult, type MachineInput } from '@revenant/emulator';
@@ -30,9 +32,9 @@ import type {
 } from './vm-runtime.ts';
 
 /** Short, as a turn that began within the lease may end after it. */
-const SLICE_INSTRUCTIONS = 2_000_000;
+const sliceInstructions = 2_000_000;
 /** Of inputs that the thread has not answered yet. */
-const MAX_IN_FLIGHT_BYTES = 2 ** 20;
+const maxInFlightBytes = 2 ** 20;
 
 /** Different for every start and resume. */
 const newGeneration = (): Uint8Array => randomBytes(16);
@@ -134,7 +136,7 @@ export class GuestThread {
    */
   async input(inputs: readonly MachineInput[]): Promise<InputResult[]> {
     const bytes = encodeInputs(inputs);
-    if (this.#inFlightBytes + bytes.length > MAX_IN_FLIGHT_BYTES) return inputs.map(() => 'full');
+    if (this.#inFlightBytes + bytes.length > maxInFlightBytes) return inputs.map(() => 'full');
     this.#inFlightBytes += bytes.length;
     try {
       return (await this.#post({ type: 'inputs', id: ++this.#asked, bytes })) as InputResult[];
@@ -232,7 +234,7 @@ export async function startThread(options: {
     },
     lease: memory,
     paused,
-    sliceInstructions: SLICE_INSTRUCTIONS,
+    sliceInstructions: sliceInstructions,
     watch,
   };
   const thread = new GuestThread({ worker: spare.take(module), lease, pages: served?.server });

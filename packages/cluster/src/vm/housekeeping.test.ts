@@ -1,3 +1,4 @@
+/** What is kept of a VM in the store, and that nothing is left of a deleted one; encrypted VMs; full stores. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,8 +1,10 @@
-// Keeps a VM's place in the store small: the node that runs it removes, now and then, the checkpoints that the retention policy does not
-// keep. While pages of the resume point are still missing, that is pinned in the owner record; it is let go when the last one is in.
+/**
+ * Keeps a VM's place in the store small: the node that runs it removes, now and then, the checkpoints that the retention policy does not
+ * keep. While pages of the resume point are still missing, that is pinned in the owner record; it is let go when the last one is in.
+ */
 import {
   collectGarbage,
-  DEFAULT_RETENTION,
+  defaultRetention,
   isStorageError,
   isStoreError,
   readOwner,
@@ -15,10 +17,10 @@ import {
 } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 
-const COLLECT_MS = 60_000;
-const FIRST_PART = 20;
+const collectMs = 60_000;
+const firstPart = 20;
 /** A store that stays full is not looked through more often. */
-const HURRY_MS = 5000;
+const hurryMs = 5000;
 
 export interface HousekeepingOptions {
   store: ObjectStore;
@@ -48,7 +50,7 @@ export class Housekeeping {
     this.#options = options;
     this.#pinned = options.ownership.resumeFrom !== null;
     // Sooner at first: a VM that is moved often would never be looked after.
-    this.#nextAt = now + options.everyMs / FIRST_PART;
+    this.#nextAt = now + options.everyMs / firstPart;
   }
 
   /** Every page of the resume point is in the machine. */
@@ -58,7 +60,7 @@ export class Housekeeping {
 
   /** The store is full: what may go is to go at once. */
   hurry(now: number): void {
-    this.#nextAt = Math.min(this.#nextAt, Math.max(now, this.#beganAt + HURRY_MS));
+    this.#nextAt = Math.min(this.#nextAt, Math.max(now, this.#beganAt + hurryMs));
   }
 
   /** To be asked now and then; works in the background when it is time. */
@@ -110,7 +112,7 @@ export function housekeepingFor(
   now: number,
   onRemoved: () => void,
 ): Housekeeping {
-  const { node, store, key, retention: policy = DEFAULT_RETENTION, collectMs: everyMs = COLLECT_MS } = host;
+  const { node, store, key, retention: policy = defaultRetention, collectMs: everyMs = collectMs } = host;
   const log = (entry: LogEntry): void => host.log({ node, ...entry });
   return new Housekeeping({ store, ownership, key, policy, everyMs, log, onRemoved }, now);
 }

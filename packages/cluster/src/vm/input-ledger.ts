@@ -1,4 +1,4 @@
-// How far what is typed at consoles has come, as those who run VMs and write checkpoints tell and ask it (node/console-inputs.ts).
+/** How far what is typed at consoles has come, as those who run VMs and write checkpoints tell and ask it (node/console-inputs.ts). */
 import type { MachineInput } from '@revenant/emulator';
 
 /** By session of a console, display or job: how many of its bytes, events or messages a guest's state has. */
@@ -11,12 +11,12 @@ export interface TypedPlaces {
 }
 
 /** Port of the virtio console that leads to the agent in the guest. */
-export const AGENT_PORT = 1;
+export const agentPort = 1;
 
 /** Inputs that people's sessions number: each that a guest took is told to its log. */
 export const isTyped = (input: MachineInput): boolean =>
   (input.kind === 'serial' && input.port === 0) ||
-  (input.kind === 'console' && input.port === AGENT_PORT) ||
+  (input.kind === 'console' && input.port === agentPort) ||
   input.kind === 'key' ||
   input.kind === 'mouse';
 

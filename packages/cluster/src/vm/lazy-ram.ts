@@ -1,5 +1,7 @@
-// Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
-// came are asked for (page channel); the rest follows in the background. What it touched meanwhile is the next resume's working set.
+/**
+ * Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
+ * came are asked for (page channel); the rest follows in the background. What it touched meanwhile is the next resume's working set.
+ */
 import {
   retry,
   saveWorkingSet,
@@ -12,12 +14,12 @@ import {
   type StorageHost,
 } from '@revenant/storage';
 
-const SPACE = 'ram';
+const space = 'ram';
 /** Below 1 MiB pages are not absent. */
-const FIRST_LAZY_PAGE = 256;
+const firstLazyPage = 256;
 /** Of the recorded working set, at most so many pages are waited for: 8 MiB. */
-const WORKING_SET_PAGES = 2048;
-const BACKGROUND_PAGES = 512;
+const workingSetPages = 2048;
+const backgroundPages = 512;
 
 export interface PageDelivery {
   indexes: Uint32Array;
@@ -47,19 +49,19 @@ export class LazyRam implements ServedPages {
     this.#host = parts.host;
     this.snapshot = parts.snapshot;
     this.absent = parts.absent;
-    this.pageCount = parts.reader.source(SPACE).map.space.pageCount;
+    this.pageCount = parts.reader.source(space).map.space.pageCount;
   }
 
   /** Reads what the guest needs at once. The reader is closed by `finish` or `stop`. Undefined for a checkpoint without RAM. */
   static async open(reader: CheckpointReader, host = systemHost): Promise<LazyRam | undefined> {
-    if (!reader.spaces.some(({ name }) => name === SPACE)) return undefined;
-    const set = (await reader.workingSet())[SPACE]?.subarray(0, WORKING_SET_PAGES) ?? new Uint32Array(0);
+    if (!reader.spaces.some(({ name }) => name === space)) return undefined;
+    const set = (await reader.workingSet())[space]?.subarray(0, workingSetPages) ?? new Uint32Array(0);
     const wanted = new Set(set);
-    const present = reader.present(SPACE);
-    const atOnce = (page: number): boolean => page < FIRST_LAZY_PAGE || wanted.has(page);
+    const present = reader.present(space);
+    const atOnce = (page: number): boolean => page < firstLazyPage || wanted.has(page);
     const spaces = await Promise.all(
       reader.spaces.map(async ({ name, pageSize, pageCount }) => {
-        if (name !== SPACE) return reader.readSpace(name, { onBase: true });
+        if (name !== space) return reader.readSpace(name, { onBase: true });
         const indexes = present.filter(atOnce);
         return {
           name,
@@ -88,7 +90,7 @@ export class LazyRam implements ServedPages {
 
   /** Pages that the guest waits for, and their neighbours. */
   async read(indexes: Uint32Array): Promise<Uint8Array> {
-    return this.#reader.readPages(SPACE, indexes);
+    return this.#reader.readPages(space, indexes);
   }
 
   /**
@@ -97,10 +99,10 @@ export class LazyRam implements ServedPages {
    * @throws StorageError `CHECKPOINT_DAMAGED`
    */
   async runBackground(deliver: (pages: PageDelivery) => Promise<void>): Promise<boolean> {
-    for (let at = 0; at < this.absent.length && !this.#stopped; at += BACKGROUND_PAGES) {
-      const indexes = this.absent.slice(at, at + BACKGROUND_PAGES);
+    for (let at = 0; at < this.absent.length && !this.#stopped; at += backgroundPages) {
+      const indexes = this.absent.slice(at, at + backgroundPages);
       const read = async (): Promise<Uint8Array | undefined> =>
-        this.#stopped ? undefined : this.#reader.readPages(SPACE, indexes);
+        this.#stopped ? undefined : this.#reader.readPages(space, indexes);
       const bytes = await retry(read, { host: this.#host, what: 'pages of RAM', goOn: () => true });
       if (bytes !== undefined && !this.#stopped) await deliver({ indexes, bytes });
     }
@@ -111,8 +113,8 @@ export class LazyRam implements ServedPages {
   async finish(store: ObjectStore, vmId: string, key?: CheckpointKey): Promise<void> {
     // What is touched no more falls out at the end.
     const pages = new Set([...this.#touched, ...this.#before]);
-    const set = Uint32Array.from([...pages].slice(0, WORKING_SET_PAGES));
-    await saveWorkingSet(store, vmId, { [SPACE]: set }, { key }).catch(() => undefined);
+    const set = Uint32Array.from([...pages].slice(0, workingSetPages));
+    await saveWorkingSet(store, vmId, { [space]: set }, { key }).catch(() => undefined);
     await this.#reader.close();
   }
 

@@ -1,8 +1,10 @@
-// What one entry of a VM's input log holds (docs/LOG_FORMAT.md, "What an entry of a VM holds"): inputs that its machine was given
-// one after the other, and how far the input of its consoles has come with them.
+/**
+ * What one entry of a VM's input log holds (docs/LOG_FORMAT.md, "What an entry of a VM holds"): inputs that its machine was given
+ * one after the other, and how far the input of its consoles has come with them.
+ */
 import * as v from 'valibot';
 import { decodeLog, encodeLog, type LoggedInput } from '@revenant/emulator';
-import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
+import { maxSessionName, maxSessions } from '../protocol/limits.ts';
 import { decode, encode } from '../protocol/msgpack.ts';
 import { check, count, mapOf } from '../protocol/schema.ts';
 import type { InputPlaces } from './input-ledger.ts';
@@ -15,9 +17,9 @@ export interface LogBatch {
 
 const batchSchema = v.strictObject({
   log: v.instance(Uint8Array),
-  places: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+  places: v.optional(mapOf(count, maxSessions, maxSessionName), {}),
 });
-const bounds = { maxValues: 4 * MAX_SESSIONS, maxDepth: 3 };
+const bounds = { maxValues: 4 * maxSessions, maxDepth: 3 };
 
 export function encodeBatch({ log, places }: LogBatch): Uint8Array {
   const bytes = encodeLog(log);

@@ -1,3 +1,4 @@
+/** A machine as a guest of the cluster, on a thread of its own: what it says of its sleep. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMachine, planBootSector } from '@revenant/emulator';

@@ -1,4 +1,4 @@
-// The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console.
+/** The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console. */
 import { randomBytes } from 'node:crypto';
 import {
   createMachine,
@@ -56,7 +56,7 @@ export interface BootDescription {
   disks?: DiskSpec[];
 }
 
-const MTU = 1500;
+const mtu = 1500;
 
 /** What went in and came out since it was last taken. */
 interface Edge {
@@ -313,7 +313,7 @@ async function coldStart(
       tripleFault: 'reset',
       devices: [...hostedDevices],
       disks: attached.map(machineDisk),
-      networkCards: nic === undefined ? [] : [{ mac: nic.mac, mtu: MTU }],
+      networkCards: nic === undefined ? [] : [{ mac: nic.mac, mtu: mtu }],
     },
     backends,
     engine: nodeEngine,

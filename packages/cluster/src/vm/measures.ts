@@ -1,4 +1,4 @@
-// What is measured of VMs as it happens, by whoever keeps histograms (node/metrics.ts). In milliseconds.
+/** What is measured of VMs as it happens, by whoever keeps histograms (node/metrics.ts). In milliseconds. */
 
 export interface Measures {
   /** A checkpoint stopped its guest for so long. */

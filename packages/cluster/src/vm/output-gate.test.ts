@@ -1,3 +1,4 @@
+/** The output gate lets outputs leave when their policy allows, each once and in order. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { StampedOutput } from '@revenant/emulator';

@@ -1,16 +1,18 @@
-// Where what a guest says leaves its node. A plain object: it is told what happened, and gives what may leave.
-//
-// A guest's thread tells what the guest was given and what it said, message by message; the messages are counted, and the count is a
-// position in its life. An output of a message may leave once whoever takes the VM over is sure to reach that position with the same
-// inputs: it is durable up to there, by a checkpoint, by segments of its log, or by a standby that holds them. (A count of instructions
-// would not do: while a processor waits it stands still, and inputs and outputs go on.) With the policy `async` nobody waits. Outputs
-// leave in their order, whatever their kinds.
+/**
+ * Where what a guest says leaves its node. A plain object: it is told what happened, and gives what may leave.
+ *
+ * A guest's thread tells what the guest was given and what it said, message by message; the messages are counted, and the count is a
+ * position in its life. An output of a message may leave once whoever takes the VM over is sure to reach that position with the same
+ * inputs: it is durable up to there, by a checkpoint, by segments of its log, or by a standby that holds them. (A count of instructions
+ * would not do: while a processor waits it stands still, and inputs and outputs go on.) With the policy `async` nobody waits. Outputs
+ * leave in their order, whatever their kinds.
+ */
 import type { StampedOutput } from '@revenant/emulator';
 import type { OutputPolicy } from '../protocol/spec.ts';
 
 /** Of outputs that wait; a guest that has more to say stands still meanwhile. */
-const MAX_HELD_BYTES = 1 << 20;
-const ENTRY_BYTES = 64;
+const maxHeldBytes = 1 << 20;
+const entryBytes = 64;
 
 interface HeldOutput {
   readonly position: number;
@@ -18,7 +20,7 @@ interface HeldOutput {
 }
 
 const sizeOf = ({ output }: StampedOutput): number =>
-  ENTRY_BYTES + ('bytes' in output ? output.bytes.length : 0);
+  entryBytes + ('bytes' in output ? output.bytes.length : 0);
 
 export class OutputGate {
   #policy: OutputPolicy;
@@ -41,7 +43,7 @@ export class OutputGate {
 
   /** The guest is to stand still until something has left. */
   get isFull(): boolean {
-    return this.#heldBytes >= MAX_HELD_BYTES;
+    return this.#heldBytes >= maxHeldBytes;
   }
 
   /** The guest said something. Positions never fall. @returns what may leave now */

@@ -1,16 +1,16 @@
-// What a VM keeps of itself in a checkpoint, beside its devices.
+/** What a VM keeps of itself in a checkpoint, beside its devices. */
 import * as v from 'valibot';
 import type { MachineSnapshot } from '@revenant/storage';
-import { MAX_SESSION_NAME, MAX_SESSIONS } from '../protocol/limits.ts';
+import { maxSessionName, maxSessions } from '../protocol/limits.ts';
 import { checkTold } from '../protocol/open.ts';
 import { count, mapOf } from '../protocol/schema.ts';
 
-export const VM_DEVICE = 'revenant.vm';
+export const vmDevice = 'revenant.vm';
 
 const ownStateSchema = v.object({
   boot: v.optional(count, 0),
   /** By session of its console: how many of its bytes the guest has. */
-  inputs: v.optional(mapOf(count, MAX_SESSIONS, MAX_SESSION_NAME), {}),
+  inputs: v.optional(mapOf(count, maxSessions, maxSessionName), {}),
   /** Of a fork that is its parent in everything: its guest is not told of its second life. */
   identical: v.optional(v.boolean(), false),
   /** Whether everything that was let out follows from the newest such state, with the log behind it. */
@@ -24,6 +24,6 @@ export type OwnState = v.InferOutput<typeof ownStateSchema>;
 
 /** What the VM keeps of itself in a checkpoint. Throws ClusterError `PROTOCOL` for what is no such state. */
 export function ownState(devices: MachineSnapshot['devices'] | undefined): OwnState {
-  const own = devices === undefined || !Object.hasOwn(devices, VM_DEVICE) ? undefined : devices[VM_DEVICE];
-  return checkTold(ownStateSchema, own?.state ?? {}, `the state of ${VM_DEVICE}`);
+  const own = devices === undefined || !Object.hasOwn(devices, vmDevice) ? undefined : devices[vmDevice];
+  return checkTold(ownStateSchema, own?.state ?? {}, `the state of ${vmDevice}`);
 }

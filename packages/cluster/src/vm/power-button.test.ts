@@ -1,3 +1,4 @@
+/** The power button of a VM of the cluster: Linux powers itself off. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMachine, planBootSector } from '@revenant/emulator';

@@ -1,5 +1,7 @@
-// A VM that another node still runs, built here already: the whole of its newest checkpoint is in a machine that has not run. To take
-// the VM over then needs only what changed since. It is for speed alone: a VM that is not prepared resumes as after a failure.
+/**
+ * A VM that another node still runs, built here already: the whole of its newest checkpoint is in a machine that has not run. To take
+ * the VM over then needs only what changed since. It is for speed alone: a VM that is not prepared resumes as after a failure.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   isStorageError,
@@ -19,8 +21,8 @@ import { isOfBoot } from './resume.ts';
 import type { SpareWorkers } from './spare-workers.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
-const FIRST_CHECKPOINT_MS = 5000;
-const FIRST_CHECKPOINT_TRIES = 25;
+const firstCheckpointMs = 5000;
+const firstCheckpointTries = 25;
 
 export interface PrepareOptions {
   store: ObjectStore;
@@ -88,8 +90,8 @@ class PreparedVm {
         return await openCheckpoint(store, vm.id, { pool, key });
       } catch (error) {
         const none = isStorageError(error, 'CHECKPOINT_NOT_FOUND');
-        if (!none || tries === FIRST_CHECKPOINT_TRIES || this.#over) throw error;
-        await pause(FIRST_CHECKPOINT_MS / FIRST_CHECKPOINT_TRIES);
+        if (!none || tries === firstCheckpointTries || this.#over) throw error;
+        await pause(firstCheckpointMs / firstCheckpointTries);
       }
     }
   }

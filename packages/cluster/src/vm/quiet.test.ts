@@ -1,6 +1,7 @@
+/** How long the thread of a guest that does nothing may sleep. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAX_SLEEP_MS, Quiet } from './quiet.ts';
+import { maxSleepMs, Quiet } from './quiet.ts';
 
 const tick = { waitsMs: 9, diskRequests: 0 };
 
@@ -9,7 +10,7 @@ test('a guest that nobody notices sleeps through some of its timers, a second la
   assert.equal(quiet.sleepMs(tick, 5999), 9);
   assert.equal(quiet.sleepMs(tick, 6000), 40);
   assert.equal(quiet.sleepMs({ ...tick, waitsMs: 45 }, 6000), 45);
-  assert.equal(quiet.sleepMs({ ...tick, waitsMs: Infinity }, 6000), MAX_SLEEP_MS);
+  assert.equal(quiet.sleepMs({ ...tick, waitsMs: Infinity }, 6000), maxSleepMs);
 });
 
 test('what it says or hears, and a request of its disk, end that', () => {

@@ -1,11 +1,13 @@
-// How long a guest's thread may sleep. A guest that was told nothing, said nothing and asked no disk for a second is quiet: nobody notices
-// whether its timers ring one by one, or those of the last 40 ms together. Its clock is right in each of them, and a hundred ticks a second
-// cost its host a third. Whatever is said to it wakes it at once.
+/**
+ * How long a guest's thread may sleep. A guest that was told nothing, said nothing and asked no disk for a second is quiet: nobody notices
+ * whether its timers ring one by one, or those of the last 40 ms together. Its clock is right in each of them, and a hundred ticks a second
+ * cost its host a third. Whatever is said to it wakes it at once.
+ */
 
-const QUIET_AFTER_MS = 1000;
-const QUIET_SLEEP_MS = 40;
+const quietAfterMs = 1000;
+const quietSleepMs = 40;
 /** Nobody sleeps longer. Messages end it sooner. */
-export const MAX_SLEEP_MS = 50;
+export const maxSleepMs = 50;
 
 export class Quiet {
   #activeAt: number;
@@ -26,7 +28,7 @@ export class Quiet {
     if (diskRequests !== this.#diskRequests) this.active(nowMs);
     this.#diskRequests = diskRequests;
     // Less than a millisecond is what could not be done in its turn: it is late already.
-    const isQuiet = waitsMs >= 1 && nowMs - this.#activeAt >= QUIET_AFTER_MS;
-    return Math.min(MAX_SLEEP_MS, isQuiet ? Math.max(waitsMs, QUIET_SLEEP_MS) : waitsMs);
+    const isQuiet = waitsMs >= 1 && nowMs - this.#activeAt >= quietAfterMs;
+    return Math.min(maxSleepMs, isQuiet ? Math.max(waitsMs, quietSleepMs) : waitsMs);
   }
 }

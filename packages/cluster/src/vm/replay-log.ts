@@ -1,4 +1,4 @@
-// What a takeover replays: all that came in behind the checkpoint that it resumes from, up to the end of the log.
+/** What a takeover replays: all that came in behind the checkpoint that it resumes from, up to the end of the log. */
 import {
   LogReader,
   type CheckpointKey,
@@ -14,7 +14,7 @@ import { ownState } from './own-state.ts';
 import type { Replay } from './vm-runtime.ts';
 
 /** More than a guest can be given between two checkpoints that a store takes: beyond it nobody waits for the end of a replay. */
-const MAX_REPLAY_BYTES = 512 << 20;
+const maxReplayBytes = 512 << 20;
 
 /** Inputs behind a checkpoint, and where the consoles stand after them. */
 export interface LogBehind extends Replay {
@@ -59,8 +59,8 @@ export async function readOwnLog(
   for await (const entry of reader.entries()) {
     entries.push(entry);
     bytes += entry.payload.length;
-    if (bytes > MAX_REPLAY_BYTES)
-      throw new ClusterError('RUNTIME', `more than ${String(MAX_REPLAY_BYTES >> 20)} MiB of log to replay`);
+    if (bytes > maxReplayBytes)
+      throw new ClusterError('RUNTIME', `more than ${String(maxReplayBytes >> 20)} MiB of log to replay`);
   }
   return { entries, to: last.to };
 }

@@ -1,4 +1,4 @@
-// A VM of the cluster under load, repeated on a machine of its own from its checkpoint and its stored log.
+/** A VM of the cluster under load, repeated on a machine of its own from its checkpoint and its stored log. */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { restoreMachine, type LoggedInput, type Machine } from '@revenant/emulator';

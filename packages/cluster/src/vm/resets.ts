@@ -1,9 +1,9 @@
-// How long a guest that resets its machine again and again waits before it boots.
+/** How long a guest that resets its machine again and again waits before it boots. */
 
 /** A guest that resets its machine sooner than this after the last time waits, twice as long each time. */
-const RESET_SOON_MS = 60_000;
-const FIRST_RESET_PAUSE_MS = 1000;
-const MAX_RESET_PAUSE_MS = 30_000;
+const resetSoonMs = 60_000;
+const firstResetPauseMs = 1000;
+const maxResetPauseMs = 30_000;
 
 /** A guest's last reset of its machine, and how long it waits before it boots. */
 export interface Reset {
@@ -14,7 +14,7 @@ export interface Reset {
 export const noReset: Reset = { atMs: -Infinity, pauseMs: 0 };
 
 export function nextReset({ atMs, pauseMs }: Reset, nowMs: number): Reset {
-  if (nowMs - atMs >= RESET_SOON_MS) return { atMs: nowMs, pauseMs: 0 };
-  const longer = Math.max(FIRST_RESET_PAUSE_MS, pauseMs * 2);
-  return { atMs: nowMs, pauseMs: Math.min(MAX_RESET_PAUSE_MS, longer) };
+  if (nowMs - atMs >= resetSoonMs) return { atMs: nowMs, pauseMs: 0 };
+  const longer = Math.max(firstResetPauseMs, pauseMs * 2);
+  return { atMs: nowMs, pauseMs: Math.min(maxResetPauseMs, longer) };
 }

@@ -1,5 +1,7 @@
-// What a VM starts from: the checkpoint that its owner resumes from, or for a cold start its disks and the images that its description
-// names by hash.
+/**
+ * What a VM starts from: the checkpoint that its owner resumes from, or for a cold start its disks and the images that its description
+ * names by hash.
+ */
 import {
   CheckpointReader,
   formatId,
@@ -20,7 +22,7 @@ import { ownState, type OwnState } from './own-state.ts';
 import { joinBatches, type LogBehind } from './replay-log.ts';
 
 /** Whose guests may start before all of their memory is there. */
-export const LAZY_RUNTIME = 'machine';
+export const lazyRuntime = 'machine';
 
 export interface ResumePoint {
   /** Absent for a cold start. */
@@ -88,7 +90,7 @@ export async function readResumePoint(options: {
       },
     });
     if (prepared !== undefined) return { ...common, snapshot: await reader.readChanges(prepared) };
-    if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
+    if (vm.spec.runtime === lazyRuntime) lazy = await LazyRam.open(reader);
     if (lazy !== undefined) return { ...common, snapshot: lazy.snapshot, lazy };
     return { ...common, snapshot: await reader.readSnapshot({ onBase: true }) };
   } finally {

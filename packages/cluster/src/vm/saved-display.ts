@@ -1,4 +1,4 @@
-// What the display of a stored VM showed at one of its checkpoints.
+/** What the display of a stored VM showed at one of its checkpoints. */
 import { savedPicture, savedScreen, screenLines, type TextScreen } from '@revenant/emulator';
 import type { CheckpointReader } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';

@@ -1,4 +1,4 @@
-// The checkpoints of one VM on this node: taken from its thread, written under its epoch, at a pace that the store can keep.
+/** The checkpoints of one VM on this node: taken from its thread, written under its epoch, at a pace that the store can keep. */
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   CheckpointPace,
@@ -15,7 +15,7 @@ import { messageOf } from '../errors.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
 import type { InputPlaces } from './input-ledger.ts';
-import { VM_DEVICE } from './own-state.ts';
+import { vmDevice } from './own-state.ts';
 import type { OutputCut, SessionOutputs } from './session-outputs.ts';
 import type { StandbyLink } from './standby/standby-link.ts';
 import { sumsOf } from './standby/state-sums.ts';
@@ -25,8 +25,8 @@ import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
 /** Between tries to make a guest's last state durable. */
-const LAST_WRITE_PAUSE_MS = 200;
-const MAX_LAST_WRITE_PAUSE_MS = 5000;
+const lastWritePauseMs = 200;
+const maxLastWritePauseMs = 5000;
 
 /** A snapshot, and how long the guest stood still for it. */
 export interface Taken {
@@ -64,7 +64,7 @@ interface Moment {
 }
 
 /** So many moments are remembered: at a checkpoint a second, those of half a minute. */
-const MOMENTS = 32;
+const moments = 32;
 
 export class SessionCheckpoints {
   readonly figures: VmFigures;
@@ -170,10 +170,10 @@ export class SessionCheckpoints {
 
   /** Returns when it is durable, or when the VM is another's. */
   async writeLast(taken: Taken): Promise<void> {
-    let waitMs = LAST_WRITE_PAUSE_MS;
+    let waitMs = lastWritePauseMs;
     while (!this.#options.isOver() && !(await this.#write(taken))) {
       await pause(waitMs);
-      waitMs = Math.min(waitMs * 2, MAX_LAST_WRITE_PAUSE_MS);
+      waitMs = Math.min(waitMs * 2, maxLastWritePauseMs);
     }
   }
 
@@ -195,7 +195,7 @@ export class SessionCheckpoints {
     try {
       const written = await writer.write({
         ...snapshot,
-        devices: { ...snapshot.devices, [VM_DEVICE]: own },
+        devices: { ...snapshot.devices, [vmDevice]: own },
       });
       host.inputs?.durable(vm.id, this.#options.epoch, places);
       summed(formatId(written.id));
@@ -206,7 +206,7 @@ export class SessionCheckpoints {
         instructions: snapshot.instructions,
         atMs: began - pauseMs,
       });
-      this.#moments.splice(0, this.#moments.length - MOMENTS);
+      this.#moments.splice(0, this.#moments.length - moments);
       this.figures.lastCheckpointAt = monotonicMs();
       this.figures.lastDurableMs = this.figures.lastCheckpointAt - began;
       this.figures.lastPauseMs = pauseMs;

@@ -1,3 +1,4 @@
+/** The log that a session writes of its guest's inputs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LoggedInput } from '@revenant/emulator';

@@ -1,8 +1,10 @@
-// The input log of a VM while it runs here: what its thread says that it was given, in order, put into the log's writer, and told
-// durable by position (output-gate.ts) when it is.
-//
-// Inputs that nobody waits for gather a while, so that a guest that sleeps costs a few segments a second and no more. Whatever lets
-// something out, or was typed by somebody, is written at once, with all that came before it.
+/**
+ * The input log of a VM while it runs here: what its thread says that it was given, in order, put into the log's writer, and told
+ * durable by position (output-gate.ts) when it is.
+ *
+ * Inputs that nobody waits for gather a while, so that a guest that sleeps costs a few segments a second and no more. Whatever lets
+ * something out, or was typed by somebody, is written at once, with all that came before it.
+ */
 import type { LoggedInput } from '@revenant/emulator';
 import {
   LogWriter,
@@ -20,11 +22,11 @@ import { isTyped, type InputPlaces } from './input-ledger.ts';
 import { encodeBatch } from './log-batch.ts';
 
 /** How long an input waits for others, when nobody waits for it. */
-const LINGER_MS = 250;
+const lingerMs = 250;
 /** Of one entry of the log, about; an input that is larger goes alone. */
-const BATCH_BYTES = 256 << 10;
+const batchBytes = 256 << 10;
 /** Input of consoles and displays that the guest was given, and that has not come back in its log. */
-const MAX_TYPED = 100_000;
+const maxTyped = 100_000;
 
 export interface SessionLogOptions {
   store: ObjectStore;
@@ -126,7 +128,7 @@ export class SessionLog {
 
   /** The guest took input of a session, and has the first `at` units of it now. `session` undefined: nobody counts them. */
   typed(session: string | undefined, at: number): void {
-    if (this.#typed.length < MAX_TYPED) this.#typed.push({ session, at });
+    if (this.#typed.length < maxTyped) this.#typed.push({ session, at });
   }
 
   /** What the guest was given up to a count. `waits`: an output waits for it. */
@@ -142,7 +144,7 @@ export class SessionLog {
         if (typed?.session !== undefined) this.#places = { ...this.#places, [typed.session]: typed.at };
         urgent = true;
       }
-      if (this.#gatheredBytes >= BATCH_BYTES) this.#seal();
+      if (this.#gatheredBytes >= batchBytes) this.#seal();
     }
     this.#heardTo = upTo;
     this.#position = position;
@@ -150,7 +152,7 @@ export class SessionLog {
     else if (this.#gathered.length > 0)
       this.#timer ??= setTimeout(() => {
         this.flush();
-      }, LINGER_MS);
+      }, lingerMs);
   }
 
   /** Writes what has gathered. Afterwards `nextInput` stands behind all that was heard. */
@@ -168,7 +170,7 @@ export class SessionLog {
     if (tap?.isEnough() !== true) return this.#store();
     this.#storeTimer ??= setTimeout(() => {
       this.#store();
-    }, LINGER_MS);
+    }, lingerMs);
   }
 
   #store(): void {

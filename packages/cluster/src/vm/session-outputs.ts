@@ -1,10 +1,12 @@
-// What a VM says, from its thread to those who listen: through the gate (output-gate.ts), by its policy, which may change while it runs.
-// It keeps the VM's input log where the policy asks for one, and knows for each checkpoint what that has to remember of it.
-//
-// Invariants:
-// - with any policy but `async`, what left follows from what is durable: the newest checkpoint, and its log;
-// - a log serves that only behind a durable checkpoint which was cut while the log was kept, or when it is the end of what was replayed;
-// - a change to `async` holds once a checkpoint says so: until then whoever takes over would promise more than it can.
+/**
+ * What a VM says, from its thread to those who listen: through the gate (output-gate.ts), by its policy, which may change while it runs.
+ * It keeps the VM's input log where the policy asks for one, and knows for each checkpoint what that has to remember of it.
+ *
+ * Invariants:
+ * - with any policy but `async`, what left follows from what is durable: the newest checkpoint, and its log;
+ * - a log serves that only behind a durable checkpoint which was cut while the log was kept, or when it is the end of what was replayed;
+ * - a change to `async` holds once a checkpoint says so: until then whoever takes over would promise more than it can.
+ */
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import type {
   CheckpointKey,
@@ -68,7 +70,7 @@ export interface SessionOutputsOptions {
 }
 
 /** The position of what is said again of what a standby handed over. */
-const AGAIN = 1;
+const againPosition = 1;
 
 export class SessionOutputs {
   readonly #options: SessionOutputsOptions;
@@ -102,7 +104,7 @@ export class SessionOutputs {
     this.#previous = from === 0n ? undefined : ownership.log?.last;
     this.#serves = exact && options.handed?.gap !== true;
     const { store, handed, log } = options;
-    this.#note = new OwnerNote({ store, ownership, log, left: handed === undefined ? 0 : AGAIN });
+    this.#note = new OwnerNote({ store, ownership, log, left: handed === undefined ? 0 : againPosition });
     this.#tail = new ConsoleTail(tail, monotonicMs());
     if (keepsLog(policy)) this.#log = this.#openLog(from);
     if (options.handed !== undefined) this.#sayAgain(options.handed.again);
@@ -110,7 +112,7 @@ export class SessionOutputs {
 
   /** It waits for the store to have all that led to it: whoever held that for it is the VM's owner now. */
   #sayAgain(again: readonly StampedOutput[]): void {
-    const position = (this.#position = AGAIN);
+    const position = (this.#position = againPosition);
     for (const entry of again) this.#tail.said(entry);
     this.#pass(this.#gate.said(position, again));
     this.#log?.heard({ log: [], upTo: this.#options.from, position, waits: true });

@@ -1,3 +1,4 @@
+/** Sessions of VMs on a store that is slow, full or away. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
@@ -11,7 +12,7 @@ import { VmHost } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
 /** How long an answer of a slow store takes. */
-const SLOW_MS = 300;
+const slowMs = 300;
 const leaseEnd = monotonicMs() + 600_000;
 const vm = vmOf({ checkpointMs: 100 }, { boot: 0 });
 
@@ -74,8 +75,8 @@ test('a start whose session ended while it was read does not become a guest', as
     let answered = 0;
     store.plan = () => {
       asked++;
-      void pause(SLOW_MS).then(() => answered++);
-      return { kind: 'slow', delayMs: SLOW_MS };
+      void pause(slowMs).then(() => answered++);
+      return { kind: 'slow', delayMs: slowMs };
     };
     host.do({ type: 'run', vm, epoch: 1, paused: false, until: leaseEnd });
     host.do({ type: 'stop', vmId: 'v1', epoch: 1, mode: 'discard' });

@@ -1,3 +1,4 @@
+/** Threads that are kept ready for the next guest. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SpareWorkers } from './spare-workers.ts';

@@ -1,16 +1,18 @@
-// Workers that wait since before they were needed: loading and compiling what a guest runs on takes longer than resuming one. A node that
-// runs many VMs keeps more of them, as it will be given as many of another's when that one dies.
+/**
+ * Workers that wait since before they were needed: loading and compiling what a guest runs on takes longer than resuming one. A node that
+ * runs many VMs keeps more of them, as it will be given as many of another's when that one dies.
+ */
 import { freemem, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
 
 /** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
-const SPARE_AFTER_MS = 1500;
+const spareAfterMs = 1500;
 /** Each takes some 35 MB, which a guest's thread takes anyhow: of a cluster of three each gets half of what one that dies has run. */
-const MAX_SPARES = 8;
-const VMS_PER_SPARE = 2;
+const maxSpares = 8;
+const vmsPerSpare = 2;
 /** A host with less of its memory free keeps one only. */
-const MIN_FREE_SHARE = 0.1;
+const minFreeShare = 0.1;
 
 export interface SpareOptions {
   /** What its guest will most likely run. */
@@ -32,7 +34,7 @@ export class SpareWorkers {
   constructor(options: SpareOptions) {
     this.#options = {
       isAwaited: () => false,
-      isShort: () => freemem() / totalmem() < MIN_FREE_SHARE,
+      isShort: () => freemem() / totalmem() < minFreeShare,
       ...options,
     };
     this.#fill();
@@ -63,13 +65,13 @@ export class SpareWorkers {
   #fillLater(): void {
     clearTimeout(this.#timer);
     if (this.#closed) return;
-    this.#timer = setTimeout(() => this.#fill(), SPARE_AFTER_MS);
+    this.#timer = setTimeout(() => this.#fill(), spareAfterMs);
   }
 
   /** One at a time. A spare that can't be made or dies is no loss: the next start makes its own, and its failure is that guest's. */
   #fill(): void {
     const { module, vms, isAwaited, isShort } = this.#options;
-    const wanted = isShort() ? 1 : Math.min(MAX_SPARES, 1 + Math.floor(vms() / VMS_PER_SPARE));
+    const wanted = isShort() ? 1 : Math.min(maxSpares, 1 + Math.floor(vms() / vmsPerSpare));
     if (this.#spares.length >= wanted) return;
     if (isAwaited()) return this.#fillLater();
     let worker: Worker;

@@ -1,3 +1,4 @@
+/** How much of the store a VM holds, against its quota. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';

@@ -1,10 +1,12 @@
-// How much a VM may hold in the store. What it holds is counted by looking at all of it now and then, and by what was written since. When it
-// is as much as it may be, nothing more is written between checkpoints and its guest stands still, so a quota is exceeded by one checkpoint
-// at the most (and by the last one of a VM that leaves its node, without which something would be lost).
+/**
+ * How much a VM may hold in the store. What it holds is counted by looking at all of it now and then, and by what was written since. When it
+ * is as much as it may be, nothing more is written between checkpoints and its guest stands still, so a quota is exceeded by one checkpoint
+ * at the most (and by the last one of a VM that leaves its node, without which something would be lost).
+ */
 
 /** Between two looks; and of a VM that waits for room. */
-const LOOK_MS = 60_000;
-const LOOK_FULL_MS = 2000;
+const lookMs = 60_000;
+const lookFullMs = 2000;
 
 export interface StoreQuotaOptions {
   /** Undefined: it may hold what the store has room for. */
@@ -62,7 +64,7 @@ export class StoreQuota {
   look(nowMs: number): void {
     if (this.#isLooking || nowMs < this.#lookAt) return;
     this.#isLooking = true;
-    this.#lookAt = nowMs + (this.#isFull ? LOOK_FULL_MS : LOOK_MS);
+    this.#lookAt = nowMs + (this.#isFull ? lookFullMs : lookMs);
     this.#meanwhile = 0;
     void this.#options
       .measure()

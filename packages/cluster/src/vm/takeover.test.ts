@@ -1,4 +1,4 @@
-// What people see and type when the owner of a VM dies and another takes over, by policy of its outputs.
+/** What people see and type when the owner of a VM dies and another takes over, by policy of its outputs. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import type { LoggedInput } from '@revenant/emulator';
@@ -18,7 +18,7 @@ import { busyMachine } from '../../test-support/busy-machine.ts';
 import { Listener, Typist, vmOf, VmHome } from '../../test-support/vm-home.ts';
 import type { VmSpec } from '../decisions/records.ts';
 import { until } from '../testing/until.ts';
-import { chainDigest, CHAIN_START } from './chain-guest.ts';
+import { chainDigest, chainStart } from './chain-guest.ts';
 import { encodeBatch } from './log-batch.ts';
 import { readLogBehind } from './replay-log.ts';
 
@@ -36,7 +36,7 @@ const chain = (outputs: VmSpec['outputs'], changes: Partial<VmSpec> = {}): Parti
 function chainOf(text: string): { steps: number[]; echoes: string[] } {
   const steps: number[] = [];
   const echoes: string[] = [];
-  const digests = [CHAIN_START];
+  const digests = [chainStart];
   for (const line of text.split('\n').slice(0, -1)) {
     const match = /^step (\d+) ([0-9a-f]{64})$/.exec(line);
     if (match === null) {

@@ -1,3 +1,4 @@
+/** Threads of guests get less of the processor than their node's own thread. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';

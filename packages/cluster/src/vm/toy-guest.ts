@@ -1,18 +1,20 @@
-// What guests for tests and demos have in common, which are no machines: a small RAM that checkpoints hold, and a console.
-// Their logs can be replayed: what they say follows from their snapshot, from what was typed and when, whatever the pace.
+/**
+ * What guests for tests and demos have in common, which are no machines: a small RAM that checkpoints hold, and a console.
+ * Their logs can be replayed: what they say follows from their snapshot, from what was typed and when, whatever the pace.
+ */
 import type { InputResult, LoggedInput, MachineInput, StampedOutput } from '@revenant/emulator';
 import type { MachineSnapshot } from '@revenant/storage';
 import { sumOf, sumsOf } from './standby/state-sums.ts';
 import type { Cut } from './standby/comparison.ts';
 import type { Further, Guest, GuestStart } from './vm-runtime.ts';
 
-export const PAGE_BYTES = 4096;
+export const pageBytes = 4096;
 /** Virtual time of an "instruction", whatever the guest takes for one. */
-const INSTRUCTION_NS = 1000n;
+const instructionNs = 1000n;
 /** Cuts of an owner whose changed pages are remembered. */
-const MAX_CUTS = 64;
+const maxCuts = 64;
 /** Numbers of its console, in its checkpoints. */
-const CONSOLE_DEVICE = 'console';
+const consoleDevice = 'console';
 
 export abstract class ToyGuest implements Guest {
   instructions = 0n;
@@ -41,14 +43,14 @@ export abstract class ToyGuest implements Guest {
   }) {
     const { machine, cpu, pages, start } = options;
     const { snapshot, keepLog = false, replay } = start;
-    this.#ram = new Uint8Array(PAGE_BYTES * pages);
+    this.#ram = new Uint8Array(pageBytes * pages);
     this.#description = { machine, cpu: { model: cpu }, memoryBytes: this.#ram.length };
     const saved = snapshot?.spaces.find(({ name }) => name === 'ram');
     saved?.indexes.forEach((page, i) =>
-      this.#ram.set(saved.bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES), page * PAGE_BYTES),
+      this.#ram.set(saved.bytes.subarray(i * pageBytes, (i + 1) * pageBytes), page * pageBytes),
     );
     this.instructions = snapshot?.instructions ?? 0n;
-    const numbers = snapshot?.devices[CONSOLE_DEVICE]?.state as
+    const numbers = snapshot?.devices[consoleDevice]?.state as
       { written: number; heard: number; did?: Record<string, number> } | undefined;
     this.#written = numbers?.written ?? 0;
     this.#heard = { ...numbers?.did, serial: numbers?.heard ?? 0 };
@@ -65,7 +67,7 @@ export abstract class ToyGuest implements Guest {
   protected abstract typed(bytes: Uint8Array): void;
 
   protected get pages(): number {
-    return this.#ram.length / PAGE_BYTES;
+    return this.#ram.length / pageBytes;
   }
 
   protected read(at: number, length: number): Uint8Array {
@@ -78,8 +80,8 @@ export abstract class ToyGuest implements Guest {
 
   protected write(at: number, bytes: Uint8Array): void {
     this.#ram.set(bytes, at);
-    const last = Math.floor((at + bytes.length - 1) / PAGE_BYTES);
-    for (let page = Math.floor(at / PAGE_BYTES); page <= last; page++) this.#dirty.add(page);
+    const last = Math.floor((at + bytes.length - 1) / pageBytes);
+    for (let page = Math.floor(at / pageBytes); page <= last; page++) this.#dirty.add(page);
   }
 
   protected writeU32(at: number, value: number): void {
@@ -119,7 +121,7 @@ export abstract class ToyGuest implements Guest {
 
   get #stamp(): { instructions: bigint; timeNs: bigint } {
     const { instructions } = this;
-    return { instructions, timeNs: instructions * INSTRUCTION_NS };
+    return { instructions, timeNs: instructions * instructionNs };
   }
 
   keepLog(on: boolean): void {
@@ -155,13 +157,13 @@ export abstract class ToyGuest implements Guest {
 
   #cut(cut: number): void {
     this.#changed.push({ cut, pages: [...this.#dirty] });
-    this.#changed = this.#changed.slice(-MAX_CUTS);
+    this.#changed = this.#changed.slice(-maxCuts);
     const snapshot = this.snapshot();
     this.#cuts.push({ cut, memory: this.#memorySums(), ...sumsOf(snapshot) });
   }
 
   #memorySums(): Record<string, Uint32Array> {
-    const page = (index: number): Uint8Array => this.read(index * PAGE_BYTES, PAGE_BYTES);
+    const page = (index: number): Uint8Array => this.read(index * pageBytes, pageBytes);
     return { ram: Uint32Array.from({ length: this.pages }, (_, index) => sumOf(page(index))) };
   }
 
@@ -176,15 +178,15 @@ export abstract class ToyGuest implements Guest {
   leads(since: number | undefined): void {
     const behind = this.#changed.filter(({ cut }) => since !== undefined && cut > since);
     for (const page of behind.flatMap(({ pages }) => pages)) this.#dirty.add(page);
-    if (since === undefined || this.#changed.length === MAX_CUTS) this.#full = true;
+    if (since === undefined || this.#changed.length === maxCuts) this.#full = true;
   }
 
   snapshot(): MachineSnapshot {
     const full = this.#full;
     const changed = full ? Array.from({ length: this.pages }, (_, page) => page) : [...this.#dirty];
     const indexes = Uint32Array.from(changed).sort();
-    const bytes = new Uint8Array(indexes.length * PAGE_BYTES);
-    indexes.forEach((page, i) => bytes.set(this.read(page * PAGE_BYTES, PAGE_BYTES), i * PAGE_BYTES));
+    const bytes = new Uint8Array(indexes.length * pageBytes);
+    indexes.forEach((page, i) => bytes.set(this.read(page * pageBytes, pageBytes), i * pageBytes));
     this.#full = false;
     this.#dirty.clear();
     const flush = { kind: 'flush' } as const;
@@ -194,14 +196,14 @@ export abstract class ToyGuest implements Guest {
       description: this.#description,
       cpus: [],
       devices: {
-        [CONSOLE_DEVICE]: {
+        [consoleDevice]: {
           version: 1,
           state: { written: this.#written, heard: this.#heard.serial ?? 0, did: { ...this.#heard } },
         },
       },
       instructions: this.instructions,
-      virtualTimeNs: this.instructions * INSTRUCTION_NS,
-      spaces: [{ name: 'ram', pageSize: PAGE_BYTES, pageCount: this.pages, full, indexes, bytes }],
+      virtualTimeNs: this.instructions * instructionNs,
+      spaces: [{ name: 'ram', pageSize: pageBytes, pageCount: this.pages, full, indexes, bytes }],
     };
   }
 

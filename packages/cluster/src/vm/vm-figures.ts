@@ -1,4 +1,4 @@
-// What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log.
+/** What a node can say of the checkpoints of its VMs: figures for the metrics, words for the log. */
 import type { PaceChange, StallEvent } from '@revenant/storage';
 import type { LogEntry } from '../decisions/types.ts';
 import type { StandbyFigures } from './standby/standby-link.ts';

@@ -1,5 +1,7 @@
-// All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
-// them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
+/**
+ * All VMs of one node: workers, checkpoints, ownership in the store. Carries out the guest effects of the decisions, and tells
+ * them what became of it. Every path ends in an event; an epoch that was lost ends its worker at once.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { InputResult, MachineInput, TextScreen } from '@revenant/emulator';
 import {
@@ -25,7 +27,7 @@ import type { Measures } from './measures.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
-import { LAZY_RUNTIME, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
+import { lazyRuntime, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
 import { SpareWorkers } from './spare-workers.ts';
 import type { Lead } from './standby/handed.ts';
 import { holdsLess, isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
@@ -36,18 +38,18 @@ import { builtinRuntimes, monotonicMs, type Look } from './vm-runtime.ts';
 import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
 
 /** Checkpoints that a node writes at once; and while guests are waited for that are being made, which need the same processors. */
-const CHECKPOINTS_AT_ONCE = 4;
-const CHECKPOINTS_BESIDE_STARTS = 1;
+const checkpointsAtOnce = 4;
+const checkpointsBesideStarts = 1;
 /** A checkpoint that takes longer is held up by its guest or its store, and no longer holds up others. */
-const TAKES_MS = 2000;
+const takesMs = 2000;
 
 /** Before a standby that can't be led from just now is looked at again; and how long it is tried to save what only it has. */
-const LEAD_AGAIN_MS = 200;
-const PUBLISH_MS = 10_000;
+const leadAgainMs = 200;
+const publishMs = 10_000;
 
 /** For how long somebody who presses keys waits for a guest to read them, and how often it is tried. */
-const PRESS_MS = 5000;
-const PRESS_PAUSE_MS = 20;
+const pressMs = 5000;
+const pressPauseMs = 20;
 
 export interface VmHostOptions {
   node: string;
@@ -72,7 +74,7 @@ export interface VmHostOptions {
   runtimes?: Record<string, string>;
   /** Encrypts what is stored of guests' memory and disks. The same on every node. */
   key?: CheckpointKey | undefined;
-  /** Which checkpoints of running VMs are kept. Default: `DEFAULT_RETENTION`. */
+  /** Which checkpoints of running VMs are kept. Default: `defaultRetention`. */
   retention?: RetentionPolicy | undefined;
   /** How often the others are removed, in milliseconds. Default one minute. */
   collectMs?: number;
@@ -156,13 +158,13 @@ export class VmHost {
       ...codes.map((code) => key(code, true)),
       ...[...codes].reverse().map((code) => key(code, false)),
     ];
-    for (const until = monotonicMs() + PRESS_MS; ;) {
+    for (const until = monotonicMs() + pressMs; ;) {
       const results = await this.input(vmId, left);
       if (results?.some((result) => result === 'no-device')) return false;
       left = left.filter((_key, n) => results?.[n] === 'full');
       if (results === undefined || left.length === 0) return results && true;
       if (monotonicMs() > until) throw new ClusterError('BUSY', `${vmId} does not read its keyboard`);
-      await pause(PRESS_PAUSE_MS);
+      await pause(pressPauseMs);
     }
   }
 
@@ -241,7 +243,7 @@ export class VmHost {
   async #prepare({ vm, owner }: Extract<Effect, { type: 'prepare' }>): Promise<void> {
     const { store, key, tell, log, node } = this.#options;
     const module = this.#moduleOf(vm);
-    if (module !== undefined && vm.spec.runtime === LAZY_RUNTIME) {
+    if (module !== undefined && vm.spec.runtime === lazyRuntime) {
       const parts = { store, key, pool: this.#pool, spare: this.#spare, onStall: this.#tellStall(vm.id) };
       const entry = await this.#prepared.prepare({ ...parts, module, vm });
       if (entry !== undefined) log({ ...entry, vm: vm.id, node });
@@ -407,7 +409,7 @@ export class VmHost {
         return await leadOf(store, standby, owned, key);
       } catch (error) {
         if (!isOfMoment(error) || !this.#starting.has(epochName(vmId, epoch))) throw error;
-        await pause(LEAD_AGAIN_MS);
+        await pause(leadAgainMs);
       }
   }
 
@@ -441,7 +443,7 @@ export class VmHost {
     const { store, key, log, node } = this.#options;
     const owned = this.#epochs.owned(vm.id, epoch);
     if (owned?.lead === undefined) return;
-    const limit = pause(PUBLISH_MS, false, { ref: false });
+    const limit = pause(publishMs, false, { ref: false });
     const isDone = await Promise.race([publish(store, owned, owned.lead, key).catch(() => false), limit]);
     // What is lost already stays noted: whoever is next has to say so.
     if (isDone) return owned.standbyLost ? undefined : this.#epochs.unnote(owned);
@@ -507,8 +509,8 @@ export class VmHost {
     const now = monotonicMs();
     // A few checkpoints at once, the oldest first: all together would keep the node's own writes waiting.
     const sessions = [...this.#vms.values()].sort((a, b) => a.checkpointedAt - b.checkpointedAt);
-    const atOnce = this.#isAwaited ? CHECKPOINTS_BESIDE_STARTS : CHECKPOINTS_AT_ONCE;
-    let free = atOnce - sessions.filter((each) => each.isWriting(now - TAKES_MS)).length;
+    const atOnce = this.#isAwaited ? checkpointsBesideStarts : checkpointsAtOnce;
+    let free = atOnce - sessions.filter((each) => each.isWriting(now - takesMs)).length;
     for (const session of sessions) if (session.tick(now, free > 0)) free--;
   }
 

@@ -1,9 +1,11 @@
-// How a node runs a VM: each in a worker thread of its own. The worker builds its guest through a `GuestFactory`; the node
-// knows guests only by this interface, so that the chain guest of the tests and the emulator are one to it.
-//
-// The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
-// compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
-// that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
+/**
+ * How a node runs a VM: each in a worker thread of its own. The worker builds its guest through a `GuestFactory`; the node
+ * knows guests only by this interface, so that the chain guest of the tests and the emulator are one to it.
+ *
+ * The lease: a number in shared memory, in milliseconds of CLOCK_MONOTONIC (the same for all threads of a host). The worker
+ * compares it before each slice of at most `sliceInstructions`, and again before it lets the slice's output out. A process
+ * that was frozen for hours therefore executes at most one slice after its thaw, which nobody ever sees, as its epoch is over.
+ */
 import type {
   InputResult,
   LoggedInput,

@@ -1,5 +1,7 @@
-// One VM on this node, from the moment that its thread is there until it has ended: what it is given, what it says, what is made durable
-// of it, and how it leaves. Its state says where it is in that life.
+/**
+ * One VM on this node, from the moment that its thread is there until it has ended: what it is given, what it says, what is made durable
+ * of it, and how it leaves. Its state says where it is in that life.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { InputResult, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
 import type { CheckpointWriter, Ownership } from '@revenant/storage';
@@ -14,7 +16,7 @@ import { consoleBytes, type TailState } from './console-tail.ts';
 import { hasDisks } from './disks.ts';
 import { FrameFeed } from './frame-feed.ts';
 import type { GuestThread, Outputs } from './guest-thread.ts';
-import { AGENT_PORT, isTyped, type TypedPlaces } from './input-ledger.ts';
+import { agentPort, isTyped, type TypedPlaces } from './input-ledger.ts';
 import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
@@ -27,9 +29,9 @@ import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs, type GuestNews, type Look } from './vm-runtime.ts';
 
 /** For so long a VM whose guest is gone waits for the store to have what is known of its life. */
-const LEAVE_MS = 10_000;
+const leaveMs = 10_000;
 /** Between tries to make a guest's last state durable. */
-const LAST_WRITE_PAUSE_MS = 200;
+const lastWritePauseMs = 200;
 
 /**
  * `preparing`: another node runs the VM, and it is built here already. `starting`, `resuming`: its thread builds its guest, from its
@@ -288,7 +290,7 @@ export class VmSession {
       this.#log({ event: 'guest-panicked', reason: panicWords[output.event] });
       this.#checkpoints.tellBefore({ instructions });
     }
-    if (output.kind === 'console' && output.port === AGENT_PORT)
+    if (output.kind === 'console' && output.port === agentPort)
       return host.agentSaid?.(this.vm.id, this.epoch, output.bytes);
     // Nobody listens to the other ports yet.
     const bytes = consoleBytes(entry);
@@ -485,7 +487,7 @@ export class VmSession {
     if (kind === 'fenced') return this.#gone(kind, reason);
     this.#state = 'ending';
     this.#aliveAt = Infinity; // it has said its last
-    const limit = pause(LEAVE_MS, undefined, { ref: false });
+    const limit = pause(leaveMs, undefined, { ref: false });
     void Promise.race([this.#outputs.leave(), limit]).then(() => {
       if (!this.over) this.#gone(kind, reason);
     });
@@ -524,7 +526,7 @@ export class VmSession {
     await this.#checkpoints.checkpoint(false);
     const before = monotonicMs();
     // Until it is durable nobody else may have it; should it never be, the fence ends this loop.
-    while (!this.over && !(await this.#checkpoints.checkpoint(true))) await pause(LAST_WRITE_PAUSE_MS);
+    while (!this.over && !(await this.#checkpoints.checkpoint(true))) await pause(lastWritePauseMs);
     if (this.over) return false;
     await this.#outputs.allDurable();
     // The guest has stopped; its thread may take its time to end.

@@ -1,4 +1,4 @@
-// The worker thread of one VM. See vm-runtime.ts for what it may do and when, and for its three messages.
+/** The worker thread of one VM. See vm-runtime.ts for what it may do and when, and for its three messages. */
 import { createHash } from 'node:crypto';
 import { getPriority, setPriority } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -11,7 +11,7 @@ import {
   type InputResult,
   type StampedOutput,
 } from '@revenant/emulator/edge';
-import { MAX_SLEEP_MS, Quiet } from './quiet.ts';
+import { maxSleepMs, Quiet } from './quiet.ts';
 import {
   monotonicMs,
   type FromWorker,
@@ -27,12 +27,12 @@ import {
 } from './vm-runtime.ts';
 
 const port = parentPort!;
-const PROGRESS_MS = 200;
-const IDLE_MS = 2;
+const progressMs = 200;
+const defaultIdleMs = 2;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
-const FIRST_SLICE = 10_000;
+const firstSlice = 10_000;
 /** Of inputs that wait here for the guest's turn to end. */
-const MAX_INBOX_BYTES = 2 ** 20;
+const maxInboxBytes = 2 ** 20;
 /** Output of slices whose lease ended meanwhile waits here; bounded by one turn, as no further turn runs. */
 const held: StampedOutput[] = [];
 const inbox: ToWorker[] = [];
@@ -53,15 +53,15 @@ let resetting = false;
 let until: Float64Array = new Float64Array(2);
 /** Messages with outputs or log; while more than a few were not heard the guest stands still, so that they don't pile up. */
 let said = 0;
-const MAX_UNHEARD = 64;
+const maxUnheard = 64;
 let guest: Guest | undefined;
 
 /**
  * Of nice values (setpriority(2), which on Linux means this thread only): where guests and the compression of their pages leave no processor
  * idle, the thread that keeps the node's lease comes first.
  */
-const BELOW_NODE = 5;
-if (process.platform === 'linux') setPriority(0, Math.min(19, getPriority(0) + BELOW_NODE));
+const belowNode = 5;
+if (process.platform === 'linux') setPriority(0, Math.min(19, getPriority(0) + belowNode));
 
 let wake = (): void => undefined;
 
@@ -88,7 +88,7 @@ function receive(message: ToWorker): void {
   // Checkpoints are no company.
   if (message.type === 'inputs' || message.question.name === 'look') quiet.active(monotonicMs());
   if (message.type === 'inputs') {
-    if (inboxBytes + message.bytes.length > MAX_INBOX_BYTES)
+    if (inboxBytes + message.bytes.length > maxInboxBytes)
       return answer(message.id, ['full' satisfies InputResult]);
     inboxBytes += message.bytes.length;
   }
@@ -181,7 +181,7 @@ function takeSnapshot(guest: Guest, id: number, suspend: boolean): void {
 function mayRun(): boolean {
   // What is replayed was done already, whatever the guest is to do now.
   const maySpeak = following || (!paused && !standsStill);
-  return maySpeak && !resetting && said - until[1]! < MAX_UNHEARD && monotonicMs() < until[0]!;
+  return maySpeak && !resetting && said - until[1]! < maxUnheard && monotonicMs() < until[0]!;
 }
 
 /** All that waits; while the machine is reset, only what boots it, and while it follows its log nothing that would be part of it. */
@@ -327,15 +327,15 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
   for (;;) {
     for (const message of nextMessages()) serve(guest, message);
     // Who has just come waits for its lease, and others wait for it.
-    let idleMs: number | undefined = first || said > until[1]! ? IDLE_MS : MAX_SLEEP_MS;
+    let idleMs: number | undefined = first || said > until[1]! ? defaultIdleMs : maxSleepMs;
     if (mayRun()) {
       ran = true;
-      const result = turn(guest, first && !following ? FIRST_SLICE : sliceInstructions);
+      const result = turn(guest, first && !following ? firstSlice : sliceInstructions);
       letOut(guest);
       for (const cut of guest.cuts?.() ?? []) tellNews({ kind: 'cut', cut });
       if (result === 'end') {
         if (caughtUp(guest, start, id) === 'live') continue;
-        idleMs = MAX_SLEEP_MS;
+        idleMs = maxSleepMs;
       } else {
         if (first && !following) {
           tellNews({ kind: 'first-slice' });
@@ -347,7 +347,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
           resetting = true;
           tellNews({ kind: 'reset' });
         }
-        const { waitsMs = IDLE_MS, diskRequests = 0 } = guest;
+        const { waitsMs = defaultIdleMs, diskRequests = 0 } = guest;
         idleMs = result === 'limit' ? undefined : quiet.sleepMs({ waitsMs, diskRequests }, monotonicMs());
       }
     } else {
@@ -357,7 +357,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
       letOut(guest);
     }
     const now = monotonicMs();
-    if (now - toldAt >= PROGRESS_MS) {
+    if (now - toldAt >= progressMs) {
       toldAt = now;
       const { instructions, diskRequests = 0 } = guest;
       tellNews({ kind: 'progress', instructions, diskRequests, sign: signOf(guest, watch) });

@@ -6,9 +6,9 @@ import {
   decodePageReply,
   encode,
   hostOf,
-  PAGE_SUBPROTOCOL,
-  PASS_SCHEME,
-  PASS_SUBPROTOCOL,
+  pageSubprotocol,
+  passScheme,
+  passSubprotocol,
   type ClusterEvent,
   type ClusterStatus,
   type Command,
@@ -95,7 +95,7 @@ export class Connection {
   get access(): NodeAccess {
     const { origin } = this.#state;
     if (origin === '' || this.#pass === null) return { origin, headers: {} };
-    return { origin, headers: { authorization: `${PASS_SCHEME}${this.#pass}` } };
+    return { origin, headers: { authorization: `${passScheme}${this.#pass}` } };
   }
 
   /**
@@ -268,8 +268,8 @@ export class Connection {
     const protocol = location.protocol === 'https:' ? 'wss' : 'ws';
     const host = this.#address();
     const socket = new WebSocket(`${protocol}://${host}/v1/page`, [
-      PAGE_SUBPROTOCOL,
-      ...(this.#pass === null ? [] : [`${PASS_SUBPROTOCOL}${this.#pass}`]),
+      pageSubprotocol,
+      ...(this.#pass === null ? [] : [`${passSubprotocol}${this.#pass}`]),
     ]);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;

@@ -1,3 +1,4 @@
+/** The timeline of a VM: epochs, moments and the axis, from events. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';

@@ -1,3 +1,4 @@
+/** Fields of a device's state that differ between two checkpoints. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changedFields } from './changed-fields.ts';

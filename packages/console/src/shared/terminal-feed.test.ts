@@ -1,3 +1,4 @@
+/** Output reaches a terminal no faster than it draws. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TerminalFeed } from './terminal-feed.ts';

@@ -1,3 +1,4 @@
+/** The keys that write a text. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { strokesOf } from './text-keys.ts';

@@ -1,3 +1,4 @@
+/** The search for text in a guest's memory, across pages and in UTF-16. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { searchPages, textPatterns } from './search.ts';

@@ -1,4 +1,4 @@
-// Finds bytes or text in the pages of a checkpoint, also across page borders.
+/** Finds bytes or text in the pages of a checkpoint, also across page borders. */
 import { concatBytes, indexOfBytes, textBytes } from './bytes.ts';
 import { InspectError, spaceOf, type CheckpointView } from './view.ts';
 
@@ -25,7 +25,7 @@ export function textPatterns(text: string): Uint8Array[] {
   return [textBytes(text), wide];
 }
 
-const MAX_PATTERN_BYTES = 4096;
+const maxPatternBytes = 4096;
 
 /** Finds each of several patterns. Matches are in order of address within a space; they may overlap. */
 export async function searchPages(
@@ -34,7 +34,7 @@ export async function searchPages(
   options: SearchOptions = {},
 ): Promise<Match[]> {
   for (const pattern of patterns)
-    if (pattern.length === 0 || pattern.length > MAX_PATTERN_BYTES || pattern.every((byte) => byte === 0))
+    if (pattern.length === 0 || pattern.length > maxPatternBytes || pattern.every((byte) => byte === 0))
       throw new InspectError(
         'cannot search for nothing, for zeros only, or for more than 4096 bytes',
         'name some bytes that are not zero',

@@ -1,3 +1,4 @@
+/** The ACPI tables: how they hang together, their checksums, and the terms of the DSDT. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { acpiTables } from './tables.ts';

@@ -1,3 +1,4 @@
+/** Direct boot of bzImage and ELF kernels, by their boot protocols. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { BootError, pcMemoryMap, planBootSector, planFlat, planKernel, planRom } from './index.ts';

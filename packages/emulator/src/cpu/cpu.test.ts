@@ -1,3 +1,4 @@
+/** Small programs on the whole processor, 32 and 64 bits. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { TestCpu } from './testing/test-cpu.ts';

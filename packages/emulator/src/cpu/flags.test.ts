@@ -1,3 +1,4 @@
+/** The lazy form of the arithmetic flags. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { flagsToLazy, lazyToFlags } from './flags.ts';

@@ -1,3 +1,4 @@
+/** The interpreter's run loop: instruction counts, deadlines, faults, code that changes. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Cpu, ExitReason, Flag } from './layout.ts';

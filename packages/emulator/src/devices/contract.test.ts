@@ -1,3 +1,4 @@
+/** What holds for each device: the contract of `testing/contract.ts`, for all of them. */
 import { AcpiGpe } from './system/acpi-gpe.ts';
 import { VmClock, VmGenerationId } from './system/identity.ts';
 import { Pvpanic } from './system/pvpanic.ts';

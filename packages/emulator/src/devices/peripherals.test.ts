@@ -1,3 +1,4 @@
+/** Devices of the PC beside disks, network and timers: the 16550A and others. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { AcpiPm } from './timer/acpi-pm.ts';

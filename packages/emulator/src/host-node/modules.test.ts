@@ -1,3 +1,4 @@
+/** Compiled engine modules go from a thread to those that it starts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';

@@ -15,7 +15,7 @@ const firstWithDeopt = 13;
 const saveAfterMs = [3000, 12_000, 60_000];
 
 /** Under this name threads find the modules of the thread that started them. */
-const INHERITED = 'revenant engine modules';
+const inheritedKey = 'revenant engine modules';
 
 interface Inherited {
   modules: EngineModules;
@@ -38,14 +38,15 @@ export function loadEngineModules(): EngineModules {
   // back to the baseline compiler's when the guess fails; where there is none, V8 ends the process.
   if (Number.parseInt(process.versions.v8, 10) >= firstWithDeopt) setFlagsFromString('--no-wasm-deopt');
   setFlagsFromString('--no-liftoff');
-  const inherited = getEnvironmentData(INHERITED) as Inherited | undefined;
+  const inherited = getEnvironmentData(inheritedKey) as Inherited | undefined;
   loaded = inherited?.modules ?? {
     fault: compile('fault'),
     core: compile('core'),
     interpreter: compile('interpreter'),
   };
   saves = inherited?.saves ?? new Int32Array(new SharedArrayBuffer(4 * saveAfterMs.length));
-  if (inherited === undefined) setEnvironmentData(INHERITED, { modules: loaded, saves } satisfies Inherited);
+  if (inherited === undefined)
+    setEnvironmentData(inheritedKey, { modules: loaded, saves } satisfies Inherited);
   return loaded;
 }
 

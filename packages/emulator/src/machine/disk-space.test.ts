@@ -1,3 +1,4 @@
+/** The copy-on-write space of a disk. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { buildModules } from '../build.ts';

@@ -1,3 +1,4 @@
+/** Hashes of a machine's state: SHA-256 and the canonical encoding. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

@@ -1,3 +1,4 @@
+/** The machine as a whole: how runs end, idle time, calls of a BIOS that is not there. */
 import { before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { planBootSector } from '../boot/index.ts';

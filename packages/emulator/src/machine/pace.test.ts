@@ -1,3 +1,4 @@
+/** A guest's clock follows the host's, whatever the guest does and however little of a processor it gets. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { InputResult } from './edge/input-queue.ts';

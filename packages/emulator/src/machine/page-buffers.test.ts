@@ -1,3 +1,4 @@
+/** Buffers for pages are used again, within bounds. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { PageBuffers } from './page-buffers.ts';

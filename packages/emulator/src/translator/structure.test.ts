@@ -1,3 +1,4 @@
+/** Any control flow becomes structured WebAssembly. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+/** A buffer of bytes that grows, with the encodings of the WebAssembly binary format. */
+
 const encoder = new TextEncoder();
 
 /** A growing byte buffer with the encodings of the WebAssembly binary format (LEB128, vectors, names). */

@@ -1,3 +1,4 @@
+/** Modules that the WebAssembly writer makes do what they say. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { callExpr } from './code.ts';

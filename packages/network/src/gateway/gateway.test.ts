@@ -1,3 +1,4 @@
+/** The gateway, as a guest sees it: ARP, DHCP, ICMP, UDP, DNS and TCP. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { arpFrame, Bench, datagramsOf, framesOf, gatewayAddress, guestAddress, guestMac, ipFrame, nameServer, segmentsOf, udpFrame } from '../testing/guest.ts'; // prettier-ignore

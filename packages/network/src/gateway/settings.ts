@@ -1,4 +1,4 @@
-// What one gateway is like: addresses, what guests may reach, forwards, bounds. The default is that of QEMU's user network.
+/** What one gateway is like: addresses, what guests may reach, forwards, bounds. The default is that of QEMU's user network. */
 import { formatAddress, inSubnet, type Subnet } from '../wire/address.ts';
 
 export interface Forward {

@@ -1,3 +1,4 @@
+/** A guest's network on real sockets of this host. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';

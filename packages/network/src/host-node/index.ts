@@ -1,4 +1,4 @@
-// What of a network only Node can do: sockets.
+/** What of a network only Node can do: sockets. */
 export { ForwardError } from './host-sockets.ts';
 export { plugInto } from './plug-peer.ts';
 export { StreamPeer, StreamPeerError, type StreamPlace } from './stream-peer.ts';

@@ -1,4 +1,4 @@
-// Questions to the host's own name servers: each from a port and with a number of its own, so that nobody else can answer.
+/** Questions to the host's own name servers: each from a port and with a number of its own, so that nobody else can answer. */
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { getServers } from 'node:dns';

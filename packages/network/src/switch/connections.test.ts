@@ -1,3 +1,4 @@
+/** Connections between two guests, of which one goes back to an earlier state. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assertSound } from '../testing/guest.ts';

@@ -1,3 +1,4 @@
+/** The switch: what it learns, sends, guards and forgets. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assertSound, guestAddress, guestMac, tcpGuestFrame } from '../testing/guest.ts';

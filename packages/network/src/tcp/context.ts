@@ -1,4 +1,4 @@
-// What the functions of one TCP end are called with, and whom they tell.
+/** What the functions of one TCP end are called with, and whom they tell. */
 import type { TcpSettings } from './state.ts';
 
 export interface OutgoingSegment {

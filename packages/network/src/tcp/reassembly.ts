@@ -1,4 +1,4 @@
-// What came ahead of its turn: kept in order and without overlap, inside of the window, in a bounded number of pieces.
+/** What came ahead of its turn: kept in order and without overlap, inside of the window, in a bounded number of pieces. */
 import { copyOf } from '../wire/bytes.ts';
 import { advance, distance } from './sequence.ts';
 import type { TcpState } from './state.ts';

@@ -1,3 +1,4 @@
+/** TCP between two ends over paths that lose, double and reorder. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Random } from '../../../simulation/src/random.ts';

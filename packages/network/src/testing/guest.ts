@@ -1,4 +1,4 @@
-// A small guest on the gateway's segment: builds and reads frames, and checks every checksum of what it is sent.
+/** A small guest on the gateway's segment: builds and reads frames, and checks every checksum of what it is sent. */
 import type { GatewayEffect, GatewayEvent } from '../gateway/events.ts';
 import { handle } from '../gateway/gateway.ts';
 import { defaultGatewaySettings, type GatewaySettings } from '../gateway/settings.ts';

@@ -1,4 +1,4 @@
-// Two TCP ends and the path between them, in a time of its own: what is sent may be lost, doubled, held up or turned round.
+/** Two TCP ends and the path between them, in a time of its own: what is sent may be lost, doubled, held up or turned round. */
 import { Random } from '../../../simulation/src/random.ts';
 import { copyOut } from '../tcp/byte-queue.ts';
 import { consumed, finish, nextTimerMs, openActive, openPassive, runTimers, sendRoom, write } from '../tcp/connection.ts'; // prettier-ignore

@@ -1,4 +1,4 @@
-// MAC addresses are numbers of 48 bits, IPv4 addresses numbers of 32: cheap keys, and plain data.
+/** MAC addresses are numbers of 48 bits, IPv4 addresses numbers of 32: cheap keys, and plain data. */
 import { get16, get32, set16, set32 } from './bytes.ts';
 
 export const broadcastMac = 0xffff_ffff_ffff;

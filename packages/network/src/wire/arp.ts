@@ -1,4 +1,4 @@
-// Address resolution: RFC 826, for IPv4 over Ethernet.
+/** Address resolution: RFC 826, for IPv4 over Ethernet. */
 import { readMac, writeMac } from './address.ts';
 import { get16, get32, set16, set32 } from './bytes.ts';
 import { ethernetHeaderBytes, EtherType, writeEthernet } from './ethernet.ts';

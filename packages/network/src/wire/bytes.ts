@@ -1,4 +1,4 @@
-// Numbers in network byte order (big-endian), and the Internet checksum: RFC 1071.
+/** Numbers in network byte order (big-endian), and the Internet checksum: RFC 1071. */
 
 export function get16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;

@@ -1,4 +1,4 @@
-// DHCP messages: RFC 2131, 2; options: RFC 2132.
+/** DHCP messages: RFC 2131, 2; options: RFC 2132. */
 import { readMac, writeMac } from './address.ts';
 import { get16, get32, set32 } from './bytes.ts';
 

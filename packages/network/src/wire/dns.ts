@@ -1,4 +1,4 @@
-// DNS messages as far as a forwarder reads them: RFC 1035, 4; negative answers RFC 2308; EDNS RFC 6891.
+/** DNS messages as far as a forwarder reads them: RFC 1035, 4; negative answers RFC 2308; EDNS RFC 6891. */
 import { copyOf, get16, get32, set16, set32 } from './bytes.ts';
 
 export const dnsHeaderBytes = 12;

@@ -1,4 +1,4 @@
-// Ethernet II frames (without preamble and check sequence): destination, source, type, payload.
+/** Ethernet II frames (without preamble and check sequence): destination, source, type, payload. */
 import { readMac, writeMac } from './address.ts';
 import { get16, set16 } from './bytes.ts';
 

@@ -1,4 +1,4 @@
-// ICMP: RFC 792; what a router may answer to: RFC 1122, 3.2.2.
+/** ICMP: RFC 792; what a router may answer to: RFC 1122, 3.2.2. */
 import { checksum, get16, set16, sum16 } from './bytes.ts';
 import { ethernetHeaderBytes } from './ethernet.ts';
 import type { Ipv4Header } from './ipv4.ts';

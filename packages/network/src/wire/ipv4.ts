@@ -1,4 +1,4 @@
-// IPv4 headers: RFC 791. What arrives with options keeps them unread; what leaves has none.
+/** IPv4 headers: RFC 791. What arrives with options keeps them unread; what leaves has none. */
 import { checksum, get16, get32, set16, set32, sum16 } from './bytes.ts';
 import { ethernetHeaderBytes } from './ethernet.ts';
 

@@ -1,4 +1,4 @@
-// TCP segments on the wire: RFC 9293, 3.1 and 3.2; window scaling: RFC 7323, 2.
+/** TCP segments on the wire: RFC 9293, 3.1 and 3.2; window scaling: RFC 7323, 2. */
 import { checksum, fold, get16, get32, set16, set32, sum16 } from './bytes.ts';
 import { Protocol, pseudoHeaderSum, transportOffset, type Ipv4Header } from './ipv4.ts';
 

@@ -1,4 +1,4 @@
-// UDP: RFC 768.
+/** UDP: RFC 768. */
 import { checksum, fold, get16, set16, sum16 } from './bytes.ts';
 import { Protocol, pseudoHeaderSum, type Ipv4Header } from './ipv4.ts';
 

@@ -1,5 +1,7 @@
-// Base images: read-only spaces that several VMs share (docs/CHECKPOINT_FORMAT.md, "Base images"). They are written
-// once, under a prefix of their own, and are collected when nothing refers to them any more (collect-bases.ts).
+/**
+ * Base images: read-only spaces that several VMs share (docs/CHECKPOINT_FORMAT.md, "Base images"). They are written
+ * once, under a prefix of their own, and are collected when nothing refers to them any more (collect-bases.ts).
+ */
 import { createHash } from 'node:crypto';
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
@@ -13,14 +15,14 @@ import {
   type BaseState,
 } from './base-manifest.ts';
 import { basePrefix } from './keys.ts';
-import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
-import { applyRuns, emptyChanges, encodeRuns, FIRST_PACK, PageMap } from './page-map.ts';
+import { pageHashBytes, storedRaw } from './page-codec.ts';
+import { applyRuns, emptyChanges, encodeRuns, firstPack, PageMap } from './page-map.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
 import { PackBuilder, type PackRef } from './pack.ts';
 import { PageSource } from './page-source.ts';
 
-const JOB_PAGES = 256;
+const jobPages = 256;
 
 /** The name under which an image is stored that is known by its contents: the SHA-256 of the whole image, in hexadecimal. */
 export function baseImageName(contentHash: string): string {
@@ -90,7 +92,7 @@ class Importer {
     this.#hash.update(piece);
     this.#pieces.push(piece);
     this.#held += piece.length;
-    const job = JOB_PAGES * this.#options.pageSize;
+    const job = jobPages * this.#options.pageSize;
     if (this.#held < job) return;
     const whole = Buffer.concat(this.#pieces);
     const taken = whole.length - (whole.length % job);
@@ -156,15 +158,15 @@ class Importer {
     let at = 0;
     for (const [i, length] of encoded.lengths.entries()) {
       const page = this.#page++;
-      const size = length & ~STORED_RAW;
+      const size = length & ~storedRaw;
       const stored = encoded.data.subarray(at, at + size);
       at += size;
       if (length === 0) continue;
-      const pageHash = encoded.hashes.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
+      const pageHash = encoded.hashes.subarray(i * pageHashBytes, (i + 1) * pageHashBytes);
       const content = Buffer.from(pageHash).toString('latin1');
       let place = this.#known.get(content);
       if (place === undefined) {
-        place = { pack: this.#packs.length + FIRST_PACK, slot: this.#builder.add(pageHash, length, stored) };
+        place = { pack: this.#packs.length + firstPack, slot: this.#builder.add(pageHash, length, stored) };
         this.#known.set(content, place);
       }
       this.#places.push({ page, ...place });
@@ -223,9 +225,9 @@ export async function openBaseImage(
   const { pageSize, pageCount } = found.info;
   const map = new PageMap({ name: 'base', pageSize, pageCount });
   applyRuns(map, found.runs, (number) =>
-    found.packs[number - FIRST_PACK] === undefined ? undefined : number,
+    found.packs[number - firstPack] === undefined ? undefined : number,
   );
-  const packs = new Map(found.packs.map((pack, i) => [i + FIRST_PACK, pack]));
+  const packs = new Map(found.packs.map((pack, i) => [i + firstPack, pack]));
   const reader = new PackReader({ store, prefix: `${basePrefix(name)}packs/`, ...options });
   return { info: found.info, pages: new PageSource(map, packs, reader) };
 }

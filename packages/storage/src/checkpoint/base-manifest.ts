@@ -1,14 +1,16 @@
-// The manifest of a base image, and what may become of it. It is only ever put under conditions, so that of those who import, refer to and
-// collect an image one comes first:
-//
-//   absent → there      imported; the importer looked at the beginning, and its packs are no use to it when something came between
-//   gone → there        imported again
-//   there → there       somebody is about to refer to it (`keepBaseImage`): a new nonce, so that who wanted to collect it starts afresh
-//   there → gone        collected (collect-bases.ts): a mark of a few bytes that stays
-//   absent, gone → gone packs that nobody published are about to be deleted: whoever wrote them can't publish them any more
+/**
+ * The manifest of a base image, and what may become of it. It is only ever put under conditions, so that of those who import, refer to and
+ * collect an image one comes first:
+ *
+ *   absent → there      imported; the importer looked at the beginning, and its packs are no use to it when something came between
+ *   gone → there        imported again
+ *   there → there       somebody is about to refer to it (`keepBaseImage`): a new nonce, so that who wanted to collect it starts afresh
+ *   there → gone        collected (collect-bases.ts): a mark of a few bytes that stays
+ *   absent, gone → gone packs that nobody published are about to be deleted: whoever wrote them can't publish them any more
+ */
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
-import { MAX_BODY_BYTES, openEnvelope, sealEnvelope } from '../envelope.ts';
+import { maxBodyBytes, openEnvelope, sealEnvelope } from '../envelope.ts';
 import { isStoreError, StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
 import { checkSpaceShape } from '../snapshot.ts';
@@ -16,8 +18,8 @@ import type { ObjectStore, ObjectVersion } from '../store/object-store.ts';
 import { basePrefix } from './keys.ts';
 import { isPackRef, type PackRef } from './pack.ts';
 
-const MAGIC = 'RVBI';
-const MAX_TRIES = 8;
+const magic = 'RVBI';
+const maxTries = 8;
 
 export interface BaseImageInfo {
   name: string;
@@ -47,9 +49,9 @@ interface BaseOptions {
 
 const manifestName = (name: string): string => `${basePrefix(name)}manifest`;
 const sealing = (name: string): { magic: string; name: string; maxDecodedBytes: number } => ({
-  magic: MAGIC,
+  magic: magic,
   name: manifestName(name),
-  maxDecodedBytes: MAX_BODY_BYTES,
+  maxDecodedBytes: maxBodyBytes,
 });
 
 /** Throws StorageError `CHECKPOINT_DAMAGED`, `KEY_NEEDED`, `KEY_WRONG`, `CHECKPOINT_NEWER`. */
@@ -120,7 +122,7 @@ export async function keepBaseImage(
   name: string,
   options: BaseOptions = {},
 ): Promise<boolean> {
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
+  for (let tries = 0; tries < maxTries; tries++) {
     const found = await readBaseState(store, name, options.key);
     if (found.state !== 'there') return false;
     try {

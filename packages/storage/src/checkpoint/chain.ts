@@ -1,20 +1,20 @@
-// A checkpoint's manifests from the last full one on, and the page maps they add up to.
+/** A checkpoint's manifests from the last full one on, and the page maps they add up to. */
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { formatId, manifestKey, type CheckpointId } from './keys.ts';
 import { readManifest, type Manifest } from './manifest.ts';
-import { applyRuns, FIRST_PACK, PageMap } from './page-map.ts';
+import { applyRuns, firstPack, PageMap } from './page-map.ts';
 import type { PackRef } from './pack.ts';
 
 /** No chain that we write is longer; longer ones are refused. */
-export const MAX_CHAIN = 1024;
+export const maxChain = 1024;
 /** What the page maps and pack tables of one chain may take, in bytes. A terabyte in the worst order has less. */
-const MAX_CHAIN_BYTES = 2 ** 32;
+const maxChainBytes = 2 ** 32;
 /** About what one entry of a pack table takes. */
-const PACK_REF_BYTES = 256;
+const packRefBytes = 256;
 /** Manifests asked for at the same time. */
-const MAX_READ_AHEAD = 32;
+const maxReadAhead = 32;
 
 /** The manifests that a checkpoint needs, the full one first. Throws `CHECKPOINT_NOT_FOUND`, `CHECKPOINT_DAMAGED`, … */
 export async function loadChain(
@@ -40,13 +40,13 @@ export async function loadChain(
     chain.unshift(manifest);
     bytes += manifest.body.runs.reduce(
       (sum, runs) => sum + runs.length,
-      manifest.body.packs.length * PACK_REF_BYTES,
+      manifest.body.packs.length * packRefBytes,
     );
-    if (bytes > MAX_CHAIN_BYTES)
+    if (bytes > maxChainBytes)
       throw new StorageError('CHECKPOINT_DAMAGED', `${manifestKey(vmId, id)}: its chain is too large`);
     if (manifest.head.map === 'full') return chain;
     next = manifest.head.parent;
-    if (chain.length >= MAX_CHAIN) break;
+    if (chain.length >= maxChain) break;
     // Most often the parents are the sequences before: ask for all of them at once rather than one after another.
     if (next !== null && !ahead.has(formatId(next)))
       readAhead(store, vmId, next, manifest.head.chainLength - 1, key, ahead);
@@ -62,7 +62,7 @@ function readAhead(
   key: CheckpointKey | undefined,
   ahead: Map<string, Promise<Manifest | undefined>>,
 ): void {
-  for (let k = 0; k < Math.min(count, MAX_READ_AHEAD) && from.sequence - k > 0; k++) {
+  for (let k = 0; k < Math.min(count, maxReadAhead) && from.sequence - k > 0; k++) {
     const id = { epoch: from.epoch, sequence: from.sequence - k };
     const reading = readManifest(store, vmId, id, key);
     // Those that turn out not to be wanted fail unheard.
@@ -85,7 +85,7 @@ export function buildMaps(chain: readonly Manifest[]): PageMaps {
   let maps = new Map<string, PageMap>();
   for (const { head, body } of chain) {
     const own = body.packs.map((pack) => {
-      const number = numbers.get(pack.name) ?? numbers.size + FIRST_PACK;
+      const number = numbers.get(pack.name) ?? numbers.size + firstPack;
       numbers.set(pack.name, number);
       packs.set(number, pack);
       return number;
@@ -97,7 +97,7 @@ export function buildMaps(chain: readonly Manifest[]): PageMaps {
         before?.space.pageCount === space.pageCount && before.space.pageSize === space.pageSize;
       const map = continues ? before : new PageMap(space);
       try {
-        applyRuns(map, body.runs[i]!, (number) => own[number - FIRST_PACK]);
+        applyRuns(map, body.runs[i]!, (number) => own[number - firstPack]);
       } catch (cause) {
         const name = manifestKey(head.vmId, head.id);
         throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its page map is inconsistent`, { cause });

@@ -1,8 +1,10 @@
-// Writers, takeovers and collectors at the same time on a store that fails in every way, over many seeds. REVENANT_SEEDS
-// sets how many, REVENANT_SEED runs one alone. Checked all the time:
-// - what was reported as written is never lost: a takeover resumes from it or from something later;
-// - every checkpoint that counts restores to exactly what the guest was at its instruction count;
-// - a fenced writer's late manifests never count.
+/**
+ * Writers, takeovers and collectors at the same time on a store that fails in every way, over many seeds. REVENANT_SEEDS
+ * sets how many, REVENANT_SEED runs one alone. Checked all the time:
+ * - what was reported as written is never lost: a takeover resumes from it or from something later;
+ * - every checkpoint that counts restores to exactly what the guest was at its instruction count;
+ * - a fenced writer's late manifests never count.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FakeHost } from '../../test-support/fake-host.ts';
@@ -21,7 +23,7 @@ import { CheckpointReader } from './reader.ts';
 import { CheckpointWriter } from './writer.ts';
 
 const pool = new PagePool({ threads: 0 });
-const VM = 'vm';
+const vmId = 'vm';
 
 class Run {
   readonly host: FakeHost;
@@ -75,7 +77,7 @@ class Run {
     if (writer === undefined) return;
     const guest = await this.resume(resumeFrom).catch(async (error: unknown) => {
       // Its resume point may be collected once a later owner has gone on; never before.
-      if ((await readOwner(this.store, VM))?.record.epoch === ownership.epoch) throw error;
+      if ((await readOwner(this.store, vmId))?.record.epoch === ownership.epoch) throw error;
       return undefined;
     });
     if (guest === undefined) return;
@@ -86,7 +88,7 @@ class Run {
   async takeOver(name: string): Promise<Ownership | undefined> {
     try {
       const ownership = await this.insist(() =>
-        raiseEpoch(this.faulty, VM, { owner: name, host: this.host }),
+        raiseEpoch(this.faulty, vmId, { owner: name, host: this.host }),
       );
       assert.deepEqual(ownership.refused, [], 'an intact checkpoint was refused');
       return ownership;
@@ -113,7 +115,7 @@ class Run {
       diskPages: 8,
     });
     if (from !== null) {
-      const reader = await CheckpointReader.load(this.store, VM, from, { pool });
+      const reader = await CheckpointReader.load(this.store, vmId, from, { pool });
       const snapshot = await reader.readSnapshot();
       assert.equal(snapshotHash(snapshot), this.truths.get(snapshot.instructions));
       guest.load(snapshot);
@@ -144,7 +146,7 @@ class Run {
     for (let i = 0; i < rounds; i++) {
       await this.host.sleep(Math.floor(this.host.uniform() * 300));
       const policy = { keepLast: 1 + Math.floor(this.host.uniform() * 3), rules: [] };
-      await collectGarbage(this.faulty, VM, { host: this.host, policy, remembered }).catch(
+      await collectGarbage(this.faulty, vmId, { host: this.host, policy, remembered }).catch(
         (error: unknown) => {
           if (!isStoreError(error) && !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
         },
@@ -156,8 +158,8 @@ class Run {
   async check(): Promise<void> {
     this.faulty.plan = () => undefined;
     await this.faulty.settle();
-    const lineage = (await readOwner(this.store, VM))!.record.lineage;
-    const counting = (await listManifests(this.store, VM)).filter((id) => isVisible(lineage, id));
+    const lineage = (await readOwner(this.store, vmId))!.record.lineage;
+    const counting = (await listManifests(this.store, vmId)).filter((id) => isVisible(lineage, id));
     if (this.acknowledged !== null) {
       assert.ok(counting.length > 0);
       assert.ok(
@@ -167,12 +169,12 @@ class Run {
     }
     for (const id of counting) {
       try {
-        const reader = await CheckpointReader.load(this.store, VM, id, { pool });
+        const reader = await CheckpointReader.load(this.store, vmId, id, { pool });
         const snapshot = await reader.readSnapshot();
         assert.equal(snapshotHash(snapshot), this.truths.get(snapshot.instructions), formatId(id));
       } catch (error) {
         // A put that comes after its manifest was collected brings the name back. It is refused, and is not the newest.
-        const ghost = this.late.has(manifestKey(VM, id)) && id !== counting.at(-1);
+        const ghost = this.late.has(manifestKey(vmId, id)) && id !== counting.at(-1);
         if (!ghost || !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
       }
     }

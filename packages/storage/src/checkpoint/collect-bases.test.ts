@@ -1,3 +1,4 @@
+/** The collection of base images, beside imports and users of them. */
 import assert from 'node:assert/strict';
 import { createCipheriv, createHash } from 'node:crypto';
 import { test } from 'node:test';
@@ -12,7 +13,7 @@ import { BaseCollector, type BaseReport } from './collect-bases.ts';
 import { PagePool } from './page-pool.ts';
 import { CheckpointWriter } from './writer.ts';
 
-const GRACE_MS = 1000;
+const graceMs = 1000;
 const pool = new PagePool({ threads: 0 });
 /** Incompressible, so that a large image has several packs. */
 const noise = (pages: number, seed: number): Buffer =>
@@ -31,7 +32,7 @@ class Place {
   }
 
   another(store = this.store): BaseCollector {
-    return new BaseCollector({ store, nowMs: () => this.now, graceMs: GRACE_MS });
+    return new BaseCollector({ store, nowMs: () => this.now, graceMs: graceMs });
   }
 
   async import(image: Uint8Array): Promise<string> {
@@ -53,7 +54,7 @@ class Place {
     let removed = 0;
     for (let n = 0; n <= 3; n++) {
       removed += (await this.collect(collector)).removed;
-      this.now += GRACE_MS / 2;
+      this.now += graceMs / 2;
     }
     return removed;
   }
@@ -72,7 +73,7 @@ test('an image that nothing refers to goes after the grace, the rest stays, and 
   place.referredTo.add(await place.import(used));
   await place.import(unused);
   await place.collect();
-  place.now += GRACE_MS - 1;
+  place.now += graceMs - 1;
   assert.equal((await place.collect()).removed, 0);
   assert.ok(await place.reads(unused));
   place.now += 1;
@@ -103,10 +104,10 @@ test('who is about to refer to an image keeps it for a grace', async () => {
   const place = new Place();
   const name = await place.import(used);
   await place.collect();
-  place.now += GRACE_MS;
+  place.now += graceMs;
   assert.ok(await keepBaseImage(place.store, name));
   assert.equal((await place.collect()).removed, 0);
-  place.now += GRACE_MS - 1;
+  place.now += graceMs - 1;
   assert.equal((await place.collect()).removed, 0);
   assert.ok(await place.reads(used));
   place.now += 1;
@@ -126,7 +127,7 @@ test('packs of an import that was cut off go; one that goes on ends well; one th
   };
   await importBaseImage(place.store, nameOf(large), slowly(async () => {
     await place.collect();
-    place.now += GRACE_MS / 2;
+    place.now += graceMs / 2;
   }), { pool }); // prettier-ignore
   place.referredTo.add(nameOf(large));
   await place.rounds();
@@ -216,7 +217,7 @@ test('with collectors, imports and users at once, each stopping anywhere, nobody
     const collecting = collectors.map(async (collector) => {
       for (let n = 0; n < 40; n++) {
         await place.collect(collector).then((report) => (collected += report.removed), () => undefined); // prettier-ignore
-        if (referring === 0) place.now += GRACE_MS / 2;
+        if (referring === 0) place.now += graceMs / 2;
       }
     });
     await Promise.all([...people, ...collecting]);

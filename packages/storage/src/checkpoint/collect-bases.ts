@@ -1,21 +1,23 @@
-// Collects base images that nothing refers to, and packs of imports that were cut off (docs/CHECKPOINT_FORMAT.md, "Base images"). Safe beside
-// imports, whoever begins to refer to an image (`keepBaseImage`), other collectors, and when any of them ends at any moment:
-//
-//  1. An image goes when one and the same manifest stood for `graceMs`, by the clock of the process that looks, and then nothing refers to it:
-//     neither what the caller knows of nor any checkpoint of any VM. Its manifest is swapped for the mark `gone`; only then its packs
-//     are deleted. Who began to refer to it in time has swapped the manifest before.
-//  2. Packs that no manifest names go when nothing came to their import for `graceMs`. The mark is put anew first, so that their importer, should
-//     it still be there, can't publish them. Names of packs never come again, so a deletion that was held up hits nothing new.
+/**
+ * Collects base images that nothing refers to, and packs of imports that were cut off (docs/CHECKPOINT_FORMAT.md, "Base images"). Safe beside
+ * imports, whoever begins to refer to an image (`keepBaseImage`), other collectors, and when any of them ends at any moment:
+ *
+ *  1. An image goes when one and the same manifest stood for `graceMs`, by the clock of the process that looks, and then nothing refers to it:
+ *     neither what the caller knows of nor any checkpoint of any VM. Its manifest is swapped for the mark `gone`; only then its packs
+ *     are deleted. Who began to refer to it in time has swapped the manifest before.
+ *  2. Packs that no manifest names go when nothing came to their import for `graceMs`. The mark is put anew first, so that their importer, should
+ *     it still be there, can't publish them. Names of packs never come again, so a deletion that was held up hits nothing new.
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
 import { putGone, readBaseState, type BaseState } from './base-manifest.ts';
 import { listManifests } from './find.ts';
-import { BASES_PREFIX, VMS_PREFIX } from './keys.ts';
+import { basesPrefix, vmsPrefix } from './keys.ts';
 import { readManifestHead } from './manifest.ts';
 
-const BASE_KEY = /^bases\/([^/]+)\/(?:manifest|packs\/[^/-]+-([^/]+))$/;
+const baseKey = /^bases\/([^/]+)\/(?:manifest|packs\/[^/-]+-([^/]+))$/;
 
 export interface BaseCollectorOptions {
   store: ObjectStore;
@@ -101,8 +103,8 @@ export class BaseCollector {
   /** By image, its packs by the import that wrote them. */
   async #list(): Promise<Map<string, Map<string, Packs>>> {
     const images = new Map<string, Map<string, Packs>>();
-    for await (const { key, sizeBytes } of listAll(this.#options.store, BASES_PREFIX)) {
-      const [, name, nonce] = BASE_KEY.exec(key) ?? [];
+    for await (const { key, sizeBytes } of listAll(this.#options.store, basesPrefix)) {
+      const [, name, nonce] = baseKey.exec(key) ?? [];
       if (name === undefined) continue;
       const imports = images.get(name) ?? new Map<string, Packs>();
       images.set(name, imports);
@@ -157,12 +159,12 @@ async function basesOfCheckpoints(store: ObjectStore, key: CheckpointKey | undef
 
 async function vmsOf(store: ObjectStore): Promise<string[]> {
   const vms: string[] = [];
-  for (let after = VMS_PREFIX; ;) {
-    const [first] = (await store.list(VMS_PREFIX, { after, limit: 1 })).objects;
+  for (let after = vmsPrefix; ;) {
+    const [first] = (await store.list(vmsPrefix, { after, limit: 1 })).objects;
     if (first === undefined) return vms;
-    const vmId = first.key.slice(VMS_PREFIX.length).split('/')[0]!;
+    const vmId = first.key.slice(vmsPrefix.length).split('/')[0]!;
     vms.push(vmId);
     // Behind everything of this VM: no part of a key has a character above `~`.
-    after = `${VMS_PREFIX}${vmId}/~`;
+    after = `${vmsPrefix}${vmId}/~`;
   }
 }

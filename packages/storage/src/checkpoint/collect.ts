@@ -1,21 +1,23 @@
-// Garbage collection (docs/CHECKPOINT_FORMAT.md, "Collection"), safe beside a writer, a takeover and another collector, and
-// when any of them dies at any moment. The order is the argument:
-//
-//  1. Read the owner record. While a takeover is between its steps, do nothing.
-//  2. List the packs, then the manifests: a pack listed here and named by no manifest listed here is either garbage, or in
-//     flight. In flight are only packs named after a checkpoint later than the newest manifest of the current epoch: the
-//     writer writes one checkpoint at a time and settles it before the next. Those are kept.
-//  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the
-//     chains of what is kept. A writer shares contents only with packs that its last committed checkpoint reaches, which
-//     is the newest listed one or a later one; so, by induction, later checkpoints reach only packs that the newest one
-//     reaches, or newer packs. All of these are kept.
-//  4. Note the condemned ids and the epoch, then read the owner record again: it must be as in step 1, or all that was
-//     judged by its lineage is void. A takeover raises its epoch first and reads the notes then: so either we see the
-//     raised epoch here and stop, or it sees what is condemned and resumes from none of it.
-//  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
-//     The same with holds (hold.ts) and forks (fork.ts): one that was put since step 3 and names what is condemned stops us here.
-//  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
-//     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
+/**
+ * Garbage collection (docs/CHECKPOINT_FORMAT.md, "Collection"), safe beside a writer, a takeover and another collector, and
+ * when any of them dies at any moment. The order is the argument:
+ *
+ *  1. Read the owner record. While a takeover is between its steps, do nothing.
+ *  2. List the packs, then the manifests: a pack listed here and named by no manifest listed here is either garbage, or in
+ *     flight. In flight are only packs named after a checkpoint later than the newest manifest of the current epoch: the
+ *     writer writes one checkpoint at a time and settles it before the next. Those are kept.
+ *  3. Read the manifests; if one is gone, stop: another collector is ahead. Choose by the retention policy; keep the
+ *     chains of what is kept. A writer shares contents only with packs that its last committed checkpoint reaches, which
+ *     is the newest listed one or a later one; so, by induction, later checkpoints reach only packs that the newest one
+ *     reaches, or newer packs. All of these are kept.
+ *  4. Note the condemned ids and the epoch, then read the owner record again: it must be as in step 1, or all that was
+ *     judged by its lineage is void. A takeover raises its epoch first and reads the notes then: so either we see the
+ *     raised epoch here and stop, or it sees what is condemned and resumes from none of it.
+ *  5. Delete manifests, then packs. A manifest that is there has its packs, whenever we die.
+ *     The same with holds (hold.ts) and forks (fork.ts): one that was put since step 3 and names what is condemned stops us here.
+ *  6. Delete the note. If we die before, it stays until its checkpoints are gone or its epoch is over; other collectors
+ *     decide for themselves, and a takeover only avoids what it names (find.ts says when it is void).
+ */
 import { isDeepStrictEqual } from 'node:util';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
@@ -52,7 +54,7 @@ import { keptByForks, readForks, type ForkRecord } from './fork.ts';
 import { packPath, type PackRef } from './pack.ts';
 import { readHolds, type FoundHold } from './hold.ts';
 import { readManifest } from './manifest.ts';
-import { DEFAULT_LOG_MS, DEFAULT_RETENTION, selectRetained, type RetentionPolicy } from './retention.ts';
+import { defaultLogMs, defaultRetention, selectRetained, type RetentionPolicy } from './retention.ts';
 import { dropPlaces, snapshotPlaces } from './snapshots.ts';
 
 export interface CollectOptions {
@@ -149,7 +151,7 @@ export async function collectGarbage(
   if (pinned && !known.some(({ id }) => compareIds(id, pinned) === 0))
     return { ...report, skipped: 'the checkpoint that a machine is being restored from is damaged' };
 
-  const chosen = selectRetained(known, options.policy ?? DEFAULT_RETENTION, nowMs);
+  const chosen = selectRetained(known, options.policy ?? defaultRetention, nowMs);
   // A machine may still be fetching pages of it; the writer may have moved them elsewhere for later checkpoints.
   if (pinned) chosen.push(pinned);
   // Somebody reads these.
@@ -161,7 +163,7 @@ export async function collectGarbage(
   report.removedBytes = garbage.reduce((sum, name) => sum + (packs.get(name) ?? 0), 0);
   const log = await findLogGarbage(store, vmId, {
     lineage: owner.lineage,
-    from: logBegin(known, report.kept, survey.holds, nowMs - (options.policy?.logMs ?? DEFAULT_LOG_MS)),
+    from: logBegin(known, report.kept, survey.holds, nowMs - (options.policy?.logMs ?? defaultLogMs)),
     // A machine that was switched on anew counts from 0 again: only by a checkpoint of its own is it known what it needs.
     keepsNewest: newest?.id.epoch !== owner.epoch,
     key: options.key,

@@ -1,5 +1,7 @@
-// One hash for a whole machine, however it is stored: SHA-256 over the encoded state and, per space, the numbers and
-// SHA-256 sums of its non-zero pages.
+/**
+ * One hash for a whole machine, however it is stored: SHA-256 over the encoded state and, per space, the numbers and
+ * SHA-256 sums of its non-zero pages.
+ */
 import { createHash } from 'node:crypto';
 import { encodeState } from '../codec.ts';
 import { isZeroPage, type MachineSnapshot, type SpaceShape } from '../snapshot.ts';

@@ -1,4 +1,4 @@
-// kill -9 of writer and collector at random moments. REVENANT_KILLS sets how many (default 8; the full run has 1,000).
+/** kill -9 of writer and collector at random moments. REVENANT_KILLS sets how many (default 8; the full run has 1,000). */
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

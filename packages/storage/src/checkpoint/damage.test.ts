@@ -1,5 +1,7 @@
-// Torn, flipped and missing objects: every checkpoint restores exactly or is refused by name, and the newest intact one
-// is found. REVENANT_TRIALS sets how many (default 60), REVENANT_SEED where the random numbers begin.
+/**
+ * Torn, flipped and missing objects: every checkpoint restores exactly or is refused by name, and the newest intact one
+ * is found. REVENANT_TRIALS sets how many (default 60), REVENANT_SEED where the random numbers begin.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest, seededRandom } from '../../test-support/guest.ts';

@@ -1,9 +1,9 @@
-// From a store into a single file and back.
+/** From a store into a single file and back. */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import {
-  CHECKPOINT_FILE_BLOCKS,
+  checkpointFileBlocks,
   readCheckpointFileWithOrigin,
   writeFileAtomically,
 } from '../checkpoint-file.ts';
@@ -16,7 +16,7 @@ import { CheckpointReader, type ReadOptions } from './reader.ts';
 import { CheckpointWriter, type WriterOptions, type WrittenCheckpoint } from './writer.ts';
 
 /** Pages read and written together. */
-const PAGES_AT_ONCE = 1024;
+const pagesAtOnce = 1024;
 
 export interface ExportProgress {
   donePages: number;
@@ -44,7 +44,7 @@ async function* encode(
   reader: CheckpointReader,
   onProgress: ((progress: ExportProgress) => void) | undefined,
 ): AsyncGenerator<Uint8Array, void> {
-  const blocks = CHECKPOINT_FILE_BLOCKS;
+  const blocks = checkpointFileBlocks;
   const hash = createHash('sha256');
   const hashed = (bytes: Uint8Array): Uint8Array => {
     hash.update(bytes);
@@ -59,8 +59,8 @@ async function* encode(
   let donePages = 0;
   for (const [ordinal, shape] of reader.spaces.entries()) {
     const pages = present[ordinal]!;
-    for (let at = 0; at < pages.length; at += PAGES_AT_ONCE) {
-      const indexes = pages.subarray(at, at + PAGES_AT_ONCE);
+    for (let at = 0; at < pages.length; at += pagesAtOnce) {
+      const indexes = pages.subarray(at, at + pagesAtOnce);
       const bytes = await reader.readPages(shape.name, indexes);
       for (const block of blocks.pages(ordinal, { ...shape, full: true, indexes, bytes }))
         yield hashed(block);

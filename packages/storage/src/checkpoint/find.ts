@@ -1,5 +1,7 @@
-// Finding the newest intact checkpoint. Intact here: the manifest and its chain decode, and every pack that its maps name
-// is there with the right size and a right head size. Pages are verified when they are read (and by `verifyCheckpoint`).
+/**
+ * Finding the newest intact checkpoint. Intact here: the manifest and its chain decode, and every pack that its maps name
+ * is there with the right size and a right head size. Pages are verified when they are read (and by `verifyCheckpoint`).
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { getRecord } from '../store/records.ts';

@@ -1,4 +1,4 @@
-// Forks share what they begin with, for as long as anybody needs it.
+/** Forks share what they begin with, for as long as anybody needs it. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';

@@ -1,11 +1,13 @@
-// Forks (docs/CHECKPOINT_FORMAT.md, "Forks"): a new VM that begins where a checkpoint of another one is. Its first manifest names the packs
-// of its parent, so a fork stores no page of its own until its guest writes one.
-//
-// What keeps those packs: a record under the parent, `vms/PARENT/forks/CHILD`, that names them, for as long as the child is not deleted. The
-// forker holds the checkpoint (hold.ts) from before it reads it until the record is there, and looks then whether the parent was deleted
-// meanwhile; a collector reads these records before it judges, and once more before it deletes. So either the collector sees the hold
-// or the record and leaves the packs, or the forker sees what the collector is about, and stops. A child that is forked names packs of
-// its own parents too: it gets a record under each of them, so no record depends on another one.
+/**
+ * Forks (docs/CHECKPOINT_FORMAT.md, "Forks"): a new VM that begins where a checkpoint of another one is. Its first manifest names the packs
+ * of its parent, so a fork stores no page of its own until its guest writes one.
+ *
+ * What keeps those packs: a record under the parent, `vms/PARENT/forks/CHILD`, that names them, for as long as the child is not deleted. The
+ * forker holds the checkpoint (hold.ts) from before it reads it until the record is there, and looks then whether the parent was deleted
+ * meanwhile; a collector reads these records before it judges, and once more before it deletes. So either the collector sees the hold
+ * or the record and leaves the packs, or the forker sees what the collector is about, and stops. A child that is forked names packs of
+ * its own parents too: it gets a record under each of them, so no record depends on another one.
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
@@ -19,13 +21,13 @@ import { findNewestIntact } from './find.ts';
 import { holdCheckpoint } from './hold.ts';
 import { formatId, forksPrefix, isName, type CheckpointId } from './keys.ts';
 import type { PackRef } from './pack.ts';
-import { FIRST_PACK, type PageMap } from './page-map.ts';
+import { firstPack, type PageMap } from './page-map.ts';
 import type { PagePool } from './page-pool.ts';
 import { readWorkingSet, saveWorkingSet } from './working-set.ts';
 import { CheckpointWriter } from './writer.ts';
 
 /** A fork that was begun is believed to be under way for so long, by the wall clock. */
-const BEGUN_MS = 600_000;
+const begunMs = 600_000;
 
 export interface ForkOptions {
   /** The checkpoint to begin with. Default: the newest intact one. */
@@ -177,13 +179,13 @@ async function releasedEpoch(store: ObjectStore, child: string): Promise<number>
 
 function pagesInPacks(map: PageMap): number {
   let count = 0;
-  for (const pack of map.packs) if (pack >= FIRST_PACK) count++;
+  for (const pack of map.packs) if (pack >= firstPack) count++;
   return count;
 }
 
 function usedPacks(maps: readonly PageMap[], packs: ReadonlyMap<number, PackRef>): PackRef[] {
   const used = new Set<number>();
-  for (const map of maps) for (const pack of map.packs) if (pack >= FIRST_PACK) used.add(pack);
+  for (const map of maps) for (const pack of map.packs) if (pack >= firstPack) used.add(pack);
   return [...used].map((number) => packs.get(number)!);
 }
 
@@ -238,7 +240,7 @@ export async function readForks(store: ObjectStore, vmId: string, nowMs: number)
     if (!isName(child) || !Array.isArray(packs) || !packs.every(isText))
       throw new StorageError('CHECKPOINT_DAMAGED', `${key}: it does not say which packs it keeps`);
     const owner = (await readOwner(store, child))?.record;
-    const young = Math.abs(nowMs - Number(begunAtMs)) < BEGUN_MS;
+    const young = Math.abs(nowMs - Number(begunAtMs)) < begunMs;
     forks.push({ key, child, packs, alive: young || (owner !== undefined && owner.state !== 'deleted') });
   }
   return forks;

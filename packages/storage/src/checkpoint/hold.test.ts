@@ -1,3 +1,4 @@
+/** Holds, which keep a checkpoint from collection while it is read. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,10 +1,12 @@
-// Holds: "somebody reads this checkpoint; collectors keep it". An export or a verification reads for minutes what a retention policy
-// would remove meanwhile (docs/CHECKPOINT_FORMAT.md, "Collection").
-//
-// Why neither order of a hold and a collection loses it: the holder puts its hold, then reads the collectors' notes; a collector puts
-// its note, then reads the holds. So either the collector sees the hold and stops, or the holder sees the note and is refused. A holder
-// renews its hold; one that was killed is no longer believed after a while, by the wall clock: should two hosts' clocks be that far
-// apart, the reader finds a pack missing and says so; nothing is lost.
+/**
+ * Holds: "somebody reads this checkpoint; collectors keep it". An export or a verification reads for minutes what a retention policy
+ * would remove meanwhile (docs/CHECKPOINT_FORMAT.md, "Collection").
+ *
+ * Why neither order of a hold and a collection loses it: the holder puts its hold, then reads the collectors' notes; a collector puts
+ * its note, then reads the holds. So either the collector sees the hold and stops, or the holder sees the note and is refused. A holder
+ * renews its hold; one that was killed is no longer believed after a while, by the wall clock: should two hosts' clocks be that far
+ * apart, the reader finds a pack missing and says so; nothing is lost.
+ */
 import { isRecord } from '../codec.ts';
 import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
@@ -15,9 +17,9 @@ import { readCondemned } from './find.ts';
 import { formatId, holdsPrefix, parseId, sameId, type CheckpointId } from './keys.ts';
 import { isResumePointAfter } from './lineage.ts';
 
-const RENEW_MS = 60_000;
+const renewMs = 60_000;
 /** Ten renewals missed: its holder is gone. */
-const BELIEVED_MS = 600_000;
+const believedMs = 600_000;
 
 export interface Hold {
   /** Lets the collectors have it again. */
@@ -82,7 +84,7 @@ export async function holdCheckpoint(
 async function renew(put: () => Promise<void>, host: StorageHost, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     // Rejects when it is released.
-    await host.sleep(RENEW_MS, signal).catch(() => undefined);
+    await host.sleep(renewMs, signal).catch(() => undefined);
     if (signal.aborted) return;
     // A store that fails for a moment is asked again at the next turn, long before the hold is no longer believed.
     await put().catch(() => undefined);
@@ -105,7 +107,7 @@ async function readHold(store: ObjectStore, key: string, nowMs: number): Promise
     const value = (await getRecord(store, key))?.value;
     if (!isRecord(value)) return undefined;
     const { id, purpose, renewedAtMs } = value;
-    const alive = Math.abs(nowMs - Number(renewedAtMs)) < BELIEVED_MS;
+    const alive = Math.abs(nowMs - Number(renewedAtMs)) < believedMs;
     return { key, id: parseId(String(id)), purpose: String(purpose), alive };
   } catch (error) {
     if (isStorageError(error, 'CHECKPOINT_DAMAGED') || isStorageError(error, 'BAD_ARGUMENT'))

@@ -1,5 +1,7 @@
-// Names of objects (docs/CHECKPOINT_FORMAT.md, "Keys"). Everything of one VM lies under its own prefix. What VMs share is read-only:
-// base images, and the packs that a fork began with (fork.ts).
+/**
+ * Names of objects (docs/CHECKPOINT_FORMAT.md, "Keys"). Everything of one VM lies under its own prefix. What VMs share is read-only:
+ * base images, and the packs that a fork began with (fork.ts).
+ */
 import { StorageError } from '../errors.ts';
 
 /** One checkpoint of a VM. Sequences go on rising across epochs. */
@@ -8,33 +10,33 @@ export interface CheckpointId {
   sequence: number;
 }
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-const DIGITS = 10;
-const MAX_NUMBER = 10 ** DIGITS - 1;
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const numberDigits = 10;
+const maxNumber = 10 ** numberDigits - 1;
 
 /** True for 1-63 of `[A-Za-z0-9._-]`, beginning with a letter or digit. */
 export function isName(text: string): boolean {
-  return NAME.test(text);
+  return namePattern.test(text);
 }
 
 /** Throws `BAD_ARGUMENT` unless `name` can be part of a key: 1-63 of `[A-Za-z0-9._-]`, beginning with a letter or digit. */
 export function checkName(what: string, name: string): void {
-  if (!NAME.test(name))
+  if (!namePattern.test(name))
     throw new StorageError('BAD_ARGUMENT', `${what} ${JSON.stringify(name)} is not a valid name`, {
       hint: 'use 1 to 63 letters, digits, dots, underscores or hyphens',
     });
 }
 
 const digits = (value: number): string => {
-  if (!Number.isInteger(value) || value < 0 || value > MAX_NUMBER)
+  if (!Number.isInteger(value) || value < 0 || value > maxNumber)
     throw new StorageError('BAD_ARGUMENT', `${String(value)} is no epoch or sequence number`);
-  return String(value).padStart(DIGITS, '0');
+  return String(value).padStart(numberDigits, '0');
 };
 
-export const VMS_PREFIX = 'vms/';
+export const vmsPrefix = 'vms/';
 export const vmPrefix = (vmId: string): string => {
   checkName('VM', vmId);
-  return `${VMS_PREFIX}${vmId}/`;
+  return `${vmsPrefix}${vmId}/`;
 };
 export const ownerKey = (vmId: string): string => `${vmPrefix(vmId)}owner`;
 export const workingSetKey = (vmId: string): string => `${vmPrefix(vmId)}working-set`;
@@ -45,10 +47,10 @@ export const holdsPrefix = (vmId: string): string => `${vmPrefix(vmId)}holds/`;
 export const forksPrefix = (vmId: string): string => `${vmPrefix(vmId)}forks/`;
 export const snapshotsKey = (vmId: string): string => `${vmPrefix(vmId)}snapshots`;
 export const logPrefix = (vmId: string): string => `${vmPrefix(vmId)}log/`;
-export const BASES_PREFIX = 'bases/';
+export const basesPrefix = 'bases/';
 export const basePrefix = (name: string): string => {
   checkName('base image', name);
-  return `${BASES_PREFIX}${name}/`;
+  return `${basesPrefix}${name}/`;
 };
 
 export const manifestKey = (vmId: string, id: CheckpointId): string =>

@@ -1,4 +1,4 @@
-// Which checkpoints exist for good (see ownership.ts). Pure.
+/** Which checkpoints exist for good (see ownership.ts). Pure. */
 import type { SegmentRef } from '../log/segment.ts';
 import { sameId, type CheckpointId } from './keys.ts';
 

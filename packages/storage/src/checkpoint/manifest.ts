@@ -1,28 +1,30 @@
-// Manifests (docs/CHECKPOINT_FORMAT.md, "Manifest"): a small head (who, when, how large) and a body (state, packs, page
-// maps), two envelopes in one object, so that a list of checkpoints reads heads only. The head names the body's hash.
+/**
+ * Manifests (docs/CHECKPOINT_FORMAT.md, "Manifest"): a small head (who, when, how large) and a body (state, packs, page
+ * maps), two envelopes in one object, so that a list of checkpoints reads heads only. The head names the body's hash.
+ */
 import { hash } from 'node:crypto';
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import {
-  ENVELOPE_VERSION,
+  envelopeVersion,
   envelopeLength,
-  FORK_VERSION,
-  MAX_BODY_BYTES,
+  forkVersion,
+  maxBodyBytes,
   openEnvelope,
   sealEnvelope,
 } from '../envelope.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
-import { checkSpaceShape, MAX_PAGE_COUNT, MAX_SPACES } from '../snapshot.ts';
+import { checkSpaceShape, maxPageCount, maxSpaces } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { formatId, manifestKey, sameId, type CheckpointId } from './keys.ts';
 import type { MapSpace } from './page-map.ts';
 import { isPackRef, type PackRef } from './pack.ts';
 
-const HEAD_MAGIC = 'RVMH';
-const BODY_MAGIC = 'RVMB';
+const headMagic = 'RVMH';
+const bodyMagic = 'RVMB';
 /** Heads are far smaller; a list reads this much of each manifest. */
-const HEAD_READ_BYTES = 4096;
+const headReadBytes = 4096;
 
 /** What writing this checkpoint did. Sizes in bytes. */
 export interface WriteCounts {
@@ -66,7 +68,7 @@ export interface ManifestBody {
   description: unknown;
   cpus: unknown[];
   devices: Record<string, { version: number; state: unknown }>;
-  /** The packs that this manifest's maps name: entry `n` is pack number `n + FIRST_PACK`. */
+  /** The packs that this manifest's maps name: entry `n` is pack number `n + firstPack`. */
   packs: PackRef[];
   /** Runs per space, in the order of the head's spaces. */
   runs: Uint8Array[];
@@ -90,17 +92,17 @@ export function encodeManifest(
 ): Uint8Array {
   const name = manifestKey(head.vmId, head.id);
   const sealedBody = sealEnvelope(body, {
-    magic: BODY_MAGIC,
+    magic: bodyMagic,
     name,
-    maxDecodedBytes: MAX_BODY_BYTES,
+    maxDecodedBytes: maxBodyBytes,
     version: body.packs.some((pack) => isPackRef(pack) && pack.vm !== undefined)
-      ? FORK_VERSION
-      : ENVELOPE_VERSION,
+      ? forkVersion
+      : envelopeVersion,
     ...options,
   });
   const bodyHash = new Uint8Array(hash('sha256', sealedBody, 'buffer'));
   const whole = { ...head, bodyBytes: sealedBody.length, bodyHash };
-  return Buffer.concat([sealEnvelope(whole, { magic: HEAD_MAGIC, name, ...options }), sealedBody]);
+  return Buffer.concat([sealEnvelope(whole, { magic: headMagic, name, ...options }), sealedBody]);
 }
 
 /** Reads the head alone; undefined when there is no such manifest. */
@@ -111,9 +113,9 @@ export async function readManifestHead(
   key: CheckpointKey | undefined,
 ): Promise<ManifestHead | undefined> {
   const name = manifestKey(vmId, id);
-  let bytes = await store.getRange(name, 0, HEAD_READ_BYTES);
+  let bytes = await store.getRange(name, 0, headReadBytes);
   if (bytes === undefined) return undefined;
-  const length = envelopeLength(bytes, HEAD_MAGIC);
+  const length = envelopeLength(bytes, headMagic);
   if (length !== undefined && length > bytes.length) bytes = await store.getRange(name, 0, length);
   return parseHead(vmId, id, (bytes ?? new Uint8Array(0)).subarray(0, length), key);
 }
@@ -145,12 +147,12 @@ export function decodeManifest(
   key: CheckpointKey | undefined,
 ): Manifest {
   const name = manifestKey(vmId, id);
-  const length = envelopeLength(bytes, HEAD_MAGIC);
+  const length = envelopeLength(bytes, headMagic);
   const head = parseHead(vmId, id, bytes.subarray(0, length), key);
   const sealedBody = bytes.subarray(length);
   if (!hash('sha256', sealedBody, 'buffer').equals(head.bodyHash))
     throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body does not match its head`);
-  const value = openEnvelope(sealedBody, { magic: BODY_MAGIC, name, key, maxDecodedBytes: MAX_BODY_BYTES });
+  const value = openEnvelope(sealedBody, { magic: bodyMagic, name, key, maxDecodedBytes: maxBodyBytes });
   return { head, body: parseBody(name, value, head) };
 }
 
@@ -167,7 +169,7 @@ function checkMapSpaces(name: string, spaces: readonly MapSpace[]): void {
   }
   const pages = spaces.reduce((sum, { pageCount }) => sum + pageCount, 0);
   const names = new Set(spaces.map((space) => space.name));
-  if (spaces.length > MAX_SPACES || names.size < spaces.length || pages > MAX_PAGE_COUNT)
+  if (spaces.length > maxSpaces || names.size < spaces.length || pages > maxPageCount)
     throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its spaces are impossible`);
 }
 
@@ -178,7 +180,7 @@ function parseHead(
   key: CheckpointKey | undefined,
 ): ManifestHead {
   const name = manifestKey(vmId, id);
-  const value = openEnvelope(bytes, { magic: HEAD_MAGIC, name, key });
+  const value = openEnvelope(bytes, { magic: headMagic, name, key });
   const head = value as ManifestHead;
   const complete =
     isRecord(value) &&

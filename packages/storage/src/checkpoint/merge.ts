@@ -1,4 +1,4 @@
-// Two snapshots in a row as one: the later state, and the pages of both, the later ones winning.
+/** Two snapshots in a row as one: the later state, and the pages of both, the later ones winning. */
 import type { MachineSnapshot, SpaceSnapshot } from '../snapshot.ts';
 
 /** `later` made to say also what only `earlier` knew. */

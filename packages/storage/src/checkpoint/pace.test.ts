@@ -1,3 +1,4 @@
+/** How often checkpoints are taken on stores of any speed. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';

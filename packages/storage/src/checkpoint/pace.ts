@@ -1,6 +1,8 @@
-// When a VM's next checkpoint is due. One at a time: while the store is slow the next waits for the one before, so the interval
-// stretches, and what waits in memory stays one checkpoint. A stretch is said once, again when it doubles or halves, and once when
-// it is over. Pure: it is told the time (monotonic, ms), and has no timer.
+/**
+ * When a VM's next checkpoint is due. One at a time: while the store is slow the next waits for the one before, so the interval
+ * stretches, and what waits in memory stays one checkpoint. A stretch is said once, again when it doubles or halves, and once when
+ * it is over. Pure: it is told the time (monotonic, ms), and has no timer.
+ */
 
 /** What there is to say: checkpoints come every `intervalMs` instead of every `wantedMs`, or on time again. */
 export interface PaceChange {
@@ -10,10 +12,10 @@ export interface PaceChange {
 }
 
 /** Later than by this factor is late: a little jitter of a busy host is not worth a word. */
-const LATE_FACTOR = 1.5;
+const lateFactor = 1.5;
 /** On time for so long, and for so many intervals, before it is said: a store at its limit must not fill the log. */
-const CALM_MS = 5000;
-const CALM_INTERVALS = 3;
+const leastCalmMs = 5000;
+const calmIntervals = 3;
 
 export class CheckpointPace {
   readonly #wantedMs: number;
@@ -68,12 +70,12 @@ export class CheckpointPace {
   /** To be asked now and then, and after `end`: what has changed since it was last said. */
   news(now: number): PaceChange | undefined {
     const intervalMs = this.intervalMs(now);
-    const late = intervalMs > this.#wantedMs * LATE_FACTOR;
+    const late = intervalMs > this.#wantedMs * lateFactor;
     if (late) this.#calmSince = undefined;
     else this.#calmSince ??= now;
     if (this.#said === undefined) return late ? this.#say('stretched', intervalMs) : undefined;
     const calmMs = this.#calmSince === undefined ? 0 : now - this.#calmSince;
-    if (!late && calmMs >= Math.max(CALM_MS, CALM_INTERVALS * this.#wantedMs))
+    if (!late && calmMs >= Math.max(leastCalmMs, calmIntervals * this.#wantedMs))
       return this.#say('on-time', intervalMs);
     // While one is under way it is not known yet whether it got better.
     const settled = this.#since === undefined;

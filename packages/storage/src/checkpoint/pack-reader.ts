@@ -1,9 +1,11 @@
-// Reads pages out of packs: heads and recent pages are cached, neighbouring pages are read in one request, and every page
-// is checked against the hash that the head names.
+/**
+ * Reads pages out of packs: heads and recent pages are cached, neighbouring pages are read in one request, and every page
+ * is checked against the hash that the head names.
+ */
 import { isStorageError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { PAGE_HASH_BYTES, STORED_RAW } from './page-codec.ts';
+import { pageHashBytes, storedRaw } from './page-codec.ts';
 import { packsPrefix } from './keys.ts';
 import type { PagePool } from './page-pool.ts';
 import { parsePackHead, slotHash, type PackHead, type PackRef } from './pack.ts';
@@ -21,12 +23,12 @@ export interface PackReaderOptions {
 }
 
 /** Heads kept. A head has 40 bytes a page, so those of a whole VM take a hundredth of its memory. */
-const MAX_HEADS = 8192;
+const maxHeads = 8192;
 /** Above this share of a pack, it is read whole. */
-const WHOLE_SHARE = 0.5;
+const wholeShare = 0.5;
 
 /** Packs up to this are fetched whole, head and pages in one request. */
-const SMALL_PACK_BYTES = 128 << 10;
+const smallPackBytes = 128 << 10;
 
 interface Range {
   start: number;
@@ -51,7 +53,7 @@ export class PackReader {
     const loading = this.#loadHead(ref);
     this.#heads.set(ref.name, loading);
     loading.catch(() => this.#heads.delete(ref.name));
-    if (this.#heads.size > MAX_HEADS) this.#heads.delete(this.#heads.keys().next().value!);
+    if (this.#heads.size > maxHeads) this.#heads.delete(this.#heads.keys().next().value!);
     return loading;
   }
 
@@ -92,7 +94,7 @@ export class PackReader {
 
   async #load(ref: PackRef, slots: number[], bulk: boolean): Promise<Map<number, Uint8Array>> {
     const small =
-      ref.bytes <= SMALL_PACK_BYTES && !this.#heads.has(ref.name) ? await this.#fetchSmall(ref) : undefined;
+      ref.bytes <= smallPackBytes && !this.#heads.has(ref.name) ? await this.#fetchSmall(ref) : undefined;
     const head = small?.head ?? (await this.head(ref));
     const count = head.lengths.length;
     if (slots.some((slot) => slot >= count))
@@ -120,10 +122,10 @@ export class PackReader {
   /** Byte ranges that cover the slots. Unless in bulk, whole pages that a range covers anyway are decoded and kept too. */
   #ranges(head: PackHead, slots: number[], bulk: boolean): Range[] {
     const { offsets, lengths } = head;
-    const endOf = (slot: number): number => offsets[slot]! + (lengths[slot]! & ~STORED_RAW);
+    const endOf = (slot: number): number => offsets[slot]! + (lengths[slot]! & ~storedRaw);
     const all = bulk ? slots : Array.from({ length: lengths.length }, (_, slot) => slot);
-    const wanted = slots.reduce((sum, slot) => sum + (lengths[slot]! & ~STORED_RAW), 0);
-    if (wanted > WHOLE_SHARE * (head.ref.bytes - head.ref.headBytes))
+    const wanted = slots.reduce((sum, slot) => sum + (lengths[slot]! & ~storedRaw), 0);
+    if (wanted > wholeShare * (head.ref.bytes - head.ref.headBytes))
       return [{ start: offsets[0]!, end: head.ref.bytes, slots: all }];
     const ahead = this.#options.readAheadBytes ?? 65536;
     const ranges: Range[] = [];
@@ -156,17 +158,17 @@ export class PackReader {
     bytes: Uint8Array,
   ): Promise<{ bytes: Uint8Array; bad: Set<number> }> {
     const name = this.#keyOf(head.ref);
-    const hashes = new Uint8Array(range.slots.length * PAGE_HASH_BYTES);
+    const hashes = new Uint8Array(range.slots.length * pageHashBytes);
     const lengths = new Uint32Array(range.slots.length);
     const pieces: Uint8Array[] = [];
     for (const [i, slot] of range.slots.entries()) {
       const at = head.offsets[slot]! - range.start;
       const length = head.lengths[slot]!;
-      let piece: Uint8Array = bytes.subarray(at, at + (length & ~STORED_RAW));
+      let piece: Uint8Array = bytes.subarray(at, at + (length & ~storedRaw));
       // A piece that does not open decodes to nothing, and is reported as damaged below.
       if (head.key !== undefined) piece = head.key.open(slot, piece, name) ?? new Uint8Array(0);
-      hashes.set(slotHash(head, slot), i * PAGE_HASH_BYTES);
-      lengths[i] = (piece.length | (length & STORED_RAW)) >>> 0;
+      hashes.set(slotHash(head, slot), i * pageHashBytes);
+      lengths[i] = (piece.length | (length & storedRaw)) >>> 0;
       pieces.push(piece);
     }
     const data = Buffer.concat(pieces);

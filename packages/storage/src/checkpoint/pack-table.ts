@@ -1,6 +1,6 @@
-// The writer's numbering of packs, which of them the last committed checkpoint reaches, and which contents they hold.
+/** The writer's numbering of packs, which of them the last committed checkpoint reaches, and which contents they hold. */
 import { PageIndex } from './page-index.ts';
-import { FIRST_PACK, type PageMap } from './page-map.ts';
+import { firstPack, type PageMap } from './page-map.ts';
 import type { PackRef } from './pack.ts';
 
 export class PackTable {
@@ -20,7 +20,7 @@ export class PackTable {
     maps: readonly PageMap[],
     index = new PageIndex(),
     uses: Map<number, number> = countUses(maps),
-    next = FIRST_PACK,
+    next = firstPack,
   ) {
     this.#uses = uses;
     this.refs = new Map([...refs].filter(([number]) => uses.has(number)));
@@ -41,12 +41,12 @@ export class PackTable {
 
   /** A page goes from one pack to another. */
   move(from: number, to: number): void {
-    if (from >= FIRST_PACK) {
+    if (from >= firstPack) {
       const left = (this.#uses.get(from) ?? 0) - 1;
       if (left > 0) this.#uses.set(from, left);
       else this.#uses.delete(from);
     }
-    if (to >= FIRST_PACK) this.#uses.set(to, (this.#uses.get(to) ?? 0) + 1);
+    if (to >= firstPack) this.#uses.set(to, (this.#uses.get(to) ?? 0) + 1);
   }
 
   /** All numbers from this one on were never used. */
@@ -74,7 +74,7 @@ function countUses(maps: readonly PageMap[]): Map<number, number> {
       const pack = map.packs[from]!;
       let to = from + 1;
       while (map.packs[to] === pack) to++;
-      if (pack >= FIRST_PACK) uses.set(pack, (uses.get(pack) ?? 0) + to - from);
+      if (pack >= firstPack) uses.set(pack, (uses.get(pack) ?? 0) + to - from);
       from = to;
     }
   return uses;

@@ -1,3 +1,4 @@
+/** Pages for a guest's thread that waits until another thread has read them. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MessageChannel, Worker } from 'node:worker_threads';

@@ -1,6 +1,8 @@
-// Pages for a thread that can't wait for promises: a guest in the middle of a disk request. The thread asks over a port and sleeps
-// on shared memory (Atomics.wait) until the thread that has the store has put the pages there. One request at a time; pages beside
-// the one asked for come along. While the store fails the guest's thread sleeps on, and the serving side says so.
+/**
+ * Pages for a thread that can't wait for promises: a guest in the middle of a disk request. The thread asks over a port and sleeps
+ * on shared memory (Atomics.wait) until the thread that has the store has put the pages there. One request at a time; pages beside
+ * the one asked for come along. While the store fails the guest's thread sleeps on, and the serving side says so.
+ */
 import type { MessagePort } from 'node:worker_threads';
 import { StorageError, type StorageErrorCode } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
@@ -9,10 +11,10 @@ import { retry, type StallEvent } from '../retry.ts';
 /** Words at the head of the shared memory. */
 const Word = { state: 0, length: 1 } as const;
 const State = { asked: 0, answered: 1, failed: 2 } as const;
-const HEAD_BYTES = 16;
+const headBytes = 16;
 /** Pages fetched together: 64 KiB of a disk. */
-const GROUP_PAGES = 16;
-const DEFAULT_CACHE_BYTES = 16 << 20;
+const groupPages = 16;
+const defaultCacheBytes = 16 << 20;
 
 /** What the serving side reads from: a `PageSource`, for example of a base image. */
 export interface ServedPages {
@@ -45,7 +47,7 @@ export interface PageServerOptions {
 
 /** Shared memory for a channel of pages of `pageSize` bytes. */
 export function pageChannelMemory(pageSize: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(HEAD_BYTES + GROUP_PAGES * pageSize);
+  return new SharedArrayBuffer(headBytes + groupPages * pageSize);
 }
 
 /** The side that has the store. Ends with `close`, or when the port does. */
@@ -88,9 +90,9 @@ export class PageServer {
 
   #answer(state: number, bytes: Uint8Array): void {
     const { memory } = this.#options;
-    const words = new Int32Array(memory, 0, HEAD_BYTES / 4);
-    const room = memory.byteLength - HEAD_BYTES;
-    new Uint8Array(memory, HEAD_BYTES).set(bytes.subarray(0, room));
+    const words = new Int32Array(memory, 0, headBytes / 4);
+    const room = memory.byteLength - headBytes;
+    new Uint8Array(memory, headBytes).set(bytes.subarray(0, room));
     words[Word.length] = Math.min(bytes.length, room);
     Atomics.store(words, Word.state, state);
     Atomics.notify(words, Word.state);
@@ -113,10 +115,10 @@ export class PageClient {
 
   constructor(ends: PageChannelEnds, options: { cacheBytes?: number } = {}) {
     this.#ends = ends;
-    this.#words = new Int32Array(ends.memory, 0, HEAD_BYTES / 4);
+    this.#words = new Int32Array(ends.memory, 0, headBytes / 4);
     this.#maxPages = Math.max(
-      GROUP_PAGES,
-      Math.floor((options.cacheBytes ?? DEFAULT_CACHE_BYTES) / ends.pageSize),
+      groupPages,
+      Math.floor((options.cacheBytes ?? defaultCacheBytes) / ends.pageSize),
     );
   }
 
@@ -134,8 +136,8 @@ export class PageClient {
       this.#cache.set(key, known);
       return known;
     }
-    const first = page - (page % GROUP_PAGES);
-    this.#fetch(source, first, Math.min(GROUP_PAGES, pageCount - first));
+    const first = page - (page % groupPages);
+    this.#fetch(source, first, Math.min(groupPages, pageCount - first));
     return this.#cache.get(key);
   }
 
@@ -144,7 +146,7 @@ export class PageClient {
     Atomics.store(this.#words, Word.state, State.asked);
     port.postMessage({ source, first, count } satisfies PageRequest);
     Atomics.wait(this.#words, Word.state, State.asked);
-    const bytes = new Uint8Array(memory, HEAD_BYTES, this.#words[Word.length]);
+    const bytes = new Uint8Array(memory, headBytes, this.#words[Word.length]);
     if (Atomics.load(this.#words, Word.state) === State.failed) {
       const [code, ...message] = new TextDecoder().decode(bytes.slice()).split('\n');
       throw new StorageError(code as StorageErrorCode, message.join(' '));

@@ -1,16 +1,18 @@
-// Which contents are already stored: page hash → (pack, slot). An open-addressing table in typed arrays, because half a
-// million entries as strings in a Map cost several times the memory and the collector's time.
-import { PAGE_HASH_BYTES } from './page-codec.ts';
+/**
+ * Which contents are already stored: page hash → (pack, slot). An open-addressing table in typed arrays, because half a
+ * million entries as strings in a Map cost several times the memory and the collector's time.
+ */
+import { pageHashBytes } from './page-codec.ts';
 
-const WORDS = PAGE_HASH_BYTES / 4;
-const MIN_CAPACITY = 1024;
+const words = pageHashBytes / 4;
+const minCapacity = 1024;
 
 export class PageIndex {
-  #capacity = MIN_CAPACITY;
-  #keys = new Uint32Array(MIN_CAPACITY * WORDS);
+  #capacity = minCapacity;
+  #keys = new Uint32Array(minCapacity * words);
   /** Pack ordinal; 0 marks a free entry. */
-  #packs = new Uint32Array(MIN_CAPACITY);
-  #slots = new Uint32Array(MIN_CAPACITY);
+  #packs = new Uint32Array(minCapacity);
+  #slots = new Uint32Array(minCapacity);
   #size = 0;
 
   get size(): number {
@@ -29,7 +31,7 @@ export class PageIndex {
     if (this.#size * 10 >= this.#capacity * 7) this.#grow();
     const at = this.#probe(hash);
     if (this.#packs[at] === 0) {
-      this.#keys.set(hash, at * WORDS);
+      this.#keys.set(hash, at * words);
       this.#size++;
     }
     this.#packs[at] = pack;
@@ -49,7 +51,7 @@ export class PageIndex {
   forEach(call: (hash: Uint32Array, pack: number, slot: number) => void): void {
     for (let at = 0; at < this.#capacity; at++) {
       const pack = this.#packs[at]!;
-      if (pack !== 0) call(this.#keys.subarray(at * WORDS, (at + 1) * WORDS), pack, this.#slots[at]!);
+      if (pack !== 0) call(this.#keys.subarray(at * words, (at + 1) * words), pack, this.#slots[at]!);
     }
   }
 
@@ -62,7 +64,7 @@ export class PageIndex {
   }
 
   #holds(at: number, hash: Uint32Array): boolean {
-    for (let i = 0; i < WORDS; i++) if (this.#keys[at * WORDS + i] !== hash[i]) return false;
+    for (let i = 0; i < words; i++) if (this.#keys[at * words + i] !== hash[i]) return false;
     return true;
   }
 
@@ -72,11 +74,11 @@ export class PageIndex {
     const slots = this.#slots;
     const before = this.#capacity;
     this.#capacity *= 2;
-    this.#keys = new Uint32Array(this.#capacity * WORDS);
+    this.#keys = new Uint32Array(this.#capacity * words);
     this.#packs = new Uint32Array(this.#capacity);
     this.#slots = new Uint32Array(this.#capacity);
     this.#size = 0;
     for (let at = 0; at < before; at++)
-      if (packs[at] !== 0) this.set(keys.subarray(at * WORDS, (at + 1) * WORDS), packs[at]!, slots[at]!);
+      if (packs[at] !== 0) this.set(keys.subarray(at * words, (at + 1) * words), packs[at]!, slots[at]!);
   }
 }

@@ -1,3 +1,4 @@
+/** The map of where each page of a checkpoint is stored. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -8,27 +9,31 @@ import {
   applyRuns,
   emptyChanges,
   encodeRuns,
-  FIRST_PACK,
-  PACK_BASE,
-  PACK_ZERO,
+  firstPack,
+  packBase,
+  packZero,
   PageMap,
   type PageChanges,
 } from './page-map.ts';
 
-const PAGES = 40;
-const space = { name: 'ram', pageSize: 4096, pageCount: PAGES };
+const pageCount = 40;
+const space = { name: 'ram', pageSize: 4096, pageCount: pageCount };
 const based = { ...space, base: 'image' };
 
-const change = fc.record({ page: fc.nat(PAGES - 1), pack: fc.integer({ min: 0, max: 6 }), slot: fc.nat(5) });
+const change = fc.record({
+  page: fc.nat(pageCount - 1),
+  pack: fc.integer({ min: 0, max: 6 }),
+  slot: fc.nat(5),
+});
 const changesOf = fc
   .uniqueArray(change, { selector: ({ page }) => page, maxLength: 30 })
   .map((list): PageChanges => {
-    const sorted = list.filter(({ pack }) => pack !== PACK_BASE).sort((a, b) => a.page - b.page);
+    const sorted = list.filter(({ pack }) => pack !== packBase).sort((a, b) => a.page - b.page);
     const changes = emptyChanges(sorted.length);
     for (const [i, { page, pack, slot }] of sorted.entries()) {
       changes.indexes[i] = page;
       changes.packs[i] = pack;
-      changes.slots[i] = pack < FIRST_PACK ? 0 : slot;
+      changes.slots[i] = pack < firstPack ? 0 : slot;
     }
     return changes;
   });
@@ -61,7 +66,7 @@ test('full and delta maps come back from their runs', () => {
 test('consecutive pages in consecutive slots are one run', () => {
   const changes = emptyChanges(6);
   changes.indexes.set([4, 5, 6, 9, 10, 11]);
-  changes.packs.set([2, 2, 2, PACK_ZERO, PACK_ZERO, 3]);
+  changes.packs.set([2, 2, 2, packZero, packZero, 3]);
   changes.slots.set([7, 8, 9, 0, 0, 0]);
   const words = encodeRuns(changes, (pack) => pack);
   assert.deepEqual([...new Uint32Array(new Uint8Array(words).buffer)], [4, 3, 2, 7, 9, 2, 0, 0, 11, 1, 3, 0]);
@@ -79,7 +84,7 @@ test('runs out of range are refused', () => {
   };
   refuse(39, 2, 2, 0);
   refuse(0, 1, 9, 0);
-  refuse(0, 1, PACK_BASE, 0);
+  refuse(0, 1, packBase, 0);
   refuse(0, 1, 2);
   refuse(0xffff_ffff, 0xffff_ffff, 2, 0);
 });

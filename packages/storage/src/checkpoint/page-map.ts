@@ -1,15 +1,17 @@
-// Where each page of a space is (docs/CHECKPOINT_FORMAT.md, "Page map"): per page a pack and a slot in it.
-// Stored as runs of (first page, count, pack, first slot): pages that were written together lie in consecutive slots.
+/**
+ * Where each page of a space is (docs/CHECKPOINT_FORMAT.md, "Page map"): per page a pack and a slot in it.
+ * Stored as runs of (first page, count, pack, first slot): pages that were written together lie in consecutive slots.
+ */
 import { StorageError } from '../errors.ts';
 import type { SpaceShape } from '../snapshot.ts';
 
 /** The page is zero. */
-export const PACK_ZERO = 0;
+export const packZero = 0;
 /** The page is as in the space's base image. */
-export const PACK_BASE = 1;
-/** Pack numbers in maps begin here: the entry `n` of the pack table is `n + FIRST_PACK`. */
-export const FIRST_PACK = 2;
-const RUN_WORDS = 4;
+export const packBase = 1;
+/** Pack numbers in maps begin here: the entry `n` of the pack table is `n + firstPack`. */
+export const firstPack = 2;
+const runWords = 4;
 
 export interface MapSpace extends SpaceShape {
   /** Name of the base image below this space. */
@@ -38,7 +40,7 @@ export class PageMap {
 
   /** What a page is that no run of a full map names. */
   get background(): number {
-    return this.space.base === undefined ? PACK_ZERO : PACK_BASE;
+    return this.space.base === undefined ? packZero : packBase;
   }
 
   /** @param moved told of each page's pack before and after. */
@@ -70,11 +72,11 @@ export class PageMap {
   /** Pages that are not zero, ascending; with a base image, pages of the base count as not zero. */
   present(): Uint32Array {
     let count = 0;
-    for (const pack of this.packs) if (pack !== PACK_ZERO) count++;
+    for (const pack of this.packs) if (pack !== packZero) count++;
     const pages = new Uint32Array(count);
     let at = 0;
     for (let page = 0; page < this.packs.length; page++)
-      if (this.packs[page] !== PACK_ZERO) pages[at++] = page;
+      if (this.packs[page] !== packZero) pages[at++] = page;
     return pages;
   }
 }
@@ -89,7 +91,7 @@ export function encodeRuns(changes: PageChanges, numberOf: (pack: number) => num
   const words: number[] = [];
   for (let from = 0; from < indexes.length;) {
     const pack = packs[from]!;
-    const step = pack >= FIRST_PACK ? 1 : 0;
+    const step = pack >= firstPack ? 1 : 0;
     let to = from + 1;
     while (
       to < indexes.length &&
@@ -98,7 +100,7 @@ export function encodeRuns(changes: PageChanges, numberOf: (pack: number) => num
       slots[to] === slots[from]! + (to - from) * step
     )
       to++;
-    words.push(indexes[from]!, to - from, pack >= FIRST_PACK ? numberOf(pack) : pack, slots[from]!);
+    words.push(indexes[from]!, to - from, pack >= firstPack ? numberOf(pack) : pack, slots[from]!);
     from = to;
   }
   const bytes = Buffer.alloc(words.length * 4);
@@ -118,21 +120,21 @@ export function applyRuns(
 ): void {
   const invalid = (): StorageError =>
     new StorageError('STATE_INVALID', `the page map of ${map.space.name} is inconsistent`);
-  if (runs.length % (RUN_WORDS * 4) !== 0) throw invalid();
+  if (runs.length % (runWords * 4) !== 0) throw invalid();
   const view = new DataView(runs.buffer, runs.byteOffset, runs.length);
   let end = 0;
-  for (let at = 0; at < runs.length; at += RUN_WORDS * 4) {
+  for (let at = 0; at < runs.length; at += runWords * 4) {
     const first = view.getUint32(at, true);
     const count = view.getUint32(at + 4, true);
     const number = view.getUint32(at + 8, true);
     const slot = view.getUint32(at + 12, true);
-    const pack = number >= FIRST_PACK ? packOf(number) : number;
+    const pack = number >= firstPack ? packOf(number) : number;
     // Ascending, so that all runs together cost no more than the map has pages.
     if (pack === undefined || count === 0 || first < end || first + count > map.packs.length) throw invalid();
     end = first + count;
-    if (pack === PACK_BASE && map.space.base === undefined) throw invalid();
+    if (pack === packBase && map.space.base === undefined) throw invalid();
     map.packs.fill(pack, first, first + count);
-    const step = pack >= FIRST_PACK ? 1 : 0;
+    const step = pack >= firstPack ? 1 : 0;
     for (let i = 0; i < count; i++) map.slots[first + i] = slot + i * step;
   }
 }

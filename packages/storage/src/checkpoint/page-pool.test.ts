@@ -1,7 +1,8 @@
+/** Threads that compress and encrypt pages, and the index of pages by content. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { seededRandom } from '../../test-support/guest.ts';
-import { PAGE_HASH_BYTES } from './page-codec.ts';
+import { pageHashBytes } from './page-codec.ts';
 import { PageIndex } from './page-index.ts';
 import { PagePool } from './page-pool.ts';
 
@@ -27,7 +28,7 @@ describe('the page pool', () => {
         assert.equal(bytes.length, 20 * 4096, 'the caller keeps its bytes');
         const keep = [...encoded.lengths.keys()].filter((i) => i !== 3);
         const hashes = Buffer.concat(
-          keep.map((i) => encoded.hashes.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES)),
+          keep.map((i) => encoded.hashes.subarray(i * pageHashBytes, (i + 1) * pageHashBytes)),
         );
         const lengths = Uint32Array.from(keep, (i) => encoded.lengths[i]!);
         const back = await pool.decode({ pageSize: 4096, hashes, lengths, data: encoded.data });

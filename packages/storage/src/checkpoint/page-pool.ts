@@ -1,5 +1,7 @@
-// Hashing and compression off the caller's thread. Bounded: at most `maxInFlightBytes` of pages wait or are worked on;
-// callers wait for room. Without threads the same work is done at once on the caller's thread (simulation, small tools).
+/**
+ * Hashing and compression off the caller's thread. Bounded: at most `maxInFlightBytes` of pages wait or are worked on;
+ * callers wait for room. Without threads the same work is done at once on the caller's thread (simulation, small tools).
+ */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { decodePages, encodePages, type EncodedPages, type StoredPages } from './page-codec.ts';

@@ -1,13 +1,13 @@
-// Pages of one space by number: from its packs, from the base image below it, or zero.
+/** Pages of one space by number: from its packs, from the base image below it, or zero. */
 import { StorageError } from '../errors.ts';
-import { FIRST_PACK, PACK_BASE, PACK_ZERO, type PageMap } from './page-map.ts';
+import { firstPack, packBase, packZero, type PageMap } from './page-map.ts';
 import type { PackReader } from './pack-reader.ts';
 import { slotHash, type PackRef } from './pack.ts';
 
 /** Packs read at the same time: an S3 store answers in milliseconds, but to many at once. */
-const READS_AT_ONCE = 16;
+const readsAtOnce = 16;
 /** From so many pages on, nobody waits for a single one of them. */
-const BULK_PAGES = 64;
+const bulkPages = 64;
 
 export class PageSource {
   readonly map: PageMap;
@@ -55,14 +55,14 @@ export class PageSource {
     for (const [i, page] of indexes.entries()) {
       const pack = this.map.packs[page];
       if (pack === undefined) throw new StorageError('BAD_ARGUMENT', `${name} has no page ${String(page)}`);
-      if (pack === PACK_BASE) below.push(i);
-      if (pack < FIRST_PACK) continue;
+      if (pack === packBase) below.push(i);
+      if (pack < firstPack) continue;
       const group = byPack.get(pack) ?? { slots: [], at: [] };
       byPack.set(pack, group);
       group.slots.push(this.map.slots[page]!);
       group.at.push(i);
     }
-    const bulk = indexes.length >= BULK_PAGES;
+    const bulk = indexes.length >= bulkPages;
     const groups = [...byPack];
     const readNext = async (): Promise<void> => {
       for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
@@ -71,7 +71,7 @@ export class PageSource {
         for (const [k, i] of at.entries()) bytes.set(pages[k]!, i * pageSize);
       }
     };
-    await Promise.all(Array.from({ length: READS_AT_ONCE }, readNext));
+    await Promise.all(Array.from({ length: readsAtOnce }, readNext));
     await this.#readBase(indexes, below, bytes);
     return bytes;
   }
@@ -79,14 +79,14 @@ export class PageSource {
   /** The content hash of a page; undefined when it is zero. Reads heads of packs only. */
   async hashOf(page: number): Promise<Uint8Array | undefined> {
     const pack = this.map.packs[page];
-    if (pack === undefined || pack === PACK_ZERO) return undefined;
-    if (pack === PACK_BASE) return this.#base?.hashOf(page);
+    if (pack === undefined || pack === packZero) return undefined;
+    if (pack === packBase) return this.#base?.hashOf(page);
     return slotHash(await this.#reader.head(this.#ref(pack)), this.map.slots[page]!);
   }
 
   /** True when the page is as in the base image, and not zero there. */
   isBase(page: number): boolean {
-    return this.map.packs[page] === PACK_BASE && this.#nonZero(page);
+    return this.map.packs[page] === packBase && this.#nonZero(page);
   }
 
   async #readBase(indexes: Uint32Array, below: number[], bytes: Uint8Array): Promise<void> {
@@ -103,9 +103,9 @@ export class PageSource {
 
   #nonZero(page: number): boolean {
     const pack = this.map.packs[page];
-    if (pack === PACK_BASE)
-      return this.#base?.map.packs[page] !== undefined && this.#base.map.packs[page] !== PACK_ZERO;
-    return pack !== undefined && pack !== PACK_ZERO;
+    if (pack === packBase)
+      return this.#base?.map.packs[page] !== undefined && this.#base.map.packs[page] !== packZero;
+    return pack !== undefined && pack !== packZero;
   }
 
   #ref(pack: number): PackRef {

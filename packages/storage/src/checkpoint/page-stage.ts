@@ -1,5 +1,7 @@
-// The pages of one checkpoint on their way into packs: hashed and compressed by the pool, shared where the content is
-// known, packed, put. Memory is bounded by the pool's limit and by the packs that are being put.
+/**
+ * The pages of one checkpoint on their way into packs: hashed and compressed by the pool, shared where the content is
+ * known, packed, put. Memory is bounded by the pool's limit and by the packs that are being put.
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { newNonce, type StorageHost } from '../host.ts';
 import { isStoreError, StorageError } from '../errors.ts';
@@ -7,8 +9,8 @@ import type { SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { packName, packsPrefix, type CheckpointId } from './keys.ts';
 import type { WriteCounts } from './manifest.ts';
-import { PAGE_HASH_BYTES, STORED_RAW, type EncodedPages } from './page-codec.ts';
-import { PACK_ZERO, type MapSpace, type PageChanges, type PageMap } from './page-map.ts';
+import { pageHashBytes, storedRaw, type EncodedPages } from './page-codec.ts';
+import { packZero, type MapSpace, type PageChanges, type PageMap } from './page-map.ts';
 import { PageIndex } from './page-index.ts';
 import type { PagePool } from './page-pool.ts';
 import { PackBuilder, type PackRef } from './pack.ts';
@@ -35,9 +37,9 @@ export interface StagedSpace {
 }
 
 /** Bytes of pages in one job of the pool. */
-const JOB_BYTES = 1 << 20;
+const jobBytes = 1 << 20;
 /** Packs being put at the same time. */
-const PUTS_AT_ONCE = 4;
+const putsAtOnce = 4;
 
 export class PageStage {
   readonly counts: WriteCounts = {
@@ -86,7 +88,7 @@ export class PageStage {
       packs: new Uint32Array(count),
       slots: new Uint32Array(count),
     };
-    const perJob = Math.max(1, JOB_BYTES / space.pageSize);
+    const perJob = Math.max(1, jobBytes / space.pageSize);
     const jobs: Promise<EncodedPages>[] = [];
     // The pool bounds what is under way; a few jobs ahead keep it busy while results are packed in order.
     const ahead = 8;
@@ -116,7 +118,7 @@ export class PageStage {
     };
     const { listedPages, zeroPages, sharedPages, storedPages } = this.counts;
     this.#leaving = leaving;
-    const perJob = Math.max(1, JOB_BYTES / pageSize);
+    const perJob = Math.max(1, jobBytes / pageSize);
     for (let from = 0; from < indexes.length; from += perJob) {
       const some = bytes.subarray(from * pageSize, (from + perJob) * pageSize);
       await this.#place(await this.#options.pool.encode(some, pageSize), pageSize, from, changes);
@@ -182,18 +184,18 @@ export class PageStage {
       encoded.hashes.length / 4,
     );
     for (const [i, length] of encoded.lengths.entries()) {
-      const size = length & ~STORED_RAW;
+      const size = length & ~storedRaw;
       const stored = encoded.data.subarray(at, at + size);
       at += size;
       if (length === 0) {
-        changes.packs[from + i] = PACK_ZERO;
+        changes.packs[from + i] = packZero;
         this.counts.zeroPages++;
         continue;
       }
       const hash = words.subarray(i * 8, (i + 1) * 8);
       const known = this.#known(hash);
       if (known !== undefined) this.counts.sharedPages++;
-      const pageHash = encoded.hashes.subarray(i * PAGE_HASH_BYTES, (i + 1) * PAGE_HASH_BYTES);
+      const pageHash = encoded.hashes.subarray(i * pageHashBytes, (i + 1) * pageHashBytes);
       const place = known ?? (await this.#store(hash, pageHash, length, stored, pageSize));
       changes.packs[from + i] = place.pack;
       changes.slots[from + i] = place.slot;
@@ -239,7 +241,7 @@ export class PageStage {
     this.#refs.set(number, { name, ...ref });
     this.counts.packs++;
     this.counts.packBytes += body.length;
-    while (this.#puts.size >= PUTS_AT_ONCE) await Promise.race(this.#puts);
+    while (this.#puts.size >= putsAtOnce) await Promise.race(this.#puts);
     this.#check();
     const put = retrier
       .run(objectKey, () => store.put(objectKey, body, { durable: false }))

@@ -1,4 +1,4 @@
-// The thread of a PagePool: one job in, one answer out.
+/** The thread of a PagePool: one job in, one answer out. */
 import { getPriority, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { decodePages, encodePages, type StoredPages } from './page-codec.ts';

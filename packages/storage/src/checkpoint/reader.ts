@@ -1,4 +1,4 @@
-// Opens checkpoints and reads their pages on demand.
+/** Opens checkpoints and reads their pages on demand. */
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
@@ -12,7 +12,7 @@ import { findNewestIntact, listManifests, whyDamagedNow, type Refusal } from './
 import { holdCheckpoint, type Hold } from './hold.ts';
 import { formatId, packsPrefix, type CheckpointId } from './keys.ts';
 import type { Manifest, ManifestHead } from './manifest.ts';
-import { FIRST_PACK, PACK_BASE, PACK_ZERO } from './page-map.ts';
+import { firstPack, packBase, packZero } from './page-map.ts';
 import { PageSource } from './page-source.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
@@ -196,13 +196,13 @@ export class CheckpointReader {
     const before = earlier.source(space).map;
     // Packs have numbers of their own in each reader.
     const byName = new Map([...this.#packs].map(([number, { name }]) => [name, number]));
-    const numberNow: number[] = [PACK_ZERO, PACK_BASE];
+    const numberNow: number[] = [packZero, packBase];
     for (const [number, { name }] of earlier.#packs) numberNow[number] = byName.get(name) ?? -1;
     const pages: number[] = [];
     for (let page = 0; page < packs.length; page++) {
       const pack = packs[page]!;
       const same = numberNow[before.packs[page]!] === pack;
-      if (!same || (pack >= FIRST_PACK && slots[page] !== before.slots[page])) pages.push(page);
+      if (!same || (pack >= firstPack && slots[page] !== before.slots[page])) pages.push(page);
     }
     return Uint32Array.from(pages);
   }

@@ -1,3 +1,4 @@
+/** Small packs are merged while checkpoints on them are in use. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';

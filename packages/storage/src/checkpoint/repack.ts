@@ -1,22 +1,24 @@
-// Which packs to empty. A checkpoint a second makes packs of a few pages, and of an old pack few pages stay in use: a
-// restore would fetch thousands of objects. With each full page map, some of these pages are written together anew.
-import { FIRST_PACK, type PageMap } from './page-map.ts';
+/**
+ * Which packs to empty. A checkpoint a second makes packs of a few pages, and of an old pack few pages stay in use: a
+ * restore would fetch thousands of objects. With each full page map, some of these pages are written together anew.
+ */
+import { firstPack, type PageMap } from './page-map.ts';
 import type { PackRef } from './pack.ts';
 
 /** Smaller packs are worth merging. */
-const SMALL_BYTES = 512 << 10;
+const smallBytes = 512 << 10;
 /** Packs of which less than this share of the pages is used are worth emptying. */
-const SPARSE_SHARE = 0.25;
+const sparseShare = 0.25;
 /** Below this many candidates there is little to gain. */
-const MIN_PACKS = 8;
+const minPacks = 8;
 /** Pages moved at one time, in bytes. */
-const MAX_MOVED_BYTES = 16 << 20;
+const maxMovedBytes = 16 << 20;
 
 /** Numbers of the packs to empty, the least used first; none when it is not worth it. `refs`: only these may be. */
 export function choosePacks(maps: readonly PageMap[], refs: ReadonlyMap<number, PackRef>): Set<number> {
   const used = new Map<number, number>();
   for (const map of maps)
-    for (const pack of map.packs) if (pack >= FIRST_PACK) used.set(pack, (used.get(pack) ?? 0) + 1);
+    for (const pack of map.packs) if (pack >= firstPack) used.set(pack, (used.get(pack) ?? 0) + 1);
   const candidates = [...used]
     .map(([number, pages]) => ({ number, pages, ref: refs.get(number) }))
     .filter(
@@ -24,17 +26,17 @@ export function choosePacks(maps: readonly PageMap[], refs: ReadonlyMap<number, 
         // What a fork shares with others stays shared.
         ref !== undefined &&
         ref.vm === undefined &&
-        (ref.bytes < SMALL_BYTES || pages < SPARSE_SHARE * ref.pages),
+        (ref.bytes < smallBytes || pages < sparseShare * ref.pages),
     )
     .sort((a, b) => a.pages - b.pages);
   const chosen = new Set<number>();
   let bytes = 0;
   for (const { number, pages, ref } of candidates) {
     bytes += pages * ref!.pageSize;
-    if (bytes > MAX_MOVED_BYTES) break;
+    if (bytes > maxMovedBytes) break;
     chosen.add(number);
   }
-  return chosen.size < MIN_PACKS ? new Set() : chosen;
+  return chosen.size < minPacks ? new Set() : chosen;
 }
 
 /** The pages of a map that are in these packs, ascending. */

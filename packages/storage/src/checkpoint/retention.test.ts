@@ -1,3 +1,4 @@
+/** Which checkpoints a retention policy keeps. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -11,19 +12,19 @@ import { collectGarbage, type KnownManifest } from './collect.ts';
 import { listManifests, listPacks } from './find.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
-import { DEFAULT_RETENTION, parseRetention, selectRetained } from './retention.ts';
+import { defaultRetention, parseRetention, selectRetained } from './retention.ts';
 import { CheckpointWriter } from './writer.ts';
 
 const pool = new PagePool({ threads: 0 });
-const MINUTE = 60_000;
+const minute = 60_000;
 
 describe('retention', () => {
   test('rules are parsed, and bad ones refused', () => {
     assert.deepEqual(parseRetention('last 10, 1 per 1m for 1h, one per h for 2d'), {
       keepLast: 10,
       rules: [
-        { everyMs: MINUTE, forMs: 60 * MINUTE },
-        { everyMs: 60 * MINUTE, forMs: 48 * 60 * MINUTE },
+        { everyMs: minute, forMs: 60 * minute },
+        { everyMs: 60 * minute, forMs: 48 * 60 * minute },
       ],
     });
     for (const bad of ['', 'last', 'keep 3', '1 per 1y for 2y', 'last -1'])
@@ -35,12 +36,12 @@ describe('retention', () => {
   });
 
   test('the newest of each period is kept as long as the rule says', () => {
-    const now = 1000 * MINUTE;
+    const now = 1000 * minute;
     const checkpoints = Array.from({ length: 40 }, (_, i) => ({
       id: { epoch: 1, sequence: i + 1 },
       createdAtMs: now - (40 - i) * 20_000,
     }));
-    const policy = { keepLast: 2, rules: [{ everyMs: MINUTE, forMs: 5 * MINUTE }] };
+    const policy = { keepLast: 2, rules: [{ everyMs: minute, forMs: 5 * minute }] };
     const kept = selectRetained(checkpoints, policy, now).map(({ sequence }) => sequence);
     // The last of each three a minute, five minutes back; and the last two.
     assert.deepEqual(kept, [28, 31, 34, 37, 39, 40]);
@@ -52,7 +53,7 @@ describe('retention', () => {
       fc.property(times, fc.integer({ min: 0, max: 20 }), (created, keepLast) => {
         const sorted = created.sort((a, b) => a - b);
         const checkpoints = sorted.map((createdAtMs, i) => ({ id: { epoch: 1, sequence: i }, createdAtMs }));
-        const { rules } = DEFAULT_RETENTION;
+        const { rules } = defaultRetention;
         const small = selectRetained(checkpoints, { keepLast, rules: rules.slice(1) }, 10_000_000);
         const large = selectRetained(checkpoints, { keepLast: keepLast + 1, rules }, 10_000_000);
         assert.equal(small.at(-1)?.sequence, checkpoints.length - 1);

@@ -1,4 +1,4 @@
-// Which checkpoints to keep. Pure: ids and times in, the kept ones out.
+/** Which checkpoints to keep. Pure: ids and times in, the kept ones out. */
 import { StorageError } from '../errors.ts';
 import { compareIds, type CheckpointId } from './keys.ts';
 
@@ -19,10 +19,10 @@ export interface RetentionPolicy {
   logMs?: number;
 }
 
-export const DEFAULT_LOG_MS = 3_600_000;
+export const defaultLogMs = 3_600_000;
 
 /** The last 10; one per minute for an hour; one per hour for a day. */
-export const DEFAULT_RETENTION: RetentionPolicy = {
+export const defaultRetention: RetentionPolicy = {
   keepLast: 10,
   rules: [
     { everyMs: 60_000, forMs: 3_600_000 },
@@ -30,7 +30,7 @@ export const DEFAULT_RETENTION: RetentionPolicy = {
   ],
 };
 
-const UNITS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const units: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
 /**
  * Parses `last N`, `1 per PERIOD for SPAN`, `log for SPAN` and several of them joined by commas: `last 10, 1 per 1m for 1h`.
@@ -55,7 +55,7 @@ export function parseRetention(text: string): RetentionPolicy {
 
 function parseSpan(text: string): number {
   const [, count, unit] = /^(\d*)\s*([smhdw])$/.exec(text)!;
-  return Number(count === '' ? 1 : count) * UNITS[unit!]!;
+  return Number(count === '' ? 1 : count) * units[unit!]!;
 }
 
 /** The ids to keep among `checkpoints`. The newest is always kept. */

@@ -1,3 +1,4 @@
+/** Writes to stores that fail: how long they are tried again, and what is written anew. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeHost } from '../../test-support/fake-host.ts';

@@ -1,5 +1,7 @@
-// Patience of one writer: a limit on how long nothing at all may succeed. A write that takes long because it is large may meet a
-// failure as late as it likes.
+/**
+ * Patience of one writer: a limit on how long nothing at all may succeed. A write that takes long because it is large may meet a
+ * failure as late as it likes.
+ */
 import type { StorageHost } from '../host.ts';
 import { retry, type StallEvent } from '../retry.ts';
 

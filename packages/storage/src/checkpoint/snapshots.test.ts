@@ -1,4 +1,4 @@
-// Snapshots outlast the checkpoints that they were made of; going back to one makes a new checkpoint.
+/** Snapshots outlast the checkpoints that they were made of; going back to one makes a new checkpoint. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';

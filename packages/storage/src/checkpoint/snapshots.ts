@@ -1,9 +1,11 @@
-// Snapshots (docs/CHECKPOINT_FORMAT.md, "Snapshots"): states of a VM that a person keeps by name. Each is a fork that nobody runs, with a place
-// of its own in the store; the record `vms/VM/snapshots` names them. So retention never touches one, whatever becomes of the checkpoint that
-// it was made of; and to go back to one is to fork it onto the VM: a new checkpoint with the old content.
-//
-// The record is swapped: an entry is there before its fork is made, and ready once that is whole. Who dies between leaves an entry that is
-// not ready: it is shown to nobody, and the same request finishes it, or any other one takes its name after a while.
+/**
+ * Snapshots (docs/CHECKPOINT_FORMAT.md, "Snapshots"): states of a VM that a person keeps by name. Each is a fork that nobody runs, with a place
+ * of its own in the store; the record `vms/VM/snapshots` names them. So retention never touches one, whatever becomes of the checkpoint that
+ * it was made of; and to go back to one is to fork it onto the VM: a new checkpoint with the old content.
+ *
+ * The record is swapped: an entry is there before its fork is made, and ready once that is whole. Who dies between leaves an entry that is
+ * not ready: it is shown to nobody, and the same request finishes it, or any other one takes its name after a while.
+ */
 import { isRecord } from '../codec.ts';
 import { isStoreError, StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
@@ -15,10 +17,10 @@ import { forkVm, type ForkOptions } from './fork.ts';
 import { formatId, snapshotsKey } from './keys.ts';
 
 /** Of one VM. */
-export const MAX_SNAPSHOTS = 256;
+export const maxSnapshots = 256;
 /** One that is not ready is believed to be under way for so long, by the wall clock. */
-const BEGUN_MS = 600_000;
-const MAX_TRIES = 20;
+const begunMs = 600_000;
+const maxTries = 20;
 
 export interface KeptSnapshot {
   name: string;
@@ -130,14 +132,14 @@ export async function takeSnapshot(
 /** The entries with one that is begun, and the forks that nobody will finish. Throws `FENCED`. */
 function begin(vmId: string, entries: Entry[], begun: Entry): { entries: Entry[]; result: string[] } {
   const isLeft = (each: Entry): boolean =>
-    !each.ready && (each.request === begun.request || Math.abs(begun.atMs - each.atMs) > BEGUN_MS);
+    !each.ready && (each.request === begun.request || Math.abs(begun.atMs - each.atMs) > begunMs);
   const kept = entries.filter((each) => !isLeft(each));
   if (kept.some(({ name }) => name === begun.name))
     throw new StorageError('FENCED', `${vmId} has a snapshot ${begun.name} already`, {
       hint: 'take another name, or delete that one first',
     });
-  if (kept.length >= MAX_SNAPSHOTS)
-    throw new StorageError('FENCED', `${vmId} has ${String(MAX_SNAPSHOTS)} snapshots already`, {
+  if (kept.length >= maxSnapshots)
+    throw new StorageError('FENCED', `${vmId} has ${String(maxSnapshots)} snapshots already`, {
       hint: 'delete some first',
     });
   return { entries: [...kept, begun], result: entries.filter(isLeft).map(({ vm }) => vm) };
@@ -225,7 +227,7 @@ async function update<T>(
   { vmId, host = systemHost }: Place,
   change: (entries: Entry[]) => { entries: Entry[]; result: T },
 ): Promise<T> {
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
+  for (let tries = 0; tries < maxTries; tries++) {
     const { entries, version } = await readEntries(store, vmId);
     const changed = change(entries);
     try {

@@ -1,4 +1,4 @@
-// Reads every page of a checkpoint and checks it.
+/** Reads every page of a checkpoint and checks it. */
 import { isStorageError, isStoreError } from '../errors.ts';
 import type { CheckpointReader } from './reader.ts';
 
@@ -16,7 +16,7 @@ export interface VerifyReport {
   contentHash: string | undefined;
 }
 
-const PAGES_AT_ONCE = 1024;
+const pagesAtOnce = 1024;
 
 /**
  * Verifies every page that is not zero. Damage is reported, not thrown.
@@ -31,8 +31,8 @@ export async function verifyCheckpoint(
   const damaged = new Set<string>();
   let donePages = 0;
   for (const { name, pages } of present) {
-    for (let at = 0; at < pages.length; at += PAGES_AT_ONCE) {
-      const some = pages.subarray(at, at + PAGES_AT_ONCE);
+    for (let at = 0; at < pages.length; at += pagesAtOnce) {
+      const some = pages.subarray(at, at + pagesAtOnce);
       for (const message of await check(reader, name, some)) damaged.add(message);
       donePages += some.length;
       options.onProgress?.({ donePages, totalPages });

@@ -1,5 +1,7 @@
-// The recorded working set: the pages that a VM touched first after a resume. Advice only; a restore without it is
-// slower, not wrong. So it is overwritten without conditions, and a damaged one counts as none.
+/**
+ * The recorded working set: the pages that a VM touched first after a resume. Advice only; a restore without it is
+ * slower, not wrong. So it is overwritten without conditions, and a damaged one counts as none.
+ */
 import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { openEnvelope, sealEnvelope } from '../envelope.ts';
@@ -11,7 +13,7 @@ import { workingSetKey } from './keys.ts';
 /** Page numbers by space, in the order of first touch. */
 export type WorkingSet = Record<string, Uint32Array>;
 
-const MAGIC = 'RVWS';
+const magic = 'RVWS';
 
 export async function saveWorkingSet(
   store: ObjectStore,
@@ -21,7 +23,7 @@ export async function saveWorkingSet(
 ): Promise<void> {
   const name = workingSetKey(vmId);
   const host = options.host ?? systemHost;
-  await store.put(name, sealEnvelope({ spaces: set }, { magic: MAGIC, name, key: options.key, host }));
+  await store.put(name, sealEnvelope({ spaces: set }, { magic: magic, name, key: options.key, host }));
 }
 
 export async function readWorkingSet(
@@ -33,7 +35,7 @@ export async function readWorkingSet(
   const object = await store.get(name);
   if (object === undefined) return {};
   try {
-    const value = openEnvelope(object.body, { magic: MAGIC, name, key });
+    const value = openEnvelope(object.body, { magic: magic, name, key });
     const spaces = isRecord(value) ? value['spaces'] : undefined;
     if (!isRecord(spaces)) return {};
     const entries = Object.entries(spaces).filter(([, pages]) => pages instanceof Uint32Array);

@@ -1,3 +1,4 @@
+/** Checkpoints that are written are read again, full and as deltas, plain and encrypted. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';

@@ -1,11 +1,13 @@
-// Writes the checkpoints of one VM, one after another (docs/CHECKPOINT_FORMAT.md, "Writing").
-//
-// Order: packs (unsynced), one flush, the manifest under ifAbsent, then the owner record is read once more. `write`
-// returns only when the manifest is there and the epoch still stood after it. Invariants:
-// - packs are named after the checkpoint for which they are written; contents are shared only with packs that the last
-//   committed checkpoint reaches, so the collector can tell what is in flight (collect.ts relies on both);
-// - a manifest whose fate is unknown is settled before the next checkpoint begins;
-// - pages of a checkpoint that failed are carried into the next one: no dirty page is ever forgotten.
+/**
+ * Writes the checkpoints of one VM, one after another (docs/CHECKPOINT_FORMAT.md, "Writing").
+ *
+ * Order: packs (unsynced), one flush, the manifest under ifAbsent, then the owner record is read once more. `write`
+ * returns only when the manifest is there and the epoch still stood after it. Invariants:
+ * - packs are named after the checkpoint for which they are written; contents are shared only with packs that the last
+ *   committed checkpoint reaches, so the collector can tell what is in flight (collect.ts relies on both);
+ * - a manifest whose fate is unknown is settled before the next checkpoint begins;
+ * - pages of a checkpoint that failed are carried into the next one: no dirty page is ever forgotten.
+ */
 import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { systemHost, newNonce, type StorageHost } from '../host.ts';
@@ -24,7 +26,7 @@ import {
   type WriteCounts,
 } from './manifest.ts';
 import { mergeSnapshots } from './merge.ts';
-import { encodeRuns, FIRST_PACK, PageMap, type MapSpace } from './page-map.ts';
+import { encodeRuns, firstPack, PageMap, type MapSpace } from './page-map.ts';
 import { PageStage, type StagedSpace } from './page-stage.ts';
 import { PagePool } from './page-pool.ts';
 import { PackTable } from './pack-table.ts';
@@ -307,7 +309,7 @@ export class CheckpointWriter {
     const numberOf = (pack: number): number => {
       const known = numbers.get(pack);
       if (known !== undefined) return known;
-      const number = packs.push(stage.packRef(pack)) - 1 + FIRST_PACK;
+      const number = packs.push(stage.packRef(pack)) - 1 + firstPack;
       numbers.set(pack, number);
       return number;
     };

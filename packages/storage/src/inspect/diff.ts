@@ -1,4 +1,4 @@
-// What changed between two checkpoints: pages by content, state field by field.
+/** What changed between two checkpoints: pages by content, state field by field. */
 import type { CheckpointReader } from '../checkpoint/reader.ts';
 import { asBuffer, isRecord } from '../codec.ts';
 

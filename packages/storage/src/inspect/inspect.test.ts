@@ -1,3 +1,4 @@
+/** The inspector: lists, sizes, differences and maps of checkpoints. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';
@@ -13,11 +14,11 @@ import { diffCheckpoints, diffFields, type FieldDiff } from './diff.ts';
 import { listCheckpoints } from './list.ts';
 import {
   classifyPages,
-  PAGE_CHANGED,
-  PAGE_CLEARED,
-  PAGE_SHARED,
-  PAGE_UNCHANGED,
-  PAGE_ZERO,
+  pageChanged,
+  pageCleared,
+  pageShared,
+  pageUnchanged,
+  pageZero,
   placePages,
 } from './pages.ts';
 import { summarizeCheckpoint } from './show.ts';
@@ -111,16 +112,7 @@ describe('the inspector', () => {
     const { kinds, totals } = await classifyPages(second, 'ram', first);
     assert.deepEqual(
       [...kinds],
-      [
-        PAGE_ZERO,
-        PAGE_SHARED,
-        PAGE_SHARED,
-        PAGE_CHANGED,
-        PAGE_ZERO,
-        PAGE_UNCHANGED,
-        PAGE_UNCHANGED,
-        PAGE_ZERO,
-      ],
+      [pageZero, pageShared, pageShared, pageChanged, pageZero, pageUnchanged, pageUnchanged, pageZero],
     );
     assert.deepEqual(totals, [3, 2, 1, 2]);
   });
@@ -128,9 +120,9 @@ describe('the inspector', () => {
   test('places pages by where they are stored, against another checkpoint and alone', async () => {
     const { first, second } = await twoCheckpoints();
     const { kinds } = await classifyPages(second, 'ram', first);
-    const expected = [...kinds].map((kind) => (kind === PAGE_SHARED ? PAGE_UNCHANGED : kind));
+    const expected = [...kinds].map((kind) => (kind === pageShared ? pageUnchanged : kind));
     assert.deepEqual([...placePages(second, 'ram', first)], expected);
-    const alone = expected.map((kind) => (kind === PAGE_CHANGED ? PAGE_UNCHANGED : kind));
+    const alone = expected.map((kind) => (kind === pageChanged ? pageUnchanged : kind));
     assert.deepEqual([...placePages(second, 'ram')], alone);
   });
 
@@ -151,7 +143,7 @@ describe('the inspector', () => {
     const [first, second] = await Promise.all(
       [1, 2].map((sequence) => openCheckpoint(store, 'vm', { id: { epoch: 1, sequence }, pool })),
     );
-    assert.deepEqual([...placePages(second!, 'ram', first)], [PAGE_ZERO, PAGE_CLEARED, PAGE_ZERO]);
+    assert.deepEqual([...placePages(second!, 'ram', first)], [pageZero, pageCleared, pageZero]);
   });
 
   test('verifies every page, and names the damaged object', async () => {
@@ -181,7 +173,7 @@ describe('the inspector', () => {
     const reader = await openCheckpoint(store, 'vm', { pool });
     assert.deepEqual(
       [...(await classifyPages(reader, 'ram')).kinds],
-      [PAGE_SHARED, PAGE_SHARED, PAGE_ZERO, PAGE_ZERO],
+      [pageShared, pageShared, pageZero, pageZero],
     );
     assert.equal((await summarizeCheckpoint(reader)).spaces[0]!.basePages, 4);
   });

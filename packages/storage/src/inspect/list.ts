@@ -1,4 +1,4 @@
-// What checkpoints there are. Reads heads of manifests only.
+/** What checkpoints there are. Reads heads of manifests only. */
 import { findNewestIntact, listManifests, listPacks, whyDamaged, whyDamagedNow } from '../checkpoint/find.ts';
 import { manifestKey, manifestsPrefix, sameId, type CheckpointId } from '../checkpoint/keys.ts';
 import { readManifestHead, type ManifestHead } from '../checkpoint/manifest.ts';
@@ -45,7 +45,7 @@ export async function listCheckpoints(
     const refusal = newest.refused.find((each) => sameId(each.id, id))?.reason;
     const checked = packs === undefined ? undefined : await check(store, vmId, id, packs, options.key);
     // Collected while it was checked.
-    if (checked === GONE) continue;
+    if (checked === gone) continue;
     listed.push({
       id,
       counts: isVisible(lineage, id),
@@ -58,7 +58,7 @@ export async function listCheckpoints(
   return listed;
 }
 
-const GONE = Symbol('gone');
+const gone = Symbol('gone');
 
 /** What seems damaged by the list of packs may have been committed, or collected, since that list was made. */
 async function check(
@@ -67,12 +67,12 @@ async function check(
   id: CheckpointId,
   packs: Map<string, number>,
   key: CheckpointKey | undefined,
-): Promise<string | undefined | typeof GONE> {
+): Promise<string | undefined | typeof gone> {
   if ((await whyDamaged(store, vmId, id, packs, key)) === undefined) return undefined;
   const why = await whyDamagedNow(store, vmId, id, key);
   if (why === undefined) return undefined;
   const now = await readHead(store, vmId, id, key);
-  return now.head === undefined && now.why === undefined ? GONE : why;
+  return now.head === undefined && now.why === undefined ? gone : why;
 }
 
 async function readHead(

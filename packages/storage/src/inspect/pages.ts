@@ -1,14 +1,14 @@
-// The data of a page map: per page, what it is compared with the checkpoint before.
-import { PACK_BASE, PACK_ZERO } from '../checkpoint/page-map.ts';
+/** The data of a page map: per page, what it is compared with the checkpoint before. */
+import { packBase, packZero } from '../checkpoint/page-map.ts';
 import type { CheckpointReader } from '../checkpoint/reader.ts';
 
-export const PAGE_ZERO = 0;
+export const pageZero = 0;
 /** As in the checkpoint compared with. */
-export const PAGE_UNCHANGED = 1;
+export const pageUnchanged = 1;
 /** Changed since. */
-export const PAGE_CHANGED = 2;
+export const pageChanged = 2;
 /** The same contents as another page of the space, or as the base image. */
-export const PAGE_SHARED = 3;
+export const pageShared = 3;
 
 export interface PageKinds {
   space: string;
@@ -44,8 +44,7 @@ export async function classifyPages(
     const hash = hashes[page];
     const shared = hash !== undefined && ((seen.get(hash) ?? 0) > 1 || source.isBase(page));
     const changed = old === undefined ? !shared : text(await old.hashOf(page)) !== hash;
-    const kind =
-      hash === undefined ? PAGE_ZERO : changed ? PAGE_CHANGED : shared ? PAGE_SHARED : PAGE_UNCHANGED;
+    const kind = hash === undefined ? pageZero : changed ? pageChanged : shared ? pageShared : pageUnchanged;
     kinds[page] = kind;
     totals[kind]++;
   }
@@ -53,7 +52,7 @@ export async function classifyPages(
 }
 
 /** As in the checkpoint compared with it was not zero, and is now. Of `placePages` only. */
-export const PAGE_CLEARED = 4;
+export const pageCleared = 4;
 
 /**
  * Classifies the pages of a space by where they are stored: reads no hash and no page, so it takes milliseconds for gigabytes. Shared are pages
@@ -65,11 +64,11 @@ export function placePages(reader: CheckpointReader, space: string, before?: Che
   const kinds = new Uint8Array(packs.length);
   for (let page = 0; page < packs.length; page++) {
     const pack = packs[page]!;
-    kinds[page] = pack === PACK_ZERO ? PAGE_ZERO : pack === PACK_BASE ? PAGE_SHARED : PAGE_UNCHANGED;
+    kinds[page] = pack === packZero ? pageZero : pack === packBase ? pageShared : pageUnchanged;
   }
   if (before?.spaces.some(({ name }) => name === space) === true)
     for (const page of reader.changed(space, before))
-      kinds[page] = kinds[page] === PAGE_ZERO ? PAGE_CLEARED : PAGE_CHANGED;
+      kinds[page] = kinds[page] === pageZero ? pageCleared : pageChanged;
   return kinds;
 }
 

@@ -1,7 +1,7 @@
-// What one checkpoint is made of. Reads manifests and heads of packs, no pages.
+/** What one checkpoint is made of. Reads manifests and heads of packs, no pages. */
 import { formatId, type CheckpointId } from '../checkpoint/keys.ts';
 import type { WriteCounts } from '../checkpoint/manifest.ts';
-import { FIRST_PACK, PACK_BASE, PACK_ZERO, type PageMap } from '../checkpoint/page-map.ts';
+import { firstPack, packBase, packZero, type PageMap } from '../checkpoint/page-map.ts';
 import type { CheckpointReader } from '../checkpoint/reader.ts';
 import type { PackRef } from '../checkpoint/pack.ts';
 
@@ -104,8 +104,8 @@ function summarizeSpace(map: PageMap): SpaceSummary {
   let basePages = 0;
   for (let page = 0; page < pageCount; page++) {
     const pack = map.packs[page]!;
-    if (pack === PACK_ZERO) zeroPages++;
-    else if (pack === PACK_BASE) basePages++;
+    if (pack === packZero) zeroPages++;
+    else if (pack === packBase) basePages++;
     // Packs hold at most 4096 pages: pack and slot make one number.
     else distinct.add(pack * 65536 + map.slots[page]!);
   }
@@ -115,7 +115,7 @@ function summarizeSpace(map: PageMap): SpaceSummary {
 
 function reachedPacks(reader: CheckpointReader, maps: PageMap[]): PackRef[] {
   const numbers = new Set<number>();
-  for (const map of maps) for (const pack of map.packs) if (pack >= FIRST_PACK) numbers.add(pack);
+  for (const map of maps) for (const pack of map.packs) if (pack >= firstPack) numbers.add(pack);
   return [...numbers].map((number) => reader.packRef(number));
 }
 

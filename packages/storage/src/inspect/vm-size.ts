@@ -1,3 +1,4 @@
+/** How much of a store a VM takes. */
 import { vmPrefix } from '../checkpoint/keys.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
 

@@ -1,8 +1,10 @@
-// Which segments are a VM's history (docs/LOG_FORMAT.md, "Which segments count").
-//
-// Segments are linked backwards: each names the one before it. So what an end stands for is settled by the end alone. Of the newest
-// epoch the end is its last segment; of an epoch without segments, or of any epoch before, the one that the takeover fixed in the owner
-// record (ownership.ts). A segment that a fenced owner put later is linked by nobody: it does not count, and is collected.
+/**
+ * Which segments are a VM's history (docs/LOG_FORMAT.md, "Which segments count").
+ *
+ * Segments are linked backwards: each names the one before it. So what an end stands for is settled by the end alone. Of the newest
+ * epoch the end is its last segment; of an epoch without segments, or of any epoch before, the one that the takeover fixed in the owner
+ * record (ownership.ts). A segment that a fenced owner put later is linked by nobody: it does not count, and is collected.
+ */
 import { logPrefix, segmentKey } from '../checkpoint/keys.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError, StorageError } from '../errors.ts';
@@ -57,9 +59,9 @@ export async function listSegments(store: ObjectStore, vmId: string): Promise<Se
 }
 
 /** What seems damaged is looked at so often before it is believed: a bit may flip on the way. */
-const LOOKS = 2;
+const usualLooks = 2;
 /** The last segment: leaving it out must not be a mistake, for what was shown to people may rest on it. */
-const LOOKS_AT_LAST = 5;
+const looksAtLast = 5;
 
 /** Reads a segment. Undefined when there is none. Throws `LOG_DAMAGED`, `KEY_…`. */
 export async function readSegment(
@@ -67,7 +69,7 @@ export async function readSegment(
   vmId: string,
   id: SegmentId,
   key: CheckpointKey | undefined,
-  looks = LOOKS,
+  looks = usualLooks,
 ): Promise<DecodedSegment | undefined> {
   for (let look = 1; ; look++) {
     try {
@@ -96,7 +98,7 @@ export async function requireSegment(
   vmId: string,
   id: SegmentId & { hash?: Uint8Array },
   key: CheckpointKey | undefined,
-  looks = LOOKS,
+  looks = usualLooks,
 ): Promise<DecodedSegment> {
   const segment = await readSegment(store, vmId, id, key, looks);
   const name = segmentKey(vmId, id);
@@ -134,7 +136,7 @@ export async function findLogEnd(
   if (newest === undefined)
     return { last: fixed && (await requireSegment(store, vmId, fixed, key)), torn: undefined };
   try {
-    const last = await requireSegment(store, vmId, { epoch, ordinal: newest }, key, LOOKS_AT_LAST);
+    const last = await requireSegment(store, vmId, { epoch, ordinal: newest }, key, looksAtLast);
     return { last, torn: undefined };
   } catch (error) {
     if (!isStorageError(error, 'LOG_DAMAGED')) throw error;

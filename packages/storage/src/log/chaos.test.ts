@@ -1,8 +1,10 @@
-// Owners that take a VM over from one another and log its input, on a store that fails in every way; fenced ones go on for a while;
-// checkpoints and collections in between. Over many seeds: REVENANT_SEEDS sets how many, REVENANT_SEED runs one alone. Checked:
-// - what was ever reported as durable is in every history since, in its place: a takeover replays it, or has a checkpoint behind it;
-// - what one takeover replayed, the next one replays as well: nothing vanishes, nothing changes, nothing comes in between;
-// - a fenced owner is never told that something of it became durable which is not in the history.
+/**
+ * Owners that take a VM over from one another and log its input, on a store that fails in every way; fenced ones go on for a while;
+ * checkpoints and collections in between. Over many seeds: REVENANT_SEEDS sets how many, REVENANT_SEED runs one alone. Checked:
+ * - what was ever reported as durable is in every history since, in its place: a takeover replays it, or has a checkpoint behind it;
+ * - what one takeover replayed, the next one replays as well: nothing vanishes, nothing changes, nothing comes in between;
+ * - a fenced owner is never told that something of it became durable which is not in the history.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FakeHost } from '../../test-support/fake-host.ts';

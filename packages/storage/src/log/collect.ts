@@ -1,7 +1,9 @@
-// Which segments no kept checkpoint needs (docs/LOG_FORMAT.md, "Collection"). Called by the collector of checkpoints, between its look at
-// the owner record and its second one, and so safe beside writers and takeovers for the same reasons (checkpoint/collect.ts): what it
-// calls garbage is so by a lineage that still stands when it is deleted, and the newest checkpoint, from which every later takeover
-// replays, is always kept.
+/**
+ * Which segments no kept checkpoint needs (docs/LOG_FORMAT.md, "Collection"). Called by the collector of checkpoints, between its look at
+ * the owner record and its second one, and so safe beside writers and takeovers for the same reasons (checkpoint/collect.ts): what it
+ * calls garbage is so by a lineage that still stands when it is deleted, and the newest checkpoint, from which every later takeover
+ * replays, is always kept.
+ */
 import { segmentKey } from '../checkpoint/keys.ts';
 import type { LineageEntry } from '../checkpoint/lineage.ts';
 import type { CheckpointKey } from '../encryption.ts';

@@ -1,4 +1,4 @@
-// kill -9 of a node that logs, checkpoints and collects, at random moments. REVENANT_KILLS sets how many (default 8).
+/** kill -9 of a node that logs, checkpoints and collects, at random moments. REVENANT_KILLS sets how many (default 8). */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

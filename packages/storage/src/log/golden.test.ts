@@ -1,5 +1,7 @@
-// Golden logs of every format version stay readable: golden-log/vN holds a `file:` store with a plain and an encrypted VM, each taken over
-// once. REVENANT_GOLDEN=write makes those of the current version anew (only before a release that changes the format).
+/**
+ * Golden logs of every format version stay readable: golden-log/vN holds a `file:` store with a plain and an encrypted VM, each taken over
+ * once. REVENANT_GOLDEN=write makes those of the current version anew (only before a release that changes the format).
+ */
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,7 +17,7 @@ import { FileStore } from '../store/file-store.ts';
 import { LogReader } from './reader.ts';
 import { LogWriter } from './writer.ts';
 
-const VERSION = 'v1';
+const currentVersion = 'v1';
 const golden = new URL('../../golden-log', import.meta.url).pathname;
 const key = new CheckpointKey(new Uint8Array(32).fill(7));
 const vms = { plain: {}, sealed: { key } };
@@ -40,7 +42,7 @@ async function readAll(store: FileStore, vm: keyof typeof vms): Promise<Expected
 }
 
 async function write(): Promise<void> {
-  const folder = join(golden, VERSION);
+  const folder = join(golden, currentVersion);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const made = join(scratch, 'made');

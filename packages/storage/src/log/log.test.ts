@@ -1,3 +1,4 @@
+/** The log of inputs in a store: group commit, fencing, reading, resuming. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FaultyStore, type FaultPlan } from '../../test-support/faulty-store.ts';

@@ -1,7 +1,9 @@
-// Reads a log in order, from a count to its end: for a takeover, for replay, for a standby that catches up.
-//
-// Segments are fetched a few ahead; each must name the one before it by its checksum. What is missing or damaged on the way is refused by
-// name when it is reached: what was given out before is right.
+/**
+ * Reads a log in order, from a count to its end: for a takeover, for replay, for a standby that catches up.
+ *
+ * Segments are fetched a few ahead; each must name the one before it by its checksum. What is missing or damaged on the way is refused by
+ * name when it is reached: what was given out before is right.
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -18,7 +20,7 @@ import {
 import type { DecodedSegment, LogEntry, SegmentId, SegmentRef } from './segment.ts';
 
 /** Segments fetched at the same time. */
-const AHEAD = 8;
+const ahead = 8;
 
 /** An input with its number in the history, from 1. */
 export interface ReadEntry extends LogEntry {
@@ -134,7 +136,7 @@ export class LogReader {
     const { key } = this.#options;
     const waiting: Promise<DecodedSegment>[] = [];
     for (let next = 0; next < ids.length || waiting.length > 0;) {
-      for (; next < ids.length && waiting.length < AHEAD; next++) {
+      for (; next < ids.length && waiting.length < ahead; next++) {
         const fetching = requireSegment(this.#store, this.vmId, ids[next]!, key);
         // Met in its turn.
         fetching.catch(() => undefined);

@@ -1,4 +1,4 @@
-// What a takeover replays: the log from the checkpoint that it resumes from to the end (ownership.ts fixes both in one step).
+/** What a takeover replays: the log from the checkpoint that it resumes from to the end (ownership.ts fixes both in one step). */
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -37,9 +37,9 @@ export interface ChooseLogOptions {
   key?: CheckpointKey | undefined;
 }
 
-const NOTHING: LogResume = { last: undefined, path: undefined, torn: undefined, refused: undefined };
+const nothing: LogResume = { last: undefined, path: undefined, torn: undefined, refused: undefined };
 /** Of a broken log so many segments are tried as its end. */
-const MAX_TRIED = 10_000;
+const maxTried = 10_000;
 
 /** Throws `LOG_DAMAGED` with the key of a missing or damaged segment, unless that is accepted. */
 export async function chooseLog(
@@ -48,7 +48,7 @@ export async function chooseLog(
   options: ChooseLogOptions,
 ): Promise<LogResume> {
   const { before, from, base, key } = options;
-  if (before === undefined) return NOTHING;
+  if (before === undefined) return nothing;
   const list = await listSegments(store, vmId);
   try {
     const end = await findLogEnd(store, vmId, { epoch: before.epoch, fixed: before.log, base, list, key });
@@ -68,11 +68,11 @@ async function judge(
 ): Promise<LogResume> {
   const { from } = options;
   // The checkpoint is newer than the log: what was logged is in it.
-  if (last === undefined || last.to < from) return { ...NOTHING, torn };
+  if (last === undefined || last.to < from) return { ...nothing, torn };
   const path = await walkBack(store, vmId, last, { ...options, to: from });
   if (path.from <= from) return { last, path, torn, refused: undefined };
   const refused = `the log begins at instruction ${String(path.from)}, and the checkpoint is of ${String(from)}`;
-  return { ...NOTHING, torn, refused };
+  return { ...nothing, torn, refused };
 }
 
 /**
@@ -105,7 +105,7 @@ async function upToDamage(
   } catch (error) {
     if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
     const rest = good !== undefined && good.to >= from ? { last: good, path: { ...path, parts } } : {};
-    return { ...NOTHING, ...rest, refused: error.message };
+    return { ...nothing, ...rest, refused: error.message };
   }
 }
 
@@ -124,7 +124,7 @@ async function intactPart(
     .filter(([epoch]) => epoch >= base && epoch <= newest)
     .flatMap(([epoch, ordinals]) => ordinals.map((ordinal) => ({ epoch, ordinal })))
     .reverse();
-  for (const id of ids.slice(0, MAX_TRIED)) {
+  for (const id of ids.slice(0, maxTried)) {
     try {
       const last = await requireSegment(store, vmId, id, key);
       if (last.to < from) break;
@@ -136,5 +136,5 @@ async function intactPart(
       if (!isStorageError(error, 'LOG_DAMAGED')) throw error;
     }
   }
-  return { ...NOTHING, refused };
+  return { ...nothing, refused };
 }

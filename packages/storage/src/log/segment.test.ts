@@ -1,3 +1,4 @@
+/** Segments of the log: encoding, damage, encryption. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { describe, test } from 'node:test';

@@ -1,8 +1,10 @@
-// Segments of the input log (docs/LOG_FORMAT.md): what came into a machine, and when, by its count of retired instructions.
-//
-// A segment is an envelope around: header, name of the VM, entries. It covers the instructions after `from` up to `to`: whatever came in
-// there is in it. Its entries are inputs, bytes that mean nothing here; its `to` is a mark: nothing else came in up to that count. Each
-// segment names the one before it with its checksum, also across epochs, so that what one reads is the one history that led to its end.
+/**
+ * Segments of the input log (docs/LOG_FORMAT.md): what came into a machine, and when, by its count of retired instructions.
+ *
+ * A segment is an envelope around: header, name of the VM, entries. It covers the instructions after `from` up to `to`: whatever came in
+ * there is in it. Its entries are inputs, bytes that mean nothing here; its `to` is a mark: nothing else came in up to that count. Each
+ * segment names the one before it with its checksum, also across epochs, so that what one reads is the one history that led to its end.
+ */
 import { openBytes, sealBytes } from '../envelope.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
@@ -10,11 +12,11 @@ import type { StorageHost } from '../host.ts';
 import { segmentKey } from '../checkpoint/keys.ts';
 import { ByteReader, ByteWriter } from './varint.ts';
 
-const MAGIC = 'RVLG';
-const HASH_BYTES = 32;
+const magic = 'RVLG';
+const hashBytes = 32;
 /** One input. */
-export const MAX_PAYLOAD_BYTES = 1 << 20;
-const MAX_COUNT = 2n ** 64n - 1n;
+export const maxPayloadBytes = 1 << 20;
+const maxCount = 2n ** 64n - 1n;
 
 /** Which segment: the `ordinal`th (from 1) of an epoch. */
 export interface SegmentId {
@@ -70,7 +72,7 @@ export function encodeSegment(
   out.u64(segment.firstInput);
   out.u64(BigInt(segment.previous?.epoch ?? 0));
   out.u64(BigInt(segment.previous?.ordinal ?? 0));
-  out.bytes(segment.previous?.hash ?? new Uint8Array(HASH_BYTES));
+  out.bytes(segment.previous?.hash ?? new Uint8Array(hashBytes));
   const name = new TextEncoder().encode(segment.vmId);
   out.varint(BigInt(name.length));
   out.bytes(name);
@@ -83,7 +85,7 @@ export function encodeSegment(
     out.bytes(entry.payload);
   }
   const key = segmentKey(segment.vmId, segment);
-  return sealBytes(out.finish(), { magic: MAGIC, name: key, ...options });
+  return sealBytes(out.finish(), { magic: magic, name: key, ...options });
 }
 
 /**
@@ -98,12 +100,12 @@ export function decodeSegment(
 ): DecodedSegment {
   const name = segmentKey(vmId, id);
   try {
-    const body = openBytes(bytes, { magic: MAGIC, name, key });
+    const body = openBytes(bytes, { magic: magic, name, key });
     const segment = parse(new ByteReader(body));
     if (segment.vmId !== vmId || segment.epoch !== id.epoch || segment.ordinal !== id.ordinal)
       throw new RangeError('it is another segment, stored under a wrong name');
     const nextInput = segment.firstInput + BigInt(segment.entries.length);
-    const hash = bytes.slice(bytes.length - HASH_BYTES);
+    const hash = bytes.slice(bytes.length - hashBytes);
     return { ...segment, key: name, hash, nextInput };
   } catch (error) {
     const isDamage = error instanceof RangeError || (error instanceof StorageError && error.code === 'CHECKPOINT_DAMAGED'); // prettier-ignore
@@ -122,7 +124,7 @@ function parse(bytes: ByteReader): Segment {
   const to = bytes.u64();
   const firstInput = bytes.u64();
   const previousId = { epoch: safe(bytes.u64()), ordinal: safe(bytes.u64()) };
-  const hash = new Uint8Array(bytes.take(HASH_BYTES));
+  const hash = new Uint8Array(bytes.take(hashBytes));
   const vmId = new TextDecoder().decode(bytes.take(safe(bytes.varint())));
   const wanted = safe(bytes.varint());
   const entries: LogEntry[] = [];
@@ -132,7 +134,7 @@ function parse(bytes: ByteReader): Segment {
     entries.push({ count, payload: new Uint8Array(bytes.take(safe(bytes.varint()))) });
   }
   if (!bytes.atEnd) throw new RangeError('bytes follow its last entry');
-  if (to < from || count > to || to > MAX_COUNT || opened > ordinal || ordinal === 0)
+  if (to < from || count > to || to > maxCount || opened > ordinal || ordinal === 0)
     throw new RangeError('its counts are impossible');
   const previous = previousId.ordinal === 0 ? undefined : { ...previousId, hash };
   return { vmId, epoch, ordinal, opened, from, to, firstInput, previous, entries };

@@ -1,4 +1,4 @@
-// Bytes one after another: little-endian u64, and unsigned integers of seven bits a byte, the lowest first (LEB128).
+/** Bytes one after another: little-endian u64, and unsigned integers of seven bits a byte, the lowest first (LEB128). */
 
 export class ByteWriter {
   #bytes = new Uint8Array(256);

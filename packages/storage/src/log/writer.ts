@@ -1,12 +1,14 @@
-// Writes the input log of one epoch. While one segment is being put, entries gather for the next (group commit), so that a slow store
-// makes larger segments and no longer queue.
-//
-// Invariants:
-// - a segment counts as durable once it was put (`ifAbsent`) and the owner record, read after that, still has this epoch. A takeover
-//   raises the epoch before it looks for the end of the log, so it sees every segment that was ever called durable (ownership.ts);
-// - segments become durable in order. The put of the next may run while the record is read for the one before;
-// - an unknown outcome is settled by repeating the put: the condition allows one success, and the bytes read back tell whose;
-// - what waits in memory is bounded: `append` then says `full`, and the caller holds its input, or its guest.
+/**
+ * Writes the input log of one epoch. While one segment is being put, entries gather for the next (group commit), so that a slow store
+ * makes larger segments and no longer queue.
+ *
+ * Invariants:
+ * - a segment counts as durable once it was put (`ifAbsent`) and the owner record, read after that, still has this epoch. A takeover
+ *   raises the epoch before it looks for the end of the log, so it sees every segment that was ever called durable (ownership.ts);
+ * - segments become durable in order. The put of the next may run while the record is read for the one before;
+ * - an unknown outcome is settled by repeating the put: the condition allows one success, and the bytes read back tell whose;
+ * - what waits in memory is bounded: `append` then says `full`, and the caller holds its input, or its guest.
+ */
 import type { CheckpointKey } from '../encryption.ts';
 import { envelopeHash } from '../envelope.ts';
 import { isStorageError, isStoreError, StorageError, StoreError } from '../errors.ts';
@@ -17,16 +19,16 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { segmentKey } from '../checkpoint/keys.ts';
 import {
   encodeSegment,
-  MAX_PAYLOAD_BYTES,
+  maxPayloadBytes,
   type DecodedSegment,
   type LogEntry,
   type SegmentRef,
 } from './segment.ts';
 
 /** Payload of one segment; a larger backlog becomes several. */
-const SEGMENT_BYTES = 1 << 20;
+const segmentBytes = 1 << 20;
 /** What an entry takes in memory beside its payload, about. */
-const ENTRY_BYTES = 64;
+const entryBytes = 64;
 
 export interface LogWriterOptions {
   key?: CheckpointKey | undefined;
@@ -161,13 +163,13 @@ export class LogWriter {
    * @returns `full`: too much waits; nothing was taken: hold the input, and try again when more is durable. `over`: see `status`.
    */
   append(entry: LogEntry): 'taken' | 'full' | 'over' {
-    if (entry.count < this.#mark || entry.payload.length > MAX_PAYLOAD_BYTES)
+    if (entry.count < this.#mark || entry.payload.length > maxPayloadBytes)
       throw new StorageError(
         'BAD_ARGUMENT',
         `${this.vmId}: this input cannot be logged: count or size is impossible`,
       );
     if (this.#error !== undefined || this.#closed) return 'over';
-    const bytes = entry.payload.length + ENTRY_BYTES;
+    const bytes = entry.payload.length + entryBytes;
     this.#full = this.#isFull(bytes);
     if (this.#full) return 'full';
     this.#gathering.push(entry);
@@ -264,8 +266,8 @@ export class LogWriter {
     let bytes = 0;
     let count = 0;
     for (const { payload } of this.#gathering) {
-      if (count > 0 && bytes + payload.length + ENTRY_BYTES > SEGMENT_BYTES) break;
-      bytes += payload.length + ENTRY_BYTES;
+      if (count > 0 && bytes + payload.length + entryBytes > segmentBytes) break;
+      bytes += payload.length + entryBytes;
       count++;
     }
     return [this.#gathering.splice(0, count), bytes];

@@ -1,8 +1,10 @@
-// What of a `file:` store is on the disk, and what may not be.
-//
-// A failed fsync(2) is final: the kernel marks the pages clean, so a second fsync of the same file succeeds although its bytes are lost.
-// So a file whose sync failed is *lost* until it is written anew or deleted, and every flush that covers it says so. A folder whose sync
-// failed is *doubtful*: before its next sync something in it is changed, and nothing is read from it until such a sync succeeded.
+/**
+ * What of a `file:` store is on the disk, and what may not be.
+ *
+ * A failed fsync(2) is final: the kernel marks the pages clean, so a second fsync of the same file succeeds although its bytes are lost.
+ * So a file whose sync failed is *lost* until it is written anew or deleted, and every flush that covers it says so. A folder whose sync
+ * failed is *doubtful*: before its next sync something in it is changed, and nothing is read from it until such a sync succeeded.
+ */
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { StoreError } from '../errors.ts';
@@ -10,9 +12,9 @@ import { codeOf } from './file-object.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 
 /** Files synced at the same time. */
-const SYNCS_AT_ONCE = 16;
+const syncsAtOnce = 16;
 /** So many files may wait for a flush; then the oldest half is synced. */
-const MAX_UNSYNCED = 4096;
+const maxUnsynced = 4096;
 
 /** Makes an open file or folder durable; `data`: its contents and size are enough. Throws when it could not. */
 export type SyncFile = (file: OpenFile, what: 'all' | 'data') => Promise<void>;
@@ -33,8 +35,7 @@ export class FileDurability {
   async written(path: string): Promise<void> {
     this.#lost.delete(path);
     this.#unsynced.add(path);
-    if (this.#unsynced.size > MAX_UNSYNCED)
-      await this.#syncAll([...this.#unsynced].slice(0, MAX_UNSYNCED / 2));
+    if (this.#unsynced.size > maxUnsynced) await this.#syncAll([...this.#unsynced].slice(0, maxUnsynced / 2));
   }
 
   /** There is no file of this name any more, or a synced one took its place. */
@@ -93,7 +94,7 @@ export class FileDurability {
         }
       }
     };
-    await Promise.all(Array.from({ length: SYNCS_AT_ONCE }, next));
+    await Promise.all(Array.from({ length: syncsAtOnce }, next));
     for (const folder of new Set(paths.map((path) => dirname(path)))) {
       try {
         await this.folder(folder);

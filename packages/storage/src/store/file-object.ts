@@ -1,17 +1,19 @@
-// Files of a `file:` store: their names, headers and bodies, and what the file system's errors mean (docs/CHECKPOINT_FORMAT.md,
-// "Directory stores").
+/**
+ * Files of a `file:` store: their names, headers and bodies, and what the file system's errors mean (docs/CHECKPOINT_FORMAT.md,
+ * "Directory stores").
+ */
 import type { Dirent, Stats } from 'node:fs';
 import { join } from 'node:path';
 import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 import type { ObjectVersion } from './object-store.ts';
 
-const MAGIC = 0x424f5652; // "RVOB"
-export const HEADER_BYTES = 48;
-export const NONCE_BYTES = 16;
-export const TEMPORARY = '.tmp';
+const magic = 0x424f5652; // "RVOB"
+export const headerBytes = 48;
+export const nonceBytes = 16;
+export const temporaryFolder = '.tmp';
 /** Files that only take room: on a full disk one of them makes way for a record, so that leases and collection go on. */
-export const RESERVE = '.reserve';
+export const reserve = '.reserve';
 
 export interface Header {
   length: number;
@@ -24,8 +26,8 @@ export function keysIn(entries: Dirent[]): [string, boolean][] {
   const names = new Map<string, boolean>();
   for (const entry of entries) {
     const { name } = entry;
-    // No part of a key begins with a dot: ours (TEMPORARY), and what NFS leaves of a file that is removed while it is open.
-    if (name.startsWith('.') || name === TEMPORARY || name === RESERVE) continue;
+    // No part of a key begins with a dot: ours (temporaryFolder), and what NFS leaves of a file that is removed while it is open.
+    if (name.startsWith('.') || name === temporaryFolder || name === reserve) continue;
     if (name.endsWith('~v')) names.set(name.slice(0, -2), true);
     else if (name.endsWith('~')) names.set(name.slice(0, -1), names.get(name.slice(0, -1)) ?? false);
     else if (!entry.isFile()) names.set(`${name}/`, false);
@@ -60,14 +62,14 @@ export async function entriesOf(files: FileSystem, folder: string): Promise<Dire
 }
 
 export function encode(body: Uint8Array, nonce: Buffer, predecessor: Buffer): Uint8Array {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + body.length);
-  bytes.fill(0, 0, HEADER_BYTES);
-  bytes.writeUInt32LE(MAGIC, 0);
+  const bytes = Buffer.allocUnsafe(headerBytes + body.length);
+  bytes.fill(0, 0, headerBytes);
+  bytes.writeUInt32LE(magic, 0);
   bytes.writeUInt32LE(1, 4);
   bytes.writeUInt32LE(body.length, 8);
   nonce.copy(bytes, 16);
   predecessor.copy(bytes, 32);
-  bytes.set(body, HEADER_BYTES);
+  bytes.set(body, headerBytes);
   return bytes;
 }
 
@@ -86,11 +88,11 @@ export async function readObject(
     throw error;
   }
   try {
-    const header = parseHeader(key, await readAt(file, 0, HEADER_BYTES));
+    const header = parseHeader(key, await readAt(file, 0, headerBytes));
     // Before it is believed: it decides how much is read.
-    if (header.length !== (await file.stat()).size - HEADER_BYTES) throw torn(key);
+    if (header.length !== (await file.stat()).size - headerBytes) throw torn(key);
     const wanted = Math.max(0, Math.min(length, header.length - start));
-    const bytes = await readAt(file, HEADER_BYTES + start, wanted);
+    const bytes = await readAt(file, headerBytes + start, wanted);
     if (bytes.length < wanted) throw torn(key);
     return { bytes, header };
   } finally {
@@ -110,7 +112,7 @@ async function readAt(file: OpenFile, position: number, length: number): Promise
 }
 
 function parseHeader(key: string, bytes: Buffer): Header {
-  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) throw torn(key);
+  if (bytes.length < headerBytes || bytes.readUInt32LE(0) !== magic) throw torn(key);
   return {
     length: bytes.readUInt32LE(8),
     nonce: bytes.subarray(16, 32),
@@ -120,7 +122,7 @@ function parseHeader(key: string, bytes: Buffer): Header {
 
 export async function sizeOf(files: FileSystem, path: string): Promise<number | undefined> {
   const found = await statOrNone(files, path);
-  return found && Math.max(0, found.size - HEADER_BYTES);
+  return found && Math.max(0, found.size - headerBytes);
 }
 
 export async function statOrNone(files: FileSystem, path: string): Promise<Stats | undefined> {
@@ -153,7 +155,7 @@ export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }
 
-const STORE_CODES: Record<string, StoreErrorCode> = {
+const storeCodes: Record<string, StoreErrorCode> = {
   ENOSPC: 'FULL',
   EDQUOT: 'FULL',
   EFBIG: 'FULL',
@@ -168,7 +170,7 @@ const STORE_CODES: Record<string, StoreErrorCode> = {
   EAGAIN: 'UNAVAILABLE',
 };
 
-const HINTS: Partial<Record<StoreErrorCode, string>> = {
+const hints: Partial<Record<StoreErrorCode, string>> = {
   ACCESS_DENIED:
     'who runs this must be allowed to read and write there: check owner and mode, and that it is not mounted read-only',
   FULL: 'free some space there',
@@ -176,9 +178,9 @@ const HINTS: Partial<Record<StoreErrorCode, string>> = {
 
 export function storeError(key: string, error: unknown, outcome: StoreOutcome): StoreError {
   if (error instanceof StoreError) return error;
-  const code = STORE_CODES[codeOf(error) ?? ''] ?? 'FAILED';
+  const code = storeCodes[codeOf(error) ?? ''] ?? 'FAILED';
   const reason = error instanceof Error ? error.message : String(error);
-  const hint = HINTS[code];
+  const hint = hints[code];
   return new StoreError(code, `${key}: ${reason}`, { outcome, cause: error, ...(hint && { hint }) });
 }
 

@@ -1,3 +1,4 @@
+/** What the file store does beyond the contract of stores: torn files, slots, reserve, temporary files. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

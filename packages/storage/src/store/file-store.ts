@@ -1,15 +1,17 @@
-// `file:` the embedded default: one directory, local or NFS.
-//
-// An object is one of:
-//   NAME~              a plain file: written once (ifAbsent: link(2)) or replaced (rename(2))
-//   NAME~v/v000002 …   versions of an object that was put with ifVersion; the highest one counts
-// Each file is a 48-byte header (magic, length, own nonce, predecessor's nonce) and the body. A version is the slot number
-// and the nonce. To swap, a temporary file is written, synced and linked to the next slot: EEXIST is a conflict, unless
-// the inode is one's own (a lost NFS reply).
-//
-// Invariants: a file under its final name is never changed; the successor of a version names it by nonce, so that a
-// stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
-// NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
+/**
+ * `file:` the embedded default: one directory, local or NFS.
+ *
+ * An object is one of:
+ *   NAME~              a plain file: written once (ifAbsent: link(2)) or replaced (rename(2))
+ *   NAME~v/v000002 …   versions of an object that was put with ifVersion; the highest one counts
+ * Each file is a 48-byte header (magic, length, own nonce, predecessor's nonce) and the body. A version is the slot number
+ * and the nonce. To swap, a temporary file is written, synced and linked to the next slot: EEXIST is a conflict, unless
+ * the inode is one's own (a lost NFS reply).
+ *
+ * Invariants: a file under its final name is never changed; the successor of a version names it by nonce, so that a
+ * stalled writer that links into a slot collected meanwhile finds that it lost; old versions are collected by age.
+ * NFS must be mounted with `noac` (or `actimeo=0,lookupcache=none`): a stale directory would hide a newer version.
+ */
 import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { StoreError } from '../errors.ts';
@@ -20,26 +22,26 @@ import {
   encode,
   entriesOf,
   guard,
-  HEADER_BYTES,
+  headerBytes,
   isWritable,
   keysIn,
   lostTrack,
-  NONCE_BYTES,
+  nonceBytes,
   readObject,
-  RESERVE,
+  reserve,
   sizeOf,
   slotPath,
   slotsOf,
   statOrNone,
   storeError,
-  TEMPORARY,
+  temporaryFolder,
   versionOf,
   type Header,
 } from './file-object.ts';
 import {
   checkKey,
   conflict,
-  MAX_LIST,
+  maxList,
   type ListedObject,
   type ListOptions,
   type ListPage,
@@ -50,12 +52,12 @@ import {
 } from './object-store.ts';
 
 /** Objects of a listing whose sizes are asked for together. */
-const SIZES_AT_ONCE = 64;
-const NO_NONCE = Buffer.alloc(NONCE_BYTES);
-const RESERVE_FILES = 16;
-const RESERVE_BYTES = 64 << 10;
+const sizesAtOnce = 64;
+const noNonce = Buffer.alloc(nonceBytes);
+const reserveFiles = 16;
+const reserveBytes = 64 << 10;
 /** Every so many swaps of a record its old versions are looked at. */
-const COLLECT_EVERY = 16;
+const collectEvery = 16;
 
 export interface FileStoreOptions {
   /** Versions older than the newest by this are removed. Default 60 s. */
@@ -119,7 +121,7 @@ export class FileStore implements ObjectStore {
         !(await isWritable(store.#files, store.#root))
       )
         return;
-      await store.#files.mkdir(join(store.#root, TEMPORARY));
+      await store.#files.mkdir(join(store.#root, temporaryFolder));
       await store.#clearTemporary();
       await store.#fillReserve();
     });
@@ -146,14 +148,14 @@ export class FileStore implements ObjectStore {
 
   async list(prefix: string, options: ListOptions = {}): Promise<ListPage> {
     this.#check();
-    const limit = Math.min(options.limit ?? MAX_LIST, MAX_LIST);
+    const limit = Math.min(options.limit ?? maxList, maxList);
     const objects: ListedObject[] = [];
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     return guard(prefix, 'not-applied', async () => {
       const entries = this.#walk(folder, prefix, options.after ?? '');
       for (let done = false; !done;) {
         const found: Found[] = [];
-        while (!done && found.length < Math.min(SIZES_AT_ONCE, limit + 1)) {
+        while (!done && found.length < Math.min(sizesAtOnce, limit + 1)) {
           const next = await entries.next();
           done = next.done === true;
           if (next.value !== undefined) found.push(next.value);
@@ -193,7 +195,11 @@ export class FileStore implements ObjectStore {
     this.#durability.forget(`${path}~`);
     if (!versioned) return;
     await this.#durability.folder(dirname(path));
-    const aside = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
+    const aside = join(
+      this.#root,
+      temporaryFolder,
+      `${String(process.pid)}-${randomBytes(8).toString('hex')}`,
+    );
     this.#folders.delete(versions);
     try {
       await this.#files.rename(versions, aside);
@@ -253,8 +259,8 @@ export class FileStore implements ObjectStore {
   async #create(key: string, body: Uint8Array): Promise<{ version: ObjectVersion }> {
     const path = join(this.#root, key);
     if ((await slotsOf(this.#files, `${path}~v`)).length > 0) throw conflict(key);
-    const nonce = randomBytes(NONCE_BYTES);
-    await this.#linkNew(key, `${path}~`, encode(body, nonce, NO_NONCE));
+    const nonce = randomBytes(nonceBytes);
+    await this.#linkNew(key, `${path}~`, encode(body, nonce, noNonce));
     return { version: versionOf(1, nonce) };
   }
 
@@ -272,8 +278,8 @@ export class FileStore implements ObjectStore {
         if (!(error instanceof StoreError) || error.code !== 'CONFLICT') throw error;
       }
     }
-    const nonce = randomBytes(NONCE_BYTES);
-    const temporary = await this.#writeTemporary(encode(body, nonce, NO_NONCE), durable);
+    const nonce = randomBytes(nonceBytes);
+    const temporary = await this.#writeTemporary(encode(body, nonce, noNonce), durable);
     await this.#inFolder(dirname(path), () => this.#files.rename(temporary, `${path}~`));
     if (durable) {
       this.#durability.forget(`${path}~`);
@@ -288,11 +294,11 @@ export class FileStore implements ObjectStore {
     const current = located && (await readObject(this.#files, key, located.path, 0, 0));
     if (located === undefined || current === undefined) throw conflict(key);
     if (versionOf(located.slot, current.header.nonce) !== expected) throw conflict(key);
-    const nonce = randomBytes(NONCE_BYTES);
+    const nonce = randomBytes(nonceBytes);
     const slot = located.slot + 1;
     await this.#linkNew(key, slotPath(path, slot), encode(body, nonce, current.header.nonce));
     await this.#confirm(key, path, slot, nonce);
-    if (slot % COLLECT_EVERY === 0) await this.#collect(path);
+    if (slot % collectEvery === 0) await this.#collect(path);
     return { version: versionOf(slot, nonce) };
   }
 
@@ -330,14 +336,14 @@ export class FileStore implements ObjectStore {
 
   /** Runs `work`; on a full disk gives reserve files up for it, one after another, if what is written is as small as a record. */
   async #withReserve<T>(bytes: Uint8Array, work: () => Promise<T>): Promise<T> {
-    const folder = join(this.#root, RESERVE);
+    const folder = join(this.#root, reserve);
     for (;;) {
       try {
         return await work();
       } catch (error) {
         const full = storeError(folder, error, 'not-applied').code === 'FULL';
         const [file] =
-          full && bytes.length <= RESERVE_BYTES ? await this.#files.readdir(folder).catch(() => []) : [];
+          full && bytes.length <= reserveBytes ? await this.#files.readdir(folder).catch(() => []) : [];
         if (file === undefined) throw error;
         await this.#files.rm(join(folder, file.name));
       }
@@ -346,19 +352,19 @@ export class FileStore implements ObjectStore {
 
   /** Whether it was given up for records, by this instance or another. */
   async #lacksReserve(): Promise<boolean> {
-    const files = await this.#files.readdir(join(this.#root, RESERVE)).catch(() => undefined);
-    return files !== undefined && files.length < RESERVE_FILES;
+    const files = await this.#files.readdir(join(this.#root, reserve)).catch(() => undefined);
+    return files !== undefined && files.length < reserveFiles;
   }
 
   /** Makes the reserve files that are missing, as far as there is room. */
   async #fillReserve(): Promise<void> {
-    const folder = join(this.#root, RESERVE);
-    const zeros = new Uint8Array(RESERVE_BYTES);
+    const folder = join(this.#root, reserve);
+    const zeros = new Uint8Array(reserveBytes);
     try {
       await this.#files.mkdir(folder);
-      for (let i = 0; i < RESERVE_FILES; i++) {
+      for (let i = 0; i < reserveFiles; i++) {
         const path = join(folder, String(i).padStart(2, '0'));
-        if ((await sizeOf(this.#files, path)) === RESERVE_BYTES - HEADER_BYTES) continue;
+        if ((await sizeOf(this.#files, path)) === reserveBytes - headerBytes) continue;
         await this.#files.rename(await this.#writeTemporary(zeros, false), path);
       }
     } catch (error) {
@@ -368,7 +374,11 @@ export class FileStore implements ObjectStore {
   }
 
   async #writeTemporary(bytes: Uint8Array, sync: boolean): Promise<string> {
-    const path = join(this.#root, TEMPORARY, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
+    const path = join(
+      this.#root,
+      temporaryFolder,
+      `${String(process.pid)}-${randomBytes(8).toString('hex')}`,
+    );
     try {
       const file = await this.#openTemporary(path);
       try {
@@ -435,7 +445,7 @@ export class FileStore implements ObjectStore {
   }
 
   async #clearTemporary(): Promise<void> {
-    const folder = join(this.#root, TEMPORARY);
+    const folder = join(this.#root, temporaryFolder);
     const probe = await this.#writeTemporary(new Uint8Array(0), false);
     // The file system's own clock: on NFS it is the server's.
     const now = (await this.#files.stat(probe)).mtimeMs;

@@ -1,4 +1,4 @@
-// A really full disk: a tmpfs of 3 MiB. Skipped where none can be mounted (only root may).
+/** A really full disk: a tmpfs of 3 MiB. Skipped where none can be mounted (only root may). */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+/** The identity of a store: none is made by reading, and one cluster has it. */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,7 +13,7 @@ import { isStorageError, isStoreError } from '../errors.ts';
 import { systemHost } from '../host.ts';
 import { listVms, raiseEpoch } from '../ownership.ts';
 import { FileStore } from './file-store.ts';
-import { claimStore, IDENTITY_KEY, initStore, isStore, readIdentity, releaseStore } from './identity.ts';
+import { claimStore, identityKey, initStore, isStore, readIdentity, releaseStore } from './identity.ts';
 import { MemoryStore } from './memory-store.ts';
 import { openStore } from './open-store.ts';
 
@@ -136,7 +137,7 @@ describe('a store and its cluster', () => {
       await initStore(new MemoryStore(), systemHost),
     ];
     assert.notEqual(a.id, b.id);
-    assert.ok(IDENTITY_KEY.startsWith('store/'));
+    assert.ok(identityKey.startsWith('store/'));
   });
 });
 

@@ -1,16 +1,18 @@
-// What makes a place a store (docs/CHECKPOINT_FORMAT.md, "Identity"): a record with an id of its own, so that nodes can compare which
-// store they use, and with the cluster that it belongs to, so that two clusters on one store by mistake are told apart. It is made once,
-// by `store init` or by the first node; reading never makes one.
+/**
+ * What makes a place a store (docs/CHECKPOINT_FORMAT.md, "Identity"): a record with an id of its own, so that nodes can compare which
+ * store they use, and with the cluster that it belongs to, so that two clusters on one store by mistake are told apart. It is made once,
+ * by `store init` or by the first node; reading never makes one.
+ */
 import { isStoreError, StorageError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
 import type { ObjectStore } from './object-store.ts';
 import { getRecord, putRecord, type StoredRecord } from './records.ts';
 
-export const IDENTITY_KEY = 'store/identity';
+export const identityKey = 'store/identity';
 /** What stores had before they had an identity. */
-const OLDER_PREFIXES = ['vms/', 'cluster/', 'bases/'];
-const CLUSTER_NAME = /^[\x21-\x7e]{1,128}$/;
-const MAX_TRIES = 8;
+const olderPrefixes = ['vms/', 'cluster/', 'bases/'];
+const clusterName = /^[\x21-\x7e]{1,128}$/;
+const maxTries = 8;
 
 export interface StoreIdentity {
   /** 32 hexadecimal digits; no two stores have the same. */
@@ -23,14 +25,14 @@ export interface StoreIdentity {
 
 /** The identity of a store, or undefined when it has none (it is no store, or one of an older version). */
 export async function readIdentity(store: ObjectStore): Promise<StoreIdentity | undefined> {
-  const found = await getRecord(store, IDENTITY_KEY);
+  const found = await getRecord(store, identityKey);
   return found && parse(found);
 }
 
 /** Whether there is a store: it has an identity, or objects that stores had before there were identities. */
 export async function isStore(store: ObjectStore): Promise<boolean> {
-  if ((await store.getRange(IDENTITY_KEY, 0, 0)) !== undefined) return true;
-  for (const prefix of OLDER_PREFIXES)
+  if ((await store.getRange(identityKey, 0, 0)) !== undefined) return true;
+  for (const prefix of olderPrefixes)
     if ((await store.list(prefix, { limit: 1 })).objects.length > 0) return true;
   return false;
 }
@@ -41,7 +43,7 @@ export async function initStore(store: ObjectStore, host: StorageHost): Promise<
   if (known !== undefined) return known;
   const value = { id: newNonce(host), createdAtMs: host.wallClockMs() };
   try {
-    return parse(await putRecord(store, host, IDENTITY_KEY, value, undefined));
+    return parse(await putRecord(store, host, identityKey, value, undefined));
   } catch (error) {
     const made = isStoreError(error, 'CONFLICT') ? await readIdentity(store) : undefined;
     if (made === undefined) throw error;
@@ -61,13 +63,13 @@ export async function claimStore(
   cluster: string,
   over?: string,
 ): Promise<StoreIdentity> {
-  if (!CLUSTER_NAME.test(cluster))
+  if (!clusterName.test(cluster))
     throw new StorageError('BAD_ARGUMENT', `${JSON.stringify(cluster)} cannot be the name of a cluster`, {
       hint: 'use 1 to 128 printable characters without spaces',
     });
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < maxTries; attempt++) {
     await initStore(store, host);
-    const found = await getRecord(store, IDENTITY_KEY);
+    const found = await getRecord(store, identityKey);
     if (found === undefined) continue;
     const identity = parse(found);
     if (identity.cluster === cluster) return identity;
@@ -80,7 +82,7 @@ export async function claimStore(
         },
       );
     try {
-      return parse(await putRecord(store, host, IDENTITY_KEY, { ...found.value, cluster }, found.version));
+      return parse(await putRecord(store, host, identityKey, { ...found.value, cluster }, found.version));
     } catch (error) {
       // Another node claimed it at the same time: for the same cluster, most likely.
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -96,18 +98,18 @@ export async function claimStore(
  * @returns the cluster that it belonged to. @throws StoreError `CONFLICT` when it changes meanwhile
  */
 export async function releaseStore(store: ObjectStore, host: StorageHost): Promise<string | undefined> {
-  const found = await getRecord(store, IDENTITY_KEY);
+  const found = await getRecord(store, identityKey);
   const before = found && parse(found).cluster;
   if (found === undefined || before === undefined) return undefined;
   const { cluster: _cluster, ...value } = found.value;
-  await putRecord(store, host, IDENTITY_KEY, value, found.version);
+  await putRecord(store, host, identityKey, value, found.version);
   return before;
 }
 
 function parse({ value }: StoredRecord): StoreIdentity {
   const { id, createdAtMs, cluster } = value;
   if (typeof id !== 'string' || !Number.isFinite(createdAtMs))
-    throw new StorageError('CHECKPOINT_DAMAGED', `${IDENTITY_KEY}: the record lacks a field`);
+    throw new StorageError('CHECKPOINT_DAMAGED', `${identityKey}: the record lacks a field`);
   return {
     id,
     createdAtMs: Number(createdAtMs),

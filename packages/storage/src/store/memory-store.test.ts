@@ -1,3 +1,4 @@
+/** The store in memory: contract, checkpoints and log. */
 import { testCheckpointsOn } from '../../test-support/checkpoint-suite.ts';
 import { MemoryStore } from './memory-store.ts';
 import { openStore } from './open-store.ts';

@@ -1,9 +1,9 @@
-// `memory:` for tests and the simulation. Calls take effect at once, in the order in which they are made.
+/** `memory:` for tests and the simulation. Calls take effect at once, in the order in which they are made. */
 import { StoreError } from '../errors.ts';
 import {
   checkKey,
   conflict,
-  MAX_LIST,
+  maxList,
   type ListOptions,
   type ListPage,
   type ObjectStore,
@@ -48,7 +48,7 @@ export class MemoryStore implements ObjectStore {
 
   async list(prefix: string, options: ListOptions = {}): Promise<ListPage> {
     this.#check();
-    const limit = Math.min(options.limit ?? MAX_LIST, MAX_LIST);
+    const limit = Math.min(options.limit ?? maxList, maxList);
     this.#sorted ??= [...this.#objects.keys()].sort();
     const objects = [];
     for (const key of this.#sorted) {

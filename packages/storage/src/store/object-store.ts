@@ -1,10 +1,12 @@
-// The object store contract (docs/CHECKPOINT_FORMAT.md, "Object store"). Conditional put is the only primitive on which
-// ownership rests. What must hold of every driver, and is tested by contract.ts:
-// - of several conditional puts on one version exactly one succeeds;
-// - a get that starts after a put returned sees that put (or a later one), on every host;
-// - an object is seen whole or not at all;
-// - a key is either put under conditions or replaced without, never both ways;
-// - list is in byte order of the keys and sees every put that returned before it began.
+/**
+ * The object store contract (docs/CHECKPOINT_FORMAT.md, "Object store"). Conditional put is the only primitive on which
+ * ownership rests. What must hold of every driver, and is tested by contract.ts:
+ * - of several conditional puts on one version exactly one succeeds;
+ * - a get that starts after a put returned sees that put (or a later one), on every host;
+ * - an object is seen whole or not at all;
+ * - a key is either put under conditions or replaced without, never both ways;
+ * - list is in byte order of the keys and sees every put that returned before it began.
+ */
 import { StoreError } from '../errors.ts';
 
 /** Identifies one write of one object. Opaque; compare for equality only. */
@@ -66,13 +68,13 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
-export const MAX_KEY_LENGTH = 512;
-export const MAX_LIST = 1000;
-const KEY_PART = /^[A-Za-z0-9_=-][A-Za-z0-9._=-]*$/;
+export const maxKeyLength = 512;
+export const maxList = 1000;
+const keyPart = /^[A-Za-z0-9_=-][A-Za-z0-9._=-]*$/;
 
 /** Throws `BAD_KEY` unless `key` is parts of `[A-Za-z0-9._=-]`, none beginning with a dot, joined by single slashes. */
 export function checkKey(key: string): void {
-  if (key.length > MAX_KEY_LENGTH || !key.split('/').every((part) => KEY_PART.test(part)))
+  if (key.length > maxKeyLength || !key.split('/').every((part) => keyPart.test(part)))
     throw new StoreError('BAD_KEY', `${JSON.stringify(key)} is not a valid object key`);
 }
 

@@ -1,8 +1,10 @@
-// Store URLs:
-//   memory:                      one of its own;  memory:NAME  the same one for each opener in this process
-//   file:/var/lib/revenant       a directory, local or NFS (mounted with noac)
-//   s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=R&create=1
-// S3 credentials come from AWS_ACCESS_KEY_ID / AWS_SECRET_ACCESS_KEY or the SDK's other usual places, never from the URL.
+/**
+ * Store URLs:
+ *   memory:                      one of its own;  memory:NAME  the same one for each opener in this process
+ *   file:/var/lib/revenant       a directory, local or NFS (mounted with noac)
+ *   s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=R&create=1
+ * S3 credentials come from AWS_ACCESS_KEY_ID / AWS_SECRET_ACCESS_KEY or the SDK's other usual places, never from the URL.
+ */
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { isStoreError, StoreError } from '../errors.ts';

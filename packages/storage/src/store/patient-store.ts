@@ -1,5 +1,7 @@
-// Reads that are tried again a few times when the store fails for a moment. Reads may always be repeated; changes are
-// passed on as they are, because who may repeat them depends on their conditions.
+/**
+ * Reads that are tried again a few times when the store fails for a moment. Reads may always be repeated; changes are
+ * passed on as they are, because who may repeat them depends on their conditions.
+ */
 import type { StorageHost } from '../host.ts';
 import { retry } from '../retry.ts';
 import type {
@@ -11,8 +13,8 @@ import type {
   StoredObject,
 } from './object-store.ts';
 
-const TRIES = 4;
-const MAX_PAUSE_MS = 100;
+const tries = 4;
+const maxPauseMs = 100;
 
 export class PatientStore implements ObjectStore {
   readonly url: string;
@@ -54,12 +56,12 @@ export class PatientStore implements ObjectStore {
   }
 
   async #patiently<T>(read: () => Promise<T>): Promise<T> {
-    const goOn = (_pauseMs: number, failures: number): boolean => failures < TRIES;
+    const goOn = (_pauseMs: number, failures: number): boolean => failures < tries;
     return retry(read, {
       host: this.#host,
       what: this.url,
       goOn,
-      maxPauseMs: MAX_PAUSE_MS,
+      maxPauseMs: maxPauseMs,
       firstPauseMs: 15,
     });
   }

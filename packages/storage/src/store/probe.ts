@@ -1,4 +1,4 @@
-// The admission probe: a store whose conditional puts are not atomic must never decide who owns a VM.
+/** The admission probe: a store whose conditional puts are not atomic must never decide who owns a VM. */
 import { StoreError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
 import { isStoreError } from '../errors.ts';

@@ -1,5 +1,7 @@
-// Small records that are compared and swapped. Each carries a nonce: a refused or unanswered conditional put may be one's
-// own lost reply, and the nonce read back tells (docs/CHECKPOINT_FORMAT.md, "Records").
+/**
+ * Small records that are compared and swapped. Each carries a nonce: a refused or unanswered conditional put may be one's
+ * own lost reply, and the nonce read back tells (docs/CHECKPOINT_FORMAT.md, "Records").
+ */
 import { isRecord } from '../codec.ts';
 import { isStorageError, isStoreError, StorageError, StoreError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
@@ -11,8 +13,8 @@ export interface StoredRecord {
   version: ObjectVersion;
 }
 
-const MAGIC = 'RVRC';
-const ATTEMPTS = 6;
+const magic = 'RVRC';
+const attempts = 6;
 
 /**
  * Reads a record, or undefined when there is none. Reads again when it seems torn or flipped, and throws
@@ -30,7 +32,7 @@ export async function getRecord(store: ObjectStore, key: string): Promise<Stored
 async function readRecord(store: ObjectStore, key: string): Promise<StoredRecord | undefined> {
   const object = await store.get(key);
   if (object === undefined) return undefined;
-  const value = openEnvelope(object.body, { magic: MAGIC, name: key });
+  const value = openEnvelope(object.body, { magic: magic, name: key });
   if (!isRecord(value)) throw new StorageError('CHECKPOINT_DAMAGED', `${key}: the record is not a map`);
   return { value, version: object.version };
 }
@@ -50,11 +52,11 @@ export async function putRecord(
 ): Promise<StoredRecord> {
   const nonce = newNonce(host);
   const stamped = { ...value, nonce };
-  const body = sealEnvelope(stamped, { magic: MAGIC, name: key, host });
+  const body = sealEnvelope(stamped, { magic: magic, name: key, host });
   const condition = expected === undefined ? { ifAbsent: true } : { ifVersion: expected };
   let last: unknown;
   let unknown = false;
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+  for (let attempt = 0; attempt < attempts; attempt++) {
     if (attempt > 0) await host.sleep(Math.min(1000, 20 * 2 ** attempt));
     try {
       const { version } = await store.put(key, body, condition);
@@ -86,7 +88,7 @@ export async function replaceRecord(
   key: string,
   value: Record<string, unknown>,
 ): Promise<void> {
-  await store.put(key, sealEnvelope(value, { magic: MAGIC, name: key, host }), { durable: false });
+  await store.put(key, sealEnvelope(value, { magic: magic, name: key, host }), { durable: false });
 }
 
 /** The record as it is, or undefined when it is absent or the store does not say. */

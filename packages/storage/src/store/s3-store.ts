@@ -1,17 +1,19 @@
-// `s3:` an existing object store that speaks S3: Amazon's, Ceph's gateway and others that pass the admission probe.
-//
-// Notes on servers, seen with Ceph 16.2:
-// - If-Match wants the ETag without its quotes (RFC 9110 8.8.3 has them); which form a server takes is tried out once;
-// - a contended conditional put may answer 500: the outcome is unknown, so the SDK must not retry by itself;
-// - ETags are MD5 sums: equal bodies have equal versions. Whoever swaps puts a nonce in the body (records.ts);
-// - conditions on DELETE are ignored: nothing here relies on them.
+/**
+ * `s3:` an existing object store that speaks S3: Amazon's, Ceph's gateway and others that pass the admission probe.
+ *
+ * Notes on servers, seen with Ceph 16.2:
+ * - If-Match wants the ETag without its quotes (RFC 9110 8.8.3 has them); which form a server takes is tried out once;
+ * - a contended conditional put may answer 500: the outcome is unknown, so the SDK must not retry by itself;
+ * - ETags are MD5 sums: equal bodies have equal versions. Whoever swaps puts a nonce in the body (records.ts);
+ * - conditions on DELETE are ignored: nothing here relies on them.
+ */
 import type * as S3 from '@aws-sdk/client-s3';
 import { StoreError } from '../errors.ts';
 import { newNonce, systemHost } from '../host.ts';
 import {
   checkKey,
   conflict,
-  MAX_LIST,
+  maxList,
   type ListOptions,
   type ListPage,
   type ObjectStore,
@@ -35,7 +37,7 @@ export interface S3StoreOptions {
   createBucket?: boolean;
 }
 
-const DELETES_AT_ONCE = 8;
+const deletesAtOnce = 8;
 
 export class S3Store implements ObjectStore {
   readonly url: string;
@@ -114,7 +116,7 @@ export class S3Store implements ObjectStore {
     const command = new this.#s3.ListObjectsV2Command({
       Bucket: this.#bucket,
       Prefix: this.#prefix + prefix,
-      MaxKeys: Math.min(options.limit ?? MAX_LIST, MAX_LIST),
+      MaxKeys: Math.min(options.limit ?? maxList, maxList),
       ...(options.after === undefined ? {} : { StartAfter: this.#prefix + options.after }),
     });
     try {
@@ -131,8 +133,8 @@ export class S3Store implements ObjectStore {
 
   async delete(keys: readonly string[]): Promise<void> {
     for (const key of keys) checkKey(key);
-    for (let at = 0; at < keys.length; at += DELETES_AT_ONCE)
-      await Promise.all(keys.slice(at, at + DELETES_AT_ONCE).map((key) => this.#deleteOne(key)));
+    for (let at = 0; at < keys.length; at += deletesAtOnce)
+      await Promise.all(keys.slice(at, at + deletesAtOnce).map((key) => this.#deleteOne(key)));
   }
 
   async flush(): Promise<void> {

@@ -1,4 +1,4 @@
-// The s3: driver against a real server. Takes about 20 s once Ceph is installed; REVENANT_CEPH=0 leaves it out (not in CI).
+/** The s3: driver against a real server. Takes about 20 s once Ceph is installed; REVENANT_CEPH=0 leaves it out (not in CI). */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { skipReason, startCeph } from '../../test-support/ceph.ts';

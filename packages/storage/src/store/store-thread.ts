@@ -1,4 +1,4 @@
-// The thread of a ThreadStore: it has the store open, and does one operation for each message.
+/** The thread of a ThreadStore: it has the store open, and does one operation for each message. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { StoreError } from '../errors.ts';
 import { atOnce } from './file-system.ts';

@@ -1,3 +1,4 @@
+/** A store on a thread of its own, when it is away or has too much to do. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

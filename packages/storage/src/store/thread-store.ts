@@ -1,7 +1,9 @@
-// A store that a thread of its own speaks with. One change of a record in a directory takes some twenty file operations, one after the
-// other, and each of them waits for a turn of the event loop that began it: beside one that moves many megabytes, that is seconds. What must
-// be in time, like a lease, goes by a thread that does nothing else, and does each operation itself (file-system.ts, `atOnce`): a thread of
-// Node's pool may have a checkpoint's syncs before it.
+/**
+ * A store that a thread of its own speaks with. One change of a record in a directory takes some twenty file operations, one after the
+ * other, and each of them waits for a turn of the event loop that began it: beside one that moves many megabytes, that is seconds. What must
+ * be in time, like a lease, goes by a thread that does nothing else, and does each operation itself (file-system.ts, `atOnce`): a thread of
+ * Node's pool may have a checkpoint's syncs before it.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { StoreError, type StoreErrorCode, type StoreOutcome } from '../errors.ts';
@@ -15,9 +17,9 @@ import type {
 } from './object-store.ts';
 
 /** Operations that were not answered yet; more are refused. */
-const MAX_WAITING = 1024;
+const maxWaiting = 1024;
 /** A store that does not answer keeps nobody from ending. */
-const CLOSE_MS = 2000;
+const closeMs = 2000;
 
 type Operation = 'get' | 'getRange' | 'put' | 'list' | 'delete' | 'flush' | 'close';
 
@@ -92,18 +94,18 @@ export class ThreadStore implements ObjectStore {
     if (this.#closed) return;
     const asked = this.#ask('close').catch(() => undefined);
     this.#closed = true;
-    await Promise.race([asked, sleep(CLOSE_MS, undefined, { ref: false })]);
+    await Promise.race([asked, sleep(closeMs, undefined, { ref: false })]);
     const worker = this.#worker;
     this.#ended('the store is closed');
     // A thread that a disk keeps in an operation ends with that.
     if (worker !== undefined)
-      await Promise.race([worker.terminate(), sleep(CLOSE_MS, undefined, { ref: false })]);
+      await Promise.race([worker.terminate(), sleep(closeMs, undefined, { ref: false })]);
   }
 
   async #ask(name: Operation, ...args: unknown[]): Promise<unknown> {
     if (this.#closed) throw new StoreError('CLOSED', 'the store is closed');
-    if (this.#waiting.size >= MAX_WAITING)
-      throw new StoreError('UNAVAILABLE', `${String(MAX_WAITING)} operations wait for the store already`);
+    if (this.#waiting.size >= maxWaiting)
+      throw new StoreError('UNAVAILABLE', `${String(maxWaiting)} operations wait for the store already`);
     const id = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

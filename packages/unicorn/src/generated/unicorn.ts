@@ -1,4 +1,5 @@
-// Generated from the numbers of Unicorn 2.0.1 (unicorn.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit.
+/** Generated from the numbers of Unicorn 2.0.1 (unicorn.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit. */
+
 export const UC_SECOND_SCALE = 1000000;
 export const UC_MILISECOND_SCALE = 1000;
 export const UC_ARCH_ARM = 1;

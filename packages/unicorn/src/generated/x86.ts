@@ -1,4 +1,5 @@
-// Generated from the numbers of Unicorn 2.0.1 (x86.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit.
+/** Generated from the numbers of Unicorn 2.0.1 (x86.h) by constants.test.ts with REVENANT_GOLDEN=write. Do not edit. */
+
 export const UC_CPU_X86_QEMU64 = 0;
 export const UC_CPU_X86_PHENOM = 1;
 export const UC_CPU_X86_CORE2DUO = 2;

@@ -1,5 +1,5 @@
 /** `revenant checkpoint gc`. */
-import { collectGarbage, DEFAULT_RETENTION, formatId, parseRetention } from '@revenant/storage';
+import { collectGarbage, defaultRetention, formatId, parseRetention } from '@revenant/storage';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag, value } from '../../command/options.ts';
@@ -32,7 +32,7 @@ export const command = define({
       `for example 'last 10, 1 per 1m for 1h'
 (default: last 10, 1 per 1m for 1h, 1 per 1h for 1d)`,
       (rules) => parseRetention(rules),
-      DEFAULT_RETENTION,
+      defaultRetention,
     ),
     'dry-run': flag('say what would be removed, and remove nothing'),
     ...storeOptions,

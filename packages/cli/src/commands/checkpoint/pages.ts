@@ -2,10 +2,10 @@
 import {
   classifyPages,
   formatId,
-  PAGE_CHANGED,
-  PAGE_SHARED,
-  PAGE_UNCHANGED,
-  PAGE_ZERO,
+  pageChanged,
+  pageShared,
+  pageUnchanged,
+  pageZero,
   type PageKinds,
 } from '@revenant/storage';
 import { inspecting, storeOptions } from '../../checkpoint/opener.ts';
@@ -23,7 +23,7 @@ const backgroundColour = 4;
 const columns = 64;
 const maxRows = 64;
 /** What a cell of several pages shows: the first of these that is among them. */
-const priority = [PAGE_CHANGED, PAGE_UNCHANGED, PAGE_SHARED, PAGE_ZERO];
+const priority = [pageChanged, pageUnchanged, pageShared, pageZero];
 
 /** Rows of at most `columns` cells; several pages share a cell where there are too many. */
 export function textMap({ kinds, pageSize }: Pick<PageKinds, 'kinds' | 'pageSize'>): {
@@ -38,7 +38,7 @@ export function textMap({ kinds, pageSize }: Pick<PageKinds, 'kinds' | 'pageSize
     let line = '';
     for (let cell = at; cell < Math.min(at + perRow, kinds.length); cell += pagesPerCell) {
       const inside = kinds.subarray(cell, cell + pagesPerCell);
-      line += letters[priority.find((kind) => inside.includes(kind)) ?? PAGE_ZERO] ?? '?';
+      line += letters[priority.find((kind) => inside.includes(kind)) ?? pageZero] ?? '?';
     }
     lines.push(`${(at * pageSize).toString(16).padStart(9, '0')}  ${line}`);
   }

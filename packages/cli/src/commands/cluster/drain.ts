@@ -5,7 +5,7 @@ import { connectOptions, storedNote, withCluster } from '../../cluster/connect.t
 import { define } from '../../command/command.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 
-const POLL_MS = 200;
+const pollMs = 200;
 
 /** Waits until nothing runs on the node. Throws when something stays, and why. */
 async function untilEmpty(client: ClusterClient, node: string): Promise<void> {
@@ -26,7 +26,7 @@ async function untilEmpty(client: ClusterClient, node: string): Promise<void> {
         `${node} is not empty: ${stay(left, node)}`,
         'make room on other nodes; they move as soon as there is, unless you say `cluster undrain`',
       );
-    await sleep(POLL_MS);
+    await sleep(pollMs);
   }
 }
 

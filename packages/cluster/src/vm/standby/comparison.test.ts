@@ -1,10 +1,11 @@
+/** Owner and standby are compared at each checkpoint, and a difference is found. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Comparison, type Cut, type OwnSums } from './comparison.ts';
 
-const PAGES = 8;
+const pageCount = 8;
 const memory = (change: Record<number, number> = {}): Record<string, Uint32Array> => ({
-  ram: Uint32Array.from({ length: PAGES }, (_, page) => change[page] ?? 100 + page),
+  ram: Uint32Array.from({ length: pageCount }, (_, page) => change[page] ?? 100 + page),
 });
 const pages = (change: Record<number, number>): OwnSums['pages'] => ({
   ram: {

@@ -1,5 +1,7 @@
-// Whether a standby's machine is what its owner's is. At each checkpoint of the owner both sum their state (state-sums.ts): the owner what
-// changed, the standby all of its memory. What did not change must have the sum that it had; what did, the owner's. A plain object.
+/**
+ * Whether a standby's machine is what its owner's is. At each checkpoint of the owner both sum their state (state-sums.ts): the owner what
+ * changed, the standby all of its memory. What did not change must have the sum that it had; what did, the owner's. A plain object.
+ */
 import type { PageSums, StateSums } from './state-sums.ts';
 
 /** A standby's state at the instant of one of its owner's checkpoints. */
@@ -25,9 +27,9 @@ export interface OwnSums extends StateSums {
 export type Verdict = 'same' | 'unknown' | { differs: string };
 
 /** Cuts that wait for what the owner says of them; the oldest go, and are not compared. */
-const MAX_CUTS = 16;
+const maxCuts = 16;
 /** Sums of the owner that wait until the standby gets there; the oldest are joined, and compared at the later one. */
-const MAX_SUMS = 32;
+const maxSums = 32;
 
 export class Comparison {
   /** Of memory, what every page should sum to at `#at`; undefined: not known, so that the next full sums are believed. */
@@ -52,7 +54,7 @@ export class Comparison {
   /** The standby came to a checkpoint of its owner. @returns what was found to differ, if anything was */
   cut(cut: Cut): string | undefined {
     this.#cuts.push(cut);
-    if (this.#cuts.length > MAX_CUTS) this.#cuts.shift();
+    if (this.#cuts.length > maxCuts) this.#cuts.shift();
     return this.#compare();
   }
 
@@ -61,7 +63,7 @@ export class Comparison {
     if (sums.cut <= this.#at) return undefined;
     this.#sums.push(sums);
     const [first, second] = this.#sums;
-    if (this.#sums.length > MAX_SUMS && first !== undefined && second !== undefined)
+    if (this.#sums.length > maxSums && first !== undefined && second !== undefined)
       this.#sums.splice(0, 2, joined(first, second));
     return this.#compare();
   }

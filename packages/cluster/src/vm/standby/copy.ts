@@ -1,9 +1,9 @@
-// The standby's side of a log: which entries it holds without a gap, and of them those that the store may not have. A plain object.
+/** The standby's side of a log: which entries it holds without a gap, and of them those that the store may not have. A plain object. */
 import type { LogEntry, ReadEntry } from '@revenant/storage';
 import type { StandbyFeed } from '../../protocol/standby.ts';
 
 /** Of entries that only the owner and this standby have. An owner has fewer: its guest stands still when the store takes nothing. */
-const MAX_HELD_BYTES = 16 << 20;
+const maxHeldBytes = 16 << 20;
 
 export interface Taken {
   /** New ones, in order. */
@@ -93,6 +93,6 @@ export class LogCopy {
 
   /** More than an owner would ever make it hold: something is wrong. */
   get isTooMuch(): boolean {
-    return this.#heldBytes > MAX_HELD_BYTES;
+    return this.#heldBytes > maxHeldBytes;
   }
 }

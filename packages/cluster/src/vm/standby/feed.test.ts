@@ -1,4 +1,4 @@
-// What an owner sends, and what its standby makes of it, over a link that loses what it likes.
+/** What an owner sends, and what its standby makes of it, over a link that loses what it likes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReadEntry } from '@revenant/storage';

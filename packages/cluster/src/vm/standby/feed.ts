@@ -1,27 +1,29 @@
-// The owner's side of a standby: which entries of its log are on their way, and how far the standby holds them. A plain object: it is told
-// what happened, and gives messages to send and the position up to which outputs may leave.
-//
-// Invariants:
-// - an acknowledgement counts for a position once the standby holds every entry before it and the mark behind it, and only while its own
-//   state is `following`: before that it could not take over;
-// - an entry is kept until the standby has it, or, when too many wait, until the store has it: a standby that lacks it then reads it there.
+/**
+ * The owner's side of a standby: which entries of its log are on their way, and how far the standby holds them. A plain object: it is told
+ * what happened, and gives messages to send and the position up to which outputs may leave.
+ *
+ * Invariants:
+ * - an acknowledgement counts for a position once the standby holds every entry before it and the mark behind it, and only while its own
+ *   state is `following`: before that it could not take over;
+ * - an entry is kept until the standby has it, or, when too many wait, until the store has it: a standby that lacks it then reads it there.
+ */
 import type { LogEntry } from '@revenant/storage';
-import { MAX_FEED_ENTRIES } from '../../protocol/limits.ts';
+import { maxFeedEntries } from '../../protocol/limits.ts';
 import type { StandbyCondition } from '../../protocol/records.ts';
 import type { StandbyAck, StandbyFeed } from '../../protocol/standby.ts';
 import type { InputPlaces } from '../input-ledger.ts';
 
 /** Of one message, about. */
-const MESSAGE_BYTES = 512 << 10;
+const messageBytes = 512 << 10;
 /** Of entries that the store has, and the standby not yet. */
-const MAX_KEPT_BYTES = 2 << 20;
-const ENTRY_BYTES = 64;
+const maxKeptBytes = 2 << 20;
+const entryBytes = 64;
 /** What was sent and not acknowledged for so long is sent again. */
-const AGAIN_MS = 250;
+const againMs = 250;
 /** A position that waits for the standby for so long: it lags. */
-const LAGS_MS = 300;
+const lagsMs = 300;
 /** Silent for so long it lags, whether or not anything waits. */
-const SILENT_MS = 1500;
+const silentMs = 1500;
 
 interface Need {
   position: number;
@@ -70,7 +72,7 @@ export class Feed {
   /** An entry of the log, in order. */
   sealed(number: number, entry: LogEntry): void {
     this.#entries.push({ number, entry });
-    this.#bytes += entry.payload.length + ENTRY_BYTES;
+    this.#bytes += entry.payload.length + entryBytes;
     this.#next = number + 1;
     this.#trim();
   }
@@ -95,10 +97,10 @@ export class Feed {
   #trim(): void {
     const held = this.#ack?.state === 'following' ? this.#ack.next : 0;
     for (let first = this.#entries[0]; first !== undefined; first = this.#entries[0]) {
-      const isTooMuch = this.#bytes > MAX_KEPT_BYTES && first.number < this.#safe;
+      const isTooMuch = this.#bytes > maxKeptBytes && first.number < this.#safe;
       if (first.number >= held && !isTooMuch) return;
       this.#entries.shift();
-      this.#bytes -= first.entry.payload.length + ENTRY_BYTES;
+      this.#bytes -= first.entry.payload.length + entryBytes;
     }
   }
 
@@ -108,7 +110,7 @@ export class Feed {
     this.#ack = ack;
     this.#heardMs = nowMs;
     if (before?.next !== ack.next) this.#movedMs = nowMs;
-    const isLate = ack.next < this.#toSend && nowMs - this.#movedMs > AGAIN_MS;
+    const isLate = ack.next < this.#toSend && nowMs - this.#movedMs > againMs;
     if (ack.state === 'following' && (ack.missing || isLate)) {
       this.#toSend = ack.next;
       this.#movedMs = nowMs;
@@ -143,9 +145,9 @@ export class Feed {
       const entries: StandbyFeed['entries'] = [];
       let bytes = 0;
       const first = at;
-      for (; index < this.#entries.length && entries.length < MAX_FEED_ENTRIES; index++) {
+      for (; index < this.#entries.length && entries.length < maxFeedEntries; index++) {
         const { number, entry } = this.#entries[index]!;
-        if (entries.length > 0 && bytes + entry.payload.length > MESSAGE_BYTES) break;
+        if (entries.length > 0 && bytes + entry.payload.length > messageBytes) break;
         entries.push({ count: Number(entry.count), bytes: entry.payload });
         bytes += entry.payload.length;
         at = number + 1;
@@ -183,8 +185,8 @@ export class Feed {
 
   condition(nowMs: number): StandbyCondition {
     if (this.#ack?.state !== 'following') return 'preparing';
-    const isSilent = nowMs - this.#heardMs > SILENT_MS;
-    return isSilent || this.lagMs(nowMs) > LAGS_MS ? 'lagging' : 'in-sync';
+    const isSilent = nowMs - this.#heardMs > silentMs;
+    return isSilent || this.lagMs(nowMs) > lagsMs ? 'lagging' : 'in-sync';
   }
 
   /** Why it is being prepared, in the standby's words. */

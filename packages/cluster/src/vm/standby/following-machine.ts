@@ -1,6 +1,8 @@
-// A machine that does again what its log says: before it goes live, or as the standby of another, whose log it is given as it is made. Where
-// its owner cut a checkpoint, a standby sums its state, and remembers which pages had changed: those checkpoints may not have become
-// durable, so whoever goes on from here may have to write them.
+/**
+ * A machine that does again what its log says: before it goes live, or as the standby of another, whose log it is given as it is made. Where
+ * its owner cut a checkpoint, a standby sums its state, and remembers which pages had changed: those checkpoints may not have become
+ * durable, so whoever goes on from here may have to write them.
+ */
 import type { LoggedInput, Machine, PageBuffers, RunResult } from '@revenant/emulator';
 import { ClusterError } from '../../errors.ts';
 import type { Cut } from './comparison.ts';
@@ -8,9 +10,9 @@ import { sumOf, sumsOf } from './state-sums.ts';
 import type { Further, Replay } from '../vm-runtime.ts';
 
 /** Cuts of which the changed pages are remembered. */
-const MAX_CUTS = 64;
+const maxCuts = 64;
 /** Summing all of memory may take this share of a standby's time. */
-const SUM_SHARE = 1 / 20;
+const sumShare = 1 / 20;
 
 export class FollowingMachine {
   readonly #machine: Machine;
@@ -76,8 +78,8 @@ export class FollowingMachine {
     const snapshot = this.#machine.snapshot({ buffers: this.#buffers });
     const { spaces } = snapshot;
     const pages = Object.fromEntries(spaces.map(({ name, indexes }) => [name, indexes]));
-    this.#changed = [...this.#changed, { cut, pages }].slice(-MAX_CUTS);
-    const isDue = performance.now() - this.#summedAt > this.#sumMs / SUM_SHARE;
+    this.#changed = [...this.#changed, { cut, pages }].slice(-maxCuts);
+    const isDue = performance.now() - this.#summedAt > this.#sumMs / sumShare;
     this.#cuts.push({ cut, ...sumsOf(snapshot), memory: isDue ? this.#memorySums() : undefined });
     for (const buffer of new Set(spaces.map(({ bytes }) => bytes.buffer))) this.#buffers.giveBack(buffer);
   }
@@ -103,7 +105,7 @@ export class FollowingMachine {
 
   /** @param since the cut of which the newest checkpoint is; undefined: none that is known. @returns whether the next snapshot must be full */
   leads(since: number | undefined): boolean {
-    if (since === undefined || this.#changed.length === MAX_CUTS) return true;
+    if (since === undefined || this.#changed.length === maxCuts) return true;
     for (const { cut, pages } of this.#changed) if (cut > since) this.#machine.markChanged(pages);
     return false;
   }

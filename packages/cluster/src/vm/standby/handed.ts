@@ -1,4 +1,4 @@
-// What a standby hands to whoever goes on from what it holds.
+/** What a standby hands to whoever goes on from what it holds. */
 import type { StampedOutput } from '@revenant/emulator';
 import type { LogEntry } from '@revenant/storage';
 

@@ -1,4 +1,6 @@
-// A standby takes its VM over: what of the log only it has comes first in the log of its epoch, and what only the store has it does before.
+/**
+ * A standby takes its VM over: what of the log only it has comes first in the log of its epoch, and what only the store has it does before.
+ */
 import {
   isStoreError,
   LogReader,

@@ -1,4 +1,4 @@
-// Keeps what a VM's owner record says of its standby (reliance.ts) as it shall be.
+/** Keeps what a VM's owner record says of its standby (reliance.ts) as it shall be. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { isStorageError, renewLease, type ObjectStore, type Ownership } from '@revenant/storage';
 import type { LogEntry } from '../../decisions/types.ts';
@@ -9,7 +9,7 @@ import { checkTold } from '../../protocol/open.ts';
 import { Reliance } from './reliance.ts';
 
 /** Before it is tried again when the store failed. */
-const AGAIN_MS = 1000;
+const againMs = 1000;
 
 /** What an owner record says of a standby. Throws ClusterError `PROTOCOL`. */
 export function standbyNoteOf(vmId: string, notes: Record<string, unknown>): StandbyNote | undefined {
@@ -91,7 +91,7 @@ export class OwnerNote {
       // Whoever is fenced finds out by its next segment or checkpoint.
       if (isStorageError(error, 'FENCED')) return this.end();
       if (!this.#over) log({ event: 'standby-not-noted', vm: ownership.vmId, reason: messageOf(error) });
-      await pause(AGAIN_MS, undefined, { ref: false });
+      await pause(againMs, undefined, { ref: false });
     }
   }
 }

@@ -1,4 +1,4 @@
-// When outputs may leave on a standby's word, and when the note in the owner record may change.
+/** When outputs may leave on a standby's word, and when the note in the owner record may change. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Reliance } from './reliance.ts';

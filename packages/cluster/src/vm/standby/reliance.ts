@@ -1,11 +1,13 @@
-// On whose word a VM's outputs leave, and what its owner record says of that. A plain object: it is told what became durable and what left,
-// and says which note is to be written, and when.
-//
-// Invariants:
-// - an output leaves on the word of a standby only while the record names that standby's session, and is not being changed;
-// - the note is changed only when what left on the word of the one that it names is durable, or when the one that it names next holds all of
-//   that: so whoever takes the VM over finds either all of it in the store, or who has the rest;
-// - of a VM that was taken over the note stays until the new owner's state is durable behind all that it took over.
+/**
+ * On whose word a VM's outputs leave, and what its owner record says of that. A plain object: it is told what became durable and what left,
+ * and says which note is to be written, and when.
+ *
+ * Invariants:
+ * - an output leaves on the word of a standby only while the record names that standby's session, and is not being changed;
+ * - the note is changed only when what left on the word of the one that it names is durable, or when the one that it names next holds all of
+ *   that: so whoever takes the VM over finds either all of it in the store, or who has the rest;
+ * - of a VM that was taken over the note stays until the new owner's state is durable behind all that it took over.
+ */
 import type { NodeSession, StandbyNote } from '../../protocol/records.ts';
 
 export class Reliance {

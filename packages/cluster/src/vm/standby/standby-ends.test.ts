@@ -1,4 +1,6 @@
-// What becomes of outputs that left on the word of a standby when that ends, too: before it leads, as it leads, or long before its owner.
+/**
+ * What becomes of outputs that left on the word of a standby when that ends, too: before it leads, as it leads, or long before its owner.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryStore, readOwner, type ObjectStore } from '@revenant/storage';

@@ -1,6 +1,8 @@
-// From a VM's owner to its standby: sends the log as it is made, hears how far it is held, and wants it noted in the owner record that outputs
-// rest on that (owner-note.ts). Without the note they wait for the store: whoever else took the VM over would know nothing of what only the
-// standby has.
+/**
+ * From a VM's owner to its standby: sends the log as it is made, hears how far it is held, and wants it noted in the owner record that outputs
+ * rest on that (owner-note.ts). Without the note they wait for the store: whoever else took the VM over would know nothing of what only the
+ * standby has.
+ */
 import type { LogEntry } from '@revenant/storage';
 import type { LogEntry as EventEntry } from '../../decisions/types.ts';
 import type { NodeSession, StandbyCondition } from '../../protocol/records.ts';
@@ -12,11 +14,11 @@ import type { OwnerNote } from './owner-note.ts';
 import { packNumbers, type StateSums } from './state-sums.ts';
 
 /** How often something is said though there is nothing new, and the standby's condition looked at. */
-const LOOK_MS = 100;
+const lookMs = 100;
 /** A condition that lasts so long is told, and that of one that lags noted: a moment's lag is none. */
-const TOLD_AFTER_MS = 1000;
+const toldAfterMs = 1000;
 /** Larger sums are not sent: the next ones are believed. */
-const MAX_SUM_BYTES = 2 << 20;
+const maxSumBytes = 2 << 20;
 
 export interface StandbyFigures {
   node: string;
@@ -68,7 +70,7 @@ export class StandbyLink {
     this.#options = options;
     const { vmId, epoch, next, mark } = options;
     this.#feed = new Feed({ vmId, epoch, next, mark, nowMs: monotonicMs() });
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#timer = setInterval(() => this.#look(), lookMs);
     this.#send(true);
   }
 
@@ -122,7 +124,7 @@ export class StandbyLink {
     const pages = Object.entries(sums.pages).map(([space, each]) => ({
       ...{ space, indexes: packNumbers(each.indexes), sums: packNumbers(each.sums) },
     }));
-    if (pages.reduce((sum, { indexes }) => sum + 2 * indexes.length, 0) > MAX_SUM_BYTES) return;
+    if (pages.reduce((sum, { indexes }) => sum + 2 * indexes.length, 0) > maxSumBytes) return;
     const { vmId, epoch } = this.#options;
     this.#say({
       ...{ type: 'standby-sums', vmId, epoch, cut, before, checkpoint, rest: sums.rest, pages },
@@ -163,9 +165,9 @@ export class StandbyLink {
     const condition = this.#condition;
     const now = monotonicMs();
     if (condition === 'in-sync') this.#inSyncAt = now;
-    if (now - this.#inSyncAt < TOLD_AFTER_MS) this.#options.note.want(this.to);
+    if (now - this.#inSyncAt < toldAfterMs) this.#options.note.want(this.to);
     else this.#options.note.want(undefined);
-    if (condition === this.#told || (this.#told !== undefined && now - this.#toldAt < TOLD_AFTER_MS)) return;
+    if (condition === this.#told || (this.#told !== undefined && now - this.#toldAt < toldAfterMs)) return;
     this.#tell(condition, now);
   }
 

@@ -1,6 +1,8 @@
-// A VM that another node runs, followed here: a machine made from its newest checkpoint does all that the VM's log says, as it is made. It
-// says how far it is, compares itself with its owner at each checkpoint, and is there when the owner is not. What goes wrong here costs
-// nobody else anything: it is made anew from the newest checkpoint.
+/**
+ * A VM that another node runs, followed here: a machine made from its newest checkpoint does all that the VM's log says, as it is made. It
+ * says how far it is, compares itself with its owner at each checkpoint, and is there when the owner is not. What goes wrong here costs
+ * nobody else anything: it is made anew from the newest checkpoint.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import {
@@ -26,7 +28,7 @@ import type { InputPlaces } from '../input-ledger.ts';
 import { LazyRam } from '../lazy-ram.ts';
 import { openBatch } from '../log-batch.ts';
 import { ownState } from '../own-state.ts';
-import { isOfBoot, LAZY_RUNTIME, readBlobs, type ResumePoint } from '../resume.ts';
+import { isOfBoot, lazyRuntime, readBlobs, type ResumePoint } from '../resume.ts';
 import type { SpareWorkers } from '../spare-workers.ts';
 import { monotonicMs, type GuestNews } from '../vm-runtime.ts';
 import { Comparison } from './comparison.ts';
@@ -34,11 +36,11 @@ import { LogCopy } from './copy.ts';
 import { unpackNumbers } from './state-sums.ts';
 
 /** Before it is made anew. */
-const AGAIN_MS = 1000;
+const againMs = 1000;
 /** Of what its machine is still to do. */
-const MAX_BEHIND_BYTES = 64 << 20;
+const maxBehindBytes = 64 << 20;
 /** Of what its guest said and its owner may not have let out. */
-const MAX_SAID_BYTES = 8 << 20;
+const maxSaidBytes = 8 << 20;
 
 export interface StandbyVmOptions {
   vm: ProtectedVm;
@@ -146,7 +148,7 @@ export class StandbyVm {
       }
       await this.#drop();
       this.#acknowledge(false);
-      await pause(AGAIN_MS, undefined, { ref: false });
+      await pause(againMs, undefined, { ref: false });
     }
   }
 
@@ -173,7 +175,7 @@ export class StandbyVm {
     try {
       if (!isOfBoot(reader, vm))
         throw new ClusterError('RUNTIME', 'its newest checkpoint is of another boot');
-      if (vm.spec.runtime === LAZY_RUNTIME) lazy = await LazyRam.open(reader);
+      if (vm.spec.runtime === lazyRuntime) lazy = await LazyRam.open(reader);
       const snapshot = lazy?.snapshot ?? (await reader.readSnapshot({ onBase: true }));
       const thread = await this.#start({ snapshot, disks: [], lazy, resumed: 'exact' });
       await thread.started;
@@ -246,7 +248,7 @@ export class StandbyVm {
         () => this.#acknowledge(false),
         (error: unknown) => this.#wrong(new ClusterError('RUNTIME', messageOf(error), { cause: error })),
       );
-    if (following.copy.isTooMuch || following.behindBytes > MAX_BEHIND_BYTES)
+    if (following.copy.isTooMuch || following.behindBytes > maxBehindBytes)
       this.#wrong(new ClusterError('RUNTIME', 'it fell too far behind'));
   }
 
@@ -309,7 +311,7 @@ export class StandbyVm {
     const { said, copy, tail } = following;
     let count = 0;
     for (const entry of said) {
-      if (entry.instructions >= copy.left && following.saidBytes <= MAX_SAID_BYTES) break;
+      if (entry.instructions >= copy.left && following.saidBytes <= maxSaidBytes) break;
       tail.said(entry);
       tail.left(entry, monotonicMs());
       following.saidBytes -= sizeOf(entry);

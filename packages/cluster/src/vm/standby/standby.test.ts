@@ -1,10 +1,10 @@
-// A VM on one node, followed on another: how far it is, that it goes on without the store's help, and that it notices when it is wrong.
+/** A VM on one node, followed on another: how far it is, that it goes on without the store's help, and that it notices when it is wrong. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { buildModules } from '@revenant/emulator/host-node';
 import { CheckpointWriter, MemoryStore, raiseEpoch } from '@revenant/storage';
 import { busyMachine } from '../../../test-support/busy-machine.ts';
-import { FLIP_CHANNEL } from '../../../test-support/flip-channel.ts';
+import { flipChannel } from '../../../test-support/flip-channel.ts';
 import { condition, follow, followed, Road, storeWithLog } from '../../../test-support/standby-homes.ts';
 import { Listener, Typist } from '../../../test-support/vm-home.ts';
 import { until } from '../../testing/until.ts';
@@ -166,7 +166,7 @@ describe('standbys', () => {
         vm = { ...followed({ runtime: 'flippable', description: { memoryBytes: 2 ** 20 } }), boot: 0 };
         epoch = 1;
       }
-      const channel = new BroadcastChannel(FLIP_CHANNEL);
+      const channel = new BroadcastChannel(flipChannel);
       const checked = (): string | null => owner.host.figures[0]?.standby?.checked ?? null;
       const checkpoint = (name: string | null | undefined): number => Number(name?.split('-')[1] ?? -1);
       try {

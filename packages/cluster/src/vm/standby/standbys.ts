@@ -1,14 +1,14 @@
-// All VMs that one node follows, by what the protected list says of it.
+/** All VMs that one node follows, by what the protected list says of it. */
 import type { ProtectedVm } from '../../decisions/records.ts';
 import type { LogEntry } from '../../decisions/types.ts';
 import type { StandbyFeed, StandbyMessage, StandbySums } from '../../protocol/standby.ts';
 import { StandbyVm, type Promised, type Standby, type StandbyVmOptions } from './standby-vm.ts';
 
 /** For so long a standby stays that is not wanted any more: its owner may not know yet, and let outputs out on its word. */
-const LEAVING_MS = 10_000;
+const leavingMs = 10_000;
 
 /** VMs of which is known what was promised: more than any node follows. */
-const MAX_PROMISED = 4096;
+const maxPromised = 4096;
 
 interface Followed {
   standby: StandbyVm;
@@ -51,7 +51,7 @@ export class Standbys {
     const isLess = before?.epoch === epoch && before.next >= next && before.mark >= mark;
     if (!isLess) this.#promised.set(vmId, { epoch, next, mark });
     for (const name of this.#promised.keys()) {
-      if (this.#promised.size <= MAX_PROMISED) return;
+      if (this.#promised.size <= maxPromised) return;
       if (!this.#vms.has(name)) this.#promised.delete(name);
     }
   }
@@ -61,7 +61,7 @@ export class Standbys {
     if (followed === undefined) return;
     followed.leaving ??= setTimeout(() => {
       if (this.#vms.get(vmId) === followed) this.#end(vmId);
-    }, LEAVING_MS);
+    }, leavingMs);
   }
 
   heard(from: string, message: StandbyFeed | StandbySums): void {

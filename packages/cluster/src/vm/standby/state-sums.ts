@@ -1,6 +1,8 @@
-// Sums of a machine's state, by which an owner and its standby are compared: CRC-32 of each page, and one hash of processors and devices.
-// They find what went wrong by itself (a flipped bit, a difference between two hosts), and are no proof against an attacker: both sides are
-// nodes that trust each other.
+/**
+ * Sums of a machine's state, by which an owner and its standby are compared: CRC-32 of each page, and one hash of processors and devices.
+ * They find what went wrong by itself (a flipped bit, a difference between two hosts), and are no proof against an attacker: both sides are
+ * nodes that trust each other.
+ */
 import { crc32 } from 'node:zlib';
 import { createHash } from 'node:crypto';
 import { hashValue } from '@revenant/emulator/hash';
@@ -20,14 +22,14 @@ export interface StateSums {
 }
 
 /** How its time is written down there differs between two machines that tell the same time. */
-const MACHINE_DEVICE = 'machine';
+const machineDevice = 'machine';
 
 export const sumOf = (page: Uint8Array): number => crc32(page);
 
 /** Of a snapshot: all that it lists. */
 export function sumsOf({ cpus, devices, instructions, virtualTimeNs, spaces }: MachineSnapshot): StateSums {
   const hash = createHash('sha256');
-  const { [MACHINE_DEVICE]: _time, ...chips } = devices;
+  const { [machineDevice]: _time, ...chips } = devices;
   hashValue(
     { update: (data) => hash.update(data), digest: () => hash.digest() },
     { cpus, chips, instructions, virtualTimeNs },

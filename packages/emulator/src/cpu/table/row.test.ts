@@ -1,3 +1,4 @@
+/** The notation of the instruction table, and the table as a whole. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { assignHandlers, buildDecodeTables } from '../decode-tables.ts';

@@ -1,3 +1,4 @@
+/** The AHCI controller with a disk, as a driver uses it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FakeClock, FakeLine, randomSource } from '../testing/contract.ts';

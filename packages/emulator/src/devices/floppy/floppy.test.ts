@@ -1,3 +1,4 @@
+/** The floppy controller, as a driver uses it. */
 import { beforeEach, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Dma8237 } from '../system/dma-8237.ts';

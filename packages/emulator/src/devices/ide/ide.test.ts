@@ -1,3 +1,4 @@
+/** IDE disks and ATAPI drives, as a driver uses them. */
 import { beforeEach, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { FakeClock, FakeLine } from '../testing/contract.ts';

@@ -1,3 +1,4 @@
+/** Interrupt controllers: 8259A pair, I/O APIC, local APIC. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { IoApic } from './io-apic.ts';

@@ -1,3 +1,4 @@
+/** The e1000 network card, as a driver uses it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { randomSource } from '../testing/contract.ts';

@@ -1,3 +1,4 @@
+/** MSI-X: capability, vectors, pending bits. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Msix, type MsixState } from './msix.ts';

@@ -1,3 +1,4 @@
+/** The last bytes that a serial port sent. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { SerialLog } from './serial-log.ts';

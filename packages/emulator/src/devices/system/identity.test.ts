@@ -1,3 +1,4 @@
+/** The devices by which a guest learns that it lives a second time: generation ID and VMClock. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FakeLine } from '../testing/contract.ts';

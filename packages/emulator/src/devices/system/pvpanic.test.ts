@@ -1,3 +1,4 @@
+/** pvpanic, by which a guest says that it failed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Pvpanic, type PanicEvent } from './pvpanic.ts';

@@ -1,3 +1,4 @@
+/** Timers: the 8254 and the clock MC146818. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Pit8254 } from './pit-8254.ts';

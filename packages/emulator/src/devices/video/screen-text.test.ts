@@ -1,3 +1,4 @@
+/** The text on a screen in text mode, as lines of Unicode. */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { character437, screenLines } from './screen-text.ts';

@@ -1,3 +1,4 @@
+/** virtio over PCI, and virtio-blk, as a driver uses them. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {

@@ -1,3 +1,4 @@
+/** virtio-console, as a driver uses it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CardDriver, firstBuffer, hostileRings, type Buffer } from '../testing/card-driver.ts';

@@ -1,3 +1,4 @@
+/** virtio-net, as a driver uses it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { randomSource } from '../testing/contract.ts';

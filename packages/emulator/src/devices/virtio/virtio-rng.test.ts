@@ -1,3 +1,4 @@
+/** virtio-rng and the random source behind it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CardDriver, firstBuffer, hostileRings } from '../testing/card-driver.ts';

@@ -1,3 +1,4 @@
+/** The codec of inputs and outputs: every kind, stored forms, sizes. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { decodeInputs, decodeLog, decodeOutputs, encodeInputs, encodeLog, encodeOutputs } from './codec.ts';

@@ -1,3 +1,4 @@
+/** A machine in use is repeated from a checkpoint and its log of inputs. */
 import { before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { planBootSector } from '../../boot/index.ts';
