@@ -10,8 +10,16 @@ test(
   'a node outlives hostile messages, callers, guests and hosts, in bounded memory, and its VMs go on',
   { timeout: 1_200_000 },
   async (t) => {
-    const found = await attack({ frames: 20_000, requests: 500, seed: 7, ms: 1000, width: 200 });
-    const { decoders, bodies, stored, floods, names, api, hostile, troubles, strays, leftOut } = found;
+    const found = await attack({
+      frames: 20_000,
+      requests: 500,
+      seed: 7,
+      ms: 1000,
+      width: 200,
+      imageMiB: 64,
+    });
+    const { decoders, bodies, stored, floods, names, api, hostile, writers, troubles, strays, leftOut } =
+      found;
     // Mutants that changed nothing that counts are messages still: the fuzzer reaches what lies behind the first byte.
     assert.ok(decoders !== undefined && bodies !== undefined && stored !== undefined);
     assert.ok(decoders.accepted > 100);
@@ -29,6 +37,11 @@ test(
     for (const { name, grownMiB, bytes } of hostile) {
       assert.ok(bytes > 0, `${name}: it does something`);
       assert.ok(grownMiB < mostMib, `${name}: ${String(grownMiB)} MiB`);
+    }
+    assert.equal(writers.length, 3);
+    for (const { name, grownMiB, writerMiB } of writers) {
+      assert.ok(grownMiB < 200, `${name}: the node grows by ${String(grownMiB)} MiB`);
+      assert.ok(writerMiB < mostMib, `${name}: it holds ${String(writerMiB)} MiB`);
     }
     for (const { name, recoveredMs } of troubles) assert.ok(recoveredMs > 0, name);
     for (const what of leftOut) t.diagnostic(`left out, as this host lacks it: ${what}`);

@@ -19,6 +19,12 @@ const optionTable = {
   requests: value('N', 'hostile requests of each caller (default 10000)', wholeNumber(1), 10_000),
   seed: value('N', 'which ones (default 1)', wholeNumber(), 1),
   seconds: value('S', 'how long each flood, guest and trouble lasts (default 10)', positive, 10),
+  image: value(
+    'MIB',
+    'size of the image that is imported, exported and imported again (default 2048)',
+    wholeNumber(1, 65_536),
+    2048,
+  ),
   width: value('N', 'connections of a flood (default 500)', wholeNumber(1), 500),
 };
 
@@ -26,7 +32,11 @@ const command = define({
   words: [],
   about: 'All of it goes to nodes of its own on loopback.',
   options: optionTable,
-  examples: ['--frames 10000000 --seconds 30', '--only stored --frames 10000000'],
+  examples: [
+    '--frames 10000000 --seconds 30',
+    '--only stored --frames 10000000',
+    '--only writers --image 2048',
+  ],
   run: ({ options }) => report(options),
 });
 
@@ -61,9 +71,10 @@ async function report({
   seed,
   seconds,
   width,
+  image,
 }: Values<typeof optionTable>): Promise<undefined> {
-  const found = await attack({ only, frames, requests, seed, ms: seconds * 1000, width });
-  const { decoders, bodies, stored, bombs, names, api, floods, strays, hostile, troubles } = found;
+  const found = await attack({ only, frames, requests, seed, ms: seconds * 1000, width, imageMiB: image });
+  const { decoders, bodies, stored, bombs, names, api, floods, strays, hostile, writers, troubles } = found;
   const fuzzed: Record<string, string | number>[] = [];
   if (decoders !== undefined)
     fuzzed.push({ what: 'frames of links and consoles', count: decoders.frames, ...grown(decoders) });
@@ -96,6 +107,14 @@ async function report({
     hostile.map(({ name, steps, leasesLost, slowestMs, grownMiB, state }) => ({
       ...{ guest: name, 'steps of the VM beside it': steps, 'leases lost': leasesLost },
       ...{ 'slowest ms': whole(slowestMs), 'grown MiB': whole(grownMiB), state },
+    })),
+  );
+  table(
+    'Large writers beside a node',
+    writers.map(({ name, tookMs, steps, leasesLost, slowestMs, grownMiB, writerMiB }) => ({
+      ...{ writer: name, 'took s': (tookMs / 1000).toFixed(1), 'steps of the VM beside it': steps },
+      ...{ 'leases lost': leasesLost, 'slowest ms': whole(slowestMs) },
+      ...{ 'node grown MiB': whole(grownMiB), 'writer held MiB': whole(writerMiB) },
     })),
   );
   table(

@@ -1,6 +1,6 @@
 /**
  * The attack suite: decoders in this process, then node processes of its own, on loopback: floods and requests of strangers and of members, hostile
- * guests, and troubles of the host.
+ * guests, large writers, and troubles of the host.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,10 +12,20 @@ import { flood, type FloodFigures } from './floods.ts';
 import { bearHostile } from './hostile.ts';
 import type { HostileFigures } from './hostile-host.ts';
 import { fuzzStored, type StoredFigures } from './stored.ts';
+import { bearWriters, type WriterFigures } from './writers.ts';
 import { refuseStrays, sufferTroubles, type TroubleFigures } from './troubles.ts';
 
 /** What the suite consists of; any of it can be run alone. */
-export const parts = ['decoders', 'bodies', 'stored', 'callers', 'strays', 'guests', 'troubles'] as const;
+export const parts = [
+  'decoders',
+  'bodies',
+  'stored',
+  'callers',
+  'strays',
+  'guests',
+  'writers',
+  'troubles',
+] as const;
 export type Part = (typeof parts)[number];
 
 /** Of parts that were left out there are none. */
@@ -32,6 +42,7 @@ export interface AttackFigures {
   /** What nodes said that must not start. */
   strays: string[];
   hostile: HostileFigures[];
+  writers: WriterFigures[];
   troubles: TroubleFigures[];
   /** What this host lacks something for. */
   leftOut: string[];
@@ -49,6 +60,8 @@ export interface AttackOptions {
   ms: number;
   /** Connections of a flood at once. */
   width: number;
+  /** Of the image that is imported, exported and imported again. */
+  imageMiB: number;
 }
 
 /** Small file systems, should we be killed while they are there. */
@@ -56,11 +69,11 @@ const mountPoints = ['full-disk/store', 'hostile-2/small'];
 const token = 'a token of the attack suite';
 
 export async function attack({ only = parts, ...options }: AttackOptions): Promise<AttackFigures> {
-  const { frames, seed, ms } = options;
+  const { frames, seed, ms, imageMiB } = options;
   const has = (part: Part): boolean => only.includes(part);
   const found: AttackFigures = {
     ...{ bombs: [], names: 0, api: [], floods: [], leasesLost: 0, strays: [] },
-    ...{ hostile: [], troubles: [], leftOut: [] },
+    ...{ hostile: [], writers: [], troubles: [], leftOut: [] },
     ...(has('decoders') && {
       decoders: fuzzDecoders(frames, seed),
       bombs: dropBombs(),
@@ -77,10 +90,11 @@ export async function attack({ only = parts, ...options }: AttackOptions): Promi
     if (has('callers')) Object.assign(found, await askAndFlood(folder, options));
     if (has('strays')) found.strays = await refuseStrays(folder);
     const hostile = has('guests') ? await bearHostile({ folder, ms }) : { figures: [], leftOut: [] };
+    const writers = has('writers') ? await bearWriters({ folder, imageMiB }) : [];
     const troubles = has('troubles') ? await sufferTroubles({ folder, ms }) : { figures: [], leftOut: [] };
     return {
       ...found,
-      ...{ hostile: hostile.figures, troubles: troubles.figures },
+      ...{ hostile: hostile.figures, writers, troubles: troubles.figures },
       leftOut: [...hostile.leftOut, ...troubles.leftOut],
     };
   } finally {

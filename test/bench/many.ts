@@ -1,7 +1,7 @@
 /** `npm run bench -- many`: many idle VMs on a few nodes: until all run, whether a lease is lost, and the loss of one node. */
 import { define } from '../../packages/cli/src/command/command.ts';
 import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
-import { oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { open } from 'node:fs/promises';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
@@ -26,13 +26,16 @@ export interface ManyReport {
   /** From the first command until the last VM executed, and until half of them did. */
   allRunMs: number;
   halfRunMs: number;
+  /** For so long they were left alone then. */
+  restMs: number;
   /** VMs of the node that was killed, and from the kill until half of them, and the last, executed again. */
   killedVms: number;
   halfBackMs: number;
   allBackMs: number;
   /** Where that time went, for the VM in the middle and for the slowest. */
   steps: Record<Step, { halfMs: number; mostMs: number }>;
-  /** Events `lease-lost`. */
+  /** Events `lease-lost`: until all ran, and in all. */
+  lostLeasesAtStart: number;
   lostLeases: number;
   /** The slowest sync of a small file beside the store meanwhile: leases can't be renewed faster. */
   slowestSyncMs: number;
@@ -116,6 +119,9 @@ function executions(events: readonly ClusterEvent[], vms: ReadonlySet<string>, s
   return [...first.values()].map((atMs) => atMs - sinceMs).sort((a, b) => a - b);
 }
 
+const lostLeases = (events: readonly ClusterEvent[]): number =>
+  events.filter(({ event }) => event === 'lease-lost').length;
+
 class Many {
   readonly #cluster: TestCluster;
   readonly #beganMs = Date.now();
@@ -171,7 +177,12 @@ class Many {
   }
 }
 
-export async function measureMany(vms: number, nodes: number, profile: ProfileName): Promise<ManyReport> {
+export async function measureMany(
+  vms: number,
+  nodes: number,
+  profile: ProfileName,
+  restMs: number,
+): Promise<ManyReport> {
   const folder = mkdtempSync(join(tmpdir(), 'revenant-many-'));
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
   const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile, nodes: names });
@@ -182,6 +193,8 @@ export async function measureMany(vms: number, nodes: number, profile: ProfileNa
     const many = new Many(cluster);
     const ran = await many.create(vms);
     process.stderr.write(`all ${vms} run after ${ran.at(-1)} ms\n`);
+    const lostBefore = lostLeases(await many.events());
+    await sleep(restMs);
     const { times: back, lost, sinceMs } = await many.killFullest();
     process.stderr.write(`all ${back.length} are back after ${back.at(-1)} ms\n`);
     const half = (times: readonly number[]): number => times[Math.ceil(times.length / 2) - 1] ?? NaN;
@@ -194,10 +207,10 @@ export async function measureMany(vms: number, nodes: number, profile: ProfileNa
         nodes,
         profile,
       },
-      ...{ allRunMs: ran.at(-1) ?? NaN, halfRunMs: half(ran) },
+      ...{ allRunMs: ran.at(-1) ?? NaN, halfRunMs: half(ran), restMs },
       ...{ killedVms: back.length, halfBackMs: half(back), allBackMs: back.at(-1) ?? NaN },
       steps: timesOfSteps(events, lost, sinceMs),
-      lostLeases: events.filter(({ event }) => event === 'lease-lost').length,
+      ...{ lostLeasesAtStart: lostBefore, lostLeases: lostLeases(events) },
       slowestSyncMs: probe.slowestMs,
     };
   } finally {
@@ -227,6 +240,12 @@ the folder for temporary files (TMPDIR) syncs a small file within a second; the 
     vms: value('N', 'VMs (default 50)', wholeNumber(1, 1000), 50),
     nodes: value('N', 'nodes (default 3)', wholeNumber(2, 16), 3),
     profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
+    rest: value(
+      'S',
+      'for how long they are left alone before the node is killed, as a node makes threads for the VMs of others meanwhile (default 20)',
+      positive,
+      20,
+    ),
     json: value(
       'FILE',
       'where the figures go (default build/bench/many.json)',
@@ -237,8 +256,8 @@ the folder for temporary files (TMPDIR) syncs a small file within a second; the 
   },
   examples: ['many', 'many --vms 20 --profile fast'],
   async run({ options }) {
-    const { vms, nodes, profile, json } = options;
-    const report = await measureMany(vms, nodes, profile);
+    const { vms, nodes, profile, rest, json } = options;
+    const report = await measureMany(vms, nodes, profile, rest * 1000);
     mkdirSync(dirname(json), { recursive: true });
     writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);

@@ -12,6 +12,7 @@ import {
   writeCheckpointFile,
 } from './checkpoint-file.ts';
 import { snapshotHash } from './checkpoint/content-hash.ts';
+import { CheckpointFileSource } from './checkpoint-file-source.ts';
 import { exportCheckpointFile, importCheckpointFile, openCheckpointFile } from './checkpoint/export.ts';
 import { PagePool } from './checkpoint/page-pool.ts';
 import { openCheckpoint } from './checkpoint/reader.ts';
@@ -43,8 +44,12 @@ describe('the origin of a file', () => {
     assert.equal(await reader.contentHash(), snapshotHash(guest.truth()));
     // Imported elsewhere, it is a checkpoint of another VM, made when it was made.
     const other = await raiseEpoch(store, 'copy', { owner: 'a' });
-    const { id } = await importCheckpointFile(store, other, inFolder('some name.ckpt'), { pool });
-    assert.equal((await openCheckpoint(store, 'copy', { id, pool })).head.createdAtMs, 1_700_000_000_000);
+    const source = await CheckpointFileSource.open(inFolder('some name.ckpt'));
+    const { id } = await importCheckpointFile(store, other, source, { pool });
+    await source.close();
+    const copy = await openCheckpoint(store, 'copy', { id, pool });
+    assert.equal(copy.head.createdAtMs, 1_700_000_000_000);
+    assert.equal(await copy.contentHash(), snapshotHash(guest.truth()));
   });
 
   test('a file that does not say it goes by its own name and time', async () => {

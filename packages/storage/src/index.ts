@@ -9,6 +9,7 @@ export {
   writeCheckpointFile,
   type CheckpointOrigin,
 } from './checkpoint-file.ts';
+export { CheckpointFileSource } from './checkpoint-file-source.ts';
 export { LateCheckpointFile, type LateOptions } from './checkpoint-file-lazy.ts';
 export * from './encryption.ts';
 export { envelopeVersion } from './envelope.ts';

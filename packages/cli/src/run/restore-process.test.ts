@@ -10,7 +10,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { restoreMachine, type Machine } from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
-import { importCheckpointFile, openStore, raiseEpoch, readCheckpointFile } from '@revenant/storage';
+import {
+  CheckpointFileSource,
+  importCheckpointFile,
+  openStore,
+  raiseEpoch,
+  readCheckpointFile,
+} from '@revenant/storage';
 import { SmallS3 } from '../../test-support/small-s3.ts';
 
 const program = join(import.meta.dirname, '../main.ts');
@@ -110,7 +116,11 @@ describe('run --restore', { timeout: 1_800_000 }, () => {
   test('from a store that fails meanwhile waits, says so, and gives the same machine', async () => {
     const s3 = await SmallS3.start();
     try {
-      await importCheckpointFile(s3.store, await raiseEpoch(s3.store, 'vm1', { owner: 'test' }), file);
+      await importCheckpointFile(
+        s3.store,
+        await raiseEpoch(s3.store, 'vm1', { owner: 'test' }),
+        await CheckpointFileSource.open(file),
+      );
       let reads = 0;
       s3.failing = (key) => key.includes('/packs/') && ++reads > 4;
       const into = join(folder, 'from-store.checkpoint');
@@ -129,7 +139,11 @@ describe('run --restore', { timeout: 1_800_000 }, () => {
   test('from a damaged store ends with one line', async () => {
     const s3 = await SmallS3.start();
     try {
-      await importCheckpointFile(s3.store, await raiseEpoch(s3.store, 'vm1', { owner: 'test' }), file);
+      await importCheckpointFile(
+        s3.store,
+        await raiseEpoch(s3.store, 'vm1', { owner: 'test' }),
+        await CheckpointFileSource.open(file),
+      );
       const { objects } = await s3.store.list('vms/vm1/packs/');
       const biggest = objects.reduce((a, b) => (a.sizeBytes > b.sizeBytes ? a : b)).key;
       const { body } = (await s3.store.get(biggest)) ?? assert.fail();

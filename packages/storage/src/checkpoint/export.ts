@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { CheckpointFileSource } from '../checkpoint-file-source.ts';
 import {
   checkpointFileBlocks,
   readCheckpointFileWithOrigin,
@@ -72,14 +73,16 @@ async function* encode(
   yield hash.digest();
 }
 
-/** Reads a single file and writes it as the next checkpoint of a VM. It keeps the time at which it was made, where the file says it. */
+/**
+ * Writes a single file as the next checkpoint of a VM, in memory that does not grow with its pages. It keeps the time at which it was made, where
+ * the file says it.
+ */
 export async function importCheckpointFile(
   store: ObjectStore,
   ownership: Ownership,
-  path: string,
+  { snapshot, origin }: CheckpointFileSource,
   options: WriterOptions = {},
 ): Promise<WrittenCheckpoint> {
-  const { snapshot, origin } = await readCheckpointFileWithOrigin(path);
   const host = options.host ?? systemHost;
   const then = origin.createdAtMs === undefined ? host : at(origin.createdAtMs, host);
   const writer = await CheckpointWriter.open(store, ownership, { ...options, host: then });

@@ -169,8 +169,12 @@ export class PageStage {
   }
 
   #encode(space: SpaceSnapshot, from: number, to: number): Promise<EncodedPages> {
-    const { pageSize } = space;
-    const result = this.#options.pool.encode(space.bytes.subarray(from * pageSize, to * pageSize), pageSize);
+    const { pageSize, read, bytes } = space;
+    const { pool } = this.#options;
+    const result =
+      read === undefined
+        ? pool.encode(bytes.subarray(from * pageSize, to * pageSize), pageSize)
+        : read(from, to).then((pages) => pool.encode(pages, pageSize));
     // A failure is met when the result is awaited in its turn.
     result.catch(() => undefined);
     return result;

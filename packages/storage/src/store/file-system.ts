@@ -50,7 +50,6 @@ export const promised: FileSystem = {
   writable: (path) => access(path, constants.W_OK),
 };
 
-/* eslint-disable @typescript-eslint/require-await -- what is thrown is to be a rejection, as with the other way */
 class FileAtOnce implements OpenFile {
   readonly #descriptor: number;
 

@@ -1,6 +1,7 @@
 /** `revenant checkpoint import`. */
-import { statSync } from 'node:fs';
-import { formatId, importCheckpointFile, raiseEpoch, readOwner, releaseOwnership } from '@revenant/storage';
+import {
+  CheckpointFileSource, formatId, importCheckpointFile, raiseEpoch, readOwner, releaseOwnership,
+} from '@revenant/storage'; // prettier-ignore
 import { inspecting, storeOptions, type Opener } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
@@ -19,13 +20,16 @@ async function importFile(opener: Opener, path: string, vmId: string, takeOver: 
       'choose another name, or take it over with --take-over',
     );
   // A file that can't be read must not have cost the owner its epoch.
-  statSync(path);
-  await opener.checkpoint(path.includes('/') ? path : `./${path}`);
-  const revive = owner?.state === 'deleted';
-  const ownership = await raiseEpoch(store, vmId, { owner: 'import', key, revive });
-  const { id } = await importCheckpointFile(store, ownership, path, { key });
-  await releaseOwnership(store, ownership);
-  return `${vmId}@${formatId(id)}`;
+  const source = await CheckpointFileSource.open(path);
+  try {
+    const revive = owner?.state === 'deleted';
+    const ownership = await raiseEpoch(store, vmId, { owner: 'import', key, revive });
+    const { id } = await importCheckpointFile(store, ownership, source, { key });
+    await releaseOwnership(store, ownership);
+    return `${vmId}@${formatId(id)}`;
+  } finally {
+    await source.close();
+  }
 }
 
 export const command = define({
