@@ -54,8 +54,8 @@ function requireAddress(node: string): void {
   );
 }
 
-/** A client of the cluster that was named. Throws CliError when none was. */
-export function connect(values: ConnectValues): ClusterClient {
+/** A client of the cluster that was named, whose nodes have so long for an answer. Throws CliError when none was. */
+export function connect(values: ConnectValues, answerMs?: number): ClusterClient {
   const nodes = values.node.length > 0 ? values.node : process.env['REVENANT_NODE']?.split(',');
   const store = chosenStore(values);
   for (const node of nodes ?? []) requireAddress(node);
@@ -69,6 +69,7 @@ export function connect(values: ConnectValues): ClusterClient {
   if (authority !== undefined) trustAuthority(authority);
   const tokenFile = values['token-file'] ?? process.env['REVENANT_TOKEN_FILE'];
   return new ClusterClient({
+    ...(answerMs === undefined ? {} : { answerMs }),
     ...(nodes === undefined ? {} : { nodes }),
     ...(store === undefined ? {} : { store }),
     ...(tokenFile === undefined ? {} : { token: readToken(tokenFile) }),
@@ -79,8 +80,9 @@ export function connect(values: ConnectValues): ClusterClient {
 export async function withCluster<T>(
   values: ConnectValues,
   act: (client: ClusterClient) => Promise<T>,
+  answerMs?: number,
 ): Promise<T> {
-  const client = connect(values);
+  const client = connect(values, answerMs);
   try {
     return await act(client);
   } finally {

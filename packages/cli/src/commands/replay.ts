@@ -1,16 +1,14 @@
 /** `revenant replay`: a VM's past, run again on this host. */
-import type { Machine } from '@revenant/emulator';
 import { writeCheckpointFile } from '@revenant/storage';
 import { inspecting, parseTarget, storeOptions, type Opener } from '../checkpoint/opener.ts';
 import { define, type Input } from '../command/command.ts';
 import { flag, text, value } from '../command/options.ts';
 import { cannotWrite, CliError, ExitCode } from '../errors.ts';
 import { writeOutput } from '../output/file.ts';
-import { encodeRgbPng } from '../output/png.ts';
-import { screenPng } from '../output/screen-picture.ts';
 import { find } from '../replay/find.ts';
 import { wanted, when, type Wanted } from '../replay/moment.ts';
 import { Past, type Moment, type Run } from '../replay/past.ts';
+import { picture } from '../replay/picture.ts';
 import { checkAll, finish, goTo, type CheckedSpan } from '../replay/replay.ts';
 
 const options = {
@@ -118,12 +116,4 @@ async function tell(input: Input<typeof options>, past: Past, run: Run): Promise
     await run.close();
   }
   return undefined;
-}
-
-function picture(machine: Machine): Uint8Array {
-  const shown = machine.screen();
-  const graphics = machine.display.picture();
-  if (graphics === undefined && shown !== undefined) return screenPng(shown);
-  if (graphics !== undefined) return encodeRgbPng(graphics);
-  throw new CliError(ExitCode.badInput, '--screenshot: the machine has no display', 'leave it out');
 }

@@ -214,7 +214,7 @@ function networkOf({ net, publish }: Values<typeof createOptions>): Pick<VmSpec,
 }
 
 /** Enters a VM into the protected list, with kernel, initrd and disks in the store. */
-async function createVm(
+export async function createVm(
   client: ClusterClient,
   vmId: string,
   image: string | undefined,
