@@ -72,7 +72,6 @@ No shell is between: for one, ["sh", "-c", "…"].`,
   },
 });
 
-// eslint-disable-next-line @typescript-eslint/require-await -- what an input comes from is asynchronous
 async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
   yield Buffer.from(text);
 }

@@ -25,6 +25,7 @@ import { forkOf } from './forks.ts';
 import { imageRoute } from './image-shelf.ts';
 import { metrics } from './metrics.ts';
 import { bodyOf, readPieces, saidBodyHash } from './bodies.ts';
+import { isOperation } from './operations.ts';
 import { snapshotRoute } from './snapshot-routes.ts';
 import { status } from './status.ts';
 import { disksOf } from '../vm/disks.ts';
@@ -40,6 +41,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   const url = URL.parse(request.url ?? '/', 'http://node');
   if (url === null) throw new ClusterError('BAD_REQUEST', 'a request for no path');
   const asked = `${request.method ?? ''} ${url.pathname}`;
+  if (!isOperation(request.method, url.pathname)) throw new ClusterError('NOT_FOUND', `there is no ${asked}`);
   const [, verb, hash] = /^(GET|PUT) \/v1\/blobs\/([0-9a-f]{64})$/.exec(asked) ?? [];
   if (hash !== undefined) return verb === 'GET' ? findBlob(node, hash, answer) : takeBlob(node, hash, answer);
   const parent = /^POST \/v1\/vms\/([^/]+)\/fork$/.exec(asked)?.[1];
@@ -57,6 +59,11 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   if (await imageRoute(node, asked, answer)) return;
   if (await snapshotRoute(node, asked, answer)) return;
   switch (asked) {
+    case 'GET /v1/openapi.json': {
+      // The validator's converter is needed for nothing else.
+      const { openApi } = await import('./openapi.ts');
+      return answerJson(response, openApi());
+    }
     case 'GET /v1/figures':
       return answerJson(response, answer.history.now());
     case 'GET /v1/status':
