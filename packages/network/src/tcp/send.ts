@@ -178,9 +178,10 @@ export function sendKeepAlive(tcp: TcpState, { settings, owner }: TcpContext): v
   });
 }
 
-/** The edge that the free part of the buffer allows. */
+/** The edge that the free part of the buffer allows, as far as a header can tell of it. */
 function edgeAllowed(tcp: TcpState, settings: TcpSettings): number {
-  return advance(tcp.rcvNxt, Math.max(settings.receiveBytes - tcp.unread, 0));
+  const free = Math.max(settings.receiveBytes - tcp.unread, 0);
+  return advance(tcp.rcvNxt, Math.min(free, 0xffff << tcp.rcvShift));
 }
 
 /** 3.8.6.2.2: moves the window's edge, by a segment at least, and gives the field of the header. */

@@ -238,4 +238,14 @@ describe('TCP against forged and odd segments', () => {
     const read = overTheWire(built, undefined);
     assert.deepEqual([read.sequence, read.acknowledgment, read.flags, read.window], [1, 2, TcpFlag.ack, 3]);
   });
+
+  it('tells a peer without scaling of a window once, though its buffer is larger than a header can tell of', () => {
+    const made = established();
+    const [, server] = made.ends;
+    const tcp = server.tcp!;
+    tcp.rcvShift = 0;
+    tcp.rcvEdge = advance(tcp.rcvNxt, 0xffff);
+    assert.ok(defaultTcpSettings.receiveBytes > 2 * 0xffff);
+    assert.deepEqual(answer(made, server, {}), []);
+  });
 });
