@@ -36,6 +36,8 @@ export interface Clock {
 export interface GuestMemory {
   /** Bytes outside of RAM and ROM read as 0xff. */
   read(address: number, length: number): Uint8Array;
+  /** As `read`, into memory that the caller has. */
+  readInto(address: number, target: Uint8Array): void;
   /** Bytes outside of RAM are dropped. */
   write(address: number, data: Uint8Array): void;
 }

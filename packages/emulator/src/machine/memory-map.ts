@@ -284,19 +284,34 @@ export class MemoryMap implements GuestMemory {
       const at = this.#backing(physical, false);
       if (at !== 0) return this.bytes.slice(at, at + length);
     }
-    const out = new Uint8Array(length).fill(0xff);
-    this.#chunks(physical, length, false, (at, from, size) => {
-      out.set(this.bytes.subarray(at, at + size), from);
-    });
+    const out = new Uint8Array(length);
+    this.readInto(physical, out);
     return out;
   }
 
+  readInto(physical: number, target: Uint8Array): void {
+    for (let from = 0; from < target.length;) {
+      const address = physical + from;
+      const size = Math.min(target.length - from, pageBytes - (address & (pageBytes - 1)));
+      const at = address < addressLimit ? this.#backing(address, false) : 0;
+      if (at !== 0) target.set(this.bytes.subarray(at, at + size), from);
+      else target.fill(0xff, from, from + size);
+      from += size;
+    }
+  }
+
   write(physical: number, data: Uint8Array): void {
-    this.#chunks(physical, data.length, true, (at, from, size) => {
-      this.prepareWrite(physical + from, size);
-      this.bytes.set(data.subarray(from, from + size), at);
-      this.#markDirty(at);
-    });
+    for (let from = 0; from < data.length;) {
+      const address = physical + from;
+      const size = Math.min(data.length - from, pageBytes - (address & (pageBytes - 1)));
+      const at = address < addressLimit ? this.#backing(address, true) : 0;
+      if (at !== 0) {
+        this.prepareWrite(address, size);
+        this.bytes.set(data.subarray(from, from + size), at);
+        this.#markDirty(at);
+      }
+      from += size;
+    }
   }
 
   /** ROM content is written by the machine itself. */
@@ -317,20 +332,5 @@ export class MemoryMap implements GuestMemory {
     const page = Math.floor((address - this.backingBase) / pageBytes);
     const at = this.dirtyBitmapAddress + (page >> 3);
     this.bytes[at] = (this.bytes[at] ?? 0) | (1 << (page & 7));
-  }
-
-  #chunks(
-    physical: number,
-    length: number,
-    write: boolean,
-    each: (at: number, from: number, size: number) => void,
-  ): void {
-    for (let from = 0; from < length;) {
-      const address = physical + from;
-      const size = Math.min(length - from, pageBytes - (address & (pageBytes - 1)));
-      const at = address < addressLimit ? this.#backing(address, write) : 0;
-      if (at !== 0) each(at, from, size);
-      from += size;
-    }
   }
 }

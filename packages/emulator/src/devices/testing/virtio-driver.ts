@@ -21,10 +21,14 @@ export class FakeMemory {
     this.bytes = new Uint8Array(length);
   }
   read(address: number, length: number): Uint8Array {
-    this.traffic += length;
-    const out = new Uint8Array(length).fill(0xff);
-    if (address < this.bytes.length) out.set(this.bytes.subarray(address, address + length));
+    const out = new Uint8Array(length);
+    this.readInto(address, out);
     return out;
+  }
+  readInto(address: number, target: Uint8Array): void {
+    this.traffic += target.length;
+    target.fill(0xff);
+    if (address < this.bytes.length) target.set(this.bytes.subarray(address, address + target.length));
   }
   write(address: number, data: Uint8Array): void {
     this.traffic += data.length;

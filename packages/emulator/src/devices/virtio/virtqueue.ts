@@ -189,7 +189,7 @@ export function gather(memory: GuestMemory, segments: readonly Segment[], length
   for (const segment of segments) {
     const size = Math.min(segment.length, length - from);
     if (size <= 0) break;
-    bytes.set(memory.read(segment.address, size), from);
+    memory.readInto(segment.address, bytes.subarray(from, from + size));
     from += size;
   }
   return bytes;

@@ -60,7 +60,8 @@ export function checkInput(input: MachineInput): void {
   };
   if (schema === undefined) return refuse(`unknown kind ${String(kind)}`);
   try {
-    schema.copy(rest, kind);
+    if (schema.check === undefined) schema.copy(rest, kind);
+    else schema.check(rest, kind);
   } catch (error) {
     if (error instanceof DeviceStateError) refuse(error.message);
     throw error;

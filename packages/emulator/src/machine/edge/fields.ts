@@ -128,6 +128,8 @@ export class ByteReader {
 
 /** What `read` returns is checked by `copy` before anybody sees it. */
 export interface Field<T> extends Schema<T> {
+  /** Throws what `copy` would throw, and copies no bytes; without it `copy` does. */
+  check?(value: unknown, path: string): void;
   write(out: ByteWriter, value: T): void;
   read(from: ByteReader): unknown;
 }
@@ -190,15 +192,17 @@ export const flag: Field<boolean> = {
 
 /** From `min` to `max` bytes. */
 export function blob(min: number, max: number): Field<Uint8Array> {
+  const checked = (value: unknown, path: string): Uint8Array => {
+    if (!(value instanceof Uint8Array) || value.length < min || value.length > max)
+      throw new DeviceStateError(
+        'DEVICE_STATE_INVALID',
+        `${path}: expected ${String(min)} to ${String(max)} bytes`,
+      );
+    return value;
+  };
   return {
-    copy(value, path) {
-      if (!(value instanceof Uint8Array) || value.length < min || value.length > max)
-        throw new DeviceStateError(
-          'DEVICE_STATE_INVALID',
-          `${path}: expected ${String(min)} to ${String(max)} bytes`,
-        );
-      return new Uint8Array(value);
-    },
+    check: checked,
+    copy: (value, path) => new Uint8Array(checked(value, path)),
     write: (out, value) => {
       out.blob(value);
     },
@@ -257,7 +261,12 @@ export type FieldsOf<F extends Record<string, Field<unknown>>> = { -readonly [K 
 export function fields<const F extends Record<string, Field<unknown>>>(all: F): Field<FieldsOf<F>> {
   const entries = Object.entries(all);
   const schema = record(all);
+  const checks = entries.map(([name, field]) => [name, { copy: field.check ?? field.copy }] as const);
+  const checking = record(Object.fromEntries(checks));
   return {
+    check: (value, path) => {
+      checking.copy(value, path);
+    },
     copy: (value, path) => schema.copy(value, path),
     write: (out, value) => {
       for (const [name, field] of entries) field.write(out, (value as Record<string, unknown>)[name]);
