@@ -11,6 +11,7 @@ import { inOneLine } from '../../packages/cli/src/main.ts';
 import { handle } from '../../packages/network/src/gateway/gateway.ts';
 import type { GatewayEffect, GatewayEvent } from '../../packages/network/src/gateway/events.ts';
 import { defaultGatewaySettings, type GatewaySettings } from '../../packages/network/src/gateway/settings.ts';
+import { FrameBuffers } from '../../packages/network/src/gateway/frame-buffers.ts';
 import { newGatewayState, type GatewayState } from '../../packages/network/src/gateway/state.ts';
 import { forward, newSwitch, type SwitchState } from '../../packages/network/src/switch/switch.ts';
 import { arpFrame, assertSound, gatewayAddress, guestAddress, ipFrame, nameServer, tcpGuestFrame, udpFrame } from '../../packages/network/src/testing/guest.ts'; // prettier-ignore
@@ -42,6 +43,7 @@ export class Fuzz {
   #flows: number[] = [];
   #queries: number[] = [];
   #accepted = 1;
+  readonly #buffers = new FrameBuffers();
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -69,8 +71,16 @@ export class Fuzz {
         if (frame.length > 1514) throw new Error('a port was given a frame that it does not take');
     }
     if (random.chance(0.2)) this.nowMs += random.pick([1, 5, 100, 1000, 100_000]);
-    for (const effect of handle(this.settings, this.state, [event], this.nowMs)) this.#check(effect);
+    const effects = handle(this.settings, this.state, [event], this.nowMs, this.#buffers);
+    for (const effect of effects) this.#check(effect);
+    for (const effect of effects) if (effect.kind === 'frame') this.#done(effect.frame);
     this.#checkBounds();
+  }
+
+  /** What is left in a frame that is used again must not come out. */
+  #done(frame: Uint8Array): void {
+    frame.fill(0xee);
+    this.#buffers.give(frame);
   }
 
   #frame(): Uint8Array {

@@ -98,6 +98,8 @@ export class GuestNetwork {
       const parts = frame.length <= frameBytes || frameBytes === 0 ? [frame] : splitFrame(frame, frameBytes);
       const results = parts.map((bytes) => machine.input({ kind: 'frame', nic, bytes }));
       if (results.some((result) => result !== 'taken')) break;
+      // The guest has its bytes, and a run keeps no log.
+      this.#user?.done(frame);
     }
     this.#in.splice(0, given);
     return given > 0;

@@ -11,6 +11,7 @@ import { readUdp } from '../wire/udp.ts';
 import { dhcpServerPort, receiveDhcp } from './dhcp.ts';
 import { dnsAnswered, dnsPort, receiveDns, runQueries } from './dns.ts';
 import type { GatewayEffect, GatewayEvent, Target } from './events.ts';
+import type { FrameBuffers } from './frame-buffers.ts';
 import { dropOldFragments, receiveFragment } from './fragments.ts';
 import { learn, receiveArp, runResolutions, sendError, sendPacket } from './link.ts';
 import type { GatewaySettings } from './settings.ts';
@@ -18,14 +19,18 @@ import type { GatewayState, Turn } from './state.ts';
 import * as tcp from './tcp-nat.ts';
 import { answerVisitor, datagramArrived, datagramReceived, dropIdleFlows, sendDatagram } from './udp-nat.ts';
 
-/** Lets events happen, at one instant, in order. What connections have to say follows when all are in. */
+/**
+ * Lets events happen, at one instant, in order. What connections have to say follows when all are in. With `buffers` the memory of large
+ * frames comes from there, and the caller gives it back.
+ */
 export function handle(
   settings: GatewaySettings,
   state: GatewayState,
   events: readonly GatewayEvent[],
   nowMs: number,
+  buffers?: FrameBuffers,
 ): GatewayEffect[] {
-  const turn = newTurn(settings, state, nowMs);
+  const turn = { ...newTurn(settings, state, nowMs), buffers };
   if (nowMs >= state.timerMs) runAllTimers(turn);
   for (const event of events) handleOne(turn, event);
   tcp.sendChanged(turn);
@@ -34,7 +39,16 @@ export function handle(
 
 export function newTurn(settings: GatewaySettings, state: GatewayState, nowMs: number): Turn {
   const tcpSettings = tcp.tcpSettingsOf(settings);
-  return { settings, tcpSettings, state, nowMs, effects: [], changed: new Set(), sentAt: 0 };
+  return {
+    settings,
+    tcpSettings,
+    state,
+    nowMs,
+    effects: [],
+    changed: new Set(),
+    sentAt: 0,
+    buffers: undefined,
+  };
 }
 
 /** When `handle` is to be called at the latest. It may be early. */

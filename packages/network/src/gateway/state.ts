@@ -1,4 +1,5 @@
 /** The state of a gateway: plain data that can be copied, kept and taken up again (save.ts). Everything in it has a bound in the settings. */
+import type { FrameBuffers } from './frame-buffers.ts';
 import type { TcpSettings, TcpState } from '../tcp/state.ts';
 import type { GatewayEffect } from './events.ts';
 import type { GatewaySettings } from './settings.ts';
@@ -142,6 +143,8 @@ export interface Turn {
   changed: Set<TcpFlow>;
   /** When the frame was sent that is being received, by its guest's instruction count; 0 when that is not known. */
   sentAt: number;
+  /** Where memory for large frames comes from, when it comes back; undefined: each frame has its own. */
+  buffers: FrameBuffers | undefined;
 }
 
 export function takeNumber(state: GatewayState): number {

@@ -322,7 +322,7 @@ function sendSegment(turn: Turn, ends: Ends, segment: OutgoingSegment, flow?: Tc
     sequence: segment.sequence, acknowledgment: segment.acknowledgment, flags: segment.flags, window: segment.window,
     options: segment.options, payloadBytes: length,
   }; // prettier-ignore
-  const { frame, payloadAt } = tcpFrame(fields);
+  const { frame, payloadAt } = tcpFrame(fields, turn.buffers?.take);
   if (segment.payload !== undefined && flow?.tcp !== undefined)
     copyOut(flow.tcp.queue, segment.payload, { bytes: frame, at: payloadAt });
   const { source, destination } = fields;

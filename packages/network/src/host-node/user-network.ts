@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { GatewayEffect, GatewayEvent } from '../gateway/events.ts';
+import { FrameBuffers } from '../gateway/frame-buffers.ts';
 import { handle, nextTimer } from '../gateway/gateway.ts';
 import { rollBack } from '../gateway/roll-back.ts';
 import { whySettingsAreWrong, type Forward, type GatewaySettings } from '../gateway/settings.ts';
@@ -23,6 +24,7 @@ export class UserNetwork implements NetworkPort {
   readonly #toGuest: (frame: Uint8Array) => void;
   readonly #sockets: HostSockets;
   readonly #arrived: (() => void) | undefined;
+  readonly #buffers = new FrameBuffers();
   #gathered: GatewayEvent[] = [];
   #gatheredBytes = 0;
   #timer: { atMs: number; handle: NodeJS.Timeout } | undefined;
@@ -123,13 +125,19 @@ export class UserNetwork implements NetworkPort {
     this.#happen(frames.map((frame) => ({ kind: 'frame', frame })));
   }
 
+  /** A frame that `toGuest` was given is done with: its memory is used again. Whoever keeps a frame doesn't say so. */
+  done(frame: Uint8Array): void {
+    this.#buffers.give(frame);
+  }
+
   /** As `send`, with the instruction counts of the guests that sent the frames. */
   receive(frames: readonly { frame: Uint8Array; sentAt: number }[]): void {
     this.#happen(frames.map((each) => ({ kind: 'frame', ...each })));
   }
 
   #happen(events: readonly GatewayEvent[]): void {
-    if (!this.#closed) this.#perform(handle(this.settings, this.state, events, performance.now()));
+    if (!this.#closed)
+      this.#perform(handle(this.settings, this.state, events, performance.now(), this.#buffers));
   }
 
   #perform(effects: readonly GatewayEffect[]): void {

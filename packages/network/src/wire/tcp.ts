@@ -95,11 +95,17 @@ export interface TcpFields {
   payloadBytes: number;
 }
 
-/** A frame with room for the segment; the caller puts the payload at the returned offset, the other headers in front, then seals it. */
-export function tcpFrame(fields: TcpFields): { frame: Uint8Array; payloadAt: number } {
+/**
+ * A frame with room for the segment; the caller puts the payload at the returned offset, the other headers in front, then seals it. Its memory
+ * comes from `allocate`, and may hold anything there.
+ */
+export function tcpFrame(
+  fields: TcpFields,
+  allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
+): { frame: Uint8Array; payloadAt: number } {
   const headerBytes = tcpHeaderBytes + (fields.options?.length ?? 0);
   const from = transportOffset;
-  const frame = new Uint8Array(from + headerBytes + fields.payloadBytes);
+  const frame = allocate(from + headerBytes + fields.payloadBytes);
   set16(frame, from, fields.sourcePort);
   set16(frame, from + 2, fields.destinationPort);
   set32(frame, from + 4, fields.sequence);
@@ -107,6 +113,7 @@ export function tcpFrame(fields: TcpFields): { frame: Uint8Array; payloadAt: num
   frame[from + 12] = (headerBytes >> 2) << 4;
   frame[from + 13] = fields.flags;
   set16(frame, from + 14, fields.window);
+  set16(frame, from + 18, 0);
   if (fields.options !== undefined) frame.set(fields.options, from + tcpHeaderBytes);
   return { frame, payloadAt: from + headerBytes };
 }
