@@ -41,7 +41,11 @@ import { VirtioRng } from './virtio/virtio-rng.ts';
 
 const nothing = (): void => undefined;
 const noBus: ApicBus = { send: () => true, sendShorthand: nothing, endOfInterrupt: nothing };
-const memory = { read: (_: number, length: number) => new Uint8Array(length), write: nothing };
+const memory = {
+  read: (_: number, length: number) => new Uint8Array(length),
+  readInto: nothing,
+  write: nothing,
+};
 /** A20 and CR8 are others' state: constant here. */
 const a20 = { enabled: true, set: nothing };
 

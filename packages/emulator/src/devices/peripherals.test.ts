@@ -186,6 +186,9 @@ describe('other devices', () => {
     const ram = new Uint8Array(4096);
     const memory = {
       read: (at: number, length: number) => ram.slice(at, at + length),
+      readInto: (at: number, target: Uint8Array) => {
+        target.set(ram.subarray(at, at + target.length));
+      },
       write: (at: number, data: Uint8Array) => {
         ram.set(data, at);
       },

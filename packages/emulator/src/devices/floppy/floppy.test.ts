@@ -23,6 +23,9 @@ class Rig {
       for (const { content } of this.disks) content.forEach((_, n) => (content[n] = (n >> 9) + n));
     this.dma = new Dma8237({
       read: (address, length) => this.memory.slice(address, address + length),
+      readInto: (address, target) => {
+        target.set(this.memory.subarray(address, address + target.length));
+      },
       write: (address, data) => {
         this.memory.set(data, address);
       },

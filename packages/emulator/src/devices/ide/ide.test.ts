@@ -15,6 +15,9 @@ class Memory {
   read(address: number, length: number): Uint8Array {
     return this.bytes.slice(address, address + length);
   }
+  readInto(address: number, target: Uint8Array): void {
+    target.set(this.bytes.subarray(address, address + target.length));
+  }
   write(address: number, data: Uint8Array): void {
     this.bytes.set(data, address);
   }
