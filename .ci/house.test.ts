@@ -45,6 +45,11 @@ async function* sources(): AsyncGenerator<[string, string]> {
     yield [path, await readFile(`${root}/${path}`, 'utf8')];
 }
 
+/** Whether a source file that starts threads hears of their failures: one that nobody hears ends the process. */
+function hearsThreads(text: string): boolean {
+  return !/\bnew Worker\(/.test(text) || /\.(?:on|once|addEventListener)\('error'/.test(text);
+}
+
 describe('house', () => {
   test('types: tsc finds no error', () => mustPass('typescript/bin/tsc', ['--noEmit', '-p', '.']));
   test('lint: eslint finds no error', () =>
@@ -84,6 +89,19 @@ describe('house', () => {
       '/* What it is. */\n',
     ])
       assert.equal(hasHead(text), false, text);
+  });
+
+  test('owners: whoever starts a thread hears of its failures', async () => {
+    const deaf = [];
+    let starters = 0;
+    for await (const [path, text] of sources()) {
+      if (!/^packages\/[^/]+\/src\//.test(path) || /\.test\.ts$/.test(path)) continue;
+      if (text.includes('new Worker(')) starters++;
+      if (!hearsThreads(text)) deaf.push(path);
+    }
+    assert.ok(starters >= 5, 'the threads are found');
+    assert.deepEqual(deaf, []);
+    assert.equal(hearsThreads("const worker = new Worker(path);\nworker.on('message', heard);"), false);
   });
 
   test('the lock file names no registry', async () => {
