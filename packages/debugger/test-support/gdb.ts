@@ -16,7 +16,9 @@ export function serve(target: TimeMachine, arch: TargetArch): Promise<GdbServer>
 }
 
 export function startGdb(port: number, commands: readonly string[]): ChildProcess {
-  const all = ['set confirm off', 'set pagination off', `target remote 127.0.0.1:${port}`, ...commands];
+  // Two seconds, its default, are less than a busy machine may take for an answer.
+  const settings = ['set confirm off', 'set pagination off', 'set remotetimeout 60'];
+  const all = [...settings, `target remote 127.0.0.1:${port}`, ...commands];
   return spawn('gdb', ['-nx', '-q', '-batch', ...all.flatMap((command) => ['-ex', command])], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

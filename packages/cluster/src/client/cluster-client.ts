@@ -59,6 +59,7 @@ import { readNodeRecords } from '../stored/records.ts';
 import { AgentJob, type JobOptions } from './agent-job.ts';
 import { ConsoleFollower } from './console-follower.ts';
 import { ConsoleRelay, type RelayOptions } from './console-relay.ts';
+import { DebugLink, type DebugLinkEnds } from './debug-link.ts';
 import {
   DisplayFollower,
   DisplayRelay,
@@ -68,7 +69,15 @@ import {
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
 import type { VmPlace } from './vm-relay.ts';
 
-export type { ConsoleFollower, ConsoleRelay, DisplayFollower, DisplayRelay, JobOptions };
+export type {
+  ConsoleFollower,
+  ConsoleRelay,
+  DebugLink,
+  DebugLinkEnds,
+  DisplayFollower,
+  DisplayRelay,
+  JobOptions,
+};
 
 export interface ClientOptions {
   /** Addresses (`HOST:PORT`) of nodes, tried in order. */
@@ -309,6 +318,14 @@ export class ClusterClient {
     return new DisplayRelay({ ...ends, find: () => this.#placeOf(vmId, 'display') });
   }
 
+  /** A debugger at a VM that runs: bytes of gdb's remote protocol. Throws `NOT_FOUND`, `CONFLICT`, `UNREACHABLE`. */
+  async debug(vmId: string, ends: DebugLinkEnds): Promise<DebugLink> {
+    await this.#holder(vmId);
+    const place = await this.#placeOf(vmId, 'debug');
+    if (place === undefined) throw new ClusterError('CONFLICT', `no node runs ${vmId}`);
+    return DebugLink.open(place, ends);
+  }
+
   /** What a VM's screen shows now. Throws `CONFLICT` when it has none, `TIMEOUT` when no node tells. */
   async picture(vmId: string, timeoutMs = 60_000): Promise<DisplayPicture> {
     await this.#holder(vmId);
@@ -417,7 +434,7 @@ export class ClusterClient {
 
   async #placeOf(
     vmId: string,
-    what: 'console' | 'display' | `agent/${string}`,
+    what: 'console' | 'debug' | 'display' | `agent/${string}`,
   ): Promise<VmPlace | undefined> {
     const status = await this.status();
     const assigned = status.vms.find(({ id }) => id === vmId)?.assignment?.node;

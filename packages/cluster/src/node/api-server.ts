@@ -31,6 +31,7 @@ import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
 import { attachJob } from './agent-socket.ts';
 import { attachConsole } from './console-socket.ts';
+import { attachDebugger } from './debug-socket.ts';
 import { attachDisplay } from './display-socket.ts';
 import { defaultLimits, type ApiLimits } from './api-limits.ts';
 import { answerJson, type Answer } from './answers.ts';
@@ -38,6 +39,13 @@ import { answerProbe, whyNotReady } from './probes.ts';
 import { route } from './routes.ts';
 import { Sessions } from './sessions.ts';
 import { Strangers } from './strangers.ts';
+
+/** Who serves a websocket of a VM, by the last word of its path. */
+const attachers: Readonly<Record<string, typeof attachJob>> = {
+  console: attachConsole,
+  display: attachDisplay,
+  debug: attachDebugger,
+};
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 const maxHeaderBytes = 8 << 10;
@@ -347,13 +355,13 @@ export class ApiServer {
       );
     }
     const [, vm, what = 'agent', job = ''] =
-      /^\/v1\/vms\/([^/]+)\/(?:(console|display)|agent\/([0-9a-f]{16}))$/.exec(url.pathname) ?? [];
+      /^\/v1\/vms\/([^/]+)\/(?:(console|display|debug)|agent\/([0-9a-f]{16}))$/.exec(url.pathname) ?? [];
     if (vm === undefined) throw new ClusterError('NOT_FOUND', `there is no ${url.pathname}`);
     if (!offered.includes(subprotocol))
       throw new ClusterError('PROTOCOL', versionMismatch(`the ${what}`, bounded(offered[0] ?? '1', 16)));
     if (this.#consoles.clients.size >= this.limits.consoles)
       throw new ClusterError('BUSY', `${String(this.limits.consoles)} consoles and screens are open here`);
-    const attach = what === 'display' ? attachDisplay : what === 'console' ? attachConsole : attachJob;
+    const attach = attachers[what] ?? attachJob;
     this.#consoles.handleUpgrade(request, socket, head, (accepted) =>
       attach(node, vm, { socket: accepted, caller, job }),
     );

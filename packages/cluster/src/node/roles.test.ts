@@ -205,6 +205,19 @@ describe('roles', () => {
     }
   });
 
+  test('a debugger needs the role operate', async () => {
+    for (const role of roles) {
+      const path = '/v1/vms/v/debug';
+      const proof = await proofOf(tokens[role], { method: 'GET', path });
+      const socket = new WebSocket(`ws://${node.address}${path}`, [subprotocol, proofSubprotocol + proof]);
+      let why = '';
+      socket.on('close', (_code, reason) => (why = reason.toString()));
+      await until('a refusal', () => why !== '');
+      // This guest is none that anybody could debug.
+      assert.match(why, role === 'view' ? /needs the role operate/ : /is no machine that can be debugged/);
+    }
+  });
+
   test('a page may do what its session may', async () => {
     for (const role of roles) {
       const { cookie } = await ask(tokens[role], { method: 'POST', path: '/v1/session' });

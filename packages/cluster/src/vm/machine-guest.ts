@@ -1,5 +1,6 @@
 /** The emulator as a guest: a PC that boots a kernel, or goes on from a snapshot of one. Its first serial port is its console. */
 import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   createMachine,
   DisplayWatcher,
@@ -38,7 +39,18 @@ import { ClusterError } from '../errors.ts';
 import { machineDisk, type DiskSpec } from './disks.ts';
 import type { Cut } from './standby/comparison.ts';
 import { FollowingMachine } from './standby/following-machine.ts';
-import type { Blobs, Further, Guest, GuestStart, Look, Replay } from './vm-runtime.ts';
+import type { LiveDebugger } from '@revenant/debugger';
+import {
+  monotonicMs,
+  type Blobs,
+  type DebuggerEnds,
+  type Further,
+  type Guest,
+  type GuestDebugger,
+  type GuestStart,
+  type Look,
+  type Replay,
+} from './vm-runtime.ts';
 
 /** `VmSpec.description` of runtime `machine`. Kernel, initrd and ROM are named by the SHA-256 of their bytes. */
 export interface BootDescription {
@@ -76,6 +88,7 @@ class MachineGuest implements Guest {
   readonly #following: FollowingMachine;
   /** Its next snapshot is to be whole. */
   #fullNext = false;
+  #debugger: LiveDebugger | undefined;
 
   constructor(machine: Machine, edge: Edge, touched: number[], replay: Replay | undefined) {
     this.#machine = machine;
@@ -98,7 +111,29 @@ class MachineGuest implements Guest {
   }
 
   run(instructions: number): ReturnType<Guest['run']> {
-    return whatItMeans(this.#pace.turn(instructions).reason);
+    const { most, leaves } = this.#debugger?.turn(instructions) ?? { most: instructions, leaves: false };
+    const result = this.#pace.turn(most, leaves);
+    this.#debugger?.ran(result);
+    return whatItMeans(result.reason);
+  }
+
+  async debug(ends: DebuggerEnds): Promise<GuestDebugger> {
+    // Few VMs are ever debugged: their threads load no debugger.
+    const { LiveDebugger } = await import('@revenant/debugger');
+    const machine = this.#machine;
+    const session = new LiveDebugger({ ...ends, machine, clock: monotonicMs, breathe: () => nextTurn() });
+    this.#debugger = session;
+    return {
+      get stopped() {
+        return session.stopped;
+      },
+      receive: (bytes) => session.receive(bytes),
+      settled: () => session.settled(),
+      end: async () => {
+        this.#debugger = undefined;
+        await session.end();
+      },
+    };
   }
 
   follow(instructions: number): ReturnType<Guest['run']> | 'end' {

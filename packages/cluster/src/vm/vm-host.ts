@@ -28,6 +28,7 @@ import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from './own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { lazyRuntime, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
+import type { AttachedDebugger, DebuggerCaller } from './session-debugger.ts';
 import { SpareWorkers } from './spare-workers.ts';
 import type { Lead } from './standby/handed.ts';
 import { holdsLess, isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
@@ -134,6 +135,14 @@ export class VmHost {
     typed?: TypedPlaces,
   ): Promise<InputResult[] | undefined> {
     return this.#vms.get(vmId)?.input(inputs, typed);
+  }
+
+  /** A debugger comes to a VM. Throws ClusterError `CONFLICT` when it does not run here, or can't be debugged. */
+  async debug(vmId: string, caller: DebuggerCaller): Promise<AttachedDebugger> {
+    const session = this.#vms.get(vmId);
+    if (session === undefined)
+      throw new ClusterError('CONFLICT', `${vmId} does not run on ${this.#options.node}`);
+    return session.debug(caller);
   }
 
   /** Resolves when all that a VM was given so far is in a durable checkpoint; false when it could not be written, or does not run here. */

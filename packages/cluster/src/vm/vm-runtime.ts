@@ -87,6 +87,31 @@ export interface Guest {
    * It stops following. `since`: its next snapshot lists all that changed behind that cut of its owner's; undefined: everything.
    */
   leads?(since: number | undefined): void;
+  /**
+   * A debugger comes: from now on the guest stands still, or runs, as that says. Absent in guests that are no machines.
+   */
+  debug?(ends: DebuggerEnds): Promise<GuestDebugger>;
+}
+
+/** What a debugger's session has of its guest's thread. */
+export interface DebuggerEnds {
+  /** To the debugger. */
+  send: (bytes: Uint8Array) => void;
+  /** It has taken its leave, or speaks no protocol that is known here. */
+  close: () => void;
+  /** The guest is to run, or to stand still. */
+  changed: () => void;
+}
+
+/** A debugger at a guest (gdb's remote protocol). */
+export interface GuestDebugger {
+  /** The guest is to stand still. */
+  readonly stopped: boolean;
+  receive(bytes: Uint8Array): void;
+  /** Everything that it sent so far has been answered. */
+  settled(): Promise<void>;
+  /** It is gone, and nothing of it is left at the guest. */
+  end(): Promise<void>;
 }
 
 /** What another guest was given next, which this one follows. */
@@ -173,6 +198,12 @@ export interface Questions {
     ask: { since: number | undefined; generation: Uint8Array; paused: boolean };
     answer: { instructions: bigint };
   };
+  /** A debugger comes. False: the guest can't be debugged, or somebody does so already. */
+  debug: { ask: object; answer: boolean };
+  /** What it says; its answers are news. */
+  debugBytes: { ask: { bytes: Uint8Array }; answer: undefined };
+  /** It is gone. */
+  debugEnd: { ask: object; answer: undefined };
   /** After the news `reset`. */
   boot: { ask: { description: unknown; blobs: Blobs }; answer: undefined };
 }
@@ -190,6 +221,8 @@ export type GuestNews =
   | { kind: 'progress'; instructions: bigint; diskRequests: number; sign: string | undefined }
   /** The guest reset its machine, and waits for `boot`. */
   | { kind: 'reset' }
+  /** Of the debugger at the guest: what it is to be told; that it is to go; whether the guest stands still by its will. */
+  | { kind: 'debugger'; bytes?: Uint8Array; closed?: true; stopped?: boolean }
   /** It follows, and came by a checkpoint of its owner. */
   | { kind: 'cut'; cut: Cut }
   /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */

@@ -8,7 +8,7 @@ import type { CheckpointWriter, Ownership } from '@revenant/storage';
 import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
-import { messageOf } from '../errors.ts';
+import { ClusterError, messageOf } from '../errors.ts';
 import type { NodeSession } from '../protocol/records.ts';
 import type { OutputPolicy } from '../protocol/spec.ts';
 import type { StandbyAck } from '../protocol/standby.ts';
@@ -21,6 +21,7 @@ import type { LazyRam } from './lazy-ram.ts';
 import { nextReset, noReset } from './resets.ts';
 import { readBlobs, type Resumed } from './resume.ts';
 import { SessionCheckpoints } from './session-checkpoints.ts';
+import { SessionDebugger, type AttachedDebugger, type DebuggerCaller } from './session-debugger.ts';
 import { SessionOutputs } from './session-outputs.ts';
 import type { Handed } from './standby/handed.ts';
 import { StandbyLink } from './standby/standby-link.ts';
@@ -78,6 +79,7 @@ export class VmSession {
   readonly #thread: GuestThread;
   readonly #checkpoints: SessionCheckpoints;
   readonly #outputs: SessionOutputs;
+  readonly #debugger: SessionDebugger;
   #state: SessionState;
   #lazy: LazyRam | undefined;
   /** Its remaining pages are on their way. */
@@ -104,6 +106,7 @@ export class VmSession {
     this.#paused = paused;
     this.#state = resumedAt === undefined ? 'starting' : 'resuming';
     this.#outputs = this.#makeOutputs(parts);
+    this.#debugger = new SessionDebugger(thread, (entry) => this.#log(entry));
     this.#checkpoints = new SessionCheckpoints({
       ...parts,
       outputs: this.#outputs,
@@ -257,6 +260,12 @@ export class VmSession {
     return this.#thread.ask('look', { fresh }).catch(() => undefined);
   }
 
+  /** A debugger comes to its guest. Throws ClusterError `CONFLICT`. */
+  async debug(caller: DebuggerCaller): Promise<AttachedDebugger> {
+    if (!this.#settled) throw new ClusterError('CONFLICT', `${this.vm.id} is ${this.#state}`);
+    return this.#debugger.attach(caller);
+  }
+
   setLease(until: number): void {
     if (!this.over) this.#thread.lease[0] = until;
   }
@@ -312,6 +321,8 @@ export class VmSession {
         return this.#look(news.sign);
       case 'cut':
         return;
+      case 'debugger':
+        return this.#debugger.heard(news);
       case 'reset':
         return void this.#bootAgain();
       case 'ended':
@@ -420,7 +431,7 @@ export class VmSession {
       return;
     const nowMs = monotonicMs();
     const waits = this.#thread.pages?.waiting === true || this.#holds.size > 0;
-    const held = this.#paused || this.#resetting || waits;
+    const held = this.#paused || this.#resetting || waits || this.#debugger.stopped;
     const mayRun = this.#settled && !held && nowMs < this.#parts.until();
     this.#silence = lookedAt(this.#silence, { nowMs, sign, mayRun });
     this.#checkpoints.figures.silentMs = nowMs - this.#silence.sinceMs;
@@ -502,6 +513,7 @@ export class VmSession {
   async end(): Promise<void> {
     this.#state = 'ended';
     this.#lazy?.stop();
+    this.#debugger.end(`${this.vm.id} has left this node, or ended`);
     this.#outputs.end();
     this.#parts.onEnd(this);
     await this.#thread.end();

@@ -12,6 +12,7 @@ import {
   type StampedOutput,
 } from '@revenant/emulator/edge';
 import { maxSleepMs, Quiet } from './quiet.ts';
+import { ThreadDebugger } from './thread-debugger.ts';
 import {
   monotonicMs,
   type FromWorker,
@@ -81,6 +82,7 @@ function tell(message: FromWorker, transfer: ArrayBuffer[] = []): void {
 }
 
 const tellNews = (news: GuestNews): void => tell({ type: 'outputs', news });
+const debugging = new ThreadDebugger(tellNews, () => wake());
 const answer = (id: number, value: unknown): void => tell({ type: 'answer', id, value });
 
 /** Takes a message for the next time between two turns; more inputs than fit are refused at once. */
@@ -110,7 +112,7 @@ function giveAll(guest: Guest, bytes: Uint8Array): InputResult[] {
 
 /** The answers to questions. */
 const replies: {
-  [K in Exclude<QuestionName, 'start' | 'snapshot' | 'lead'>]: (
+  [K in Exclude<QuestionName, 'start' | 'snapshot' | 'lead' | 'debug' | 'debugEnd'>]: (
     guest: Guest,
     ask: Questions[K]['ask'],
   ) => unknown;
@@ -140,6 +142,7 @@ const replies: {
     if (entries.length === 0) guest.further?.({ log: [], next: 0, to });
   },
   sum: (guest) => guest.sums?.(),
+  debugBytes: (_guest, { bytes }) => debugging.receive(bytes),
   advance: (guest, ask) => {
     // What it was told before is no part of the life that it takes over.
     guest.takeLog?.();
@@ -162,6 +165,12 @@ function serve(guest: Guest, message: ToWorker): void {
     follows = false;
     return;
   }
+  if (question.name === 'debug')
+    return void debugging.open(guest).then(
+      (isOpen) => answer(id, isOpen),
+      () => answer(id, false),
+    );
+  if (question.name === 'debugEnd') return void debugging.end().then(() => answer(id, undefined));
   const reply = replies[question.name] as (guest: Guest, ask: Question) => unknown;
   answer(id, reply(guest, question));
 }
@@ -180,7 +189,7 @@ function takeSnapshot(guest: Guest, id: number, suspend: boolean): void {
 
 function mayRun(): boolean {
   // What is replayed was done already, whatever the guest is to do now.
-  const maySpeak = following || (!paused && !standsStill);
+  const maySpeak = following || (!paused && !standsStill && !debugging.stopped);
   return maySpeak && !resetting && said - until[1]! < maxUnheard && monotonicMs() < until[0]!;
 }
 
@@ -191,7 +200,7 @@ function nextMessages(): ToWorker[] {
     const name = message.type === 'ask' ? message.question.name : 'input';
     return resetting
       ? name !== 'boot'
-      : name === 'input' || name === 'snapshot' || (name === 'keepLog' && !follows);
+      : name === 'input' || name === 'snapshot' || name === 'debug' || (name === 'keepLog' && !follows);
   };
   const all = inbox.splice(0);
   inbox.push(...all.filter(waits));
@@ -342,7 +351,10 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
           first = false;
         }
         const ended = lastWords(guest, result);
-        if (ended !== undefined) return tellNews(ended);
+        if (ended !== undefined) {
+          await debugging.lastWords();
+          return tellNews(ended);
+        }
         if (result === 'reset') {
           resetting = true;
           tellNews({ kind: 'reset' });
@@ -356,6 +368,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
       ran = false;
       letOut(guest);
     }
+    debugging.look();
     const now = monotonicMs();
     if (now - toldAt >= progressMs) {
       toldAt = now;

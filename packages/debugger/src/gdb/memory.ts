@@ -35,7 +35,21 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-export function writeMemory(machine: Machine, address: bigint, bytes: Uint8Array, physical: boolean): void {
-  if (physical) machine.memory.writePhysical(Number(address), bytes);
-  else machine.memory.writeVirtual(address, bytes);
+/** Where in physical memory bytes lie that are at an address, page by page; what is not mapped is left out. */
+export function pieces(
+  machine: Machine,
+  address: bigint,
+  bytes: Uint8Array,
+  physical: boolean,
+): { address: number; bytes: Uint8Array }[] {
+  if (physical) return [{ address: Number(address), bytes }];
+  const all: { address: number; bytes: Uint8Array }[] = [];
+  for (let from = 0; from < bytes.length;) {
+    const at = address + BigInt(from);
+    const size = Math.min(bytes.length - from, Number(pageBytes - (at % pageBytes)));
+    const found = machine.memory.translate(at);
+    if (found !== undefined) all.push({ address: Number(found), bytes: bytes.subarray(from, from + size) });
+    from += size;
+  }
+  return all;
 }

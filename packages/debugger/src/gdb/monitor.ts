@@ -1,6 +1,9 @@
 /** `monitor …`: what gdb itself has no command for. */
 import type { TimeMachine } from '../time/time-machine.ts';
+import { screenLines } from '@revenant/emulator';
+import { registersText } from '../inspect/registers.ts';
 import { readMemory } from './memory.ts';
+import type { DebugTarget } from './target.ts';
 
 /** Runs a command, in turns; what it says. */
 export type Monitor = (line: string) => Generator<undefined, string>;
@@ -8,7 +11,7 @@ export type Monitor = (line: string) => Generator<undefined, string>;
 export interface MonitorCommand {
   usage: string;
   summary: string;
-  run(words: string[], target: TimeMachine): string | Generator<undefined, string>;
+  run(words: string[], target: DebugTarget): string | Generator<undefined, string>;
 }
 
 const maxDump = 4096;
@@ -42,7 +45,7 @@ function hexDump(bytes: Uint8Array, address: bigint): string {
   return `${lines.join('\n')}\n`;
 }
 
-function dump(words: string[], target: TimeMachine, physical: boolean): string {
+function dump(words: string[], target: DebugTarget, physical: boolean): string {
   const [address, length] = [parseNumber(words[0]), parseNumber(words[1] ?? '64')];
   if (address === undefined || length === undefined) return 'give an address, and how many bytes (64)\n';
   const bytes = readMemory(target.machine, address, Math.min(Number(length), maxDump), physical);
@@ -67,9 +70,16 @@ function* goTo(words: string[], target: TimeMachine): Generator<undefined, strin
   return time(target);
 }
 
+/** A guest's text without what could command a terminal. */
+const plain = (text: string): string =>
+  text.replace(
+    // eslint-disable-next-line no-control-regex -- they are what is looked for
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+
+/** What every machine can be asked. */
 const commands: Record<string, MonitorCommand> = {
-  time: { usage: 'time', summary: 'where in time this is', run: (_words, target) => time(target) },
-  goto: { usage: 'goto COUNT|-N|TIME|begin|end', summary: 'goes to another moment', run: goTo },
   mem: {
     usage: 'mem ADDRESS [BYTES]',
     summary: 'memory by linear address',
@@ -90,20 +100,72 @@ const commands: Record<string, MonitorCommand> = {
       return physical === undefined ? 'not mapped\n' : `0x${physical.toString(16)}\n`;
     },
   },
+  'info registers': {
+    usage: 'info registers',
+    summary: 'all of the processor, bits by name',
+    run: (_words, target) => `${registersText(target.machine.registers())}\n`,
+  },
+  'info screen': {
+    usage: 'info screen',
+    summary: 'the text on the display',
+    run: (_words, { machine }) => {
+      const screen = machine.screen();
+      if (screen === undefined) return 'there is no text on a display\n';
+      return `${screenLines(screen).map(plain).join('\n')}\n`;
+    },
+  },
+  'info device': {
+    usage: 'info device NAME',
+    summary: 'the state of a chip, such as pit-8254 or uart-16550a-0',
+    run: ([name = ''], { machine }) => {
+      const state = machine.deviceState(name);
+      if (state === undefined) return `there is no device '${name}'\n`;
+      const plainValue = (_key: string, value: unknown): unknown =>
+        typeof value === 'bigint' ? String(value) : value;
+      return `${JSON.stringify(state, plainValue, 2)}\n`;
+    },
+  },
+};
+
+/** What a machine with a past can be asked besides. */
+const timeCommands = (target: TimeMachine): Record<string, MonitorCommand> => ({
+  time: { usage: 'time', summary: 'where in time this is', run: () => time(target) },
+  goto: {
+    usage: 'goto COUNT|-N|TIME|begin|end',
+    summary: 'goes to another moment',
+    run: (words) => goTo(words, target),
+  },
   type: {
     usage: 'type TEXT',
     summary: 'types at the first serial port, with a line feed; another future begins',
-    run: (words, target) => {
+    run: (words) => {
       const bytes = Buffer.from(`${words.join(' ')}\n`);
       const result = target.input({ kind: 'serial', port: 0, bytes });
       return result === 'taken' || result === 'held' ? '' : `not taken: ${result}\n`;
     },
   },
+});
+
+/** What one that lives can be asked besides. */
+const liveCommands: Record<string, MonitorCommand> = {
+  time: {
+    usage: 'time',
+    summary: "the guest's own clock, which waits while it stands still",
+    run: (_words, { count, machine }) => `instruction ${count}, virtual time ${seconds(machine.timeNs)}\n`,
+  },
 };
 
-/** The commands that every target has, and those of a host. */
+/** For a machine that runs forwards and backwards; `more`: the commands of its host. */
 export function makeMonitor(target: TimeMachine, more: Record<string, MonitorCommand> = {}): Monitor {
-  const all = { ...commands, ...more };
+  return monitorOf(target, { ...timeCommands(target), ...commands, ...more });
+}
+
+/** For one that lives. */
+export function makeLiveMonitor(target: DebugTarget, more: Record<string, MonitorCommand> = {}): Monitor {
+  return monitorOf(target, { ...liveCommands, ...commands, ...more });
+}
+
+function monitorOf(target: DebugTarget, all: Record<string, MonitorCommand>): Monitor {
   return function* run(line) {
     const [name = 'help', ...words] = line
       .trim()

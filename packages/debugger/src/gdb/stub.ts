@@ -1,12 +1,13 @@
 /**
- * GDB's remote serial protocol ("Debugging with GDB", appendix E) over a machine that runs forwards and backwards. One connection; what it
+ * GDB's remote serial protocol ("Debugging with GDB", appendix E) over a machine (target.ts). One connection; what it
  * set is gone when it ends. Packets in, packets out: sockets are the host's affair.
  *
- * Always: looking changes nothing. Writes of a debugger are pokes of the time machine. `k` and vKill end the session and leave the machine
- * alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
+ * Always: looking changes nothing. What a debugger writes is the target's affair, which makes it a part of the run. `k` and vKill end the
+ * session and leave the machine alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
  */
-import type { Stop, TimeMachine } from '../time/time-machine.ts';
-import { readMemory, writeMemory } from './memory.ts';
+import type { CpuState } from '@revenant/emulator';
+import { pieces, readMemory } from './memory.ts';
+import type { DebugTarget, Stop } from './target.ts';
 import { HostFiles, type FileOf } from './files.ts';
 import { Refusal } from './refusal.ts';
 import type { Monitor } from './monitor.ts';
@@ -15,7 +16,7 @@ import { Points } from './points.ts';
 import { linearRip, RegisterFile, type TargetArch } from './registers.ts';
 
 export interface StubOptions {
-  target: TimeMachine;
+  target: DebugTarget;
   arch: TargetArch;
   /** To the other side. */
   send: (bytes: Uint8Array) => void;
@@ -47,9 +48,12 @@ const features = [
   'swbreak+',
   'hwbreak+',
   'vContSupported+',
-  'ReverseStep+',
-  'ReverseContinue+',
-].join(';');
+];
+const backwards = ['ReverseStep+', 'ReverseContinue+'];
+/** Packets that wait behind one that is being answered; gdb sends one at a time. */
+const maxWaiting = 64;
+/** Of a machine that lives these are its end; one with a past can go back from there. */
+const lastStops: readonly Stop['kind'][] = ['halted', 'powerOff', 'shutdown', 'debugExit'];
 
 export class GdbStub {
   readonly #options: StubOptions;
@@ -63,8 +67,10 @@ export class GdbStub {
   #physical = false;
   #stopReply = 'T05thread:1;';
   #interrupted = false;
+  #interruptNext = false;
   #closed = false;
   #running = false;
+  #waiting = 0;
   /** Packets are answered one after the other. */
   #work: Promise<void> = Promise.resolve();
 
@@ -75,7 +81,7 @@ export class GdbStub {
     this.#files = new HostFiles(options.file ?? (() => Promise.resolve(undefined)));
   }
 
-  get #machine(): TimeMachine['machine'] {
+  get #machine(): DebugTarget['machine'] {
     return this.#options.target.machine;
   }
 
@@ -92,6 +98,8 @@ export class GdbStub {
   #event(event: WireEvent): void {
     switch (event.kind) {
       case 'interrupt':
+        // It may come together with the packet that has the machine run.
+        if (this.#waiting > 0) this.#interruptNext = true;
         this.#interrupted = true;
         return;
       case 'again':
@@ -107,6 +115,10 @@ export class GdbStub {
         if (this.#acknowledging) this.#options.send(Buffer.from('+'));
         // A packet while the machine runs: only a gdb that has given up waiting sends one.
         if (this.#running) this.#interrupted = true;
+        if (++this.#waiting > maxWaiting) {
+          this.#options.close();
+          return;
+        }
         this.#work = this.#work.then(() => this.#answer(event.bytes)).catch(() => this.#options.close());
     }
   }
@@ -131,6 +143,7 @@ export class GdbStub {
   }
 
   async #answer(bytes: Uint8Array): Promise<void> {
+    this.#waiting--;
     if (this.#closed) return;
     const text = Buffer.from(bytes).toString('latin1');
     const answer = await this.#handle(text, bytes);
@@ -216,10 +229,7 @@ export class GdbStub {
       throw error;
     }
     // A gdb that writes what is there already must not begin another future.
-    if (changed !== before)
-      this.#options.target.poke(() => {
-        this.#machine.setRegisters(changed);
-      });
+    if (changed !== before) this.#options.target.setRegisters(changesOf(before, changed));
     return ok;
   }
 
@@ -266,10 +276,8 @@ export class GdbStub {
     const before = readMemory(this.#machine, at, bytes.length, this.#physical);
     if (before.length < bytes.length) return Refusal.fault;
     if (hexOf(before) === hexOf(bytes)) return ok;
-    const physical = this.#physical;
-    this.#options.target.poke(() => {
-      writeMemory(this.#machine, at, bytes, physical);
-    });
+    for (const piece of pieces(this.#machine, at, bytes, this.#physical))
+      this.#options.target.writePhysical(piece.address, piece.bytes);
     return ok;
   }
 
@@ -296,9 +304,10 @@ export class GdbStub {
   }
 
   async #runBack(text: string): Promise<Answer | undefined> {
-    const { target } = this.#options;
-    if (text === 'bs') await this.#run(() => target.stepBack());
-    else if (text === 'bc') await this.#run(() => target.back());
+    const { past } = this.#options.target;
+    if (past === undefined) return '';
+    if (text === 'bs') await this.#run(() => past.stepBack());
+    else if (text === 'bc') await this.#run(() => past.back());
     else return '';
     return undefined;
   }
@@ -317,7 +326,8 @@ export class GdbStub {
 
   async #run(run: Run): Promise<void> {
     const { breathe } = this.#options;
-    this.#interrupted = false;
+    this.#interrupted = this.#interruptNext;
+    this.#interruptNext = false;
     this.#running = true;
     const steps = run();
     let stop: Stop | undefined;
@@ -347,6 +357,7 @@ export class GdbStub {
     };
     const ending = endings[stop.kind];
     if (ending !== undefined) this.#say(`${ending}\n`);
+    if (this.#options.target.past === undefined && lastStops.includes(stop.kind)) return 'W00';
     return `T05thread:1;${this.#reason(stop)}`;
   }
 
@@ -380,8 +391,9 @@ export class GdbStub {
     if (text.startsWith('vFile:')) return this.#files.answer(text);
     if (!text.startsWith('vRun')) return '';
     // `run` starts the record again.
-    const { target } = this.#options;
-    await this.#run(() => target.goTo(target.begin));
+    const { past } = this.#options.target;
+    if (past === undefined) return Refusal.invalid;
+    await this.#run(() => past.goTo(past.begin));
     return undefined;
   }
 
@@ -400,7 +412,8 @@ export class GdbStub {
   }
 
   async #query(text: string): Promise<Answer | undefined> {
-    if (text.startsWith('qSupported')) return features;
+    if (text.startsWith('qSupported'))
+      return [...features, ...(this.#options.target.past === undefined ? [] : backwards)].join(';');
     if (text === 'QStartNoAckMode') {
       this.#send(ok);
       this.#acknowledging = false;
@@ -462,6 +475,14 @@ export class GdbStub {
     }
     return ok;
   }
+}
+
+/** The registers that are not what they were. */
+function changesOf(before: CpuState, after: CpuState): Partial<CpuState> {
+  const names = Object.keys(after) as (keyof CpuState)[];
+  return Object.fromEntries(
+    names.filter((name) => after[name] !== before[name]).map((name) => [name, after[name]]),
+  );
 }
 
 const threadsXml =

@@ -5,7 +5,7 @@ import { logLine, readLog } from '../inspect/linux/log.ts';
 import { readProcesses } from '../inspect/linux/tasks.ts';
 import { InspectError } from '../inspect/view.ts';
 import { parseNumber, type MonitorCommand } from '../gdb/monitor.ts';
-import type { TimeMachine } from '../time/time-machine.ts';
+import type { DebugTarget } from '../gdb/target.ts';
 import { LinuxKernel } from './kernel.ts';
 import { machineView } from './machine-view.ts';
 import { readModules } from './modules.ts';
@@ -29,11 +29,11 @@ function* settled<T>(promise: Promise<T>): Generator<undefined, T> {
 
 /** The kernel of a machine, found anew when it has run. */
 class Finder {
-  readonly #target: TimeMachine;
+  readonly #target: DebugTarget;
   #found: { count: bigint; kernel: Promise<LinuxKernel> } | undefined;
   #file: { banner: string; text: bigint; bytes: Uint8Array } | undefined;
 
-  constructor(target: TimeMachine) {
+  constructor(target: DebugTarget) {
     this.#target = target;
   }
 
@@ -153,7 +153,7 @@ function told(error: unknown): string {
   throw error;
 }
 
-export function linuxCommands(target: TimeMachine): LinuxAware {
+export function linuxCommands(target: DebugTarget): LinuxAware {
   const finder = new Finder(target);
   const entries = commands.map(({ usage, summary, read }): [string, MonitorCommand] => {
     const name = usage.split(' ').slice(0, 2).join(' ');

@@ -6,35 +6,15 @@
  */
 import type {
   Bookmark,
+  CpuState,
   DescribedSnapshot,
   InputResult,
   Machine,
   MachineInput,
   RunOptions,
-  RunReason,
-  WatchHit,
 } from '@revenant/emulator';
+import type { DebugTarget, Past, Stop } from '../gdb/target.ts';
 import type { History } from './history.ts';
-
-/** Why it stands still. */
-export type StopKind =
-  | 'step'
-  | 'breakpoint'
-  | 'watchpoint'
-  /** There is nothing earlier to go back to. */
-  | 'begin'
-  /** What was recorded ends here. */
-  | 'end'
-  /** The machine waits for an input that nobody gives. */
-  | 'idle'
-  /** `reset`: of a machine that can't start by itself, and nobody starts it. */
-  | Extract<RunReason, 'halted' | 'powerOff' | 'shutdown' | 'debugExit' | 'reset'>;
-
-export interface Stop {
-  kind: StopKind;
-  watch?: WatchHit;
-  status?: number;
-}
 
 interface Mark {
   bookmark: Bookmark;
@@ -76,7 +56,7 @@ function passes({ kind }: Stop): boolean {
   return ['step', 'breakpoint', 'watchpoint', 'powerOff', 'debugExit'].includes(kind);
 }
 
-export class TimeMachine {
+export class TimeMachine implements DebugTarget, Past {
   readonly machine: Machine;
   readonly #options: TimeMachineOptions;
   readonly #every: bigint;
@@ -97,6 +77,9 @@ export class TimeMachine {
     this.#mark();
   }
 
+  get past(): Past {
+    return this;
+  }
   /** Retired instructions. */
   get count(): bigint {
     return this.machine.instructions;
@@ -171,6 +154,19 @@ export class TimeMachine {
     const same = this.#marks.findIndex((mark) => mark.count === count);
     if (same >= 0) this.#dropFrom(same);
     this.#mark();
+  }
+
+  setRegisters(changes: Partial<CpuState>): void {
+    this.poke(() => {
+      this.machine.setRegisters(changes);
+    });
+  }
+
+  writePhysical(address: number, bytes: Uint8Array): void {
+    const copy = bytes.slice();
+    this.poke(() => {
+      this.machine.memory.writePhysical(address, copy);
+    });
   }
 
   /** Gives the guest an input here; another future begins. */

@@ -25,6 +25,7 @@ import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
 import { Processor } from './processor.ts';
+import { registerInputs, withRegister } from './register-inputs.ts';
 import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
 import { Bookmarks } from './bookmarks.ts';
 import { Stops } from './stops.ts';
@@ -357,6 +358,16 @@ export class Machine {
         this.#processor.flushTlb();
       },
       mark: () => undefined,
+      pokeMemory: ({ address, bytes }) => {
+        this.#map.write(address, bytes);
+      },
+      pokeRegister: (input) => {
+        const changed = withRegister(this.#cpu.save(), input);
+        if (changed === undefined) return 'no-device';
+        this.#cpu.restore(changed);
+        this.#processor.registersChanged();
+        return undefined;
+      },
     };
   }
 
@@ -427,6 +438,11 @@ export class Machine {
   setRegisters(change: Partial<CpuState>): void {
     this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));
     this.#processor.registersChanged();
+  }
+
+  /** The same as inputs, which belong to the machine's log. */
+  registerInputs(change: Partial<CpuState>): MachineInput[] {
+    return registerInputs(this.#cpu.save(), change);
   }
 
   /** The text screen; undefined when the machine has no VGA, or shows no text. */

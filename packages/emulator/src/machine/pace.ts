@@ -102,6 +102,8 @@ export class LivePace {
   #owedNs = 0;
   /** When, by its clock, the guest's next event is due; undefined: never, or nobody knows. */
   #nextEventNs: bigint | undefined;
+  /** A breakpoint at this count does not stop the guest. */
+  #leaves: bigint | undefined;
 
   constructor(machine: PacedMachine, host: PaceHost) {
     this.#machine = machine;
@@ -151,9 +153,10 @@ export class LivePace {
 
   /**
    * Runs the guest for about 4 ms, or until it waits, or for `most` instructions. A process that was frozen meanwhile runs no more than one
-   * stretch before it looks at the clock.
+   * stretch before it looks at the clock. Breakpoints stop it at once; `leaves`: but for one where it stands.
    */
-  turn(most = Number.MAX_SAFE_INTEGER): RunResult {
+  turn(most = Number.MAX_SAFE_INTEGER, leaves = false): RunResult {
+    this.#leaves = leaves ? this.#machine.instructions : undefined;
     this.#begin();
     const end = this.#host.nowNs() + BigInt(turnNs);
     let left = most;
@@ -191,6 +194,7 @@ export class LivePace {
       instructions: most,
       idle: 'wait',
       accesses: mostAccesses,
+      stopAtOnce: this.#leaves !== before,
       look: {
         every: clamp(Math.ceil(sliceNs / this.#cost), leastStretch, this.#longestStretch),
         enough: () => this.#machine.timeNs >= guestEnd || this.#host.nowNs() >= end,

@@ -55,6 +55,10 @@ events answered, also while no node runs: what was asked for takes effect when o
     ),
     insert: entry('put a medium that the VM was made with into a drive', () => import('./insert.ts')),
     eject: entry('take the medium out of a drive', () => import('./eject.ts')),
+    debug: entry(
+      'gdb or lldb at it while it runs; the guest runs on when that ends',
+      () => import('./debug.ts'),
+    ),
     disk: diskGroup,
     events: entry('what happened to it, when, and why', () => import('./events.ts')),
     delete: entry('remove it for good, with its checkpoints', () => import('./delete.ts')),

@@ -28,6 +28,8 @@ const inputs: MachineInput[] = [
   { kind: 'mark' },
   { kind: 'console', port: 1, bytes: bytes(10, 0) },
   { kind: 'balloon', pages: 2 ** 20 },
+  { kind: 'pokeMemory', address: 2 ** 53 - 1, bytes: bytes(0xcc) },
+  { kind: 'pokeRegister', register: 'rip', value: bytes(0, 124, 0, 0, 0, 0, 0, 0) },
 ];
 
 const log: LoggedInput[] = inputs.map((input, n) => ({

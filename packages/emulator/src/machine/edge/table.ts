@@ -98,6 +98,13 @@ export const inputKinds = {
   console: kind(16, consoleFields, byteStream),
   /** The guest is to do without so many pages of 4 KiB: they are empty in checkpoints. */
   balloon: kind(17, fields({ pages: whole(0, 2 ** 20) })),
+  /** A debugger's: these bytes are in memory from now on, at a physical address. */
+  pokeMemory: kind(
+    18,
+    fields({ address: whole(0, Number.MAX_SAFE_INTEGER), bytes: blob(1, maxSerialBytes) }),
+  ),
+  /** A debugger's: a register of the processor (by its name in cpu-state.ts) has this value from now on, little-endian. */
+  pokeRegister: kind(19, fields({ register: text(32), value: blob(1, 512) })),
 } as const;
 
 export const outputKinds = {
