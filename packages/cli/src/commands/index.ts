@@ -28,7 +28,7 @@ export const commands: Group = {
     store: storeGroup,
     replay: entry("a VM's past, run again on this host", () => import('./replay.ts')),
     debug: debugGroup,
-    mcp: entry('VMs as tools for programs, by the Model Context Protocol', () => import('./mcp.ts')),
+    mcp: entry('give VMs to programs as tools, by the Model Context Protocol', () => import('./mcp.ts')),
     page: entry('the emulator in a browser tab, served from this host', () => import('./page.ts')),
     open: entry(
       'the address at which a checkpoint of a VM goes on in a browser tab',

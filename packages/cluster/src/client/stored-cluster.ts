@@ -46,6 +46,7 @@ export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
     vms: Object.values(list.vms),
     maintenance: list.maintenance,
     ...(list.removed === undefined ? {} : { removed: list.removed }),
+    ...(list.disarmed === undefined ? {} : { disarmed: list.disarmed }),
     networks: list.networks,
     heartbeatStores: [],
   };

@@ -70,6 +70,12 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
         : { ...list, maintenance: [...list.maintenance, command.node] };
     case 'undrain':
       return { ...list, maintenance: list.maintenance.filter((id) => id !== command.node) };
+    case 'disarm':
+      return { ...list, disarmed: command.reason };
+    case 'arm': {
+      const { disarmed: _disarmed, ...armed } = list;
+      return armed;
+    }
     case 'node-remove':
       return removeNode(list, command, hosts);
     case 'rebalance': {

@@ -13,6 +13,7 @@ import {
   type ProtectedVm,
   type VmReport,
 } from './records.ts';
+import { bounded } from '../protocol/limits.ts';
 import type { Settings } from './settings.ts';
 import type { LogEntry } from './types.ts';
 
@@ -86,6 +87,7 @@ function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
   const host = input.hosts.get(assignment.node);
   if (host === undefined || host.incarnation < assignment.incarnation) return;
   if (isOver(host, assignment)) {
+    if (host.record !== 'left' && isHeld(result, vm, whyLost(host))) return;
     lostWithHost(input, result, vm, host);
     return;
   }
@@ -93,6 +95,8 @@ function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
     ({ vmId, attempt }) => vmId === vm.id && attempt === assignment.attempt,
   );
   if (report !== undefined) {
+    const fails = report.kind === 'failed' || report.kind === 'hung';
+    if (fails && isHeld(result, vm, report.reason)) return;
     answerReport(input, result, vm, report);
     return;
   }
@@ -106,6 +110,23 @@ function followAssigned(input: Planning, result: Plan, vm: ProtectedVm): void {
   noteMissing(input, result, vm, host);
 }
 
+/** Whether a person holds failover back, which the VM then says; it stays where it was. */
+function isHeld(result: Plan, vm: ProtectedVm, what: string): boolean {
+  const { disarmed } = result.list;
+  if (disarmed === undefined) return false;
+  const reason = bounded(`${what}; failover is disarmed: ${disarmed}`);
+  if (vm.reason !== reason)
+    change(
+      result,
+      { ...vm, status: 'pending', moving: false, reason },
+      { event: 'vm-failover-held', vm: vm.id, node: vm.assignment!.node, reason },
+    );
+  return true;
+}
+
+const whyLost = (host: HostSight): string =>
+  `${host.id} is ${host.record === 'active' ? 'in a new session' : host.record}`;
+
 const isOver = (host: HostSight, { incarnation }: Assignment): boolean =>
   host.incarnation > incarnation || host.record !== 'active';
 
@@ -114,6 +135,8 @@ const isOver = (host: HostSight, { incarnation }: Assignment): boolean =>
  * on trial counts no more. A VM that ends its nodes still ends more of them than end without it.
  */
 function forgiving({ list, hosts }: PlanInput): ProtectedList {
+  // What is lost is looked at once it may be answered.
+  if (list.disarmed !== undefined) return list;
   const lost = new Map<string, { proven: boolean }>();
   for (const { assignment, proven, desired } of Object.values(list.vms)) {
     const host = assignment === null ? undefined : hosts.get(assignment.node);
@@ -137,7 +160,7 @@ function lostWithHost(
   vm: ProtectedVm,
   host: HostSight,
 ): void {
-  const reason = `${host.id} is ${host.record === 'active' ? 'in a new session' : host.record}`;
+  const reason = whyLost(host);
   const entry: LogEntry = { event: 'vm-lost', vm: vm.id, node: host.id, reason };
   const lost: ProtectedVm = { ...vm, status: 'pending', moving: false, assignment: null, reason };
   if (vm.proven === true || host.record === 'left') {
@@ -219,13 +242,10 @@ function noteMissing(input: Planning, result: Plan, vm: ProtectedVm, host: HostS
     return;
   }
   if (now - since < settings.startTimeoutMs) return;
+  const why = `${host.id} did not have it running after ${String(settings.startTimeoutMs)} ms`;
+  if (isHeld(result, vm, why)) return;
   timers.assignedAt.delete(vm.id);
-  tryAgain(
-    input,
-    result,
-    vm,
-    `${host.id} did not have it running after ${String(settings.startTimeoutMs)} ms`,
-  );
+  tryAgain(input, result, vm, why);
 }
 
 function answerReport(input: Planning, result: Plan, vm: ProtectedVm, report: VmReport): void {

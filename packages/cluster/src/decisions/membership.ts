@@ -276,6 +276,8 @@ function noteIsolation(context: Context): void {
 
 /** True when a peer's silence in the store has lasted long enough to ask for its fence. */
 export function fenceDue(context: Context, peer: Peer): string | undefined {
+  // While failover is disarmed no session is ended: its guests go on if it lives.
+  if (context.state.list.disarmed !== undefined) return undefined;
   const { state, now, settings } = context;
   if (peer.record !== 'active' || peer.fencing || peer.incarnation === 0 || !holdsLease(context))
     return undefined;

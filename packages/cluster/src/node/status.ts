@@ -31,6 +31,7 @@ export function status(node: ClusterNode): ClusterStatus {
     vms: vmsSeen(agent, node.now()),
     maintenance: agent.list.maintenance,
     ...(agent.list.removed === undefined ? {} : { removed: agent.list.removed }),
+    ...(agent.list.disarmed === undefined ? {} : { disarmed: agent.list.disarmed }),
     networks: agent.list.networks,
     heartbeatStores: node.heartbeatStores.states,
   };

@@ -69,6 +69,8 @@ export const clusterStatusSchema = v.strictObject({
   vms: list(vmSeenSchema, maxVms),
   maintenance: list(nodeName, maxNodes),
   removed: v.exactOptional(mapOf(count, maxNodes)),
+  /** Why failover is held back, if it is. */
+  disarmed: v.exactOptional(reason),
   networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),

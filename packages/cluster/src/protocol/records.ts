@@ -195,6 +195,8 @@ export const protectedListSchema = v.strictObject({
   maintenance: list(nodeName, maxNodes),
   /** Nodes that are over and that nobody wants to see any more, and their last session. */
   removed: v.exactOptional(mapOf(count, maxNodes)),
+  /** Why a person holds failover back: what is lost stays where it was until it is armed again. */
+  disarmed: v.exactOptional(reason),
   networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** By node, once there is a network: its number, from which its addresses in each follow. */
   slots: v.optional(mapOf(count, maxNodes), {}),

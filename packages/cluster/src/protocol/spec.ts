@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { maxCommandId, maxName } from './limits.ts';
 import { networkName, networkSpecSchema, vmNetworkSchema } from './network.ts';
-import { count, isBounded, nodeName, opaque, text, vmName } from './schema.ts';
+import { count, isBounded, nodeName, opaque, reason, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
 export const minSilentMs = 1000;
@@ -96,6 +96,9 @@ export const commandSchema = v.variant('type', [
   /** A node that is over is no longer shown: this session of it, or one before. */
   v.strictObject({ type: v.literal('node-remove'), node: nodeName, incarnation: count }),
   v.strictObject({ type: v.literal('rebalance') }),
+  /** No VM is taken from a node, nor started again after a failure, until it is armed again. */
+  v.strictObject({ type: v.literal('disarm'), reason }),
+  v.strictObject({ type: v.literal('arm') }),
   v.strictObject({ type: v.literal('network-create'), network: networkName, spec: networkSpecSchema }),
   v.strictObject({ type: v.literal('network-delete'), network: networkName }),
 ]);

@@ -19,6 +19,8 @@ export const group: Group = {
       () => import('./drain.ts'),
     ),
     undrain: entry('take a node back from maintenance', () => import('./undrain.ts')),
+    disarm: entry('hold failover back while hosts or network are worked on', () => import('./disarm.ts')),
+    arm: entry('let failover happen again, and what was held with it', () => import('./arm.ts')),
     rebalance: entry('move VMs, live, from full nodes to empty ones', () => import('./rebalance.ts')),
     remove: entry('show a node that is over no longer', () => import('./remove.ts')),
   },

@@ -14,6 +14,7 @@ function text(status: ClusterStatus, hidden: string | undefined): string {
   );
   return [
     `${alive} of ${nodes.length} nodes alive, master ${master ?? 'none'} (term ${term}), ${vms.length} VMs`,
+    ...(status.disarmed === undefined ? [] : [`failover is disarmed: ${status.disarmed} (cluster arm)`]),
     '',
     nodeTable(status),
     ...stores,
