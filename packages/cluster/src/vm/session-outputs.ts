@@ -5,7 +5,8 @@
  * Invariants:
  * - with any policy but `async`, what left follows from what is durable: the newest checkpoint, and its log;
  * - a log serves that only behind a durable checkpoint which was cut while the log was kept, or when it is the end of what was replayed;
- * - a change to `async` holds once a checkpoint says so: until then whoever takes over would promise more than it can.
+ * - a change to `async` holds once a checkpoint says so, and so does `async` itself behind a checkpoint that promises more (the last one of an
+ *   owner that handed the VM over): until then whoever takes over would promise more than it can.
  */
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import type {
@@ -25,7 +26,7 @@ import { OutputGate } from './output-gate.ts';
 import { SessionLog, type LogTap } from './session-log.ts';
 import type { Handed } from './standby/handed.ts';
 import { OwnerNote } from './standby/owner-note.ts';
-import type { StandbyLink } from './standby/standby-link.ts';
+import type { StandbyLink, StandbyLinkOptions } from './standby/standby-link.ts';
 import type { LogFigures } from './vm-figures.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
@@ -98,7 +99,7 @@ export class SessionOutputs {
     const { policy, ownership, exact, nextInput, tail, from } = options;
     this.#options = options;
     this.#policy = policy;
-    this.#gate = new OutputGate(policy);
+    this.#gate = new OutputGate(policy === 'async' && exact ? 'checkpoint' : policy);
     this.#nextInput = nextInput;
     // A machine that was switched on anew counts from 0: no log leads to it.
     this.#previous = from === 0n ? undefined : ownership.log?.last;
@@ -173,12 +174,17 @@ export class SessionOutputs {
 
   /** Who follows it from now on, if anybody does. Undefined when no log is kept: then nobody can. */
   follow(
-    make: (begin: { note: OwnerNote; next: number; mark: bigint }) => StandbyLink,
+    make: (begin: Pick<StandbyLinkOptions, 'note' | 'isReliedOn' | 'next' | 'mark'>) => StandbyLink,
   ): StandbyLink | undefined {
     this.followedByNone();
     if (this.#log === undefined || this.#over) return undefined;
     this.#log.flush();
-    this.#standby = make({ note: this.#note, next: Number(this.#log.nextInput), mark: this.#log.mark });
+    this.#standby = make({
+      note: this.#note,
+      isReliedOn: () => this.#policy === 'standby',
+      next: Number(this.#log.nextInput),
+      mark: this.#log.mark,
+    });
     return this.#standby;
   }
 

@@ -399,12 +399,15 @@ export class VmHost {
     } else if (standby !== undefined) said({ event: 'standby-unused', reason: whyUnused(lead) });
     await standby?.thread?.end();
     await this.#epochs.readLog(owned);
-    if (isKnown) owned.logged = replayWith(owned, lead);
+    if (isKnown && !lead.handed.gap) owned.logged = replayWith(owned, lead);
     // The record says that only we have the rest.
     else if (lead !== 'stored' && this.#epochs.isNoted(owned) && !owned.standbyLost) {
       owned.standbyLost = true;
-      const reason =
-        'its standby here holds nothing any more: what was seen of what only that had may be taken back';
+      owned.lead = undefined;
+      const what = isKnown
+        ? 'does not follow what the store has, and its machine is gone'
+        : 'is nothing any more';
+      const reason = `what its standby here holds ${what}: what was seen of what only that had may be taken back`;
       said({ event: 'standby-lost', reason });
     }
     return false;

@@ -80,7 +80,7 @@ export async function leadOf(
 }
 
 /** Whether this session told the VM's owner, under the epoch that it followed, that it holds more than it does now, with what the store has. */
-export function holdsLess({ promised, epoch, copy }: Standby): boolean {
+export function holdsLess({ promised, epoch, copy }: Pick<Standby, 'promised' | 'epoch' | 'copy'>): boolean {
   return promised?.epoch === epoch && (copy.next < promised.next || copy.mark < promised.mark);
 }
 

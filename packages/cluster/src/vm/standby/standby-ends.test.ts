@@ -104,6 +104,32 @@ describe('a standby that ends', () => {
     }
   });
 
+  test('with its owner, of a VM with the policy log: nothing rested on it, so nothing is noted, and nothing told', async () => {
+    const store = new MemoryStore();
+    const road = new Road();
+    const listener = new Listener();
+    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const vm = followed({ outputs: 'log', standby: true, description: { stepMs: 20 } });
+    owner.listen(listener);
+    try {
+      const epoch = await owner.run(vm, 0);
+      follow(owner, epoch, { home: standby, name: 'b' }, vm);
+      await until('a standby in sync', () => owner.said('standby-in-sync').length === 1);
+      const checkpoints = owner.host.figures[0]!.checkpoints;
+      await until('more checkpoints', () => owner.host.figures[0]!.checkpoints > checkpoints + 2);
+      assert.equal(await noteOf(store), undefined);
+      await Promise.all([road.end('a'), road.end('b')]);
+      const next = road.home('c', store);
+      next.listen(listener);
+      const heard = listener.text.length;
+      await next.run(vm, epoch);
+      await until('more', () => listener.text.length > heard);
+      assert.deepEqual(listener.said, []);
+    } finally {
+      await road.close();
+    }
+  });
+
   test('with its owner: whoever is next says how much may be repeated, also when another found that before and ended', async () => {
     const { store, takesLog } = storeWithLog(new MemoryStore());
     const road = new Road();

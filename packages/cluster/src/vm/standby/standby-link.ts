@@ -46,6 +46,8 @@ export interface StandbyLinkOptions {
   /** Where the standby is. */
   to: NodeSession;
   note: OwnerNote;
+  /** Whether outputs shall leave on its word; else it is for a takeover without reading alone. */
+  isReliedOn: () => boolean;
   next: number;
   mark: bigint;
   send: (to: string, message: StandbyMessage) => void;
@@ -165,8 +167,8 @@ export class StandbyLink {
     const condition = this.#condition;
     const now = monotonicMs();
     if (condition === 'in-sync') this.#inSyncAt = now;
-    if (now - this.#inSyncAt < toldAfterMs) this.#options.note.want(this.to);
-    else this.#options.note.want(undefined);
+    const { note, isReliedOn } = this.#options;
+    note.want(isReliedOn() && now - this.#inSyncAt < toldAfterMs ? this.to : undefined);
     if (condition === this.#told || (this.#told !== undefined && now - this.#toldAt < toldAfterMs)) return;
     this.#tell(condition, now);
   }
