@@ -273,7 +273,11 @@ export class ClusterClient {
   }
 
   /** Waits until a VM has one of these states. Throws `TIMEOUT`. */
-  async waitFor(vmId: string, statuses: readonly string[], timeoutMs = 180_000): Promise<ProtectedVm> {
+  async waitFor(
+    vmId: string,
+    statuses: readonly string[],
+    timeoutMs = Math.max(180_000, this.#options.patienceMs ?? 0),
+  ): Promise<ProtectedVm> {
     const until = performance.now() + timeoutMs;
     for (;;) {
       const vm = await this.vm(vmId).catch((error: unknown) => {
