@@ -15,9 +15,9 @@ export const command = define({
 
 The guest stands still from when the debugger comes until it says 'continue', 'detach', or is gone, however it went. While it stands still its
 clock waits, its health is not watched, checkpoints go on, and it stays where it is: others wait for what it does not say. Breakpoints and
-watchpoints don't change it. What the debugger writes is a part of the VM's life, as what is typed is: its log, its standby and its checkpoints have it.
-When the VM moves or its node ends, the debugger is cut off and the guest runs on, without breakpoints; connect again to be where it is then. A VM
-that lives goes forwards only: for its past see 'revenant debug gdb VM@CHECKPOINT'. Needs the role operate.
+watchpoints don't change it. What the debugger writes is a part of the VM's life, as what is typed is: its log, its standby and its
+checkpoints have it. When the VM moves or its node ends, the debugger is cut off and the guest runs on, without breakpoints; connect again to be
+where it is then. A VM that lives goes forwards only: for its past see 'revenant debug gdb VM@CHECKPOINT'. Needs the role operate.
 Whoever can connect has the machine in their hands, so listen on loopback only. Ctrl-C ends this command.`,
   options: {
     listen: value(
