@@ -1,13 +1,19 @@
 /** What must always hold, looked at from outside: the checker sees real time and every node. */
 import {
+  nodeKey,
   protectedKey,
   whyUnreadable,
   type NodeRecord,
+  type OutputPolicy,
   type OwnerView,
   type ProtectedList,
   type StoreBeat,
 } from '@revenant/cluster';
+import { stands } from '../../cluster/src/decisions/standbys.ts';
+import type { StandbyNote } from '../../cluster/src/protocol/records.ts';
 import type { SimNode } from './node.ts';
+import { digestOf, type Said, type StampedOutput } from './life.ts';
+import type { Begun } from './takeover.ts';
 import type { SimStore } from './store.ts';
 
 export class Violation extends Error {
@@ -39,7 +45,14 @@ export class Checker {
   readonly #beats = new Map<string, { since: number; at: number }>();
   /** By node and datastore: when the road between them was last not good. */
   readonly #roadBadAt = new Map<string, number>();
+  /** What was let out, by number, per VM and boot, of policies by which nothing is taken back. */
+  readonly #letOut = new Map<string, Map<number, number>>();
   failovers = 0;
+  /** The newest epoch that told that outputs may be repeated, per VM and boot. */
+  readonly #toldBy = new Map<string, number>();
+  /** Outputs that left by policies that take nothing back, and takeovers by standbys with what only they had. */
+  outputs = 0;
+  leads = 0;
 
   constructor(nodes: Map<string, SimNode>, store: SimStore, heartbeatStores: readonly SimStore[]) {
     this.nodes = nodes;
@@ -136,4 +149,65 @@ export class Checker {
     if (steps < durable)
       throw new Violation('durable-lost', `${vmId} resumed at step ${steps}, ${durable} was durable`);
   }
+
+  /** Somebody sees an output. Invariant 2: one that is repeated is the same. */
+  letOut({ vmId, boot, policy, epoch }: Speaker, entry: StampedOutput): void {
+    const key = `${vmId}#${boot}`;
+    // Consoles were told by a later epoch that it may be repeated, and drop what comes of an earlier one.
+    if (policy === 'async' || epoch < (this.#toldBy.get(key) ?? 0)) return;
+    const seen = this.#letOut.get(key) ?? new Map<number, number>();
+    this.#letOut.set(key, seen);
+    const before = seen.get(entry.number);
+    const digest = digestOf(entry);
+    if (before !== undefined && before !== digest)
+      throw new Violation(
+        'output-changed',
+        `output ${entry.number} of ${vmId} was another when it was seen first`,
+      );
+    seen.set(entry.number, digest);
+    this.outputs++;
+  }
+
+  /** A guest goes on, and consoles are told how. Invariant 2: its state implies all that was let out, or they are told that it does not. */
+  goesOn(
+    told: Speaker &
+      Pick<Begun, 'resumed' | 'why'> & {
+        noted: StandbyNote | undefined;
+        said: Said | undefined;
+      },
+  ): void {
+    const { vmId, boot, policy, epoch, resumed, why, noted } = told;
+    const seen = this.#letOut.get(`${vmId}#${boot}`);
+    const owner = this.#store.get<OwnerView>(`owner/${vmId}`)?.value;
+    // One that is fenced already lets nothing out: nobody hears of it.
+    if (policy === 'async' || owner?.epoch !== epoch) return;
+    if (resumed === 'earlier') this.#toldBy.set(`${vmId}#${boot}`, epoch);
+    if (seen === undefined) return;
+    if (resumed === 'earlier' && (policy !== 'standby' || why === 'wrong'))
+      throw new Violation(
+        'told-needlessly',
+        `${vmId} says that outputs may be repeated, which ${policy} excludes`,
+      );
+    const record = noted && this.#store.get<NodeRecord>(nodeKey(noted.node))?.value;
+    if (resumed === 'earlier' && why === 'lost' && noted !== undefined && stands(noted, record))
+      throw new Violation('passed-by', `${vmId} went on without its standby on ${noted.node}, which stands`);
+    const implied = new Map<number, number>();
+    for (let { said } = told; said !== undefined; said = said.before) implied.set(said.number, said.digest);
+    for (const [number, digest] of seen) {
+      if (implied.get(number) === digest) continue;
+      if (resumed !== 'earlier')
+        throw new Violation(
+          'taken-back',
+          `output ${number} of ${vmId} was seen, and does not follow from its state`,
+        );
+      seen.delete(number);
+    }
+  }
+}
+
+interface Speaker {
+  vmId: string;
+  boot: number;
+  epoch: number;
+  policy: OutputPolicy;
 }

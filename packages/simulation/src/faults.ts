@@ -1,5 +1,5 @@
 /** The plan of faults of one seed: kinds are drawn first, so that some seeds know only partitions, others everything at once. */
-import type { SimNode } from './node.ts';
+import type { Refused, SimNode } from './node.ts';
 import type { Road } from './store.ts';
 import type { World } from './world.ts';
 
@@ -216,6 +216,58 @@ const broken: Fault = (world) => {
   if (node.up && !node.frozen) node.guests.breakOne();
 };
 
+/** The store takes no logs for a while, of one node or of all: what leaves then rests on standbys alone. Sometimes other things neither, for longer or not. */
+function refuseLogs(world: World, lastsMs: number): void {
+  const { edge, nodes, scheduler } = world;
+  const whose = edge.chance(0.7) ? [...nodes.values()] : [edge.pick([...nodes.values()])];
+  const kinds: Refused[] = ['logs'];
+  if (edge.chance(0.4)) kinds.push('notes');
+  if (edge.chance(0.4)) kinds.push('checkpoints');
+  world.trace(`FAULT no ${kinds.join(', ')} of ${whose.map(({ id }) => id).join(',')}`);
+  for (const kind of kinds) {
+    for (const { refused } of whose) refused.add(kind);
+    const stop = (): void => {
+      for (const { refused } of whose) refused.delete(kind);
+    };
+    healers(world).add(stop);
+    scheduler.after(kind === 'logs' ? lastsMs : edge.between(500, 12_000), stop);
+  }
+}
+
+const noLogs: Fault = (world) => {
+  refuseLogs(world, world.edge.between(200, 8000));
+};
+
+/** Trouble of a VM that is followed: the store takes no logs, and then its standby, or its owner, or one after the other, goes. */
+const standbyTrouble: Fault = (world) => {
+  const { edge, checker, nodes, scheduler } = world;
+  const followed = Object.values(checker.list?.vms ?? {}).filter(({ standby }) => standby !== undefined);
+  if (followed.length === 0) return;
+  const vm = edge.pick(followed);
+  const [owner, standby] = [vm.assignment?.node ?? '', vm.standby!.node].map((id) => nodes.get(id));
+  if (edge.chance(0.7)) refuseLogs(world, edge.between(1000, 9000));
+  const end = (node: SimNode | undefined, afterMs: number): void =>
+    scheduler.after(afterMs, () => {
+      if (node === undefined || node.frozen || !world.faulty) return;
+      world.trace(`FAULT crash ${node.id}`);
+      impair(world, node, edge.between(100, 9000), () => node.crash(), () => node.restart()); // prettier-ignore
+    });
+  const first = edge.between(50, 2500);
+  const kind = edge.integer(0, 3);
+  if (kind <= 1) {
+    if (kind === 0) world.drain(standby?.id ?? 'n1');
+    end(owner, first);
+    // And whoever has it then, soon after it took it over.
+    scheduler.after(first + edge.between(2500, 7000), () => {
+      const next = checker.list?.vms[vm.id]?.assignment?.node;
+      if (next !== undefined && edge.chance(0.6)) end(nodes.get(next), 0);
+    });
+    return;
+  }
+  end(kind === 2 ? standby : owner, first);
+  end(kind === 2 ? owner : standby, first + edge.between(0, 5000));
+};
+
 const all: readonly Fault[] = [
   crash,
   freeze,
@@ -241,6 +293,8 @@ export function planFaults(world: World, fromMs: number, untilMs: number): void 
   const faults = Array.from({ length: random.integer(2, 16) }, () => random.pick(kinds));
   if (random.chance(0.4))
     faults.push(...Array.from({ length: random.integer(1, 4) }, () => random.pick(besides)));
+  if (world.looksAtOutputs)
+    for (let i = world.edge.integer(1, 6); i > 0; i--) faults.push(world.edge.pick([noLogs, standbyTrouble]));
   for (const fault of faults) {
     scheduler.after(random.between(fromMs, untilMs), () => {
       if (world.faulty) fault(world);

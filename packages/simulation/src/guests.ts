@@ -3,13 +3,22 @@
  * the manifest first, then the owner record is read once more, and only if the epoch still stands it counts as durable.
  */
 import type { Effect, Event, ProtectedVm } from '@revenant/cluster';
+import type { StandbyAck, StandbyFeed } from '../../cluster/src/protocol/standby.ts';
+import { sameNote } from '../../cluster/src/vm/standby/reliance.ts';
 import type { Checkpoint, Owner, SimNode } from './node.ts';
+import { entryOf, type Input, type Life } from './life.ts';
+import { findLog, segmentsOf, type Found } from './input-log.ts';
+import { newest } from './newest.ts';
+import { SimOutputs } from './outputs.ts';
+import { SimStandbys } from './standby.ts';
+import { begin, type Owned } from './takeover.ts';
 
 interface Guest {
   vmId: string;
   epoch: number;
   boot: number;
-  steps: number;
+  life: Life;
+  outputs: SimOutputs;
   sequence: number;
   paused: boolean;
   stopping: boolean;
@@ -20,19 +29,28 @@ interface Guest {
 const stepMs = 50;
 const startFails = 0.05;
 const prepareFails = 0.1;
+/** Where outputs are looked at: how often a guest is given something. */
+const inputChance = 0.15;
 /** Longer than `stableMs` in such a world. */
 const poisonMs = 1500;
 
 export class SimGuests {
   readonly #node: SimNode;
+  readonly #standbys: SimStandbys;
   #guests = new Map<string, Guest>();
+  /** By VM and epoch: what it was raised with. */
+  readonly #owned = new Map<string, Owned>();
   #until = -Infinity;
 
   constructor(node: SimNode) {
     this.#node = node;
+    this.#standbys = new SimStandbys(node);
   }
 
   clear(): void {
+    for (const { outputs } of this.#guests.values()) outputs.end();
+    this.#standbys.clear();
+    this.#owned.clear();
     this.#guests.clear();
     this.#until = -Infinity;
   }
@@ -52,7 +70,10 @@ export class SimGuests {
   #poison(guest: Guest): void {
     const { world } = this.#node;
     if (!world.endsNodes) return this.#break(guest);
-    if (!this.#node.mayRun(guest.vmId, guest.epoch) || this.#node.frozen) return;
+    const doesNothing = !this.#node.mayRun(guest.vmId, guest.epoch) || this.#node.frozen;
+    if (doesNothing && !world.looksAtOutputs) return;
+    if (this.#guests.get(guest.vmId) !== guest || !this.#node.up) return;
+    if (doesNothing) return world.scheduler.after(poisonMs, () => this.#poison(guest));
     world.trace(`${guest.vmId} ends ${this.#node.id}`);
     this.#node.crash();
     world.scheduler.after(world.random.between(200, 3000), () => this.#node.restart());
@@ -61,11 +82,25 @@ export class SimGuests {
   #break(guest: Guest): void {
     if (guest.stopping || this.#guests.get(guest.vmId) !== guest) return;
     this.#guests.delete(guest.vmId);
-    const { vmId, epoch } = guest;
+    const { vmId, epoch, outputs } = guest;
     const [kind, reason] = this.#node.world.random.chance(0.3)
       ? (['hung', 'no sign of life'] as const)
       : (['failed', 'the emulator crashed'] as const);
-    this.#node.local(() => this.#tell({ type: 'stopped', vmId, epoch, kind, reason }));
+    this.#node.local(() =>
+      outputs.leave(() => {
+        outputs.end();
+        this.#tell({ type: 'stopped', vmId, epoch, kind, reason });
+      }),
+    );
+  }
+
+  /** What an owner tells its standby here, and a standby its owner. */
+  standbyHeard(from: string, feed: StandbyFeed): void {
+    this.#standbys.heard(from, feed);
+  }
+
+  ownerHeard(from: string, ack: StandbyAck): void {
+    this.#guests.get(ack.vmId)?.outputs.acknowledged(from, ack);
   }
 
   do(effect: Effect): void {
@@ -85,6 +120,12 @@ export class SimGuests {
         if (guest !== undefined) guest.paused = effect.paused;
         return;
       }
+      case 'stand-by':
+        return this.#standbys.follow(effect.vm);
+      case 'stand-down':
+        return this.#standbys.leave(effect.vmId);
+      case 'set-standby':
+        return this.#of(effect)?.outputs.follow(effect.standby);
       case 'stop':
         return this.#stop(effect.vmId, effect.epoch, effect.mode);
       case 'hand-over':
@@ -119,6 +160,8 @@ export class SimGuests {
         (cell?.value.state === 'deleted' && effect.revive !== true)
       )
         return false;
+      // On whom outputs rest has changed since that was read.
+      if (!sameNote(cell?.value.standby, effect.noted)) return false;
       checker.raised(vmId, cell?.value, this.#node);
       const lineage = (cell?.value.state === 'deleted' ? [] : (cell?.value.lineage ?? [])).filter(
         ({ from }) => from !== undefined,
@@ -130,15 +173,27 @@ export class SimGuests {
         incarnation,
         form: this.#node.form,
         lineage: [...lineage, { epoch }],
+        ...(cell?.value.standby === undefined || cell.value.state === 'deleted'
+          ? {}
+          : { standby: cell.value.standby }),
       };
       return store.swap(key, owner, cell?.version) !== undefined;
     };
-    const fix = (): boolean => {
+    const fix = (): Owned | undefined => {
       const cell = store.get<Owner>(key);
-      if (cell?.value.epoch !== epoch || cell.value.node !== this.#node.id) return false;
+      if (cell?.value.epoch !== epoch || cell.value.node !== this.#node.id) return undefined;
+      const before = cell.value.lineage.findLast(
+        (entry) => entry.from !== undefined && entry.epoch !== epoch,
+      );
       const from = newest(store.get<Checkpoint[]>(`manifests/${vmId}`)?.value ?? [], cell.value.lineage);
-      const lineage = cell.value.lineage.map((entry) => (entry.epoch === epoch ? { epoch, from } : entry));
-      return store.swap(key, { ...cell.value, lineage }, cell.version) !== undefined;
+      const log: Found = findLog(segmentsOf(this.#node, vmId), before, from);
+      const named = log.last && { log: { epoch: log.last.epoch, ordinal: log.last.ordinal } };
+      const lineage = cell.value.lineage.map((entry) =>
+        entry.epoch === epoch ? { epoch, from, ...named } : entry,
+      );
+      if (store.swap(key, { ...cell.value, lineage }, cell.version) === undefined) return undefined;
+      const standbyLost = effect.standbyLost !== undefined;
+      return { from, log, before: before?.epoch, noted: effect.noted, standbyLost };
     };
     const failed = (): void =>
       this.#tell({ type: 'not-raised', vmId, attempt, why: 'retry', reason: 'the store did not take it' });
@@ -151,7 +206,8 @@ export class SimGuests {
           this.#node.id,
           fix,
           this.#node.bound((fixed) => {
-            if (!('ok' in fixed) || !fixed.ok) return failed();
+            if (!('ok' in fixed) || fixed.ok === undefined) return failed();
+            this.#owned.set(`${vmId}@${String(epoch)}`, fixed.ok);
             this.#node.world.trace(
               `${this.#node.id} raised ${vmId} to ${String(epoch)} at ${scheduler.now.toFixed(0)}`,
             );
@@ -172,24 +228,13 @@ export class SimGuests {
   #run(vm: ProtectedVm, epoch: number, paused: boolean): void {
     const { store, random, scheduler } = this.#node.world;
     const vmId = vm.id;
-    const begin = this.#node.bound((from: Checkpoint | null) => {
+    const start = this.#node.bound((from: Checkpoint | null) => {
       if (this.#guests.has(vmId)) return;
       if (random.chance(startFails) && this.#node.world.faulty) {
         this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'did not start' });
         return;
       }
-      const warm = from !== null && from.boot >= vm.boot;
-      const steps = warm ? from.steps : 0;
-      const guest: Guest = {
-        vmId,
-        epoch,
-        boot: vm.boot,
-        steps,
-        sequence: from?.sequence ?? 0,
-        paused,
-        stopping: false,
-        begun: false,
-      };
+      const guest = this.#begun(vm, epoch, { from, paused });
       this.#guests.set(vmId, guest);
       this.#live(guest);
       this.#tell({ type: 'started', vmId, epoch });
@@ -199,7 +244,7 @@ export class SimGuests {
       () =>
         store.get<Owner>(`owner/${vmId}`)?.value.lineage.find((entry) => entry.epoch === epoch)?.from ?? null,
       this.#node.bound((result) => {
-        if ('ok' in result) scheduler.after(random.between(5, 80), () => begin(result.ok));
+        if ('ok' in result) scheduler.after(random.between(5, 80), () => start(result.ok));
         else
           this.#tell({
             type: 'stopped',
@@ -212,6 +257,50 @@ export class SimGuests {
     );
   }
 
+  /** From its standby here, from the store, or from power-on. */
+  #begun(
+    vm: ProtectedVm,
+    epoch: number,
+    { from, paused }: { from: Checkpoint | null; paused: boolean },
+  ): Guest {
+    const { id: vmId, boot, spec } = vm;
+    const nothing: Found = { last: undefined, refused: false };
+    const unraised = { from, log: nothing, before: undefined, noted: undefined, standbyLost: false };
+    const owned = this.#owned.get(`${vmId}@${String(epoch)}`) ?? unraised;
+    const { life, resumed, why, handed } = begin(this.#node, vm, owned, this.#standbys.take(vm));
+    const guest: Guest = {
+      ...{ vmId, epoch, boot, life, paused, stopping: false, begun: false },
+      sequence: from?.sequence ?? 0,
+      outputs: new SimOutputs({
+        ...{ node: this.#node, vmId, epoch, boot, policy: spec.outputs, life, handed },
+        exact: resumed === 'exact',
+        found: owned.noted,
+        previous: resumed === 'boot' ? undefined : owned.log.last,
+        onFenced: () => this.#fenced(guest),
+      }),
+    };
+    const told = {
+      vmId,
+      boot,
+      epoch,
+      policy: spec.outputs,
+      resumed,
+      why,
+      noted: owned.noted,
+      said: life.said,
+    };
+    this.#node.world.checker.goesOn(told);
+    return guest;
+  }
+
+  #fenced(guest: Guest): void {
+    const { vmId, epoch } = guest;
+    guest.outputs.end();
+    if (this.#guests.get(vmId) !== guest || guest.stopping) return;
+    this.#guests.delete(vmId);
+    this.#tell({ type: 'stopped', vmId, epoch, kind: 'fenced', reason: 'the epoch is over' });
+  }
+
   /** The life of a guest: steps while the lease stands by the node's own clock, and checkpoints. */
   #live(guest: Guest): void {
     const { scheduler, checker, settings, poisoned } = this.#node.world;
@@ -220,11 +309,11 @@ export class SimGuests {
       if (this.#guests.get(guest.vmId) !== guest || guest.stopping) return;
       if (!guest.paused && this.#node.threadClock < this.#until) {
         if (!guest.begun) {
-          checker.resumed(guest.vmId, guest.boot, guest.steps);
+          checker.resumed(guest.vmId, guest.boot, guest.life.count);
           if (guest.vmId === poisoned) scheduler.after(poisonMs, () => this.#poison(guest));
         }
         guest.begun = true;
-        guest.steps++;
+        this.#step(guest);
         checker.executed(this.#node.id, guest.vmId, guest.epoch, scheduler.now);
       }
       if (this.#node.clock >= checkpointAt) {
@@ -236,12 +325,27 @@ export class SimGuests {
     turn();
   }
 
+  #step({ life, outputs }: Guest): void {
+    const { world } = this.#node;
+    const inputs: Input[] = [];
+    if (world.looksAtOutputs && world.edge.chance(inputChance)) {
+      const input = { count: life.count, value: world.edge.integer(0, 0xffff) };
+      inputs.push(input);
+      life.take(entryOf(input).payload);
+    }
+    outputs.heard(inputs, [life.step()]);
+  }
+
   #checkpoint(guest: Guest, then: (result: 'done' | 'failed') => void): void {
     const { store, checker } = this.#node.world;
-    const { vmId, epoch, boot, steps } = guest;
+    const { vmId, epoch, boot, life } = guest;
+    const steps = life.count;
+    const cut = guest.outputs.cut(guest.stopping);
     const key = `manifests/${vmId}`;
     const manifest: Checkpoint = { epoch, sequence: ++guest.sequence, steps, boot };
+    this.#node.world.keep(vmId, manifest, { life: life.copy(), exact: cut.exact });
     const put = (): boolean => {
+      if (this.#node.refused.has('checkpoints')) return false;
       const cell = store.get<Checkpoint[]>(key);
       // Manifests have names of their own; the one list stands for them.
       const kept = (cell?.value ?? []).slice(-40);
@@ -255,7 +359,7 @@ export class SimGuests {
       this.#node.id,
       put,
       this.#node.bound((landed) => {
-        if (!('ok' in landed)) return then('failed');
+        if (!('ok' in landed) || !landed.ok) return then('failed');
         store.operate(
           this.#node.id,
           verify,
@@ -263,12 +367,10 @@ export class SimGuests {
             if (!('ok' in stands)) return then('failed');
             if (stands.ok) {
               checker.committed(vmId, boot, steps);
+              guest.outputs.durable(cut);
               return then('done');
             }
-            if (this.#guests.get(vmId) === guest && !guest.stopping) {
-              this.#guests.delete(vmId);
-              this.#tell({ type: 'stopped', vmId, epoch, kind: 'fenced', reason: 'the epoch is over' });
-            }
+            this.#fenced(guest);
           }),
         );
       }),
@@ -278,6 +380,7 @@ export class SimGuests {
   #stop(vmId: string, epoch: number, mode: Extract<Effect, { type: 'stop' }>['mode']): void {
     const guest = this.#of({ vmId, epoch });
     if (guest !== undefined) this.#guests.delete(vmId);
+    guest?.outputs.end();
     if (mode === 'discard') return;
     this.#node.world.scheduler.after(
       5,
@@ -289,11 +392,16 @@ export class SimGuests {
     const guest = this.#of({ vmId, epoch });
     if (guest === undefined) return;
     guest.stopping = true;
+    const stop = (): void => {
+      guest.outputs.end();
+      this.#guests.delete(vmId);
+      this.#tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+    };
     const attempt = (tries: number): void =>
       this.#checkpoint(guest, (result) => {
         if (result === 'failed' && tries > 0) return attempt(tries - 1);
-        this.#guests.delete(vmId);
-        this.#tell({ type: 'stopped', vmId, epoch, kind: 'asked', reason: '' });
+        if (result === 'failed') stop();
+        else guest.outputs.allDurable(stop);
       });
     attempt(5);
   }
@@ -333,20 +441,4 @@ export class SimGuests {
       ),
     );
   }
-}
-
-/** The newest checkpoint that the lineage admits (storage's `isVisible`). */
-function newest(manifests: readonly Checkpoint[], lineage: Owner['lineage']): Checkpoint | null {
-  const settled = lineage.filter(({ from }) => from !== undefined);
-  const last = settled.at(-1);
-  if (last === undefined) return null;
-  let best: Checkpoint | null = last.from ?? null;
-  for (const manifest of manifests) {
-    if (
-      manifest.epoch === last.epoch &&
-      (best === null || best.epoch < manifest.epoch || manifest.sequence > best.sequence)
-    )
-      best = manifest;
-  }
-  return best;
 }

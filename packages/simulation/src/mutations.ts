@@ -1,5 +1,5 @@
 /**
- * Safety rules, each taken out of the real decision functions in turn. The simulation must notice every one of them: else it
+ * Safety rules, each taken out of the real decision functions, or of what decides about outputs, in turn. The simulation must notice every one of them: else it
  * can't catch what it claims to check. `find` must occur exactly once in its file.
  */
 
@@ -10,9 +10,12 @@ export interface Mutation {
   file: string;
   find: string;
   replace: string;
+  /** It shows in worlds that look at outputs. */
+  ofOutputs?: true;
 }
 
 const decisions = 'packages/cluster/src/decisions/';
+const outputs = 'packages/cluster/src/vm/';
 
 export const mutations: readonly Mutation[] = [
   {
@@ -128,5 +131,78 @@ export const mutations: readonly Mutation[] = [
     file: `${decisions}reconcile.ts`,
     find: "context.out.push({ type: 'release', vmId, epoch });",
     replace: '',
+  },
+  {
+    name: 'gate-open',
+    removes: 'an output waits until what leads to it is durable',
+    ofOutputs: true,
+    file: `${outputs}output-gate.ts`,
+    find: "if (this.#policy !== 'async' && position > this.#durable) break;",
+    replace: '',
+  },
+  {
+    name: 'gap-taken',
+    removes: 'a standby takes an entry of the log only behind all before it',
+    ofOutputs: true,
+    file: `${outputs}standby/copy.ts`,
+    find: 'if (feed.first + i === this.#next) fresh',
+    replace: 'if (feed.first + i >= this.#next) fresh',
+  },
+  {
+    name: 'acknowledged-early',
+    removes: 'an output leaves on the word of a standby once that holds all that leads to it',
+    ofOutputs: true,
+    file: `${outputs}standby/feed.ts`,
+    find: 'if (need.next > next || need.mark > BigInt(mark)) break;',
+    replace: '',
+  },
+  {
+    name: 'note-not-kept',
+    removes:
+      'a note of whom outputs rest on is changed only when the store, or the next one, has what left on its word',
+    ofOutputs: true,
+    file: `${outputs}standby/reliance.ts`,
+    find: 'const isSafe = this.#stored >= this.#left || this.#held >= this.#left;',
+    replace: 'const isSafe = true;',
+  },
+  {
+    name: 'rests-unnoted',
+    removes: 'outputs leave on the word of a standby only once the owner record names it',
+    ofOutputs: true,
+    file: `${outputs}standby/reliance.ts`,
+    find: 'return !this.#isWriting && this.#isOf(this.#noted, session) && this.#isOf(this.#wanted, session);',
+    replace: 'return this.#isOf(this.#wanted, session);',
+  },
+  {
+    name: 'note-taken-back',
+    removes: 'whoever takes a VM over leaves the note of the owner before until its own state is durable',
+    ofOutputs: true,
+    file: `${outputs}standby/reliance.ts`,
+    find: 'this.#left = options.left;',
+    replace: 'this.#left = -1;',
+  },
+  {
+    name: 'handed-over-nothing',
+    removes: 'what only a standby had comes into the log of its epoch',
+    ofOutputs: true,
+    file: `${outputs}standby/lead.ts`,
+    find: 'return { logTo: end.to, nextInput: end.nextInput, seed, gap: false };',
+    replace: 'return { logTo: copy.mark, nextInput: BigInt(copy.next), seed: [], gap: false };',
+  },
+  {
+    name: 'lost-in-silence',
+    ofOutputs: true,
+    removes: 'when owner and standby are both gone, it is told what that may cost',
+    file: `${decisions}reconcile.ts`,
+    find: 'local.standbyLost = `its standby',
+    replace: 'void `its standby',
+  },
+  {
+    name: 'standby-passed-by',
+    ofOutputs: true,
+    removes: 'nobody takes a VM over whose outputs rest on a standby that stands',
+    file: `${decisions}standbys.ts`,
+    find: 'if (keeper === undefined) return true;',
+    replace: 'if (keeper === undefined || owner.epoch > 0) return true;',
   },
 ];

@@ -23,11 +23,12 @@ import {
 import { SteadyClock } from '../../cluster/src/node/steady-clock.ts';
 import { deepFreeze } from '../../cluster/src/testing/deep-freeze.ts';
 import { SimGuests } from './guests.ts';
+import type { SegmentName } from './input-log.ts';
 import type { World } from './world.ts';
 import type { Done } from './store.ts';
 
 export interface Owner extends OwnerView {
-  lineage: { epoch: number; from?: Checkpoint | null }[];
+  lineage: { epoch: number; from?: Checkpoint | null; log?: SegmentName }[];
 }
 
 export interface Checkpoint {
@@ -56,6 +57,9 @@ function wordsOf(effect: Effect): string {
   }
 }
 
+/** The log of its VMs, what it writes into their owner records, their checkpoints. */
+export type Refused = 'logs' | 'notes' | 'checkpoints';
+
 export class SimNode {
   readonly id: string;
   readonly world: World;
@@ -65,6 +69,8 @@ export class SimNode {
   /** Something other than the network is wrong with it, or was until then. */
   impaired = false;
   impairedUntil = -Infinity;
+  /** What of it the store does not take for a while, though it takes all else. */
+  readonly refused = new Set<Refused>();
   readonly guests: SimGuests;
   /** While it is stalled: since when; and for how long its monotonic clock stood still so far. */
   #stalledAt: number | undefined;

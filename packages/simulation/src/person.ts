@@ -6,6 +6,7 @@ import {
   protectedKey,
   type Command,
   type CommandAnswer,
+  type OutputPolicy,
   type ProtectedList,
 } from '@revenant/cluster';
 import { Violation } from './checker.ts';
@@ -47,6 +48,10 @@ export class Person {
 
   constructor(world: World) {
     this.#world = world;
+    world.drain = (node) => {
+      this.ask({ type: 'drain', node });
+      world.scheduler.after(world.edge.between(2000, 8000), () => this.ask({ type: 'undrain', node }));
+    };
     world.onAnswer = ({ id, error }) => {
       const wish = this.#wishes.get(id);
       if (wish === undefined || wish.done) return;
@@ -118,7 +123,7 @@ export class Person {
         description: {},
         memoryMiB: 512,
         priority: random.integer(0, 3),
-        outputs: 'async' as const,
+        ...this.#outputs(),
         ...(random.chance(0.3) ? { antiAffinity: 'group' } : {}),
       };
       this.#change(vmId, 'running', { type: 'vm-create', vmId, spec, start: true });
@@ -129,6 +134,14 @@ export class Person {
       scheduler.after(random.between(5000, untilMs), () => this.#wish(vmId));
     }
     if (random.chance(0.3)) this.#interfere(untilMs);
+  }
+
+  /** By which policy, and whether somebody follows it. */
+  #outputs(): { outputs: OutputPolicy; standby?: boolean } {
+    const { edge, looksAtOutputs } = this.#world;
+    if (!looksAtOutputs) return { outputs: 'async' };
+    const outputs = edge.pick(['async', 'checkpoint', 'log', 'standby', 'standby', 'standby'] as const);
+    return outputs === 'log' && edge.chance(0.5) ? { outputs, standby: true } : { outputs };
   }
 
   /** Powers VMs off that are just being taken over. */
@@ -169,8 +182,7 @@ export class Person {
     const { scheduler, checker, poisoned } = this.#world;
     const look = (): void => {
       // A drain that was asked for before may have come later.
-      if (!this.open && (checker.list?.maintenance.length ?? 0) > 0)
-        this.ask({ type: 'undrain', node: 'n1' });
+      if (!this.open) for (const node of checker.list?.maintenance ?? []) this.ask({ type: 'undrain', node });
       for (const vm of Object.values(checker.list?.vms ?? {})) {
         if (vm.status === 'failed' && vm.id !== poisoned && !this.#busy.has(vm.id))
           this.#change(vm.id, 'running', { type: 'vm-start', vmId: vm.id });

@@ -11,6 +11,9 @@ export interface Result {
   endMs: number;
   nodes: number;
   takeovers: number;
+  /** By policies that take nothing back; and takeovers with what only a standby had. */
+  outputs: number;
+  leads: number;
   messages: number;
   /** Of every line of the trace; only when traced. */
   digest: string | undefined;
@@ -22,8 +25,9 @@ const faultsUntilMs = 24_000;
 const boundMs = 60_000;
 const wellForMs = 3000;
 
-export function simulate(seed: number, onTrace?: (line: string) => void): Result {
-  const world = new World(seed);
+/** @param outputs guests are given inputs, and what they say leaves by policies */
+export function simulate(seed: number, onTrace?: (line: string) => void, outputs = false): Result {
+  const world = new World(seed, { outputs });
   const digest = onTrace === undefined ? undefined : createHash('sha256');
   if (onTrace !== undefined) {
     world.onTrace = (line) => {
@@ -49,6 +53,8 @@ export function simulate(seed: number, onTrace?: (line: string) => void): Result
     endMs: world.scheduler.now,
     nodes: world.nodes.size,
     takeovers: world.checker.failovers,
+    outputs: world.checker.outputs,
+    leads: world.checker.leads,
     messages: world.messages,
     digest: digest?.digest('hex'),
   };

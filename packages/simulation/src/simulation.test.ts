@@ -25,6 +25,16 @@ test('10,000 seeds violate no invariant', async () => {
   await Promise.all([share(1), share(5001)]);
 });
 
+test('nor do 400 seeds that look at outputs', async () => {
+  const words = [program, '--seeds', '400', '--outputs'];
+  const { stdout } = await run(process.execPath, words, { cwd: root }).catch(
+    (error: unknown) => error as { stdout: string },
+  );
+  const [, outputs, leads] =
+    /^400 seeds, .* 0 violations, (\d+) outputs .*, (\d+) takeovers/m.exec(stdout) ?? [];
+  assert.ok(Number(outputs) > 50_000 && Number(leads) > 20, stdout);
+});
+
 test('a seed replays exactly', () => {
   const digest = (): string | undefined => simulate(29, () => undefined).digest;
   assert.equal(digest(), digest());
@@ -38,16 +48,18 @@ test('every mutation names text that occurs once', () => {
   }
 });
 
-for (const { name, removes } of mutations) {
+for (const { name, removes, ofOutputs } of mutations) {
   test(`the simulation notices when this is gone: ${removes}`, () => {
-    const result = spawnSync(process.execPath, ['--import', here('mutate.ts'), program, '--seeds', '2000'], {
+    const which = ofOutputs === true ? ['--outputs'] : [];
+    const words = ['--import', here('mutate.ts'), program, '--seeds', '2000', ...which];
+    const result = spawnSync(process.execPath, words, {
       cwd: root,
       env: { ...process.env, REVENANT_MUTATION: name },
       encoding: 'utf8',
     });
     assert.match(
       result.stdout,
-      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced)/m,
+      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced|output-changed|taken-back|told-needlessly|passed-by)/m,
       result.stderr,
     );
     assert.equal(result.status, 1);

@@ -49,7 +49,7 @@ export class Story {
   }
 
   #begin(ids: string[]): void {
-    this.#world = new World(1, { random: new NoChance(0), ids });
+    this.#world = new World(1, { story: { random: new NoChance(0), ids } });
     this.#world.onTrace = (line) => {
       this.#lines.push(line.trim());
     };

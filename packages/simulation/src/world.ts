@@ -1,15 +1,28 @@
 /** One simulated cluster: nodes, network, store, a person with wishes, and a plan of faults, all from one seed. */
 import { makeSettings, type CommandAnswer, type Message, type Settings } from '@revenant/cluster';
 import { Checker } from './checker.ts';
+import type { SimGuests } from './guests.ts';
 import { SimNetwork } from './network.ts';
-import { SimNode } from './node.ts';
+import { SimNode, type Checkpoint } from './node.ts';
+import type { Life } from './life.ts';
 import { Random } from './random.ts';
 import { Scheduler } from './scheduler.ts';
 import { SimStore } from './store.ts';
 
+/** A guest as it was, and whether all that was let out before follows from it, with the log behind it. */
+export interface Kept {
+  life: Life;
+  exact: boolean;
+}
+
 export class World {
   readonly seed: number;
   readonly random: Random;
+  /** For what happens at the guests' edge, so that worlds in which nobody looks at that are the same without it. */
+  readonly edge: Random;
+  /** Guests are given inputs, and what they say leaves by policies. */
+  readonly looksAtOutputs: boolean;
+  readonly #kept = new Map<string, Kept>();
   readonly scheduler = new Scheduler();
   readonly settings: Settings;
   /** A VM that breaks, or ends its node, a while after each resume. */
@@ -30,14 +43,21 @@ export class World {
   /** Told of every line of the trace. */
   onTrace: ((line: string) => void) | undefined;
   onAnswer: (answer: CommandAnswer) => void = () => undefined;
+  /** Has the person empty a node, and take that back a while later. */
+  drain: (node: string) => void = () => undefined;
 
   /** True in stories, whose traces tell what is asked of guests, too. */
   readonly tells: boolean;
 
-  constructor(seed: number, story?: { random: Random; ids: readonly string[] }) {
+  constructor(
+    seed: number,
+    { story, outputs }: { story?: { random: Random; ids: readonly string[] }; outputs?: boolean } = {},
+  ) {
     this.seed = seed;
     this.random = story?.random ?? new Random(seed);
+    this.edge = new Random(seed ^ 0x5eed_ed9e);
     this.tells = story !== undefined;
+    this.looksAtOutputs = outputs === true;
     this.freezes = this.tells || seed % 50 === 0;
     if (this.random.chance(0.07)) this.poisoned = 'vm1';
     this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
@@ -64,6 +84,23 @@ export class World {
       const node = this.nodes.get(to);
       node?.local(() => node.handle({ type: 'message', from, message }));
     });
+  }
+
+  /** What owners and standbys tell each other. */
+  carry(from: string, to: string, hear: (guests: SimGuests) => void): void {
+    this.network.send(from, to, () => {
+      const node = this.nodes.get(to);
+      node?.local(() => hear(node.guests));
+    });
+  }
+
+  /** What is in a checkpoint beside what decisions look at. */
+  keep(vmId: string, { epoch, sequence }: Checkpoint, kept: Kept): void {
+    this.#kept.set(`${vmId}@${String(epoch)}-${String(sequence)}`, kept);
+  }
+
+  keptOf(vmId: string, { epoch, sequence }: Checkpoint): Kept | undefined {
+    return this.#kept.get(`${vmId}@${String(epoch)}-${String(sequence)}`);
   }
 
   answered(answer: CommandAnswer): void {
