@@ -35,9 +35,9 @@ function hasHead(text: string): boolean {
   return comment !== undefined && (comment.match(/\w+/g) ?? []).length >= 3;
 }
 
-/** The source files below these folders, and their texts. */
+/** The source files below these folders, and their texts; what the build generates is none. */
 async function* sources(): AsyncGenerator<[string, string]> {
-  const exclude = (path: string): boolean => /(^|\/)(node_modules|build|dist)$/.test(path);
+  const exclude = (path: string): boolean => /(^|\/)(node_modules|build|dist|generated)$/.test(path);
   for await (const path of glob(
     ['*.{js,mjs,cjs}', '{packages,test,images,release,.ci}/**/*.{ts,tsx,js,mjs,cjs}'],
     { cwd: root, exclude },
