@@ -87,6 +87,7 @@ export const operations: readonly Operation[] = [
   operation('GET /v1/vms/{vm}/console', 'view', 'Its console.', 'socket'),
   operation('GET /v1/vms/{vm}/display', 'view', 'Its screen, keyboard and pointer.', 'socket'),
   operation('GET /v1/vms/{vm}/agent/{job}', 'operate', 'A command in its guest.', 'socket'),
+  operation('GET /v1/vms/{vm}/debug', 'operate', 'A debugger at its machine.', 'socket'),
   operation(
     'GET /v1/vms/{vm}/screen',
     'view',
