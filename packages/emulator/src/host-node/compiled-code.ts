@@ -32,7 +32,6 @@ interface Natives {
 function withNatives<T>(use: (natives: Natives) => T): T | undefined {
   setFlagsFromString('--allow-natives-syntax');
   try {
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval
     const make = (...parts: string[]): unknown => new Function(...parts) as unknown;
     return use({
       serialize: make('module', 'return %SerializeWasmModule(module)') as Natives['serialize'],

@@ -337,6 +337,8 @@ export class StandbyVm {
         return void this.#boot();
       case 'ended':
         return news.reason === 'failed' ? this.#failed(news.message) : undefined;
+      // A debugger is at the owner's machine; what it writes there comes as inputs.
+      case 'debugger':
       case 'first-slice':
     }
   }
