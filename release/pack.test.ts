@@ -64,7 +64,7 @@ describe('installed packages', () => {
   });
 
   test('a cluster of nodes with workers runs: the demo loses nothing', async () => {
-    const { stdout, stderr } = await revenant('demo', '--guest', 'builtin', '--profile', 'fast');
+    const { stdout, stderr } = await revenant('demo', '--guest', 'builtin');
     assert.match(`${stdout}${stderr}`, /none lost/);
   });
 
