@@ -1,76 +1,51 @@
 /** Consoles in the page: what is typed through failovers comes to the guest once, and what a hostile guest prints is text. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
-import { ClusterClient, NodeProcess } from '@revenant/cluster';
-import { browserMissing, openBrowser } from './browser.ts';
+import { until } from '../../packages/cluster/src/testing/until.ts';
+import { browserMissing } from './browser.ts';
+import { openVm, PageNodes, terminalShows, type OpenedPage } from './nodes.ts';
 
 const missing = browserMissing();
-const patienceMs = 180_000;
 const main = fileURLToPath(
   new URL('../../packages/cluster/test-support/node-with-listening-guest.ts', import.meta.url),
 );
 const lines = 40;
 
 describe('consoles in the page', { skip: missing ?? false }, () => {
-  const nodes = new Map<string, NodeProcess>();
-  let folder: string;
-  let browser: Browser;
-  let client: ClusterClient;
+  let nodes: PageNodes;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'revenant-consoles-'));
-    for (const name of ['a', 'b', 'c', 'd']) {
-      const logFile = join(folder, `${name}.log`);
-      const store = `file:${join(folder, 'store')}`;
-      nodes.set(name, await NodeProcess.start({ name, store, profile: 'default', logFile, main }));
-    }
-    client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
-    browser = await openBrowser();
+    nodes = await PageNodes.open({ names: ['a', 'b', 'c', 'd'], main });
   });
-  after(async () => {
-    await browser.close();
-    await client.close();
-    for (const node of nodes.values()) node.kill();
-    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
-    await rm(folder, { recursive: true, force: true });
-  });
+  after(() => nodes.close());
 
   async function make(vmId: string, runtime: string): Promise<string> {
     const spec = { runtime, description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
-    await client.command({ type: 'vm-create', vmId, spec, start: true });
-    return (await client.waitFor(vmId, ['running'])).assignment!.node;
+    await nodes.client.command({ type: 'vm-create', vmId, spec, start: true });
+    return (await nodes.client.waitFor(vmId, ['running'])).assignment!.node;
   }
 
-  async function openConsole(node: string, vmId: string): Promise<{ page: Page; errors: string[] }> {
-    const page = await browser.newPage();
-    page.setDefaultTimeout(patienceMs);
-    const errors: string[] = [];
-    page.on('pageerror', (error) => errors.push(error.message));
-    await page.goto(`http://${nodes.get(node)!.address}/`);
-    await page.getByRole('table').getByRole('button', { name: vmId, exact: true }).click();
-    return { page, errors };
+  async function openConsole(node: string, vmId: string): Promise<OpenedPage> {
+    const opened = await nodes.visit(node);
+    await openVm(opened.page, vmId);
+    return opened;
   }
 
   test('a hostile guest prints markup, escape sequences and 100 MB, and all of it is text', async () => {
     const node = await make('hostile', 'hostile');
     const { page, errors } = await openConsole(node, 'hostile');
-    const terminal = page.locator('.xterm-accessibility-tree');
-    await terminal.filter({ hasText: 'the flood is over' }).waitFor();
+    await terminalShows(page, 'the flood is over');
     assert.equal(await page.title(), 'Revenant');
     assert.equal(await page.locator('main script, main img').count(), 0);
     assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
     // It still answers.
     await page.keyboard.press('x');
-    await terminal.filter({ hasText: 'typed 78' }).waitFor();
-    await page.close();
+    await terminalShows(page, 'typed 78');
+    await page.context().close();
     assert.deepEqual(errors, []);
-    await client.command({ type: 'vm-delete', vmId: 'hostile' });
+    await nodes.client.command({ type: 'vm-delete', vmId: 'hostile' });
   });
 
   test('two who look at one console see the same, and both may type', async () => {
@@ -80,13 +55,10 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
       await page.locator('.xterm-helper-textarea').focus();
       await page.keyboard.type('tell');
       await page.keyboard.press('Control+j');
-      for (const each of pages) {
-        const terminal = each.page.locator('.xterm-accessibility-tree');
-        await terminal.filter({ hasText: `heard ${String(5 * at)} ` }).waitFor();
-      }
+      for (const each of pages) await terminalShows(each.page, `heard ${String(5 * at)} `);
     }
-    for (const { page } of pages) await page.close();
-    await client.command({ type: 'vm-delete', vmId: 'shared' });
+    for (const { page } of pages) await page.context().close();
+    await nodes.client.command({ type: 'vm-delete', vmId: 'shared' });
   });
 
   test('a screen is drawn as it changes, and each key comes to the guest once, through the end of its node and the page', async () => {
@@ -106,20 +78,19 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
           return x;
         });
       });
-    const drawn = async (expected: string): Promise<void> => {
-      while ((await lines()).join(' ') !== expected) await page.waitForTimeout(50);
-    };
+    const drawn = (expected: string): Promise<void> =>
+      until(`the guest has drawn ${expected}`, async () => (await lines()).join(' ') === expected);
     await screen.focus();
     await drawn('0 0 0 0');
     for (const key of ['a', 'b', 'a', 'a']) await page.keyboard.press(key);
     await drawn('3 1 0 0');
     // Durable before the node ends; what comes after is sent again as far as it must.
-    nodes.get(node)!.kill();
+    await nodes.kill(node);
     for (const key of ['c', 'd', 'd']) await page.keyboard.press(key);
     await drawn('3 1 1 2');
-    await page.close();
+    await page.context().close();
     assert.deepEqual(errors, []);
-    await client.command({ type: 'vm-delete', vmId: 'draws' });
+    await nodes.client.command({ type: 'vm-delete', vmId: 'draws' });
   });
 
   test('what is typed and pasted while the node of guest and page is killed comes to the guest once, in order', async () => {
@@ -134,7 +105,7 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
     };
     for (let line = 0; line < lines; line++) {
       await type(`line ${String(line)}`);
-      if (line === lines / 4) nodes.get(node)!.kill();
+      if (line === lines / 4) await nodes.kill(node);
     }
     // More at once than a console may send unacknowledged.
     const pasted = 'a long text that somebody pastes. '.repeat(5000);
@@ -147,15 +118,12 @@ describe('consoles in the page', { skip: missing ?? false }, () => {
     await type('');
     const digest = createHash('sha256').update(typed).digest('hex');
     await type('tell');
-    const terminal = page.locator('.xterm-accessibility-tree');
-    await terminal
-      .filter({ hasText: new RegExp(`heard ${String(typed.length - 5)} ${digest.slice(0, 20)}`) })
-      .waitFor();
+    await terminalShows(page, `heard ${String(typed.length - 5)} ${digest.slice(0, 20)}`);
     await page
       .getByRole('status', { name: 'connection' })
       .filter({ hasNotText: `served by ${node}` })
       .waitFor();
-    await page.close();
+    await page.context().close();
     assert.deepEqual(errors, []);
   });
 });

@@ -5,30 +5,24 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
-import type { Browser } from 'playwright-core';
 import { builtPage } from '@revenant/cluster';
-import { browserMissing, openBrowser } from './browser.ts';
+import { browserMissing } from './browser.ts';
 import { Views } from './views.ts';
 
 const missing = browserMissing();
 const maxCompressedBytes = 300_000;
 
 describe('how the page looks', { skip: missing ?? false }, () => {
-  const views = new Views();
-  let browser: Browser;
+  let views: Views;
 
   before(async () => {
-    await views.open();
-    browser = await openBrowser();
+    views = await Views.open();
   });
-  after(async () => {
-    await browser.close();
-    await views.close();
-  });
+  after(() => views.close());
 
   for (const colorScheme of ['light', 'dark'] as const)
     test(`axe finds nothing in any view, ${colorScheme}`, async () => {
-      await views.each(browser, { colorScheme }, async (view, page) => {
+      await views.each({ colorScheme }, async (view, page) => {
         await page.evaluate(axe.source);
         const found = await page.evaluate(async () => {
           // The terminal's own tree of lines, which its screen-reader mode keeps, is not ours to change.
@@ -43,7 +37,7 @@ describe('how the page looks', { skip: missing ?? false }, () => {
     });
 
   test('a phone shows all of each view without scrolling sideways', async () => {
-    await views.each(browser, { viewport: { width: 360, height: 740 } }, async (view, page) => {
+    await views.each({ viewport: { width: 360, height: 740 } }, async (view, page) => {
       const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
       assert.ok(wide! <= room!, `${view}: ${String(wide)} of ${String(room)} pixels`);
     });

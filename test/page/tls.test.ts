@@ -9,11 +9,11 @@ import { after, before, describe, test } from 'node:test';
 import { ClusterClient, isClusterError, NodeProcess, trustAuthority } from '@revenant/cluster';
 import { requireToolsInCi } from '../native/toolchain.ts';
 import { browserMissing, openBrowser } from './browser.ts';
+import { giveToken, token } from './nodes.ts';
 
 requireToolsInCi(['openssl']);
 const missing = existsSync('/usr/bin/openssl') ? undefined : 'openssl is missing: apt-get install openssl';
 const patienceMs = 180_000;
-const token = 'a token for this test only';
 
 describe('a cluster that speaks TLS', { skip: missing ?? false }, () => {
   const nodes: NodeProcess[] = [];
@@ -72,8 +72,7 @@ describe('a cluster that speaks TLS', { skip: missing ?? false }, () => {
     const page = await browser.newPage({ ignoreHTTPSErrors: true });
     page.setDefaultTimeout(patienceMs);
     await page.goto(nodes[0]!.address);
-    await page.getByLabel('Token of the cluster').fill(token);
-    await page.getByRole('button', { name: 'Log in' }).click();
+    await giveToken(page);
     await page.getByRole('row').filter({ hasText: 'running' }).waitFor();
     assert.equal(await page.evaluate('crossOriginIsolated'), true);
     const [cookie] = await page.context().cookies();

@@ -1,12 +1,7 @@
 /** Every view of the page, one after the other, with a small cluster behind: for what is to hold of all of them, and for pictures of them. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { ClusterClient, NodeProcess } from '@revenant/cluster';
-import { makeBuiltinKernel } from '../../images/builtin/kernel.ts';
+import type { BrowserContextOptions, Page } from 'playwright-core';
+import { PageNodes } from './nodes.ts';
 
-const patienceMs = 180_000;
 /** Ways to look at a moment, and what each shows. */
 const looks = [
   ['Registers', 'registers'],
@@ -15,53 +10,38 @@ const looks = [
 ] as const;
 
 export class Views {
-  readonly #nodes: NodeProcess[] = [];
-  #folder = '';
-  #client!: ClusterClient;
+  readonly nodes: PageNodes;
+
+  private constructor(nodes: PageNodes) {
+    this.nodes = nodes;
+  }
 
   /** Two nodes, and a VM that has begun to count. */
-  async open(): Promise<void> {
-    this.#folder = await mkdtemp(join(tmpdir(), 'revenant-views-'));
-    for (const name of ['a', 'b']) {
-      const [store, logFile] = [`file:${this.#folder}/store`, join(this.#folder, `${name}.log`)];
-      this.#nodes.push(await NodeProcess.start({ name, store, profile: 'default', logFile }));
-    }
-    this.#client = new ClusterClient({ nodes: this.#nodes.map(({ address }) => address) });
-    const kernel = await this.#client.putBlob(makeBuiltinKernel());
-    const description = { memoryBytes: 16 << 20, kernel, commandLine: '' };
-    const spec = { runtime: 'machine', description, memoryMiB: 16, priority: 1, outputs: 'async' as const };
-    await this.#client.command({ type: 'vm-create', vmId: 'web', spec, start: true });
+  static async open(): Promise<Views> {
+    const nodes = await PageNodes.open({ names: ['a', 'b'] });
+    await nodes.makeVm('web');
     await new Promise<void>((heard) => {
-      const follower = this.#client.console('web', () => {
+      const follower = nodes.client.console('web', () => {
         follower.close();
         heard();
       });
     });
+    return new Views(nodes);
   }
 
-  async close(): Promise<void> {
-    await this.#client.close();
-    for (const node of this.#nodes) node.kill();
-    await Promise.all(this.#nodes.map(({ whenEnded }) => whenEnded));
-    await rm(this.#folder, { recursive: true, force: true });
+  close(): Promise<void> {
+    return this.nodes.close();
   }
 
   /** Where the page is. */
   get origin(): string {
-    return `http://${this.#nodes[0]!.address}/`;
+    return `http://${this.nodes.addressOf('a')}/`;
   }
 
   /** Calls `see` with the page in each of its views. */
-  async each(
-    browser: Browser,
-    look: BrowserContextOptions,
-    see: (view: string, page: Page) => Promise<void>,
-  ): Promise<void> {
-    const context = await browser.newContext(look);
-    const page = await context.newPage();
-    page.setDefaultTimeout(patienceMs);
+  async each(look: BrowserContextOptions, see: (view: string, page: Page) => Promise<void>): Promise<void> {
+    const { page } = await this.nodes.visit('a', look);
     const { origin } = this;
-    await page.goto(origin);
     await page.getByRole('row').filter({ hasText: 'running' }).waitFor();
     await see('cluster', page);
     await page.getByRole('button', { name: 'Create', exact: true }).click();
@@ -98,6 +78,6 @@ export class Views {
     await page.goto(`${origin}run.html?again#open=web`);
     await page.getByRole('img', { name: /screen of web@/ }).waitFor();
     await see('checkpoint-in-the-tab', page);
-    await context.close();
+    await page.context().close();
   }
 }

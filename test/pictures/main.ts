@@ -6,7 +6,6 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { openBrowser } from '../page/browser.ts';
 import { Views } from '../page/views.ts';
 import { Firefox } from './firefox.ts';
 
@@ -24,20 +23,15 @@ const { values } = parseArgs({
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function inChromium(views: Views): Promise<void> {
-  const browser = await openBrowser();
   const colorScheme = values.scheme === 'light' ? 'light' : 'dark';
-  try {
-    await views.each(browser, { colorScheme, viewport: size }, async (view, page) => {
-      if (values.only !== undefined && values.only !== view) return;
-      // Charts and the timeline need a few seconds of a past.
-      await page.waitForTimeout(2000);
-      const path = join(folder, `${view}.png`);
-      await page.screenshot({ path });
-      say(path);
-    });
-  } finally {
-    await browser.close();
-  }
+  await views.each({ colorScheme, viewport: size }, async (view, page) => {
+    if (values.only !== undefined && values.only !== view) return;
+    // Charts and the timeline need a few seconds of a past.
+    await page.waitForTimeout(2000);
+    const path = join(folder, `${view}.png`);
+    await page.screenshot({ path });
+    say(path);
+  });
 }
 
 async function inFirefox(views: Views): Promise<void> {
@@ -70,8 +64,7 @@ async function inFirefox(views: Views): Promise<void> {
 }
 
 mkdirSync(folder, { recursive: true });
-const views = new Views();
-await views.open();
+const views = await Views.open();
 try {
   await (values.firefox ? inFirefox(views) : inChromium(views));
 } finally {
