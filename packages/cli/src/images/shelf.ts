@@ -1,5 +1,6 @@
 /** The images in this host's cache, for a node to offer at its page. */
 import type { ImageShelf } from '@revenant/cluster';
+import { findFirmware, firmwareRom } from './firmware.ts';
 import { findImage, readImageFile, type Image } from './image.ts';
 import { recipeNames } from './recipe.ts';
 
@@ -19,5 +20,9 @@ export const imageShelf: ImageShelf = {
     const image = (await cachedImages()).find(({ manifest }) => manifest.name === name);
     if (image === undefined) return undefined;
     return { kernel: await readImageFile(image, 'kernel'), initrd: await readImageFile(image, 'initrd') };
+  },
+  async firmware(bios) {
+    const found = await findFirmware(() => undefined).catch(() => undefined);
+    return found && firmwareRom(bios === undefined ? found : { ...found, bios });
   },
 };

@@ -1,5 +1,6 @@
 /** `--net`, `--mac`, `--publish`, `--host-port`: the network of a guest that runs in this process. */
 import type { Publish } from '@revenant/cluster';
+import { publishOf } from '@revenant/cluster/publish';
 import { formatMac, isGroupMac, parseAddress, parseMac, type Forward } from '@revenant/network';
 import type { StreamPlace } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
@@ -81,18 +82,12 @@ export function parsePublish(text: string, name: string): Forward {
 
 /** Of a VM of a cluster: which node listens, or all of them. Throws CliError. */
 export function parsePublishOn(text: string, name: string): Publish {
-  const parts = /^(?:([A-Za-z0-9][A-Za-z0-9._-]*|\*):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
-  if (parts === null)
-    throw usage(
-      `${name}: '${text}' is not [NODE:]PORT:GUESTPORT[/udp]`,
-      `for example ${name} 8080:80, or ${name} a:8080:80 for node a alone`,
-    );
-  return {
-    on: parts[1] ?? '*',
-    protocol: parts[4] === 'udp' ? 'udp' : 'tcp',
-    port: port(parts[2]!, name),
-    guestPort: port(parts[3]!, name),
-  };
+  const publish = publishOf(text);
+  if (publish !== undefined) return publish;
+  throw usage(
+    `${name}: '${text}' is not [NODE:]PORT:GUESTPORT[/udp]`,
+    `for example ${name} 8080:80, or ${name} a:8080:80 for node a alone; ports are 1 to 65535`,
+  );
 }
 
 /** The network that was asked for; undefined for none. Throws CliError for what makes no sense together. */

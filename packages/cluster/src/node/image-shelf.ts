@@ -13,6 +13,8 @@ export interface ImageShelf {
   list: () => Promise<OfferedImage[]>;
   /** Undefined: there is none of this name. */
   read: (name: string) => Promise<{ kernel: Uint8Array; initrd: Uint8Array } | undefined>;
+  /** A machine's ROM with a BIOS, the host's own by default, behind its VGA BIOS. Undefined: the host has none. */
+  firmware?: (bios?: Uint8Array) => Promise<{ rom: Uint8Array; optionRomBytes: number } | undefined>;
 }
 
 const pathPattern = /^(GET|POST) \/v1\/images(?:\/([A-Za-z0-9][A-Za-z0-9._-]{0,62}))?$/;

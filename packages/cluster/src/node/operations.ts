@@ -10,7 +10,12 @@ import {
 } from '../protocol/api.ts'; // prettier-ignore
 import { checkpointsAnswerSchema } from '../protocol/checkpoints.ts';
 import { nodeFiguresSchema, vmFiguresSchema } from '../protocol/figures.ts';
-import { imageChosenSchema, imagesAnswerSchema } from '../protocol/images.ts';
+import {
+  firmwareChosenSchema,
+  firmwareRequestSchema,
+  imageChosenSchema,
+  imagesAnswerSchema,
+} from '../protocol/images.ts';
 import { sessionAnswerSchema, type Role } from '../protocol/page.ts';
 import {
   revertRequestSchema,
@@ -84,6 +89,8 @@ export const operations: readonly Operation[] = [
   }),
   operation('GET /v1/images', 'view', "Guest images that the node's host has.", imagesAnswerSchema),
   operation('POST /v1/images/{image}', 'admin', 'Puts one into the store.', imageChosenSchema),
+  operation('PUT /v1/disks/{sha256}', 'admin', 'Stores a raw disk image, for disks to lie on.', blobDoneSchema, { takes: 'bytes' }), // prettier-ignore
+  operation('POST /v1/firmware', 'admin', 'Puts firmware into the store.', firmwareChosenSchema, { takes: firmwareRequestSchema }), // prettier-ignore
   operation('GET /v1/vms/{vm}/console', 'view', 'Its console.', 'socket'),
   operation('GET /v1/vms/{vm}/display', 'view', 'Its screen, keyboard and pointer.', 'socket'),
   operation('GET /v1/vms/{vm}/agent/{job}', 'operate', 'A command in its guest.', 'socket'),

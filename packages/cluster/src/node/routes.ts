@@ -19,6 +19,7 @@ import type { Command } from '../decisions/commands.ts';
 import type { Caller } from '../protocol/page.ts';
 import { requireRole } from './callers.ts';
 import { answerJson, type Answer } from './answers.ts';
+import { baseImageRoute } from './base-images.ts';
 import { checkpointRoute } from './checkpoint-routes.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
@@ -57,6 +58,7 @@ export async function route(node: ClusterNode, answer: Answer): Promise<void> {
   if (charted !== undefined) return answerJson(response, { samples: answer.history.samplesOf(charted) });
   if (await checkpointRoute(node, url, answer)) return;
   if (await imageRoute(node, asked, answer)) return;
+  if (await baseImageRoute(node, asked, answer)) return;
   if (await snapshotRoute(node, asked, answer)) return;
   switch (asked) {
     case 'GET /v1/openapi.json': {

@@ -139,7 +139,18 @@ class Viewer {
       case 'fork': {
         const { vmId, name, checkpoint, start } = request;
         await this.#client.fork(vmId, { name, checkpoint: checkpoint ?? undefined, start });
+        return;
       }
+      case 'medium':
+        return this.#client.changeMedium(request.vmId, { drive: request.drive, image: request.image });
+      case 'snapshot':
+        await this.#client.takeSnapshot(request.vmId, request.name);
+        return;
+      case 'revert':
+        await this.#client.revert(request.vmId, request.name, { start: request.start });
+        return;
+      case 'drop-snapshot':
+        return this.#client.dropSnapshot(request.vmId, request.name);
     }
   }
 
@@ -174,7 +185,7 @@ class Viewer {
         this.#pasts.delete(vmId);
         if (!request.on || this.#pasts.size >= maxFollowed) return;
         void this.#tellSamples(vmId);
-        void this.#watchPast(vmId, undefined);
+        void this.#watchPast(vmId, { checkpoints: '', snapshots: '' });
     }
   }
 
@@ -197,14 +208,22 @@ class Viewer {
     this.tell({ type: 'samples', vmId, samples: samples.slice(-maxSamples) });
   }
 
-  /** Looks again and again, and sends the list of checkpoints when it has changed. */
-  async #watchPast(vmId: string, before: string | undefined): Promise<void> {
+  /** Looks again and again, and sends the lists of checkpoints and of snapshots when they have changed. */
+  async #watchPast(vmId: string, before: { checkpoints: string; snapshots: string }): Promise<void> {
     const mark = setTimeout(() => undefined, 0);
     this.#pasts.set(vmId, mark);
-    const checkpoints = await this.#client.checkpoints(vmId).catch(() => undefined);
+    const [checkpoints, snapshots] = await Promise.all([
+      this.#client.checkpoints(vmId).catch(() => undefined),
+      this.#client.snapshots(vmId).catch(() => undefined),
+    ]);
     if (this.#closed || this.#pasts.get(vmId) !== mark) return;
-    const now = checkpoints === undefined ? before : JSON.stringify(checkpoints);
-    if (checkpoints !== undefined && now !== before) this.tell({ type: 'checkpoints', vmId, checkpoints });
+    const now = { ...before };
+    if (checkpoints !== undefined) now.checkpoints = JSON.stringify(checkpoints);
+    if (snapshots !== undefined) now.snapshots = JSON.stringify(snapshots);
+    if (checkpoints !== undefined && now.checkpoints !== before.checkpoints)
+      this.tell({ type: 'checkpoints', vmId, checkpoints });
+    if (snapshots !== undefined && now.snapshots !== before.snapshots)
+      this.tell({ type: 'snapshots', vmId, snapshots });
     this.#pasts.set(
       vmId,
       setTimeout(() => void this.#watchPast(vmId, now), checkpointsMs),

@@ -26,6 +26,10 @@ export function roleForPage(request: PageRequest): Role {
     case 'typed':
     case 'keys':
     case 'power-button':
+    case 'medium':
+    case 'snapshot':
+    case 'revert':
+    case 'drop-snapshot':
       return 'operate';
     case 'displayed':
       return request.request.type === 'look' ? 'view' : 'operate';

@@ -17,3 +17,8 @@ const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 /** With the names of its blobs. */
 export const imageChosenSchema = v.strictObject({ ...offered, kernel: hash, initrd: hash });
 export type ImageChosen = v.InferOutput<typeof imageChosenSchema>;
+
+/** `POST /v1/firmware`: puts firmware into the store; `bios` is a blob, null the BIOS that the node's host has. */
+export const firmwareRequestSchema = v.strictObject({ bios: v.nullable(hash) });
+export const firmwareChosenSchema = v.strictObject({ rom: hash, optionRomBytes: count });
+export type FirmwareChosen = v.InferOutput<typeof firmwareChosenSchema>;

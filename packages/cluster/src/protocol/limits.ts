@@ -46,6 +46,8 @@ export const maxSumSpaces = 64;
 /** Body of a request, but for blobs. */
 export const maxBodyBytes = 1 << 20;
 export const maxBlobBytes = 256 << 20;
+/** A disk image that comes through a node. */
+export const maxDiskBytes = 16 * 2 ** 30;
 export const maxEvents = 10_000;
 export const maxEventDetails = 32;
 export const maxKeys = 16;

@@ -28,6 +28,16 @@ export const networkSpecSchema = v.strictObject({
 });
 export type NetworkSpec = v.InferOutput<typeof networkSpecSchema>;
 
+/** The first of these subnets that no network has: networks may overlap, but a person tells them apart more easily so. */
+export function freeSubnet(networks: Readonly<Record<string, NetworkSpec>>): string {
+  const taken = new Set(Object.values(networks).map((spec) => spec.subnet));
+  for (let second = 64; second < 128; second++) {
+    const free = `10.${String(second)}.0.0/16`;
+    if (!taken.has(free)) return free;
+  }
+  return '10.128.0.0/16';
+}
+
 export const publishSchema = v.strictObject({
   /** The node that listens, or `*` for each. */
   on: text(maxName),

@@ -1,15 +1,16 @@
 /** Messages of `GET /v1/page` (websocket, binary frames of msgpack): all that the web page needs, live, from the node that serves it. */
 import * as v from 'valibot';
 import { clusterErrorCodes } from '../errors.ts';
-import { clusterEventSchema, clusterStatusSchema, screenAnswerSchema } from './api.ts';
+import { clusterEventSchema, clusterStatusSchema, mediumRequestSchema, screenAnswerSchema } from './api.ts';
 import { listedCheckpointSchema } from './checkpoints.ts';
 import { consoleReplySchema, consoleRequestSchema } from './console.ts';
 import { displayReplySchema, displayRequestSchema } from './display.ts';
 import { nodeFiguresSchema, vmSampleSchema } from './figures.ts';
-import { maxCheckpoints, maxEvents, maxKeys, maxNodes, maxSamples, maxText } from './limits.ts';
+import { maxCheckpoints, maxEvents, maxKeys, maxName, maxNodes, maxSamples, maxText } from './limits.ts';
 import { decode } from './msgpack.ts';
 import { check, count, list, nodeName, text, vmName } from './schema.ts';
 import { checkTold } from './open.ts';
+import { snapshotsAnswerSchema } from './snapshots.ts';
 import { commandSchema } from './spec.ts';
 
 /** What a session may do: look; also use VMs (type, start, stop, pause, migrate); also make and delete them and change the cluster. */
@@ -44,11 +45,24 @@ export const pageRequestSchema = v.variant('type', [
     question,
     vmId: vmName,
     name: vmName,
-    checkpoint: v.nullable(text(32)),
+    /** `EPOCH-SEQUENCE`, or the name of a snapshot. */
+    checkpoint: v.nullable(text(maxName)),
     start: v.boolean(),
   }),
   /** Most systems shut down in order then. */
   v.strictObject({ type: v.literal('power-button'), question, vmId: vmName }),
+  /** A drive gets a medium of the VM's description, or (null) is emptied. */
+  v.strictObject({ type: v.literal('medium'), question, vmId: vmName, ...mediumRequestSchema.entries }),
+  /** Keeps what it is now under a name; goes back to that; gives it up. A VM that is gone back with runs then if `start`. */
+  v.strictObject({ type: v.literal('snapshot'), question, vmId: vmName, name: text(maxName) }),
+  v.strictObject({
+    type: v.literal('revert'),
+    question,
+    vmId: vmName,
+    name: text(maxName),
+    start: v.boolean(),
+  }),
+  v.strictObject({ type: v.literal('drop-snapshot'), question, vmId: vmName, name: text(maxName) }),
   v.strictObject({ type: v.literal('keys'), question, vmId: vmName, keys: list(text(32), maxKeys) }),
   /** From now on output of this VM's console is sent, what is kept first; `off` ends it. */
   v.strictObject({ type: v.literal('console'), vmId: vmName, on: v.boolean() }),
@@ -59,7 +73,7 @@ export const pageRequestSchema = v.variant('type', [
   v.strictObject({ type: v.literal('displayed'), vmId: vmName, request: displayRequestSchema }),
   /** From now on this VM's text screen is sent when it changes. */
   v.strictObject({ type: v.literal('screen'), vmId: vmName, on: v.boolean() }),
-  /** From now on this VM's checkpoints are listed when there are others, and once its figures of the last minutes come. */
+  /** From now on this VM's checkpoints and snapshots are listed when there are others, and once its figures of the last minutes come. */
   v.strictObject({ type: v.literal('past'), vmId: vmName, on: v.boolean() }),
 ]);
 export type PageRequest = v.InferOutput<typeof pageRequestSchema>;
@@ -106,6 +120,12 @@ export const pageReplySchema = v.variant('type', [
     type: v.literal('checkpoints'),
     vmId: vmName,
     checkpoints: list(listedCheckpointSchema, maxCheckpoints),
+  }),
+  /** The oldest first. */
+  v.strictObject({
+    type: v.literal('snapshots'),
+    vmId: vmName,
+    ...snapshotsAnswerSchema.entries,
   }),
   v.strictObject({
     type: v.literal('samples'),

@@ -4,7 +4,10 @@ import type { ClusterStatus, NodeFigures, NodeStatus, VmSample, VmSeen } from '@
 import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
+import { Networks } from './networks.tsx';
+import { NodeActions } from './node-actions.tsx';
 import { Thumbnail } from './screen.tsx';
+import { Refusal, useAction } from './use-action.tsx';
 import { Policy, VmActions } from './vm-actions.tsx';
 import { bytesText, nodeTone, placeOf, spanText, statusOf, vmTone } from './text.ts';
 
@@ -12,43 +15,6 @@ interface ViewProps {
   state: ClusterState;
   connection: Connection;
   open: (vmId: string) => void;
-}
-
-function NodeActions({
-  node,
-  state,
-  connection,
-}: {
-  node: NodeStatus;
-  state: ClusterState;
-  connection: Connection;
-}) {
-  const [error, setError] = useState('');
-  const resting = state.status?.maintenance.includes(node.id) === true;
-  return (
-    <span class="actions">
-      <button
-        type="button"
-        disabled={state.role !== 'admin' || node.state === 'dead'}
-        aria-label={`${resting ? 'Undrain' : 'Drain'} ${node.id}`}
-        onClick={() => {
-          setError('');
-          connection
-            .command({ type: resting ? 'undrain' : 'drain', node: node.id })
-            .catch((problem: unknown) => {
-              setError(problem instanceof Error ? problem.message : String(problem));
-            });
-        }}
-      >
-        {resting ? 'Undrain' : 'Drain'}
-      </button>
-      {error !== '' && (
-        <span class="error" role="alert">
-          {error}
-        </span>
-      )}
-    </span>
-  );
 }
 
 const mibText = (mib: number): string => bytesText(mib * 2 ** 20);
@@ -186,6 +152,22 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
   );
 }
 
+function Rebalance({ connection, admin }: { connection: Connection; admin: boolean }) {
+  const { run, busy, error } = useAction();
+  return (
+    <>
+      <button
+        type="button"
+        disabled={!admin || busy}
+        onClick={() => void run(() => connection.command({ type: 'rebalance' }))}
+      >
+        Rebalance
+      </button>
+      <Refusal error={error} />
+    </>
+  );
+}
+
 export function ClusterView(props: ViewProps) {
   const { state, connection } = props;
   const [creating, setCreating] = useState(false);
@@ -212,13 +194,7 @@ export function ClusterView(props: ViewProps) {
           <button type="button" class="primary" disabled={!admin} onClick={() => setCreating(true)}>
             Create
           </button>
-          <button
-            type="button"
-            disabled={!admin}
-            onClick={() => void connection.command({ type: 'rebalance' })}
-          >
-            Rebalance
-          </button>
+          <Rebalance {...{ connection, admin }} />
         </div>
         {creating && (
           <CreateForm
@@ -229,6 +205,7 @@ export function ClusterView(props: ViewProps) {
         )}
         <VmTable {...props} status={status} />
       </section>
+      <Networks {...{ status, admin, connection }} />
       <section class="panel" aria-label="events">
         <h2>What happened</h2>
         <EventList events={state.events} />

@@ -14,10 +14,12 @@ import {
   type Command,
   type DisplayRequest,
   type ListedCheckpoint,
+  type MediumRequest,
   type NodeFigures,
   type PageReply,
   type PageRequest,
   type Role,
+  type Snapshot,
   type VmSample,
 } from '@revenant/cluster/protocol';
 import type { NodeAccess } from '../shared/node-files.ts';
@@ -48,6 +50,8 @@ export interface ClusterState {
 export interface Past {
   /** The oldest first. */
   checkpoints: readonly ListedCheckpoint[];
+  /** The oldest first. */
+  snapshots: readonly Snapshot[];
   /** A second apart. */
   samples: readonly VmSample[];
 }
@@ -123,6 +127,25 @@ export class Connection {
   /** Makes a VM out of a checkpoint of another one; null: its newest. */
   fork(vmId: string, fork: { name: string; checkpoint: string | null; start: boolean }): Promise<void> {
     return this.#ask((question) => ({ type: 'fork', question, vmId, ...fork }));
+  }
+
+  /** Puts a medium of its description into a drive, or (null) takes it out. */
+  changeMedium(vmId: string, change: MediumRequest): Promise<void> {
+    return this.#ask((question) => ({ type: 'medium', question, vmId, ...change }));
+  }
+
+  /** Keeps what a VM is now under a name. */
+  takeSnapshot(vmId: string, name: string): Promise<void> {
+    return this.#ask((question) => ({ type: 'snapshot', question, vmId, name }));
+  }
+
+  /** Takes a VM back to a snapshot; `start`: it runs then. */
+  revert(vmId: string, name: string, start: boolean): Promise<void> {
+    return this.#ask((question) => ({ type: 'revert', question, vmId, name, start }));
+  }
+
+  dropSnapshot(vmId: string, name: string): Promise<void> {
+    return this.#ask((question) => ({ type: 'drop-snapshot', question, vmId, name }));
   }
 
   /** Presses the power button: most systems shut down in order then. */
@@ -202,7 +225,10 @@ export class Connection {
 
   /** Hears of each change of what is known of a VM's past. Gives a function that ends it. */
   watchPast(vmId: string, seen: (past: Past) => void): () => void {
-    const watched = this.#pasts.get(vmId) ?? { past: { checkpoints: [], samples: [] }, seen: new Set() };
+    const watched = this.#pasts.get(vmId) ?? {
+      past: { checkpoints: [], snapshots: [], samples: [] },
+      seen: new Set(),
+    };
     this.#pasts.set(vmId, watched);
     watched.seen.add(seen);
     seen(watched.past);
@@ -350,6 +376,8 @@ export class Connection {
         return;
       case 'checkpoints':
         return this.#learn(reply.vmId, (past) => ({ ...past, checkpoints: reply.checkpoints }));
+      case 'snapshots':
+        return this.#learn(reply.vmId, (past) => ({ ...past, snapshots: reply.snapshots }));
       case 'samples':
         return this.#addSamples(reply.vmId, reply.samples);
       case 'figures':

@@ -1,62 +1,49 @@
-/** Makes a VM: the built-in guest, or a kernel of the person's own. */
+/** Makes a VM: what it boots and lies on, where it may run, and how it is kept. */
 import { useEffect, useState } from 'preact/hooks';
-import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
-import { healthSigns, outputPolicies, type OfferedImage } from '@revenant/cluster/protocol';
+import {
+  healthSigns,
+  outputPolicies,
+  publishOf,
+  type OfferedImage,
+  type Publish,
+} from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
-import { putBlob } from './blobs.ts';
-import { chooseImage, offeredImages } from './images.ts';
+import { bootOf, GuestChoice, type Source } from './create-boot.tsx';
+import { Disks, disksOf } from './create-disks.tsx';
+import { offeredImages } from './images.ts';
 import { policyWords } from './text.ts';
+import { textOf } from './use-action.tsx';
 
 const mib = 2 ** 20;
 
-async function fileOf(data: FormData, name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const file = data.get(name);
-  return file instanceof File && file.size > 0 ? new Uint8Array(await file.arrayBuffer()) : undefined;
-}
-
-function textOf(data: FormData, name: string): string {
-  const value = data.get(name);
-  return typeof value === 'string' ? value.trim() : '';
-}
-
-type Source = 'builtin' | 'own' | `image:${string}`;
-
-interface Boot {
-  kernel: string;
-  initrd?: string;
-  commandLine: string;
-}
-
-/** What the VM boots, in the cluster's store. */
-async function bootOf(connection: Connection, data: FormData, source: Source): Promise<Boot> {
-  if (source === 'builtin')
-    return { kernel: await putBlob(connection, Uint8Array.from(makeBuiltinKernel())), commandLine: '' };
-  const append = textOf(data, 'append');
-  if (source !== 'own') {
-    const { kernel, initrd, commandLine } = await chooseImage(connection, source.slice('image:'.length));
-    return { kernel, initrd, commandLine: [commandLine, append].filter((part) => part !== '').join(' ') };
-  }
-  const kernel = await fileOf(data, 'kernel');
-  if (kernel === undefined) throw new Error('choose the file of a kernel');
-  const initrd = await fileOf(data, 'initrd');
-  return {
-    kernel: await putBlob(connection, kernel),
-    ...(initrd === undefined ? {} : { initrd: await putBlob(connection, initrd) }),
-    commandLine: append,
-  };
+/** Ports as they are written one after the other. Throws Error in words for people. */
+function portsOf(text: string): Publish[] {
+  const words = text.split(/[\s,]+/).filter((word) => word !== '');
+  return words.map((word) => {
+    const publish = publishOf(word);
+    if (publish === undefined)
+      throw new Error(`'${word}' is not [NODE:]PORT:GUESTPORT[/udp], such as 8080:80`);
+    return publish;
+  });
 }
 
 async function create(connection: Connection, data: FormData, source: Source): Promise<void> {
   const memoryMiB = Number(textOf(data, 'memory'));
-  const diskMiB = Number(textOf(data, 'disk'));
+  const network = textOf(data, 'network');
+  const publish = portsOf(textOf(data, 'publish'));
+  if (publish.length > 0 && network === '')
+    throw new Error('ports are published of a VM that is in a network');
+  const disks = await disksOf(connection, data, { virtio: source !== 'disk' });
+  if (source === 'disk' && disks.length === 0)
+    throw new Error('choose a disk, a disc or a floppy disk to start from');
   const description = {
     memoryBytes: memoryMiB * mib,
     ...(await bootOf(connection, data, source)),
-    ...(diskMiB > 0 ? { disks: [{ emptyBytes: diskMiB * mib }] } : {}),
+    ...(disks.length === 0 ? {} : { disks }),
   };
   const group = textOf(data, 'anti-affinity');
   const checkpointMs = textOf(data, 'checkpoint-ms');
-  const network = textOf(data, 'network');
+  const quotaMiB = textOf(data, 'quota');
   const sign = healthSigns.find((each) => each === textOf(data, 'health'));
   const silentMs = Number(textOf(data, 'silent')) * 1000;
   const spec = {
@@ -68,7 +55,9 @@ async function create(connection: Connection, data: FormData, source: Source): P
     ...(group === '' ? {} : { antiAffinity: group }),
     ...(checkpointMs === '' ? {} : { checkpointMs: Number(checkpointMs) }),
     ...(sign === undefined ? {} : { health: { watch: sign, silentMs } }),
-    ...(network === '' ? {} : { network: { name: network, publish: [] } }),
+    ...(network === '' ? {} : { network: { name: network, publish } }),
+    ...(data.get('standby') === null ? {} : { standby: true }),
+    ...(quotaMiB === '' ? {} : { storeQuotaBytes: Number(quotaMiB) * mib }),
   };
   await connection.command({
     type: 'vm-create',
@@ -76,25 +65,6 @@ async function create(connection: Connection, data: FormData, source: Source): P
     spec,
     start: data.get('start') !== null,
   });
-}
-
-function OwnFiles() {
-  return (
-    <>
-      <label>
-        Kernel
-        <input type="file" name="kernel" />
-      </label>
-      <label>
-        Initial RAM disk
-        <input type="file" name="initrd" />
-      </label>
-      <label>
-        Kernel command line
-        <input type="text" name="append" defaultValue="console=ttyS0" />
-      </label>
-    </>
-  );
 }
 
 function Placement({ networks }: { networks: readonly string[] }) {
@@ -109,10 +79,6 @@ function Placement({ networks }: { networks: readonly string[] }) {
         <input type="text" name="anti-affinity" maxLength={63} />
       </label>
       <label>
-        Empty disk in MiB (0: none)
-        <input type="number" name="disk" min={0} max={65536} defaultValue="0" />
-      </label>
-      <label>
         Network
         <select name="network">
           <option value="">(no network card)</option>
@@ -124,6 +90,18 @@ function Placement({ networks }: { networks: readonly string[] }) {
         </select>
       </label>
       <label>
+        Ports of the nodes that are its own, such as 8080:80
+        <input type="text" name="publish" placeholder="[NODE:]PORT:GUESTPORT[/udp], …" />
+      </label>
+    </>
+  );
+}
+
+/** How it is kept. */
+function Keeping() {
+  return (
+    <>
+      <label>
         When what it says leaves its node
         <select name="outputs">
           {outputPolicies.map((policy) => (
@@ -132,6 +110,13 @@ function Placement({ networks }: { networks: readonly string[] }) {
             </option>
           ))}
         </select>
+      </label>
+      <label class="choice">
+        <input type="checkbox" name="standby" />a machine on another node follows it (where its log is kept)
+      </label>
+      <label>
+        Its checkpoints may hold in the store, in MiB (empty: no limit)
+        <input type="number" name="quota" min={1} />
       </label>
       <label>
         Milliseconds between checkpoints (empty: the cluster's)
@@ -155,57 +140,6 @@ function Placement({ networks }: { networks: readonly string[] }) {
       <label class="choice">
         <input type="checkbox" name="start" defaultChecked />
         start it at once
-      </label>
-    </>
-  );
-}
-
-/** What it boots, and the memory that this needs. */
-function GuestChoice({
-  source,
-  setSource,
-  images,
-}: {
-  source: Source;
-  setSource: (source: Source) => void;
-  images: readonly OfferedImage[];
-}) {
-  const image = images.find(({ name }) => source === `image:${name}`);
-  return (
-    <>
-      <label>
-        Guest
-        <select
-          name="source"
-          value={source}
-          onChange={(event) => setSource(event.currentTarget.value as Source)}
-        >
-          <option value="builtin">built-in: counts a chain of digests</option>
-          {images.map(({ name, title }) => (
-            <option key={name} value={`image:${name}`}>
-              {name}: {title}
-            </option>
-          ))}
-          <option value="own">kernel and initrd from files</option>
-        </select>
-      </label>
-      {source === 'own' && <OwnFiles />}
-      {image !== undefined && (
-        <label>
-          Added to its kernel's command line
-          <input type="text" name="append" />
-        </label>
-      )}
-      <label>
-        Memory in MiB
-        <input
-          type="number"
-          name="memory"
-          min={4}
-          max={3072}
-          key={source}
-          defaultValue={String(image?.memoryMiB ?? (source === 'own' ? 128 : 16))}
-        />
       </label>
     </>
   );
@@ -250,7 +184,9 @@ export function CreateForm({ connection, networks, close }: CreateFormProps) {
         <input type="text" name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_\-]*" maxLength={63} />
       </label>
       <GuestChoice {...{ source, setSource, images }} />
+      <Disks />
       <Placement networks={networks} />
+      <Keeping />
       <div>
         <button class="primary" type="submit" disabled={busy}>
           {busy ? 'Creating…' : 'Create and start'}

@@ -23,11 +23,14 @@ export function ForkFrom({
   connection,
   vmId,
   checkpoint,
+  of = vmId,
 }: {
   connection: Connection;
   vmId: string;
-  /** Absent: its newest. */
+  /** Of a checkpoint, or the name of a snapshot. Absent: its newest. */
   checkpoint?: string;
+  /** What is forked, for those who read by ear. */
+  of?: string;
 }) {
   const [asking, setAsking] = useState(false);
   const [said, setSaid] = useState('');
@@ -41,7 +44,7 @@ export function ForkFrom({
         )}
         <button
           type="button"
-          aria-label={`Fork ${vmId}`}
+          aria-label={`Fork ${of}`}
           onClick={() => {
             setSaid('');
             setAsking(true);
@@ -54,7 +57,7 @@ export function ForkFrom({
   return (
     <form
       class="inline"
-      aria-label={`fork ${vmId}`}
+      aria-label={`fork ${of}`}
       onSubmit={(event) => {
         event.preventDefault();
         const word = new FormData(event.currentTarget).get('name');

@@ -3,8 +3,10 @@ import type { Connection } from './connection.ts';
 import {
   checkTold,
   errorAnswerSchema,
+  firmwareChosenSchema,
   imageChosenSchema,
   imagesAnswerSchema,
+  type FirmwareChosen,
   type ImageChosen,
   type OfferedImage,
 } from '@revenant/cluster/protocol';
@@ -25,4 +27,12 @@ export async function chooseImage(connection: Connection, name: string): Promise
   const answer: unknown = await response.json();
   if (response.ok) return checkTold(imageChosenSchema, answer, 'the image');
   throw new Error(checkTold(errorAnswerSchema, answer, 'the answer').error.message);
+}
+
+/** Has firmware put into the store: a BIOS that is a blob there, or (null) the host's. Throws Error in words for people. */
+export async function chooseFirmware(connection: Connection, bios: string | null): Promise<FirmwareChosen> {
+  const response = await connection.fetch('/v1/firmware', { method: 'POST', body: JSON.stringify({ bios }) });
+  const answer: unknown = await response.json();
+  if (response.ok) return check(firmwareChosenSchema, answer, 'the firmware');
+  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
 }

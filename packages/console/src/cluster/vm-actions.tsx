@@ -1,8 +1,8 @@
 /** What can be done with a VM in the state in which it is, and the answer when it can't. */
-import { useState } from 'preact/hooks';
 import { outputPolicies, type Command, type ProtectedVm } from '@revenant/cluster/protocol';
 import type { ClusterState, Connection } from './connection.ts';
 import { policyWords } from './text.ts';
+import { AskOnce, Refusal, useAction } from './use-action.tsx';
 
 /** Chooses the node that it is moved to. */
 function MoveTo({
@@ -41,35 +41,6 @@ function MoveTo({
   );
 }
 
-/** Asks once. */
-function Delete({ vmId, disabled, act }: { vmId: string; disabled: boolean; act: () => void }) {
-  const [asking, setAsking] = useState(false);
-  if (!asking)
-    return (
-      <button type="button" disabled={disabled} aria-label={`Delete ${vmId}`} onClick={() => setAsking(true)}>
-        Delete
-      </button>
-    );
-  return (
-    <>
-      <button
-        type="button"
-        disabled={disabled}
-        aria-label={`Really delete ${vmId}`}
-        onClick={() => {
-          setAsking(false);
-          act();
-        }}
-      >
-        Really delete
-      </button>
-      <button type="button" onClick={() => setAsking(false)}>
-        Keep
-      </button>
-    </>
-  );
-}
-
 interface OfVm {
   vm: ProtectedVm;
   state: ClusterState;
@@ -77,19 +48,8 @@ interface OfVm {
 }
 
 export function VmActions({ vm, state, connection }: OfVm) {
-  const [error, setError] = useState('');
-  const [busy, setBusy] = useState(false);
+  const { run, busy, error } = useAction();
   const { id: vmId, desired } = vm;
-  const run = async (act: () => Promise<void>): Promise<void> => {
-    setBusy(true);
-    setError('');
-    try {
-      await act();
-    } catch (problem) {
-      setError(problem instanceof Error ? problem.message : String(problem));
-    }
-    setBusy(false);
-  };
   const may = state.role !== 'view' && !busy;
   const button = (label: string, command: Command) => (
     <button
@@ -125,23 +85,20 @@ export function VmActions({ vm, state, connection }: OfVm) {
         </button>
       )}
       {desired !== 'stopped' && button('Stop', { type: 'vm-stop', vmId })}
-      <Delete
-        vmId={vmId}
+      <AskOnce
+        label="Delete"
+        about={vmId}
         disabled={!may || state.role !== 'admin'}
         act={() => void run(() => connection.command({ type: 'vm-delete', vmId }))}
       />
-      {error !== '' && (
-        <span class="error" role="alert">
-          {error}
-        </span>
-      )}
+      <Refusal error={error} />
     </span>
   );
 }
 
 /** When what it says leaves its node; an admin may change it, also while it runs. */
 export function Policy({ vm, state, connection }: OfVm) {
-  const [error, setError] = useState('');
+  const { run, error } = useAction();
   if (state.role !== 'admin') return <>{vm.spec.outputs}</>;
   return (
     <>
@@ -150,13 +107,8 @@ export function Policy({ vm, state, connection }: OfVm) {
         value={vm.spec.outputs}
         onChange={(event) => {
           const outputs = outputPolicies.find((each) => each === event.currentTarget.value);
-          setError('');
           if (outputs !== undefined)
-            connection
-              .command({ type: 'vm-set', vmId: vm.id, outputs })
-              .catch((problem: unknown) =>
-                setError(problem instanceof Error ? problem.message : String(problem)),
-              );
+            void run(() => connection.command({ type: 'vm-set', vmId: vm.id, outputs }));
         }}
       >
         {outputPolicies.map((policy) => (
@@ -165,11 +117,7 @@ export function Policy({ vm, state, connection }: OfVm) {
           </option>
         ))}
       </select>
-      {error !== '' && (
-        <span class="error" role="alert">
-          {error}
-        </span>
-      )}
+      <Refusal error={error} />
     </>
   );
 }

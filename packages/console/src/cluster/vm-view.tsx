@@ -8,14 +8,17 @@ import type { ClusterState, Connection, Past } from './connection.ts';
 import { EventList } from './events.tsx';
 import { Figures } from './figures.tsx';
 import { ForkFrom } from './fork-from.tsx';
+import { hasMedia, Media } from './media.tsx';
 import { MomentView } from './moment-view.tsx';
 import { ScreenView } from './screen.tsx';
+import { Snapshots } from './snapshots.tsx';
 import { Timeline } from './timeline.tsx';
 import { VmActions } from './vm-actions.tsx';
+import { VmSettings } from './vm-settings.tsx';
 import { placeOf, statusOf, vmTone } from './text.ts';
 
 const ctrlAltDelete = ['ControlLeft', 'AltLeft', 'Delete'];
-const nothing: Past = { checkpoints: [], samples: [] };
+const nothing: Past = { checkpoints: [], snapshots: [], samples: [] };
 
 function State({ vm, state, vmId }: { vm: VmSeen | undefined; state: ClusterState; vmId: string }) {
   const place = vm === undefined || state.status === undefined ? undefined : placeOf(state.status, vm);
@@ -101,6 +104,11 @@ export function VmView({ state, connection, inspector, vmId, leave }: VmViewProp
         <State {...{ vm, state, vmId }} />
         <span class="grow" />
         {vm !== undefined && <VmActions vm={vm} state={state} connection={connection} />}
+        {vm !== undefined && hasMedia(vm) && <Media {...{ vm, connection }} may={mayOpen} />}
+        {vm !== undefined && state.role === 'admin' && (
+          <ForkFrom {...{ connection, vmId }} of={`the newest checkpoint of ${vmId}`} />
+        )}
+        {vm !== undefined && state.role === 'admin' && <VmSettings {...{ vm, connection }} />}
       </section>
       <main class="guest">
         <Seat {...{ connection, vmId, mayOpen }} origin={state.origin} />
@@ -126,6 +134,13 @@ export function VmView({ state, connection, inspector, vmId, leave }: VmViewProp
             )}
             {state.role === 'admin' && <ForkFrom {...{ connection, vmId }} checkpoint={chosen} />}
           </MomentView>
+        )}
+        {vm !== undefined && state.status !== undefined && (
+          <Snapshots
+            {...{ vm, connection, status: state.status, snapshots: past.snapshots }}
+            may={mayOpen}
+            admin={state.role === 'admin'}
+          />
         )}
         <Figures vmId={vmId} samples={past.samples} />
         <CheckpointList {...time} origin={state.origin} mayOpen={mayOpen} />

@@ -1,19 +1,9 @@
 /** `revenant network create`. */
-import type { NetworkSpec } from '@revenant/cluster';
+import { freeSubnet, type NetworkSpec } from '@revenant/cluster/protocol';
 import { askStatus, connectOptions, storedNote, withCluster } from '../../cluster/connect.ts';
 import { define } from '../../command/command.ts';
 import { flag, list, text } from '../../command/options.ts';
 import { parseHostPort } from '../../run/network-options.ts';
-
-/** The first of these subnets that no network has: networks may overlap, but a person tells them apart more easily so. */
-function freeSubnet(networks: Readonly<Record<string, NetworkSpec>>): string {
-  const taken = new Set(Object.values(networks).map(({ subnet }) => subnet));
-  for (let second = 64; second < 128; second++) {
-    const subnet = `10.${String(second)}.0.0/16`;
-    if (!taken.has(subnet)) return subnet;
-  }
-  return '10.128.0.0/16';
-}
 
 export const command = define({
   words: ['NAME'],

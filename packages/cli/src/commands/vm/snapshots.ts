@@ -1,6 +1,7 @@
 /** `revenant vm snapshots`. */
+import { forksAmong } from '@revenant/cluster/protocol';
 import { askStatus, connectOptions, withCluster } from '../../cluster/connect.ts';
-import { snapshotTree, type ForkSeen } from '../../cluster/snapshot-tree.ts';
+import { snapshotTree } from '../../cluster/snapshot-tree.ts';
 import { define } from '../../command/command.ts';
 
 export const command = define({
@@ -12,11 +13,7 @@ export const command = define({
     await withCluster(input.options, async (client) => {
       const snapshots = await client.snapshots(vmId);
       const { vms } = await askStatus(client, input.options);
-      const forks = vms.flatMap(({ id, status, spec: { origin } }): ForkSeen[] =>
-        origin === undefined || status === 'deleted'
-          ? []
-          : [{ name: id, status, of: origin.vm, from: origin.checkpoint }],
-      );
+      const forks = forksAmong(vms);
       input.show({ snapshots, forks: forks.filter(({ of }) => of === vmId) }, () =>
         snapshotTree(vmId, { snapshots, forks }),
       );
