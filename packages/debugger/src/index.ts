@@ -4,9 +4,8 @@ export { makeMonitor, parseTime, type Monitor, type MonitorCommand } from './gdb
 export { LiveDebugger, type LiveDebuggerOptions } from './live/live-debugger.ts';
 export { linuxCommands, type LinuxAware } from './lx/commands.ts';
 export { archOf, type TargetArch } from './gdb/registers.ts';
-export { History } from './time/history.ts';
 export type { DebugTarget, Stop, StopKind } from './gdb/target.ts';
-export { TimeMachine, type TimeMachineOptions } from './time/time-machine.ts';
+export { ConsoleOnce, History, TimeMachine, type TimeMachineOptions } from './time/index.ts';
 export { flameSvg, sample, type FlameNode } from './trace/flame.ts';
 export { traceWriter, type NameOf, type TraceFormat } from './trace/format.ts';
 export { Tap } from './trace/tap.ts';

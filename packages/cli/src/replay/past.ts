@@ -3,7 +3,7 @@
  * there, on any host; the living VM is not touched.
  */
 import { readLogBehind } from '@revenant/cluster';
-import { TimeMachine, History } from '@revenant/debugger';
+import { ConsoleOnce, History, TimeMachine } from '@revenant/debugger/time';
 import { logBehind } from '@revenant/emulator';
 import {
   formatId,
@@ -13,7 +13,6 @@ import {
   type ManifestHead,
 } from '@revenant/storage';
 import { parseTarget, type Opener } from '../checkpoint/opener.ts';
-import { ConsoleOnce } from '../debug/open.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { readyGuest } from '../run/guest.ts';
 

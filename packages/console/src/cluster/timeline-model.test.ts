@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';
-import { axisSteps, momentsOf, nearest, spansOf, toneOf } from './timeline-model.ts';
+import { axisSteps, momentsOf, nearest, spansOf, stretchOf, toneOf, virtualMsAt } from './timeline-model.ts';
 
 const checkpoint = (epoch: number, sequence: number, atMs: number, counts = true): ListedCheckpoint => ({
   id: `${String(epoch)}-${String(sequence)}`,
@@ -57,4 +57,23 @@ test('an axis has round steps, and no more of them than there is room for', () =
   assert.deepEqual(axisSteps(1500, 4200, 5), [2000, 3000, 4000]);
   assert.deepEqual(axisSteps(0, 3_600_000, 4), [0, 900_000, 1_800_000, 2_700_000, 3_600_000]);
   assert.ok(axisSteps(0, 90 * 86_400_000, 20).length <= 21);
+});
+
+test("the guest's own time between checkpoints is that of its part of the way, and behind the last one runs as the clock does", () => {
+  const moments = momentsOf([
+    { ...checkpoint(1, 1, 1000), virtualMs: 50 },
+    { ...checkpoint(1, 2, 3000), virtualMs: 1050 },
+    checkpoint(1, 3, 4000),
+  ]);
+  for (const [atMs, virtualMs] of [
+    [500, 50],
+    [1000, 50],
+    [2000, 550],
+    [3000, 1050],
+    [3500, 1550],
+  ] as const)
+    assert.equal(virtualMsAt(moments, atMs), virtualMs, String(atMs));
+  assert.equal(virtualMsAt([], 1000), undefined);
+  assert.deepEqual(stretchOf(moments, { fromMs: 900, toMs: 2000 }), { from: '1-1', toMs: 550 });
+  assert.equal(stretchOf(moments, { fromMs: 3100, toMs: 2000 }), undefined, 'a drag into the past');
 });

@@ -76,3 +76,37 @@ export function axisSteps(fromMs: number, toMs: number, most: number): number[] 
     (_, n) => first + n * stepMs,
   );
 }
+
+/** What is replayed: from a checkpoint to a moment of the guest's own time. */
+export interface Stretch {
+  /** Id of the checkpoint. */
+  from: string;
+  toMs: number;
+}
+
+/**
+ * The guest's own time at a moment of the nodes' clocks, as the checkpoints around it tell; undefined when none does. Behind the last one it is
+ * taken to run as fast as that clock.
+ */
+export function virtualMsAt(moments: readonly Moment[], atMs: number): number | undefined {
+  const known = moments.flatMap(({ atMs: at, checkpoint: { virtualMs } }) =>
+    virtualMs === undefined ? [] : [{ at, virtualMs }],
+  );
+  const before = known.findLast(({ at }) => at <= atMs) ?? known[0];
+  if (before === undefined) return undefined;
+  const after = known.find(({ at }) => at > before.at);
+  if (after === undefined) return before.virtualMs + Math.max(0, atMs - before.at);
+  const part = Math.max(0, Math.min(1, (atMs - before.at) / (after.at - before.at)));
+  return before.virtualMs + part * (after.virtualMs - before.virtualMs);
+}
+
+/** From the checkpoint nearest to where a drag began to where it ended; undefined where that is not later, or nothing tells. */
+export function stretchOf(
+  moments: readonly Moment[],
+  { fromMs, toMs }: { fromMs: number; toMs: number },
+): Stretch | undefined {
+  const from = nearest(moments, fromMs);
+  const virtualMs = virtualMsAt(moments, toMs);
+  if (from === undefined || virtualMs === undefined || toMs <= from.atMs) return undefined;
+  return { from: from.checkpoint.id, toMs: virtualMs };
+}

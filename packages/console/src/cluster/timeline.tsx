@@ -1,13 +1,15 @@
 /**
  * A VM's past as a strip: which node had it under which epoch, what happened, and its checkpoints. Where the pointer is, the screen of that
- * moment is shown; a click chooses the moment. With the keyboard it is a slider: arrows go from checkpoint to checkpoint.
+ * moment is shown; a click chooses the moment, and a drag from a checkpoint to a later moment replays what was between them. With the keyboard
+ * it is a slider: arrows go from checkpoint to checkpoint, Enter replays the second behind the chosen one.
  */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 import { MomentCard } from './moment-card.tsx';
-import { axisSteps, momentsOf, nearest, spansOf, toneOf, type Moment, type Span } from './timeline-model.ts';
+import { axisSteps, momentsOf, nearest, spansOf, stretchOf, toneOf, type Moment, type Span, type Stretch } from './timeline-model.ts'; // prettier-ignore
 import { clock } from './text.ts';
+import { useDrag } from './use-drag.ts';
 
 const ranges = [
   { label: '1 min', ms: 60_000 },
@@ -178,6 +180,8 @@ export interface TimelineProps {
   /** Id of the chosen moment; empty: none. */
   chosen: string;
   choose: (id: string) => void;
+  /** Absent for who may not see what is in it. */
+  replay: ((stretch: Stretch) => void) | undefined;
 }
 
 /** Which moment a key goes to. */
@@ -188,21 +192,63 @@ function gone(key: string, moments: readonly Moment[], at: number): Moment | und
   return to === undefined ? undefined : moments[Math.max(0, Math.min(last, to))];
 }
 
-export function Timeline({ connection, vmId, checkpoints, events, chosen, choose }: TimelineProps) {
+/** By keyboard: what follows a checkpoint is replayed for so long. */
+const replayMs = 1000;
+
+interface Strip {
+  moments: readonly Moment[];
+  scale: Scale;
+}
+
+/** The part of the past that a drag covers. */
+function Dragged({ from, at, width }: { from: number | undefined; at: number | undefined; width: number }) {
+  if (from === undefined || at === undefined) return null;
+  const [left, right] = [Math.max(0, Math.min(from, at)), Math.min(width, Math.max(from, at))];
+  return <rect class="dragged" x={left} y={0} width={Math.max(1, right - left)} height={lanes.checkpoints} />;
+}
+
+const timeAt = ({ fromMs, toMs, width }: Scale, x: number): number =>
+  fromMs + (x / Math.max(1, width)) * (toMs - fromMs);
+
+export function Timeline({ connection, vmId, checkpoints, events, chosen, choose, replay }: TimelineProps) {
   const now = useNow();
   const [range, setRange] = useState<number>(ranges[1].ms);
-  const [hoverX, setHoverX] = useState<number>();
   const [watch, width] = useWidth();
+  const held = useRef<Strip>(undefined);
+  const strip = useRef<Strip>(undefined);
+  const drag = useDrag({
+    // What is under the pointer stays there until it is let go.
+    begin: () => (held.current = strip.current),
+    clicked: (x) => {
+      const { moments, scale } = held.current!;
+      const moment = nearest(moments, timeAt(scale, x));
+      if (moment !== undefined) choose(moment.checkpoint.id);
+    },
+    dragged: (from, to) => {
+      const { moments, scale } = held.current!;
+      const stretch = stretchOf(moments, { fromMs: timeAt(scale, from), toMs: timeAt(scale, to) });
+      if (stretch !== undefined) replay?.(stretch);
+    },
+  });
   const moments = useMemo(() => momentsOf(checkpoints), [checkpoints]);
   const spans = spansOf(checkpoints, events, now);
   const first = Math.min(...moments.map(({ atMs }) => atMs), ...events.map(({ atMs }) => atMs), now - 1000);
-  const scale = { fromMs: Math.max(now - range, first - 500), toMs: now + 500, width };
-  const pointed =
-    hoverX === undefined
-      ? undefined
-      : nearest(moments, scale.fromMs + (hoverX / width) * (scale.toMs - scale.fromMs));
+  const present = { fromMs: Math.max(now - range, first - 500), toMs: now + 500, width };
+  strip.current = { moments, scale: present };
+  const scale = drag.from === undefined ? present : held.current!.scale;
+  const pointed = drag.at === undefined ? undefined : nearest(moments, timeAt(scale, drag.at));
   const at = moments.findIndex(({ checkpoint }) => checkpoint.id === chosen);
   const shown = pointed ?? moments[at];
+  const press = (event: KeyboardEvent): void => {
+    if (event.key === 'Escape') choose('');
+    const { virtualMs } = moments[at]?.checkpoint ?? {};
+    if (event.key === 'Enter' && virtualMs !== undefined)
+      replay?.({ from: chosen, toMs: virtualMs + replayMs });
+    const moment = gone(event.key, moments, at);
+    if (moment === undefined) return;
+    event.preventDefault();
+    choose(moment.checkpoint.id);
+  };
   return (
     <section class="panel timeline" aria-label={`timeline of ${vmId}`}>
       <Heading {...{ moments, range, setRange }} />
@@ -216,36 +262,26 @@ export function Timeline({ connection, vmId, checkpoints, events, chosen, choose
         aria-valuemax={Math.max(0, moments.length - 1)}
         aria-valuenow={Math.max(0, at)}
         aria-valuetext={at < 0 ? 'now' : `checkpoint ${chosen}, ${clock(moments[at]!.atMs)}`}
-        onPointerMove={(event) => setHoverX(event.offsetX)}
-        onPointerLeave={() => setHoverX(undefined)}
-        onClick={() => pointed !== undefined && choose(pointed.checkpoint.id)}
-        onKeyDown={(event) => {
-          if (event.key === 'Escape') choose('');
-          const moment = gone(event.key, moments, at);
-          if (moment === undefined) return;
-          event.preventDefault();
-          choose(moment.checkpoint.id);
-        }}
+        {...drag.handlers}
+        onKeyDown={press}
       >
         <svg width={width} height={height} aria-hidden="true">
           <Spans spans={spans} scale={scale} />
           <Marks events={events} scale={scale} />
           <Ticks moments={moments} scale={scale} chosen={chosen} />
           <Axis scale={scale} />
-          {shown !== undefined && (
-            <line
-              class="cursor"
-              x1={xOf(scale, shown.atMs)}
-              x2={xOf(scale, shown.atMs)}
-              y1={0}
-              y2={lanes.checkpoints}
-            />
-          )}
+          <Dragged from={drag.from} at={drag.at} width={width} />
+          {shown !== undefined && <Cursor x={xOf(scale, shown.atMs)} />}
         </svg>
-        {pointed !== undefined && (
+        {pointed !== undefined && drag.from === undefined && (
           <MomentCard {...{ connection, vmId }} moment={pointed} x={xOf(scale, pointed.atMs)} width={width} />
         )}
       </div>
+      {replay !== undefined && (
+        <p class="quiet">Drag from a checkpoint to a later moment to run again what was between them.</p>
+      )}
     </section>
   );
 }
+
+const Cursor = ({ x }: { x: number }) => <line class="cursor" x1={x} x2={x} y1={0} y2={lanes.checkpoints} />;

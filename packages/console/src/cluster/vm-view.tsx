@@ -10,9 +10,11 @@ import { Figures } from './figures.tsx';
 import { ForkFrom } from './fork-from.tsx';
 import { hasMedia, Media } from './media.tsx';
 import { MomentView } from './moment-view.tsx';
+import { ReplayView } from './replay-view.tsx';
 import { ScreenView } from './screen.tsx';
 import { Snapshots } from './snapshots.tsx';
 import { Timeline } from './timeline.tsx';
+import type { Stretch } from './timeline-model.ts';
 import { VmActions } from './vm-actions.tsx';
 import { VmSettings } from './vm-settings.tsx';
 import { placeOf, statusOf, vmTone } from './text.ts';
@@ -89,6 +91,7 @@ interface VmViewProps {
 export function VmView({ state, connection, inspector, vmId, leave }: VmViewProps) {
   const [past, setPast] = useState(nothing);
   const [chosen, setChosen] = useState('');
+  const [stretch, setStretch] = useState<Stretch>();
   useEffect(() => connection.watchPast(vmId, setPast), [connection, vmId]);
   const events = useMemo(() => state.events.filter((event) => event.vm === vmId), [state.events, vmId]);
   const vm = state.status?.vms.find(({ id }) => id === vmId);
@@ -116,7 +119,14 @@ export function VmView({ state, connection, inspector, vmId, leave }: VmViewProp
           <h2>What happened</h2>
           <EventList events={events} />
         </section>
-        <Timeline {...time} events={events} />
+        <Timeline {...time} events={events} replay={mayOpen ? setStretch : undefined} />
+        {stretch !== undefined && (
+          <ReplayView
+            {...{ connection, inspector, vmId, stretch }}
+            go={setStretch}
+            close={() => setStretch(undefined)}
+          />
+        )}
         {chosen !== '' && (
           <MomentView
             {...{ connection, inspector, vmId, checkpoints: past.checkpoints }}

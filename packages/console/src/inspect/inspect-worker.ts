@@ -8,9 +8,14 @@ import {
   logLine,
   readAt,
   registersText,
+  type CheckpointView,
 } from '@revenant/debugger/inspect';
+import type { EngineModules } from '@revenant/emulator';
+import { fetchEngineModules, makeBrowserEngine } from '@revenant/emulator/host-browser';
+import type { NodeAccess } from '../shared/node-files.ts';
 import { changedFields } from './changed-fields.ts';
-import type { Changes, FromInspector, Inspected, LinuxFound, QuestionKind, Questions, ToInspector } from './messages.ts'; // prettier-ignore
+import { isReplayed, type Changes, type FromInspector, type Inspected, type LinuxFound, type QuestionKind, type Questions, type ToInspector } from './messages.ts'; // prettier-ignore
+import { Replay } from './replay.ts';
 import { readMap, RemoteView } from './remote-view.ts';
 
 const codeLines = 24;
@@ -42,6 +47,35 @@ function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
 
 /** Those looked at last, by address. */
 const views = new Map<string, Promise<RemoteView>>();
+
+/** The processor's modules, beside the page. They come at once: the node that has them may be gone when they are needed. */
+let modules = fetchModules();
+modules.catch(() => undefined);
+
+function fetchModules(): Promise<EngineModules> {
+  return fetchEngineModules(new URL('../emulator/', self.location.href));
+}
+
+/** The one that is kept, and of which checkpoint. */
+let replay: { address: string; running: Promise<Replay> } | undefined;
+
+async function replayOf(node: NodeAccess, address: string): Promise<Replay> {
+  if (replay?.address === address) return replay.running;
+  modules = modules.catch(fetchModules);
+  const running = modules.then((ready) => Replay.open(node, address, makeBrowserEngine(ready)));
+  const now = { address, running };
+  replay = now;
+  running.catch(() => {
+    if (replay === now) replay = undefined;
+  });
+  return running;
+}
+
+async function viewFor(about: Inspected): Promise<CheckpointView> {
+  if (!isReplayed(about.address)) return viewOf(about);
+  if (replay === undefined) throw new Error('this moment is no longer here: replay it again');
+  return (await replay.running).view;
+}
 
 function viewOf({ address }: Inspected): Promise<RemoteView> {
   const known = views.get(address);
@@ -91,7 +125,7 @@ async function changes({ address, before, beforeAddress }: Questions['changes'][
 }
 
 async function linux(about: Inspected, progress: (done: number, of: number) => void): Promise<LinuxFound> {
-  const found = await inspectLinux(await viewOf(about), ({ donePages, totalPages }) =>
+  const found = await inspectLinux(await viewFor(about), ({ donePages, totalPages }) =>
     progress(donePages, totalPages),
   );
   return {
@@ -108,9 +142,9 @@ const answers: {
     progress: (done: number, of: number) => void,
   ) => Promise<Questions[K]['answer']>;
 } = {
-  registers: async (about) => registersText(cpuOf(await viewOf(about))),
+  registers: async (about) => registersText(cpuOf(await viewFor(about))),
   code: async (about) => {
-    const memory = new GuestMemory(await viewOf(about));
+    const memory = new GuestMemory(await viewFor(about));
     const { lines, here } = await disassembleAt(memory, { address: addressOf(about.at), count: codeLines });
     return lines.map(({ address, bytes, text }) => ({
       address: hex(address, 8).slice(2),
@@ -120,11 +154,13 @@ const answers: {
     }));
   },
   memory: async (about) => {
-    const memory = new GuestMemory(await viewOf(about));
+    const memory = new GuestMemory(await viewFor(about));
     const address = addressOf(about.at) ?? memory.cpu.segments.ss.base + memory.cpu.rsp;
     return dump(address, (await readAt(memory, { address, length: memoryBytes, physical: false })).bytes);
   },
   linux,
+  replay: async ({ node, address, toMs }, progress) =>
+    (await replayOf(node, address)).goTo(toMs, (ms) => progress(ms, toMs)),
   changes,
 };
 

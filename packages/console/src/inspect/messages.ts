@@ -1,10 +1,17 @@
 /** What the page asks the worker that looks into checkpoints, and what it answers. */
 import type { Process } from '@revenant/debugger/inspect';
+import type { NodeAccess } from '../shared/node-files.ts';
+import type { Picture } from '../shared/screen-canvas.tsx';
 
-/** What is looked at: one checkpoint by its address. */
+/** What is looked at: one checkpoint by its address, or the machine that was replayed from one where it stands now (`replayedFrom`). */
 export interface Inspected {
   address: string;
 }
+
+const replayed = '#replayed';
+/** @param at tells moments of a replay apart */
+export const replayedFrom = (address: string, at: string): string => `${address}${replayed}${at}`;
+export const isReplayed = (address: string): boolean => address.includes(replayed);
 
 export interface MapPicture {
   space: string;
@@ -36,6 +43,21 @@ export interface StateChange {
   after: string;
 }
 
+/** Where a replay stands. */
+export interface Replayed {
+  /** The guest's own time. */
+  virtualMs: number;
+  /** Retired so far, and up to which count it is known what came in; in decimal. */
+  instructions: string;
+  known: string;
+  /** Why it stands before the moment that was asked for; empty: it stands there. */
+  ended: string;
+  /** What the guest said on its first serial port since the checkpoint. */
+  serial: string;
+  /** Absent: the machine has no display. */
+  picture?: Picture;
+}
+
 export interface Changes {
   maps: MapPicture[];
   fields: StateChange[];
@@ -51,6 +73,8 @@ export interface Questions {
   /** A dump of bytes at a linear address; by default where the stack ends. */
   memory: { with: Inspected & { at?: string }; answer: string };
   linux: { with: Inspected; answer: LinuxFound };
+  /** Runs a checkpoint again up to a virtual time; undefined: another moment was asked for meanwhile. Only one is kept. */
+  replay: { with: Inspected & { node: NodeAccess; toMs: number }; answer: Replayed | undefined };
   /** What changed since an earlier one of the same VM, `EPOCH-SEQUENCE`. */
   changes: { with: Inspected & { before: string; beforeAddress: string }; answer: Changes };
 }

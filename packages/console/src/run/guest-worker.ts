@@ -21,7 +21,7 @@ import { makeBuiltinKernel } from '../../../../images/builtin/kernel.ts';
 import { ownNode } from '../shared/node-files.ts';
 import { textPicture } from '../shared/text-picture.ts';
 import type { FromGuest, GuestRequest, ToGuest } from './messages.ts';
-import { RemoteCheckpoint } from './remote-checkpoint.ts';
+import { RemoteCheckpoint } from '../shared/remote-checkpoint.ts';
 
 const maxSleepMs = 20;
 const leastSleepMs = 1;

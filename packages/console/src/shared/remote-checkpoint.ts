@@ -4,7 +4,7 @@
  */
 import type { AbsentPages, DiskBacking } from '@revenant/emulator';
 import { openCheckpointBytes, type MachineSnapshot } from '@revenant/storage/browser';
-import { bytesOf, refusalOf, type NodeAccess } from '../shared/node-files.ts';
+import { bytesOf, refusalOf, type NodeAccess } from './node-files.ts';
 
 const pageBytes = 4096;
 /** Pages behind one that is missed come with it. */
