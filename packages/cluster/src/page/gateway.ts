@@ -137,8 +137,8 @@ class Viewer {
       case 'power-button':
         return this.#client.pressPowerButton(request.vmId);
       case 'fork': {
-        const { vmId, name, checkpoint, start } = request;
-        await this.#client.fork(vmId, { name, checkpoint: checkpoint ?? undefined, start });
+        const { vmId, name, checkpoint, start, identical = false } = request;
+        await this.#client.fork(vmId, { name, checkpoint: checkpoint ?? undefined, start, identical });
         return;
       }
       case 'medium':

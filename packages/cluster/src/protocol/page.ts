@@ -48,6 +48,7 @@ export const pageRequestSchema = v.variant('type', [
     /** `EPOCH-SEQUENCE`, or the name of a snapshot. */
     checkpoint: v.nullable(text(maxName)),
     start: v.boolean(),
+    identical: v.exactOptional(v.boolean()),
   }),
   /** Most systems shut down in order then. */
   v.strictObject({ type: v.literal('power-button'), question, vmId: vmName }),

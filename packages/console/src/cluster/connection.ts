@@ -125,7 +125,10 @@ export class Connection {
   }
 
   /** Makes a VM out of a checkpoint of another one; null: its newest. */
-  fork(vmId: string, fork: { name: string; checkpoint: string | null; start: boolean }): Promise<void> {
+  fork(
+    vmId: string,
+    fork: { name: string; checkpoint: string | null; start: boolean; identical: boolean },
+  ): Promise<void> {
     return this.#ask((question) => ({ type: 'fork', question, vmId, ...fork }));
   }
 

@@ -1,6 +1,7 @@
 /** Makes a new VM of a checkpoint: it begins there, and shares what it does not change. */
 import { useState } from 'preact/hooks';
 import type { Connection } from './connection.ts';
+import { textOf } from './use-action.tsx';
 
 function NameField({ initial }: { initial: string }) {
   return (
@@ -60,9 +61,10 @@ export function ForkFrom({
       aria-label={`fork ${of}`}
       onSubmit={(event) => {
         event.preventDefault();
-        const word = new FormData(event.currentTarget).get('name');
-        const name = typeof word === 'string' ? word.trim() : '';
-        connection.fork(vmId, { name, checkpoint: checkpoint ?? null, start: true }).then(
+        const data = new FormData(event.currentTarget);
+        const name = textOf(data, 'name');
+        const identical = data.get('identical') !== null;
+        connection.fork(vmId, { name, checkpoint: checkpoint ?? null, start: true, identical }).then(
           () => {
             setSaid(`${name} begins there`);
             setAsking(false);
@@ -72,6 +74,12 @@ export function ForkFrom({
       }}
     >
       <NameField initial={`${vmId}-fork`} />
+      <label
+        class="choice"
+        title="Its guest is not told that it is another: it draws the same random numbers."
+      >
+        <input type="checkbox" name="identical" /> identical
+      </label>
       <button type="submit" class="primary">
         Fork
       </button>

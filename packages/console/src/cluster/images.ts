@@ -33,6 +33,6 @@ export async function chooseImage(connection: Connection, name: string): Promise
 export async function chooseFirmware(connection: Connection, bios: string | null): Promise<FirmwareChosen> {
   const response = await connection.fetch('/v1/firmware', { method: 'POST', body: JSON.stringify({ bios }) });
   const answer: unknown = await response.json();
-  if (response.ok) return check(firmwareChosenSchema, answer, 'the firmware');
-  throw new Error(check(errorAnswerSchema, answer, 'the answer').error.message);
+  if (response.ok) return checkTold(firmwareChosenSchema, answer, 'the firmware');
+  throw new Error(checkTold(errorAnswerSchema, answer, 'the answer').error.message);
 }
