@@ -210,6 +210,25 @@ function Dragged({ from, at, width }: { from: number | undefined; at: number | u
 const timeAt = ({ fromMs, toMs, width }: Scale, x: number): number =>
   fromMs + (x / Math.max(1, width)) * (toMs - fromMs);
 
+function press(
+  event: KeyboardEvent,
+  {
+    moments,
+    at,
+    choose,
+    replay,
+  }: Pick<TimelineProps, 'choose' | 'replay'> & { moments: readonly Moment[]; at: number },
+): void {
+  if (event.key === 'Escape') choose('');
+  const { id, virtualMs } = moments[at]?.checkpoint ?? {};
+  if (event.key === 'Enter' && id !== undefined && virtualMs !== undefined)
+    replay?.({ from: id, toMs: virtualMs + replayMs });
+  const moment = gone(event.key, moments, at);
+  if (moment === undefined) return;
+  event.preventDefault();
+  choose(moment.checkpoint.id);
+}
+
 export function Timeline({ connection, vmId, checkpoints, events, chosen, choose, replay }: TimelineProps) {
   const now = useNow();
   const [range, setRange] = useState<number>(ranges[1].ms);
@@ -239,16 +258,6 @@ export function Timeline({ connection, vmId, checkpoints, events, chosen, choose
   const pointed = drag.at === undefined ? undefined : nearest(moments, timeAt(scale, drag.at));
   const at = moments.findIndex(({ checkpoint }) => checkpoint.id === chosen);
   const shown = pointed ?? moments[at];
-  const press = (event: KeyboardEvent): void => {
-    if (event.key === 'Escape') choose('');
-    const { virtualMs } = moments[at]?.checkpoint ?? {};
-    if (event.key === 'Enter' && virtualMs !== undefined)
-      replay?.({ from: chosen, toMs: virtualMs + replayMs });
-    const moment = gone(event.key, moments, at);
-    if (moment === undefined) return;
-    event.preventDefault();
-    choose(moment.checkpoint.id);
-  };
   return (
     <section class="panel timeline" aria-label={`timeline of ${vmId}`}>
       <Heading {...{ moments, range, setRange }} />
@@ -263,7 +272,7 @@ export function Timeline({ connection, vmId, checkpoints, events, chosen, choose
         aria-valuenow={Math.max(0, at)}
         aria-valuetext={at < 0 ? 'now' : `checkpoint ${chosen}, ${clock(moments[at]!.atMs)}`}
         {...drag.handlers}
-        onKeyDown={press}
+        onKeyDown={(event) => press(event, { moments, at, choose, replay })}
       >
         <svg width={width} height={height} aria-hidden="true">
           <Spans spans={spans} scale={scale} />
