@@ -1,5 +1,6 @@
 /** VMs, nodes and events as a person reads them. */
 import type { ClusterEvent, ClusterStatus, VmSeen } from '@revenant/cluster';
+import { presentNodes } from '@revenant/cluster/protocol';
 import { table } from '../output/print.ts';
 
 /** Status and reason of a VM for people: the list says `running` also while its node has no lease. */
@@ -49,10 +50,7 @@ export function vmTable(vms: readonly VmSeen[]): string {
 /** What is there now: no VM that was deleted, no node that left, or that is over and was removed; and what was left out, in words. */
 export function presentOf(status: ClusterStatus): { present: ClusterStatus; hidden: string | undefined } {
   const vms = status.vms.filter((vm) => vm.status !== 'deleted');
-  const isRemoved = (id: string, incarnation: number): boolean => incarnation <= (status.removed?.[id] ?? -1);
-  const nodes = status.nodes.filter(
-    ({ id, state, incarnation }) => state !== 'left' && !(state === 'dead' && isRemoved(id, incarnation)),
-  );
+  const nodes = presentNodes(status);
   const left = [
     [status.nodes.length - nodes.length, 'nodes'] as const,
     [status.vms.length - vms.length, 'VMs'] as const,

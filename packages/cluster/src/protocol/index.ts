@@ -16,6 +16,7 @@ export * from './msgpack.ts';
 export { checkTold, open } from './open.ts';
 export * from './network.ts';
 export * from './page.ts';
+export { presentNodes } from './present.ts';
 export { publishOf } from './publish.ts';
 export * from './records.ts';
 export { check, isBounded, isMap, whatIsWrong } from './schema.ts';

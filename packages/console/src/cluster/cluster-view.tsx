@@ -1,6 +1,13 @@
 /** The whole cluster: a map of its nodes with the VMs that each runs, the list of VMs, what happened. */
 import { useState } from 'preact/hooks';
-import type { ClusterStatus, NodeFigures, NodeStatus, VmSample, VmSeen } from '@revenant/cluster/protocol';
+import {
+  presentNodes,
+  type ClusterStatus,
+  type NodeFigures,
+  type NodeStatus,
+  type VmSample,
+  type VmSeen,
+} from '@revenant/cluster/protocol';
 import type { ClusterState, Connection } from './connection.ts';
 import { CreateForm } from './create-form.tsx';
 import { EventList } from './events.tsx';
@@ -182,7 +189,7 @@ export function ClusterView(props: ViewProps) {
   return (
     <main class="cluster">
       <ul class="map" aria-label="nodes">
-        {[...status.nodes]
+        {presentNodes(status)
           .sort((a, b) => a.id.localeCompare(b.id))
           .map((node) => (
             <NodeCard key={node.id} {...props} node={node} status={status} />

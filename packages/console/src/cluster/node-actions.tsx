@@ -25,7 +25,7 @@ export function NodeActions({
       >
         {resting ? 'Undrain' : 'Drain'}
       </button>
-      {(now === 'dead' || now === 'left') && (
+      {now === 'dead' && (
         <AskOnce
           label="Remove"
           about={`node ${id}`}
