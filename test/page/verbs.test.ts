@@ -85,7 +85,9 @@ const verbs: Readonly<Record<string, Verb>> = {
   'cluster drain': ['cluster', 'button', 'Drain a'],
   'cluster undrain': ['cluster', 'button', 'Undrain b'],
   'cluster rebalance': ['cluster', 'button', 'Rebalance'],
-  'cluster disarm': because('who works on hosts or network is at a terminal there; the page has no switch for it yet'),
+  'cluster disarm': because(
+    'who works on hosts or network is at a terminal there; the page has no switch for it yet',
+  ),
   'cluster arm': because('the same'),
   'cluster remove': ['cluster', 'button', 'Remove node c'],
   'store init': ofStore,

@@ -136,9 +136,13 @@ export const pageReplySchema = v.variant('type', [
 ]);
 export type PageReply = v.InferOutput<typeof pageReplySchema>;
 
+/** Throws `PROTOCOL` for what a node would not read: a page asks itself before it sends what a person typed. */
+export const checkPageRequest = (request: unknown): PageRequest =>
+  check(pageRequestSchema, request, 'a message of a page');
+
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodePageRequest = (frame: Uint8Array): PageRequest =>
-  check(pageRequestSchema, decode(frame, { maxValues: 10_000, maxDepth: 16 }), 'a message of a page');
+  checkPageRequest(decode(frame, { maxValues: 10_000, maxDepth: 16 }));
 
 /** Throws `PROTOCOL`, whatever the bytes. */
 export const decodePageReply = (frame: Uint8Array): PageReply =>

@@ -3,6 +3,7 @@
  * tries the other nodes that it has heard of, in turn, until one answers, and asks again for the consoles and screens that are open.
  */
 import {
+  checkPageRequest,
   decodePageReply,
   encode,
   hostOf,
@@ -269,8 +270,9 @@ export class Connection {
         reject(new Error('no node is connected just now'));
         return;
       }
+      const request = checkPageRequest(make(question));
       this.#waiting.set(question, { resolve, reject });
-      this.#send(make(question));
+      this.#send(request);
     });
   }
 
