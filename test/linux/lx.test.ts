@@ -19,6 +19,8 @@ async function output(port: number, commands: readonly string[]): Promise<string
   const all = [
     'set confirm off',
     'set pagination off',
+    // A busy machine may take longer than gdb's two seconds to send it the kernel's symbols.
+    'set remotetimeout 60',
     `target remote 127.0.0.1:${String(port)}`,
     ...commands,
   ];
