@@ -23,7 +23,7 @@ export abstract class ToyGuest implements Guest {
   readonly #dirty = new Set<number>();
   #full = true;
   #output = '';
-  /** Bytes put out in its whole life, and by kind how much it was given. */
+  /** Bytes that it said in its whole life, whoever has asked for them yet, and by kind how much it was given. */
   #written = 0;
   readonly #heard: Partial<Record<MachineInput['kind'], number>>;
   #log: LoggedInput[] | undefined;
@@ -92,6 +92,8 @@ export abstract class ToyGuest implements Guest {
 
   protected say(text: string): void {
     this.#output += text;
+    // Each is one byte.
+    this.#written += text.length;
   }
 
   input(input: MachineInput): InputResult {
@@ -215,8 +217,7 @@ export abstract class ToyGuest implements Guest {
     if (this.#output === '') return [];
     const bytes = Uint8Array.from(Buffer.from(this.#output, 'latin1'));
     this.#output = '';
-    const number = this.#written;
-    this.#written += bytes.length;
+    const number = this.#written - bytes.length;
     return [{ ...this.#stamp, number, output: { kind: 'serial', port: 0, bytes } }];
   }
 }
