@@ -267,15 +267,14 @@ export async function moveResumePoint(
   host: StorageHost = systemHost,
 ): Promise<Ownership> {
   const { vmId, epoch } = ownership;
-  const current = await requireEpoch(store, vmId, epoch);
-  if (!isVisible(current.record.lineage, to) || to.epoch >= epoch)
-    throw new StorageError(
-      'CHECKPOINT_NOT_FOUND',
-      `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
-    );
-  const lineage = lineageFrom(current.record.lineage, epoch, to, maxLineage);
-  const record = { ...current.record, lineage, pinned: to };
-  const stored = await swap(store, host, record, current.version);
+  const stored = await changeOwned(store, host, ownership, (record) => {
+    if (!isVisible(record.lineage, to) || to.epoch >= epoch)
+      throw new StorageError(
+        'CHECKPOINT_NOT_FOUND',
+        `${vmId}: ${formatId(to)} is no checkpoint to resume from`,
+      );
+    return { ...record, lineage: lineageFrom(record.lineage, epoch, to, maxLineage), pinned: to };
+  });
   return { ...ownership, resumeFrom: to, chain: [], stored };
 }
 
@@ -285,18 +284,8 @@ export async function unpinResumePoint(
   ownership: Ownership,
   host: StorageHost = systemHost,
 ): Promise<Ownership> {
-  for (let attempt = 0; attempt < maxTries; attempt++) {
-    const current = await requireEpoch(store, ownership.vmId, ownership.epoch);
-    try {
-      return {
-        ...ownership,
-        stored: await swap(store, host, { ...current.record, pinned: null }, current.version),
-      };
-    } catch (error) {
-      if (!isStoreError(error, 'CONFLICT')) throw error;
-    }
-  }
-  throw busy(ownership.vmId);
+  const stored = await changeOwned(store, host, ownership, (record) => ({ ...record, pinned: null }));
+  return { ...ownership, stored };
 }
 
 /**
@@ -309,23 +298,14 @@ export async function renewLease(
   options: { notes?: Record<string, unknown>; durationMs?: number; host?: StorageHost } = {},
 ): Promise<Ownership> {
   const host = options.host ?? systemHost;
-  let current = ownership.stored;
-  for (let attempt = 0; attempt < maxTries; attempt++) {
-    const { lease } = current.record;
-    const record: OwnerRecord = {
-      ...current.record,
-      lease: { renewals: lease.renewals + 1, durationMs: options.durationMs ?? lease.durationMs },
-      notes: options.notes ?? current.record.notes,
-    };
-    try {
-      // The manifests were for the resume; that is over, or will read them again.
-      return { ...ownership, chain: [], stored: await swap(store, host, record, current.version) };
-    } catch (error) {
-      if (!isStoreError(error, 'CONFLICT')) throw error;
-    }
-    current = await requireEpoch(store, ownership.vmId, ownership.epoch);
-  }
-  throw busy(ownership.vmId);
+  const change = ({ lease, notes, ...record }: OwnerRecord): OwnerRecord => ({
+    ...record,
+    lease: { renewals: lease.renewals + 1, durationMs: options.durationMs ?? lease.durationMs },
+    notes: options.notes ?? notes,
+  });
+  const stored = await changeOwned(store, host, ownership, change, ownership.stored);
+  // The manifests were for the resume; that is over, or will read them again.
+  return { ...ownership, chain: [], stored };
 }
 
 /** Gives the VM up: the epoch stays, its owner no longer writes. Anyone may raise it at once. */
@@ -334,8 +314,7 @@ export async function releaseOwnership(
   ownership: Ownership,
   host: StorageHost = systemHost,
 ): Promise<void> {
-  const current = await requireEpoch(store, ownership.vmId, ownership.epoch);
-  await swap(store, host, { ...current.record, state: 'released' }, current.version);
+  await changeOwned(store, host, ownership, (record) => ({ ...record, state: 'released' }));
 }
 
 /**
@@ -399,6 +378,30 @@ export async function requireEpoch(store: ObjectStore, vmId: string, epoch: numb
           : `the VM is ${current.record.state} by ${current.record.owner} in epoch ${String(current.record.epoch)}`),
     );
   return current;
+}
+
+/**
+ * Changes the record of a VM that is owned under an epoch, however often it is changed meanwhile; `current`: what it was last.
+ * @throws StorageError `FENCED` when the epoch no longer stands.
+ */
+async function changeOwned(
+  store: ObjectStore,
+  host: StorageHost,
+  { vmId, epoch }: Pick<Ownership, 'vmId' | 'epoch'>,
+  change: (record: OwnerRecord) => OwnerRecord,
+  current?: StoredOwner,
+): Promise<StoredOwner> {
+  let before = current;
+  for (let attempt = 0; attempt < maxTries; attempt++) {
+    before ??= await requireEpoch(store, vmId, epoch);
+    try {
+      return await swap(store, host, change(before.record), before.version);
+    } catch (error) {
+      if (!isStoreError(error, 'CONFLICT')) throw error;
+    }
+    before = undefined;
+  }
+  throw busy(vmId);
 }
 
 async function swap(

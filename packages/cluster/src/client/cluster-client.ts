@@ -89,7 +89,7 @@ export interface ClientOptions {
   onBehalfOf?: Caller;
   /** How long a command is repeated while there is no master or no node answers. Default 30 s. */
   patienceMs?: number;
-  /** How long a node has for its answer before the next one is asked. Default 3 s, 10 s for what changes something. */
+  /** How long a node has for its answer before the next one is asked. Default 3 s, 10 s for what changes something, 60 s for a checkpoint. */
   answerMs?: number;
 }
 
@@ -101,8 +101,16 @@ export interface EventOptions {
 
 const requestMs = 3000;
 const commandRequestMs = 10_000;
+/** Of what writes a checkpoint before it is answered. */
+const checkpointRequestMs = 60_000;
 const uploadMs = 300_000;
 const retryMs = 200;
+
+function usualMs(method: string, path: string): number {
+  if (method === 'GET') return requestMs;
+  if (method === 'PUT') return uploadMs;
+  return /\/(fork|revert|snapshots)$/.test(path) ? checkpointRequestMs : commandRequestMs;
+}
 
 export class ClusterClient {
   readonly #options: ClientOptions;
@@ -540,8 +548,7 @@ export class ClusterClient {
     body: Uint8Array = new Uint8Array(0),
   ): Promise<v.InferOutput<T>> {
     const bodyHash = sha256(body);
-    const usualMs = method === 'GET' ? requestMs : method === 'PUT' ? uploadMs : commandRequestMs;
-    const timeoutMs = this.#options.answerMs ?? usualMs;
+    const timeoutMs = this.#options.answerMs ?? usualMs(method, path);
     const ask = async (): Promise<v.InferOutput<T>> => {
       // A proof serves once.
       const proof = await this.#proof(address, method, path, bodyHash);

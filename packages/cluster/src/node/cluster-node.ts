@@ -39,6 +39,7 @@ import { EventLog } from '../stored/event-log.ts';
 import { HeartbeatStores } from './heartbeat-stores.ts';
 import { Links } from './links.ts';
 import { NodeNetworks } from '../network/node-networks.ts';
+import type { ForkAnswer } from '../protocol/api.ts';
 import { isOfNetworks, isOfStandby, type LinkMessage } from '../protocol/link.ts';
 import { SteadyClock } from './steady-clock.ts';
 import { OpenCheckpoints } from './open-checkpoints.ts';
@@ -124,6 +125,8 @@ export class ClusterNode {
   readonly #takingOver = new Map<string, number>();
   readonly consoles = new ConsoleHub();
   readonly agents = new AgentHub();
+  /** Forks that this node makes, by request. */
+  readonly forksUnderWay = new Map<string, Promise<ForkAnswer>>();
   readonly inputs: ConsoleInputs;
   readonly displays = new DisplayHub((vmId, fresh) => this.vms.look(vmId, fresh));
   readonly links: Links;

@@ -8,10 +8,12 @@ import { buildModules } from '@revenant/emulator/host-node';
 import { CheckpointWriter, openCheckpoint, raiseEpoch } from '@revenant/storage';
 import { busyMachine } from '../../test-support/busy-machine.ts';
 import { ClusterClient } from '../client/cluster-client.ts';
+import { vmOf } from '../decisions/records.ts';
 import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { forkOf } from './forks.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
@@ -106,6 +108,30 @@ describe('forks in a cluster', () => {
     for (const each of results)
       if (each.status === 'rejected') assert.ok(isClusterError(each.reason, 'CONFLICT'), String(each.reason));
     await client.waitFor('f3', ['running']);
+  });
+
+  test('a request for a fork that comes again while it is made, here and at another node, makes one', async () => {
+    const [node] = nodes.values();
+    const other = await ClusterNode.start({
+      ...{ name: 'c', store: `file:${folder}`, listen: '127.0.0.1:0', memoryMiB: 256 },
+      ...{ settings: makeSettings('default'), logLevel: 'silent' },
+    });
+    nodes.set('c', other);
+    await until('the list at c', () => vmOf(other.agent.list, 'f2') !== undefined);
+    const request = { id: 'once', name: 'f4', start: true };
+    const asked = [node!, other, node!].map((each) => forkOf(each, 'f2', request));
+    const results = await Promise.allSettled(asked);
+    for (const each of results)
+      if (each.status === 'rejected') assert.ok(isClusterError(each.reason, 'TIMEOUT'), String(each.reason));
+    const answers = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    assert.notEqual(answers.length, 0);
+    const { steps, close } = watch('f4');
+    await client.waitFor('f4', ['running']);
+    await until('its steps', () => steps.size > 3);
+    close();
+    // One that had not begun where its parent was would begin with the first.
+    assert.ok(Math.min(...steps.keys()) > 20, [...steps.keys()].join(' '));
+    assert.deepEqual((await client.vm('f4')).spec.origin, { vm: 'f2', checkpoint: answers[0]!.from });
   });
 
   test('a fork becomes somebody: a machine that could not tell is forked only to be its parent in everything', async () => {

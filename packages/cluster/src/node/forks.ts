@@ -86,11 +86,20 @@ export async function askingStore<T>(ask: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Makes one fork. The name is taken in the protected list first, where each is had once: whatever else asks for it meanwhile is refused there,
+ * Makes one fork, or waits for the same request if this node is about it. The name is taken in the protected list first, where each is had once: whatever else asks for it meanwhile is refused there,
  * and never finds what the parent's memory was.
- * @throws ClusterError `NOT_FOUND` (VM or checkpoint), `CONFLICT` (the name is in use), `NO_CAPACITY`
+ * @throws ClusterError `NOT_FOUND` (VM or checkpoint), `CONFLICT` (the name is in use), `NO_CAPACITY`, `TIMEOUT` (another node has the request now)
  */
 export async function forkOf(node: ClusterNode, parentId: string, request: ForkRequest): Promise<ForkAnswer> {
+  const { forksUnderWay } = node;
+  const before = forksUnderWay.get(request.id);
+  if (before !== undefined) return before;
+  const made = makeOnce(node, parentId, request).finally(() => forksUnderWay.delete(request.id));
+  forksUnderWay.set(request.id, made);
+  return made;
+}
+
+async function makeOnce(node: ClusterNode, parentId: string, request: ForkRequest): Promise<ForkAnswer> {
   const { id, name, checkpoint, start, identical = false } = request;
   const parent = requireVm(node, parentId);
   return askingStore(async () => {
@@ -160,6 +169,9 @@ async function makeFork(
         id: parseId(from),
       });
   } catch (error) {
+    const record = (await readOwner(node.store, name))?.record;
+    if (isStorageError(error, 'FENCED') && record?.owner === ownerOf(id))
+      throw new ClusterError('TIMEOUT', `another node makes the fork ${name}`, { cause: error });
     // Without what it is to begin with it would boot afresh.
     await node.command({ type: 'vm-delete', vmId: name }, `${id} undo`);
     throw error;

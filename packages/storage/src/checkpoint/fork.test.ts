@@ -229,6 +229,26 @@ describe('forks', () => {
       assert.ok(whole > 5, String(whole));
     });
 
+  test('a fork that is tried again by the same owner, while it is made or after that died, is made once', async () => {
+    let fenced = 0;
+    for (let n = 0, more = true; more; n++) {
+      const store = new MemoryStore();
+      const { hash } = await makeVm(store, 'parent');
+      const fork = (on: ObjectStore) => forkVm(on, 'parent', 'child', { owner: 'b', pool }).catch((error: unknown) => error); // prettier-ignore
+      let again: unknown;
+      const run = interrupted(store, n, async () => (again = await fork(store)));
+      const made = await fork(run.store);
+      more = run.reached();
+      const results = more ? [made, again] : [made];
+      const refused = results.filter((each) => each instanceof Error);
+      for (const each of refused) assert.ok(isStorageError(each, 'FENCED'), String(each));
+      fenced += refused.length;
+      assert.ok(refused.length < results.length, `interrupted at ${String(n)}`);
+      assert.equal(await hashOf(store, 'child'), hash, `interrupted at ${String(n)}`);
+    }
+    assert.ok(fenced > 5, String(fenced));
+  });
+
   test('a fork that dies at any moment keeps nothing for ever', async () => {
     for (let n = 0, more = true; more; n++) {
       const [store, host] = [new MemoryStore(), new ClockHost()];

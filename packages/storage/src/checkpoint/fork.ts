@@ -9,7 +9,7 @@
  * its own parents too: it gets a record under each of them, so no record depends on another one.
  */
 import type { CheckpointKey } from '../encryption.ts';
-import { StorageError } from '../errors.ts';
+import { isStorageError, StorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
 import { deleteVm, raiseEpoch, readOwner, releaseOwnership } from '../ownership.ts';
 import type { MachineSnapshot } from '../snapshot.ts';
@@ -32,7 +32,7 @@ const begunMs = 600_000;
 export interface ForkOptions {
   /** The checkpoint to begin with. Default: the newest intact one. */
   id?: CheckpointId;
-  /** Who makes it, for the owner record, and notes for that. */
+  /** Who makes it, for the owner record, and notes for that. What the same began before and did not end is taken from that try. */
   owner: string;
   notes?: Record<string, unknown>;
   /**
@@ -60,8 +60,8 @@ export interface Fork {
 
 /**
  * Makes a VM out of a checkpoint of another one.
- * @throws StorageError `CHECKPOINT_NOT_FOUND`, `VM_UNKNOWN`, `VM_DELETED` (of the parent), `FENCED` (the name is in use; or, with
- *   `replaces`, somebody has the VM), `KEY_…`
+ * @throws StorageError `CHECKPOINT_NOT_FOUND`, `VM_UNKNOWN`, `VM_DELETED` (of the parent), `FENCED` (the name is in use, or another try of
+ *   the same owner has it now; or, with `replaces`, somebody has the VM), `KEY_…`
  */
 export async function forkVm(
   impatient: ObjectStore,
@@ -77,7 +77,9 @@ export async function forkVm(
     const chain = await loadChain(store, parent, from, options.key);
     const { maps, packs } = buildMaps(chain);
     const replaces = options.replaces === true;
-    const expectedEpoch = await (replaces ? releasedEpoch(store, child) : freeEpoch(store, child));
+    const expectedEpoch = await (replaces
+      ? releasedEpoch(store, child)
+      : freeEpoch(store, child, options.owner));
     await keepPacks(store, { parent, child, packs: usedPacks(maps, packs), replaces }, host);
     const ownership = await raiseEpoch(store, child, {
       owner: options.owner,
@@ -118,6 +120,8 @@ export async function forkVm(
       const sharedPages = maps.reduce((sum, map) => sum + pagesInPacks(map), 0);
       return { from, id: written.id, sharedPages, storedBytes: written.manifestBytes };
     } catch (error) {
+      // Whoever took it from this try goes on with it.
+      if (isStorageError(error, 'FENCED')) throw error;
       const undo = replaces
         ? releaseOwnership(store, ownership, host)
         : deleteVm(store, child, { owner: options.owner, host });
@@ -153,10 +157,11 @@ export async function checkpointToFork(
   );
 }
 
-/** The epoch of a name that is free; throws `FENCED` for one in use. */
-async function freeEpoch(store: ObjectStore, child: string): Promise<number> {
+/** The epoch of a name that is free, or of `forker`'s earlier try; throws `FENCED` for one in use. */
+async function freeEpoch(store: ObjectStore, child: string, forker: string): Promise<number> {
   const owner = (await readOwner(store, child))?.record;
-  if (owner !== undefined && owner.state !== 'deleted')
+  const unfinished = owner?.state === 'owned' && owner.owner === forker;
+  if (owner !== undefined && owner.state !== 'deleted' && !unfinished)
     throw new StorageError('FENCED', `there is a VM ${child} already`, {
       hint: 'give the fork another name',
     });
