@@ -5,7 +5,7 @@
  *
  *   1. installs the packages of package-lock.json when they are missing or of another version;
  *   2. finds Node 24 (the host's own, or the one that npm brought along), which runs TypeScript directly;
- *   3. builds the WebAssembly binaries when their sources changed;
+ *   3. builds the WebAssembly binaries, the page and what guests' threads load when their sources changed;
  *   4. runs what was asked for, in that Node, and passes on its exit status.
  */
 import { spawnSync } from 'node:child_process';
@@ -69,6 +69,7 @@ function buildStep(runtime, script) {
 
 function build(runtime) {
   buildStep(runtime, 'packages/emulator/src/build.ts');
+  buildStep(runtime, 'packages/cluster/build.ts');
   buildStep(runtime, 'packages/console/build.ts');
 }
 

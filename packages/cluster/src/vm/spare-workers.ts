@@ -5,6 +5,7 @@
 import { freemem, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
+import { threadFile } from './thread-files.ts';
 
 /** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
 const spareAfterMs = 1500;
@@ -94,5 +95,6 @@ export class SpareWorkers {
 function newWorker(preload: string | undefined): Worker {
   // Once for all of this node's guests: V8 compiles the processor anew in each thread that does not get it from here.
   loadEngineModules();
-  return new Worker(new URL('./worker.ts', import.meta.url), { workerData: preload });
+  const worker = new URL('./worker.ts', import.meta.url);
+  return new Worker(new URL(threadFile(worker.href)), { workerData: preload });
 }

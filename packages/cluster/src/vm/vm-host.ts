@@ -34,8 +34,9 @@ import type { Lead } from './standby/handed.ts';
 import { holdsLess, isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
 import { Standbys } from './standby/standbys.ts';
 import { StandbyVm, type Standby } from './standby/standby-vm.ts';
+import { threadFile } from './thread-files.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
-import { builtinRuntimes, monotonicMs, type Look } from './vm-runtime.ts';
+import { builtinRuntimes, machineRuntime, monotonicMs, type Look } from './vm-runtime.ts';
 import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
 
 /** Checkpoints that a node writes at once; and while guests are waited for that are being made, which need the same processors. */
@@ -101,7 +102,7 @@ export class VmHost {
   readonly #timer: NodeJS.Timeout;
   #until = -Infinity;
   readonly #spare = new SpareWorkers({
-    module: builtinRuntimes['machine'],
+    module: threadFile(machineRuntime),
     vms: () => this.#vms.size,
     isAwaited: () => this.#isAwaited,
   });
@@ -264,7 +265,8 @@ export class VmHost {
     const { runtimes } = this.#options;
     // Names come from outside: an object finds `constructor` too.
     for (const known of [runtimes, builtinRuntimes])
-      if (known !== undefined && Object.hasOwn(known, spec.runtime)) return known[spec.runtime];
+      if (known !== undefined && Object.hasOwn(known, spec.runtime))
+        return threadFile(known[spec.runtime] ?? '');
     return undefined;
   }
 

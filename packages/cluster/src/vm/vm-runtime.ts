@@ -239,8 +239,10 @@ export type FromWorker =
 /** The clock that leases are measured by: monotonic, and one for all threads of a host. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
+export const machineRuntime = new URL('./machine-guest.ts', import.meta.url).href;
+
 /** Runtimes that are built in. */
 export const builtinRuntimes: Readonly<Record<string, string>> = {
   chain: new URL('./chain-guest.ts', import.meta.url).href,
-  machine: new URL('./machine-guest.ts', import.meta.url).href,
+  machine: machineRuntime,
 };
