@@ -19,6 +19,8 @@ class World implements PacedMachine {
   instructions = 0n;
   guestNs = 0;
   rate = 4;
+  /** A timer that rings again and again, and the next time. */
+  everyNs = 4 * ms;
   timerNs = 4 * ms;
   log: MachineInput[] = [];
   readonly pace: LivePace;
@@ -56,7 +58,7 @@ class World implements PacedMachine {
     this.work(1000);
     if (this.cost === 0) {
       if (this.guestNs >= this.timerNs) {
-        this.timerNs += 4 * ms;
+        this.timerNs += this.everyNs;
         this.instructions += 2000n;
         this.guestNs += 2000 * this.rate;
         this.work(2000 * 2);
@@ -85,12 +87,12 @@ class World implements PacedMachine {
   }
 
   /** Runs for so long on the host's clock; returns the greatest distance between the clocks meanwhile, and the guest's progress. */
-  live(forNs: number): { distanceMs: number; ratio: number } {
+  live(forNs: number, sleepNs = 2 * ms): { distanceMs: number; ratio: number } {
     const [from, guestFrom] = [this.now, this.guestNs];
     let distance = 0;
     while (this.now - from < forNs) {
       const { reason } = this.pace.turn();
-      if (reason === 'idle') this.now += 2 * ms;
+      if (reason === 'idle') this.now += sleepNs;
       distance = Math.max(distance, Math.abs(this.pace.lagNs));
     }
     return { distanceMs: distance / ms, ratio: (this.guestNs - guestFrom) / (this.now - from) };
@@ -111,6 +113,15 @@ describe('a guest whose clock follows the host', () => {
       assertFollows(world.live(10_000 * ms), `${String(cost)} ns, ${String(share)} of a processor`);
     }
   }); // prettier-ignore
+
+  test('idle, and woken seldom', () => {
+    for (const sleepMs of [40, 100, 200]) {
+      const world = new World();
+      world.everyNs = sleepMs * ms;
+      const { ratio } = world.live(60_000 * ms, sleepMs * ms);
+      assert.ok(Math.abs(ratio - 1) < 0.01, `${String(sleepMs)} ms: ${String(ratio)}`);
+    }
+  });
 
   test('when what it does changes all the time', () => {
     const world = new World();

@@ -32,8 +32,9 @@ const ms = 1e6;
 const leastShare = 1 / 8;
 /** How much the host may owe before time waits for the guest. */
 const graceNs = 250 * ms;
-/** Nothing sleeps longer than this of its own will. */
-const longestSleepNs = 50 * ms;
+/** Nothing sleeps longer of its own will: not past the guest's next event by more than the first, and never longer than the second. */
+const lateSleepNs = 100 * ms;
+const longestSleepNs = 250 * ms;
 /** Shorter waits are not worth a sleep, which takes a millisecond at least. */
 const leastSleepNs = ms / 2;
 /** Processor time that a turn without a thread clock is taken to have used. */
@@ -141,8 +142,14 @@ export class LivePace {
       this.#startWindow(now);
     } else if (this.#waited)
       // Longer is nobody's will: the host did not wake this thread.
-      this.#asleepNs += Math.min(Number(now - this.#endedAt), longestSleepNs);
+      this.#asleepNs += Math.min(Number(now - this.#endedAt), this.#mostSleepNs());
     if (this.#machine.waiting) this.#skip(now, staleNs);
+  }
+
+  #mostSleepNs(): number {
+    const waitNs =
+      this.#nextEventNs === undefined ? Infinity : Number(this.#nextEventNs - this.#dueNs(this.#endedAt));
+    return Math.min(Math.max(waitNs, 0) + lateSleepNs, longestSleepNs);
   }
 
   /** Lets time pass up to now, if the guest is behind by `atLeastNs`. */
