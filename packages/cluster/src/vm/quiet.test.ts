@@ -13,6 +13,17 @@ test('a guest that nobody notices sleeps through some of its timers, a second la
   assert.equal(quiet.sleepMs({ ...tick, waitsMs: Infinity }, 6000), maxSleepMs);
 });
 
+test('ten seconds later it sleeps through more of them', () => {
+  const quiet = new Quiet(0);
+  assert.equal(quiet.sleepMs(tick, 9999), 40);
+  assert.equal(quiet.sleepMs(tick, 10_000), 100);
+  assert.equal(quiet.sleepMs({ ...tick, waitsMs: Infinity }, 10_000), 100);
+  assert.equal(quiet.isQuiet(10_000), true);
+  quiet.active(10_000);
+  assert.equal(quiet.isQuiet(10_000), false);
+  assert.equal(quiet.sleepMs(tick, 10_100), 9);
+});
+
 test('what it says or hears, and a request of its disk, end that', () => {
   const quiet = new Quiet(0);
   assert.equal(quiet.sleepMs(tick, 2000), 40);

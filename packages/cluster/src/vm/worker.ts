@@ -29,6 +29,8 @@ import {
 
 const port = parentPort!;
 const progressMs = 200;
+/** Of a guest that is quiet and whose health nobody watches. */
+const quietProgressMs = 1000;
 const defaultIdleMs = 2;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
 const firstSlice = 10_000;
@@ -370,7 +372,8 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
     }
     debugging.look();
     const now = monotonicMs();
-    if (now - toldAt >= progressMs) {
+    const everyMs = watch === undefined && quiet.isQuiet(now) ? quietProgressMs : progressMs;
+    if (now - toldAt >= everyMs) {
       toldAt = now;
       const { instructions, diskRequests = 0 } = guest;
       tellNews({ kind: 'progress', instructions, diskRequests, sign: signOf(guest, watch) });
