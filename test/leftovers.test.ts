@@ -69,6 +69,23 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
     await until('the folder is removed', () => !existsSync(folder));
   });
 
+test('the folder of a bench that is killed', async () => {
+  const harness = new URL('./chaos/harness.ts', import.meta.url).href;
+  const script = `const { temporaryFolder } = await import(${JSON.stringify(harness)});
+    console.log(await temporaryFolder('killed'));
+    setInterval(() => undefined, 1000);`;
+  const started = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const folder = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: started.stdout }).once('line', resolve);
+    started.once('exit', (code) => reject(new Error(`it ended (${String(code)})`)));
+  });
+  assert.ok(existsSync(folder));
+  started.kill('SIGKILL');
+  await until('the folder is removed', () => !existsSync(folder));
+});
+
 /** Names of folders of a kind that there are now. */
 const foldersOf = (kind: string): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith(kind));
 

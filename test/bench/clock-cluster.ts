@@ -1,10 +1,8 @@
 /** The clocks of guests in a cluster, as one hears them from outside: they say by their timers that time has passed. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsoleFollower } from '@revenant/cluster';
-import { TestCluster } from '../chaos/harness.ts';
+import { temporaryFolder, TestCluster } from '../chaos/harness.ts';
 import type { Figures } from './clock.ts';
 import { median } from './report.ts';
 import { makeTimerKernel, tickMs } from './timer-kernel.ts';
@@ -81,7 +79,7 @@ class Clock {
 
 /** Two guests, one that waits and one that computes, on two nodes; then moved; then without one of the nodes. */
 export async function measureInCluster(seconds: number, tell: (figures: Figures) => void): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-clock-'));
+  const folder = await temporaryFolder('clock');
   const nodes = ['n1', 'n2'];
   const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile: 'default', nodes });
   const clocks = [

@@ -2,13 +2,13 @@
 import { define } from '../../packages/cli/src/command/command.ts';
 import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
 import { commaSeparated, oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chainGuest, stoodStillMs, type DemoGuest, type ProfileName } from '@revenant/cluster';
 import { demoGuest } from '../../packages/cli/src/demo/guest.ts';
-import { TestCluster, type WatchedVm } from '../chaos/harness.ts';
+import { temporaryFolder, TestCluster, type WatchedVm } from '../chaos/harness.ts';
 import { failoverChart, kinds, quantile, type FailoverRow, type Kind } from './failover-chart.ts';
 import { writeDocs } from './write-docs.ts';
 
@@ -77,7 +77,7 @@ async function measure(
   guest: DemoGuest,
   options: { runs: number; what: readonly Kind[] },
 ): Promise<{ rows: FailoverRow[]; steps: number }> {
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-failover-'));
+  const folder = await temporaryFolder('failover');
   const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile, nodes: ['a', 'b', 'c'] });
   try {
     await cluster.start();

@@ -1,6 +1,6 @@
 /** `npm run bench -- fork`: many forks of one running Linux, and forks of forks. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterClient, VmSpec } from '@revenant/cluster';
@@ -9,7 +9,7 @@ import { define } from '../../packages/cli/src/command/command.ts';
 import { asTyped, value } from '../../packages/cli/src/command/options.ts';
 import { wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { fetchImage, readImageFile } from '../../packages/cli/src/images/image.ts';
-import { TestCluster } from '../chaos/harness.ts';
+import { temporaryFolder, TestCluster } from '../chaos/harness.ts';
 
 const root = join(import.meta.dirname, '../..');
 const patienceMs = 600_000;
@@ -170,7 +170,7 @@ function rssMiB(pid: number): number {
 }
 
 export async function measureForks(forks: number, memoryMiB: number, depth: number): Promise<ForkReport> {
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-fork-'));
+  const folder = await temporaryFolder('fork');
   const url = `file:${folder}/store`;
   const cluster = new TestCluster({ store: url, folder, profile: 'default', nodes: ['n1'] });
   const [loadBefore = 0] = loadavg();

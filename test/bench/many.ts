@@ -3,12 +3,12 @@ import { define } from '../../packages/cli/src/command/command.ts';
 import { asTyped, flag, value } from '../../packages/cli/src/command/options.ts';
 import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { open } from 'node:fs/promises';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterEvent, ProfileName, VmSeen } from '@revenant/cluster';
-import { TestCluster } from '../chaos/harness.ts';
+import { temporaryFolder, TestCluster } from '../chaos/harness.ts';
 import { makeTimerKernel } from './timer-kernel.ts';
 import { writeDocs } from './write-docs.ts';
 
@@ -183,7 +183,7 @@ export async function measureMany(
   profile: ProfileName,
   restMs: number,
 ): Promise<ManyReport> {
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-many-'));
+  const folder = await temporaryFolder('many');
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
   const cluster = new TestCluster({ store: `file:${folder}/store`, folder, profile, nodes: names });
   const [loadBefore = 0] = loadavg();

@@ -1,6 +1,7 @@
 /** A cluster of real node processes on one host, its VMs' chains watched from outside: for the chaos run and the failover benchmark. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -8,12 +9,20 @@ import {
   type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
 } from '@revenant/cluster'; // prettier-ignore
 import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
-import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
+import { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { ByteChecker } from './byte-checker.ts';
 import { insideNodes, type Network } from './network.ts';
 
 /** A host with twenty times too much to do gets there. */
 const patienceMs = 300_000;
+
+/** A new folder for a cluster's store and logs. It is removed when this process ends without a word, behind its nodes. */
+export async function temporaryFolder(name: string): Promise<string> {
+  const guardian = await Guardian.ofProcess();
+  const folder = mkdtempSync(join(tmpdir(), `revenant-${name}-`));
+  guardian.remove(folder);
+  return folder;
+}
 
 export interface WatchedVm {
   id: string;
