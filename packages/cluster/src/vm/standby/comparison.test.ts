@@ -87,3 +87,24 @@ test('of a standby, or an owner, that is far ahead nothing is missed', () => {
     assert.equal(comparison.checked, '1-99');
   }
 });
+
+test('a standby with a disk that is far behind is not taken for another', () => {
+  const disk = (page: number, sum: number): OwnSums['pages'] => ({
+    disk0: { indexes: Uint32Array.of(page), sums: Uint32Array.of(sum) },
+  });
+  const last = 100;
+  for (const standbyFirst of [false, true])
+    for (const flipped of [false, true]) {
+      const comparison = begun();
+      const ofOwner = (at: number): OwnSums => ({ ...sums(at, at - 1, {}), pages: disk(at, at) });
+      const ofStandby = (at: number): Cut => {
+        const wrong = flipped && at === last ? 1 : 0;
+        return { ...cut(at, {}), pages: disk(at, at + wrong) };
+      };
+      const all = Array.from({ length: last - 10 }, (_, i) => 11 + i);
+      const say = (): (string | undefined)[] => all.map((at) => comparison.said(ofOwner(at)));
+      const run = (): (string | undefined)[] => all.map((at) => comparison.cut(ofStandby(at)));
+      const found = standbyFirst ? [...run(), ...say()] : [...say(), ...run()];
+      assert.deepEqual(found.filter(Boolean), flipped ? [`page ${String(last)} of disk0`] : []);
+    }
+});

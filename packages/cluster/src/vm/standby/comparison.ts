@@ -23,6 +23,12 @@ export interface OwnSums extends StateSums {
   checkpoint: string | null;
 }
 
+/** Of several of its checkpoints, one after the other, as of the last. */
+interface WaitingSums extends OwnSums {
+  /** What changed before that one alone. */
+  latest: StateSums['pages'];
+}
+
 /** `same`, `unknown` (something to compare with is missing) or what differs, in words. */
 export type Verdict = 'same' | 'unknown' | { differs: string };
 
@@ -36,7 +42,7 @@ export class Comparison {
   #expected: Map<string, Uint32Array> | undefined;
   #at: number;
   #cuts: Cut[] = [];
-  #sums: OwnSums[] = [];
+  #sums: WaitingSums[] = [];
   #checked: string | null;
 
   /** @param base the state that it began with, which is that of `checkpoint` */
@@ -61,7 +67,7 @@ export class Comparison {
   /** The owner said what its checkpoint is. @returns as `cut` does */
   said(sums: OwnSums): string | undefined {
     if (sums.cut <= this.#at) return undefined;
-    this.#sums.push(sums);
+    this.#sums.push({ ...sums, latest: sums.pages });
     const [first, second] = this.#sums;
     if (this.#sums.length > maxSums && first !== undefined && second !== undefined)
       this.#sums.splice(0, 2, joined(first, second));
@@ -98,7 +104,7 @@ export class Comparison {
     }
   }
 
-  #verdict(sums: OwnSums, cut: Cut): Verdict {
+  #verdict(sums: WaitingSums, cut: Cut): Verdict {
     // What changed in between was not said: what is there now is believed, and compared from now on.
     if (sums.before !== this.#at) this.#expected = undefined;
     this.#at = sums.cut;
@@ -112,7 +118,7 @@ export class Comparison {
       const expected = known.get(space);
       if (expected !== undefined) put(expected, { indexes, sums: pages });
       else {
-        const difference = ofDisk(space, { indexes, sums: pages }, cut.pages[space]);
+        const difference = ofDisk(space, sums.latest[space], cut.pages[space]);
         if (difference !== undefined) return { differs: difference };
       }
     }
@@ -125,7 +131,7 @@ function put(expected: Uint32Array, { indexes, sums }: PageSums): void {
 }
 
 /** What an owner says of two of its checkpoints, one after the other, as of one. */
-function joined(first: OwnSums, second: OwnSums): OwnSums {
+function joined(first: WaitingSums, second: WaitingSums): WaitingSums {
   const pages: OwnSums['pages'] = { ...first.pages };
   for (const [space, { indexes, sums }] of Object.entries(second.pages)) {
     const all = new Map(
@@ -142,12 +148,9 @@ function joined(first: OwnSums, second: OwnSums): OwnSums {
   return { ...second, before: second.before === first.cut ? first.before : second.before, pages };
 }
 
-/** Of a disk nobody sums what did not change. */
-function ofDisk(
-  space: string,
-  owner: { indexes: Uint32Array; sums: Uint32Array },
-  own: { indexes: Uint32Array; sums: Uint32Array } | undefined,
-): string | undefined {
+/** Of a disk nobody sums what did not change since the checkpoint before: what did before that one is not compared any more. */
+function ofDisk(space: string, owner: PageSums | undefined, own: PageSums | undefined): string | undefined {
+  if (owner === undefined) return undefined;
   const sums = new Map(Array.from(own?.indexes ?? [], (page, i) => [page, own?.sums[i]]));
   const page = owner.indexes.find((each, i) => sums.get(each) !== owner.sums[i]);
   return page === undefined ? undefined : `page ${String(page)} of ${space}`;
