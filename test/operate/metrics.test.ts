@@ -109,6 +109,8 @@ describe('a node, watched', () => {
     assert.equal(value('revenant_vm_memory_bytes{vm="v"}'), 16 * 2 ** 20);
     for (const each of ['checkpoint_pause', 'checkpoint_store', 'store_put', 'output_wait', 'takeover'])
       assert.ok(value(`revenant_${each}_seconds_count`) > 0, each);
+    for (const each of ['get', 'put', 'list'])
+      assert.ok(value(`revenant_store_requests_total{request="${each}"}`) > 0, each);
     assert.ok(value('revenant_vm_instructions_total{vm="v"}') > 0);
     assert.ok(value('revenant_vm_busy_seconds_total{vm="v"}') > 0);
     assert.match(text, /revenant_build_info\{node="a",protocol="\d+",runtime="v\d[^"]*"\} 1/);

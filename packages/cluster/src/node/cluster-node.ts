@@ -31,7 +31,7 @@ import { claimFor } from './claim.ts';
 import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs, takenOf } from './console-inputs.ts';
 import { DisplayHub } from './display-hub.ts';
-import { measured } from './measured-store.ts';
+import { measured, type StoreMeasures } from './measured-store.ts';
 import { NodeMeasures } from './metrics.ts';
 import { BlobCollector } from '../stored/blob-collector.ts';
 import { requireBlobs } from '../stored/blobs.ts';
@@ -89,8 +89,12 @@ function boundedEvent(event: Event): Event {
   return 'reason' in event ? { ...event, reason: bounded(event.reason, maxCause) } : event;
 }
 
-function recordsWay({ recordsApart = false, store: url }: NodeOptions, store: ObjectStore): ObjectStore {
-  return recordsApart && !url.startsWith('memory:') ? new ThreadStore(url) : store;
+function recordsWay(
+  { recordsApart = false, store: url }: NodeOptions,
+  store: ObjectStore,
+  measures: StoreMeasures,
+): ObjectStore {
+  return recordsApart && !url.startsWith('memory:') ? measured(new ThreadStore(url), measures) : store;
 }
 
 /** Of what waits on a link: beyond it frames of guests are dropped, so that heartbeats don't wait behind them. */
@@ -158,7 +162,7 @@ export class ClusterNode {
   private constructor(options: NodeOptions, store: ObjectStore, address: string, api: ApiServer) {
     this.options = options;
     this.measures = new NodeMeasures(options.name);
-    this.store = measured(store, (ms) => this.measures.put(ms));
+    this.store = measured(store, this.measures);
     store = this.store;
     this.#api = api;
     this.logger = pino(
@@ -192,7 +196,7 @@ export class ClusterNode {
     });
     this.networks = this.#makeNetworks(address);
     const { settings } = options;
-    this.#records = recordsWay(options, store);
+    this.#records = recordsWay(options, store, this.measures);
     this.storeEdge = new StoreEdge(this.#records, Math.max(settings.leaseMs, 1000), tell, (reason) =>
       this.#log({ event: 'record-refused', node: options.name, reason }),
     );

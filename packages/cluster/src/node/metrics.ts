@@ -6,6 +6,7 @@ import type { VmFigures } from '../vm/vm-figures.ts';
 import type { Measures } from '../vm/measures.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 import type { ClusterNode } from './cluster-node.ts';
+import { storeRequests, type StoreMeasures, type StoreRequest } from './measured-store.ts';
 
 /** Of Node's own: named like counters, which promtool refuses. */
 const misnamed = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
@@ -19,7 +20,7 @@ type Values = readonly (readonly [Labels, number])[];
 type Of<T> = readonly [name: string, help: string, of: (from: T) => number];
 
 /** What is counted as it happens. Each series is of this node; a VM that moves goes on in another's. */
-export class NodeMeasures implements Measures {
+export class NodeMeasures implements Measures, StoreMeasures {
   readonly registry = new Registry();
   readonly #pause = this.#histogram(
     'checkpoint_pause_seconds',
@@ -46,6 +47,7 @@ export class NodeMeasures implements Measures {
     'From the order to take a VM over to its first instruction here.',
     takeoverTimes,
   );
+  readonly #requests: Counter;
   readonly #frames: Counter;
   readonly #bytes: Counter;
 
@@ -54,6 +56,8 @@ export class NodeMeasures implements Measures {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     for (const name of misnamed) this.registry.removeSingleMetric(name);
+    this.#requests = new Counter({ name: 'revenant_store_requests_total', help: 'What was asked of the store, whatever the answer was.', labelNames: ['request'], registers }); // prettier-ignore
+    for (const request of storeRequests) this.#requests.inc({ request }, 0);
     const labelNames = ['vm', 'direction'];
     this.#frames = new Counter({ name: 'revenant_vm_network_frames_total', help: 'Frames of guests, out of them and in.', labelNames, registers }); // prettier-ignore
     this.#bytes = new Counter({ name: 'revenant_vm_network_bytes_total', help: 'Bytes of these frames.', labelNames, registers }); // prettier-ignore
@@ -70,6 +74,9 @@ export class NodeMeasures implements Measures {
   }
   stored(ms: number): void {
     this.#stored.observe(ms / 1000);
+  }
+  asked(request: StoreRequest): void {
+    this.#requests.inc({ request });
   }
   put(ms: number): void {
     this.#put.observe(ms / 1000);
