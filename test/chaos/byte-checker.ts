@@ -35,7 +35,9 @@ export class ByteChecker {
     }
     if (this.#expected.startsWith(text)) {
       this.#expected = this.#expected.slice(text.length);
-      this.#recent = (this.#recent + text).slice(-maxRecent);
+      this.#recent += text;
+      // Not at each piece: what is kept is copied then.
+      if (this.#recent.length > 2 * maxRecent) this.#recent = this.#recent.slice(-maxRecent);
       this.bytes += text.length;
       return;
     }
