@@ -12,6 +12,8 @@ export interface Mutation {
   replace: string;
   /** It shows in worlds that look at outputs. */
   ofOutputs?: true;
+  /** It shows seldom: the first seed to try. */
+  from?: number;
 }
 
 const decisions = 'packages/cluster/src/decisions/';
@@ -204,5 +206,23 @@ export const mutations: readonly Mutation[] = [
     file: `${decisions}standbys.ts`,
     find: 'if (keeper === undefined) return true;',
     replace: 'if (keeper === undefined || owner.epoch > 0) return true;',
+  },
+  {
+    name: 'foreign-life',
+    from: 1760,
+    removes: 'what a standby holds of a life that others went on with is not gone on with',
+    ofOutputs: true,
+    file: `${outputs}standby/lead.ts`,
+    find: 'return before === followed || noted === followed;',
+    replace: 'return true;',
+  },
+  {
+    name: 'promise-forgotten',
+    from: 2680,
+    removes: 'a standby that was made anew and holds less than was relied on says so',
+    ofOutputs: true,
+    file: `${outputs}standby/lead.ts`,
+    find: 'return promised?.epoch === epoch && (copy.next < promised.next || copy.mark < promised.mark);',
+    replace: 'return false;',
   },
 ];

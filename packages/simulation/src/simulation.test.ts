@@ -48,10 +48,19 @@ test('every mutation names text that occurs once', () => {
   }
 });
 
-for (const { name, removes, ofOutputs } of mutations) {
+for (const { name, removes, ofOutputs, from = 1 } of mutations) {
   test(`the simulation notices when this is gone: ${removes}`, () => {
     const which = ofOutputs === true ? ['--outputs'] : [];
-    const words = ['--import', here('mutate.ts'), program, '--seeds', '2000', ...which];
+    const words = [
+      '--import',
+      here('mutate.ts'),
+      program,
+      '--first',
+      String(from),
+      '--seeds',
+      '2000',
+      ...which,
+    ];
     const result = spawnSync(process.execPath, words, {
       cwd: root,
       env: { ...process.env, REVENANT_MUTATION: name },
