@@ -18,6 +18,10 @@ export const benchmarks: Group = {
       () => import('./checkpoint.ts'),
     ),
     log: entry('how long until an input is durable, at several rates', () => import('./log.ts')),
+    commit: entry(
+      'what it costs that nothing seen is taken back, by output policy',
+      () => import('./commit.ts'),
+    ),
     failover: entry(
       'nodes are killed, frozen and drained: until the guest goes on',
       () => import('./failover.ts'),
