@@ -34,7 +34,13 @@ export class EchoGuest {
   }
 
   #answerArp(targetMac: number, targetAddress: number): void {
-    const reply = { operation: ArpOperation.reply, senderMac: this.mac, senderAddress: this.address, targetMac, targetAddress }; // prettier-ignore
+    const reply = {
+      operation: ArpOperation.reply,
+      senderMac: this.mac,
+      senderAddress: this.address,
+      targetMac,
+      targetAddress,
+    };
     this.send(buildArp(reply, { destination: targetMac }));
   }
 

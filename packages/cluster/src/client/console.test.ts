@@ -20,7 +20,16 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   let address = '';
   const server = createServer((_request, response) => {
     const powerOn = [{ vmId: 'v1', epoch: 1, attempt: 1, state: 'running' as const }];
-    const view = { seq: 1, address, isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn, reports: [] }; // prettier-ignore
+    const view = {
+      seq: 1,
+      address,
+      isolated: false,
+      stores: 1,
+      capacity: { memoryMiB: 64 },
+      pressure: 'none' as const,
+      powerOn,
+      reports: [],
+    };
     const node = { id: 'a', state: 'alive' as const, reason: 'answers', incarnation: 1, address, view };
     const known = {
       version: protocolVersion,
@@ -75,9 +84,17 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
 test('pieces tell their place in what the VM wrote', () => {
   const hub = new ConsoleHub();
   hub.begin('v1', 1, { resumed: 'boot', tail: undefined });
-  for (const [at, line] of [[0, 'ab'], [2, 'cde']] as const) hub.put('v1', 1, { at, bytes: Buffer.from(line) }); // prettier-ignore
+  for (const [at, line] of [
+    [0, 'ab'],
+    [2, 'cde'],
+  ] as const)
+    hub.put('v1', 1, { at, bytes: Buffer.from(line) });
   hub.begin('v1', 3, { resumed: 'earlier', tail: undefined });
-  for (const [at, line] of [[2, 'f'], [3, 'g']] as const) hub.put('v1', 3, { at, bytes: Buffer.from(line) }); // prettier-ignore
+  for (const [at, line] of [
+    [2, 'f'],
+    [3, 'g'],
+  ] as const)
+    hub.put('v1', 3, { at, bytes: Buffer.from(line) });
   const pieces: string[] = [];
   hub.listen('v1', ({ epoch, at, bytes }) => pieces.push(`${String(epoch)}@${String(at)} ${text(bytes)}`))();
   assert.deepEqual(pieces, ['1@0 ab', '1@2 cde', '3@2 f', '3@3 g']);

@@ -33,7 +33,9 @@ export class DebugLink {
     const link = new DebugLink(socket, ends);
     await new Promise<void>((resolve, reject) => {
       const fail = (error: Error): void =>
-        reject(new ClusterError('UNREACHABLE', `no debugger can be attached: ${error.message}`, { cause: error })); // prettier-ignore
+        reject(
+          new ClusterError('UNREACHABLE', `no debugger can be attached: ${error.message}`, { cause: error }),
+        );
       socket.once('open', () => resolve());
       socket.once('error', fail);
     });

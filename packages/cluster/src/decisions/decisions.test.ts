@@ -90,7 +90,10 @@ test('a change of the list keeps what a later release wrote into it; a command o
       assert.deepEqual((told as unknown as typeof later).later, later.later, command.type);
   }
   const of = { type: 'vm-start', vmId: 'v1', ...later } as Command;
-  assert.throws(() => applyCommand(list, of, [host('a')]), (error) => isClusterError(error, 'BAD_REQUEST')); // prettier-ignore
+  assert.throws(
+    () => applyCommand(list, of, [host('a')]),
+    (error) => isClusterError(error, 'BAD_REQUEST'),
+  );
 });
 
 test('commands that do not fit are refused by name', () => {

@@ -1,7 +1,16 @@
 /** Failover that a person holds back: nothing is fenced nor started again, each VM says so, and all of it happens when it is armed. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { applyCommand, assignments, host, hostsOf, listOf, plan, settings, timers } from '../../test-support/decisions.ts'; // prettier-ignore
+import {
+  applyCommand,
+  assignments,
+  host,
+  hostsOf,
+  listOf,
+  plan,
+  settings,
+  timers,
+} from '../../test-support/decisions.ts';
 import type { HostSight } from './failover.ts';
 import type { ProtectedList } from './records.ts';
 
@@ -29,14 +38,16 @@ describe('failover that is disarmed', () => {
     ['ended', dead],
     ['failed', broken],
   ] as const)
-    // prettier-ignore
     test(`a VM that is lost stays where it was, says why, once, and goes on elsewhere when armed: ${what}`, () => {
       const hosts = [lost, host('b')];
       const held = planned(disarmed(), hosts);
       assert.deepEqual(assignments(held.list), { v1: 'a' });
       assert.equal(held.list.vms['v1']?.status, 'pending');
       assert.match(held.list.vms['v1']?.reason ?? '', /failover is disarmed: new switch/);
-      assert.deepEqual(held.log.map(({ event }) => event), ['vm-failover-held']); // prettier-ignore
+      assert.deepEqual(
+        held.log.map(({ event }) => event),
+        ['vm-failover-held'],
+      );
       const again = planned(held.list, hosts, 1_000_000);
       assert.deepEqual([again.list, again.log], [held.list, []]);
 

@@ -181,7 +181,13 @@ describe('a network over three nodes', () => {
       const [one, two] = [lab.create('one'), lab.create('two')];
       lab.run('one', 'a', { epoch: 1 });
       lab.run('two', 'b', { epoch: 1 });
-      const lie = { operation: ArpOperation.reply, senderMac: one.mac, senderAddress: two.address + 1, targetMac: 0, targetAddress: two.address }; // prettier-ignore
+      const lie = {
+        operation: ArpOperation.reply,
+        senderMac: one.mac,
+        senderAddress: two.address + 1,
+        targetMac: 0,
+        targetAddress: two.address,
+      };
       one.send(plain(one.mac + 7, two.mac));
       one.send(buildArp(lie, { destination: two.mac }));
       one.send(buildArp({ ...lie, senderAddress: one.address }, { destination: two.mac }));
@@ -232,7 +238,13 @@ describe('a network over three nodes', () => {
     const lab = new Lab();
     const guest = lab.create('one');
     lab.run('one', 'a', { epoch: 1 });
-    const gateway = { operation: ArpOperation.request, senderMac: guest.mac, senderAddress: guest.address, targetMac: 0, targetAddress: parseAddress('10.64.0.2')! }; // prettier-ignore
+    const gateway = {
+      operation: ArpOperation.request,
+      senderMac: guest.mac,
+      senderAddress: guest.address,
+      targetMac: 0,
+      targetAddress: parseAddress('10.64.0.2')!,
+    };
     guest.send(buildArp(gateway, { destination: broadcast }));
     await until('the gateway', () => guest.heard.length > 0);
     assert.equal(guest.heard.length, 1, 'one gateway answers, that of its own node');
@@ -240,7 +252,14 @@ describe('a network over three nodes', () => {
     lab.die('a');
     lab.run('one', 'b', { epoch: 2 });
     // It goes on with a connection that node a had to the world.
-    const segment = { sourcePort: 5000, destinationPort: 443, sequence: 1, acknowledgment: 1, flags: TcpFlag.ack, payload: new Uint8Array(3) }; // prettier-ignore
+    const segment = {
+      sourcePort: 5000,
+      destinationPort: 443,
+      sequence: 1,
+      acknowledgment: 1,
+      flags: TcpFlag.ack,
+      payload: new Uint8Array(3),
+    };
     guest.sendSegment({ mac: gatewayMac, address: parseAddress('192.0.2.7')! }, segment);
     await until('the reset', () => guest.resets === 1);
     await lab.close();

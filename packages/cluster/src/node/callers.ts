@@ -84,7 +84,9 @@ export class Callers {
 
   /** Who sent a token as it is (`Bearer TOKEN`), as those do that read metrics: a person with the role `view` is enough for them. */
   bearer(authorization: string): Caller | undefined {
-    const said = createHash('sha256').update(/^Bearer (.{1,512})$/.exec(authorization)?.[1] ?? '').digest(); // prettier-ignore
+    const said = createHash('sha256')
+      .update(/^Bearer (.{1,512})$/.exec(authorization)?.[1] ?? '')
+      .digest();
     for (const { token, caller } of this.tokens())
       if (timingSafeEqual(createHash('sha256').update(token).digest(), said)) return caller;
     return undefined;

@@ -71,7 +71,11 @@ async function answerState(
 ): Promise<void> {
   const lazy = await LazyRam.open(reader);
   if (lazy === undefined) throw new ClusterError('CONFLICT', `${reader.vmId} has no memory`);
-  if (what === 'absent') return answerBytes(answer.response, new Uint8Array(lazy.absent.buffer, lazy.absent.byteOffset, lazy.absent.byteLength)); // prettier-ignore
+  if (what === 'absent')
+    return answerBytes(
+      answer.response,
+      new Uint8Array(lazy.absent.buffer, lazy.absent.byteOffset, lazy.absent.byteLength),
+    );
   note(node, answer, reader);
   answerBytes(answer.response, Buffer.concat([...encodeCheckpointFile(lazy.snapshot, originOf(reader))]));
 }

@@ -119,11 +119,13 @@ test('a guest that shows no sign of life any more is booted afresh', async () =>
       ['watched', { ...quiet, health }],
       ['unwatched', quiet],
     ] as const)
-      // prettier-ignore
       await client.command({ type: 'vm-create', vmId, spec: given, start: true });
     await client.command({
-      type: 'vm-create', vmId: 'well', spec: { ...spec, description: { stepMs: 200 }, health }, start: true,
-    }); // prettier-ignore
+      type: 'vm-create',
+      vmId: 'well',
+      spec: { ...spec, description: { stepMs: 200 }, health },
+      start: true,
+    });
     await until('a second boot', async () => {
       const { boot, tries, status } = await client.vm('watched');
       return boot === 2 && tries === 1 && status === 'running';
@@ -146,8 +148,11 @@ test('a guest that shows no sign of life any more is booted afresh', async () =>
     ])
       await assert.rejects(
         client.command({
-          type: 'vm-create', vmId: 'bad', spec: { ...spec, health: bad as typeof health }, start: true,
-        }), // prettier-ignore
+          type: 'vm-create',
+          vmId: 'bad',
+          spec: { ...spec, health: bad as typeof health },
+          start: true,
+        }),
         (error) => isClusterError(error, 'BAD_REQUEST'),
       );
   } finally {

@@ -16,7 +16,10 @@ function made() {
     return Promise.resolve(all.length);
   });
   const listener: InputListener = {
-    place: ({ epoch, at, durable, known }) => told.push(`epoch ${String(epoch)} from ${String(at)}, durable ${String(durable)}${known ? '' : ', not known'}`), // prettier-ignore
+    place: ({ epoch, at, durable, known }) =>
+      told.push(
+        `epoch ${String(epoch)} from ${String(at)}, durable ${String(durable)}${known ? '' : ', not known'}`,
+      ),
     acknowledged: (taken, durable) => told.push(`taken ${String(taken)}, durable ${String(durable)}`),
   };
   const type = (at: number, text: string) => inputs.type('v', 's', at, typedBytes(Buffer.from(text)));
@@ -33,7 +36,13 @@ test('each byte is given once, whatever is sent again, and a gap is asked for', 
   await type(3, 'de');
   await type(9, 'z');
   assert.equal(given(), 'abcde');
-  assert.deepEqual(told, ['epoch 1 from 0, durable 0, not known', 'taken 3, durable 0', 'taken 5, durable 0', 'taken 5, durable 0', 'epoch 1 from 5, durable 0']); // prettier-ignore
+  assert.deepEqual(told, [
+    'epoch 1 from 0, durable 0, not known',
+    'taken 3, durable 0',
+    'taken 5, durable 0',
+    'taken 5, durable 0',
+    'epoch 1 from 5, durable 0',
+  ]);
 });
 
 test('a checkpoint acknowledges what was given before it was cut, and whoever resumes it goes on there', async () => {

@@ -87,10 +87,18 @@ class WatchedScreen {
     if (width !== oldWidth || height !== oldHeight || epoch !== this.#size.epoch)
       this.#changed = new Uint32Array(Math.ceil(width / tile) * Math.ceil(height / tile));
     this.#size = { epoch, width, height };
-    const frame = { type: 'frame', epoch, width, height, rectangles: look.changed, pixels: look.pixels, more: false } as const;
+    const frame = {
+      type: 'frame',
+      epoch,
+      width,
+      height,
+      rectangles: look.changed,
+      pixels: look.pixels,
+      more: false,
+    } as const;
     this.#change++;
     for (const area of this.#shown.paint(frame, look.pixels)) this.#mark(area);
-  } // prettier-ignore
+  }
 
   #mark(area: Rectangle): void {
     const columns = Math.ceil(this.#size.width / tile);

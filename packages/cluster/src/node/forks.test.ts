@@ -183,7 +183,10 @@ describe('forks in a cluster', () => {
       fork: Parameters<ClusterClient['fork']>[1],
       code: Parameters<typeof isClusterError>[1],
     ): Promise<void> =>
-      assert.rejects(client.fork(parent, fork), (error) => isClusterError(error, code) || assert.fail(String(error))); // prettier-ignore
+      assert.rejects(
+        client.fork(parent, fork),
+        (error) => isClusterError(error, code) || assert.fail(String(error)),
+      );
     await refused('f2', { name: 'f1', start: true }, 'CONFLICT');
     await refused('constructor', { name: 'f9', start: true }, 'NOT_FOUND');
     await refused('f2', { name: 'f9', checkpoint: '99-99', start: true }, 'NOT_FOUND');

@@ -59,9 +59,24 @@ export class NodeMeasures implements Measures, StoreMeasures {
     this.#requests = new Counter({ name: 'revenant_store_requests_total', help: 'What was asked of the store, whatever the answer was.', labelNames: ['request'], registers }); // prettier-ignore
     for (const request of storeRequests) this.#requests.inc({ request }, 0);
     const labelNames = ['vm', 'direction'];
-    this.#frames = new Counter({ name: 'revenant_vm_network_frames_total', help: 'Frames of guests, out of them and in.', labelNames, registers }); // prettier-ignore
-    this.#bytes = new Counter({ name: 'revenant_vm_network_bytes_total', help: 'Bytes of these frames.', labelNames, registers }); // prettier-ignore
-    const info = new Gauge({ name: 'revenant_build_info', help: 'Always 1: what runs here.', labelNames: ['node', 'protocol', 'runtime'], registers }); // prettier-ignore
+    this.#frames = new Counter({
+      name: 'revenant_vm_network_frames_total',
+      help: 'Frames of guests, out of them and in.',
+      labelNames,
+      registers,
+    });
+    this.#bytes = new Counter({
+      name: 'revenant_vm_network_bytes_total',
+      help: 'Bytes of these frames.',
+      labelNames,
+      registers,
+    });
+    const info = new Gauge({
+      name: 'revenant_build_info',
+      help: 'Always 1: what runs here.',
+      labelNames: ['node', 'protocol', 'runtime'],
+      registers,
+    });
     info.set({ node, protocol: String(protocolVersion), runtime: process.version }, 1);
   }
 
@@ -102,25 +117,49 @@ export class NodeMeasures implements Measures, StoreMeasures {
 
 const ofNode: { gauges: readonly Of<ClusterNode>[]; counters: readonly Of<ClusterNode>[] } = {
   gauges: [
-    ['master', '1 on the node that holds the protected list.', ({ agent }) => (agent.master === undefined ? 0 : 1)],
+    [
+      'master',
+      '1 on the node that holds the protected list.',
+      ({ agent }) => (agent.master === undefined ? 0 : 1),
+    ],
     ['term', 'Term of the protected list.', ({ agent }) => agent.list.term],
     ['lease_remaining_seconds', 'How long guests may still run without a renewal.', leaseSeconds],
     ['isolated', '1 when no other node is heard.', ({ agent }) => (agent.view.isolated ? 1 : 0)],
-    ['memory_offered_bytes', 'What this node offers to guests.', ({ agent }) => agent.view.capacity.memoryMiB * 2 ** 20],
+    [
+      'memory_offered_bytes',
+      'What this node offers to guests.',
+      ({ agent }) => agent.view.capacity.memoryMiB * 2 ** 20,
+    ],
     ['standbys', 'VMs of other nodes that machines here follow.', ({ vms }) => vms.standbys.followed],
     ['vms', 'VMs that run here.', ({ vms }) => vms.figures.length],
   ],
   counters: [
     ['messages_sent_total', 'Messages sent to peers.', ({ links }) => links.figures.sent],
     ['messages_received_total', 'Messages heard from peers.', ({ links }) => links.figures.received],
-    ['messages_dropped_total', 'Messages dropped because a link was congested.', ({ links }) => links.figures.dropped],
-    ['links_refused_total', 'Links refused: no token, wrong token, malformed, too slow.', ({ links }) => links.figures.refused],
-    ['standbys_diverged_total', 'Machines here that were found to differ from those that they follow.', ({ vms }) => vms.standbys.diverged],
-    ['store_operations_total', 'Operations on records in the store.', ({ storeEdge }) => storeEdge.figures.operations],
+    [
+      'messages_dropped_total',
+      'Messages dropped because a link was congested.',
+      ({ links }) => links.figures.dropped,
+    ],
+    [
+      'links_refused_total',
+      'Links refused: no token, wrong token, malformed, too slow.',
+      ({ links }) => links.figures.refused,
+    ],
+    [
+      'standbys_diverged_total',
+      'Machines here that were found to differ from those that they follow.',
+      ({ vms }) => vms.standbys.diverged,
+    ],
+    [
+      'store_operations_total',
+      'Operations on records in the store.',
+      ({ storeEdge }) => storeEdge.figures.operations,
+    ],
     ['store_failures_total', 'Of these, failed.', ({ storeEdge }) => storeEdge.figures.failures],
     ['store_seconds_total', 'Time spent in them.', ({ storeEdge }) => storeEdge.figures.seconds],
   ],
-}; // prettier-ignore
+};
 
 function leaseSeconds({ agent }: ClusterNode): number {
   return Number.isFinite(agent.leaseUntil) ? Math.max(0, (agent.leaseUntil - monotonicMs()) / 1000) : 0;
@@ -130,17 +169,45 @@ const ofEachVm: { gauges: readonly Of<VmFigures>[]; counters: readonly Of<VmFigu
   gauges: [
     ['vm_epoch', 'Epoch under which a VM runs here.', (vm) => vm.epoch],
     ['vm_memory_bytes', 'Memory of a guest.', (vm) => vm.memoryBytes],
-    ['vm_checkpoint_pause_seconds', 'How long the last checkpoint stopped the guest.', (vm) => vm.lastPauseMs / 1000],
-    ['vm_checkpoint_interval_seconds', 'Interval at which checkpoints become durable; longer than asked for while the store is slow.', (vm) => vm.checkpointIntervalMs / 1000],
-    ['vm_silent_seconds', 'Since the last sign of life of a guest that is watched; 0 for others.', (vm) => vm.silentMs / 1000],
+    [
+      'vm_checkpoint_pause_seconds',
+      'How long the last checkpoint stopped the guest.',
+      (vm) => vm.lastPauseMs / 1000,
+    ],
+    [
+      'vm_checkpoint_interval_seconds',
+      'Interval at which checkpoints become durable; longer than asked for while the store is slow.',
+      (vm) => vm.checkpointIntervalMs / 1000,
+    ],
+    [
+      'vm_silent_seconds',
+      'Since the last sign of life of a guest that is watched; 0 for others.',
+      (vm) => vm.silentMs / 1000,
+    ],
     ['vm_checkpoint_held_bytes', 'Guest pages that wait in memory to become durable.', (vm) => vm.heldBytes],
     ['vm_checkpoint_bytes', 'Bytes stored by the last checkpoint.', (vm) => vm.lastStoredBytes],
     ['vm_store_bytes', 'What checkpoints, log and records of a VM hold in the store.', (vm) => vm.storeBytes],
     ['vm_store_quota_bytes', 'How much of it they may; 0: no limit.', (vm) => vm.storeQuotaBytes ?? 0],
-    ['vm_output_held_bytes', 'What the guest said and nobody may hear yet.', (vm) => vm.outputs.heldOutputBytes],
-    ['vm_standby_in_sync', '1 while another node holds all that came in.', (vm) => (vm.standby?.condition === 'in-sync' ? 1 : 0)],
-    ['vm_standby_lag_seconds', 'How long what is on its way to the standby has waited.', (vm) => (vm.standby?.lagMs ?? 0) / 1000],
-    ['vm_standby_behind_instructions', "By how many instructions the standby's machine is behind.", (vm) => vm.standby?.behindInstructions ?? 0],
+    [
+      'vm_output_held_bytes',
+      'What the guest said and nobody may hear yet.',
+      (vm) => vm.outputs.heldOutputBytes,
+    ],
+    [
+      'vm_standby_in_sync',
+      '1 while another node holds all that came in.',
+      (vm) => (vm.standby?.condition === 'in-sync' ? 1 : 0),
+    ],
+    [
+      'vm_standby_lag_seconds',
+      'How long what is on its way to the standby has waited.',
+      (vm) => (vm.standby?.lagMs ?? 0) / 1000,
+    ],
+    [
+      'vm_standby_behind_instructions',
+      "By how many instructions the standby's machine is behind.",
+      (vm) => vm.standby?.behindInstructions ?? 0,
+    ],
     ['vm_log_waiting_bytes', 'Inputs that are not durable yet.', (vm) => vm.outputs.logWaitingBytes],
   ],
   counters: [
@@ -148,12 +215,16 @@ const ofEachVm: { gauges: readonly Of<VmFigures>[]; counters: readonly Of<VmFigu
     ['vm_busy_seconds_total', "Time that the guest's thread worked.", (vm) => vm.busyMs / 1000],
     ['vm_disk_requests_total', "Requests of the guest's disks.", (vm) => vm.diskRequests],
     ['vm_checkpoints_total', 'Durable checkpoints by this node.', (vm) => vm.checkpoints],
-    ['vm_checkpoints_removed_total', 'Checkpoints that the retention policy did not keep.', (vm) => vm.removedCheckpoints],
+    [
+      'vm_checkpoints_removed_total',
+      'Checkpoints that the retention policy did not keep.',
+      (vm) => vm.removedCheckpoints,
+    ],
     ['vm_checkpoint_removed_bytes_total', 'Bytes of packs removed with them.', (vm) => vm.removedBytes],
     ['vm_log_bytes_total', 'Bytes of the input log, by this node.', (vm) => vm.outputs.logBytes],
     ['vm_log_segments_total', 'Segments of it.', (vm) => vm.outputs.logSegments],
   ],
-}; // prettier-ignore
+};
 
 /** The metrics of a node, as Prometheus reads them. */
 export async function metrics(node: ClusterNode): Promise<{ type: string; text: string }> {
@@ -171,7 +242,12 @@ export async function metrics(node: ClusterNode): Promise<{ type: string; text: 
   for (const kind of ['gauges', 'counters'] as const) {
     for (const [name, help, of] of ofNode[kind]) put(kind, name, help, [[{}, of(node)]]);
     for (const [name, help, of] of ofEachVm[kind])
-      put(kind, name, help, node.vms.figures.map((vm) => [{ vm: vm.vmId }, of(vm)])); // prettier-ignore
+      put(
+        kind,
+        name,
+        help,
+        node.vms.figures.map((vm) => [{ vm: vm.vmId }, of(vm)]),
+      );
   }
   putOthers(node, put);
   const texts = await Promise.all([node.measures.registry.metrics(), now.metrics()]);
@@ -185,8 +261,23 @@ function putOthers(
   const { agent, heartbeatStores, options, vms } = node;
   const context = { state: agent, now: monotonicMs(), settings: options.settings, out: [] };
   const peers = [...agent.peers.values()];
-  put('gauges', 'peer_reachable', 'Network heartbeats in both directions.', peers.map((peer) => [{ peer: peer.id }, reachable(context, peer) ? 1 : 0])); // prettier-ignore
-  put('gauges', 'heartbeat_store_reached', "1 while a heartbeat datastore takes this node's beats.", heartbeatStores.states.map(({ url, reached }) => [{ store: url }, reached ? 1 : 0])); // prettier-ignore
+  put(
+    'gauges',
+    'peer_reachable',
+    'Network heartbeats in both directions.',
+    peers.map((peer) => [{ peer: peer.id }, reachable(context, peer) ? 1 : 0]),
+  );
+  put(
+    'gauges',
+    'heartbeat_store_reached',
+    "1 while a heartbeat datastore takes this node's beats.",
+    heartbeatStores.states.map(({ url, reached }) => [{ store: url }, reached ? 1 : 0]),
+  );
   const saved = vms.figures.filter((vm) => vm.checkpoints > 0);
-  put('gauges', 'vm_checkpoint_age_seconds', 'Since the last durable checkpoint.', saved.map((vm) => [{ vm: vm.vmId }, (monotonicMs() - vm.lastCheckpointAt) / 1000])); // prettier-ignore
+  put(
+    'gauges',
+    'vm_checkpoint_age_seconds',
+    'Since the last durable checkpoint.',
+    saved.map((vm) => [{ vm: vm.vmId }, (monotonicMs() - vm.lastCheckpointAt) / 1000]),
+  );
 }

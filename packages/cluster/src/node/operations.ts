@@ -4,10 +4,22 @@
  */
 import * as v from 'valibot';
 import {
-  blobDoneSchema, challengeAnswerSchema, clusterStatusSchema, commandDoneSchema, commandRequestSchema, drillRequestSchema, eventsAnswerSchema,
-  forkAnswerSchema, forkRequestSchema, keysRequestSchema, mediumRequestSchema, pressedAnswerSchema, screenAnswerSchema, standbyAnswerSchema,
+  blobDoneSchema,
+  challengeAnswerSchema,
+  clusterStatusSchema,
+  commandDoneSchema,
+  commandRequestSchema,
+  drillRequestSchema,
+  eventsAnswerSchema,
+  forkAnswerSchema,
+  forkRequestSchema,
+  keysRequestSchema,
+  mediumRequestSchema,
+  pressedAnswerSchema,
+  screenAnswerSchema,
+  standbyAnswerSchema,
   versionAnswerSchema,
-} from '../protocol/api.ts'; // prettier-ignore
+} from '../protocol/api.ts';
 import { checkpointsAnswerSchema } from '../protocol/checkpoints.ts';
 import { nodeFiguresSchema, vmFiguresSchema } from '../protocol/figures.ts';
 import {
@@ -81,16 +93,28 @@ export const operations: readonly Operation[] = [
     'What the node says in numbers, of its host and its VMs.',
     nodeFiguresSchema,
   ),
-  operation('POST /v1/commands', 'operate', 'Has a command carried out, once by its id.', commandDoneSchema, { takes: commandRequestSchema }), // prettier-ignore
-  operation('POST /v1/drill', 'admin', 'A fault drill: peers that are cut off.', drillRequestSchema, { takes: drillRequestSchema }), // prettier-ignore
+  operation('POST /v1/commands', 'operate', 'Has a command carried out, once by its id.', commandDoneSchema, {
+    takes: commandRequestSchema,
+  }),
+  operation('POST /v1/drill', 'admin', 'A fault drill: peers that are cut off.', drillRequestSchema, {
+    takes: drillRequestSchema,
+  }),
   operation('GET /v1/blobs/{sha256}', 'view', 'Whether a kernel or image is in the store.', blobDoneSchema),
   operation('PUT /v1/blobs/{sha256}', 'admin', 'Stores a kernel or image.', blobDoneSchema, {
     takes: 'bytes',
   }),
   operation('GET /v1/images', 'view', "Guest images that the node's host has.", imagesAnswerSchema),
   operation('POST /v1/images/{image}', 'admin', 'Puts one into the store.', imageChosenSchema),
-  operation('PUT /v1/disks/{sha256}', 'admin', 'Stores a raw disk image, for disks to lie on.', blobDoneSchema, { takes: 'bytes' }), // prettier-ignore
-  operation('POST /v1/firmware', 'admin', 'Puts firmware into the store.', firmwareChosenSchema, { takes: firmwareRequestSchema }), // prettier-ignore
+  operation(
+    'PUT /v1/disks/{sha256}',
+    'admin',
+    'Stores a raw disk image, for disks to lie on.',
+    blobDoneSchema,
+    { takes: 'bytes' },
+  ),
+  operation('POST /v1/firmware', 'admin', 'Puts firmware into the store.', firmwareChosenSchema, {
+    takes: firmwareRequestSchema,
+  }),
   operation('GET /v1/vms/{vm}/console', 'view', 'Its console.', 'socket'),
   operation('GET /v1/vms/{vm}/display', 'view', 'Its screen, keyboard and pointer.', 'socket'),
   operation('GET /v1/vms/{vm}/agent/{job}', 'operate', 'A command in its guest.', 'socket'),
@@ -101,21 +125,41 @@ export const operations: readonly Operation[] = [
     'Its text screen, of the node that runs it.',
     screenAnswerSchema,
   ),
-  operation('GET /v1/vms/{vm}/standby', 'view', 'The machine that follows it, of the node that runs it.', standbyAnswerSchema), // prettier-ignore
-  operation('GET /v1/vms/{vm}/figures', 'view', 'Its figures of the last ten minutes, of a node that ran it.', vmFiguresSchema), // prettier-ignore
-  operation('POST /v1/vms/{vm}/keys', 'operate', 'Presses keys together.', keysRequestSchema, { takes: keysRequestSchema }), // prettier-ignore
+  operation(
+    'GET /v1/vms/{vm}/standby',
+    'view',
+    'The machine that follows it, of the node that runs it.',
+    standbyAnswerSchema,
+  ),
+  operation(
+    'GET /v1/vms/{vm}/figures',
+    'view',
+    'Its figures of the last ten minutes, of a node that ran it.',
+    vmFiguresSchema,
+  ),
+  operation('POST /v1/vms/{vm}/keys', 'operate', 'Presses keys together.', keysRequestSchema, {
+    takes: keysRequestSchema,
+  }),
   operation('POST /v1/vms/{vm}/power-button', 'operate', 'Presses its power button.', pressedAnswerSchema),
-  operation('POST /v1/vms/{vm}/medium', 'operate', 'Changes the medium in a drive.', mediumRequestSchema, { takes: mediumRequestSchema }), // prettier-ignore
-  operation('POST /v1/vms/{vm}/fork', 'admin', 'A new VM that begins where this one is.', forkAnswerSchema, { takes: forkRequestSchema }), // prettier-ignore
+  operation('POST /v1/vms/{vm}/medium', 'operate', 'Changes the medium in a drive.', mediumRequestSchema, {
+    takes: mediumRequestSchema,
+  }),
+  operation('POST /v1/vms/{vm}/fork', 'admin', 'A new VM that begins where this one is.', forkAnswerSchema, {
+    takes: forkRequestSchema,
+  }),
   operation('GET /v1/vms/{vm}/snapshots', 'view', 'Its snapshots, the oldest first.', snapshotsAnswerSchema),
-  operation('POST /v1/vms/{vm}/snapshots', 'operate', 'Keeps what it is now by name.', snapshotSchema, { takes: snapshotRequestSchema }), // prettier-ignore
+  operation('POST /v1/vms/{vm}/snapshots', 'operate', 'Keeps what it is now by name.', snapshotSchema, {
+    takes: snapshotRequestSchema,
+  }),
   operation(
     'DELETE /v1/vms/{vm}/snapshots/{snapshot}',
     'operate',
     'Gives a snapshot up.',
     snapshotDroppedSchema,
   ),
-  operation('POST /v1/vms/{vm}/revert', 'operate', 'Takes it back to a snapshot.', snapshotSchema, { takes: revertRequestSchema }), // prettier-ignore
+  operation('POST /v1/vms/{vm}/revert', 'operate', 'Takes it back to a snapshot.', snapshotSchema, {
+    takes: revertRequestSchema,
+  }),
   operation(
     'GET /v1/vms/{vm}/checkpoints',
     'view',

@@ -67,7 +67,14 @@ const routes: [Role, Asked][] = [
     { method: 'POST', path: '/v1/commands', body: command({ type, vmId: 'w' }) },
   ]),
   ['operate', { method: 'POST', path: '/v1/commands', body: command({ type: 'vm-migrate', vmId: 'w' }) }],
-  ['admin', { method: 'POST', path: '/v1/commands', body: command({ type: 'vm-create', vmId: 'x', spec, start: false }) }], // prettier-ignore
+  [
+    'admin',
+    {
+      method: 'POST',
+      path: '/v1/commands',
+      body: command({ type: 'vm-create', vmId: 'x', spec, start: false }),
+    },
+  ],
   ['admin', { method: 'POST', path: '/v1/commands', body: command({ type: 'vm-delete', vmId: 'none' }) }],
   ['admin', { method: 'POST', path: '/v1/commands', body: command({ type: 'drain', node: 'none' }) }],
   ['admin', { method: 'POST', path: '/v1/commands', body: command({ type: 'undrain', node: 'none' }) }],
@@ -122,7 +129,10 @@ describe('roles', () => {
   }
 
   for (const [needed, asked] of routes) {
-    const { type = '' } = asked.path === '/v1/commands' ? (JSON.parse(asked.body as string) as { command: { type: string } }).command : {}; // prettier-ignore
+    const { type = '' } =
+      asked.path === '/v1/commands'
+        ? (JSON.parse(asked.body as string) as { command: { type: string } }).command
+        : {};
     test(`${asked.method} ${asked.path.slice(0, 30)} ${type} takes ${needed}`, async () => {
       for (const role of roles) {
         const may = roles.indexOf(role) >= roles.indexOf(needed);
@@ -182,7 +192,13 @@ describe('roles', () => {
       socket.send(encode({ type: 'open', session: role, from: 0 }));
       socket.send(encode({ type: 'input', at: 0, bytes: Buffer.from('x') }));
       if (role === 'view') await until('the console is closed', () => closed === 4400);
-      else await until('what was typed is noted', async () => (await client.events()).some(({ event, vm, reason }) => event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): types at the console`)); // prettier-ignore
+      else
+        await until('what was typed is noted', async () =>
+          (await client.events()).some(
+            ({ event, vm, reason }) =>
+              event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): types at the console`,
+          ),
+        );
       socket.terminate();
     }
   });
@@ -200,7 +216,13 @@ describe('roles', () => {
       await until('a frame', () => frames > 0);
       socket.send(encode({ type: 'open', session: `screen ${role}`, from: 0 }));
       if (role === 'view') await until('the screen is closed', () => closed === 4400);
-      else await until('that it is used is noted', async () => (await client.events()).some(({ event, vm, reason }) => event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): uses keys and pointer`)); // prettier-ignore
+      else
+        await until('that it is used is noted', async () =>
+          (await client.events()).some(
+            ({ event, vm, reason }) =>
+              event === 'asked' && vm === 'v' && reason === `${names[role]} (${role}): uses keys and pointer`,
+          ),
+        );
       socket.terminate();
     }
   });
@@ -245,7 +267,11 @@ describe('roles', () => {
         await until('an answer', () => answer() !== undefined);
         const done = answer();
         assert.ok(done?.type === 'done');
-        assert.equal(done.error?.code !== 'UNAUTHORIZED', roles.indexOf(role) >= roles.indexOf(needed), `${role} ${JSON.stringify(done)}`); // prettier-ignore
+        assert.equal(
+          done.error?.code !== 'UNAUTHORIZED',
+          roles.indexOf(role) >= roles.indexOf(needed),
+          `${role} ${JSON.stringify(done)}`,
+        );
       }
       socket.terminate();
     }

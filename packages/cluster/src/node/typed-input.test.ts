@@ -24,12 +24,19 @@ test('every line that is typed through a kill, a freeze and a live move reaches 
   const nodes = new Map<string, NodeProcess>();
   for (const name of ['a', 'b', 'c', 'd']) {
     const logFile = join(folder, `${name}.log`);
-    nodes.set(name, await NodeProcess.start({ store: `file:${folder}/store`, name, profile: 'default', logFile, main })); // prettier-ignore
+    nodes.set(
+      name,
+      await NodeProcess.start({ store: `file:${folder}/store`, name, profile: 'default', logFile, main }),
+    );
   }
   const client = new ClusterClient({ nodes: [...nodes.values()].map(({ address }) => address) });
   let [heard, typed] = ['', ''];
   const said: string[] = [];
-  const follower = client.console('v', (bytes) => (heard += Buffer.from(bytes).toString()), (line) => said.push(line)); // prettier-ignore
+  const follower = client.console(
+    'v',
+    (bytes) => (heard += Buffer.from(bytes).toString()),
+    (line) => said.push(line),
+  );
   const write = async (line: string): Promise<void> => {
     await until('room for a line', () => follower.write(Buffer.from(line)));
     typed += line;

@@ -33,10 +33,18 @@ describe('messages to an agent', () => {
   ];
 
   test('each is one line, and its body', () => {
-    assert.deepEqual(requests.map((request) => text(encodeAgentRequest(request))), [
-      `run ${job} 8\nexec ls\n`, `in ${job} 3 3\na\nb`, `in ${job} 4 0\n`, `got ${job} 2 17\n`, `tell ${job}\n`,
-      `kill ${job} TERM\n`, `end ${job}\n`,
-    ]); // prettier-ignore
+    assert.deepEqual(
+      requests.map((request) => text(encodeAgentRequest(request))),
+      [
+        `run ${job} 8\nexec ls\n`,
+        `in ${job} 3 3\na\nb`,
+        `in ${job} 4 0\n`,
+        `got ${job} 2 17\n`,
+        `tell ${job}\n`,
+        `kill ${job} TERM\n`,
+        `end ${job}\n`,
+      ],
+    );
   });
 
   test('where each ends is seen, also with others behind it', () => {
@@ -49,9 +57,19 @@ describe('messages to an agent', () => {
 
   test('what is none is refused', () => {
     for (const each of [
-      '', 'run', `run ${job} 8\nexec`, `run ${job} -1\n`, `run ${job} 99999\n${'x'.repeat(99_999)}`, `got ${job} 3 1\n`,
-      `kill ${job} $(x)\n`, `kill ${job} TERM`, `in ../../etc 0 0\n`, `tell ${job} ${job}\n`, `tell ${job}\r\n`,
-    ]) assert.equal(agentRequestAt(bytes(each)), undefined, each.slice(0, 60)); // prettier-ignore
+      '',
+      'run',
+      `run ${job} 8\nexec`,
+      `run ${job} -1\n`,
+      `run ${job} 99999\n${'x'.repeat(99_999)}`,
+      `got ${job} 3 1\n`,
+      `kill ${job} $(x)\n`,
+      `kill ${job} TERM`,
+      `in ../../etc 0 0\n`,
+      `tell ${job} ${job}\n`,
+      `tell ${job}\r\n`,
+    ])
+      assert.equal(agentRequestAt(bytes(each)), undefined, each.slice(0, 60));
   });
 });
 
@@ -87,8 +105,14 @@ describe('messages of an agent', () => {
 
   test('what a guest says besides is left out, and nothing grows', () => {
     const reading = new AgentReplies();
-    for (const noise of ['hello\n', `out ${job} 3 0 5\n`, `out ${job} 1 0 30001\n`, `exit ${job}\n`, `${'x'.repeat(100_000)}\n`])
-      assert.deepEqual(reading.read(bytes(noise)), [], noise.slice(0, 50)); // prettier-ignore
+    for (const noise of [
+      'hello\n',
+      `out ${job} 3 0 5\n`,
+      `out ${job} 1 0 30001\n`,
+      `exit ${job}\n`,
+      `${'x'.repeat(100_000)}\n`,
+    ])
+      assert.deepEqual(reading.read(bytes(noise)), [], noise.slice(0, 50));
     for (let n = 0; n < 100; n++) assert.deepEqual(reading.read(new Uint8Array(100_000).fill(120)), []);
     assert.deepEqual(reading.read(bytes('\n')), []);
     assert.deepEqual(reading.read(stream), replies);

@@ -41,7 +41,14 @@ const fixedBytes = new Map<number, number>([
 ]);
 
 /** By first byte: bytes of its length field, for texts and bytes, then for arrays (1 value each) and maps (2 values each). */
-const blobs = new Map<number, number>([[0xd9, 1], [0xda, 2], [0xdb, 4], [0xc4, 1], [0xc5, 2], [0xc6, 4]]); // prettier-ignore
+const blobs = new Map<number, number>([
+  [0xd9, 1],
+  [0xda, 2],
+  [0xdb, 4],
+  [0xc4, 1],
+  [0xc5, 2],
+  [0xc6, 4],
+]);
 const nests = new Map<number, { field: number; values: number }>([
   [0xdc, { field: 2, values: 1 }],
   [0xdd, { field: 4, values: 1 }],

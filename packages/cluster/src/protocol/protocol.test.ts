@@ -36,7 +36,8 @@ function vm(id: string): ProtectedVm {
 test('bytes that claim more than they hold are refused before room is made for it', () => {
   const before = process.memoryUsage().rss;
   // Arrays, maps, texts and bytes that say they have 2^32 - 1 members; and arrays that say so a thousand times.
-  for (const head of [0xdd, 0xdf, 0xdb, 0xc6]) refused(() => decode(Uint8Array.of(head, 255, 255, 255, 255, 0xc0)), /cut short/); // prettier-ignore
+  for (const head of [0xdd, 0xdf, 0xdb, 0xc6])
+    refused(() => decode(Uint8Array.of(head, 255, 255, 255, 255, 0xc0)), /cut short/);
   refused(() => decode(new Uint8Array(4 << 20).fill(0x91)), /levels/);
   const nils = new Uint8Array(4 << 20).fill(0xc0);
   nils.set([0xdd, 0, 0x3f, 0xff, 0xfb]);
@@ -49,7 +50,12 @@ test('bytes that claim more than they hold are refused before room is made for i
 });
 
 test('what is encoded is decoded, up to the bounds', () => {
-  const value = { n: [0, 127, 128, 255, 256, 65_536, 2 ** 32, 2 ** 53 - 1, -1, -32, -33, -129, -(2 ** 40), 1.5], s: ['', 'x'.repeat(300), 'ü'.repeat(70_000)], b: new Uint8Array(70_000), nested: { deep: [{ a: null, b: true, c: false }] } }; // prettier-ignore
+  const value = {
+    n: [0, 127, 128, 255, 256, 65_536, 2 ** 32, 2 ** 53 - 1, -1, -32, -33, -129, -(2 ** 40), 1.5],
+    s: ['', 'x'.repeat(300), 'ü'.repeat(70_000)],
+    b: new Uint8Array(70_000),
+    nested: { deep: [{ a: null, b: true, c: false }] },
+  };
   assert.deepEqual(Buffer.from(encode(decode(encode(value)))), Buffer.from(encode(value)));
   let nested: unknown = 1;
   for (let level = 1; level < messageBounds.maxDepth; level++) nested = [nested];
@@ -85,28 +91,53 @@ test('what is told may have fields of another release, which stay; what is asked
     () => checkTold(protectedListSchema, { ...list, revision: -1 }, 'a list'),
     /a list is malformed: revision/,
   );
-  refused(() => checkTold(protectedListSchema, { ...list, vms: { v: { ...list.vms.v, boot: -1 } } }, 'a list'), /"v": boot/); // prettier-ignore
+  refused(
+    () => checkTold(protectedListSchema, { ...list, vms: { v: { ...list.vms.v, boot: -1 } } }, 'a list'),
+    /"v": boot/,
+  );
   const told = { type: 'released', vmId: 'v', ...later };
   assert.deepEqual(decodeMessage(encode(told)), told);
   assert.equal(decodeMessage(encode({ type: 'of-tomorrow', ...later })), undefined);
   // Passed on as it is to whoever carries it out, who refuses it in words.
   const command = { type: 'vm-delete', vmId: 'v', ...later };
-  assert.deepEqual(decodeMessage(encode({ type: 'command', id: 'x', command })), { type: 'command', id: 'x', command }); // prettier-ignore
+  assert.deepEqual(decodeMessage(encode({ type: 'command', id: 'x', command })), {
+    type: 'command',
+    id: 'x',
+    command,
+  });
   refused(() => check(commandSchema, command, 'a command'), /malformed/);
 });
 
 test('what is too long, too many or too deep is refused in words that say where', () => {
   const { view } = startAgent({ id: 'a', address: '127.0.0.1:1', capacity: { memoryMiB: 1 } }, 0);
   const report = { vmId: 'v', attempt: 1, kind: 'failed' as const, reason: 'x'.repeat(501) };
-  refused(() => check(nodeViewSchema, { ...view, reports: [report] }, 'a view'), /a view is malformed: reports\.0\.reason: Invalid length/); // prettier-ignore
-  refused(() => check(protectedListSchema, { ...emptyList(), vms: { w: vm('v') } }, 'a list'), /the name of another/); // prettier-ignore
-  refused(() => check(protectedListSchema, { ...emptyList(), vms: { v: { ...vm('v'), boot: -1 } } }, 'a list'), /"v": boot/); // prettier-ignore
+  refused(
+    () => check(nodeViewSchema, { ...view, reports: [report] }, 'a view'),
+    /a view is malformed: reports\.0\.reason: Invalid length/,
+  );
+  refused(
+    () => check(protectedListSchema, { ...emptyList(), vms: { w: vm('v') } }, 'a list'),
+    /the name of another/,
+  );
+  refused(
+    () => check(protectedListSchema, { ...emptyList(), vms: { v: { ...vm('v'), boot: -1 } } }, 'a list'),
+    /"v": boot/,
+  );
   let deep: unknown = {};
   for (let level = 0; level < 100; level++) deep = { deep };
   const spec = { ...vm('v').spec, description: deep };
-  refused(() => check(commandSchema, { type: 'vm-create', vmId: 'v', spec, start: true }, 'a command'), /spec\.description: too deep/); // prettier-ignore
-  refused(() => decodeConsoleRequest(encode({ type: 'input', at: 0, bytes: new Uint8Array(70_000) })), /bytes: too long/); // prettier-ignore
-  refused(() => decodeConsoleReply(encode({ type: 'output', epoch: 0.5, at: 0, bytes: new Uint8Array(1) })), /epoch/); // prettier-ignore
+  refused(
+    () => check(commandSchema, { type: 'vm-create', vmId: 'v', spec, start: true }, 'a command'),
+    /spec\.description: too deep/,
+  );
+  refused(
+    () => decodeConsoleRequest(encode({ type: 'input', at: 0, bytes: new Uint8Array(70_000) })),
+    /bytes: too long/,
+  );
+  refused(
+    () => decodeConsoleReply(encode({ type: 'output', epoch: 0.5, at: 0, bytes: new Uint8Array(1) })),
+    /epoch/,
+  );
 });
 
 test('events of other shapes are none', () => {
@@ -122,9 +153,13 @@ test('the protocol runs without anything of Node', () => {
       if (name.startsWith('node:')) throw new Error('a module of Node: ' + name + ' from ' + context.parentURL);
       return next(name, { ...context, conditions: ['import', 'browser', 'default'] });
     } });`;
-  const run = spawnSync(process.execPath, [
-    ...['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--input-type=module', '--eval'],
-    `const { decode, encode } = await import('@revenant/cluster/protocol'); console.log(decode(encode({ a: 1 })).a)`,
-  ], { cwd: import.meta.dirname, encoding: 'utf8' }); // prettier-ignore
+  const run = spawnSync(
+    process.execPath,
+    [
+      ...['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--input-type=module', '--eval'],
+      `const { decode, encode } = await import('@revenant/cluster/protocol'); console.log(decode(encode({ a: 1 })).a)`,
+    ],
+    { cwd: import.meta.dirname, encoding: 'utf8' },
+  );
   assert.equal(run.stdout, '1\n', run.stderr);
 });

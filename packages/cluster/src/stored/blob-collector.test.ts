@@ -289,7 +289,10 @@ describe('collection of blobs', () => {
       });
       const collecting = collectors.map(async (collector) => {
         for (let n = 0; n < 40; n++) {
-          await collector.collect().then((report) => (collected += report.removed), () => undefined); // prettier-ignore
+          await collector.collect().then(
+            (report) => (collected += report.removed),
+            () => undefined,
+          );
           if (place.commands === 0) place.now += graceMs / 2;
         }
       });

@@ -122,7 +122,10 @@ export class BlobCollector {
       if (!free && !noted.has(upload.name)) continue;
       if (await this.#judge(upload, free, { notes, report })) going.push(upload);
     }
-    await this.#forgetNotes([...noted].filter((name) => !uploads.has(name)), notes); // prettier-ignore
+    await this.#forgetNotes(
+      [...noted].filter((name) => !uploads.has(name)),
+      notes,
+    );
     this.#notes = notes;
     this.#uploads = sights;
     if (going.length === 0) return report;

@@ -31,5 +31,8 @@ test('what was just written is read back, and not collected', async () => {
   log.add({ event: 'vm-started', vm: 'v', reason: '' });
   await log.close();
   assert.equal(await collectEvents(store, Date.now()), 0);
-  assert.deepEqual((await readEvents(store)).map(({ event }) => event), ['vm-started']); // prettier-ignore
+  assert.deepEqual(
+    (await readEvents(store)).map(({ event }) => event),
+    ['vm-started'],
+  );
 });

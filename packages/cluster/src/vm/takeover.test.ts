@@ -167,7 +167,10 @@ describe('takeovers', () => {
       Array.from({ length: steps.length }, (_, n) => n + 1),
     );
     assert.deepEqual(echoes, allLines(3, 5));
-    assert.deepEqual(homes.map((home) => home.said('log-torn').length), [0, 1, 1]); // prettier-ignore
+    assert.deepEqual(
+      homes.map((home) => home.said('log-torn').length),
+      [0, 1, 1],
+    );
   });
 
   test('log: a segment that is missing in the middle is named, with what that costs, and the VM goes on before it', async () => {

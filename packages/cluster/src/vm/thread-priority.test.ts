@@ -25,7 +25,14 @@ test(
   'a guest, and what compresses its pages, come after the thread that keeps the lease',
   { skip },
   async () => {
-    const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, checkpointMs: 50, outputs: 'async' as const }; // prettier-ignore
+    const spec = {
+      runtime: 'chain',
+      description: {},
+      memoryMiB: 16,
+      priority: 1,
+      checkpointMs: 50,
+      outputs: 'async' as const,
+    };
     const own = niceValues().get(String(process.pid))!;
     const events: Event[] = [];
     const leaseEnd = monotonicMs() + 600_000;
@@ -37,7 +44,19 @@ test(
       host.do({ type: 'grant', until: leaseEnd });
       host.do({ type: 'raise', vmId: 'v', attempt: 1, expectedEpoch: 0, incarnation: 1 });
       await until('the epoch', () => events.some(({ type }) => type === 'raised'));
-      const vm = { id: 'v', spec, desired: 'running', boot: 0, status: 'stopped', reason: '', assignment: null, attempt: 1, tries: 0, avoid: [], moving: false } as const; // prettier-ignore
+      const vm = {
+        id: 'v',
+        spec,
+        desired: 'running',
+        boot: 0,
+        status: 'stopped',
+        reason: '',
+        assignment: null,
+        attempt: 1,
+        tries: 0,
+        avoid: [],
+        moving: false,
+      } as const;
       host.do({ type: 'run', vm: { ...vm, avoid: [] }, epoch: 1, paused: false, until: leaseEnd });
       await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
       const values = niceValues();
