@@ -65,10 +65,27 @@ function compileCore(outFile: string): void {
   const result = spawnSync(
     process.execPath,
     [
-      asc, join(sourceFolder, 'core/index.ts'), '--outFile', outFile, '--runtime', 'stub', '-O3', '--noAssert',
-      '--importMemory', '--sharedMemory', '--initialMemory', '16', '--maximumMemory', '65536', '--memoryBase', String(Region.coreData),
-      '--enable', 'threads,simd,bulk-memory,sign-extension,mutable-globals', '--use', 'abort=',
-    ], // prettier-ignore
+      asc,
+      join(sourceFolder, 'core/index.ts'),
+      '--outFile',
+      outFile,
+      '--runtime',
+      'stub',
+      '-O3',
+      '--noAssert',
+      '--importMemory',
+      '--sharedMemory',
+      '--initialMemory',
+      '16',
+      '--maximumMemory',
+      '65536',
+      '--memoryBase',
+      String(Region.coreData),
+      '--enable',
+      'threads,simd,bulk-memory,sign-extension,mutable-globals',
+      '--use',
+      'abort=',
+    ],
     { encoding: 'utf8' },
   );
   if (result.status !== 0) throw new Error(`core.wasm does not compile:\n${result.stdout}${result.stderr}`);

@@ -29,32 +29,50 @@ function structure(
   return Uint8Array.from([...formatted, ...tail]);
 }
 
-function structures(memoryBytes: number): Uint8Array[] {
-  const mebibytes = memoryBytes / 2 ** 20;
+const system = structure(
+  Type.system,
+  27,
+  (view) => {
+    view.setUint8(4, 1);
+    view.setUint8(5, 2);
+    view.setUint8(6, 3);
+    view.setUint8(24, 6); // wake-up: power switch
+  },
+  ['Revenant', 'Virtual PC', 'pc-2'],
+);
+
+const chassis = structure(
+  Type.chassis,
+  22,
+  (view) => {
+    view.setUint8(4, 1);
+    view.setUint8(5, 1); // other
+    for (let at = 9; at <= 12; at++) view.setUint8(at, 3); // states: safe; security: none
+  },
+  ['Revenant'],
+);
+
+const processor = structure(
+  Type.processor,
+  42,
+  (view) => {
+    view.setUint8(4, 1);
+    view.setUint8(5, 3); // central processor
+    view.setUint8(6, 1); // family: other
+    view.setUint8(7, 2);
+    view.setUint8(24, 0x41); // socket populated, enabled
+    view.setUint8(25, 1);
+    for (const at of [26, 28, 30]) view.setUint16(at, 0xffff, true); // no cache information
+    for (const at of [35, 36, 37]) view.setUint8(at, 1); // cores, enabled cores, threads
+    view.setUint16(40, 1, true);
+  },
+  ['CPU 0', 'Revenant'],
+);
+
+/** The memory as one array of one device: both, and where the array lies. */
+function memoryStructures(mebibytes: number): Uint8Array[] {
   const unknown = 2;
   return [
-    structure(Type.system, 27, (view) => {
-      view.setUint8(4, 1);
-      view.setUint8(5, 2);
-      view.setUint8(6, 3);
-      view.setUint8(24, 6); // wake-up: power switch
-    }, ['Revenant', 'Virtual PC', 'pc-2']),
-    structure(Type.chassis, 22, (view) => {
-      view.setUint8(4, 1);
-      view.setUint8(5, 1); // other
-      for (let at = 9; at <= 12; at++) view.setUint8(at, 3); // states: safe; security: none
-    }, ['Revenant']),
-    structure(Type.processor, 42, (view) => {
-      view.setUint8(4, 1);
-      view.setUint8(5, 3); // central processor
-      view.setUint8(6, 1); // family: other
-      view.setUint8(7, 2);
-      view.setUint8(24, 0x41); // socket populated, enabled
-      view.setUint8(25, 1);
-      for (const at of [26, 28, 30]) view.setUint16(at, 0xffff, true); // no cache information
-      for (const at of [35, 36, 37]) view.setUint8(at, 1); // cores, enabled cores, threads
-      view.setUint16(40, 1, true);
-    }, ['CPU 0', 'Revenant']),
     structure(Type.memoryArray, 23, (view) => {
       view.setUint8(4, 1);
       view.setUint8(5, 3); // system memory
@@ -63,27 +81,33 @@ function structures(memoryBytes: number): Uint8Array[] {
       view.setUint16(11, 0xfffe, true);
       view.setUint16(13, 1, true);
     }),
-    structure(Type.memoryDevice, 40, (view) => {
-      view.setUint16(4, Type.memoryArray * 0x100, true);
-      view.setUint16(6, 0xfffe, true);
-      view.setUint16(8, 64, true);
-      view.setUint16(10, 64, true);
-      view.setUint16(12, mebibytes, true);
-      view.setUint8(14, 9); // DIMM
-      view.setUint8(16, 1);
-      view.setUint8(18, 7); // RAM
-      view.setUint16(19, unknown, true);
-    }, ['DIMM 0']),
+    structure(
+      Type.memoryDevice,
+      40,
+      (view) => {
+        view.setUint16(4, Type.memoryArray * 0x100, true);
+        view.setUint16(6, 0xfffe, true);
+        view.setUint16(8, 64, true);
+        view.setUint16(10, 64, true);
+        view.setUint16(12, mebibytes, true);
+        view.setUint8(14, 9); // DIMM
+        view.setUint8(16, 1);
+        view.setUint8(18, 7); // RAM
+        view.setUint16(19, unknown, true);
+      },
+      ['DIMM 0'],
+    ),
     structure(Type.memoryArrayMap, 31, (view) => {
       view.setUint32(4, 0, true);
       view.setUint32(8, mebibytes * 1024 - 1, true);
       view.setUint16(12, Type.memoryArray * 0x100, true);
       view.setUint8(14, 1);
     }),
-    structure(Type.boot, 11, () => undefined),
-    structure(Type.end, 4, () => undefined),
-  ]; // prettier-ignore
+  ];
 }
+
+const boot = structure(Type.boot, 11, () => undefined);
+const end = structure(Type.end, 4, () => undefined);
 
 function checksum(bytes: Uint8Array, from: number, to: number): number {
   let sum = 0;
@@ -93,7 +117,7 @@ function checksum(bytes: Uint8Array, from: number, to: number): number {
 
 /** 5.2.1: the 32-bit entry point, whose table address firmware fills in. */
 export function smbiosFiles(memoryBytes: number): Map<string, Uint8Array> {
-  const parts = structures(memoryBytes);
+  const parts = [system, chassis, processor, ...memoryStructures(memoryBytes / 2 ** 20), boot, end];
   const tables = Uint8Array.from(parts.flatMap((part) => [...part]));
   const anchor = new Uint8Array(31);
   const view = new DataView(anchor.buffer);

@@ -240,9 +240,18 @@ export function flatMode({ codeSelector, dataSelector, gdtAddress, long }: FlatM
     cpu: {
       cr0: 0x11,
       segments: {
-        cs: { selector: codeSelector, base: 0, limit: 0xffff_ffff, attributes: long ? flatCode64 : flatCode32 },
-        ds: data, es: data, ss: data, fs: data, gs: data,
-      }, // prettier-ignore
+        cs: {
+          selector: codeSelector,
+          base: 0,
+          limit: 0xffff_ffff,
+          attributes: long ? flatCode64 : flatCode32,
+        },
+        ds: data,
+        es: data,
+        ss: data,
+        fs: data,
+        gs: data,
+      },
       gdtr: { base: gdtAddress, limit: table.length - 1 },
       idtr: { base: 0, limit: 0 },
     },

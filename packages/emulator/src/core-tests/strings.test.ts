@@ -90,7 +90,16 @@ function compareFlags(a: bigint, b: bigint, size: number): number {
 
 /** The manual's pseudo-code, element by element. */
 function model(c: Case, memory: Uint8Array): State {
-  const s: State = { memory, rcx: c.count, rsi: c.rsi, rdi: c.rdi, rax: c.rax, flags: undefined, iterations: 0, faulted: false };
+  const s: State = {
+    memory,
+    rcx: c.count,
+    rsi: c.rsi,
+    rdi: c.rdi,
+    rax: c.rax,
+    flags: undefined,
+    iterations: 0,
+    faulted: false,
+  };
   const mask = c.bits === 64 ? 2n ** 64n - 1n : 2n ** 32n - 1n;
   const step = BigInt(c.backward ? -c.size : c.size);
   const width = c.size * 8;
@@ -112,7 +121,8 @@ function model(c: Case, memory: Uint8Array): State {
     const second = readElement(memory, s.rdi, c.size);
     const compares = c.operation === 'scas' || c.operation === 'cmps';
     if (compares) s.flags = compareFlags(first, second, c.size);
-    if (c.operation === 'movs' || c.operation === 'lods' || c.operation === 'cmps') s.rsi = (s.rsi + step) & mask;
+    if (c.operation === 'movs' || c.operation === 'lods' || c.operation === 'cmps')
+      s.rsi = (s.rsi + step) & mask;
     if (usesEs) s.rdi = (s.rdi + step) & mask;
     s.iterations++;
     if (c.prefix === 0) break;
@@ -120,7 +130,7 @@ function model(c: Case, memory: Uint8Array): State {
     if (compares && (first === second) === (c.prefix === 0xf2)) break;
   }
   return s;
-} // prettier-ignore
+}
 
 function makeCase(next: (below: number) => number): Case {
   const bits = [32, 32, 64][next(3)] as 32 | 64;
@@ -178,7 +188,13 @@ for (const kind of ['interpreter', 'translator'] as const)
       cpu.write(code, assemble(c));
       cpu.set('rip', code);
       cpu.flags = 2 | (c.backward ? Flag.df : 0);
-      for (const [name, value] of [['rcx', c.count], ['rsi', c.rsi], ['rdi', c.rdi], ['rax', c.rax]] as const) cpu.set(name, value); // prettier-ignore
+      for (const [name, value] of [
+        ['rcx', c.count],
+        ['rsi', c.rsi],
+        ['rdi', c.rdi],
+        ['rax', c.rax],
+      ] as const)
+        cpu.set(name, value);
       cpu.view.setInt32(cpu.cpu + Cpu.pendingVector, -1, true);
       cpu.view.setInt32(cpu.cpu + Cpu.halted, 0, true);
       const expected = model(c, memory);
@@ -209,7 +225,12 @@ for (const kind of ['interpreter', 'translator'] as const)
         if (halted === 0) assert.equal(cpu.get('rip'), BigInt(code + assemble(c).length - 1), message);
         assert.equal(retired - halted, Math.max(1, expected.iterations), message);
       }
-      for (const [name, value] of [['rsi', expected.rsi], ['rdi', expected.rdi], ['rax', expected.rax]] as const) assert.equal(cpu.get(name), value, `${name}, ${message}`); // prettier-ignore
+      for (const [name, value] of [
+        ['rsi', expected.rsi],
+        ['rdi', expected.rdi],
+        ['rax', expected.rax],
+      ] as const)
+        assert.equal(cpu.get(name), value, `${name}, ${message}`);
       assert.equal(cpu.get('rcx'), c.prefix === 0 ? c.count : expected.rcx, message);
       if (expected.flags !== undefined) assert.equal(cpu.flags & arithmeticFlags, expected.flags, message);
       assert.deepEqual(cpu.read(area, areaBytes), expected.memory, message);

@@ -55,12 +55,16 @@ describe('processor models', () => {
       assert.equal(ascii([b, d, c]), 'GenuineIntel');
       for (const [leaf, subleaf, ...want] of cpuidEntries(model, { apicId: 0, cpuCount: 1 })) {
         const got = cpuid(model, leaf, subleaf === 0xffff_ffff ? 0 : subleaf);
-        assert.deepEqual(got, want.map((word) => word >>> 0), `leaf ${leaf.toString(16)}`);
+        assert.deepEqual(
+          got,
+          want.map((word) => word >>> 0),
+          `leaf ${leaf.toString(16)}`,
+        );
       }
       // Beyond the last leaf: as the last basic one (SDM Vol. 2, CPUID).
       assert.deepEqual(cpuid(model, 0x1234), cpuid(model, last ?? 0));
       assert.deepEqual(cpuid(model, 0x4000_0000), cpuid(model, last ?? 0));
-    }); // prettier-ignore
+    });
   }
 
   test('x86-64-v2 has what the level asks for (System V ABI, micro-architecture levels)', () => {

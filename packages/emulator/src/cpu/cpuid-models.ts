@@ -18,36 +18,47 @@ interface CpuModel {
 }
 
 const features486: readonly Feature[] = ['cpuid', 'fpu', 'vme'];
+// prettier-ignore
 const featuresPentium: readonly Feature[] = [
   ...features486, 'debugExtensions', 'pse', 'tsc', 'msr', 'mce', 'cx8', 'mmx', 'apic',
-]; // prettier-ignore
+];
+// prettier-ignore
 const featuresPentium3: readonly Feature[] = [
   ...featuresPentium, 'pae', 'sysenter', 'mtrr', 'pge', 'cmov', 'pat', 'pse36', 'fxsr', 'sse', 'nopl',
-]; // prettier-ignore
+];
 const featuresX8664: readonly Feature[] = [
-  ...featuresPentium3, 'clflush', 'sse2', 'syscall', 'longMode', 'nx',
-]; // prettier-ignore
+  ...featuresPentium3,
+  'clflush',
+  'sse2',
+  'syscall',
+  'longMode',
+  'nx',
+];
+// prettier-ignore
 const featuresX8664V2: readonly Feature[] = [
   ...featuresX8664, 'sse3', 'ssse3', 'sse41', 'sse42', 'popcnt', 'movbe', 'cx16', 'lahf64', 'rdtscp', 'rdrand', 'rdseed', 'xsave', 'page1g',
   'smep', 'smap', 'umip', 'tscDeadline', 'prefetchw',
-]; // prettier-ignore
+];
 
+// prettier-ignore
 export const cpuModels: Readonly<Record<CpuModelName, CpuModel>> = {
   '486': { brand: 'Revenant 486', signature: 0x480, physicalAddressBits: 32, features: features486 },
   pentium: { brand: 'Revenant Pentium', signature: 0x543, physicalAddressBits: 32, features: featuresPentium },
   pentium3: { brand: 'Revenant Pentium III', signature: 0x68a, physicalAddressBits: 36, features: featuresPentium3 },
   'x86-64': { brand: 'Revenant x86-64', signature: 0x6fb, physicalAddressBits: 40, features: featuresX8664 },
   'x86-64-v2': { brand: 'Revenant x86-64-v2', signature: 0x106a5, physicalAddressBits: 40, features: featuresX8664V2 },
-}; // prettier-ignore
+};
 
 type BitTable = Partial<Record<Feature, readonly number[]>>;
+// prettier-ignore
 const leaf1Edx: BitTable = {
   fpu: [0], vme: [1], debugExtensions: [2], pse: [3], tsc: [4], msr: [5], pae: [6], mce: [7], cx8: [8], apic: [9], sysenter: [11], mtrr: [12], pge: [13],
   cmov: [15], pat: [16], pse36: [17], clflush: [19], mmx: [23], fxsr: [24], sse: [25], sse2: [26],
-}; // prettier-ignore
+};
+// prettier-ignore
 const leaf1Ecx: BitTable = {
   sse3: [0], ssse3: [9], cx16: [13], sse41: [19], sse42: [20], movbe: [22], popcnt: [23], tscDeadline: [24], xsave: [26], rdrand: [30],
-}; // prettier-ignore
+};
 /** Fast string operations (bit 9) are told together with SMEP: both came with the same generation. */
 const leaf7Ebx: BitTable = { smep: [7, 9], rdseed: [18], smap: [20] };
 const leaf7Ecx: BitTable = { umip: [2] };
@@ -56,10 +67,11 @@ const leaf7Edx: BitTable = { smep: [4, 29] };
 const extendedEcx: BitTable = { lahf64: [0], prefetchw: [8] };
 const extendedEdx: BitTable = { syscall: [11], nx: [20], page1g: [26], rdtscp: [27], longMode: [29] };
 
+// prettier-ignore
 const cr4Bits: BitTable = {
   vme: [0, 1], tsc: [2], debugExtensions: [3], pse: [4], pae: [5], mce: [6], pge: [7], sysenter: [8], fxsr: [9], sse: [10], umip: [11], xsave: [18],
   smep: [20], smap: [21],
-}; // prettier-ignore
+};
 const eferBits: BitTable = { syscall: [0], longMode: [8], nx: [11] };
 
 function bits(model: CpuModel, table: BitTable): number {
@@ -117,8 +129,15 @@ export function cpuidEntries(name: CpuModelName, topology: CpuTopology): CpuidEn
   const mca = has('mce') && has('sysenter') ? 1 << 14 : 0;
   const entries: CpuidEntry[] = [
     [0, anySubleaf, lastBasic, text(vendor, 0), text(vendor, 8), text(vendor, 4)],
-    [1, anySubleaf, model.signature, leaf1Ebx, bits(model, leaf1Ecx), bits(model, leaf1Edx) | mca | (several ? 1 << 28 : 0)],
-  ]; // prettier-ignore
+    [
+      1,
+      anySubleaf,
+      model.signature,
+      leaf1Ebx,
+      bits(model, leaf1Ecx),
+      bits(model, leaf1Edx) | mca | (several ? 1 << 28 : 0),
+    ],
+  ];
   if (lastBasic >= 2) entries.push([2, anySubleaf, 1, 0, 0, 0]);
   if (lastBasic >= 4) entries.push(...cacheLeaves());
   if (lastBasic >= 0x16) {

@@ -21,9 +21,18 @@ function immediateKind(r: Row): number {
   const has = (text: string): boolean => texts.includes(text);
   if (has('Iw') && has('Ib')) return ImmediateKind.iwIb;
   for (const [text, kind] of [
-    ['Ib', ImmediateKind.ib], ['Ibs', ImmediateKind.ibs], ['Iw', ImmediateKind.iw], ['Iz', ImmediateKind.iz], ['Iv', ImmediateKind.iv],
-    ['Ap', ImmediateKind.ap], ['Ob', ImmediateKind.moffs], ['Ov', ImmediateKind.moffs], ['Jb', ImmediateKind.ibs], ['Jz', ImmediateKind.jz],
-  ] as const) if (has(text)) return kind; // prettier-ignore
+    ['Ib', ImmediateKind.ib],
+    ['Ibs', ImmediateKind.ibs],
+    ['Iw', ImmediateKind.iw],
+    ['Iz', ImmediateKind.iz],
+    ['Iv', ImmediateKind.iv],
+    ['Ap', ImmediateKind.ap],
+    ['Ob', ImmediateKind.moffs],
+    ['Ov', ImmediateKind.moffs],
+    ['Jb', ImmediateKind.ibs],
+    ['Jz', ImmediateKind.jz],
+  ] as const)
+    if (has(text)) return kind;
   return ImmediateKind.none;
 }
 
@@ -37,9 +46,12 @@ function registerFile(spec: OperandSpec | undefined): number {
 export function specificity(r: Row): number {
   const e = r.encoding;
   return (
-    (e.modrm !== undefined ? 16 : 0) + (e.prefix === 'any' || e.prefix === 'none' ? 0 : 8) + (e.digit !== undefined ? 4 : 0) +
-    (e.form !== 'any' ? 2 : 0) + (e.rexW !== undefined || e.rexB !== undefined ? 1 : 0)
-  ); // prettier-ignore
+    (e.modrm !== undefined ? 16 : 0) +
+    (e.prefix === 'any' || e.prefix === 'none' ? 0 : 8) +
+    (e.digit !== undefined ? 4 : 0) +
+    (e.form !== 'any' ? 2 : 0) +
+    (e.rexW !== undefined || e.rexB !== undefined ? 1 : 0)
+  );
 }
 
 function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number): void {
@@ -53,11 +65,22 @@ function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number)
     (r.sizes.length > 1 || o.sizes !== undefined || r.operands.some((s) => s.bytes === 0));
   const sizeMask = r.sizes.reduce((mask, size) => mask | size, 0);
   const flags =
-    (r.hasModrm ? CandidateFlag.hasModrm : 0) | (e.modrm !== undefined ? CandidateFlag.modrmFixed : 0) | (o.no64 === true ? CandidateFlag.no64 : 0) |
-    (o.only64 === true ? CandidateFlag.only64 : 0) | (o.default64 === true ? CandidateFlag.default64 : 0) | (o.force64 === true ? CandidateFlag.force64 : 0) |
-    (o.lock === true ? CandidateFlag.lock : 0) | (e.registerInOpcode ? CandidateFlag.registerInOpcode : 0) | (e.rexW === 0 ? CandidateFlag.w0 : 0) |
-    (e.rexW === 1 ? CandidateFlag.w1 : 0) | (e.rexB === 0 ? CandidateFlag.b0 : 0) | (o.end === 'exit' ? CandidateFlag.exit : 0) | (o.end === 'branch' ? CandidateFlag.branch : 0) |
-    (o.string === true ? CandidateFlag.string : 0) | (varies ? CandidateFlag.sizeVaries : 0) | (memoryOperandIndex(r) >= 0 ? CandidateFlag.memoryForms : 0); // prettier-ignore
+    (r.hasModrm ? CandidateFlag.hasModrm : 0) |
+    (e.modrm !== undefined ? CandidateFlag.modrmFixed : 0) |
+    (o.no64 === true ? CandidateFlag.no64 : 0) |
+    (o.only64 === true ? CandidateFlag.only64 : 0) |
+    (o.default64 === true ? CandidateFlag.default64 : 0) |
+    (o.force64 === true ? CandidateFlag.force64 : 0) |
+    (o.lock === true ? CandidateFlag.lock : 0) |
+    (e.registerInOpcode ? CandidateFlag.registerInOpcode : 0) |
+    (e.rexW === 0 ? CandidateFlag.w0 : 0) |
+    (e.rexW === 1 ? CandidateFlag.w1 : 0) |
+    (e.rexB === 0 ? CandidateFlag.b0 : 0) |
+    (o.end === 'exit' ? CandidateFlag.exit : 0) |
+    (o.end === 'branch' ? CandidateFlag.branch : 0) |
+    (o.string === true ? CandidateFlag.string : 0) |
+    (varies ? CandidateFlag.sizeVaries : 0) |
+    (memoryOperandIndex(r) >= 0 ? CandidateFlag.memoryForms : 0);
   view.setUint8(at + Candidate.prefix, prefixCode[e.prefix]);
   view.setUint8(at + Candidate.form, e.form === 'any' ? 0 : e.form === 'memory' ? 1 : 2);
   view.setUint8(at + Candidate.digit, e.digit ?? 0xff);

@@ -6,6 +6,7 @@ import { Form } from './table/row.ts';
 import type { HandlerSlot } from './decode-tables.ts';
 
 /** Opcodes whose register and flat memory forms with 4- and 8-byte operands (1 for byte operands) are inline. */
+// prettier-ignore
 const operandForms = new Set([
   '88', '89', '8A', '8B', '8D', 'C6 /0', 'C7 /0', '63', '0F B6', '0F B7', '0F BE', '0F BF',
   '01', '03', '09', '0B', '11', '19', '21', '23', '29', '2B', '31', '33', '39', '3B', '30', '38', '3A', '3C', '3D', '05', '25', '2D',
@@ -15,7 +16,7 @@ const operandForms = new Set([
   '0F 42', '0F 43', '0F 44', '0F 45', '0F 46', '0F 47', '0F 48', '0F 49', '0F 4C', '0F 4D', '0F 4E', '0F 4F', '0F 94', '0F 95', '0F BA /4', '0F A3',
   '50+r', '58+r', '68', '6A', 'C9', 'FF /6', '40+r', '48+r', 'B0+r', 'B8+r', '90 noB', '90+r', '0F 1F', 'F3 90 noB',
   'EB', 'E9', 'E8', 'C3', 'FF /2', 'FF /4', 'E2',
-]); // prettier-ignore
+]);
 
 const conditionalJump = /^(7[0-9A-F]|0F 8[0-9A-F])$/;
 /** Per-processor data of 64-bit kernels is addressed through GS. */

@@ -79,6 +79,7 @@ function arctangent(z: bigint): bigint {
   return sum;
 }
 
+// prettier-ignore
 const functions: readonly (readonly [string, readonly number[], (x: bigint) => bigint])[] = [
   ['FSIN', [0xd9, 0xfe], (x) => series(x, -multiply(x, x), (n) => 2n * n * (2n * n + 1n))],
   ['FCOS', [0xd9, 0xff], (x) => series(one, -multiply(x, x), (n) => 2n * n * (2n * n - 1n))],
@@ -87,7 +88,7 @@ const functions: readonly (readonly [string, readonly number[], (x: bigint) => b
     return series(scaled, scaled, (n) => n + 1n);
   }],
   ['FPATAN', [0xd9, 0xe8, 0xd9, 0xf3], arctangent],
-]; // prettier-ignore
+];
 
 function execute(operation: readonly number[], x: Extended, rounding: Rounding): Extended {
   const view = new DataView(new ArrayBuffer(48));

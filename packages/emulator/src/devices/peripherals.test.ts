@@ -51,7 +51,10 @@ describe('16550A', () => {
     assert.equal(uart.readPort(0x3fa, 1), 0xc4, 'received data');
     const seen: number[] = [];
     while (uart.readPort(0x3fd, 1) & 1) seen.push(uart.readPort(0x3f8, 1));
-    assert.deepEqual(seen, Array.from({ length: 53 }, (_, n) => n + 1)); // prettier-ignore
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 53 }, (_, n) => n + 1),
+    );
     assert.equal(irq.level, false);
   });
 
@@ -263,14 +266,24 @@ describe('other devices', () => {
     const bus = new Bus();
     const writes: [number, number][] = [];
     const device = {
-      name: 'probe', version: 1, ports: [{ first: 0x100, last: 0x101 }], mmio: [{ base: 0x1000, length: 8, width: 4 as const }],
-      readPort: (port: number) => port & 0xff, writePort: (port: number, _size: number, value: number) => writes.push([port, value]),
-      readMemory: (offset: number, size: number) => offset * 16 + size, reset: () => undefined, save: () => ({}), restore: () => undefined,
-    }; // prettier-ignore
+      name: 'probe',
+      version: 1,
+      ports: [{ first: 0x100, last: 0x101 }],
+      mmio: [{ base: 0x1000, length: 8, width: 4 as const }],
+      readPort: (port: number) => port & 0xff,
+      writePort: (port: number, _size: number, value: number) => writes.push([port, value]),
+      readMemory: (offset: number, size: number) => offset * 16 + size,
+      reset: () => undefined,
+      save: () => ({}),
+      restore: () => undefined,
+    };
     bus.attach(device);
     assert.equal(bus.readPort(0x100, 4), 0xffff_0100);
     bus.writePort(0x100, 2, 0xbeef);
-    assert.deepEqual(writes, [[0x100, 0xef], [0x101, 0xbe]]); // prettier-ignore
+    assert.deepEqual(writes, [
+      [0x100, 0xef],
+      [0x101, 0xbe],
+    ]);
     assert.equal(bus.readMemory(0x1004, 4), 68);
     assert.equal(bus.readMemory(0x1006, 4), 0xffff_0062);
     assert.equal(bus.readPort(0xffff, 4), 0xffff_ffff);

@@ -7,8 +7,14 @@ const lowNames = ['ax', 'cx', 'dx', 'bx', 'sp', 'bp', 'si', 'di'];
 const oldByteNames = ['al', 'cl', 'dl', 'bl', 'ah', 'ch', 'dh', 'bh'];
 const newByteNames = ['al', 'cl', 'dl', 'bl', 'spl', 'bpl', 'sil', 'dil'];
 const sizeNames: Partial<Record<number, string>> = {
-  1: 'byte', 2: 'word', 4: 'dword', 6: 'fword', 8: 'qword', 10: 'tbyte', 16: 'xmmword',
-}; // prettier-ignore
+  1: 'byte',
+  2: 'word',
+  4: 'dword',
+  6: 'fword',
+  8: 'qword',
+  10: 'tbyte',
+  16: 'xmmword',
+};
 
 /** Digits up to 9 as they are, else hexadecimal. */
 export function numberText(value: bigint): string {
@@ -112,9 +118,10 @@ function operandText(operand: OperandSpec, decoded: Decoded, address: bigint, mo
   }
 }
 
+// prettier-ignore
 const pushedSegments: Partial<Record<number, string>> = {
   0x06: 'es', 0x07: 'es', 0x0e: 'cs', 0x16: 'ss', 0x17: 'ss', 0x1e: 'ds', 0x1f: 'ds', 0xa0: 'fs', 0xa1: 'fs', 0xa8: 'gs', 0xa9: 'gs',
-}; // prettier-ignore
+};
 
 /** Operands in Intel's order, separated by commas. */
 export function operandsText(decoded: Decoded, address: bigint, mode: CodeMode): string {

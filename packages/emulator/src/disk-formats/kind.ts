@@ -3,14 +3,32 @@ import { floppyBytesFor } from '../devices/floppy/floppy-media.ts';
 
 export type ImageKind =
   /** Formats that are read here. */
-  | 'raw' | 'qcow2' | 'iso' | 'floppy'
+  | 'raw'
+  | 'qcow2'
+  | 'iso'
+  | 'floppy'
   /** Formats that are only recognised: `qemu-img convert` makes a qcow2 image of each. */
-  | 'qcow1' | 'vmdk' | 'vhd' | 'vhdx' | 'vdi' | 'qed' | 'parallels'
+  | 'qcow1'
+  | 'vmdk'
+  | 'vhd'
+  | 'vhdx'
+  | 'vdi'
+  | 'qed'
+  | 'parallels'
   /** No medium: a kernel, or nothing to start from. */
-  | 'kernel' | 'empty'; // prettier-ignore
+  | 'kernel'
+  | 'empty';
 
 /** Formats that can be converted, and what `qemu-img` calls them. */
-export const convertible = { qcow1: 'qcow', vmdk: 'vmdk', vhd: 'vpc', vhdx: 'vhdx', vdi: 'vdi', qed: 'qed', parallels: 'parallels' } as const; // prettier-ignore
+export const convertible = {
+  qcow1: 'qcow',
+  vmdk: 'vmdk',
+  vhd: 'vpc',
+  vhdx: 'vhdx',
+  vdi: 'vdi',
+  qed: 'qed',
+  parallels: 'parallels',
+} as const;
 export type ConvertibleKind = keyof typeof convertible;
 export function isConvertible(kind: ImageKind): kind is ConvertibleKind {
   return kind in convertible;

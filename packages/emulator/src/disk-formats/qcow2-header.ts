@@ -149,13 +149,23 @@ export function readQcow2Header(file: ImageFile): Qcow2Header {
   if (extendedL2 && bits < 14) throw damaged('clusters are too small for subclusters');
   const backingFile = readBacking(file, view, clusterBytes);
   const header: Qcow2Header = {
-    version, clusterBits: bits, clusterBytes, bytes, incompatible, extendedL2, backingFile,
+    version,
+    clusterBits: bits,
+    clusterBytes,
+    bytes,
+    incompatible,
+    extendedL2,
+    backingFile,
     backingFormat: readBackingFormat(head, headerLength, Math.min(clusterBytes, head.length)),
-    l1Entries: view.getUint32(36), l1Offset: word64(view, 40, 'the place of the L1 table'),
-    refcountTableOffset: word64(view, 48, 'the place of the refcount table'), refcountTableClusters: view.getUint32(56),
-    refcountBits: 2 ** refcountOrder, compression: zstd ? 'zstd' : 'zlib',
-    snapshotCount: view.getUint32(60), snapshotsOffset: word64(view, 64, 'the place of the snapshots'),
-  }; // prettier-ignore
+    l1Entries: view.getUint32(36),
+    l1Offset: word64(view, 40, 'the place of the L1 table'),
+    refcountTableOffset: word64(view, 48, 'the place of the refcount table'),
+    refcountTableClusters: view.getUint32(56),
+    refcountBits: 2 ** refcountOrder,
+    compression: zstd ? 'zstd' : 'zlib',
+    snapshotCount: view.getUint32(60),
+    snapshotsOffset: word64(view, 64, 'the place of the snapshots'),
+  };
   checkTables(header, file.bytes);
   return header;
 }

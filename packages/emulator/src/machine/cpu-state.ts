@@ -10,6 +10,7 @@ import { bytes, i64, integer, record, u16, u32, type Schema } from '../devices/s
 export type SegmentName = keyof typeof Segment;
 export const segmentNames = Object.keys(Segment) as SegmentName[];
 
+// prettier-ignore
 const wideFields = {
   rip: Cpu.rip, cr0: Cpu.cr0, cr2: Cpu.cr2, cr3: Cpu.cr3, cr4: Cpu.cr4, cr8: Cpu.cr8, efer: Cpu.efer, xcr0: Cpu.xcr0, gdtrBase: Cpu.gdtrBase,
   idtrBase: Cpu.idtrBase, dr0: Cpu.dr, dr1: Cpu.dr + 8, dr2: Cpu.dr + 16, dr3: Cpu.dr + 24, dr6: Cpu.dr + 48, dr7: Cpu.dr + 56,
@@ -17,16 +18,18 @@ const wideFields = {
   cstar: Cpu.cstar, sfmask: Cpu.sfmask, kernelGsBase: Cpu.kernelGsBase, pat: Cpu.pat, apicBase: Cpu.apicBase, tscAux: Cpu.tscAux,
   tscOffset: Cpu.tscOffset, miscEnable: Cpu.miscEnable, fip: Cpu.fip, fdp: Cpu.fdp, pdpte0: Cpu.pdpte, pdpte1: Cpu.pdpte + 8,
   pdpte2: Cpu.pdpte + 16, pdpte3: Cpu.pdpte + 24, mcgStatus: Cpu.mcgStatus, microcodeRevision: Cpu.microcodeRevision, debugCtl: Cpu.debugCtl,
-} as const; // prettier-ignore
+} as const;
+// prettier-ignore
 const wordFields = {
   gdtrLimit: Cpu.gdtrLimit, idtrLimit: Cpu.idtrLimit, cpl: Cpu.cpl, halted: Cpu.halted, interruptShadow: Cpu.interruptShadow,
   nmiPending: Cpu.nmiPending, nmiBlocked: Cpu.nmiBlocked, deliveringVector: Cpu.deliveringVector, deliveringKind: Cpu.deliveringKind,
   pendingVector: Cpu.pendingVector, pendingErrorCode: Cpu.pendingErrorCode, pendingKind: Cpu.pendingKind, debugPending: Cpu.debugPending,
   startFlags: Cpu.startFlags, fcw: Cpu.fcw, fsw: Cpu.fsw, fop: Cpu.fop, fcs: Cpu.fcs, fds: Cpu.fds, mxcsr: Cpu.mxcsr,
-} as const; // prettier-ignore
+} as const;
+// prettier-ignore
 const byteFields = {
   ftags: [Cpu.ftags, 8], fpr: [Cpu.fpr, 128], xmm: [Cpu.xmm, 256], ymmHigh: [Cpu.ymmHigh, 256], mtrr: [Cpu.mtrr, 208],
-} as const; // prettier-ignore
+} as const;
 
 type Fields<K extends string, T> = { [P in K]: T };
 export interface SegmentState {
@@ -53,8 +56,15 @@ export interface CpuState
 
 const signedWord = integer(-0x8000_0000, 0xffff_ffff);
 const segmentSchema = record({
-  selector: u16, base: i64, limit: u32, attributes: u32, limitMin: i64, readEnd: i64, writeEnd: i64, unusable: integer(0, 1),
-}); // prettier-ignore
+  selector: u16,
+  base: i64,
+  limit: u32,
+  attributes: u32,
+  limitMin: i64,
+  readEnd: i64,
+  writeEnd: i64,
+  unusable: integer(0, 1),
+});
 
 function fieldsOf<T>(names: readonly string[], schema: Schema<T>): Record<string, Schema<T>> {
   return Object.fromEntries(names.map((name) => [name, schema]));

@@ -142,9 +142,14 @@ describe('a disk, copy-on-write', () => {
       { name: 'disk0', bytes, readOnly: false, base: null },
       {
         readPage: (page) => file.slice(page * diskPageBytes, (page + 1) * diskPageBytes),
-        writeThrough: { write: (offset, data) => { file.set(data, offset); }, flush: () => undefined },
+        writeThrough: {
+          write: (offset, data) => {
+            file.set(data, offset);
+          },
+          flush: () => undefined,
+        },
       },
-    ); // prettier-ignore
+    );
     disk.write(1024, Uint8Array.of(1, 2, 3));
     assert.deepEqual([...file.subarray(1024, 1028)], [1, 2, 3, 0]);
     assert.deepEqual(contents(disk), file);
@@ -175,7 +180,10 @@ describe('a machine with disks', () => {
     const after = machine.stateHash();
     assert.notEqual(after, before);
     const snapshot = machine.snapshot();
-    assert.deepEqual(snapshot.spaces.map(({ name, pageCount }) => [name, pageCount]).slice(-2), [['disk0', pages], ['disk1', 1]]); // prettier-ignore
+    assert.deepEqual(snapshot.spaces.map(({ name, pageCount }) => [name, pageCount]).slice(-2), [
+      ['disk0', pages],
+      ['disk1', 1],
+    ]);
     const other = await restoreMachine({ snapshot, backends, engine: nodeEngine });
     machine.input({ kind: 'flush' });
     assert.equal(other.stateHash(), machine.stateHash());
@@ -197,6 +205,12 @@ describe('a machine with disks', () => {
       { name: 'disk0', bytes: 512, base: { sha256: 'x' } },
     ])
       assert.throws(() => describeMachine({ disks: [disk] }), MachineError, JSON.stringify(disk));
-    assert.throws(() => describeMachine({ disks: Array.from({ length: 9 }, (_, n) => ({ name: `disk${String(n)}`, bytes: 512 })) }), MachineError); // prettier-ignore
+    assert.throws(
+      () =>
+        describeMachine({
+          disks: Array.from({ length: 9 }, (_, n) => ({ name: `disk${String(n)}`, bytes: 512 })),
+        }),
+      MachineError,
+    );
   });
 });

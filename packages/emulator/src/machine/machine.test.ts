@@ -103,9 +103,10 @@ describe('running', () => {
     // clc; int 15h; sbb ax, ax; mov [500h], ax; clc; int 8; sbb ax, ax; mov [502h], ax; hlt
     const machine = await started(
       Uint8Array.from([
-        0xf8, 0xcd, 0x15, 0x19, 0xc0, 0xa3, 0x00, 0x05, 0xf8, 0xcd, 0x08, 0x19, 0xc0, 0xa3, 0x02, 0x05, 0xfa, 0xf4,
+        0xf8, 0xcd, 0x15, 0x19, 0xc0, 0xa3, 0x00, 0x05, 0xf8, 0xcd, 0x08, 0x19, 0xc0, 0xa3, 0x02, 0x05, 0xfa,
+        0xf4,
       ]),
-    ); // prettier-ignore
+    );
     assert.equal(machine.run({ instructions: 1000 }).reason, 'halted');
     assert.equal(word(machine, 0x500), 0xffff);
   });
@@ -142,6 +143,7 @@ describe('running', () => {
       value >> 8,
       0xef,
     ];
+    // prettier-ignore
     const cases: [number[], string][] = [
       [[0xb0, 0x2a, 0xe6, 0xf4], 'debugExit'],
       [out(0x604, (5 << 10) | 0x2000), 'powerOff'],
@@ -151,7 +153,7 @@ describe('running', () => {
       // LIDT with limit 0, INT3: every delivery fails
       [[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xc7, 0x06, 0x00, 0x05, 0x00, 0x00, 0x0f, 0x01, 0x1e, 0x00, 0x05, 0xcc], 'shutdown'],
       [[0xfa, 0xf4], 'halted'],
-    ]; // prettier-ignore
+    ];
     for (const [code, reason] of cases) {
       const machine = await started(Uint8Array.from([...code, 0xf4]), {
         description: { debugExitPort: 0xf4 },
@@ -327,6 +329,7 @@ describe('snapshots', () => {
     const machine = await started();
     machine.run({ instructions: 1000 });
     const good = machine.snapshot({ full: true });
+    // prettier-ignore
     const bad: [string, (snapshot: MachineSnapshot) => void][] = [
       ['no RAM', (s) => (s.spaces = s.spaces.filter(({ name }) => name !== 'ram'))],
       ['pages missing', (s) => (s.spaces[0] = { ...(s.spaces[0] as MachineSnapshot['spaces'][0]), bytes: new Uint8Array(4096) })],
@@ -342,14 +345,18 @@ describe('snapshots', () => {
       ['a newer device', (s) => ((s.devices['pit-8254'] as { version: number }).version = 99)],
       ['another machine', (s) => ((s.description as { memoryBytes: number }).memoryBytes = 4 << 20)],
       ['an unknown description', (s) => ((s.description as Record<string, unknown>)['surplus'] = 1)],
-    ]; // prettier-ignore
+    ];
     for (const [what, damage] of bad) {
       const snapshot = copyOf(good);
       damage(snapshot);
-      await assert.rejects(restoreMachine({ snapshot, engine: nodeEngine }), (error) => {
-        const { code } = error as { code?: string };
-        return code?.startsWith('MACHINE_') === true || code?.startsWith('DEVICE_STATE_') === true;
-      }, what); // prettier-ignore
+      await assert.rejects(
+        restoreMachine({ snapshot, engine: nodeEngine }),
+        (error) => {
+          const { code } = error as { code?: string };
+          return code?.startsWith('MACHINE_') === true || code?.startsWith('DEVICE_STATE_') === true;
+        },
+        what,
+      );
     }
     await restoreMachine({ snapshot: good, engine: nodeEngine });
   });

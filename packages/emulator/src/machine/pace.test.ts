@@ -106,13 +106,20 @@ const assertFollows = ({ distanceMs, ratio }: { distanceMs: number; ratio: numbe
 
 describe('a guest whose clock follows the host', () => {
   test('idle, in fast code, in slow code, on part of a processor', () => {
-    for (const [cost, share] of [[0, 1], [0.7, 1], [80, 1], [20, 0.25], [500, 1], [4, 0.15]] as const) {
+    for (const [cost, share] of [
+      [0, 1],
+      [0.7, 1],
+      [80, 1],
+      [20, 0.25],
+      [500, 1],
+      [4, 0.15],
+    ] as const) {
       const world = new World();
       world.cost = cost;
       world.share = share;
       assertFollows(world.live(10_000 * ms), `${String(cost)} ns, ${String(share)} of a processor`);
     }
-  }); // prettier-ignore
+  });
 
   test('idle, and woken seldom', () => {
     for (const sleepMs of [40, 100, 200]) {

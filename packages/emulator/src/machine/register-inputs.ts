@@ -6,9 +6,10 @@ type Value = bigint | number | Uint8Array;
 type SegmentField = keyof SegmentState;
 
 /** In the order of their bytes; each takes eight. */
+// prettier-ignore
 const segmentFields: readonly SegmentField[] = [
   'selector', 'base', 'limit', 'attributes', 'limitMin', 'readEnd', 'writeEnd', 'unusable',
-]; // prettier-ignore
+];
 
 function bytesOf(values: readonly (bigint | number)[]): Uint8Array {
   const bytes = new Uint8Array(values.length * 8);

@@ -20,7 +20,13 @@ test('loops, locals, branches and calls', async () => {
   const product = code.variable(i64(1));
   code.block((done) => {
     code.loop((again) => {
-      code.brIf(done, { type: 'i32', emit: (out) => { n.emit(out); out.u8(0x50); } }); // prettier-ignore
+      code.brIf(done, {
+        type: 'i32',
+        emit: (out) => {
+          n.emit(out);
+          out.u8(0x50);
+        },
+      });
       code.set(product, mul(product, n));
       code.set(n, sub(n, 1));
       code.br(again);

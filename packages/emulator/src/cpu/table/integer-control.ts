@@ -121,18 +121,22 @@ const conditionalJumps = conditionNames.flatMap((name, code) => [
   ),
 ]);
 
-const strings =
-  ([
-    ['MOVS', 0xa4, 'movs'], ['CMPS', 0xa6, 'cmps'], ['STOS', 0xaa, 'stos'], ['LODS', 0xac, 'lods'], ['SCAS', 0xae, 'scas'],
-  ] as const) // prettier-ignore
-    .flatMap(([name, opcode, fn]) => [
-      row(hexOpcode(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, (b) => {
-        b.string(fn);
-      }),
-      row(hexOpcode(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, (b) => {
-        b.string(fn);
-      }),
-    ]);
+const strings = (
+  [
+    ['MOVS', 0xa4, 'movs'],
+    ['CMPS', 0xa6, 'cmps'],
+    ['STOS', 0xaa, 'stos'],
+    ['LODS', 0xac, 'lods'],
+    ['SCAS', 0xae, 'scas'],
+  ] as const
+).flatMap(([name, opcode, fn]) => [
+  row(hexOpcode(opcode), `${name}B`, '', { string: true, record: true, fixedSize: 1 }, (b) => {
+    b.string(fn);
+  }),
+  row(hexOpcode(opcode + 1), name, '', { string: true, record: true, sizes: [2, 4, 8] }, (b) => {
+    b.string(fn);
+  }),
+]);
 
 export const rows: RowDraft[] = [
   ...conditionalJumps,

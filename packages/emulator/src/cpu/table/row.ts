@@ -95,11 +95,12 @@ export interface Row {
 
 export type RowDraft = Omit<Row, 'id'>;
 
+// prettier-ignore
 const places: Record<string, [OperandPlace, OperandFile]> = {
   E: ['rm', 'gpr'], M: ['memory', 'gpr'], R: ['register-rm', 'gpr'], G: ['reg', 'gpr'], Z: ['opcode', 'gpr'], S: ['reg', 'segment'],
   C: ['reg', 'control'], D: ['reg', 'debug'], I: ['immediate', 'gpr'], J: ['relative', 'gpr'], A: ['far', 'gpr'], O: ['offset', 'gpr'],
   P: ['reg', 'mmx'], Q: ['rm', 'mmx'], N: ['register-rm', 'mmx'], V: ['reg', 'xmm'], W: ['rm', 'xmm'], U: ['register-rm', 'xmm'],
-}; // prettier-ignore
+};
 const sizeBytes: Record<string, number> = {
   b: 1,
   bs: 0,
@@ -116,9 +117,10 @@ const sizeBytes: Record<string, number> = {
   a: -1,
   '': -1,
 };
+// prettier-ignore
 const fixedRegisters: Record<string, [number, number]> = {
   AL: [0, 1], CL: [1, 1], DL: [2, 1], BL: [3, 1], AH: [4, 1], AX: [0, 2], CX: [1, 2], DX: [2, 2], EAX: [0, 4], rAX: [0, 0], rCX: [1, 0], rDX: [2, 0],
-}; // prettier-ignore
+};
 
 function parseOperand(text: string): OperandSpec {
   if (text === '1') return { text, place: 'fixed', file: 'gpr', bytes: 1, fixed: 1 };
@@ -137,9 +139,10 @@ function parseOperand(text: string): OperandSpec {
 export const hexOpcode = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0');
 
 /** Conditions of Jcc, SETcc and CMOVcc by their code. SDM Vol. 2, appendix B.1.4.7. */
+// prettier-ignore
 export const conditionNames = [
   'O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE',
-] as const; // prettier-ignore
+] as const;
 
 const hexByte = /^[0-9A-F]{2}$/;
 

@@ -11,8 +11,17 @@ import { Cpu, CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  and, beginSse, binary, immediateByte, lane64, or, readRegister, shuffle, splatConstant, unary,
-} from './simd-common.ts'; // prettier-ignore
+  and,
+  beginSse,
+  binary,
+  immediateByte,
+  lane64,
+  or,
+  readRegister,
+  shuffle,
+  splatConstant,
+  unary,
+} from './simd-common.ts';
 
 const { sse, sse2, sse3, sse41, sse42 } = CpuFeature;
 
@@ -45,14 +54,16 @@ export interface Format {
   safe: bigint;
   infinity: bigint;
 }
+// prettier-ignore
 const single: Format = {
   bytes: 4, abs: 224, eq: 65, lt: 67, ge: 70, allTrue: 163,
   smallest: 0x0080_0000n, safe: 0x0100_0000n, infinity: 0x7f80_0000n,
-}; // prettier-ignore
+};
+// prettier-ignore
 const double: Format = {
   bytes: 8, abs: 236, eq: 71, lt: 73, ge: 76, allTrue: 195,
   smallest: 0x0010_0000_0000_0000n, safe: 0x0020_0000_0000_0000n, infinity: 0x7ff0_0000_0000_0000n,
-}; // prettier-ignore
+};
 export const formatOf = (bytes: Bytes): Format => (bytes === 4 ? single : double);
 
 /** Lanes of a that are zero or normal (or infinite). */

@@ -5,9 +5,31 @@ import { CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  and, andNot, beginMmx, beginSse, binary, bitSelect, enterMmx, immediateByte, joined, lane64, op, readLow, readRegister, reversed,
-  shuffle, splat8, splatConstant, swizzle, unary, v64, writeMmx, writeRegister, xor, zeroVector,
-} from './simd-common.ts'; // prettier-ignore
+  and,
+  andNot,
+  beginMmx,
+  beginSse,
+  binary,
+  bitSelect,
+  enterMmx,
+  immediateByte,
+  joined,
+  lane64,
+  op,
+  readLow,
+  readRegister,
+  reversed,
+  shuffle,
+  splat8,
+  splatConstant,
+  swizzle,
+  unary,
+  v64,
+  writeMmx,
+  writeRegister,
+  xor,
+  zeroVector,
+} from './simd-common.ts';
 import type { Packed } from './simd-common.ts';
 
 type Bind = (value: V128) => V128;

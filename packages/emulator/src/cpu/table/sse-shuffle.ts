@@ -6,9 +6,25 @@ import { CpuFeature } from '../layout.ts';
 import { row } from './row.ts';
 import type { RowDraft, Semantics } from './row.ts';
 import {
-  beginMmx, beginSse, binary, enterMmx, immediateByte, joined, lane64, or, readLow, readRegister, shuffle, splat8, splatConstant,
-  swizzle, v64, writeMmx, writeRegister, zeroVector,
-} from './simd-common.ts'; // prettier-ignore
+  beginMmx,
+  beginSse,
+  binary,
+  enterMmx,
+  immediateByte,
+  joined,
+  lane64,
+  or,
+  readLow,
+  readRegister,
+  shuffle,
+  splat8,
+  splatConstant,
+  swizzle,
+  v64,
+  writeMmx,
+  writeRegister,
+  zeroVector,
+} from './simd-common.ts';
 
 const { sse2, ssse3, sse } = CpuFeature;
 

@@ -345,7 +345,9 @@ const registerRows: RowDraft[] = [
     b.if(x.or(b.field('i32', Cpu.cpl), x.eqz(exists)), () => {
       b.call('requireControl', number);
     });
-    const [cr0, cr2, cr3, cr4, cr8] = [Cpu.cr0, Cpu.cr2, Cpu.cr3, Cpu.cr4, Cpu.cr8].map((at) => b.field('i64', at, 8)) as [I64, I64, I64, I64, I64]; // prettier-ignore
+    const [cr0, cr2, cr3, cr4, cr8] = [Cpu.cr0, Cpu.cr2, Cpu.cr3, Cpu.cr4, Cpu.cr8].map((at) =>
+      b.field('i64', at, 8),
+    ) as [I64, I64, I64, I64, I64];
     const upper = x.select(x.eq(number, 4), cr4, cr8);
     b.write(
       0,

@@ -265,13 +265,19 @@ const memoryArithmetic = sources.flatMap((source) =>
 );
 
 const st0WithRegister = names.map((name, n) =>
-  row(`D8 /${n}`, `F${name}`, 'STi', {}, n === 2 || n === 3
-    ? withRegister('x87CompareRegister', n - 2, 0)
-    : waiting((b) => {
-        pointers(b);
-        b.call('x87ArithmeticRegister', x.i32(n), x.i32(0), sti(b), x.i32(0));
-      })),
-); // prettier-ignore
+  row(
+    `D8 /${n}`,
+    `F${name}`,
+    'STi',
+    {},
+    n === 2 || n === 3
+      ? withRegister('x87CompareRegister', n - 2, 0)
+      : waiting((b) => {
+          pointers(b);
+          b.call('x87ArithmeticRegister', x.i32(n), x.i32(0), sti(b), x.i32(0));
+        }),
+  ),
+);
 
 /** DC and DE: the destination is ST(i), and SUB and SUBR, DIV and DIVR have changed places. */
 const registerWithSt0 = (['DC', 'DE'] as const).flatMap((opcode, pops) =>
@@ -279,13 +285,19 @@ const registerWithSt0 = (['DC', 'DE'] as const).flatMap((opcode, pops) =>
     if (n === 2 || n === 3) return [];
     const swapped = n >= 4 ? n ^ 1 : n;
     return [
-      row(`${opcode} /${n}`, `F${names[swapped] ?? name}${pops ? 'P' : ''}`, 'STi', {}, waiting((b) => {
-        pointers(b);
-        b.call('x87ArithmeticRegister', x.i32(swapped), sti(b), x.i32(0), x.i32(pops));
-      })),
+      row(
+        `${opcode} /${n}`,
+        `F${names[swapped] ?? name}${pops ? 'P' : ''}`,
+        'STi',
+        {},
+        waiting((b) => {
+          pointers(b);
+          b.call('x87ArithmeticRegister', x.i32(swapped), sti(b), x.i32(0), x.i32(pops));
+        }),
+      ),
     ];
   }),
-); // prettier-ignore
+);
 
 const comparisons: RowDraft[] = [
   row('DC /2', 'FCOM', 'STi', {}, withRegister('x87CompareRegister', 0, 0)), // alias FCOM2
@@ -332,6 +344,7 @@ const storeMemory = (name: CoreFunctionName, ...args: readonly number[]): Semant
 const storeInteger = (bytes: number, pops: number, truncates: number): Semantics =>
   storeMemory('x87StoreInteger', bytes, pops, truncates);
 
+// prettier-ignore
 const transfers: RowDraft[] = [
   row('D9 /0', 'FLD', 'Md', {}, loadFloat(4)),
   row('DD /0', 'FLD', 'Mq', {}, loadFloat(8)),
@@ -375,7 +388,7 @@ const transfers: RowDraft[] = [
       })),
     ),
   ),
-]; // prettier-ignore
+];
 
 // ---- one operand, control, environment ----
 

@@ -43,9 +43,10 @@ const transfers: Readonly<Record<number, Transfer>> = {
   [Command.writeDmaExt]: { kind: 'write', wide: true, pio: false },
 };
 /** Those that end well and change nothing: modes and power states are always as they are. */
+// prettier-ignore
 const idle: readonly number[] = [
   Command.setFeatures, Command.checkPower, Command.standbyNow, Command.idleNow, Command.standby, Command.idle, Command.sleep, Command.setMultiple,
-]; // prettier-ignore
+];
 
 /** 10.3.4: LBA and count of a register frame. */
 function range(frame: Uint8Array, wide: boolean): { sector: number; count: number } {

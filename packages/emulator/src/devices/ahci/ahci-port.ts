@@ -20,15 +20,28 @@ import {
 } from './ahci-command.ts';
 
 /** 3.3: offsets in a port's 128 bytes. */
+// prettier-ignore
 const Register = {
   list: 0x00, listHigh: 0x04, received: 0x08, receivedHigh: 0x0c, interruptStatus: 0x10, interruptEnable: 0x14, command: 0x18, taskFile: 0x20,
   signature: 0x24, sataStatus: 0x28, sataControl: 0x2c, sataError: 0x30, active: 0x34, issue: 0x38,
-} as const; // prettier-ignore
+} as const;
 /** 3.3.7 */
-const Command = { start: 0x0001, spinUp: 0x0002, powerOn: 0x0004, receive: 0x0010, receiveRuns: 0x4000, listRuns: 0x8000 } as const; // prettier-ignore
+const Command = {
+  start: 0x0001,
+  spinUp: 0x0002,
+  powerOn: 0x0004,
+  receive: 0x0010,
+  receiveRuns: 0x4000,
+  listRuns: 0x8000,
+} as const;
 const writableCommand = Command.start | Command.spinUp | Command.powerOn | Command.receive;
 /** 3.3.5 */
-const Interrupt = { toHost: 0x0000_0001, pioSetup: 0x0000_0002, overflow: 0x0100_0000, taskFile: 0x4000_0000 } as const; // prettier-ignore
+const Interrupt = {
+  toHost: 0x0000_0001,
+  pioSetup: 0x0000_0002,
+  overflow: 0x0100_0000,
+  taskFile: 0x4000_0000,
+} as const;
 const interruptBits = 0xfdc0_00ff;
 /** 3.3.10: a device is there, at 1.5 Gb/s, and awake. */
 const linkUp = 0x113;
@@ -70,9 +83,24 @@ export type PortState = Infer<typeof portSchema>;
 
 export function portPowerOn(): PortState {
   return {
-    list: 0, listHigh: 0, received: 0, receivedHigh: 0, interruptStatus: 0, interruptEnable: 0, command: 0, taskFile: TaskStatus.idle | 0x100,
-    sataControl: 0, sataError: 0, issue: 0, slot: null, done: 0, region: 0, regionOffset: 0, stopped: false, dueAtNs: null,
-  }; // prettier-ignore
+    list: 0,
+    listHigh: 0,
+    received: 0,
+    receivedHigh: 0,
+    interruptStatus: 0,
+    interruptEnable: 0,
+    command: 0,
+    taskFile: TaskStatus.idle | 0x100,
+    sataControl: 0,
+    sataError: 0,
+    issue: 0,
+    slot: null,
+    done: 0,
+    region: 0,
+    regionOffset: 0,
+    stopped: false,
+    dueAtNs: null,
+  };
 }
 
 export interface PortOptions {
@@ -187,7 +215,8 @@ export class AhciPort {
     const before = state.command;
     state.command = value & writableCommand;
     if (before & Command.start && !(value & Command.start)) this.#stop();
-    if (!(before & Command.receive) && value & Command.receive) this.#receive(Received.toHost, signatureFrame()); // prettier-ignore
+    if (!(before & Command.receive) && value & Command.receive)
+      this.#receive(Received.toHost, signatureFrame());
   }
 
   /** 3.3.7, ST: software takes its commands back. */
@@ -211,7 +240,8 @@ export class AhciPort {
 
   #receive(offset: number, frame: Uint8Array): void {
     const { command, received, receivedHigh } = this.#state;
-    if (command & Command.receive) this.#options.memory.write(receivedHigh * 2 ** 32 + received + offset, frame); // prettier-ignore
+    if (command & Command.receive)
+      this.#options.memory.write(receivedHigh * 2 ** 32 + received + offset, frame);
   }
 
   #raise(cause: number): void {

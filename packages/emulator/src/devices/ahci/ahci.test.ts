@@ -5,9 +5,27 @@ import { FakeClock, FakeLine, randomSource } from '../testing/contract.ts';
 import { FakeDisk, FakeMemory } from '../testing/virtio-driver.ts';
 import { Ahci } from './ahci.ts';
 
-const Port = { list: 0x100, received: 0x108, status: 0x110, enable: 0x114, command: 0x118, taskFile: 0x120, signature: 0x124, link: 0x128, control: 0x12c, issue: 0x138 } as const; // prettier-ignore
+const Port = {
+  list: 0x100,
+  received: 0x108,
+  status: 0x110,
+  enable: 0x114,
+  command: 0x118,
+  taskFile: 0x120,
+  signature: 0x124,
+  link: 0x128,
+  control: 0x12c,
+  issue: 0x138,
+} as const;
 const at = { list: 0x1000, received: 0x2000, table: 0x3000, data: 0x1_0000 } as const;
-const Command = { identify: 0xec, read: 0x25, write: 0x35, readPio: 0x24, flush: 0xea, setFeatures: 0xef } as const; // prettier-ignore
+const Command = {
+  identify: 0xec,
+  read: 0x25,
+  write: 0x35,
+  readPio: 0x24,
+  flush: 0xea,
+  setFeatures: 0xef,
+} as const;
 const Interrupt = { toHost: 1, pioSetup: 2, overflow: 0x0100_0000, taskFile: 0x4000_0000 } as const;
 const stepNs = 50_000n;
 
@@ -27,7 +45,13 @@ class Driver {
     const { memory, clock, irq } = this;
     this.disk = disk;
     const identity = { model: 'DISK', serial: 'one' };
-    this.device = new Ahci({ disks: [{ disk, identity }], memory, clock, irq, firmware: { memory: 0xe020_0000, interruptLine: 11 } }); // prettier-ignore
+    this.device = new Ahci({
+      disks: [{ disk, identity }],
+      memory,
+      clock,
+      irq,
+      firmware: { memory: 0xe020_0000, interruptLine: 11 },
+    });
   }
 
   write(register: number, value: number): void {
@@ -59,7 +83,27 @@ class Driver {
     view.setUint32(at.list + slot * 32 + 8, table, true);
     view.setUint32(at.list + slot * 32 + 12, 0, true);
     const lba = [0, 8, 16, 24].map((shift) => (sector >>> shift) & 0xff);
-    bytes.set([0x27, 0x80, command, 0, lba[0]!, lba[1]!, lba[2]!, 0x40, lba[3]!, 0, 0, 0, count & 0xff, count >> 8, 0, 0], table); // prettier-ignore
+    bytes.set(
+      [
+        0x27,
+        0x80,
+        command,
+        0,
+        lba[0]!,
+        lba[1]!,
+        lba[2]!,
+        0x40,
+        lba[3]!,
+        0,
+        0,
+        0,
+        count & 0xff,
+        count >> 8,
+        0,
+        0,
+      ],
+      table,
+    );
     regions.forEach(({ address, length }, n) => {
       view.setBigUint64(table + 0x80 + n * 16, BigInt(address), true);
       view.setUint32(table + 0x8c + n * 16, length - 1, true);
@@ -123,7 +167,16 @@ describe('AHCI', () => {
     assert.deepEqual(driver.disk.content.slice(2560, 2560 + 4096), content);
     for (const command of [Command.read, Command.readPio]) {
       driver.memory.bytes.fill(0, at.data, at.data + 8192);
-      driver.run(command, 5, 8, [{ address: at.data, length: 700 }, { address: at.data + 700, length: 5000 }], 3); // prettier-ignore
+      driver.run(
+        command,
+        5,
+        8,
+        [
+          { address: at.data, length: 700 },
+          { address: at.data + 700, length: 5000 },
+        ],
+        3,
+      );
       assert.deepEqual(driver.memory.bytes.slice(at.data, at.data + 4096), content);
       assert.equal(driver.memory.bytes[at.data + 4096], 0);
       assert.equal(driver.moved(3), 4096);
@@ -148,7 +201,10 @@ describe('AHCI', () => {
     for (const one of [driver, other]) {
       one.clock.advance(stepNs * 10n);
       assert.equal(one.read(Port.issue), 0);
-      assert.deepEqual(one.memory.bytes.slice(at.data, at.data + 400 * 512), one.disk.content.slice(0, 400 * 512)); // prettier-ignore
+      assert.deepEqual(
+        one.memory.bytes.slice(at.data, at.data + 400 * 512),
+        one.disk.content.slice(0, 400 * 512),
+      );
     }
     assert.deepEqual(other.device.save(), driver.device.save());
   });
@@ -183,7 +239,10 @@ describe('AHCI', () => {
     driver.memory.bytes.fill(0, at.received, at.received + 0x100);
     driver.write(Port.control, 0x301);
     driver.write(Port.control, 0x300);
-    assert.deepEqual([...driver.memory.bytes.slice(at.received + 0x40, at.received + 0x45)], [0x34, 0x40, 0x50, 1, 1]); // prettier-ignore
+    assert.deepEqual(
+      [...driver.memory.bytes.slice(at.received + 0x40, at.received + 0x45)],
+      [0x34, 0x40, 0x50, 1, 1],
+    );
     driver.memory.bytes.fill(0, at.received, at.received + 0x100);
     for (const control of [4, 0]) {
       driver.prepare(0, 0, 0, 0, []);
@@ -208,7 +267,9 @@ describe('AHCI', () => {
         if (random() % 6 === 0) driver.write((random() % 0x60) * 4, random());
         const before = driver.memory.traffic;
         const command = Object.values(Command)[random() % 6]!;
-        driver.run(command, random() % 0x220, 1 + (random() % 16), [{ address: at.data, length: 2 * (1 + (random() % 4096)) }]); // prettier-ignore
+        driver.run(command, random() % 0x220, 1 + (random() % 16), [
+          { address: at.data, length: 2 * (1 + (random() % 4096)) },
+        ]);
         // A step moves 64 KiB, and reads 256 regions at most.
         assert.ok(driver.memory.traffic - before < 101 * (0x1_0000 + 257 * 64), 'bounded');
         if (driver.moved() > 0) done++;

@@ -13,7 +13,13 @@ import { AhciPort, portPowerOn, portSchema, type PortState } from './ahci-port.t
 const bar = 5;
 const barBytes = 0x1000;
 export const maxAhciPorts = 6;
-const Register = { capabilities: 0x00, control: 0x04, interruptStatus: 0x08, ports: 0x0c, version: 0x10 } as const; // prettier-ignore
+const Register = {
+  capabilities: 0x00,
+  control: 0x04,
+  interruptStatus: 0x08,
+  ports: 0x0c,
+  version: 0x10,
+} as const;
 /** 3.1.1: 64-bit addresses, AHCI only, 1.5 Gb/s, 32 slots. */
 const capabilities = 0x8000_0000 + 0x0004_0000 + 0x0010_0000 + (31 << 8);
 /** 3.1.2 */

@@ -43,17 +43,19 @@ const Status0 = {
 const Status1 = { missingAddress: 0x01, notWritable: 0x02, noData: 0x04, endOfCylinder: 0x80 } as const;
 const Status3 = { twoSides: 0x08, track0: 0x10, always: 0x20, writeProtected: 0x40 } as const;
 /** 5.0: command codes (low five bits where MT, MFM and SK stand above), and how many bytes follow. */
+// prettier-ignore
 const Command = {
   readTrack: 0x02, specify: 0x03, senseDrive: 0x04, write: 0x05, read: 0x06, recalibrate: 0x07, senseInterrupt: 0x08, writeDeleted: 0x09,
   readId: 0x0a, readDeleted: 0x0c, format: 0x0d, dumpRegisters: 0x0e, seek: 0x0f, version: 0x10, perpendicular: 0x12, configure: 0x13,
   lock: 0x14, verify: 0x16, partId: 0x18,
-} as const; // prettier-ignore
+} as const;
+// prettier-ignore
 const parameterBytes: Readonly<Record<number, number>> = {
   [Command.readTrack]: 8, [Command.specify]: 2, [Command.senseDrive]: 1, [Command.write]: 8, [Command.read]: 8, [Command.recalibrate]: 1,
   [Command.senseInterrupt]: 0, [Command.writeDeleted]: 8, [Command.readId]: 1, [Command.readDeleted]: 8, [Command.format]: 5,
   [Command.dumpRegisters]: 0, [Command.seek]: 2, [Command.version]: 0, [Command.perpendicular]: 1, [Command.configure]: 3, [Command.lock]: 0,
   [Command.verify]: 8, [Command.partId]: 0,
-}; // prettier-ignore
+};
 const dmaChannel = 2;
 const sectorNs = 100_000n;
 const resetNs = 20_000n;
@@ -291,9 +293,16 @@ export class Fdc82077aa extends StatefulDevice<FdcState> {
         return;
       case Command.dumpRegisters:
         this.#result(
-          state.units[0]?.track ?? 0, state.units[1]?.track ?? 0, 0, 0, ...state.specify, state.lastSector,
-          (state.locked ? 0x80 : 0) | (state.perpendicular & 0x7f), state.configure[1] ?? 0, state.configure[2] ?? 0,
-        ); // prettier-ignore
+          state.units[0]?.track ?? 0,
+          state.units[1]?.track ?? 0,
+          0,
+          0,
+          ...state.specify,
+          state.lastSector,
+          (state.locked ? 0x80 : 0) | (state.perpendicular & 0x7f),
+          state.configure[1] ?? 0,
+          state.configure[2] ?? 0,
+        );
         return;
       default:
         this.#transfer(first, bytes);
@@ -306,9 +315,12 @@ export class Fdc82077aa extends StatefulDevice<FdcState> {
     const track = this.state.units[n]?.track ?? 1;
     const isProtected = this.#medium(n)?.readOnly !== false;
     return (
-      (select & 7) | Status3.always | (track === 0 ? Status3.track0 : 0) | (format?.heads === 1 ? 0 : Status3.twoSides) |
+      (select & 7) |
+      Status3.always |
+      (track === 0 ? Status3.track0 : 0) |
+      (format?.heads === 1 ? 0 : Status3.twoSides) |
       (isProtected ? Status3.writeProtected : 0)
-    ); // prettier-ignore
+    );
   }
 
   #senseInterrupt(): void {
@@ -365,10 +377,11 @@ export class Fdc82077aa extends StatefulDevice<FdcState> {
 
   #transfer(first: number, bytes: readonly number[]): void {
     const { state } = this;
+    // prettier-ignore
     const works: Readonly<Record<number, FdcState['work']>> = {
       [Command.read]: 'read', [Command.readDeleted]: 'read', [Command.readTrack]: 'read', [Command.write]: 'write',
       [Command.writeDeleted]: 'write', [Command.verify]: 'verify', [Command.format]: 'format', [Command.readId]: 'readId',
-    }; // prettier-ignore
+    };
     const work = works[first & 31];
     if (work === undefined) {
       this.#result(Status0.invalid);
@@ -377,9 +390,14 @@ export class Fdc82077aa extends StatefulDevice<FdcState> {
     const [, select = 0, cylinder = 0, head = 0, sector = 0, , last = 0] = bytes;
     const isShort = work === 'format' || work === 'readId';
     Object.assign(state, {
-      phase: 'execution', unit: select & 3, multiTrack: (first & 0x80) !== 0, head: isShort ? (select >> 2) & 1 : head,
-      cylinder: isShort ? (state.units[select & 3]?.track ?? 0) : cylinder, sector: isShort ? 1 : sector, lastSector: isShort ? 0 : last,
-    }); // prettier-ignore
+      phase: 'execution',
+      unit: select & 3,
+      multiTrack: (first & 0x80) !== 0,
+      head: isShort ? (select >> 2) & 1 : head,
+      cylinder: isShort ? (state.units[select & 3]?.track ?? 0) : cylinder,
+      sector: isShort ? 1 : sector,
+      lastSector: isShort ? 0 : last,
+    });
     this.#later(work);
   }
 

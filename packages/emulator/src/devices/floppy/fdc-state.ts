@@ -53,8 +53,25 @@ export function fdcPowerOn(drives: number): FdcState {
     changed: true,
   });
   return {
-    output: 0, rate: 2, tape: 0, phase: 'command', bytes: [], work: 'none', dueAtNs: null, interrupt: false, pending: [],
-    units: [one(0), one(1)], cylinder: 0, head: 0, sector: 0, lastSector: 0, multiTrack: false, unit: 0, specify: [0, 0],
-    configure: [...configureReset], perpendicular: 0, locked: false,
-  }; // prettier-ignore
+    output: 0,
+    rate: 2,
+    tape: 0,
+    phase: 'command',
+    bytes: [],
+    work: 'none',
+    dueAtNs: null,
+    interrupt: false,
+    pending: [],
+    units: [one(0), one(1)],
+    cylinder: 0,
+    head: 0,
+    sector: 0,
+    lastSector: 0,
+    multiTrack: false,
+    unit: 0,
+    specify: [0, 0],
+    configure: [...configureReset],
+    perpendicular: 0,
+    locked: false,
+  };
 }

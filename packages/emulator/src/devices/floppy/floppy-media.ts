@@ -11,9 +11,21 @@ export interface FloppyFormat {
   driveType: number;
 }
 
-const format = (kib: number, cylinders: number, heads: number, sectors: number, rates: readonly number[], driveType: number): FloppyFormat => ({
-  bytes: kib * 1024, cylinders, heads, sectors, rates, driveType,
-}); // prettier-ignore
+const format = (
+  kib: number,
+  cylinders: number,
+  heads: number,
+  sectors: number,
+  rates: readonly number[],
+  driveType: number,
+): FloppyFormat => ({
+  bytes: kib * 1024,
+  cylinders,
+  heads,
+  sectors,
+  rates,
+  driveType,
+});
 
 export const floppyFormats: readonly FloppyFormat[] = [
   format(160, 40, 1, 8, [1, 2], 1),

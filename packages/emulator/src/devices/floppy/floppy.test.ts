@@ -58,9 +58,15 @@ class Rig {
   channel(address: number, length: number, mode: number): void {
     this.dma.writePort(0x0c, 1, 0);
     for (const [port, value] of [
-      [0x0b, mode | 2], [0x04, address & 0xff], [0x04, (address >> 8) & 0xff], [0x81, address >> 16],
-      [0x05, (length - 1) & 0xff], [0x05, (length - 1) >> 8], [0x0a, 2],
-    ] as const) this.dma.writePort(port, 1, value); // prettier-ignore
+      [0x0b, mode | 2],
+      [0x04, address & 0xff],
+      [0x04, (address >> 8) & 0xff],
+      [0x81, address >> 16],
+      [0x05, (length - 1) & 0xff],
+      [0x05, (length - 1) >> 8],
+      [0x0a, 2],
+    ] as const)
+      this.dma.writePort(port, 1, value);
   }
 }
 

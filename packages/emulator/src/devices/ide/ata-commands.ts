@@ -1,8 +1,17 @@
 /** Commands of ATA/ATAPI-6, section 8, by what they do: take the address apart, check it, and set the channel going. */
 import { sectorBytes } from '../block.ts';
 import {
-  Command, DeviceBit, ErrorBit, defaultGeometry, identifyCdDrive, identifyDisk, maxLba28, maxMultiple, signature, type Geometry,
-} from './ata.ts'; // prettier-ignore
+  Command,
+  DeviceBit,
+  ErrorBit,
+  defaultGeometry,
+  identifyCdDrive,
+  identifyDisk,
+  maxLba28,
+  maxMultiple,
+  signature,
+  type Geometry,
+} from './ata.ts';
 import { packetBytes } from './atapi.ts';
 import type { IdeChannel } from './ide-channel.ts';
 

@@ -2,17 +2,27 @@
 import { sectorBytes } from '../block.ts';
 
 /** Offsets from the command block's first port. */
+// prettier-ignore
 export const TaskFile = {
   data: 0, error: 1, features: 1, sectorCount: 2, lbaLow: 3, lbaMid: 4, lbaHigh: 5, device: 6, status: 7, command: 7,
-} as const; // prettier-ignore
+} as const;
 /** 7.15 */
-export const Status = { error: 0x01, index: 0x02, dataRequest: 0x08, seekComplete: 0x10, deviceFault: 0x20, ready: 0x40, busy: 0x80 } as const; // prettier-ignore
+export const Status = {
+  error: 0x01,
+  index: 0x02,
+  dataRequest: 0x08,
+  seekComplete: 0x10,
+  deviceFault: 0x20,
+  ready: 0x40,
+  busy: 0x80,
+} as const;
 /** 7.9 */
 export const ErrorBit = { abort: 0x04, idNotFound: 0x10, uncorrectable: 0x40 } as const;
 export const DeviceBit = { lba: 0x40, second: 0x10, fixed: 0xa0 } as const;
 /** 7.8 */
 export const Control = { interruptsOff: 0x02, softwareReset: 0x04, highOrder: 0x80 } as const;
 
+// prettier-ignore
 export const Command = {
   nop: 0x00, deviceReset: 0x08, recalibrate: 0x10, read: 0x20, readNoRetry: 0x21, readExt: 0x24, readDmaExt: 0x25, readNativeMaxExt: 0x27,
   readMultipleExt: 0x29, write: 0x30, writeNoRetry: 0x31, writeExt: 0x34, writeDmaExt: 0x35, writeMultipleExt: 0x39, verify: 0x40,
@@ -20,7 +30,7 @@ export const Command = {
   readMultiple: 0xc4, writeMultiple: 0xc5, setMultiple: 0xc6, readDma: 0xc8, readDmaNoRetry: 0xc9, writeDma: 0xca, writeDmaNoRetry: 0xcb,
   standbyNow: 0xe0, idleNow: 0xe1, standby: 0xe2, idle: 0xe3, checkPower: 0xe5, sleep: 0xe6, flush: 0xe7, flushExt: 0xea, identify: 0xec,
   setFeatures: 0xef, readNativeMax: 0xf8,
-} as const; // prettier-ignore
+} as const;
 
 /** 9.12: what a device leaves in its registers after a reset, by which software tells a disk from a packet device. */
 export const signature = {

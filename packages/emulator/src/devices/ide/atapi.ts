@@ -35,13 +35,21 @@ export type PacketResult =
   | { kind: 'tray'; open: boolean }
   | { kind: 'failed' };
 
+// prettier-ignore
 const Packet = {
   testUnitReady: 0x00, requestSense: 0x03, inquiry: 0x12, modeSense6: 0x1a, startStop: 0x1b, preventRemoval: 0x1e, readCapacity: 0x25,
   read10: 0x28, seek: 0x2b, verify: 0x2f, syncCache: 0x35, readSubchannel: 0x42, readToc: 0x43, getConfiguration: 0x46, getEvent: 0x4a,
   readDiscInformation: 0x51, modeSense10: 0x5a, read12: 0xa8, setSpeed: 0xbb, mechanismStatus: 0xbd, readCd: 0xbe,
-} as const; // prettier-ignore
+} as const;
 const Sense = { none: 0, notReady: 2, illegalRequest: 5, unitAttention: 6 } as const;
-const Asc = { lbaOutOfRange: 0x21, invalidField: 0x24, invalidCommand: 0x20, mediumChanged: 0x28, noMedium: 0x3a, removalPrevented: 0x53 } as const; // prettier-ignore
+const Asc = {
+  lbaOutOfRange: 0x21,
+  invalidField: 0x24,
+  invalidCommand: 0x20,
+  mediumChanged: 0x28,
+  noMedium: 0x3a,
+  removalPrevented: 0x53,
+} as const;
 const noMediumTrayOpen = 2;
 const noMediumTrayClosed = 1;
 /** Commands that are answered although a unit attention waits (SFF-8020 10.8). */

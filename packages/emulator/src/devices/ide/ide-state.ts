@@ -36,7 +36,20 @@ export const channelSchema = record({
   control: u8,
   interrupt: bool,
   /** What comes next: by itself at `dueAtNs`; for `dma…` without it, when the bus master is started; for `data…` as the host moves the data. */
-  work: oneOf('none', 'finish', 'readBlock', 'dataIn', 'dataOut', 'writeBlock', 'dmaRead', 'dmaWrite', 'packet', 'cdBlock', 'cdData', 'cdDma'),
+  work: oneOf(
+    'none',
+    'finish',
+    'readBlock',
+    'dataIn',
+    'dataOut',
+    'writeBlock',
+    'dmaRead',
+    'dmaWrite',
+    'packet',
+    'cdBlock',
+    'cdData',
+    'cdDma',
+  ),
   dueAtNs: nullable(i64),
   buffer: bytesUpTo(bufferBytes),
   position: integer(0, bufferBytes),
@@ -48,7 +61,7 @@ export const channelSchema = record({
   sector: integer(0, 2 ** 48),
   left: integer(0, 2 ** 32),
   busMaster: busMasterSchema,
-}); // prettier-ignore
+});
 export type ChannelState = Infer<typeof channelSchema>;
 
 export function driveReset(
@@ -56,22 +69,38 @@ export function driveReset(
 ): Omit<DriveState, 'multiple' | 'transferMode' | 'heads' | 'sectors' | 'medium' | 'cd'> {
   const { sectorCount, lbaLow, lbaMid, lbaHigh } = isCd ? signature.packet : signature.disk;
   return {
-    features: [0, 0], sectorCount: [sectorCount, 0], lbaLow: [lbaLow, 0], lbaMid: [lbaMid, 0], lbaHigh: [lbaHigh, 0],
-    device: DeviceBit.fixed, status: isCd ? 0 : Status.ready | Status.seekComplete, error: 1,
-  }; // prettier-ignore
+    features: [0, 0],
+    sectorCount: [sectorCount, 0],
+    lbaLow: [lbaLow, 0],
+    lbaMid: [lbaMid, 0],
+    lbaHigh: [lbaHigh, 0],
+    device: DeviceBit.fixed,
+    status: isCd ? 0 : Status.ready | Status.seekComplete,
+    error: 1,
+  };
 }
 
 function drivePowerOn(isCd: boolean): DriveState {
   return {
-    ...driveReset(isCd), multiple: 0, transferMode: 0, heads: 16, sectors: 63, medium: isCd ? 0 : null, cd: cdPowerOn(),
-  }; // prettier-ignore
+    ...driveReset(isCd),
+    multiple: 0,
+    transferMode: 0,
+    heads: 16,
+    sectors: 63,
+    medium: isCd ? 0 : null,
+    cd: cdPowerOn(),
+  };
 }
 
 export function channelPowerOn(areCds: readonly boolean[]): ChannelState {
   return {
-    drives: [drivePowerOn(areCds[0] ?? false), drivePowerOn(areCds[1] ?? false)], selected: 0, control: 0, interrupt: false,
-    ...idle(), busMaster: busMasterPowerOn(),
-  }; // prettier-ignore
+    drives: [drivePowerOn(areCds[0] ?? false), drivePowerOn(areCds[1] ?? false)],
+    selected: 0,
+    control: 0,
+    interrupt: false,
+    ...idle(),
+    busMaster: busMasterPowerOn(),
+  };
 }
 
 /** No command under way. */

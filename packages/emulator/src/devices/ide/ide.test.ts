@@ -183,9 +183,22 @@ describe('disk', () => {
     rig.clock.advance(1_000_000n);
     assert.equal(rig.disk.content[100 * 512 + 2], 1);
     rig.memory.bytes.fill(0xa5, 0x1000, 0x1000 + 1024);
-    rig.prd(0x800, [[0x1000, 512], [0x1200, 512]]); // prettier-ignore
+    rig.prd(0x800, [
+      [0x1000, 512],
+      [0x1200, 512],
+    ]);
     rig.out(0x1f6, 0xe0);
-    for (const [register, value] of [[2, 0], [3, 0], [4, 0], [5, 0], [2, 2], [3, 0x2c], [4, 1], [5, 0]] as const) rig.out(0x1f0 + register, value); // prettier-ignore
+    for (const [register, value] of [
+      [2, 0],
+      [3, 0],
+      [4, 0],
+      [5, 0],
+      [2, 2],
+      [3, 0x2c],
+      [4, 1],
+      [5, 0],
+    ] as const)
+      rig.out(0x1f0 + register, value);
     rig.out(0x1f7, Command.writeDmaExt);
     rig.master(0, 1);
     rig.clock.advance(10_000_000n);

@@ -53,10 +53,17 @@ const definition = defineState<State>({ name: 'i8042', version: 1, schema });
 
 function powerOn(): State {
   return {
-    commandByte: CommandByte.keyboardIrq | CommandByte.systemFlag | CommandByte.translate, ram: new Uint8Array(32),
-    lastWriteCommand: false, parameterOf: null, output: null, outputSource: 'controller', queue: [], breakPrefix: false,
-    keyboard: keyboardPowerOn(), mouse: mousePowerOn(),
-  }; // prettier-ignore
+    commandByte: CommandByte.keyboardIrq | CommandByte.systemFlag | CommandByte.translate,
+    ram: new Uint8Array(32),
+    lastWriteCommand: false,
+    parameterOf: null,
+    output: null,
+    outputSource: 'controller',
+    queue: [],
+    breakPrefix: false,
+    keyboard: keyboardPowerOn(),
+    mouse: mousePowerOn(),
+  };
 }
 
 export interface I8042Options {

@@ -7,10 +7,11 @@ import { bool, integer, list, nullable, record, tuple, u8, type Infer } from '..
 const queueBytes = 32;
 /** With the wheel. */
 const longestPacket = 4;
+// prettier-ignore
 const Command = {
   scaling1: 0xe6, scaling2: 0xe7, resolution: 0xe8, status: 0xe9, streamMode: 0xea, read: 0xeb, resetWrap: 0xec, wrapMode: 0xee,
   remoteMode: 0xf0, identify: 0xf2, sampleRate: 0xf3, enable: 0xf4, disable: 0xf5, defaults: 0xf6, resend: 0xfe, reset: 0xff,
-} as const; // prettier-ignore
+} as const;
 const acknowledge = 0xfa;
 
 export const mouseSchema = record({
@@ -33,9 +34,21 @@ export type MouseState = Infer<typeof mouseSchema>;
 
 export function mousePowerOn(): MouseState {
   return {
-    queue: [], reporting: false, remote: false, wrap: false, scaling2: false, resolution: 2, sampleRate: 100, lastRates: [0, 0, 0],
-    wheel: false, buttons: 0, dx: 0, dy: 0, dz: 0, parameterOf: null,
-  }; // prettier-ignore
+    queue: [],
+    reporting: false,
+    remote: false,
+    wrap: false,
+    scaling2: false,
+    resolution: 2,
+    sampleRate: 100,
+    lastRates: [0, 0, 0],
+    wheel: false,
+    buttons: 0,
+    dx: 0,
+    dy: 0,
+    dz: 0,
+    parameterOf: null,
+  };
 }
 
 function reply(m: MouseState, ...bytes: number[]): void {
@@ -67,7 +80,12 @@ export function mouseCommand(m: MouseState, value: number): void {
       m.scaling2 = value === Command.scaling2;
       return;
     case Command.status:
-      reply(m, (m.remote ? 0x40 : 0) | (m.reporting ? 0x20 : 0) | (m.scaling2 ? 0x10 : 0) | statusButtons(m.buttons), m.resolution, m.sampleRate); // prettier-ignore
+      reply(
+        m,
+        (m.remote ? 0x40 : 0) | (m.reporting ? 0x20 : 0) | (m.scaling2 ? 0x10 : 0) | statusButtons(m.buttons),
+        m.resolution,
+        m.sampleRate,
+      );
       return;
     case Command.streamMode:
     case Command.remoteMode:

@@ -19,7 +19,6 @@ function initializedPic(options: { autoEoi?: boolean } = {}): { pic: Pic8259A; i
     [0xa1, 2],
     [0xa1, 1],
   ] as const)
-    // prettier-ignore
     pic.writePort(port, 1, value);
   return { pic, intr };
 }
@@ -71,14 +70,17 @@ describe('8259A', () => {
   test('a level line that stays high asks again after the EOI, an edge does not', () => {
     const { pic, intr } = initializedPic();
     pic.writePort(0x4d1, 1, 0x02);
-    for (const [irq, again] of [[9, true], [10, false]] as const) {
+    for (const [irq, again] of [
+      [9, true],
+      [10, false],
+    ] as const) {
       pic.setLine(irq, true);
       assert.equal(pic.acknowledge(), 0x20 + irq);
       pic.writePort(0xa0, 1, 0x20);
       pic.writePort(0x20, 1, 0x20);
       assert.equal(intr.level, again);
       pic.setLine(irq, false);
-    } // prettier-ignore
+    }
   });
 
   test('automatic EOI, rotation, special mask and poll', () => {
@@ -168,11 +170,14 @@ describe('local APIC', () => {
 
   test('the EOI of a level-triggered vector is broadcast, that of an edge is not', () => {
     const { apic, ended } = localApic();
-    for (const [vector, levelTriggered] of [[0x41, true], [0x42, false]] as const) {
+    for (const [vector, levelTriggered] of [
+      [0x41, true],
+      [0x42, false],
+    ] as const) {
       apic.accept({ ...fixed, vector, levelTriggered });
       apic.acknowledge();
       apic.writeMemory(0xb0, 4, 0);
-    } // prettier-ignore
+    }
     assert.deepEqual(ended, [0x41]);
   });
 

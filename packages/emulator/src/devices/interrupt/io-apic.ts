@@ -10,7 +10,14 @@ export const ioApicPins = 24;
 const Register = { select: 0x00, window: 0x10 } as const;
 const Index = { id: 0x00, version: 0x01, arbitration: 0x02, redirection: 0x10 } as const;
 const apicVersion = 0x11;
-const Entry = { logical: 0x800, delivering: 0x1000, activeLow: 0x2000, remoteIrr: 0x4000, level: 0x8000, masked: 0x1_0000 } as const; // prettier-ignore
+const Entry = {
+  logical: 0x800,
+  delivering: 0x1000,
+  activeLow: 0x2000,
+  remoteIrr: 0x4000,
+  level: 0x8000,
+  masked: 0x1_0000,
+} as const;
 const writableLow = 0x1_afff;
 
 const schema = record({

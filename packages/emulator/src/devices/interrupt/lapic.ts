@@ -10,11 +10,12 @@ import { bool, defineState, i64, nullable, record, tuple, u32, type Infer } from
 
 export const lapicBase = 0xfee0_0000;
 const version = 0x14;
+// prettier-ignore
 const Register = {
   id: 0x02, version: 0x03, tpr: 0x08, apr: 0x09, ppr: 0x0a, eoi: 0x0b, remoteRead: 0x0c, ldr: 0x0d, dfr: 0x0e, svr: 0x0f, isr: 0x10,
   tmr: 0x18, irr: 0x20, esr: 0x28, cmci: 0x2f, icrLow: 0x30, icrHigh: 0x31, lvtTimer: 0x32, lvtThermal: 0x33,
   lvtPerformance: 0x34, lvtLint0: 0x35, lvtLint1: 0x36, lvtError: 0x37, initialCount: 0x38, currentCount: 0x39, divide: 0x3e,
-} as const; // prettier-ignore
+} as const;
 /** Index into `lvt`. */
 const Lvt = { timer: 0, thermal: 1, performance: 2, lint0: 3, lint1: 4, error: 5 } as const;
 const lvtCount = 6;
@@ -108,12 +109,35 @@ export class LocalApic extends StatefulDevice<State> {
   constructor(options: LocalApicOptions) {
     const { cpuIndex } = options;
     super(definition, () => ({
-      id: cpuIndex, apr: 0, ldr: 0, dfr: 0xffff_ffff, svr: 0xff, isr: Array<number>(8).fill(0), tmr: Array<number>(8).fill(0),
-      irr: Array<number>(8).fill(0), esrPending: 0, esr: 0, icrLow: 0, icrHigh: 0,
+      id: cpuIndex,
+      apr: 0,
+      ldr: 0,
+      dfr: 0xffff_ffff,
+      svr: 0xff,
+      isr: Array<number>(8).fill(0),
+      tmr: Array<number>(8).fill(0),
+      irr: Array<number>(8).fill(0),
+      esrPending: 0,
+      esr: 0,
+      icrLow: 0,
+      icrHigh: 0,
       // The boot processor's LINT0 passes the 8259A through, as firmware leaves it (MP specification 3.6.2.2, virtual wire mode).
-      lvt: [lvtMasked, lvtMasked, lvtMasked, cpuIndex === 0 ? DeliveryMode.extInt << 8 : lvtMasked, lvtMasked, lvtMasked],
-      initialCount: 0, divide: 0, startNs: null, deadlineNs: null, lint0: false, lint1: false, enabled: true,
-    })); // prettier-ignore
+      lvt: [
+        lvtMasked,
+        lvtMasked,
+        lvtMasked,
+        cpuIndex === 0 ? DeliveryMode.extInt << 8 : lvtMasked,
+        lvtMasked,
+        lvtMasked,
+      ],
+      initialCount: 0,
+      divide: 0,
+      startNs: null,
+      deadlineNs: null,
+      lint0: false,
+      lint1: false,
+      enabled: true,
+    }));
     this.#options = options;
     this.name = `lapic-${String(cpuIndex)}`;
     this.#timer = options.clock.timer(this.name, () => {

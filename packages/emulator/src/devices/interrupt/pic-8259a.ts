@@ -8,10 +8,24 @@
 import { StatefulDevice, type AccessSize, type Line } from '../device.ts';
 import { bool, defineState, record, tuple, u8, type Infer } from '../schema.ts';
 
-const Port = { masterCommand: 0x20, masterData: 0x21, slaveCommand: 0xa0, slaveData: 0xa1, elcr1: 0x4d0, elcr2: 0x4d1 } as const; // prettier-ignore
+const Port = {
+  masterCommand: 0x20,
+  masterData: 0x21,
+  slaveCommand: 0xa0,
+  slaveData: 0xa1,
+  elcr1: 0x4d0,
+  elcr2: 0x4d1,
+} as const;
 const Icw1 = { icw4: 0x01, single: 0x02, levelTriggered: 0x08, icw1: 0x10 } as const;
 const Icw4 = { autoEoi: 0x02, specialFullyNested: 0x10 } as const;
-const Ocw3 = { readRegister: 0x02, readIsr: 0x01, poll: 0x04, enableSpecialMask: 0x40, specialMask: 0x20, ocw3: 0x08 } as const; // prettier-ignore
+const Ocw3 = {
+  readRegister: 0x02,
+  readIsr: 0x01,
+  poll: 0x04,
+  enableSpecialMask: 0x40,
+  specialMask: 0x20,
+  ocw3: 0x08,
+} as const;
 const cascadeLine = 2;
 const spuriousLine = 7;
 /** Lines that the ELCR can't make level-sensitive: timer, keyboard, cascade; RTC and FPU. */
@@ -45,10 +59,24 @@ const definition = defineState<State>({ name: 'pic-8259a', version: 1, schema })
 
 function powerOnChip(): Chip {
   return {
-    lines: 0, irr: 0, isr: 0, imr: 0, elcr: 0, vectorBase: 0, initStep: 0, needIcw4: false, single: false,
-    levelTriggered: false, autoEoi: false, rotateOnAutoEoi: false, specialFullyNested: false, specialMask: false,
-    readIsr: false, poll: false, lowestPriority: 7,
-  }; // prettier-ignore
+    lines: 0,
+    irr: 0,
+    isr: 0,
+    imr: 0,
+    elcr: 0,
+    vectorBase: 0,
+    initStep: 0,
+    needIcw4: false,
+    single: false,
+    levelTriggered: false,
+    autoEoi: false,
+    rotateOnAutoEoi: false,
+    specialFullyNested: false,
+    specialMask: false,
+    readIsr: false,
+    poll: false,
+    lowestPriority: 7,
+  };
 }
 
 /** 0 = served first; 8 when `bits` is empty. */

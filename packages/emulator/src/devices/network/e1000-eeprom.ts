@@ -75,7 +75,21 @@ export function writeEecd(state: EepromState, value: number): void {
 const Mdic = { write: 1, read: 2, ready: 0x1000_0000, error: 0x4000_0000 } as const;
 const phyAddress = 1;
 export const phyRegisterCount = 32;
-const Phy = { control: 0, status: 1, id1: 2, id2: 3, advertise: 4, partner: 5, expansion: 6, control1000: 9, status1000: 10, extended: 15, specificControl: 16, specificStatus: 17, extendedControl: 20 } as const; // prettier-ignore
+const Phy = {
+  control: 0,
+  status: 1,
+  id1: 2,
+  id2: 3,
+  advertise: 4,
+  partner: 5,
+  expansion: 6,
+  control1000: 9,
+  status1000: 10,
+  extended: 15,
+  specificControl: 16,
+  specificStatus: 17,
+  extendedControl: 20,
+} as const;
 /** Bits of the control register that end by themselves: reset, restart of the negotiation. */
 const selfClearing = 0x8200;
 const phyWritable: readonly number[] = [

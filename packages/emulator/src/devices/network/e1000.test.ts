@@ -6,10 +6,11 @@ import { cardMac as mac, frameTo, NetworkCardBench } from '../testing/network-ca
 import { fold, isChecksumRight, parseTransport, pseudoHeaderSum, sum16 } from '../virtio/checksums.ts';
 import { E1000 } from './e1000.ts';
 
+// prettier-ignore
 const Register = {
   control: 0x0000, status: 0x0008, eecd: 0x0010, mdic: 0x0020, cause: 0x00c0, causeSet: 0x00c8, mask: 0x00d0, maskClear: 0x00d8, rctl: 0x0100,
   tctl: 0x0400, rdbal: 0x2800, rdlen: 0x2808, rdh: 0x2810, rdt: 0x2818, tdbal: 0x3800, tdlen: 0x3808, tdh: 0x3810, tdt: 0x3818,
-} as const; // prettier-ignore
+} as const;
 const at = { transmit: 0x1000, receive: 0x2000, frames: 0x8000, buffers: 0x1_0000 } as const;
 const ringCount = 8;
 const Command = { end: 0x01, insert: 0x04, report: 0x08, extended: 0x20, segment: 0x04 } as const;
@@ -213,7 +214,9 @@ describe('e1000', () => {
     assert.ok(isChecksumRight(sent, parseTransport(sent)!));
     assert.equal(sum16(sent, 14, 34), 0xffff, 'of the IP header');
     driver.memory.bytes.set(frame, at.frames);
-    driver.give([[at.frames, 0, (frame.length | (50 << 16) | ((Command.end | Command.insert) << 24)) >>> 0, 34 << 8]]); // prettier-ignore
+    driver.give([
+      [at.frames, 0, (frame.length | (50 << 16) | ((Command.end | Command.insert) << 24)) >>> 0, 34 << 8],
+    ]);
     assert.ok(isChecksumRight(driver.sent[1]!, parseTransport(driver.sent[1]!)!));
   });
 
@@ -236,7 +239,10 @@ describe('e1000', () => {
     const everybody = new Uint8Array(6).fill(0xff);
     const driver = started();
     for (const target of [mac, everybody, group, stranger]) driver.device.receive(frameTo(target));
-    assert.deepEqual([0, 1, 2].map((n) => driver.status(n)), [7, 7, 0]); // prettier-ignore
+    assert.deepEqual(
+      [0, 1, 2].map((n) => driver.status(n)),
+      [7, 7, 0],
+    );
     assert.deepEqual(driver.received(0), frameTo(mac));
     assert.equal(driver.irq.level, true);
     // Bits 11:0 of the last two bytes, shifted by four: 0x341.
@@ -258,7 +264,14 @@ describe('e1000', () => {
     assert.equal(driver.received(0).length, 64);
     driver.write(Register.rctl, 0x0403_8002);
     driver.device.receive(frameTo(mac, 600));
-    assert.deepEqual([1, 2, 3].map((n) => [driver.received(n).length, driver.status(n)]), [[256, 5], [256, 5], [88, 7]]); // prettier-ignore
+    assert.deepEqual(
+      [1, 2, 3].map((n) => [driver.received(n).length, driver.status(n)]),
+      [
+        [256, 5],
+        [256, 5],
+        [88, 7],
+      ],
+    );
   });
 
   test('without descriptors a frame waits', () => {

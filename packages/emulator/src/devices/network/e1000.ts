@@ -42,24 +42,34 @@ const portBar = 2;
 export const e1000MemoryBytes = 0x2_0000;
 export const e1000PortBytes = 0x40;
 /** 13.4: offsets in BAR 0. */
+// prettier-ignore
 const Register = {
   control: 0x0000, status: 0x0008, eecd: 0x0010, mdic: 0x0020, cause: 0x00c0, causeSet: 0x00c8, maskSet: 0x00d0, maskClear: 0x00d8,
   receiveControl: 0x0100, transmitControl: 0x0400,
   receiveBase: 0x2800, receiveBaseHigh: 0x2804, receiveLength: 0x2808, receiveHead: 0x2810, receiveTail: 0x2818,
   transmitBase: 0x3800, transmitBaseHigh: 0x3804, transmitLength: 0x3808, transmitHead: 0x3810, transmitTail: 0x3818,
   multicast: 0x5200, addresses: 0x5400, vlanFilter: 0x5600,
-} as const; // prettier-ignore
+} as const;
 /** Registers that keep what is written, and do nothing here: flow control, delays, thresholds, LEDs, wake-up. */
+// prettier-ignore
 const kept = [
   0x0018, 0x0028, 0x002c, 0x0030, 0x0038, 0x00c4, 0x0170, 0x0178, 0x0410, 0x0e00, 0x1000, 0x2160, 0x2168, 0x2820, 0x2828, 0x282c, 0x3820, 0x3828,
   0x382c, 0x5000, 0x5800, 0x5808, 0x5820,
-] as const; // prettier-ignore
+] as const;
 const Control = { reset: 0x0400_0000, phyReset: 0x8000_0000 } as const;
 /** Full duplex, link up, 1000 Mb/s. */
 const linkStatus = 0x83;
 const Cause = { transmitted: 0x01, queueEmpty: 0x02, received: 0x80 } as const;
 const causeBits = 0x1_ffff;
-const ReceiveControl = { enable: 0x02, unicast: 0x08, multicast: 0x10, long: 0x20, broadcast: 0x8000, sizeExtended: 0x0200_0000, stripCrc: 0x0400_0000 } as const; // prettier-ignore
+const ReceiveControl = {
+  enable: 0x02,
+  unicast: 0x08,
+  multicast: 0x10,
+  long: 0x20,
+  broadcast: 0x8000,
+  sizeExtended: 0x0200_0000,
+  stripCrc: 0x0400_0000,
+} as const;
 const transmitEnable = 0x02;
 const addressValid = 0x8000_0000;
 /** 3.2.3.1: of a received descriptor; checksums are left to the driver. */
@@ -119,10 +129,23 @@ function chipPowerOn(mac: Uint8Array): Omit<State, 'space' | 'ioAddress'> {
   addresses[0] = view.getUint32(0, true);
   addresses[1] = (view.getUint16(4, true) | addressValid) >>> 0;
   return {
-    control: 0, mdic: 0, cause: 0, mask: 0, receiveControl: 0, transmitControl: 0, receive: newRing(), transmit: newRing(),
-    kept: kept.map(() => 0), multicast: Array<number>(128).fill(0), addresses, vlanFilter: Array<number>(128).fill(0),
-    eeprom: eepromPowerOn(), phy: phyPowerOn(), packet: transmitPowerOn(), dueAtNs: null,
-  }; // prettier-ignore
+    control: 0,
+    mdic: 0,
+    cause: 0,
+    mask: 0,
+    receiveControl: 0,
+    transmitControl: 0,
+    receive: newRing(),
+    transmit: newRing(),
+    kept: kept.map(() => 0),
+    multicast: Array<number>(128).fill(0),
+    addresses,
+    vlanFilter: Array<number>(128).fill(0),
+    eeprom: eepromPowerOn(),
+    phy: phyPowerOn(),
+    packet: transmitPowerOn(),
+    dueAtNs: null,
+  };
 }
 
 export class E1000 extends PciNetworkCard<State> {
@@ -336,7 +359,10 @@ export class E1000 extends PciNetworkCard<State> {
     const { state } = this;
     if (frame.length < ethernetHeaderBytes || frame.length > this.frameBytes || !this.#isForUs(frame))
       return undefined;
-    const whole = new Uint8Array(Math.max(frame.length, leastFrameBytes) + (state.receiveControl & ReceiveControl.stripCrc ? 0 : crcBytes)); // prettier-ignore
+    const whole = new Uint8Array(
+      Math.max(frame.length, leastFrameBytes) +
+        (state.receiveControl & ReceiveControl.stripCrc ? 0 : crcBytes),
+    );
     whole.set(frame);
     const { receive: ring } = state;
     const count = ring.length / descriptorBytes;
@@ -355,7 +381,8 @@ export class E1000 extends PciNetworkCard<State> {
     const at = addressOf(ring);
     const view = new DataView(memory.read(at, 8).slice().buffer);
     memory.write(view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true), data);
-    const status = ReceiveStatus.done | ReceiveStatus.ignoreChecksum | (isLast ? ReceiveStatus.endOfPacket : 0); // prettier-ignore
+    const status =
+      ReceiveStatus.done | ReceiveStatus.ignoreChecksum | (isLast ? ReceiveStatus.endOfPacket : 0);
     memory.write(at + 8, Uint8Array.of(data.length & 0xff, data.length >> 8, 0, 0, status, 0, 0, 0));
     ring.head = (ring.head + 1) % (ring.length / descriptorBytes);
   }

@@ -5,7 +5,21 @@ import { randomSource } from '../testing/contract.ts';
 import { cardMac as mac, frameTo, NetworkCardBench } from '../testing/network-card-bench.ts';
 import { Rtl8139 } from './rtl8139.ts';
 
-const Register = { multicast: 0x08, sendStatus: 0x10, sendAddress: 0x20, ring: 0x30, command: 0x37, read: 0x38, write: 0x3a, mask: 0x3c, status: 0x3e, receive: 0x44, eeprom: 0x50, media: 0x58, modeStatus: 0x64 } as const; // prettier-ignore
+const Register = {
+  multicast: 0x08,
+  sendStatus: 0x10,
+  sendAddress: 0x20,
+  ring: 0x30,
+  command: 0x37,
+  read: 0x38,
+  write: 0x3a,
+  mask: 0x3c,
+  status: 0x3e,
+  receive: 0x44,
+  eeprom: 0x50,
+  media: 0x58,
+  modeStatus: 0x64,
+} as const;
 const at = { ring: 0x1_0000, frames: 0x8000 } as const;
 
 class Driver extends NetworkCardBench<Rtl8139> {
@@ -85,7 +99,10 @@ describe('rtl8139', () => {
     const driver = new Driver();
     assert.notEqual(readWord(driver, 0, 8), 0x8129, 'it has no address of eight bits');
     assert.equal(readWord(driver, 0, 6), 0x8129);
-    assert.deepEqual([7, 8, 9].map((word) => readWord(driver, word, 6)), [0x5452, 0x1200, 0x5634]); // prettier-ignore
+    assert.deepEqual(
+      [7, 8, 9].map((word) => readWord(driver, word, 6)),
+      [0x5452, 0x1200, 0x5634],
+    );
     const address = Array.from({ length: 6 }, (_, n) => driver.device.readBar(n, 1));
     assert.deepEqual(address, [...mac]);
   });
@@ -101,7 +118,10 @@ describe('rtl8139', () => {
   test('frames go out from four buffers, which are marked, and the interrupt comes', () => {
     const driver = started();
     for (let n = 0; n < 4; n++) driver.send(n, frameTo(mac, 60 + n * 100));
-    assert.deepEqual(driver.sent.map((frame) => frame.length), [60, 160, 260, 360]); // prettier-ignore
+    assert.deepEqual(
+      driver.sent.map((frame) => frame.length),
+      [60, 160, 260, 360],
+    );
     assert.deepEqual(driver.sent[3], frameTo(mac, 360));
     assert.equal(driver.device.readBar(Register.sendStatus, 4), 0xa000 + 60);
     assert.equal(driver.irq.level, true);

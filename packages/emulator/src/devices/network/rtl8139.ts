@@ -18,11 +18,12 @@ const portBar = 0;
 const memoryBar = 1;
 export const rtl8139Bytes = 0x100;
 /** 6: offsets of registers. */
+// prettier-ignore
 const Register = {
   address: 0x00, multicast: 0x08, sendStatus: 0x10, sendAddress: 0x20, ring: 0x30, command: 0x37, readPointer: 0x38, writePointer: 0x3a,
   mask: 0x3c, status: 0x3e, sendConfiguration: 0x40, receiveConfiguration: 0x44, missed: 0x4c, eeprom: 0x50, media: 0x58, modeControl: 0x62,
   modeStatus: 0x64, advertised: 0x66, partner: 0x68,
-} as const; // prettier-ignore
+} as const;
 /** 6.4, of the command register. */
 const Command = { empty: 0x01, send: 0x04, receive: 0x08, reset: 0x10 } as const;
 /** 6.7 */
@@ -98,11 +99,28 @@ type State = Infer<typeof schema>;
 /** 6.4, RST: what a reset by software clears, too. */
 function chipPowerOn(mac: Uint8Array): Omit<State, 'space'> {
   return {
-    address: mac.slice(0, 6), multicast: new Uint8Array(8), sendStatus: Array<number>(bufferCount).fill(Send.own),
-    sendAddress: Array<number>(bufferCount).fill(0), ring: 0, command: Command.empty, readPointer: 0xfff0, writePointer: 0, mask: 0, status: 0,
-    sendConfiguration: version, receiveConfiguration: 0, missed: 0, eeprom: 0, eepromCommand: 0, eepromBits: 0, eepromShown: 0,
-    modeControl: 0x3100, advertised: 0x05e1, waiting: 0, dueAtNs: null,
-  }; // prettier-ignore
+    address: mac.slice(0, 6),
+    multicast: new Uint8Array(8),
+    sendStatus: Array<number>(bufferCount).fill(Send.own),
+    sendAddress: Array<number>(bufferCount).fill(0),
+    ring: 0,
+    command: Command.empty,
+    readPointer: 0xfff0,
+    writePointer: 0,
+    mask: 0,
+    status: 0,
+    sendConfiguration: version,
+    receiveConfiguration: 0,
+    missed: 0,
+    eeprom: 0,
+    eepromCommand: 0,
+    eepromBits: 0,
+    eepromShown: 0,
+    modeControl: 0x3100,
+    advertised: 0x05e1,
+    waiting: 0,
+    dueAtNs: null,
+  };
 }
 
 export class Rtl8139 extends PciNetworkCard<State> {
@@ -369,7 +387,8 @@ export class Rtl8139 extends PciNetworkCard<State> {
     const { memory } = this.options;
     const { state } = this;
     const at = state.writePointer % size;
-    const fits = state.receiveConfiguration & Receive.noWrap ? packet.length : Math.min(packet.length, size - at); // prettier-ignore
+    const fits =
+      state.receiveConfiguration & Receive.noWrap ? packet.length : Math.min(packet.length, size - at);
     memory.write(state.ring + at, packet.subarray(0, fits));
     if (fits < packet.length) memory.write(state.ring, packet.subarray(fits));
     state.writePointer = (at + packet.length) % size;
@@ -384,11 +403,13 @@ export class Rtl8139 extends PciNetworkCard<State> {
       return all || receiveConfiguration & Receive.broadcast ? PacketStatus.good | PacketStatus.broadcast : 0;
     if ((target[0] ?? 0) & 1) {
       const hash = crc32(target) >>> 26;
-      const joined = receiveConfiguration & Receive.multicast && (multicast[hash >> 3] ?? 0) & (1 << (hash & 7)); // prettier-ignore
+      const joined =
+        receiveConfiguration & Receive.multicast && (multicast[hash >> 3] ?? 0) & (1 << (hash & 7));
       return all || joined ? PacketStatus.good | PacketStatus.multicast : 0;
     }
     const ours = target.every((byte, n) => byte === address[n]);
-    if (ours && receiveConfiguration & (Receive.ours | Receive.all)) return PacketStatus.good | PacketStatus.ours; // prettier-ignore
+    if (ours && receiveConfiguration & (Receive.ours | Receive.all))
+      return PacketStatus.good | PacketStatus.ours;
     return all ? PacketStatus.good : 0;
   }
 

@@ -23,13 +23,21 @@ const registers = new PciRegisters({
   command: { reset: always, writable: 0x0102 },
   status: devselMedium,
   own: [
-    { first: 0x50, reset: [0, 0, 0, 0, 0, 0, 0, 0, 0], writable: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff] },
-    { first: pam.first, reset: new Array<number>(pam.count).fill(0), writable: new Array<number>(pam.count).fill(pam.writable) },
+    {
+      first: 0x50,
+      reset: [0, 0, 0, 0, 0, 0, 0, 0, 0],
+      writable: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    },
+    {
+      first: pam.first,
+      reset: new Array<number>(pam.count).fill(0),
+      writable: new Array<number>(pam.count).fill(pam.writable),
+    },
     // DRAM row boundaries, fixed DRAM hole, multi-transaction timer, CPU latency timer, SMRAM control (whose memory is not there).
     { first: 0x60, reset: new Array<number>(0x13).fill(0), writable: new Array<number>(0x13).fill(0xff) },
     { first: 0x93, reset: [0], writable: [0x0c] },
   ],
-}); // prettier-ignore
+});
 
 export interface I440FxOptions {
   /** Attributes of the areas from 0xc0000 to 0xfffff changed: the seven PAM bytes. */

@@ -24,10 +24,11 @@ export interface PciPortRange {
   write(offset: number, size: AccessSize, value: number): void;
 }
 
+// prettier-ignore
 export const PciHeader = {
   vendor: 0x00, device: 0x02, command: 0x04, status: 0x06, revision: 0x08, classCode: 0x09, cacheLine: 0x0c, bar0: 0x10,
   subsystemVendor: 0x2c, subsystem: 0x2e, capabilities: 0x34, interruptLine: 0x3c, interruptPin: 0x3d,
-} as const; // prettier-ignore
+} as const;
 /** 6.2.2: the bits of the command register that do something here. */
 export const PciCommand = { memory: 0x0002, master: 0x0004, interruptDisable: 0x0400 } as const;
 const PciStatus = { interrupt: 0x08, capabilityList: 0x10 } as const;

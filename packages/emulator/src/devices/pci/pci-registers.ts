@@ -5,10 +5,11 @@
 import { allOnes, type AccessSize } from '../device.ts';
 
 export const configurationBytes = 256;
+// prettier-ignore
 export const ConfigurationRegister = {
   vendor: 0x00, device: 0x02, command: 0x04, status: 0x06, revision: 0x08, cacheLine: 0x0c, latency: 0x0d, headerType: 0x0e, bar0: 0x10,
   subsystemVendor: 0x2c, subsystem: 0x2e, romBar: 0x30, capabilities: 0x34, interruptLine: 0x3c, interruptPin: 0x3d,
-} as const; // prettier-ignore
+} as const;
 /** 6.2.2: bits of the command register. */
 export const CommandBit = { io: 1, memory: 2, master: 4, interruptDisable: 0x400 } as const;
 const romEnable = 1;

@@ -21,12 +21,16 @@ const registers = new PciRegisters({
   status: devselMedium,
   own: [
     { first: 0x4c, reset: [0x4d, 0, 0x03, 0], writable: [0xff, 0xff, 0xff, 0xff] },
-    { first: route.first, reset: [route.off, route.off, route.off, route.off], writable: [0x8f, 0x8f, 0x8f, 0x8f] },
+    {
+      first: route.first,
+      reset: [route.off, route.off, route.off, route.off],
+      writable: [0x8f, 0x8f, 0x8f, 0x8f],
+    },
     { first: 0x69, reset: [0, 0], writable: [0xff, 0xff] },
     { first: 0x76, reset: [0, 0], writable: [0x8f, 0x8f] },
     { first: 0x80, reset: [0, 0, 0, 0], writable: [0xff, 0xff, 0xff, 0xff] },
   ],
-}); // prettier-ignore
+});
 
 export interface Piix3Options {
   /** A route changed: the ISA interrupts of PIRQ A to D, 0 for off. */

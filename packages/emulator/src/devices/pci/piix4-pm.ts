@@ -38,7 +38,7 @@ const layout = new PciRegisters({
     { first: Register.smbusBase, reset: [1, 0, 0, 0], writable: [0xf0, 0xff, 0, 0] },
     { first: Register.smbusConfiguration, reset: [0], writable: [0x0f] },
   ],
-}); // prettier-ignore
+});
 
 export interface Piix4PmOptions {
   /** The block of 64 bytes, by offset. */

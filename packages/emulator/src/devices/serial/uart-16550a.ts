@@ -80,9 +80,22 @@ const definition = defineState<State>({
 
 function powerOn(): State {
   return {
-    ier: 0, fifoEnabled: false, trigger: 0, lcr: 0, mcr: 0, msr: connected, scratch: 0, divisor: 12, thrEmptyPending: false,
-    timeoutPending: false, fifo: [], backlog: [], thrEmptyAtNs: null, timeoutAtNs: null, log: new Uint8Array(0),
-  }; // prettier-ignore
+    ier: 0,
+    fifoEnabled: false,
+    trigger: 0,
+    lcr: 0,
+    mcr: 0,
+    msr: connected,
+    scratch: 0,
+    divisor: 12,
+    thrEmptyPending: false,
+    timeoutPending: false,
+    fifo: [],
+    backlog: [],
+    thrEmptyAtNs: null,
+    timeoutAtNs: null,
+    log: new Uint8Array(0),
+  };
 }
 
 export interface UartOptions {
@@ -310,7 +323,10 @@ export class Uart16550A extends StatefulDevice<State> {
     let lines = connected;
     if (mcr & Mcr.loopback)
       lines =
-        (mcr & Mcr.rts ? 0x10 : 0) | (mcr & Mcr.dtr ? 0x20 : 0) | (mcr & Mcr.out1 ? 0x40 : 0) | (mcr & Mcr.out2 ? 0x80 : 0); // prettier-ignore
+        (mcr & Mcr.rts ? 0x10 : 0) |
+        (mcr & Mcr.dtr ? 0x20 : 0) |
+        (mcr & Mcr.out1 ? 0x40 : 0) |
+        (mcr & Mcr.out2 ? 0x80 : 0);
     const changed = (lines ^ msr) & 0xf0;
     let delta = (changed >> 4) & 0b1011;
     // TERI: only the trailing edge of the ring indicator counts.

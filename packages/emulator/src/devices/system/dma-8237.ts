@@ -30,9 +30,16 @@ const pageOf = [7, 3, 1, 2] as const;
 
 function powerOnController(): Controller {
   return {
-    base: Array<number>(8).fill(0), current: Array<number>(8).fill(0), mode: new Uint8Array(4), command: 0, status: 0, request: 0,
-    mask: 15, temporary: 0, highByte: false,
-  }; // prettier-ignore
+    base: Array<number>(8).fill(0),
+    current: Array<number>(8).fill(0),
+    mode: new Uint8Array(4),
+    command: 0,
+    status: 0,
+    request: 0,
+    mask: 15,
+    temporary: 0,
+    highByte: false,
+  };
 }
 
 export class Dma8237 extends StatefulDevice<State> {

@@ -6,10 +6,11 @@ import { StatefulDevice, type AccessSize, type GuestMemory } from '../device.ts'
 import { defineState, record, u16, u32, type Infer } from '../schema.ts';
 
 const Port = { selector: 0x510, data: 0x511, dmaHigh: 0x514, dmaLow: 0x518 } as const;
+// prettier-ignore
 export const FwCfgItem = {
   signature: 0x00, id: 0x01, ramSize: 0x03, cpuCount: 0x05, kernelAddress: 0x07, kernelSize: 0x08, maxCpus: 0x0f,
   fileDirectory: 0x19, firstFile: 0x20,
-} as const; // prettier-ignore
+} as const;
 const Dma = { error: 1, read: 2, skip: 4, select: 8, write: 16 } as const;
 const featureTraditional = 1;
 const featureDma = 2;

@@ -49,7 +49,17 @@ export class VmGenerationId extends StatefulDevice<IdState> {
 }
 
 /** Offsets of struct vmclock_abi. */
-const Clock = { magic: 0x00, size: 0x04, version: 0x08, counter: 0x0a, sequence: 0x0c, disruption: 0x10, flags: 0x18, generation: 0x68, bytes: 0x70 } as const; // prettier-ignore
+const Clock = {
+  magic: 0x00,
+  size: 0x04,
+  version: 0x08,
+  counter: 0x0a,
+  sequence: 0x0c,
+  disruption: 0x10,
+  flags: 0x18,
+  generation: 0x68,
+  bytes: 0x70,
+} as const;
 /** "VCLK" */
 const magic = 0x4b4c_4356;
 const noCounter = 0xff;

@@ -31,10 +31,11 @@ function quarterRound(state: Uint32Array, [a, b, c, d]: readonly [number, number
   mix(c, d, b, 7);
 }
 
+// prettier-ignore
 const columnsAndDiagonals = [
   [0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15],
   [0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14],
-] as const; // prettier-ignore
+] as const;
 
 /** 2.3: one block of the key stream, as bytes. */
 export function chachaBlock(key: Uint8Array, counter: number, nonce: readonly number[]): Uint8Array {

@@ -5,12 +5,20 @@ import { VirtioBlk } from '../virtio/virtio-blk.ts';
 import { FakeClock, FakeLine } from './contract.ts';
 
 /** 4.1.4.3, in BAR 0. */
+// prettier-ignore
 export const Bar = {
   deviceFeatureSelect: 0x00, deviceFeature: 0x04, driverFeatureSelect: 0x08, driverFeature: 0x0c, configVector: 0x10, queueCount: 0x12, status: 0x14,
   queueSelect: 0x16, queueSize: 0x18, queueVector: 0x1a, queueEnable: 0x1c, descriptors: 0x20, driver: 0x28, device: 0x30, isr: 0x1000, configuration: 0x2000,
   notify: 0x3000,
-} as const; // prettier-ignore
-export const ring = { descriptors: 0x1000, driver: 0x2000, device: 0x3000, header: 0x4000, status: 0x4100, data: 0x8000 } as const; // prettier-ignore
+} as const;
+export const ring = {
+  descriptors: 0x1000,
+  driver: 0x2000,
+  device: 0x3000,
+  header: 0x4000,
+  status: 0x4100,
+  data: 0x8000,
+} as const;
 
 /** Memory as the machine has it: beyond its end reads give ones and writes are dropped. */
 export class FakeMemory {
@@ -85,7 +93,15 @@ export class VirtioDriver {
 
   constructor(disk = new FakeDisk(64 * 1024)) {
     this.disk = disk;
-    this.device = new VirtioBlk({ name: 'virtio-blk-0', identity: 'disk0', backend: disk, discards: true, memory: this.memory, clock: this.clock, irq: this.irq }); // prettier-ignore
+    this.device = new VirtioBlk({
+      name: 'virtio-blk-0',
+      identity: 'disk0',
+      backend: disk,
+      discards: true,
+      memory: this.memory,
+      clock: this.clock,
+      irq: this.irq,
+    });
   }
 
   /** 3.1.1, up to DRIVER_OK. */

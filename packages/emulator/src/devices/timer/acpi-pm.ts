@@ -9,7 +9,14 @@ import { defineState, record, u16, type Infer } from '../schema.ts';
 export const AcpiPmPort = { event: 0x600, control: 0x604, timer: 0x608 } as const;
 /** SLP_TYP of S5, used by the DSDT too. */
 export const sleepTypeOff = 5;
-const Status = { timer: 0x0001, globalLock: 0x0020, powerButton: 0x0100, sleepButton: 0x0200, rtc: 0x0400, wake: 0x8000 } as const; // prettier-ignore
+const Status = {
+  timer: 0x0001,
+  globalLock: 0x0020,
+  powerButton: 0x0100,
+  sleepButton: 0x0200,
+  rtc: 0x0400,
+  wake: 0x8000,
+} as const;
 const statusBits = 0x8731;
 const enableBits = 0x0721;
 const Control = { sciEnable: 1, sleepEnable: 0x2000 } as const;

@@ -45,9 +45,21 @@ const definition = defineState<State>({ name: 'pit-8254', version: 1, schema });
 
 function powerOn(): State {
   const fresh = (gate: boolean): Counter => ({
-    mode: 0, bcd: false, access: Access.both, reload: 0, nextReload: 0, lowByte: null, readHigh: false,
-    latchedCount: null, latchedStatus: null, gate, loaded: false, running: false, startNs: 0n, elapsed: 0,
-  }); // prettier-ignore
+    mode: 0,
+    bcd: false,
+    access: Access.both,
+    reload: 0,
+    nextReload: 0,
+    lowByte: null,
+    readHigh: false,
+    latchedCount: null,
+    latchedStatus: null,
+    gate,
+    loaded: false,
+    running: false,
+    startNs: 0n,
+    elapsed: 0,
+  });
   return { counters: [fresh(true), fresh(true), fresh(false)], speaker: false };
 }
 
@@ -55,7 +67,9 @@ function fromBcd(value: number): number {
   return (value & 15) + ((value >> 4) & 15) * 10 + ((value >> 8) & 15) * 100 + ((value >> 12) & 15) * 1000;
 }
 function toBcd(value: number): number {
-  return ((value / 1000) % 10 << 12) | ((value / 100) % 10 << 8) | ((value / 10) % 10 << 4) | value % 10; // prettier-ignore
+  return (
+    (((value / 1000) % 10) << 12) | (((value / 100) % 10) << 8) | (((value / 10) % 10) << 4) | (value % 10)
+  );
 }
 
 /** Clocks in a period: the count with 0 as the largest. */

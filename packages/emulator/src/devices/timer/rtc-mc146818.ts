@@ -6,10 +6,11 @@ import { StatefulDevice, type AccessSize, type Clock, type Line, type Timer } fr
 import { bool, bytes, defineState, i64, nullable, record, u8, type Infer } from '../schema.ts';
 
 const Port = { index: 0x70, data: 0x71 } as const;
+// prettier-ignore
 const Register = {
   seconds: 0, secondsAlarm: 1, minutes: 2, minutesAlarm: 3, hours: 4, hoursAlarm: 5, dayOfWeek: 6, day: 7, month: 8,
   year: 9, a: 10, b: 11, c: 12, d: 13, century: 0x32,
-} as const; // prettier-ignore
+} as const;
 const A = { updateInProgress: 0x80, dividerMask: 0x70, dividerRun: 0x20, rateMask: 0x0f } as const;
 const B = { set: 0x80, periodic: 0x40, alarm: 0x20, update: 0x10, binary: 0x04, hours24: 0x02 } as const;
 const C = { irq: 0x80, periodic: 0x40, alarm: 0x20, update: 0x10 } as const;

@@ -127,7 +127,10 @@ describe('MC146818', () => {
   test('the time of day passes, in BCD, binary and 12 hours', () => {
     const { rtc, clock } = make();
     clock.advance(2_000_000_000n);
-    assert.deepEqual([0, 2, 4, 7, 8, 9, 0x32].map((n) => get(rtc, n)), [0x00, 0x00, 0x00, 0x29, 0x02, 0x24, 0x20]); // prettier-ignore
+    assert.deepEqual(
+      [0, 2, 4, 7, 8, 9, 0x32].map((n) => get(rtc, n)),
+      [0x00, 0x00, 0x00, 0x29, 0x02, 0x24, 0x20],
+    );
     set(rtc, 0x0b, 0x04);
     assert.equal(get(rtc, 4), 12, 'midnight is 12 am');
     assert.equal(get(rtc, 7), 29);

@@ -46,8 +46,10 @@ const emptyBox: Dots = (x, y) =>
   x >= 1 && x <= 6 && y >= 2 && y <= 13 && (x === 1 || x === 6 || y === 2 || y === 13);
 
 function lineDots([up = '0', right = '0', down = '0', left = '0']: string): Dots {
-  const across = (kind: string, x: number): boolean => (kind === '2' ? x === 2 || x === 5 : kind === '1' && (x === 3 || x === 4)); // prettier-ignore
-  const along = (kind: string, y: number): boolean => (kind === '2' ? y === 6 || y === 9 : kind === '1' && (y === 7 || y === 8)); // prettier-ignore
+  const across = (kind: string, x: number): boolean =>
+    kind === '2' ? x === 2 || x === 5 : kind === '1' && (x === 3 || x === 4);
+  const along = (kind: string, y: number): boolean =>
+    kind === '2' ? y === 6 || y === 9 : kind === '1' && (y === 7 || y === 8);
   const middle = (value: number, first: number, last: number): boolean => value >= first && value <= last;
   return (x, y) =>
     (y <= 9 && across(up, x)) ||

@@ -4,15 +4,17 @@
  */
 import { bool, bytes, integer, record, u8, type Infer } from '../schema.ts';
 
+// prettier-ignore
 export const VgaPort = {
   crtcMono: 0x3b4, statusMono: 0x3ba, attribute: 0x3c0, attributeRead: 0x3c1, misc: 0x3c2, sequencer: 0x3c4, dacMask: 0x3c6,
   dacRead: 0x3c7, dacWrite: 0x3c8, dacData: 0x3c9, feature: 0x3ca, miscRead: 0x3cc, graphics: 0x3ce, crtc: 0x3d4, status: 0x3da,
-} as const; // prettier-ignore
+} as const;
 export const vgaPorts = { first: 0x3b0, last: 0x3df } as const;
+// prettier-ignore
 export const Crtc = {
   horizontalEnd: 0x01, overflow: 0x07, presetRowScan: 0x08, maxScanLine: 0x09, cursorStart: 0x0a, cursorEnd: 0x0b, startHigh: 0x0c,
   startLow: 0x0d, cursorHigh: 0x0e, cursorLow: 0x0f, verticalSyncEnd: 0x11, verticalEnd: 0x12, offset: 0x13, mode: 0x17, lineCompare: 0x18,
-} as const; // prettier-ignore
+} as const;
 /** Register verticalSyncEnd, bit 7: registers 0-7 can't be written. */
 const protect = 0x80;
 /** Register overflow, bit 4: bit 8 of the line compare, which is never protected. */
@@ -52,7 +54,10 @@ export const vgaPortState = record(vgaPortFields);
 export type VgaPortState = Infer<typeof vgaPortState>;
 
 /** 80x25 at 70 Hz with 9x16 characters: mode 3 as the VGA BIOS sets it. */
-const crtcMode3 = [0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff]; // prettier-ignore
+const crtcMode3 = [
+  0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28,
+  0x1f, 0x96, 0xb9, 0xa3, 0xff,
+];
 const attributesMode3 = [
   0, 1, 2, 3, 4, 5, 0x14, 7, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c, 0, 0x0f, 8, 0,
 ];
@@ -69,10 +74,22 @@ export function vgaPortsPowerOn(): VgaPortState {
   for (let n = 0; n < 64; n++)
     for (let c = 0; c < 3; c++) dac[n * 3 + c] = (n & (4 >> c) ? 42 : 0) + (n & (32 >> c) ? 21 : 0);
   return {
-    crtcIndex: 0, crtc: fill(32, crtcMode3), attributeIndex: 0, attributeIsData: false, attributes: fill(32, attributesMode3),
-    misc: 0x67, sequencerIndex: 0, sequencer: fill(8, [3, 0, 3, 0, 2]), graphicsIndex: 0,
-    graphics: fill(16, [0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff]), dacMask: 0xff, dacIndex: 0, dacComponent: 0, dacReading: false, dac,
-  }; // prettier-ignore
+    crtcIndex: 0,
+    crtc: fill(32, crtcMode3),
+    attributeIndex: 0,
+    attributeIsData: false,
+    attributes: fill(32, attributesMode3),
+    misc: 0x67,
+    sequencerIndex: 0,
+    sequencer: fill(8, [3, 0, 3, 0, 2]),
+    graphicsIndex: 0,
+    graphics: fill(16, [0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff]),
+    dacMask: 0xff,
+    dacIndex: 0,
+    dacComponent: 0,
+    dacReading: false,
+    dac,
+  };
 }
 
 /** Where the CRTC's ports are in colour; in monochrome they are lower. */

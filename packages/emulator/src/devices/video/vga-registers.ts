@@ -7,15 +7,26 @@ import { bytes, record, tuple, u16, type Infer } from '../schema.ts';
 import { vgaPortFields, vgaPortsPowerOn } from './vga-ports.ts';
 
 export const Sequencer = { clocking: 1, mapMask: 2, characterMap: 3, memoryMode: 4 } as const;
-export const Graphics = { setReset: 0, enableSetReset: 1, compare: 2, rotate: 3, readMap: 4, mode: 5, miscellaneous: 6, dontCare: 7, bitMask: 8 } as const; // prettier-ignore
+export const Graphics = {
+  setReset: 0,
+  enableSetReset: 1,
+  compare: 2,
+  rotate: 3,
+  readMap: 4,
+  mode: 5,
+  miscellaneous: 6,
+  dontCare: 7,
+  bitMask: 8,
+} as const;
 export const Attribute = { mode: 0x10, planeEnable: 0x12, panning: 0x13, colourSelect: 0x14 } as const;
 /** Attribute index register: bit 5 lets the palette through; without it the screen is blank. */
 export const paletteSource = 0x20;
 
 /** VBE_DISPI registers. */
+// prettier-ignore
 export const Vbe = {
   id: 0, width: 1, height: 2, depth: 3, enable: 4, bank: 5, virtualWidth: 6, virtualHeight: 7, xOffset: 8, yOffset: 9, memory64k: 10,
-} as const; // prettier-ignore
+} as const;
 const vbeCount = 11;
 export const VbeEnable = {
   on: 0x01,

@@ -155,9 +155,21 @@ function pixelReader(state: VgaRegisters, depth: number): { bytes: number; read:
       return { bytes: 1, read: (memory, at) => palette[memory[at] ?? 0] ?? 0 };
     }
     case 15:
-      return { bytes: 2, read: (memory, at) => { const p = word(memory, at); return rgb(scale5[(p >> 10) & 31], scale5[(p >> 5) & 31], scale5[p & 31]); } }; // prettier-ignore
+      return {
+        bytes: 2,
+        read: (memory, at) => {
+          const p = word(memory, at);
+          return rgb(scale5[(p >> 10) & 31], scale5[(p >> 5) & 31], scale5[p & 31]);
+        },
+      };
     case 16:
-      return { bytes: 2, read: (memory, at) => { const p = word(memory, at); return rgb(scale5[p >> 11], scale6[(p >> 5) & 63], scale5[p & 31]); } }; // prettier-ignore
+      return {
+        bytes: 2,
+        read: (memory, at) => {
+          const p = word(memory, at);
+          return rgb(scale5[p >> 11], scale6[(p >> 5) & 63], scale5[p & 31]);
+        },
+      };
     default:
       return { bytes: depth >> 3, read: (memory, at) => rgb(memory[at + 2], memory[at + 1], memory[at]) };
   }

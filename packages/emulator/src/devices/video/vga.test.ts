@@ -38,6 +38,7 @@ interface Mode {
 
 /** IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem": register values of the BIOS modes. */
 const identity = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+// prettier-ignore
 const modes = {
   cga4: { misc: 0x63, sequencer: [3, 9, 3, 0, 2], graphics: [0, 0, 0, 0, 0, 0x30, 0x0f, 0, 0xff], attributes: [...identity, 1, 0, 3, 0, 0],
     crtc: [0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0, 0xc1, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x14, 0, 0x96, 0xb9, 0xa2, 0xff] },
@@ -49,7 +50,7 @@ const modes = {
     crtc: [0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0x41, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff] },
   modeX: { misc: 0xe3, sequencer: [3, 1, 15, 0, 6], graphics: [0, 0, 0, 0, 0, 0x40, 5, 15, 0xff], attributes: [...identity, 0x41, 0, 15, 0, 0],
     crtc: [0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0d, 0x3e, 0, 0x41, 0, 0, 0, 0, 0, 0, 0xea, 0xac, 0xdf, 0x28, 0, 0xe7, 0x06, 0xe3, 0xff] },
-} satisfies Record<string, Mode>; // prettier-ignore
+} satisfies Record<string, Mode>;
 
 const out = (port: number, value: number): void => {
   vga.writePort(port, 1, value);
@@ -192,18 +193,27 @@ describe('standard modes', () => {
     assert.deepEqual(size(), [320, 200]);
     poke(0x1_8000, 0b11_10_01_00);
     poke(0x1_8000 + 0x2000 + 1, 0b01_00_00_00); // line 1, pixel 4
-    assert.deepEqual([0, 1, 2, 3].map((x) => pixel(x, 0)), [3, 2, 1, 0].map(colour)); // prettier-ignore
+    assert.deepEqual(
+      [0, 1, 2, 3].map((x) => pixel(x, 0)),
+      [3, 2, 1, 0].map(colour),
+    );
     assert.deepEqual(pixel(4, 1), colour(1));
   });
 });
 
 describe('VBE', () => {
   function vbe(width: number, height: number, depth: number, flags = 0x41): void {
-    for (const [index, value] of [[4, 0], [1, width], [2, height], [3, depth], [4, flags]] as const) {
+    for (const [index, value] of [
+      [4, 0],
+      [1, width],
+      [2, height],
+      [3, depth],
+      [4, flags],
+    ] as const) {
       vga.writePort(0x1ce, 2, index);
       vga.writePort(0x1cf, 2, value);
     }
-  } // prettier-ignore
+  }
 
   test('linear frame buffers of each depth', () => {
     for (const [depth, bytes, expected] of [
@@ -240,7 +250,12 @@ describe('VBE', () => {
 
   test('a size or depth that can not be is not taken', () => {
     vbe(640, 480, 32);
-    for (const [index, value] of [[1, 60_000], [2, 5000], [3, 31], [5, 0xffff]] as const) {
+    for (const [index, value] of [
+      [1, 60_000],
+      [2, 5000],
+      [3, 31],
+      [5, 0xffff],
+    ] as const) {
       vga.writePort(0x1ce, 2, index);
       vga.writePort(0x1cf, 2, value);
     }
@@ -248,9 +263,12 @@ describe('VBE', () => {
     assert.equal(windows[0]?.memory, 0);
     const saved = vga.save();
     assert.throws(() => {
-      vga.restore({ ...saved, registers: { ...saved.registers, vbe: saved.registers.vbe.map(() => 60_000) } }, 1);
+      vga.restore(
+        { ...saved, registers: { ...saved.registers, vbe: saved.registers.vbe.map(() => 60_000) } },
+        1,
+      );
     });
-  }); // prettier-ignore
+  });
 });
 
 test('a watcher is told what changed, in rectangles that hold it', () => {

@@ -9,8 +9,16 @@ import { bytes, defineState, record, type Infer } from '../schema.ts';
 import { linearWindow, readWindow, vgaWindow, writeWindow } from './vga-memory.ts';
 import { readVgaPort, VgaPort, vgaPorts, writeVgaPort } from './vga-ports.ts';
 import {
-  readVbe, vbeDepths, vbeEnabled, vbeLimits, vgaPowerOn, vgaRegisters, videoMemoryBytes, writeVbe, type VgaRegisters,
-} from './vga-registers.ts'; // prettier-ignore
+  readVbe,
+  vbeDepths,
+  vbeEnabled,
+  vbeLimits,
+  vgaPowerOn,
+  vgaRegisters,
+  videoMemoryBytes,
+  writeVbe,
+  type VgaRegisters,
+} from './vga-registers.ts';
 
 const VbePort = { index: 0x1ce, data: 0x1cf } as const;
 

@@ -68,11 +68,15 @@ describe('virtio-balloon', () => {
   });
 
   test('half a number, a writable buffer, or too many pages break it', () => {
-    for (const [length, write] of [[6, false], [4, true], [1025 * 4, false]] as const) {
+    for (const [length, write] of [
+      [6, false],
+      [4, true],
+      [1025 * 4, false],
+    ] as const) {
       const driver = started();
       driver.submit(Queue.inflate, [{ address: firstBuffer, length, write }]);
       assert.ok(driver.broken);
-    } // prettier-ignore
+    }
   });
 
   hostileRings(make, {

@@ -34,7 +34,15 @@ export class VirtioBalloon extends VirtioPciDevice {
   readonly #memoryPages: number;
 
   constructor({ memoryPages, ...card }: VirtioBalloonOptions) {
-    super({ ...card, type: deviceType, classCode, queueSizes, latencyNs, features: [Feature.deflateOnOom], registers: [0, 0] }); // prettier-ignore
+    super({
+      ...card,
+      type: deviceType,
+      classCode,
+      queueSizes,
+      latencyNs,
+      features: [Feature.deflateOnOom],
+      registers: [0, 0],
+    });
     this.#memoryPages = memoryPages;
   }
 

@@ -50,15 +50,25 @@ describe('virtio-pci', () => {
     device.writeConfiguration(access + 16, 1, 3);
     assert.equal(device.readBar(Bar.status, 1), 3);
     assert.equal(device.readConfiguration(access + 16, 1), 3);
-    for (const [offset, length] of [[0x4000, 1], [0x3fff, 2], [1, 4], [0, 3], [0xffff_ffff, 4]] as const) {
+    for (const [offset, length] of [
+      [0x4000, 1],
+      [0x3fff, 2],
+      [1, 4],
+      [0, 3],
+      [0xffff_ffff, 4],
+    ] as const) {
       device.writeConfiguration(access + 8, 4, offset);
       device.writeConfiguration(access + 12, 4, length);
       assert.equal(device.readConfiguration(access + 16, 4), 0);
-    } // prettier-ignore
+    }
   });
 
   test('features that were not offered, or no VERSION_1, are not taken', () => {
-    for (const [low, high] of [[0, 0], [1 << 31, 1], [0, 3]] as const) {
+    for (const [low, high] of [
+      [0, 0],
+      [1 << 31, 1],
+      [0, 3],
+    ] as const) {
       const { device } = new VirtioDriver();
       device.writeBar(Bar.driverFeatureSelect, 4, 0);
       device.writeBar(Bar.driverFeature, 4, low >>> 0);
@@ -66,7 +76,7 @@ describe('virtio-pci', () => {
       device.writeBar(Bar.driverFeature, 4, high);
       device.writeBar(Bar.status, 1, 0x0b);
       assert.equal(device.readBar(Bar.status, 1), 3);
-    } // prettier-ignore
+    }
   });
 
   test('INTx follows ISR status and the command register', () => {
@@ -199,6 +209,7 @@ describe('virtio-blk', () => {
   });
 });
 
+// prettier-ignore
 const broken: [string, (driver: VirtioDriver) => void][] = [
   ['a head outside of the queue', (driver) => { driver.submit(16); }],
   ['a loop', (driver) => { driver.describe([{ address: ring.header, length: 16, flags: 1, next: 0 }]); driver.submit(); }],
@@ -221,7 +232,7 @@ const broken: [string, (driver: VirtioDriver) => void][] = [
     driver.describe([{ address: 2 ** 52, length: 16 }, { address: ring.status, length: 1, write: true }]);
     driver.submit();
   }],
-]; // prettier-ignore
+];
 
 describe('virtio-blk: hostile drivers', () => {
   for (const [name, act] of broken)
@@ -268,7 +279,11 @@ function hostileRun(driver: VirtioDriver, random: () => number): number {
   let done = 0;
   for (let step = 0; step < 12; step++) {
     const data = (write: boolean): Descriptor[] =>
-      Array.from({ length: random() % 4 }, () => ({ address: ring.data + (random() % 0x1000), length: pick(512, 1024, 4096, random() % 8192), write })); // prettier-ignore
+      Array.from({ length: random() % 4 }, () => ({
+        address: ring.data + (random() % 0x1000),
+        length: pick(512, 1024, 4096, random() % 8192),
+        write,
+      }));
     const status = { address: ring.status, length: 1, write: true };
     driver.describe([{ address: ring.header, length: 16 }, ...data(false), ...data(true), status]);
     driver.header(pick(0, 1, 4, 8, 0, 1, random()), pick(0n, 1n, 127n, BigInt(random()) << 32n));

@@ -12,14 +12,21 @@ const deviceType = 2;
 const classCode = 0x01_8000;
 /** 5.2.3 */
 const Feature = {
-  sizeMax: 1, segMax: 2, readOnly: 5, blockSize: 6, flush: 9, discard: 13, writeZeroes: 14,
-} as const; // prettier-ignore
+  sizeMax: 1,
+  segMax: 2,
+  readOnly: 5,
+  blockSize: 6,
+  flush: 9,
+  discard: 13,
+  writeZeroes: 14,
+} as const;
 /** 5.2.4, packed little-endian. */
+// prettier-ignore
 const Config = {
   capacity: 0, sizeMax: 8, segMax: 12, blockSize: 20,
   maxDiscardSectors: 36, maxDiscardSegments: 40, discardAlignment: 44, maxZeroesSectors: 48, maxZeroesSegments: 52, zeroesMayUnmap: 56,
   bytes: 60,
-} as const; // prettier-ignore
+} as const;
 /** 5.2.6 */
 const Request = { read: 0, write: 1, flush: 4, getIdentity: 8, discard: 11, writeZeroes: 13 } as const;
 const Status = { ok: 0, ioError: 1, unsupported: 2 } as const;

@@ -5,7 +5,14 @@ import { CardDriver, firstBuffer, hostileRings, type Buffer } from '../testing/c
 import { VirtioConsole } from './virtio-console.ts';
 import type { VirtioCardOptions } from './virtio-pci.ts';
 
-const Queue = { receive: 0, transmit: 1, controlReceive: 2, controlTransmit: 3, moreReceive: 4, moreTransmit: 5 } as const; // prettier-ignore
+const Queue = {
+  receive: 0,
+  transmit: 1,
+  controlReceive: 2,
+  controlTransmit: 3,
+  moreReceive: 4,
+  moreTransmit: 5,
+} as const;
 const Event = { deviceReady: 0, portReady: 3, portOpen: 6 } as const;
 type Sent = [port: number, text: string];
 
@@ -55,10 +62,14 @@ function controls(driver: CardDriver<VirtioConsole>): string[] {
 }
 
 const dialogue = [
-  '0 1 1 ""', '1 1 1 ""', // both ports are there
-  '0 4 1 ""', String.raw`0 5 1 "P\u0000\u0019\u0000"`, '0 6 1 ""', // port 0 is a console of 80 by 25
-  String.raw`1 7 1 "channel\u0000"`, '1 6 1 ""',
-]; // prettier-ignore
+  '0 1 1 ""',
+  '1 1 1 ""', // both ports are there
+  '0 4 1 ""',
+  String.raw`0 5 1 "P\u0000\u0019\u0000"`,
+  '0 6 1 ""', // port 0 is a console of 80 by 25
+  String.raw`1 7 1 "channel\u0000"`,
+  '1 6 1 ""',
+];
 
 function ready(sent: Sent[] = []): CardDriver<VirtioConsole> {
   const driver = new CardDriver((card) => make(card, sent));
@@ -92,7 +103,10 @@ describe('virtio-console', () => {
     const driver = ready(sent);
     send(driver, Queue.transmit, text('to the console'));
     send(driver, Queue.moreTransmit, text('to the channel'));
-    assert.deepEqual(sent, [[0, 'to the console'], [1, 'to the channel']]); // prettier-ignore
+    assert.deepEqual(sent, [
+      [0, 'to the console'],
+      [1, 'to the channel'],
+    ]);
   });
 
   test('what arrives is taken as far as there are buffers; the channel takes nothing before it is open', () => {
@@ -126,13 +140,17 @@ describe('virtio-console', () => {
   });
 
   test('buffers the wrong way round, or far too long, break it', () => {
-    for (const [queue, write, length] of [[1, true, 8], [1, false, 0x1_0001], [3, true, 8]] as const) {
+    for (const [queue, write, length] of [
+      [1, true, 8],
+      [1, false, 0x1_0001],
+      [3, true, 8],
+    ] as const) {
       const driver = ready();
       driver.submit(queue, [buffer(queue, 0, length, write)]);
       assert.ok(driver.broken);
       driver.start();
       assert.equal(driver.broken, false);
-    } // prettier-ignore
+    }
     const driver = ready();
     driver.submit(0, [buffer(0, 0, 8, false)]);
     driver.device.receive(0, text('x'));

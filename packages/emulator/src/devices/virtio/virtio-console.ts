@@ -14,7 +14,14 @@ const classCode = 0x07_8000;
 /** 5.3.3 */
 const Feature = { multiport: 1 } as const;
 /** 5.3.2 */
-const Queue = { receive: 0, transmit: 1, controlReceive: 2, controlTransmit: 3, moreReceive: 4, moreTransmit: 5 } as const; // prettier-ignore
+const Queue = {
+  receive: 0,
+  transmit: 1,
+  controlReceive: 2,
+  controlTransmit: 3,
+  moreReceive: 4,
+  moreTransmit: 5,
+} as const;
 const queueSizes = [128, 128, 32, 32, 128, 128] as const;
 /** 5.3.4: columns, rows, max_nr_ports, emerg_wr. */
 const Config = { columns: 0, rows: 2, ports: 4, bytes: 12 } as const;
@@ -22,7 +29,15 @@ const portCount = 2;
 const size = { columns: 80, rows: 25 } as const;
 /** 5.3.6.2: struct virtio_console_control. */
 const Control = { id: 0, event: 4, value: 6, bytes: 8 } as const;
-const Event = { deviceReady: 0, portAdd: 1, portReady: 3, consolePort: 4, resize: 5, portOpen: 6, portName: 7 } as const; // prettier-ignore
+const Event = {
+  deviceReady: 0,
+  portAdd: 1,
+  portReady: 3,
+  consolePort: 4,
+  resize: 5,
+  portOpen: 6,
+  portName: 7,
+} as const;
 /** More than drivers put into one buffer. */
 const maxBytes = 0x1_0000;
 const latencyNs = 20_000n;
@@ -45,7 +60,15 @@ export class VirtioConsole extends VirtioPciDevice {
   readonly #channelName: Uint8Array;
 
   constructor({ transmit, channelName, ...card }: VirtioConsoleOptions) {
-    super({ ...card, type: deviceType, classCode, queueSizes, latencyNs, features: [Feature.multiport], registers: [0, 0] }); // prettier-ignore
+    super({
+      ...card,
+      type: deviceType,
+      classCode,
+      queueSizes,
+      latencyNs,
+      features: [Feature.multiport],
+      registers: [0, 0],
+    });
     this.#transmit = transmit;
     this.#channelName = new TextEncoder().encode(channelName);
   }

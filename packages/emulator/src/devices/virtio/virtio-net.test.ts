@@ -70,7 +70,10 @@ describe('virtio-net', () => {
     for (const bytes of [0, 1, 2, 3, 1000, 1001])
       test(`the card completes the checksum of ${protocol} with ${String(bytes)} bytes`, () => {
         const driver = started();
-        driver.send([needsChecksum, 0, 0, 0, 0, 0, 34, 0, protocol === 'tcp' ? 16 : 6, 0], frameOf(protocol, bytes, true)); // prettier-ignore
+        driver.send(
+          [needsChecksum, 0, 0, 0, 0, 0, 34, 0, protocol === 'tcp' ? 16 : 6, 0],
+          frameOf(protocol, bytes, true),
+        );
         assert.deepEqual(driver.sent, [frameOf(protocol, bytes, false)]);
         const [frame] = driver.sent;
         assert.equal(isChecksumRight(frame!, parseTransport(frame!)!), true);
@@ -96,12 +99,21 @@ describe('virtio-net', () => {
     bad[60] = bad[60]! ^ 1;
     assert.equal(driver.device.receive(good), undefined);
     assert.equal(driver.device.receive(bad), undefined);
-    for (const [n, frame, flags] of [[0, good, dataValid], [1, bad, 0]] as const) {
+    for (const [n, frame, flags] of [
+      [0, good, dataValid],
+      [1, bad, 0],
+    ] as const) {
       const at = 0x2_0000 + n * 0x1_0000;
-      assert.deepEqual([...driver.memory.bytes.subarray(at, at + netHeaderBytes)], [flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
-      assert.deepEqual(driver.memory.bytes.slice(at + netHeaderBytes, at + netHeaderBytes + frame.length), frame);
+      assert.deepEqual(
+        [...driver.memory.bytes.subarray(at, at + netHeaderBytes)],
+        [flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+      );
+      assert.deepEqual(
+        driver.memory.bytes.slice(at + netHeaderBytes, at + netHeaderBytes + frame.length),
+        frame,
+      );
       assert.equal(driver.usedLength(0, n), netHeaderBytes + frame.length);
-    } // prettier-ignore
+    }
     assert.equal(driver.device.receive(good), 0, 'without buffers it waits');
     receiveInto(driver, 1, 2048, 2);
     assert.equal(driver.device.receive(good), undefined);
@@ -213,7 +225,10 @@ describe('virtio-net', () => {
     assert.deepEqual(other.device.save(), driver.device.save());
     other.device.receive(frameOf('udp', 10, false));
     assert.equal(other.used(0), 1);
-    assert.throws(() => other.device.restore({ ...(driver.device.save() as object), configurationStatus: 1 }, 2), /unknown bits/); // prettier-ignore
+    assert.throws(
+      () => other.device.restore({ ...(driver.device.save() as object), configurationStatus: 1 }, 2),
+      /unknown bits/,
+    );
   });
 
   test('random rings never throw, and bound what is read', () => {

@@ -12,10 +12,11 @@ const deviceType = 1;
 /** Network controller, Ethernet: PCI Code and ID Assignment 1.11, base class 02h. */
 const classCode = 0x02_0000;
 /** 5.1.3 */
+// prettier-ignore
 const Feature = {
   checksum: 0, guestChecksum: 1, mtu: 3, mac: 5, guestTso4: 7, hostTso4: 11, mergeBuffers: 15, status: 16, controlQueue: 17,
   guestAnnounce: 21,
-} as const; // prettier-ignore
+} as const;
 /** 5.1.2 */
 const Queue = { receive: 0, transmit: 1, control: 2 } as const;
 const queueSizes = [256, 256, 16] as const;
@@ -23,7 +24,16 @@ const queueSizes = [256, 256, 16] as const;
 const Config = { mac: 0, status: 6, pairs: 8, mtu: 10, bytes: 12 } as const;
 const LinkStatus = { up: 1, announce: 2 } as const;
 /** 5.1.6: struct virtio_net_hdr, with num_buffers as VERSION_1 has it always. */
-const Header = { flags: 0, segmentation: 1, headerLength: 2, segmentSize: 4, checksumStart: 6, checksumOffset: 8, buffers: 10, bytes: 12 } as const; // prettier-ignore
+const Header = {
+  flags: 0,
+  segmentation: 1,
+  headerLength: 2,
+  segmentSize: 4,
+  checksumStart: 6,
+  checksumOffset: 8,
+  buffers: 10,
+  bytes: 12,
+} as const;
 const HeaderFlag = { needsChecksum: 1, dataValid: 2 } as const;
 const Segmentation = { none: 0, tcp4: 1 } as const;
 /** 5.1.6.5 */

@@ -39,7 +39,14 @@ const modernRevision = 1;
 const subsystemId = 0x1100;
 
 /** 2.1: device status. */
-export const VirtioStatus = { acknowledge: 1, driver: 2, driverOk: 4, featuresOk: 8, needsReset: 64, failed: 128 } as const; // prettier-ignore
+export const VirtioStatus = {
+  acknowledge: 1,
+  driver: 2,
+  driverOk: 4,
+  featuresOk: 8,
+  needsReset: 64,
+  failed: 128,
+} as const;
 /** 4.1.4.5: ISR status. */
 const Isr = { queue: 1, configuration: 2 } as const;
 /** 6: bits of what any virtio device may have. */
@@ -47,11 +54,12 @@ const featureEventIndex = 29;
 const featureVersion1 = 32;
 
 /** 4.1.4.3: the common configuration structure. */
+// prettier-ignore
 const Common = {
   deviceFeatureSelect: 0x00, deviceFeature: 0x04, driverFeatureSelect: 0x08, driverFeature: 0x0c, configVector: 0x10, queueCount: 0x12,
   status: 0x14, generation: 0x15, queueSelect: 0x16, queueSize: 0x18, queueVector: 0x1a, queueEnable: 0x1c, queueNotifyOffset: 0x1e,
   queueAreas: 0x20,
-} as const; // prettier-ignore
+} as const;
 
 /** What a card of any type gets from its board. */
 export interface VirtioCardOptions {
@@ -84,11 +92,13 @@ export interface VirtioPciOptions extends VirtioCardOptions {
 function powerOn(options: VirtioPciOptions, msix: Msix | undefined): VirtioState {
   return {
     pci: PciConfigurationSpace.powerOn(options.firmware),
-    accessBar: 0, accessOffset: 0, accessLength: 0,
+    accessBar: 0,
+    accessOffset: 0,
+    accessLength: 0,
     ...resetByDriver(options.queueSizes),
     registers: [...(options.registers ?? [])],
     messages: msix === undefined ? null : { msix: msix.powerOn(), ...noVectors(options) },
-  }; // prettier-ignore
+  };
 }
 
 const noVectors = ({ queueSizes }: VirtioPciOptions) => ({

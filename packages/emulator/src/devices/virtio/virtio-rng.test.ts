@@ -61,13 +61,17 @@ describe('virtio-rng', () => {
     const driver = new CardDriver(make);
     driver.start();
     const expected = source();
-    for (const [n, [asked, given]] of [[64, 64], [1, 1], [100_000, 4096]].entries()) {
+    for (const [n, [asked, given]] of [
+      [64, 64],
+      [1, 1],
+      [100_000, 4096],
+    ].entries()) {
       driver.submit(0, [buffer(asked!)]);
       assert.equal(driver.used(0), n + 1);
       assert.equal(driver.usedLength(0, n), given);
       const bytes = driver.memory.bytes.subarray(firstBuffer, firstBuffer + given!);
       assert.deepEqual(bytes.slice(), expected.draw(given!));
-    } // prettier-ignore
+    }
   });
 
   test('a buffer that the device is to read, or an empty one, breaks it; a reset mends it', () => {

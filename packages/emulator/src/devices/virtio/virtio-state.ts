@@ -95,9 +95,17 @@ export function resetByDriver(
   queueSizes: readonly number[],
 ): Omit<VirtioState, 'pci' | 'accessBar' | 'accessOffset' | 'accessLength' | 'registers' | 'messages'> {
   return {
-    status: 0, isr: 0, deviceFeatureSelect: 0, driverFeatureSelect: 0, driverFeatures: [0, 0], queueSelect: 0,
-    queues: queueSizes.map(resetQueue), notified: 0, dueAtNs: null, configurationStatus: 0,
-  }; // prettier-ignore
+    status: 0,
+    isr: 0,
+    deviceFeatureSelect: 0,
+    driverFeatureSelect: 0,
+    driverFeatures: [0, 0],
+    queueSelect: 0,
+    queues: queueSizes.map(resetQueue),
+    notified: 0,
+    dueAtNs: null,
+    configurationStatus: 0,
+  };
 }
 
 /** @param more a capability that stands behind virtio's own */

@@ -34,7 +34,15 @@ export const queueState = record({
 export type QueueState = Infer<typeof queueState>;
 
 export function resetQueue(size: number): QueueState {
-  return { size, enabled: false, descriptorArea: [0, 0], driverArea: [0, 0], deviceArea: [0, 0], nextAvailable: 0, nextUsed: 0 }; // prettier-ignore
+  return {
+    size,
+    enabled: false,
+    descriptorArea: [0, 0],
+    driverArea: [0, 0],
+    deviceArea: [0, 0],
+    nextAvailable: 0,
+    nextUsed: 0,
+  };
 }
 
 export interface Segment {

@@ -36,9 +36,17 @@ function cmosBytes(memoryBytes: number): Record<number, number> {
   const above16M = Math.min(Math.max(Math.floor((kib - 16384) / 64), 0), 0xffff);
   return {
     0x14: 0x06, // equipment: FPU, mouse port
-    0x15: 640 & 0xff, 0x16: 640 >> 8, 0x17: above1M & 0xff, 0x18: above1M >> 8, 0x30: above1M & 0xff, 0x31: above1M >> 8,
-    0x34: above16M & 0xff, 0x35: above16M >> 8, 0x3d: 0x12, 0x5f: 0,
-  }; // prettier-ignore
+    0x15: 640 & 0xff,
+    0x16: 640 >> 8,
+    0x17: above1M & 0xff,
+    0x18: above1M >> 8,
+    0x30: above1M & 0xff,
+    0x31: above1M >> 8,
+    0x34: above16M & 0xff,
+    0x35: above16M >> 8,
+    0x3d: 0x12,
+    0x5f: 0,
+  };
 }
 
 function addLocalApic({ board, clock, signals }: Site): void {

@@ -66,8 +66,14 @@ describe('the codec of the edge', () => {
   });
 
   test('writes the form that is stored already', () => {
-    assert.equal(Buffer.from(encodeInputs(inputs.slice(0, 3))).toString('hex'), '010101030300ff0d020b436f6e74726f6c4c6566740103ffff03feff030107'); // prettier-ignore
-    assert.equal(Buffer.from(encodeOutputs(outputs.slice(0, 2))).toString('hex'), '0103010e12e88c0200026869010200000001' + '0a'); // prettier-ignore
+    assert.equal(
+      Buffer.from(encodeInputs(inputs.slice(0, 3))).toString('hex'),
+      '010101030300ff0d020b436f6e74726f6c4c6566740103ffff03feff030107',
+    );
+    assert.equal(
+      Buffer.from(encodeOutputs(outputs.slice(0, 2))).toString('hex'),
+      '0103010e12e88c0200026869010200000001' + '0a',
+    );
   });
 
   test('no two kinds of a direction have one code, and none is used again', () => {

@@ -288,8 +288,12 @@ describe('queues', () => {
     const entries = queue.take();
     assert.deepEqual(
       entries.map(({ instructions, number }) => [Number(instructions), number]),
-      [[2, 1], [3, 3], [4, 4]],
-    ); // prettier-ignore
+      [
+        [2, 1],
+        [3, 3],
+        [4, 4],
+      ],
+    );
     assert.equal(serialText(entries), 'abc');
     assert.deepEqual(queue.take(), []);
   });
