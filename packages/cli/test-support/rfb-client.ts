@@ -56,13 +56,14 @@ export class RfbClient {
     const types = await this.take(count);
     this.send(types[0] ?? 0);
     if (types[0] === 2) this.socket.write(answerTo(await this.take(16), Buffer.from(password ?? '')));
-    if ((await this.take(4)).readUInt32BE() !== 0) return (await this.take((await this.take(4)).readUInt32BE())).toString();
+    if ((await this.take(4)).readUInt32BE() !== 0)
+      return (await this.take((await this.take(4)).readUInt32BE())).toString();
     this.send(1);
     const init = await this.take(24);
     this.#resize(init.readUInt16BE(0), init.readUInt16BE(2));
     this.name = (await this.take(init.readUInt32BE(20))).toString();
     return undefined;
-  } // prettier-ignore
+  }
 
   #resize(width: number, height: number): void {
     [this.width, this.height] = [width, height];
@@ -114,7 +115,8 @@ export class RfbClient {
     const pixels = width * height * this.#pixelBytes;
     if (encoding === 0) put(await this.take(pixels), this.#pixelBytes);
     else if (encoding === 1) await this.#copy({ x, y, width, height });
-    else if (encoding === 6) put(await this.#inflate('zlib', (await this.take(4)).readUInt32BE(), pixels), this.#pixelBytes);
+    else if (encoding === 6)
+      put(await this.#inflate('zlib', (await this.take(4)).readUInt32BE(), pixels), this.#pixelBytes);
     else if (encoding === 7) await this.#tight({ width, height }, put);
     else if (encoding === -223) this.#resize(width, height);
     else if (encoding === -308) {
@@ -122,7 +124,7 @@ export class RfbClient {
       if (width !== this.width || height !== this.height) this.#resize(width, height);
     } else if (encoding === -239) await this.take(pixels + Math.ceil(width / 8) * height);
     else assert.equal(encoding, -258);
-  } // prettier-ignore
+  }
 
   async #copy(to: { x: number; y: number; width: number; height: number }): Promise<void> {
     const from = await this.take(4);
@@ -133,7 +135,10 @@ export class RfbClient {
     }
   }
 
-  async #tight(size: { width: number; height: number }, put: (pixels: Buffer, size: number) => void): Promise<void> {
+  async #tight(
+    size: { width: number; height: number },
+    put: (pixels: Buffer, size: number) => void,
+  ): Promise<void> {
     const { width, height } = size;
     const pixel = this.#pixelBytes === 4 ? 3 : this.#pixelBytes;
     const [control = 0] = await this.take(1);
@@ -153,12 +158,20 @@ export class RfbClient {
     const palette = await this.take(count * pixel);
     const pitch = count === 2 ? Math.ceil(width / 8) : width;
     const indexes = await this.#tightBytes(stream, pitch * height);
-    const colour = (x: number, y: number): number => count === 2 ? ((indexes[y * pitch + (x >> 3)] ?? 0) >> (7 - (x & 7))) & 1 : (indexes[y * pitch + x] ?? 0);
-    put(Buffer.concat(Array.from({ length: width * height }, (_, n) => {
-      const index = colour(n % width, Math.floor(n / width));
-      return palette.subarray(index * pixel, (index + 1) * pixel);
-    })), pixel);
-  } // prettier-ignore
+    const colour = (x: number, y: number): number =>
+      count === 2
+        ? ((indexes[y * pitch + (x >> 3)] ?? 0) >> (7 - (x & 7))) & 1
+        : (indexes[y * pitch + x] ?? 0);
+    put(
+      Buffer.concat(
+        Array.from({ length: width * height }, (_, n) => {
+          const index = colour(n % width, Math.floor(n / width));
+          return palette.subarray(index * pixel, (index + 1) * pixel);
+        }),
+      ),
+      pixel,
+    );
+  }
 
   async #tightBytes(stream: string, count: number): Promise<Buffer> {
     if (count < 12) return this.take(count);

@@ -4,9 +4,21 @@
  */
 import { existsSync } from 'node:fs';
 import {
-  isStorageError, isVisible, keyFromEnvironment, listCheckpoints, listVms, openCheckpoint, openCheckpointFile, openStore, parseId,
-  readOwner, type CheckpointId, type CheckpointKey, type CheckpointReader, type ObjectStore,
-} from '@revenant/storage'; // prettier-ignore
+  isStorageError,
+  isVisible,
+  keyFromEnvironment,
+  listCheckpoints,
+  listVms,
+  openCheckpoint,
+  openCheckpointFile,
+  openStore,
+  parseId,
+  readOwner,
+  type CheckpointId,
+  type CheckpointKey,
+  type CheckpointReader,
+  type ObjectStore,
+} from '@revenant/storage';
 import { jsonOption, text, type Options, type Values } from '../command/options.ts';
 import { CliError, ExitCode } from '../errors.ts';
 

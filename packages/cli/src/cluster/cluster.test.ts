@@ -293,22 +293,54 @@ test(
   },
 );
 
-test('a VM is made from a qcow2 image: what a guest sees on it is in the store', { timeout: 1_800_000 }, async (context) => {
-  const raw = Buffer.concat([Buffer.alloc(2 ** 20), randomBytes(300 * 512), Buffer.alloc(2 ** 20)]);
-  await writeFile(`${folder}/raw.img`, raw);
-  const made = spawnSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-c', `${folder}/raw.img`, `${folder}/disk.qcow2`]);
-  if (made.status !== 0) return context.skip('there is no qemu-img here (Debian: qemu-utils)');
-  await ok('vm', 'create', 'qcow', 'builtin', '--disk', `${folder}/disk.qcow2`, '--store', `file:${folder}/store`, '--no-start');
-  const sha256 = createHash('sha256').update(raw).digest('hex');
-  const store = await openStore(`file:${folder}/store`, { create: false });
-  const pool = new PagePool();
-  try {
-    const { info } = await openBaseImage(store, baseImageName(sha256), { pool });
-    assert.deepEqual([info.contentHash, info.pageCount], [sha256, Math.ceil(raw.length / 4096)]);
-  } finally {
-    await pool.close();
-    await store.close();
-  }
-  const refused = await revenant('vm', 'create', 'rw', 'builtin', '--disk', `${folder}/disk.qcow2,rw`, '--store', `file:${folder}/store`);
-  assert.match(refused.error, /never writes to the file/);
-}); // prettier-ignore
+test(
+  'a VM is made from a qcow2 image: what a guest sees on it is in the store',
+  { timeout: 1_800_000 },
+  async (context) => {
+    const raw = Buffer.concat([Buffer.alloc(2 ** 20), randomBytes(300 * 512), Buffer.alloc(2 ** 20)]);
+    await writeFile(`${folder}/raw.img`, raw);
+    const made = spawnSync('qemu-img', [
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      '-c',
+      `${folder}/raw.img`,
+      `${folder}/disk.qcow2`,
+    ]);
+    if (made.status !== 0) return context.skip('there is no qemu-img here (Debian: qemu-utils)');
+    await ok(
+      'vm',
+      'create',
+      'qcow',
+      'builtin',
+      '--disk',
+      `${folder}/disk.qcow2`,
+      '--store',
+      `file:${folder}/store`,
+      '--no-start',
+    );
+    const sha256 = createHash('sha256').update(raw).digest('hex');
+    const store = await openStore(`file:${folder}/store`, { create: false });
+    const pool = new PagePool();
+    try {
+      const { info } = await openBaseImage(store, baseImageName(sha256), { pool });
+      assert.deepEqual([info.contentHash, info.pageCount], [sha256, Math.ceil(raw.length / 4096)]);
+    } finally {
+      await pool.close();
+      await store.close();
+    }
+    const refused = await revenant(
+      'vm',
+      'create',
+      'rw',
+      'builtin',
+      '--disk',
+      `${folder}/disk.qcow2,rw`,
+      '--store',
+      `file:${folder}/store`,
+    );
+    assert.match(refused.error, /never writes to the file/);
+  },
+);

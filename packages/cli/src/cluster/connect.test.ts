@@ -45,7 +45,6 @@ test('a node is named by host and port', async () => {
     'a b:1',
     'host:7001/v1',
   ])
-    // prettier-ignore
     await refused(['vm', 'list', '--node', node], ExitCode.usage, /is no address of a node/);
   // Those are asked, and nobody answers.
   for (const node of ['127.0.0.1:1', 'https://127.0.0.1:1', '[::1]:1', 'localhost:1'])

@@ -95,7 +95,10 @@ anything = "of another command"
   });
 
   test('a named file that is not there is refused; none at the usual place is fine', async () => {
-    assert.throws(() => configured('revenant run', {}, { REVENANT_CONFIG: join(folder, 'none') }), /none: can't be read/); // prettier-ignore
+    assert.throws(
+      () => configured('revenant run', {}, { REVENANT_CONFIG: join(folder, 'none') }),
+      /none: can't be read/,
+    );
     assert.equal(configured('revenant run', {}, {}).size, 0);
   });
 });

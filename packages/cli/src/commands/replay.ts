@@ -47,8 +47,16 @@ moment since the oldest kept checkpoint, exactly, without touching the living VM
   async run(input) {
     return inspecting(input.options, async (opener) => {
       const { vmId, which } = parseTarget(input.word(0));
-      if ([input.options.to, input.options.until, input.options.find, input.options.check || undefined].filter((each) => each !== undefined).length > 1)
-        throw new CliError(ExitCode.usage, '--to, --until, --find and --check each say where to go', 'give one of them'); // prettier-ignore
+      if (
+        [input.options.to, input.options.until, input.options.find, input.options.check || undefined].filter(
+          (each) => each !== undefined,
+        ).length > 1
+      )
+        throw new CliError(
+          ExitCode.usage,
+          '--to, --until, --find and --check each say where to go',
+          'give one of them',
+        );
       const past = await Past.open(opener, vmId);
       if (input.options.check) return check(input, past, opener);
       const from = input.options.from ?? which;
@@ -65,9 +73,11 @@ async function check(input: Input<typeof options>, past: Past, opener: Opener): 
   }
   const count = (result: string): number => spans.filter((span) => span.result === result).length;
   const totals = { same: count('same'), different: count('different'), noLog: count('no log') };
-  input.show({ vm: past.vmId, ...totals, spans }, () =>
-    `${past.vmId}: ${totals.same} spans came out the same, ${totals.different} differently, ${totals.noLog} have no log`,
-  ); // prettier-ignore
+  input.show(
+    { vm: past.vmId, ...totals, spans },
+    () =>
+      `${past.vmId}: ${totals.same} spans came out the same, ${totals.different} differently, ${totals.noLog} have no log`,
+  );
   return totals.different > 0 ? ExitCode.internal : undefined;
 }
 
@@ -84,9 +94,13 @@ async function show(
   if (what !== undefined) {
     const found = await find(past, named ?? past.oldest, what, options);
     if (found === undefined)
-      throw new CliError(ExitCode.refused, `that is nowhere in what is kept of ${past.vmId}`, "'checkpoint list' shows where its past begins");
+      throw new CliError(
+        ExitCode.refused,
+        `that is nowhere in what is kept of ${past.vmId}`,
+        "'checkpoint list' shows where its past begins",
+      );
     return tell(input, past, found.run);
-  } // prettier-ignore
+  }
   const start =
     named ??
     past.before((head) =>

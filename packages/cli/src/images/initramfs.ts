@@ -32,9 +32,10 @@ export async function readUserland(): Promise<Record<(typeof userlandSources)[nu
   };
 }
 
+// prettier-ignore
 const folders = [
   'bin', 'dev', 'etc', 'lib', 'lib/modules', 'lib64', 'mnt', 'proc', 'root', 'sbin', 'srv', 'sys', 'tmp',
-]; // prettier-ignore
+];
 
 /**
  * @param busybox a static BusyBox for the guest's architecture

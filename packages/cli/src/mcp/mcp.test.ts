@@ -72,8 +72,23 @@ describe('revenant mcp', { timeout: 1_800_000 }, () => {
   test('a program makes a machine, types, looks, keeps, goes back, forks, replays and deletes', async () => {
     const client = await start('--max-vms', '2', '--memory', '64M');
     const { tools } = await client.listTools();
-    const names = ['list', 'create', 'fork', 'exec', 'screenshot', 'type', 'checkpoints', 'snapshot', 'revert', 'replay', 'delete']; // prettier-ignore
-    assert.deepEqual(tools.map(({ name }) => name), names); // prettier-ignore
+    const names = [
+      'list',
+      'create',
+      'fork',
+      'exec',
+      'screenshot',
+      'type',
+      'checkpoints',
+      'snapshot',
+      'revert',
+      'replay',
+      'delete',
+    ];
+    assert.deepEqual(
+      tools.map(({ name }) => name),
+      names,
+    );
     for (const { inputSchema } of tools) assert.equal(inputSchema.type, 'object');
 
     const made = await ask(client, 'create', {
@@ -104,7 +119,10 @@ describe('revenant mcp', { timeout: 1_800_000 }, () => {
 
     assert.match(await refused(client, 'create', { name: 'three', image: 'builtin' }), /may have 2 at once/);
     assert.match(await ask(client, 'delete', { vm: 'two' }), /"deleted": true/);
-    assert.match(await refused(client, 'create', { name: 'three', image: 'builtin', memoryMiB: 64 }), /may have 64 MiB/); // prettier-ignore
+    assert.match(
+      await refused(client, 'create', { name: 'three', image: 'builtin', memoryMiB: 64 }),
+      /may have 64 MiB/,
+    );
     const both = await Promise.all(
       ['three', 'four'].map((name) => call(client, 'create', { name, image: 'builtin', memoryMiB: 16 })),
     );
@@ -123,7 +141,10 @@ describe('revenant mcp', { timeout: 1_800_000 }, () => {
   test('a server that may only look offers nothing else', async () => {
     const client = await start('--read-only');
     const { tools } = await client.listTools();
-    assert.deepEqual(tools.map(({ name }) => name), ['list', 'screenshot', 'checkpoints', 'replay']); // prettier-ignore
+    assert.deepEqual(
+      tools.map(({ name }) => name),
+      ['list', 'screenshot', 'checkpoints', 'replay'],
+    );
     assert.match(await refused(client, 'delete', { vm: 'one' }), /no tool delete/);
     assert.match(await ask(client, 'list'), /"name": "one"/);
   });

@@ -29,7 +29,8 @@ export type Wanted =
   /** Bytes anywhere in RAM. */
   | { kind: 'text'; bytes: Uint8Array };
 
-const hint = "give 'serial:TEXT', 'pc:ADDRESS', 'memory:ADDRESS[/BYTES] changes', 'physical:ADDRESS[/BYTES] changes' or 'text:TEXT in ram'"; // prettier-ignore
+const hint =
+  "give 'serial:TEXT', 'pc:ADDRESS', 'memory:ADDRESS[/BYTES] changes', 'physical:ADDRESS[/BYTES] changes' or 'text:TEXT in ram'";
 const maxWatched = 4096;
 
 export const wanted: Parser<Wanted> = (text, name) => {

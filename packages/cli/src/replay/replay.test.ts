@@ -174,5 +174,8 @@ test('what is not kept is said', async () => {
 
 test('text over the ends of pieces', () => {
   const finder = new TextFinder('panic');
-  assert.deepEqual(['a pa', 'ni', 'c', 'x'].map((part) => finder.push(Buffer.from(part))), [false, false, true, false]); // prettier-ignore
+  assert.deepEqual(
+    ['a pa', 'ni', 'c', 'x'].map((part) => finder.push(Buffer.from(part))),
+    [false, false, true, false],
+  );
 });

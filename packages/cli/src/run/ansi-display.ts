@@ -16,10 +16,14 @@ export class AnsiDisplay {
   /** Throws CliError for a machine without a display. */
   constructor(machine: Machine, write: (text: string) => void) {
     if (machine.display.picture() === undefined)
-      throw new CliError(ExitCode.usage, '--display: the machine has no display', 'a machine of type pc has one');
+      throw new CliError(
+        ExitCode.usage,
+        '--display: the machine has no display',
+        'a machine of type pc has one',
+      );
     this.#write = write;
     write(enterScreen);
-  } // prettier-ignore
+  }
 
   /** Bytes of the terminal. */
   typed(machine: Machine, bytes: Uint8Array): void {

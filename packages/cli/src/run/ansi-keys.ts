@@ -6,15 +6,21 @@ export type Chord = string[];
 
 /** Control characters that have a key of their own. */
 const single: Readonly<Record<number, string>> = {
-  0x08: 'Backspace', 0x09: 'Tab', 0x0a: 'Enter', 0x0d: 'Enter', 0x1b: 'Escape', 0x7f: 'Backspace',
-}; // prettier-ignore
+  0x08: 'Backspace',
+  0x09: 'Tab',
+  0x0a: 'Enter',
+  0x0d: 'Enter',
+  0x1b: 'Escape',
+  0x7f: 'Backspace',
+};
 
 /** Behind `ESC [` or `ESC O` (xterm's ctlseqs). */
+// prettier-ignore
 const sequences: Readonly<Record<string, string>> = {
   A: 'ArrowUp', B: 'ArrowDown', C: 'ArrowRight', D: 'ArrowLeft', H: 'Home', F: 'End', P: 'F1', Q: 'F2', R: 'F3', S: 'F4',
   '1~': 'Home', '2~': 'Insert', '3~': 'Delete', '4~': 'End', '5~': 'PageUp', '6~': 'PageDown', '7~': 'Home', '8~': 'End', '11~': 'F1', '12~': 'F2',
   '13~': 'F3', '14~': 'F4', '15~': 'F5', '17~': 'F6', '18~': 'F7', '19~': 'F8', '20~': 'F9', '21~': 'F10', '23~': 'F11', '24~': 'F12',
-}; // prettier-ignore
+};
 const sequence = /^\x1b[[O](\d{1,2}~|[A-DFHP-S])/; // eslint-disable-line no-control-regex
 
 function chordOf(character: number): Chord | undefined {

@@ -10,9 +10,10 @@ const place = (row: number, column: number): string => `${esc}${String(row + 1)}
 
 function colours({ colours: palette, blinks }: TextScreen, attribute: number): string {
   const [foreground, background] = [attribute & 15, (attribute >> 4) & (blinks ? 7 : 15)];
-  const one = (kind: 38 | 48, n: number): string => `${esc}${String(kind)};2;${(palette[n] ?? [0, 0, 0]).join(';')}m`;
+  const one = (kind: 38 | 48, n: number): string =>
+    `${esc}${String(kind)};2;${(palette[n] ?? [0, 0, 0]).join(';')}m`;
   return one(38, foreground) + one(48, background);
-} // prettier-ignore
+}
 
 const sameSize = (one: TextScreen, other: TextScreen): boolean =>
   one.columns === other.columns && one.rows === other.rows;
@@ -22,7 +23,10 @@ const samePalette = (one: TextScreen, other: TextScreen): boolean =>
 /** From what the terminal shows (`before`) to `screen`. */
 export function paintScreen(screen: TextScreen, before: TextScreen | undefined): string {
   const { columns, rows, cells, cursor } = screen;
-  const old = before !== undefined && sameSize(screen, before) && samePalette(screen, before) ? before.cells : undefined;
+  const old =
+    before !== undefined && sameSize(screen, before) && samePalette(screen, before)
+      ? before.cells
+      : undefined;
   let out = old === undefined ? `${bothPlain}${esc}2J` : '';
   let attribute: number | undefined;
   for (let row = 0; row < rows; row++) {
@@ -37,6 +41,7 @@ export function paintScreen(screen: TextScreen, before: TextScreen | undefined):
       at = column + 1;
     }
   }
-  if (out === '' && before?.cursor?.row === cursor?.row && before?.cursor?.column === cursor?.column) return '';
+  if (out === '' && before?.cursor?.row === cursor?.row && before?.cursor?.column === cursor?.column)
+    return '';
   return `${out}${bothPlain}${cursor === undefined ? `${esc}?25l` : `${place(cursor.row, cursor.column)}${esc}?25h`}`;
-} // prettier-ignore
+}

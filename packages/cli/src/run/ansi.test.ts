@@ -17,12 +17,15 @@ function screenOf(lines: readonly string[], attribute = 7): TextScreen {
 function shownBy(text: string, columns: number, rows: number): { cells: string[]; cursor: string } {
   const cells = Array.from({ length: columns * rows }, () => ' ');
   let [row, column, colour] = [0, 0, ''];
-  for (const [, parameters = '', final = '', letter = ''] of text.matchAll(/\x1b\[([?\d;]*)([A-Za-z])|([^\x1b])/g)) // eslint-disable-line no-control-regex
+  for (const [, parameters = '', final = '', letter = ''] of text.matchAll(
+    /\x1b\[([?\d;]*)([A-Za-z])|([^\x1b])/g,
+  ))
+    // eslint-disable-line no-control-regex
     if (letter !== '') cells[row * columns + column++] = `${letter}${colour}`;
     else if (final === 'H') [row = 0, column = 0] = parameters.split(';').map((n) => Number(n) - 1);
     else if (final === 'm') colour = parameters === '0' ? '' : `${colour}/${parameters}`;
   return { cells, cursor: `${String(column)},${String(row)}` };
-} // prettier-ignore
+}
 
 test('a screen is painted, then only what changed of it', () => {
   const first = screenOf(['hello', 'world']);
@@ -34,18 +37,26 @@ test('a screen is painted, then only what changed of it', () => {
   assert.equal(paintScreen(first, first), '');
   const next = screenOf(['hello', 'wOrLd']);
   const changes = paintScreen(next, first);
-  assert.equal(shownBy(changes, 5, 2).cells.map((cell) => cell[0]).join(''), '      O L ');
+  assert.equal(
+    shownBy(changes, 5, 2)
+      .cells.map((cell) => cell[0])
+      .join(''),
+    '      O L ',
+  );
   // Bit 7 of an attribute blinks here, and brightens no background.
   assert.ok(paintScreen(screenOf(['x'], 0xf1), undefined).includes('48;2;7;14;21m'));
   assert.ok(paintScreen({ ...screenOf(['x']), cursor: undefined }, screenOf(['x'])).endsWith('\x1b[?25l'));
-}); // prettier-ignore
+});
 
 test('what is typed at a terminal is keys', () => {
-  const typed = (text: string): string => keysTyped(Buffer.from(text, 'latin1')).map((chord) => chord.join('+')).join(' ');
+  const typed = (text: string): string =>
+    keysTyped(Buffer.from(text, 'latin1'))
+      .map((chord) => chord.join('+'))
+      .join(' ');
   assert.equal(typed('aB!\r'), 'KeyA ShiftLeft+KeyB ShiftLeft+Digit1 Enter');
   assert.equal(typed('\x03\x7f\t'), 'ControlLeft+KeyC Backspace Tab');
   assert.equal(typed('\x1b[A\x1bOB\x1b[5~\x1b[24~\x1bOP'), 'ArrowUp ArrowDown PageUp F12 F1');
   assert.equal(typed('\x1b'), 'Escape');
   assert.equal(typed('\x1bx'), 'AltLeft+KeyX');
   assert.equal(typed('\xfc\x1b[99~'), '');
-}); // prettier-ignore
+});

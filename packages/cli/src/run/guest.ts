@@ -1,9 +1,20 @@
 /** From the options of `revenant run` to a machine that is ready to go. */
 import { readFile } from 'node:fs/promises';
 import {
-  createMachine, hostedDevices, pcMemoryMap, planBootSector, planKernel, planRom, restoreMachine,
-  type BootPlan, type EngineFactory, type Machine, type MachineBackends, type MachineParts, type MachineRequest,
-} from '@revenant/emulator'; // prettier-ignore
+  createMachine,
+  hostedDevices,
+  pcMemoryMap,
+  planBootSector,
+  planKernel,
+  planRom,
+  restoreMachine,
+  type BootPlan,
+  type EngineFactory,
+  type Machine,
+  type MachineBackends,
+  type MachineParts,
+  type MachineRequest,
+} from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import { asCliError } from '../failures.ts';

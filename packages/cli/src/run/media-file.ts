@@ -7,9 +7,22 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, realpathSync, 
 import { basename, dirname, relative, resolve, sep } from 'node:path';
 import { inflateRawSync, zstdDecompressSync } from 'node:zlib';
 import {
-  convertible, DiskFormatError, diskPageBytes, floppyBytesFor, headBytes, imageKind, isConvertible, Qcow2Image, tailBytes,
-  type BackingDisk, type Decompressors, type DiskAttachment, type DiskBacking, type ImageFile, type ImageKind,
-} from '@revenant/emulator'; // prettier-ignore
+  convertible,
+  DiskFormatError,
+  diskPageBytes,
+  floppyBytesFor,
+  headBytes,
+  imageKind,
+  isConvertible,
+  Qcow2Image,
+  tailBytes,
+  type BackingDisk,
+  type Decompressors,
+  type DiskAttachment,
+  type DiskBacking,
+  type ImageFile,
+  type ImageKind,
+} from '@revenant/emulator';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 
 /** `ro`: the guest can't write; `cow`: its writes are kept beside the file; `rw`: they go to the file. */

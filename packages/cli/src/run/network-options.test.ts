@@ -24,7 +24,12 @@ test('--net, --publish and --host-port are read', () => {
   assert.equal(parseCardMac('52:54:00:AB:cd:01', '--mac'), '52:54:00:ab:cd:01');
   const forward = { protocol: 'tcp', hostAddress: '127.0.0.1', hostPort: 8080, guestPort: 80 };
   assert.deepEqual(parsePublish('8080:80', '--publish'), forward);
-  assert.deepEqual(parsePublish('*:0:53/udp', '--publish'), { protocol: 'udp', hostAddress: '0.0.0.0', hostPort: 0, guestPort: 53 }); // prettier-ignore
+  assert.deepEqual(parsePublish('*:0:53/udp', '--publish'), {
+    protocol: 'udp',
+    hostAddress: '0.0.0.0',
+    hostPort: 0,
+    guestPort: 53,
+  });
   assert.equal(parsePublish('192.0.2.1:8080:80/tcp', '--publish').hostAddress, '192.0.2.1');
 });
 

@@ -19,11 +19,19 @@ export class GuestScreens {
   }
 
   /** Undefined when nobody asked for one. Throws CliError. */
-  static async open({ vnc: asked }: RunOptions, machine: Machine, wake: () => void): Promise<GuestScreens | undefined> {
+  static async open(
+    { vnc: asked }: RunOptions,
+    machine: Machine,
+    wake: () => void,
+  ): Promise<GuestScreens | undefined> {
     if (asked === undefined) return undefined;
     const watcher = new DisplayWatcher();
     if (machine.display.watch(watcher) === undefined)
-      throw new CliError(ExitCode.usage, '--vnc: the machine has no display', 'start it from a disk, or with a machine of type pc');
+      throw new CliError(
+        ExitCode.usage,
+        '--vnc: the machine has no display',
+        'start it from a disk, or with a machine of type pc',
+      );
     const vnc = await listenForViewers(asked, {
       name: 'Revenant',
       wake,
@@ -31,7 +39,7 @@ export class GuestScreens {
       say: (line) => process.stderr.write(`revenant: ${line}\r\n`),
     });
     return new GuestScreens(vnc, watcher);
-  } // prettier-ignore
+  }
 
   /** Between two slices of the guest: what people did goes in, what it shows goes out. */
   exchange(machine: Machine): void {

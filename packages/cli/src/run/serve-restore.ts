@@ -5,8 +5,14 @@
 import type { MessagePort } from 'node:worker_threads';
 import { LazyRam, servePages } from '@revenant/cluster';
 import {
-  PagePool, type CheckpointKey, type CheckpointReader, type MachineSnapshot, type ObjectStore, type PageChannelEnds, type StallEvent,
-} from '@revenant/storage'; // prettier-ignore
+  PagePool,
+  type CheckpointKey,
+  type CheckpointReader,
+  type MachineSnapshot,
+  type ObjectStore,
+  type PageChannelEnds,
+  type StallEvent,
+} from '@revenant/storage';
 import { asCliError } from '../failures.ts';
 import { CliError, ExitCode } from '../errors.ts';
 

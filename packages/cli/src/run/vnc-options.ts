@@ -34,7 +34,10 @@ export function vncRequest(values: {
   const { vnc: place, 'vnc-web': web, 'vnc-password-file': passwordFile } = values;
   if (place === undefined) {
     if (web === undefined && passwordFile === undefined) return undefined;
-    throw usage(`${web === undefined ? '--vnc-password-file' : '--vnc-web'}: there is no VNC`, 'add --vnc 127.0.0.1:5900');
+    throw usage(
+      `${web === undefined ? '--vnc-password-file' : '--vnc-web'}: there is no VNC`,
+      'add --vnc 127.0.0.1:5900',
+    );
   }
   const hint = 'write one into a file that only you can read, and give it with --vnc-password-file FILE';
   if (passwordFile === undefined && !loopback.test(place.host))
@@ -42,8 +45,12 @@ export function vncRequest(values: {
   // Any page that is open in a browser here can reach loopback.
   if (passwordFile === undefined && web !== undefined)
     throw usage('--vnc-web: any web page could use the guest without a password', hint);
-  return { place, ...(web === undefined ? {} : { web }), ...(passwordFile === undefined ? {} : { passwordFile }) };
-} // prettier-ignore
+  return {
+    place,
+    ...(web === undefined ? {} : { web }),
+    ...(passwordFile === undefined ? {} : { passwordFile }),
+  };
+}
 
 /** Throws CliError. */
 export function readPassword(path: string): Uint8Array {
@@ -51,7 +58,12 @@ export function readPassword(path: string): Uint8Array {
   try {
     password = readFileSync(path);
   } catch (error) {
-    throw new CliError(ExitCode.badInput, `--vnc-password-file: can't read '${path}': ${messageOf(error)}`, 'check the path', error); // prettier-ignore
+    throw new CliError(
+      ExitCode.badInput,
+      `--vnc-password-file: can't read '${path}': ${messageOf(error)}`,
+      'check the path',
+      error,
+    );
   }
   const bytes = Buffer.from(password.toString('latin1').replace(/\r?\n$/, ''), 'latin1');
   if (bytes.length >= 1 && bytes.length <= maxPasswordBytes) return bytes;

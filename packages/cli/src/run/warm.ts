@@ -28,9 +28,10 @@ const silentMs = 300;
 const longestHoldMs = 60_000;
 
 /** Options that may be given beside the image; with any other the machine is not the one that was kept. */
+// prettier-ignore
 const allowed: ReadonlySet<string> = new Set<keyof RunOptions>([
   'image', 'append', 'memoryBytes', 'cpu', 'serial', 'save', 'screenshot', 'atEof', 'engine', 'vnc',
-]); // prettier-ignore
+]);
 
 type WaitingMachine = Pick<Machine, 'serialPort' | 'snapshot'>;
 

@@ -47,8 +47,11 @@ export function encodeArea(
     return [joined([rectangle(area, encoding), words([32, packed.length]), packed])];
   }
   return pieces(area).map((piece) =>
-    joined([rectangle(piece, encoding), encodeTight(cut(picture.pixels, picture.width, piece), piece.width, viewer)]),
-  ); // prettier-ignore
+    joined([
+      rectangle(piece, encoding),
+      encodeTight(cut(picture.pixels, picture.width, piece), piece.width, viewer),
+    ]),
+  );
 }
 
 function pieces({ x, y, width, height }: Area): Area[] {
@@ -84,17 +87,21 @@ function coloursOf(pixels: Pixels): Map<number, number> | undefined {
 function encodeTight(pixels: Pixels, width: number, viewer: Viewer): Uint8Array {
   const colours = coloursOf(pixels);
   const { format } = viewer;
-  if (colours === undefined) return joined([words([8, 0]), packed('tight0', convertTight(pixels, format), viewer)]);
+  if (colours === undefined)
+    return joined([words([8, 0]), packed('tight0', convertTight(pixels, format), viewer)]);
   const palette = convertTight(Uint32Array.from(colours.keys()), format);
   if (colours.size === 1) return joined([words([8, Tight.fill]), palette]);
   const stream = colours.size === 2 ? 1 : 2;
-  const indexes = colours.size === 2 ? bitmap(pixels, width, colours) : Uint8Array.from(pixels, (pixel) => colours.get(pixel) ?? 0);
+  const indexes =
+    colours.size === 2
+      ? bitmap(pixels, width, colours)
+      : Uint8Array.from(pixels, (pixel) => colours.get(pixel) ?? 0);
   return joined([
     words([8, Tight.filter | Tight.stream(stream)], [8, Tight.palette], [8, colours.size - 1]),
     palette,
     packed(`tight${String(stream)}`, indexes, viewer),
   ]);
-} // prettier-ignore
+}
 
 /** A bit a pixel, rows padded to bytes, the first pixel in the highest bit. */
 function bitmap(pixels: Pixels, width: number, colours: ReadonlyMap<number, number>): Uint8Array {
@@ -113,6 +120,11 @@ function packed(stream: string, bytes: Uint8Array, { streams }: Viewer): Uint8Ar
   const blocks = streams.deflate(stream, bytes);
   const { length } = blocks;
   // Seven bits a byte, the lowest first; bit 7 says that another follows. The third byte has eight.
-  const size = length < 0x80 ? [length] : length < 0x4000 ? [(length & 0x7f) | 0x80, length >> 7] : [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14]; // prettier-ignore
+  const size =
+    length < 0x80
+      ? [length]
+      : length < 0x4000
+        ? [(length & 0x7f) | 0x80, length >> 7]
+        : [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
   return joined([Uint8Array.from(size), blocks]);
 }

@@ -24,8 +24,18 @@ export const nativeFormat: PixelFormat = {
 export function writePixelFormat({ bitsPerPixel, depth, bigEndian, max, shift }: PixelFormat): Uint8Array {
   return joined([
     words([8, bitsPerPixel], [8, depth], [8, bigEndian ? 1 : 0], [8, 1]),
-    words([16, max[0]], [16, max[1]], [16, max[2]], [8, shift[0]], [8, shift[1]], [8, shift[2]], [8, 0], [8, 0], [8, 0]),
-  ]); // prettier-ignore
+    words(
+      [16, max[0]],
+      [16, max[1]],
+      [16, max[2]],
+      [8, shift[0]],
+      [8, shift[1]],
+      [8, shift[2]],
+      [8, 0],
+      [8, 0],
+      [8, 0],
+    ),
+  ]);
 }
 
 /** Undefined for what can't be served: palettes, and colours that do not lie within a pixel. */
@@ -36,8 +46,12 @@ export function readPixelFormat(bytes: Uint8Array): PixelFormat | undefined {
   const max = [view.getUint16(4), view.getUint16(6), view.getUint16(8)] as const;
   const shift = [view.getUint8(10), view.getUint8(11), view.getUint8(12)] as const;
   const fits = max.every(
-    (one, n) => one >= 1 && one <= 255 && Math.log2(one + 1) % 1 === 0 && (shift[n] ?? 32) + Math.log2(one + 1) <= bitsPerPixel,
-  ); // prettier-ignore
+    (one, n) =>
+      one >= 1 &&
+      one <= 255 &&
+      Math.log2(one + 1) % 1 === 0 &&
+      (shift[n] ?? 32) + Math.log2(one + 1) <= bitsPerPixel,
+  );
   if (view.getUint8(3) === 0 || !fits) return undefined;
   return { bitsPerPixel, depth: view.getUint8(1), bigEndian: view.getUint8(2) !== 0, max, shift };
 }
@@ -68,7 +82,9 @@ export function convert(pixels: Pixels, format: PixelFormat): Uint8Array {
   const [redBits, greenBits, blueBits] = max.map((one) => 8 - Math.log2(one + 1)) as [number, number, number];
   for (const [n, pixel] of pixels.entries()) {
     const value =
-      (((pixel & 0xff) >> redBits) << shift[0]) | ((((pixel >> 8) & 0xff) >> greenBits) << shift[1]) | ((((pixel >> 16) & 0xff) >> blueBits) << shift[2]); // prettier-ignore
+      (((pixel & 0xff) >> redBits) << shift[0]) |
+      ((((pixel >> 8) & 0xff) >> greenBits) << shift[1]) |
+      ((((pixel >> 16) & 0xff) >> blueBits) << shift[2]);
     if (size === 1) out[n] = value;
     else if (size === 2) view.setUint16(n * 2, value & 0xffff, !bigEndian);
     else view.setUint32(n * 4, value >>> 0, !bigEndian);

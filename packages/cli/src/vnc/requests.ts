@@ -48,7 +48,8 @@ function read(bytes: Buffer): Request {
   switch (bytes[0]) {
     case ClientMessage.setPixelFormat: {
       const format = readPixelFormat(bytes.subarray(4));
-      if (format === undefined) throw new ViewerError('it asked for pixels in a format that is not made here');
+      if (format === undefined)
+        throw new ViewerError('it asked for pixels in a format that is not made here');
       return { kind: 'pixelFormat', format };
     }
     case ClientMessage.setEncodings:
@@ -57,19 +58,34 @@ function read(bytes: Buffer): Request {
         encodings: Array.from({ length: bytes.readUInt16BE(2) }, (_, n) => bytes.readInt32BE(4 + n * 4)),
       };
     case ClientMessage.updateRequest: {
-      const [x, y, width, height] = [2, 4, 6, 8].map((at) => bytes.readUInt16BE(at)) as [number, number, number, number]; // prettier-ignore
+      const [x, y, width, height] = [2, 4, 6, 8].map((at) => bytes.readUInt16BE(at)) as [
+        number,
+        number,
+        number,
+        number,
+      ];
       return { kind: 'update', incremental: bytes[1] !== 0, area: { x, y, width, height } };
     }
     case ClientMessage.key:
       return { kind: 'key', pressed: bytes[1] !== 0, keysym: bytes.readUInt32BE(4) };
     case ClientMessage.pointer:
-      return { kind: 'pointer', buttons: bytes.readUInt8(1), x: bytes.readUInt16BE(2), y: bytes.readUInt16BE(4) };
+      return {
+        kind: 'pointer',
+        buttons: bytes.readUInt8(1),
+        x: bytes.readUInt16BE(2),
+        y: bytes.readUInt16BE(4),
+      };
     case ClientMessage.setDesktopSize:
       return { kind: 'resize' };
     default:
-      return { kind: 'key', pressed: bytes.readUInt16BE(2) !== 0, keysym: bytes.readUInt32BE(4), scanCode: bytes.readUInt32BE(8) };
+      return {
+        kind: 'key',
+        pressed: bytes.readUInt16BE(2) !== 0,
+        keysym: bytes.readUInt32BE(4),
+        scanCode: bytes.readUInt32BE(8),
+      };
   }
-} // prettier-ignore
+}
 
 export class RequestReader {
   #held = Buffer.alloc(0);
@@ -91,11 +107,12 @@ export class RequestReader {
         continue;
       }
       const length = lengthOf(rest);
-      if (length !== undefined && length > maxMessage) throw new ViewerError('it sent a message that is too long');
+      if (length !== undefined && length > maxMessage)
+        throw new ViewerError('it sent a message that is too long');
       if (length === undefined || rest.length < length) break;
       yield read(rest.subarray(0, length));
       rest = rest.subarray(length);
     }
     this.#held = Buffer.from(rest);
   }
-} // prettier-ignore
+}

@@ -8,17 +8,19 @@ export const Security = { invalid: 0, none: 1, vncAuthentication: 2 } as const;
 export const challengeBytes = 16;
 
 /** RFC 6143, 7.5, and rfbproto's additions. */
+// prettier-ignore
 export const ClientMessage = {
   setPixelFormat: 0, setEncodings: 2, updateRequest: 3, key: 4, pointer: 5, cutText: 6, setDesktopSize: 251, qemu: 255,
-} as const; // prettier-ignore
+} as const;
 /** Of `ClientMessage.qemu`: "QEMU Extended Key Event Message". */
 export const QemuMessage = { extendedKey: 0 } as const;
 export const ServerMessage = { update: 0 } as const;
 
 /** RFC 6143, 7.7 and 7.8, and rfbproto's additions. */
+// prettier-ignore
 export const Encoding = {
   raw: 0, copyRect: 1, zlib: 6, tight: 7, desktopSize: -223, cursor: -239, qemuExtendedKey: -258, extendedDesktopSize: -308,
-} as const; // prettier-ignore
+} as const;
 
 /** Of an ExtendedDesktopSize rectangle: who asked for the change, and how it went. */
 export const SizeReason = { server: 0, client: 1 } as const;

@@ -56,7 +56,12 @@ interface Viewer {
 export class VncServer {
   readonly #options: VncOptions;
   readonly #servers: (Server | WebServer)[] = [];
-  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: maxWebFrame, perMessageDeflate: false, handleProtocols: (offered) => offered.has('binary') && 'binary' }); // prettier-ignore
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: maxWebFrame,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => offered.has('binary') && 'binary',
+  });
   readonly #strangers = new Set<Wire>();
   readonly #viewers = new Set<Viewer>();
   readonly #wrong: number[] = [];
@@ -74,12 +79,13 @@ export class VncServer {
       vnc.#meet(socketWire(socket));
     });
     await vnc.#listen(server, options.place);
-    if (options.web !== undefined) await vnc.#listen(vnc.#webServer(), options.web).catch(async (error: unknown) => {
-      await vnc.close();
-      throw error;
-    });
+    if (options.web !== undefined)
+      await vnc.#listen(vnc.#webServer(), options.web).catch(async (error: unknown) => {
+        await vnc.close();
+        throw error;
+      });
     return vnc;
-  } // prettier-ignore
+  }
 
   async #listen(server: Server | WebServer, { host, port }: VncPlace): Promise<void> {
     server.maxConnections = maxViewers + maxStrangers;

@@ -77,7 +77,14 @@ export class Session {
       rest = rest.subarray(1);
       const called = new TextEncoder().encode(name);
       const { width, height } = this.#size;
-      this.#host.send(joined([words([16, width], [16, height]), writePixelFormat(nativeFormat), words([32, called.length]), called])); // prettier-ignore
+      this.#host.send(
+        joined([
+          words([16, width], [16, height]),
+          writePixelFormat(nativeFormat),
+          words([32, called.length]),
+          called,
+        ]),
+      );
     }
     for (const request of this.#reader.take(rest)) this.#answer(request);
   }
@@ -102,7 +109,8 @@ export class Session {
         };
         if (!request.incremental) {
           this.#tiles.mark(request.area);
-          if (this.#encodings.has(Encoding.extendedDesktopSize)) this.#noteSize(SizeReason.server, SizeStatus.done);
+          if (this.#encodings.has(Encoding.extendedDesktopSize))
+            this.#noteSize(SizeReason.server, SizeStatus.done);
         }
         return;
       case 'key':
@@ -116,14 +124,19 @@ export class Session {
         return;
       case 'nothing':
     }
-  } // prettier-ignore
+  }
 
   #setEncodings(encodings: readonly number[]): void {
     this.#encodings = new Set(encodings);
-    this.#encoding = encodings.find((one): one is PixelEncoding => one === Encoding.tight || one === Encoding.zlib || one === Encoding.raw) ?? Encoding.raw;
-    if (this.#encodings.has(Encoding.qemuExtendedKey)) this.#notes.push(rectangle({ x: 0, y: 0, width: 0, height: 0 }, Encoding.qemuExtendedKey));
+    this.#encoding =
+      encodings.find(
+        (one): one is PixelEncoding =>
+          one === Encoding.tight || one === Encoding.zlib || one === Encoding.raw,
+      ) ?? Encoding.raw;
+    if (this.#encodings.has(Encoding.qemuExtendedKey))
+      this.#notes.push(rectangle({ x: 0, y: 0, width: 0, height: 0 }, Encoding.qemuExtendedKey));
     if (this.#encodings.has(Encoding.cursor)) this.#notes.push(cursorShape(this.#format));
-  } // prettier-ignore
+  }
 
   #noteSize(reason: number, status: number): void {
     const { width, height } = this.#size;
@@ -166,11 +179,18 @@ export class Session {
   #mayCopy({ width, height }: Picture): boolean {
     const { area } = this.#wanted ?? {};
     return (
-      area !== undefined && this.#encodings.has(Encoding.copyRect) && this.#tiles.isEmpty && this.#notes.length === 0 &&
-      width === this.#size.width && height === this.#size.height &&
-      area.x === 0 && area.y === 0 && area.width >= width && area.height >= height
+      area !== undefined &&
+      this.#encodings.has(Encoding.copyRect) &&
+      this.#tiles.isEmpty &&
+      this.#notes.length === 0 &&
+      width === this.#size.width &&
+      height === this.#size.height &&
+      area.x === 0 &&
+      area.y === 0 &&
+      area.width >= width &&
+      area.height >= height
     );
-  } // prettier-ignore
+  }
 
   #tell(picture: Picture): void {
     const wanted = this.#wanted;
@@ -178,7 +198,10 @@ export class Session {
     const inside = overlap(wanted.area, { x: 0, y: 0, ...this.#size });
     const tiles = inside === undefined ? [] : this.#tiles.take(inside);
     // A display of another size than a viewer can follow is shown as far as it fits, on black.
-    const shown = picture.width === this.#size.width && picture.height === this.#size.height ? picture : fitted(picture, this.#size);
+    const shown =
+      picture.width === this.#size.width && picture.height === this.#size.height
+        ? picture
+        : fitted(picture, this.#size);
     const pixels: Pixels = new Uint32Array(shown.rgba.buffer, shown.rgba.byteOffset, shown.rgba.length / 4);
     const viewer = { format: this.#format, streams: this.#streams };
     const rectangles = [
@@ -187,8 +210,10 @@ export class Session {
     ];
     if (rectangles.length === 0 && wanted.incremental) return;
     this.#wanted = undefined;
-    this.#host.send(joined([words([8, ServerMessage.update], [8, 0], [16, rectangles.length]), ...rectangles]));
-  } // prettier-ignore
+    this.#host.send(
+      joined([words([8, ServerMessage.update], [8, 0], [16, rectangles.length]), ...rectangles]),
+    );
+  }
 
   // --- what a person does ---
 
@@ -198,11 +223,12 @@ export class Session {
     if (key === undefined) return;
     const { code, shifted } = key;
     // A program that types sends capitals without the Shift that a person would hold.
-    const shift = pressed && shifted === true && !this.#pressed.has('ShiftLeft') && !this.#pressed.has('ShiftRight');
+    const shift =
+      pressed && shifted === true && !this.#pressed.has('ShiftLeft') && !this.#pressed.has('ShiftRight');
     if (shift) this.#press('ShiftLeft', true);
     this.#press(code, pressed);
     if (shift) this.#press('ShiftLeft', false);
-  } // prettier-ignore
+  }
 
   #press(code: string, pressed: boolean): void {
     if (pressed) this.#pressed.add(code);
@@ -214,12 +240,13 @@ export class Session {
   #movePointer({ x, y, buttons }: { x: number; y: number; buttons: number }): void {
     const before = this.#pointer ?? { x, y, buttons: 0 };
     this.#pointer = { x, y, buttons };
-    const held = (buttons & Button.left ? 1 : 0) | (buttons & Button.right ? 2 : 0) | (buttons & Button.middle ? 4 : 0);
+    const held =
+      (buttons & Button.left ? 1 : 0) | (buttons & Button.right ? 2 : 0) | (buttons & Button.middle ? 4 : 0);
     const turned = buttons & ~before.buttons;
     const dz = (turned & Button.wheelDown ? 1 : 0) - (turned & Button.wheelUp ? 1 : 0);
     if (x === before.x && y === before.y && buttons === before.buttons) return;
     this.#host.input({ kind: 'mouse', dx: clamp(x - before.x), dy: clamp(before.y - y), dz, buttons: held });
-  } // prettier-ignore
+  }
 
   /** The viewer is gone: nothing stays pressed. */
   end(): void {
@@ -246,7 +273,9 @@ function fitted(picture: Picture, { width, height }: { width: number; height: nu
 function cursorShape(format: PixelFormat): Uint8Array {
   const { size, rows } = dot;
   const pixels = Uint32Array.from(rows.join(''), (character) => (character === 'o' ? 0xff_ffff : 0));
-  const mask = Uint8Array.from(rows, (row) => Array.from(row).reduce((bits, one, n) => bits | (one === '.' ? 0 : 0x80 >> n), 0)); // prettier-ignore
+  const mask = Uint8Array.from(rows, (row) =>
+    Array.from(row).reduce((bits, one, n) => bits | (one === '.' ? 0 : 0x80 >> n), 0),
+  );
   const area = { x: size >> 1, y: size >> 1, width: size, height: size };
   return joined([rectangle(area, Encoding.cursor), convert(pixels, format), mask]);
 }

@@ -38,7 +38,10 @@ export class TileMap {
       if (this.#dirty[n] !== 1) continue;
       this.#dirty[n] = 0;
       const [row, column] = [Math.floor(n / this.#columns), n % this.#columns];
-      const one = overlap({ x: column * tile, y: row * tile, width: tile, height: tile }, { x: 0, y: 0, width: this.#width, height: this.#height }); // prettier-ignore
+      const one = overlap(
+        { x: column * tile, y: row * tile, width: tile, height: tile },
+        { x: 0, y: 0, width: this.#width, height: this.#height },
+      );
       if (one === undefined) continue;
       if (open?.row === row && open.area.x + open.area.width === one.x) open.area.width += one.width;
       else found.push((open = { row, area: one }).area);
@@ -60,9 +63,11 @@ export class TileMap {
 function stacked(areas: readonly Area[]): Area[] {
   const found: Area[] = [];
   for (const area of areas) {
-    const above = found.find((one) => one.x === area.x && one.width === area.width && one.y + one.height === area.y);
+    const above = found.find(
+      (one) => one.x === area.x && one.width === area.width && one.y + one.height === area.y,
+    );
     if (above === undefined) found.push({ ...area });
     else above.height += area.height;
   }
   return found;
-} // prettier-ignore
+}

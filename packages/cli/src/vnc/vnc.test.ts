@@ -78,7 +78,9 @@ class Rig {
 
   show(next: Picture): void {
     const same = next.width === this.picture.width && next.height === this.picture.height;
-    const changed = same ? differences(this.picture, next) : [{ x: 0, y: 0, width: next.width, height: next.height }];
+    const changed = same
+      ? differences(this.picture, next)
+      : [{ x: 0, y: 0, width: next.width, height: next.height }];
     this.picture = next;
     this.vnc.show({ picture: next, changed });
   }
@@ -95,7 +97,7 @@ class Rig {
     }
     return inputs;
   }
-} // prettier-ignore
+}
 
 let rig: Rig | undefined;
 afterEach(async () => {
@@ -105,7 +107,11 @@ afterEach(async () => {
 });
 
 describe('a viewer sees what the display shows', { timeout: 300_000 }, () => {
-  for (const [name, encoding] of [['raw', Encoding.raw], ['zlib', Encoding.zlib], ['tight', Encoding.tight]] as const)
+  for (const [name, encoding] of [
+    ['raw', Encoding.raw],
+    ['zlib', Encoding.zlib],
+    ['tight', Encoding.tight],
+  ] as const)
     for (const small of [false, true])
       test(`${name}, ${small ? '16 bits' : 'full colour'}: whole, in part, scrolled, and after a change of size`, async () => {
         rig = await Rig.open(drawn(720, 400, 1));
@@ -113,7 +119,13 @@ describe('a viewer sees what the display shows', { timeout: 300_000 }, () => {
         assert.equal(await client.login(), undefined);
         assert.deepEqual([client.width, client.height, client.name], [720, 400, 'test']);
         if (small) client.smallPixels();
-        client.encodings(Encoding.copyRect, encoding, Encoding.cursor, Encoding.extendedDesktopSize, Encoding.qemuExtendedKey);
+        client.encodings(
+          Encoding.copyRect,
+          encoding,
+          Encoding.cursor,
+          Encoding.extendedDesktopSize,
+          Encoding.qemuExtendedKey,
+        );
         const check = (): void => {
           const wanted = rgb(rig?.picture ?? blank(0, 0));
           assert.ok(client.shown.equals(small ? coarse(wanted) : wanted), 'the pictures differ');
@@ -127,7 +139,13 @@ describe('a viewer sees what the display shows', { timeout: 300_000 }, () => {
         const part = { ...rig.picture, rgba: rig.picture.rgba.slice() };
         part.rgba.fill(0x77, 100_000, 101_000);
         // The next picture follows the one that the viewer has; then two at once, of which it sees the second.
-        for (const pictures of [[part], [scrolled(part, 16)], [scrolled(part, 32), drawn(720, 400, 9)], [drawn(1030, 770, 3)], [scrolled(drawn(1030, 770, 3), 48)]]) {
+        for (const pictures of [
+          [part],
+          [scrolled(part, 16)],
+          [scrolled(part, 32), drawn(720, 400, 9)],
+          [drawn(1030, 770, 3)],
+          [scrolled(drawn(1030, 770, 3), 48)],
+        ]) {
           client.request(true);
           await rig.watched();
           for (const picture of pictures.slice(0, -1)) rig.show(picture);
@@ -181,9 +199,11 @@ describe('a viewer sees what the display shows', { timeout: 300_000 }, () => {
     await client.update();
     const wanted = rgb(rig.picture);
     for (const y of [0, 199])
-      assert.ok(client.shown.subarray(y * 960, y * 960 + 960).equals(wanted.subarray(y * 1920, y * 1920 + 960)));
+      assert.ok(
+        client.shown.subarray(y * 960, y * 960 + 960).equals(wanted.subarray(y * 1920, y * 1920 + 960)),
+      );
   });
-}); // prettier-ignore
+});
 
 describe('what a viewer does reaches the guest', { timeout: 300_000 }, () => {
   test('keys by scan code and by character, the mouse by its ways, and nothing stays pressed', async () => {
@@ -195,18 +215,37 @@ describe('what a viewer does reaches the guest', { timeout: 300_000 }, () => {
     client.send(5, 0, 0, 100, 0, 100, 5, 1, 0, 110, 0, 90, 5, 8, 0, 110, 0, 90);
     const key = (code: string, pressed: boolean): MachineInput => ({ kind: 'key', code, pressed });
     assert.deepEqual(await rig.inputs(6), [
-      key('ControlRight', true), key('ShiftLeft', true), key('KeyA', true), key('ShiftLeft', false),
-      { kind: 'mouse', dx: 10, dy: 10, dz: 0, buttons: 1 }, { kind: 'mouse', dx: 0, dy: 0, dz: -1, buttons: 0 },
+      key('ControlRight', true),
+      key('ShiftLeft', true),
+      key('KeyA', true),
+      key('ShiftLeft', false),
+      { kind: 'mouse', dx: 10, dy: 10, dz: 0, buttons: 1 },
+      { kind: 'mouse', dx: 0, dy: 0, dz: -1, buttons: 0 },
     ]);
     client.close();
-    assert.deepEqual(await rig.inputs(3), [key('ControlRight', false), key('KeyA', false), { kind: 'mouse', dx: 0, dy: 0, dz: 0, buttons: 0 }]);
+    assert.deepEqual(await rig.inputs(3), [
+      key('ControlRight', false),
+      key('KeyA', false),
+      { kind: 'mouse', dx: 0, dy: 0, dz: 0, buttons: 0 },
+    ]);
   });
 
   test('every printable character has its key', () => {
-    for (let keysym = 0x20; keysym < 0x7f; keysym++) assert.ok(keyOfKeysym(keysym), String.fromCharCode(keysym));
-    assert.deepEqual([keyOfScanCode(1), keyOfScanCode(0x58), keyOfScanCode(0x39), keyOfScanCode(0xc8), keyOfScanCode(0x54), keyOfScanCode(0)], ['Escape', 'F12', 'Space', 'ArrowUp', undefined, undefined]);
+    for (let keysym = 0x20; keysym < 0x7f; keysym++)
+      assert.ok(keyOfKeysym(keysym), String.fromCharCode(keysym));
+    assert.deepEqual(
+      [
+        keyOfScanCode(1),
+        keyOfScanCode(0x58),
+        keyOfScanCode(0x39),
+        keyOfScanCode(0xc8),
+        keyOfScanCode(0x54),
+        keyOfScanCode(0),
+      ],
+      ['Escape', 'F12', 'Space', 'ArrowUp', undefined, undefined],
+    );
   });
-}); // prettier-ignore
+});
 
 describe('who may come in', { timeout: 300_000 }, () => {
   test('who has the password, and who has not is told', async () => {

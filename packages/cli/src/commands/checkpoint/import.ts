@@ -1,7 +1,12 @@
 /** `revenant checkpoint import`. */
 import {
-  CheckpointFileSource, formatId, importCheckpointFile, raiseEpoch, readOwner, releaseOwnership,
-} from '@revenant/storage'; // prettier-ignore
+  CheckpointFileSource,
+  formatId,
+  importCheckpointFile,
+  raiseEpoch,
+  readOwner,
+  releaseOwnership,
+} from '@revenant/storage';
 import { inspecting, storeOptions, type Opener } from '../../checkpoint/opener.ts';
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';

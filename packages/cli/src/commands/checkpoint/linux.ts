@@ -21,8 +21,11 @@ const processTable = (processes: readonly Process[]): string =>
   table(
     ['PID', 'PARENT', 'STATE', 'NAME'],
     processes.map(({ pid, parent, state, kernel, name }) => [
-      String(pid), parent === undefined ? '?' : String(parent), state, kernel ? `[${name}]` : name,
-    ]), // prettier-ignore
+      String(pid),
+      parent === undefined ? '?' : String(parent),
+      state,
+      kernel ? `[${name}]` : name,
+    ]),
   );
 
 function asJson({ kernel, commandLine, log, tasks }: LinuxFindings): Record<string, unknown> {
@@ -48,6 +51,7 @@ function asText({ kernel, commandLine, log, tasks }: LinuxFindings): string {
   const records = valueOf(log);
   const found = valueOf(tasks);
   const { inside } = kernel;
+  // prettier-ignore
   const head = fields([
     ['banner', kernel.banner],
     ['architecture', kernel.architecture],
@@ -55,7 +59,7 @@ function asText({ kernel, commandLine, log, tasks }: LinuxFindings): string {
     ['symbols', inside === undefined ? 'not recognised' : `${inside.symbols.count.toLocaleString('en-US')}, from 0x${inside.image.address.toString(16)} on`],
     ['processes', 'missing' in tasks ? `not found: ${tasks.missing}` : `${tasks.value.processes.length} (layout from ${tasks.value.layout})`],
     ['kernel log', 'missing' in log ? `not found: ${log.missing}` : `${log.value.length} records`],
-  ]); // prettier-ignore
+  ]);
   const last = records?.slice(-logLinesShown) ?? [];
   return [
     head,

@@ -36,8 +36,13 @@ async function listStore(input: Input, opener: Opener): Promise<void> {
     table(
       ['VM', 'STATE', 'OWNER', 'CHECKPOINTS', 'NEWEST', 'CREATED (UTC)'],
       rows.map(({ vm, state, owner, checkpoints, newest, createdAtMs }) => [
-        vm, state, owner ?? '-', String(checkpoints), newest ?? '-', createdAtMs === null ? '-' : timeText(createdAtMs),
-      ]), // prettier-ignore
+        vm,
+        state,
+        owner ?? '-',
+        String(checkpoints),
+        newest ?? '-',
+        createdAtMs === null ? '-' : timeText(createdAtMs),
+      ]),
     ),
   );
 }
@@ -51,9 +56,15 @@ function row({ id, head, counts, damaged, newest, manifestBytes }: ListedCheckpo
   if (head === undefined) return [formatId(id), '-', '-', '-', '-', '-', '-', remarks.join('; ')];
   const written = head.counts.packBytes + manifestBytes;
   return [
-    formatId(id), timeText(head.createdAtMs), guestTimeText(head.virtualTimeNs), countText(head.instructions),
-    head.map === 'full' ? 'full' : `delta ${head.chainLength}`, countText(head.counts.storedPages), bytesText(written), remarks.join('; '),
-  ]; // prettier-ignore
+    formatId(id),
+    timeText(head.createdAtMs),
+    guestTimeText(head.virtualTimeNs),
+    countText(head.instructions),
+    head.map === 'full' ? 'full' : `delta ${head.chainLength}`,
+    countText(head.counts.storedPages),
+    bytesText(written),
+    remarks.join('; '),
+  ];
 }
 
 async function listVm(input: Input, opener: Opener, vmId: string, check: boolean): Promise<void> {

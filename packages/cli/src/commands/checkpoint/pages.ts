@@ -18,7 +18,13 @@ import { bytesText, countText, hex } from '../../output/text.ts';
 /** By PAGE_ constant. */
 const letters = ['.', '-', '#', '='] as const;
 const kindNames = ['zero', 'unchanged', 'changed', 'shared'] as const;
-const palette = [[24, 24, 32], [70, 110, 160], [240, 120, 50], [110, 190, 110], [0, 0, 0]] as const; // prettier-ignore
+const palette = [
+  [24, 24, 32],
+  [70, 110, 160],
+  [240, 120, 50],
+  [110, 190, 110],
+  [0, 0, 0],
+] as const;
 const backgroundColour = 4;
 const columns = 64;
 const maxRows = 64;

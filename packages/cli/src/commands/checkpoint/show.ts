@@ -18,14 +18,20 @@ function spaceTable(summary: CheckpointSummary): string {
   return table(
     ['SPACE', 'SIZE', 'PAGES', 'ZERO', 'IN BASE', 'STORED', 'DISTINCT'],
     summary.spaces.map((space) => [
-      space.name, bytesText(space.pageCount * space.pageSize), countText(space.pageCount), countText(space.zeroPages),
-      space.base === undefined ? '-' : countText(space.basePages), countText(space.storedPages), countText(space.distinctPages),
-    ]), // prettier-ignore
+      space.name,
+      bytesText(space.pageCount * space.pageSize),
+      countText(space.pageCount),
+      countText(space.zeroPages),
+      space.base === undefined ? '-' : countText(space.basePages),
+      countText(space.storedPages),
+      countText(space.distinctPages),
+    ]),
   );
 }
 
 function text(summary: CheckpointSummary): string {
   const { sizes, ratios, written } = summary;
+  // prettier-ignore
   const head = fields([
     ['checkpoint', `${summary.vmId}@${formatId(summary.id)}`],
     ['created', `${timeText(summary.createdAtMs)} UTC`],
@@ -46,7 +52,7 @@ function text(summary: CheckpointSummary): string {
     ...descriptionRows(summary.description),
     ['processors', String(summary.cpus)],
     ['devices', summary.devices.map(({ name, version }) => `${name} (v${version})`).join(', ')],
-  ]); // prettier-ignore
+  ]);
   return `${head}\n\n${spaceTable(summary)}`;
 }
 

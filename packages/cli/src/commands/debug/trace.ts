@@ -32,6 +32,7 @@ const when: Parser<When> = (word, name) => {
   return ns === undefined ? { count: count(word, name) } : { ns };
 };
 
+// prettier-ignore
 const options = {
   instructions: flag('each instruction'),
   calls: flag('calls and returns'),
@@ -47,7 +48,7 @@ const options = {
   output: text('FILE', 'where it goes (default: stdout)'),
   symbols: text('FILE', 'names of addresses: System.map, or what nm prints'),
   ...guestOptions,
-}; // prettier-ignore
+};
 
 export const command = define({
   words: ['[IMAGE|FILE]'],
@@ -113,7 +114,13 @@ function writeTrace(
   { target }: OpenTarget,
   tap: Tap,
   request: { kind: TraceKind; range?: { address: bigint; bytes: number } },
-  { symbols, to, limit, format, output }: Shown & { limit: number; format: 'text' | 'json' | 'perfetto'; output: string | undefined },
+  {
+    symbols,
+    to,
+    limit,
+    format,
+    output,
+  }: Shown & { limit: number; format: 'text' | 'json' | 'perfetto'; output: string | undefined },
 ): void {
   const writer = traceWriter(format, symbols === undefined ? undefined : readSymbols(symbols));
   const file = output === undefined ? process.stdout.fd : create(output);
@@ -129,7 +136,7 @@ function writeTrace(
   } finally {
     if (output !== undefined) closeSync(file);
   }
-} // prettier-ignore
+}
 
 function create(path: string): number {
   try {
@@ -139,7 +146,11 @@ function create(path: string): number {
   }
 }
 
-function writeFlame({ target }: OpenTarget, path: string, { symbols, to, every }: Shown & { every: bigint }): void {
+function writeFlame(
+  { target }: OpenTarget,
+  path: string,
+  { symbols, to, every }: Shown & { every: bigint },
+): void {
   const nameOf = symbols === undefined ? () => undefined : readSymbols(symbols);
   const end = to ?? target.count + 1_000_000_000n;
   const steps = sample(target, { every, to: end, nameOf });
@@ -150,4 +161,4 @@ function writeFlame({ target }: OpenTarget, path: string, { symbols, to, every }
     process.stderr.write(`revenant: ${step.value.samples} samples are in ${path}\n`);
     return;
   }
-} // prettier-ignore
+}

@@ -40,7 +40,11 @@ async function copyIn(client: ClusterClient, from: string, to: { vm: string; pat
     throw new CliError(ExitCode.badInput, `can't read '${from}': ${messageOf(error)}`, 'check the path');
   });
   if (!about.isFile())
-    throw new CliError(ExitCode.badInput, `'${from}' is no file`, `tar -c ${from} | revenant vm exec ${to.vm} --stdin -- tar -x`); // prettier-ignore
+    throw new CliError(
+      ExitCode.badInput,
+      `'${from}' is no file`,
+      `tar -c ${from} | revenant vm exec ${to.vm} --stdin -- tar -x`,
+    );
   const mode = (about.mode & 0o777).toString(8);
   const command = ['sh', '-c', takeFile, 'sh', to.path, basename(from), mode];
   await run(client, to.vm, { command, stdin: createReadStream(from) as AsyncIterable<Uint8Array> });
@@ -52,7 +56,11 @@ async function copyOut(client: ClusterClient, from: { vm: string; path: string }
   const part = `${target}.part`;
   const file = createWriteStream(part);
   try {
-    await run(client, from.vm, { command: ['cat', '--', from.path], stdout: (bytes) => file.write(bytes), durable: false }); // prettier-ignore
+    await run(client, from.vm, {
+      command: ['cat', '--', from.path],
+      stdout: (bytes) => file.write(bytes),
+      durable: false,
+    });
     file.end();
     await finished(file);
     await rename(part, target);
