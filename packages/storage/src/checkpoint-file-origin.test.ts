@@ -40,7 +40,10 @@ describe('the origin of a file', () => {
     const { origin } = await readCheckpointFileWithOrigin(inFolder('some name.ckpt'));
     assert.deepEqual(origin, { createdAtMs: 1_700_000_000_000, vmId: 'web-1', checkpoint: '3-4' });
     const reader = await openCheckpointFile(inFolder('some name.ckpt'), { pool });
-    assert.deepEqual([reader.vmId, reader.id, reader.head.createdAtMs], ['web-1', { epoch: 3, sequence: 4 }, 1_700_000_000_000]); // prettier-ignore
+    assert.deepEqual(
+      [reader.vmId, reader.id, reader.head.createdAtMs],
+      ['web-1', { epoch: 3, sequence: 4 }, 1_700_000_000_000],
+    );
     assert.equal(await reader.contentHash(), snapshotHash(guest.truth()));
     // Imported elsewhere, it is a checkpoint of another VM, made when it was made.
     const other = await raiseEpoch(store, 'copy', { owner: 'a' });

@@ -31,7 +31,6 @@ test('pages are read from any place of a space, over the borders of blocks, in a
       [0, count >> 1],
       [count, count],
     ] as const)
-      // prettier-ignore
       assert.ok(Buffer.from(await read(from, to)).equals(bytes.subarray(from * pageSize, to * pageSize)));
   }
   await source.close();

@@ -58,7 +58,12 @@ class Places implements BlockTaker {
     // What does not decompress is found before anything is written.
     decompressBlock(pages, indexes.length * space.pageSize);
     const { length } = pages;
-    this.blocks[ordinal]!.push({ at: at + body.length - length, length, first: space.pages, pages: indexes.length }); // prettier-ignore
+    this.blocks[ordinal]!.push({
+      at: at + body.length - length,
+      length,
+      first: space.pages,
+      pages: indexes.length,
+    });
     space.indexes.push(indexes);
     space.pages += indexes.length;
   }

@@ -77,7 +77,10 @@ describe('state', () => {
 
   test('elements that nest, repeat or hide in maps are counted all the same', () => {
     const list = (inner: Uint8Array, times: number): Uint8Array => {
-      const body = Buffer.concat([Buffer.from([0xdc, times >>> 8, times & 255]), Buffer.concat(Array.from({ length: times }, () => inner))]); // prettier-ignore
+      const body = Buffer.concat([
+        Buffer.from([0xdc, times >>> 8, times & 255]),
+        Buffer.concat(Array.from({ length: times }, () => inner)),
+      ]);
       return body;
     };
     const thousand = list(new Uint8Array([0xc0]), 1000);
@@ -96,7 +99,16 @@ describe('state', () => {
   });
 
   test('what decoders build beyond plain values is refused: expressions, errors, records, references, dates', () => {
-    const strange = [[0xc7, 4, 0x78, 0x92, 0xa1, 0x61, 0xa0], [0xc7, 1, 0x65, 0x90], [0xd4, 0x72, 0x40], [0xd6, 0x69, 0, 0, 0, 1], [0xd6, 0xff, 0, 0, 0, 0], [0xd5, 0x73, 0x90, 0x90], [0xd4, 0x74, 11], [0xc1]]; // prettier-ignore
+    const strange = [
+      [0xc7, 4, 0x78, 0x92, 0xa1, 0x61, 0xa0],
+      [0xc7, 1, 0x65, 0x90],
+      [0xd4, 0x72, 0x40],
+      [0xd6, 0x69, 0, 0, 0, 1],
+      [0xd6, 0xff, 0, 0, 0, 0],
+      [0xd5, 0x73, 0x90, 0x90],
+      [0xd4, 0x74, 11],
+      [0xc1],
+    ];
     for (const bytes of strange)
       assert.throws(() => decodeState(new Uint8Array(bytes)), /not ours|unknown kind/, String(bytes));
   });
@@ -104,8 +116,13 @@ describe('state', () => {
   test('everything that is encoded is decoded, and nothing crashes the walk', () => {
     const value = {
       a: [1, -1, 2 ** 40, 1.5, null, undefined, true, 'x'.repeat(70_000), '', 12n, -(2n ** 63n), 2n ** 200n],
-      b: new Uint8Array(300), c: new Uint32Array([1, 2]), d: new BigUint64Array(3), e: new Float64Array(1), f: {}, g: Array.from({ length: 70_000 }, (_, i) => i),
-    }; // prettier-ignore
+      b: new Uint8Array(300),
+      c: new Uint32Array([1, 2]),
+      d: new BigUint64Array(3),
+      e: new Float64Array(1),
+      f: {},
+      g: Array.from({ length: 70_000 }, (_, i) => i),
+    };
     assert.deepEqual(decodeState(encodeState(value)), value);
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
@@ -128,9 +145,13 @@ describe('state', () => {
       (error) => isStorageError(error, 'SNAPSHOT_INVALID'),
     );
     assert.throws(
-      () => checkpointFileBlocks.state({ description: many, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n }, []),
+      () =>
+        checkpointFileBlocks.state(
+          { description: many, cpus: [], devices: {}, instructions: 0n, virtualTimeNs: 0n },
+          [],
+        ),
       (error) => isStorageError(error, 'SNAPSHOT_INVALID'),
-    ); // prettier-ignore
+    );
   });
 
   test('an LZ4 block that claims more than it can hold is refused before anything is allocated', () => {
@@ -152,10 +173,27 @@ describe('objects of a store', () => {
   });
 
   const head: Omit<ManifestHead, 'bodyBytes' | 'bodyHash'> = {
-    vmId: 'vm', id: { epoch: 1, sequence: 1 }, parent: null, map: 'full', chainLength: 1, createdAtMs: 0, instructions: 0n,
-    virtualTimeNs: 0n, spaces: [{ name: 'ram', pageSize: 4096, pageCount: 16 }], nonce: 'x',
-    counts: { listedPages: 0, zeroPages: 0, sharedPages: 0, storedPages: 0, movedPages: 0, rawBytes: 0, packBytes: 0, packs: 0 },
-  }; // prettier-ignore
+    vmId: 'vm',
+    id: { epoch: 1, sequence: 1 },
+    parent: null,
+    map: 'full',
+    chainLength: 1,
+    createdAtMs: 0,
+    instructions: 0n,
+    virtualTimeNs: 0n,
+    spaces: [{ name: 'ram', pageSize: 4096, pageCount: 16 }],
+    nonce: 'x',
+    counts: {
+      listedPages: 0,
+      zeroPages: 0,
+      sharedPages: 0,
+      storedPages: 0,
+      movedPages: 0,
+      rawBytes: 0,
+      packBytes: 0,
+      packs: 0,
+    },
+  };
   const body: ManifestBody = { description: {}, cpus: [], devices: {}, packs: [], runs: [new Uint8Array(0)] };
   const decode = (changed: { head?: object; body?: object }): unknown =>
     decodeManifest(
@@ -179,6 +217,7 @@ describe('objects of a store', () => {
     };
     decode({ body: { packs: [pack] } });
     const huge = (n: number): object => ({ name: `d${String(n)}`, pageSize: 4096, pageCount: 1 << 28 });
+    // prettier-ignore
     const wrong: { head?: object; body?: object }[] = [
       { head: { spaces: Array.from({ length: 64 }, (_, n) => huge(n)) }, body: { runs: Array.from({ length: 64 }, () => new Uint8Array(0)) } },
       { head: { spaces: [huge(0), huge(0)] }, body: { runs: [new Uint8Array(0), new Uint8Array(0)] } },
@@ -186,7 +225,7 @@ describe('objects of a store', () => {
       { head: { parent: 'x' } }, { head: { instructions: 1 } }, { head: { counts: { packs: 'x' } } }, { head: { map: 'x' } },
       { body: { runs: [null] } }, { body: { packs: [null] } },
       ...[{ pageSize: 1 << 30 }, { pageSize: 3000 }, { bytes: 1 << 30 }, { headBytes: 1 << 29 }, { headBytes: -1 }, { pages: 1 << 24 }, { name: '../x' }, { vm: '../x' }, { vm: 5 }, { headHash: new Uint8Array(31) }].map((field) => ({ body: { packs: [{ ...pack, ...field }] } })),
-    ]; // prettier-ignore
+    ];
     for (const each of wrong) soon('CHECKPOINT_DAMAGED', () => decode(each));
   });
 
@@ -205,13 +244,17 @@ describe('objects of a store', () => {
     const { ref, body: bytes } = builder.build('p', { host: systemHost });
     const named = { name: 'p', ...ref };
     parsePackHead('p', named, bytes, undefined);
-    for (const [offset, length] of [[0, 100], [300, 101], [0xffff_0000, 1]] as const) {
+    for (const [offset, length] of [
+      [0, 100],
+      [300, 101],
+      [0xffff_0000, 1],
+    ] as const) {
       const changed = Buffer.from(bytes);
       changed.writeUInt32LE(offset, 48 + 3 * 40 + 32);
       changed.writeUInt32LE(length, 48 + 3 * 40 + 36);
       const headHash = new Uint8Array(hash('sha256', changed.subarray(0, ref.headBytes - 32), 'buffer'));
       soon('CHECKPOINT_DAMAGED', () => parsePackHead('p', { ...named, headHash }, changed, undefined));
-    } // prettier-ignore
+    }
   });
 });
 
@@ -240,7 +283,11 @@ describe('single files', () => {
     const state = Buffer.from(checkpointFileBlocks.state(snapshot, snapshot.spaces)).subarray(8);
     const ram = snapshot.spaces[0]!;
     const [block] = [...checkpointFileBlocks.pages(0, ram)].map((bytes) => bytes.subarray(8));
-    const again = file([['STAT', state], ['PAGE', block!], ['PAGE', block!]]); // prettier-ignore
+    const again = file([
+      ['STAT', state],
+      ['PAGE', block!],
+      ['PAGE', block!],
+    ]);
     await soonRejects('CHECKPOINT_FILE_DAMAGED', () => decodeCheckpointFile(again));
   });
 });

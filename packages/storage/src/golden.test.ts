@@ -93,7 +93,10 @@ for (const version of await readdir(golden)) {
     test('the single file reads back', async () => {
       const path = join(folder, 'machine.ckpt');
       const { spaces } = await readCheckpointFile(path);
-      assert.deepEqual(spaces.map(({ onBase }) => onBase), [undefined, version === 'v1' ? undefined : true]); // prettier-ignore
+      assert.deepEqual(
+        spaces.map(({ onBase }) => onBase),
+        [undefined, version === 'v1' ? undefined : true],
+      );
       assert.equal(snapshotHash(await readCheckpointFile(path)), expected.file);
       assert.equal(snapshotHash(await decodeCheckpointFile(await readFile(path))), expected.file);
     });

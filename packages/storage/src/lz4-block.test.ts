@@ -15,7 +15,12 @@ const memory = fc
     }),
     { maxLength: 12 },
   )
-  .map((parts) => new Uint8Array(Buffer.concat(parts.flatMap(({ bytes, times }) => Array.from({ length: times }, () => bytes))))); // prettier-ignore
+  .map(
+    (parts) =>
+      new Uint8Array(
+        Buffer.concat(parts.flatMap(({ bytes, times }) => Array.from({ length: times }, () => bytes))),
+      ),
+  );
 
 test('what one encodes the other decodes, in both directions', () => {
   fc.assert(

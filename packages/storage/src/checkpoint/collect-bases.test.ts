@@ -125,10 +125,15 @@ test('packs of an import that was cut off go; one that goes on ends well; one th
       await rounds();
     }
   };
-  await importBaseImage(place.store, nameOf(large), slowly(async () => {
-    await place.collect();
-    place.now += graceMs / 2;
-  }), { pool }); // prettier-ignore
+  await importBaseImage(
+    place.store,
+    nameOf(large),
+    slowly(async () => {
+      await place.collect();
+      place.now += graceMs / 2;
+    }),
+    { pool },
+  );
   place.referredTo.add(nameOf(large));
   await place.rounds();
   assert.ok(await place.reads(large));
@@ -142,7 +147,10 @@ test('packs of an import that was cut off go; one that goes on ends well; one th
     slowly(() => place.rounds()),
     { pool },
   );
-  await assert.rejects(givenUp, (error) => isStorageError(error, 'BAD_ARGUMENT') && error.message.includes('collected')); // prettier-ignore
+  await assert.rejects(
+    givenUp,
+    (error) => isStorageError(error, 'BAD_ARGUMENT') && error.message.includes('collected'),
+  );
   assert.deepEqual(await place.packs(), []);
   await place.import(large);
   assert.ok(await place.reads(large));
@@ -216,7 +224,10 @@ test('with collectors, imports and users at once, each stopping anywhere, nobody
     });
     const collecting = collectors.map(async (collector) => {
       for (let n = 0; n < 40; n++) {
-        await place.collect(collector).then((report) => (collected += report.removed), () => undefined); // prettier-ignore
+        await place.collect(collector).then(
+          (report) => (collected += report.removed),
+          () => undefined,
+        );
         if (referring === 0) place.now += graceMs / 2;
       }
     });

@@ -164,7 +164,9 @@ describe('forks', () => {
       id?: CheckpointId,
     ) => {
       const before = await keysOf(store, 'vms/');
-      await assert.rejects(forkVm(store, parent, child, { owner: 'b', pool, ...(id && { id }) }), (error) => isStorageError(error, code)); // prettier-ignore
+      await assert.rejects(forkVm(store, parent, child, { owner: 'b', pool, ...(id && { id }) }), (error) =>
+        isStorageError(error, code),
+      );
       assert.deepEqual(await keysOf(store, 'vms/'), before);
     };
     await refused('parent', 'child', 'FENCED');
@@ -207,7 +209,8 @@ describe('forks', () => {
         const { guest, writer, hash } = await makeVm(store, 'parent');
         const { last } = writer;
         for (let i = 0; i < 4; i++) await writer.write(guest.run(250).snapshot());
-        const fork = (on: ObjectStore) => forkVm(on, 'parent', 'child', { owner: 'b', pool, id: last! }).catch((error: unknown) => error); // prettier-ignore
+        const fork = (on: ObjectStore) =>
+          forkVm(on, 'parent', 'child', { owner: 'b', pool, id: last! }).catch((error: unknown) => error);
         const collect = (on: ObjectStore) => collectGarbage(on, 'parent', { policy: onlyNewest });
         let made: unknown;
         const run = interrupted(store, n, async () =>
@@ -253,7 +256,14 @@ describe('forks', () => {
     for (let n = 0, more = true; more; n++) {
       const [store, host] = [new MemoryStore(), new ClockHost()];
       const { writer, guest } = await makeVm(store, 'parent');
-      const run = interrupted(store, n, () => new Promise<never>((_, reject) => { reject(new Error('killed')); })); // prettier-ignore
+      const run = interrupted(
+        store,
+        n,
+        () =>
+          new Promise<never>((_, reject) => {
+            reject(new Error('killed'));
+          }),
+      );
       const never = Symbol('never');
       const died = await Promise.race([
         forkVm(run.store, 'parent', 'child', { owner: 'b', pool, host }).catch(() => never),

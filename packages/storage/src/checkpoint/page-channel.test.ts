@@ -70,8 +70,14 @@ describe('pages for a thread that waits', () => {
     assert.deepEqual(seen, [5, 6, 15, 16, 40, 5, 41, undefined]);
     assert.deepEqual(
       source.reads.map((read) => [read[0], read.length]),
-      [[0, 16], [16, 16], [32, 10], [0, 16], [32, 10]],
-    ); // prettier-ignore
+      [
+        [0, 16],
+        [16, 16],
+        [32, 10],
+        [0, 16],
+        [32, 10],
+      ],
+    );
   });
 
   test('while the store fails the thread waits, and it is told; then it goes on', async () => {

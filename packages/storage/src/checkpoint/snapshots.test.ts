@@ -90,7 +90,6 @@ describe('snapshots', () => {
       ['second', second],
       ['first', first],
     ] as const) {
-      // prettier-ignore
       await revertToSnapshot(store, 'web', { name, owner: 'a', pool });
       assert.equal(await hashOf(store, 'web'), hash, name);
       life = await Life.again(store);
@@ -125,7 +124,10 @@ describe('snapshots', () => {
     assert.equal((await readOwner(store, vm))?.record.state, 'deleted');
     await collect(store, 'web');
     const left = (await store.list('vms/')).objects.map(({ key }) => key);
-    assert.deepEqual(left.filter((key) => !/\/(owner|snapshots)$/.test(key)), []); // prettier-ignore
+    assert.deepEqual(
+      left.filter((key) => !/\/(owner|snapshots)$/.test(key)),
+      [],
+    );
     assert.deepEqual(await treeOf(store), []);
   });
 

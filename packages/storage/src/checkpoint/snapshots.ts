@@ -115,11 +115,19 @@ export async function takeSnapshot(
     await update(store, place, (entries) => ({
       entries: entries.map((each) =>
         each.vm === vm
-          ? { ...each, ...{ ready: true, checkpoint: formatId(from), parent: newest(entries)?.name ?? null, turn: nextTurn(entries) } }
+          ? {
+              ...each,
+              ...{
+                ready: true,
+                checkpoint: formatId(from),
+                parent: newest(entries)?.name ?? null,
+                turn: nextTurn(entries),
+              },
+            }
           : each,
       ),
       result: undefined,
-    })); // prettier-ignore
+    }));
     if ((await readOwner(store, vmId))?.record.state === 'deleted')
       throw new StorageError('VM_DELETED', `${vmId}: the VM was deleted meanwhile`);
   } catch (error) {

@@ -81,7 +81,6 @@ describe('writing and reading checkpoints', () => {
       [5, 5],
       [6, 4],
     ] as const) {
-      // prettier-ignore
       const changes = await (await at(to)).readChanges(await at(from));
       const { spaces, ...state } = truths[to - 1]!;
       assert.deepEqual({ ...changes, spaces: [] }, { ...state, spaces: [] });

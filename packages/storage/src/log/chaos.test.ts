@@ -47,7 +47,10 @@ class Run {
       try {
         return await work();
       } catch (error) {
-        const transient = isStoreError(error) || isStorageError(error, 'CHECKPOINT_DAMAGED') || isStorageError(error, 'LOG_DAMAGED'); // prettier-ignore
+        const transient =
+          isStoreError(error) ||
+          isStorageError(error, 'CHECKPOINT_DAMAGED') ||
+          isStorageError(error, 'LOG_DAMAGED');
         if (!transient || attempt > 200) throw error;
         await this.host.sleep(50);
       }

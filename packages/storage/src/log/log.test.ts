@@ -70,7 +70,10 @@ describe('group commit', () => {
     store.put = put;
     free();
     await log.flush();
-    assert.deepEqual(durable, [{ count: 1n, input: 1n }, { count: 99n, input: 99n }]); // prettier-ignore
+    assert.deepEqual(durable, [
+      { count: 1n, input: 1n },
+      { count: 99n, input: 99n },
+    ]);
     assert.deepEqual((await listSegments(store, 'vm')).get(1), [1, 2]);
     assert.equal((await readSegment(store, 'vm', { epoch: 1, ordinal: 2 }, undefined))?.entries.length, 98);
   });
@@ -116,8 +119,14 @@ describe('group commit', () => {
   test('counts that fall and inputs that are too large are bugs of the caller', async () => {
     const log = writerOf(new MemoryStore(), await take(new MemoryStore()));
     log.mark(10n);
-    for (const entry of [{ count: 9n, payload: input('x') }, { count: 11n, payload: new Uint8Array(2 << 20) }])
-      assert.throws(() => log.append(entry), (error) => isStorageError(error, 'BAD_ARGUMENT')); // prettier-ignore
+    for (const entry of [
+      { count: 9n, payload: input('x') },
+      { count: 11n, payload: new Uint8Array(2 << 20) },
+    ])
+      assert.throws(
+        () => log.append(entry),
+        (error) => isStorageError(error, 'BAD_ARGUMENT'),
+      );
     log.abandon();
   });
 
@@ -215,7 +224,15 @@ describe('takeovers', () => {
     }
     const { log } = await take(store);
     assert.deepEqual([log?.last?.epoch, log?.last?.nextInput], [5, 9n]);
-    assert.deepEqual(log?.path?.parts.map(({ epoch, first, last }) => [epoch, first, last]), [[1, 1, 2], [2, 1, 2], [4, 1, 2], [5, 1, 2]]); // prettier-ignore
+    assert.deepEqual(
+      log?.path?.parts.map(({ epoch, first, last }) => [epoch, first, last]),
+      [
+        [1, 1, 2],
+        [2, 1, 2],
+        [4, 1, 2],
+        [5, 1, 2],
+      ],
+    );
   });
 
   test('a checkpoint newer than the log needs none of it, and a new log begins there', async () => {
@@ -372,7 +389,10 @@ describe('damage', () => {
   test('a segment in another’s place, or of another VM, is refused', async () => {
     const { store, key } = await scene();
     await store.put(key(3), (await store.get(key(2)))!.body);
-    await assert.rejects(replayed(store), (error) => isStorageError(error, 'LOG_DAMAGED') && /another segment/.test(error.message)); // prettier-ignore
+    await assert.rejects(
+      replayed(store),
+      (error) => isStorageError(error, 'LOG_DAMAGED') && /another segment/.test(error.message),
+    );
     // Of the same name and place, but not what the next one names.
     const fork = new MemoryStore();
     await say(writerOf(fork, await take(fork)), 'one', 'two', 'three!');

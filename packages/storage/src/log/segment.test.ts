@@ -16,17 +16,23 @@ const segments = fc
     mark: fc.bigInt({ min: 0n, max: 2n ** 40n }),
     firstInput: fc.bigInt({ min: 1n, max: 2n ** 63n }),
     previous: fc.option(
-      fc.record({ epoch: fc.nat(), ordinal: fc.integer({ min: 1 }), hash: fc.uint8Array({ minLength: 32, maxLength: 32 }) }),
+      fc.record({
+        epoch: fc.nat(),
+        ordinal: fc.integer({ min: 1 }),
+        hash: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      }),
       { nil: undefined },
     ),
-    inputs: fc.array(fc.tuple(fc.bigInt({ min: 0n, max: 2n ** 45n }), fc.uint8Array({ maxLength: 300 })), { maxLength: 40 }),
+    inputs: fc.array(fc.tuple(fc.bigInt({ min: 0n, max: 2n ** 45n }), fc.uint8Array({ maxLength: 300 })), {
+      maxLength: 40,
+    }),
   })
   .map(({ mark, inputs, ...rest }): Segment => {
     let count = rest.from;
     const entries = inputs.map(([delta, payload]) => ({ count: (count += delta), payload }));
     const previous = rest.previous && { ...rest.previous };
     return { ...rest, previous, vmId: 'a-vm.1', opened: 1, to: count + mark, entries };
-  }); // prettier-ignore
+  });
 
 describe('segments', () => {
   for (const key of [undefined, new CheckpointKey(new Uint8Array(32).fill(9))])
@@ -45,10 +51,19 @@ describe('segments', () => {
   test('any flipped bit, and any cut, is damage; with the checksum set right, never more than an error', () => {
     const key = 'vm';
     const segment: Segment = {
-      vmId: key, epoch: 1, ordinal: 2, opened: 1, from: 100n, to: 1000n, firstInput: 3n,
+      vmId: key,
+      epoch: 1,
+      ordinal: 2,
+      opened: 1,
+      from: 100n,
+      to: 1000n,
+      firstInput: 3n,
       previous: { epoch: 1, ordinal: 1, hash: new Uint8Array(32).fill(1) },
-      entries: [{ count: 150n, payload: new Uint8Array([1, 2, 3]) }, { count: 150n, payload: new Uint8Array(0) }],
-    }; // prettier-ignore
+      entries: [
+        { count: 150n, payload: new Uint8Array([1, 2, 3]) },
+        { count: 150n, payload: new Uint8Array(0) },
+      ],
+    };
     const bytes = encodeSegment(segment, { host: systemHost });
     const isDamage = (error: unknown): boolean =>
       isStorageError(error, 'LOG_DAMAGED') && error.message.startsWith('vms/vm/log/0000000001-0000000002: ');
@@ -70,14 +85,30 @@ describe('segments', () => {
 
   test('an encrypted one needs its key, and is sealed to its place', () => {
     const key = new CheckpointKey(new Uint8Array(32).fill(9));
-    const segment: Segment = { vmId: 'vm', epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 5n, firstInput: 1n, previous: undefined, entries: [] }; // prettier-ignore
+    const segment: Segment = {
+      vmId: 'vm',
+      epoch: 1,
+      ordinal: 1,
+      opened: 1,
+      from: 0n,
+      to: 5n,
+      firstInput: 1n,
+      previous: undefined,
+      entries: [],
+    };
     const bytes = encodeSegment(segment, { key, host: systemHost });
     const other = new CheckpointKey(new Uint8Array(32).fill(8));
-    assert.throws(() => decodeSegment('vm', segment, bytes, undefined), (error) => isStorageError(error, 'KEY_NEEDED')); // prettier-ignore
+    assert.throws(
+      () => decodeSegment('vm', segment, bytes, undefined),
+      (error) => isStorageError(error, 'KEY_NEEDED'),
+    );
     assert.throws(
       () => decodeSegment('vm', segment, bytes, other),
       (error) => isStorageError(error, 'KEY_WRONG'),
     );
-    assert.throws(() => decodeSegment('vm', { epoch: 1, ordinal: 2 }, bytes, key), (error) => isStorageError(error, 'KEY_WRONG')); // prettier-ignore
+    assert.throws(
+      () => decodeSegment('vm', { epoch: 1, ordinal: 2 }, bytes, key),
+      (error) => isStorageError(error, 'KEY_WRONG'),
+    );
   });
 });

@@ -108,7 +108,8 @@ export function decodeSegment(
     const hash = bytes.slice(bytes.length - hashBytes);
     return { ...segment, key: name, hash, nextInput };
   } catch (error) {
-    const isDamage = error instanceof RangeError || (error instanceof StorageError && error.code === 'CHECKPOINT_DAMAGED'); // prettier-ignore
+    const isDamage =
+      error instanceof RangeError || (error instanceof StorageError && error.code === 'CHECKPOINT_DAMAGED');
     if (!isDamage) throw error;
     const why = error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;
     throw new StorageError('LOG_DAMAGED', why, { cause: error });

@@ -5,9 +5,26 @@
  * seconds of what the disk does in milliseconds. So a thread that does nothing but keep records does them at once.
  */
 import {
-  accessSync, closeSync, constants, fdatasyncSync, fstatSync, fsyncSync, linkSync, lstatSync, mkdirSync, openSync, readSync,
-  readdirSync, renameSync, rmSync, statSync, unlinkSync, writeSync, type Dirent, type Stats,
-} from 'node:fs'; // prettier-ignore
+  accessSync,
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+  type Dirent,
+  type Stats,
+} from 'node:fs';
 import { access, link, lstat, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 
 /** What of Node's FileHandle a store needs. */

@@ -127,7 +127,10 @@ describe('a store and its cluster', () => {
       };
       const claims = await Promise.all(['a', 'b', 'a', 'b', 'a', 'b'].map(insist));
       const winner = (await readIdentity(inner))!.cluster!;
-      assert.deepEqual(claims, ['a', 'b', 'a', 'b', 'a', 'b'].map((each) => (each === winner ? winner : 'refused'))); // prettier-ignore
+      assert.deepEqual(
+        claims,
+        ['a', 'b', 'a', 'b', 'a', 'b'].map((each) => (each === winner ? winner : 'refused')),
+      );
     }
   });
 

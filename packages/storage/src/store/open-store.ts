@@ -67,7 +67,10 @@ async function connect(url: string, create: boolean, files: FileSystem | undefin
 
 async function openFile(url: string, create: boolean, files: FileSystem | undefined): Promise<FileStore> {
   const path = pathOf(url);
-  const isFolder = await stat(path).then((found) => found.isDirectory(), () => false); // prettier-ignore
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
   if (!create && !isFolder) throw noStore(url);
   return FileStore.open(path, { create, ...(files && { files }) });
 }

@@ -30,7 +30,8 @@ async function answer({ id, name, args }: StoreCall): Promise<FromStoreThread> {
     const operation = store[name] as (...args: unknown[]) => Promise<unknown>;
     return { id, value: await operation.apply(store, args) };
   } catch (error) {
-    const known = error instanceof StoreError ? error : new StoreError('FAILED', String(error), { outcome: 'unknown' }); // prettier-ignore
+    const known =
+      error instanceof StoreError ? error : new StoreError('FAILED', String(error), { outcome: 'unknown' });
     const { code, message, outcome, retryable, hint } = known;
     return { id, error: { code, message, outcome, retryable, hint } };
   }

@@ -23,7 +23,10 @@ testStoreContract('a thread of its own', { open: () => threadStore('contract') }
 test('a store that is away answers again when it is back', async () => {
   const store = await threadStore('away');
   await rename(join(root, 'away'), join(root, 'elsewhere'));
-  await assert.rejects(store.get('a'), (error) => isStoreError(error, 'UNAVAILABLE') && error.outcome === 'not-applied'); // prettier-ignore
+  await assert.rejects(
+    store.get('a'),
+    (error) => isStoreError(error, 'UNAVAILABLE') && error.outcome === 'not-applied',
+  );
   await rename(join(root, 'elsewhere'), join(root, 'away'));
   await store.put('a', Uint8Array.of(1));
   assert.deepEqual((await store.get('a'))?.body, Uint8Array.of(1));
@@ -32,7 +35,12 @@ test('a store that is away answers again when it is back', async () => {
 
 test('more operations than it has places for are refused, and closing ends those that wait', async () => {
   const store = await threadStore('many');
-  const gets = Array.from({ length: 1030 }, () => store.get('a').then(() => 'done', (error: unknown) => (isStoreError(error, 'UNAVAILABLE') ? 'refused' : 'wrong'))); // prettier-ignore
+  const gets = Array.from({ length: 1030 }, () =>
+    store.get('a').then(
+      () => 'done',
+      (error: unknown) => (isStoreError(error, 'UNAVAILABLE') ? 'refused' : 'wrong'),
+    ),
+  );
   const results = await Promise.all(gets);
   assert.equal(results.filter((result) => result === 'done').length, 1024);
   assert.equal(results.filter((result) => result === 'refused').length, 6);
