@@ -9,10 +9,36 @@ export {
   SavedGatewayError,
   type SavedGateway,
 } from './gateway/save.ts';
-export { defaultGatewaySettings, guestOf, whySettingsAreWrong, type Forward, type GatewaySettings } from './gateway/settings.ts'; // prettier-ignore
+export {
+  defaultGatewaySettings,
+  guestOf,
+  whySettingsAreWrong,
+  type Forward,
+  type GatewaySettings,
+} from './gateway/settings.ts';
 export { newGatewayState, type GatewayState } from './gateway/state.ts';
 export { rollBackConnections, track, type Connections } from './switch/connections.ts';
 export { splitFrame } from './switch/split.ts';
-export { forward, newSwitch, own, removePort, type Delivery, type SwitchPort, type SwitchState } from './switch/switch.ts'; // prettier-ignore
-export { broadcastOf, formatAddress, formatMac, inSubnet, isGroupMac, maskOf, parseAddress, parseMac, readMac, writeMac, type Subnet } from './wire/address.ts'; // prettier-ignore
+export {
+  forward,
+  newSwitch,
+  own,
+  removePort,
+  type Delivery,
+  type SwitchPort,
+  type SwitchState,
+} from './switch/switch.ts';
+export {
+  broadcastOf,
+  formatAddress,
+  formatMac,
+  inSubnet,
+  isGroupMac,
+  maskOf,
+  parseAddress,
+  parseMac,
+  readMac,
+  writeMac,
+  type Subnet,
+} from './wire/address.ts';
 export { maxFrameBytes } from './wire/ethernet.ts';

@@ -70,7 +70,12 @@ export function dnsAnswered(turn: Turn, number: number, answer: Uint8Array | und
   const end = questionEnd(query.data)!;
   const guest = { address: query.guestAddress, port: query.guestPort };
   const place = { guest, query: query.data, end };
-  const usable = answer !== undefined && answer.length >= dnsHeaderBytes && !isQuery(answer) && get16(answer, 4) === 1 && sameQuestion(query.data, answer, end); // prettier-ignore
+  const usable =
+    answer !== undefined &&
+    answer.length >= dnsHeaderBytes &&
+    !isQuery(answer) &&
+    get16(answer, 4) === 1 &&
+    sameQuestion(query.data, answer, end);
   if (!usable) {
     reply(turn, place, failure(query.data, end));
     return;

@@ -1,7 +1,19 @@
 /** The gateway, as a guest sees it: ARP, DHCP, ICMP, UDP, DNS and TCP. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { arpFrame, Bench, datagramsOf, framesOf, gatewayAddress, guestAddress, guestMac, ipFrame, nameServer, segmentsOf, udpFrame } from '../testing/guest.ts'; // prettier-ignore
+import {
+  arpFrame,
+  Bench,
+  datagramsOf,
+  framesOf,
+  gatewayAddress,
+  guestAddress,
+  guestMac,
+  ipFrame,
+  nameServer,
+  segmentsOf,
+  udpFrame,
+} from '../testing/guest.ts';
 import { formatAddress, parseAddress } from '../wire/address.ts';
 import { ArpOperation, readArp } from '../wire/arp.ts';
 import { get16, get32, set16, set32 } from '../wire/bytes.ts';
@@ -51,7 +63,13 @@ describe('ARP, DHCP and ICMP of the gateway', () => {
     const bench = new Bench();
     for (const address of [gatewayAddress, nameServer]) {
       const [frame] = framesOf(bench.send(arpFrame(ArpOperation.request, address)));
-      assert.deepEqual(readArp(frame!), { operation: ArpOperation.reply, senderMac: bench.settings.mac, senderAddress: address, targetMac: guestMac, targetAddress: guestAddress }); // prettier-ignore
+      assert.deepEqual(readArp(frame!), {
+        operation: ArpOperation.reply,
+        senderMac: bench.settings.mac,
+        senderAddress: address,
+        targetMac: guestMac,
+        targetAddress: guestAddress,
+      });
     }
     assert.deepEqual(bench.send(arpFrame(ArpOperation.request, gatewayAddress + 5)), []);
   });
@@ -62,10 +80,16 @@ describe('ARP, DHCP and ICMP of the gateway', () => {
       type: DhcpType.offer,
       yours: '10.0.2.15',
     });
-    assert.deepEqual(dhcpAnswer(bench, dhcp(DhcpType.request, { requested: guestAddress, server: gatewayAddress })), { type: DhcpType.ack, yours: '10.0.2.15' }); // prettier-ignore
+    assert.deepEqual(
+      dhcpAnswer(bench, dhcp(DhcpType.request, { requested: guestAddress, server: gatewayAddress })),
+      { type: DhcpType.ack, yours: '10.0.2.15' },
+    );
     assert.deepEqual(dhcpAnswer(bench, dhcp(DhcpType.discover, { mac: 0x020000000001 }))?.yours, '10.0.2.16');
     assert.deepEqual(dhcpAnswer(bench, dhcp(DhcpType.discover))?.yours, '10.0.2.15');
-    assert.deepEqual(dhcpAnswer(bench, dhcp(DhcpType.request, { requested: guestAddress, mac: 0x020000000009 }))?.type, DhcpType.nak); // prettier-ignore
+    assert.deepEqual(
+      dhcpAnswer(bench, dhcp(DhcpType.request, { requested: guestAddress, mac: 0x020000000009 }))?.type,
+      DhcpType.nak,
+    );
   });
 
   it('keeps reserved addresses for whom they are', () => {
@@ -92,7 +116,11 @@ describe('ARP, DHCP and ICMP of the gateway', () => {
     const short = (frame: Uint8Array): void => {
       frame[22] = 1;
       set16(frame, 24, 0);
-      set16(frame, 24, ~[...Array(10).keys()].reduce((sum, n) => ((sum + get16(frame, 14 + 2 * n)) % 0xffff), 0) & 0xffff); // prettier-ignore
+      set16(
+        frame,
+        24,
+        ~[...Array(10).keys()].reduce((sum, n) => (sum + get16(frame, 14 + 2 * n)) % 0xffff, 0) & 0xffff,
+      );
     };
     assert.deepEqual(answers(outside, short), [[IcmpType.timeExceeded, 0]]);
   });
@@ -107,9 +135,14 @@ describe('UDP and DNS of the gateway', () => {
   it('keeps one flow for a port, and lets only those answer that were asked', () => {
     const bench = new Bench();
     const [sent] = bench.udp(outside, { sourcePort: 5000, destinationPort: 99, data: bytes('ask') });
-    assert.deepEqual({ ...sent, data: 0 }, { kind: 'udpSend', flow: 2, target: { kind: 'address', address: outside, port: 99 }, data: 0 }); // prettier-ignore
+    assert.deepEqual(
+      { ...sent, data: 0 },
+      { kind: 'udpSend', flow: 2, target: { kind: 'address', address: outside, port: 99 }, data: 0 },
+    );
     const received = (address: number, port: number): string[] =>
-      datagramsOf(bench.happen({ kind: 'udpReceived', flow: 2, address, port, data: bytes('answer') })).map(({ data }) => text(data)); // prettier-ignore
+      datagramsOf(bench.happen({ kind: 'udpReceived', flow: 2, address, port, data: bytes('answer') })).map(
+        ({ data }) => text(data),
+      );
     assert.deepEqual(received(outside, 99), ['answer']);
     assert.deepEqual(received(outside, 98), []);
     assert.deepEqual(received(outside + 1, 99), []);
@@ -157,7 +190,15 @@ describe('UDP and DNS of the gateway', () => {
       const part = payload.subarray(from, Math.min(from + 1480, payload.length));
       const frame = ipFrame(outside, Protocol.udp, part);
       const more = from + part.length < payload.length;
-      writeIpv4(frame, { source: guestAddress, destination: outside, protocol: Protocol.udp, payloadBytes: part.length, identification: 9, fragmentOffset: from, moreFragments: more }); // prettier-ignore
+      writeIpv4(frame, {
+        source: guestAddress,
+        destination: outside,
+        protocol: Protocol.udp,
+        payloadBytes: part.length,
+        identification: 9,
+        fragmentOffset: from,
+        moreFragments: more,
+      });
       return frame;
     });
     const [sent] = bench.send(fragments[2]!, fragments[0]!, fragments[1]!);
@@ -177,7 +218,37 @@ describe('UDP and DNS of the gateway', () => {
   const query = (id: number, name: string): Uint8Array =>
     Uint8Array.from([0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, name.length, ...bytes(name), 0, 0, 1, 0, 1]);
   const dnsAnswer = (asked: Uint8Array, seconds: number): Uint8Array =>
-    Uint8Array.from([0xab, 0xcd, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, ...asked.subarray(12), 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, seconds, 0, 4, 192, 0, 2, 1]); // prettier-ignore
+    Uint8Array.from([
+      0xab,
+      0xcd,
+      0x81,
+      0x80,
+      0,
+      1,
+      0,
+      1,
+      0,
+      0,
+      0,
+      0,
+      ...asked.subarray(12),
+      0xc0,
+      12,
+      0,
+      1,
+      0,
+      1,
+      0,
+      0,
+      0,
+      seconds,
+      0,
+      4,
+      192,
+      0,
+      2,
+      1,
+    ]);
 
   it('forwards questions, keeps answers as long as they allow, and ages them', () => {
     const bench = new Bench();
@@ -226,7 +297,10 @@ describe('UDP and DNS of the gateway', () => {
       data: bytes('in'),
     } as const;
     const [arrived] = datagramsOf(bench.happen(visitor));
-    assert.deepEqual([arrived?.source, arrived?.destination, arrived?.destinationPort], [gatewayAddress, guestAddress, 53]); // prettier-ignore
+    assert.deepEqual(
+      [arrived?.source, arrived?.destination, arrived?.destinationPort],
+      [gatewayAddress, guestAddress, 53],
+    );
     const back = bench.udp(gatewayAddress, {
       sourcePort: 53,
       destinationPort: arrived!.sourcePort,
@@ -309,13 +383,17 @@ describe('TCP through the gateway', () => {
     let chunks = 0;
     while (!paused && chunks < 100) {
       chunks++;
-      paused = bench.happen({ kind: 'tcpReceived', socket: 2, data: chunk }).some((effect) => effect.kind === 'tcpFlow' && effect.paused); // prettier-ignore
+      paused = bench
+        .happen({ kind: 'tcpReceived', socket: 2, data: chunk })
+        .some((effect) => effect.kind === 'tcpFlow' && effect.paused);
     }
     assert.ok(chunks <= 9, `${chunks.toString()} chunks`);
     let resumed = false;
     for (let n = 0; n < 1000 && !resumed; n++) {
       const { sndMax } = bench.state.tcpBySocket.get(2)!.tcp!;
-      resumed = bench.tcp(outside, { ...at, acknowledgment: sndMax, flags: TcpFlag.ack }).some((effect) => effect.kind === 'tcpFlow' && !effect.paused); // prettier-ignore
+      resumed = bench
+        .tcp(outside, { ...at, acknowledgment: sndMax, flags: TcpFlag.ack })
+        .some((effect) => effect.kind === 'tcpFlow' && !effect.paused);
     }
     assert.equal(resumed, true);
   });
@@ -354,8 +432,17 @@ describe('TCP through the gateway', () => {
     assert.deepEqual(rollBack(moment, guestAddress + 1, 100).ended, 0, 'another guest goes on');
     const { effects, ended } = rollBack(moment, guestAddress, 100);
     assert.equal(ended, 2);
-    assert.deepEqual(effects.flatMap((effect) => (effect.kind === 'tcpReset' ? [effect.socket] : [])), [2, 6]); // prettier-ignore
-    assert.deepEqual(segmentsOf(effects).map(({ flags, destinationPort }) => [flags & TcpFlag.rst, destinationPort]), [[TcpFlag.rst, 1000], [TcpFlag.rst, 3000]]); // prettier-ignore
+    assert.deepEqual(
+      effects.flatMap((effect) => (effect.kind === 'tcpReset' ? [effect.socket] : [])),
+      [2, 6],
+    );
+    assert.deepEqual(
+      segmentsOf(effects).map(({ flags, destinationPort }) => [flags & TcpFlag.rst, destinationPort]),
+      [
+        [TcpFlag.rst, 1000],
+        [TcpFlag.rst, 3000],
+      ],
+    );
     assert.deepEqual([...bench.state.tcpBySocket.keys()], [4]);
     const [still] = segmentsOf(bench.happen({ kind: 'tcpReceived', socket: 4, data: bytes('on') }));
     assert.equal(text(still!.payload), 'on');

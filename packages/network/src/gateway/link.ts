@@ -116,7 +116,15 @@ export function sendPacket(turn: Turn, packet: OutgoingPacket, mac?: number): vo
     const frame = new Uint8Array(transportOffset + part.length);
     frame.set(part, transportOffset);
     const moreFragments = from + part.length < payload.length;
-    writeIpv4(frame, { source, destination, protocol, payloadBytes: part.length, identification, fragmentOffset: from, moreFragments }); // prettier-ignore
+    writeIpv4(frame, {
+      source,
+      destination,
+      protocol,
+      payloadBytes: part.length,
+      identification,
+      fragmentOffset: from,
+      moreFragments,
+    });
     if (mac === undefined) sendFrame(turn, destination, frame);
     else {
       writeEthernet(frame, { destination: mac, source: turn.settings.mac, type: EtherType.ipv4 });

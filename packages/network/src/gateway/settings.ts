@@ -63,9 +63,15 @@ export function defaultGatewaySettings(): GatewaySettings {
     outbound: true,
     hostPorts: [],
     limits: {
-      tcpFlows: 1024, tcpConnecting: 256, udpFlows: 512, dnsQueries: 128, dnsCacheEntries: 512, neighbours: 256,
-      fragmentedPackets: 16, tcpBufferBytes: 0x8_0000,
-    }, // prettier-ignore
+      tcpFlows: 1024,
+      tcpConnecting: 256,
+      udpFlows: 512,
+      dnsQueries: 128,
+      dnsCacheEntries: 512,
+      neighbours: 256,
+      fragmentedPackets: 16,
+      tcpBufferBytes: 0x8_0000,
+    },
   };
 }
 

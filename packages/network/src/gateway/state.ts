@@ -122,10 +122,20 @@ export function newGatewayState(secret: readonly number[]): GatewayState {
     nextPort: firstPort,
     nextIdentification: 1,
     timerMs: Infinity,
-    tcp: new Map(), tcpBySocket: new Map(), udp: new Map(), udpByNumber: new Map(), visitors: new Map(), visitorsByPort: new Map(),
-    neighbours: new Map(), resolutions: new Map(), leases: new Map(), queries: new Map(), dnsCache: new Map(), fragments: new Map(),
+    tcp: new Map(),
+    tcpBySocket: new Map(),
+    udp: new Map(),
+    udpByNumber: new Map(),
+    visitors: new Map(),
+    visitorsByPort: new Map(),
+    neighbours: new Map(),
+    resolutions: new Map(),
+    leases: new Map(),
+    queries: new Map(),
+    dnsCache: new Map(),
+    fragments: new Map(),
     errors: { fromMs: -Infinity, left: 0 },
-  }; // prettier-ignore
+  };
 }
 
 /** RFC 6335, 6: dynamic ports. */

@@ -5,7 +5,18 @@
  * What always holds: a flow is in `tcp` and in `tcpBySocket`, or in neither; after `released` no effect names its socket.
  */
 import { copyOut } from '../tcp/byte-queue.ts';
-import { abort, consumed, finish, nextTimerMs, openActive, openPassive, resetFor, runTimers, sendRoom, write } from '../tcp/connection.ts'; // prettier-ignore
+import {
+  abort,
+  consumed,
+  finish,
+  nextTimerMs,
+  openActive,
+  openPassive,
+  resetFor,
+  runTimers,
+  sendRoom,
+  write,
+} from '../tcp/connection.ts';
 import type { OutgoingSegment, TcpContext, TcpNews } from '../tcp/context.ts';
 import { receiveSegment } from '../tcp/receive.ts';
 import { transmit } from '../tcp/send.ts';
@@ -65,8 +76,11 @@ export function receiveTcp(
   const segment = readTcp(frame, header);
   if (segment === undefined) return;
   const ends = {
-    guestAddress: header.source, guestPort: segment.sourcePort, remoteAddress: header.destination, remotePort: segment.destinationPort,
-  }; // prettier-ignore
+    guestAddress: header.source,
+    guestPort: segment.sourcePort,
+    remoteAddress: header.destination,
+    remotePort: segment.destinationPort,
+  };
   const flow = turn.state.tcp.get(tcpKey(ends));
   const opens = (segment.flags & (TcpFlag.syn | TcpFlag.ack | TcpFlag.rst)) === TcpFlag.syn;
   if (flow !== undefined && !(opens && mayReopen(flow, segment))) {
@@ -318,10 +332,17 @@ export function runTcpTimers(turn: Turn): void {
 function sendSegment(turn: Turn, ends: Ends, segment: OutgoingSegment, flow?: TcpFlow): void {
   const length = segment.payload?.length ?? 0;
   const fields: TcpFields = {
-    source: ends.remoteAddress, destination: ends.guestAddress, sourcePort: ends.remotePort, destinationPort: ends.guestPort,
-    sequence: segment.sequence, acknowledgment: segment.acknowledgment, flags: segment.flags, window: segment.window,
-    options: segment.options, payloadBytes: length,
-  }; // prettier-ignore
+    source: ends.remoteAddress,
+    destination: ends.guestAddress,
+    sourcePort: ends.remotePort,
+    destinationPort: ends.guestPort,
+    sequence: segment.sequence,
+    acknowledgment: segment.acknowledgment,
+    flags: segment.flags,
+    window: segment.window,
+    options: segment.options,
+    payloadBytes: length,
+  };
   const { frame, payloadAt } = tcpFrame(fields, turn.buffers?.take);
   if (segment.payload !== undefined && flow?.tcp !== undefined)
     copyOut(flow.tcp.queue, segment.payload, { bytes: frame, at: payloadAt });

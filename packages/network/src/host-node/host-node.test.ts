@@ -7,7 +7,15 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { describe, it } from 'node:test';
 import { defaultGatewaySettings, type GatewaySettings } from '../gateway/settings.ts';
-import { arpFrame, datagramsOf, gatewayAddress, guestAddress, segmentsOf, tcpGuestFrame, udpFrame } from '../testing/guest.ts'; // prettier-ignore
+import {
+  arpFrame,
+  datagramsOf,
+  gatewayAddress,
+  guestAddress,
+  segmentsOf,
+  tcpGuestFrame,
+  udpFrame,
+} from '../testing/guest.ts';
 import { ArpOperation } from '../wire/arp.ts';
 import { TcpFlag, type TcpSegment } from '../wire/tcp.ts';
 import { plugInto, vdeFraming } from './plug-peer.ts';
@@ -46,7 +54,9 @@ class Guest {
   }
 
   segment(flags: number): Promise<TcpSegment> {
-    return this.next((frame) => segmentsOf([{ kind: 'frame', frame }]).find((segment) => (segment.flags & flags) === flags)); // prettier-ignore
+    return this.next((frame) =>
+      segmentsOf([{ kind: 'frame', frame }]).find((segment) => (segment.flags & flags) === flags),
+    );
   }
 }
 
@@ -122,7 +132,9 @@ describe('a network with the sockets of this host', () => {
     let at = 0;
     const acknowledge = (): void => {
       const acknowledgment = (first + at) >>> 0;
-      guest.network.send([tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.ack, sequence: 10, acknowledgment })]); // prettier-ignore
+      guest.network.send([
+        tcpGuestFrame(gatewayAddress, { ...ends, flags: TcpFlag.ack, sequence: 10, acknowledgment }),
+      ]);
     };
     acknowledge();
     while (at < sent.length) {
@@ -216,7 +228,10 @@ describe('a network with the sockets of this host', () => {
     const data = new TextEncoder().encode('echo');
     guest.network.send([udpFrame(gatewayAddress, { sourcePort: 5, destinationPort: port, data })]);
     const back = await guest.next((frame) => datagramsOf([{ kind: 'frame', frame }])[0]);
-    assert.deepEqual([back.source, back.destination, back.destinationPort, back.data.length], [gatewayAddress, guestAddress, 5, 4]); // prettier-ignore
+    assert.deepEqual(
+      [back.source, back.destination, back.destinationPort, back.data.length],
+      [gatewayAddress, guestAddress, 5, 4],
+    );
     await guest.network.close();
     server.close();
   });
@@ -227,7 +242,9 @@ describe('peers by the stream framing', () => {
     const frames = [20, 1514, 60, 65_000, 14].map((length) =>
       Uint8Array.from({ length }, (_, n) => n * length),
     );
-    const stream = Buffer.concat(frames.flatMap((frame) => [Uint8Array.of(0, 0, frame.length >> 8, frame.length & 255), frame])); // prettier-ignore
+    const stream = Buffer.concat(
+      frames.flatMap((frame) => [Uint8Array.of(0, 0, frame.length >> 8, frame.length & 255), frame]),
+    );
     for (const size of [1, 2, 3, 5, 7, 1000, 4096, stream.length]) {
       const seen: Uint8Array[] = [];
       const splitter = new FrameSplitter();
@@ -253,7 +270,10 @@ describe('peers by the stream framing', () => {
     peer.send([60, 61, 1513, 1514].map((length) => new Uint8Array(length).fill(length)));
     const sent: Uint8Array[] = [];
     new FrameSplitter(vdeFraming).push(writer.read() as Uint8Array, (frame) => sent.push(frame));
-    assert.deepEqual(sent.map(({ length }) => length), [60, 62, 1514, 1514]); // prettier-ignore
+    assert.deepEqual(
+      sent.map(({ length }) => length),
+      [60, 62, 1514, 1514],
+    );
     assert.deepEqual([...sent[1]!.subarray(59)], [61, 61, 0]);
     await peer.close();
   });
@@ -281,11 +301,20 @@ describe('peers by the stream framing', () => {
     const { port } = server.address() as AddressInfo;
     const frame = Uint8Array.from({ length: 100 }, (_, n) => n);
     const arrived = Promise.withResolvers<Uint8Array>();
-    const peer = await StreamPeer.connect({ host: '127.0.0.1', port }, { toGuest: arrived.resolve, ended: () => undefined, frameBytes: 1514 }); // prettier-ignore
+    const peer = await StreamPeer.connect(
+      { host: '127.0.0.1', port },
+      { toGuest: arrived.resolve, ended: () => undefined, frameBytes: 1514 },
+    );
     peer.send([frame]);
     assert.deepEqual(await arrived.promise, frame);
     await peer.close();
     server.close();
-    await assert.rejects(StreamPeer.connect({ path: '/nowhere/at/all' }, { toGuest: () => undefined, ended: () => undefined, frameBytes: 1514 }), /ENOENT/); // prettier-ignore
+    await assert.rejects(
+      StreamPeer.connect(
+        { path: '/nowhere/at/all' },
+        { toGuest: () => undefined, ended: () => undefined, frameBytes: 1514 },
+      ),
+      /ENOENT/,
+    );
   });
 });

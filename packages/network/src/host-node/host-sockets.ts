@@ -218,7 +218,16 @@ export class HostSockets {
     for (const socket of this.#udp.values()) socket.close();
     this.#tcp.clear();
     this.#udp.clear();
-    await Promise.all([...this.#servers.values()].map((server) => new Promise<void>((done) => server.close(() => { done(); })))); // prettier-ignore
+    await Promise.all(
+      [...this.#servers.values()].map(
+        (server) =>
+          new Promise<void>((done) =>
+            server.close(() => {
+              done();
+            }),
+          ),
+      ),
+    );
   }
 }
 

@@ -49,7 +49,8 @@ export class FrameSplitter {
       if (this.#waiting < lengthBytes) return;
       const head = this.#head(lengthBytes);
       const length = lengthBytes === 4 ? get32(head, 0) : get16(head, 0);
-      if (length > maxFrameBytes) throw new StreamPeerError(`the peer announces a frame of ${length.toString()} bytes`); // prettier-ignore
+      if (length > maxFrameBytes)
+        throw new StreamPeerError(`the peer announces a frame of ${length.toString()} bytes`);
       if (this.#waiting < lengthBytes + length) return;
       const whole = this.#head(lengthBytes + length);
       this.#waiting -= whole.length;

@@ -32,7 +32,10 @@ function segment({
 }: Sent): Uint8Array {
   const [source, destination] = from === 0 ? guests : [guests[1], guests[0]];
   const ends = { source: source.address, destination: destination.address };
-  const ports = { sourcePort: from === 0 ? (port ?? source.port) : source.port, destinationPort: from === 0 ? destination.port : (port ?? destination.port) }; // prettier-ignore
+  const ports = {
+    sourcePort: from === 0 ? (port ?? source.port) : source.port,
+    destinationPort: from === 0 ? destination.port : (port ?? destination.port),
+  };
   const { frame } = tcpFrame({
     ...ends,
     ...ports,
@@ -52,7 +55,11 @@ function segment({
 function open(connections: Connections, port?: number): void {
   const more = port === undefined ? {} : { port };
   track(connections, segment({ from: 0, sequence: 99, acknowledgment: 0, flags: TcpFlag.syn, ...more }), 8);
-  track(connections, segment({ from: 1, sequence: 499, acknowledgment: 100, flags: TcpFlag.syn | TcpFlag.ack, ...more }), 9); // prettier-ignore
+  track(
+    connections,
+    segment({ from: 1, sequence: 499, acknowledgment: 100, flags: TcpFlag.syn | TcpFlag.ack, ...more }),
+    9,
+  );
   track(connections, segment({ from: 0, sequence: 100, acknowledgment: 500, ...more }), 10);
 }
 

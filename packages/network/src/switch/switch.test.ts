@@ -74,7 +74,10 @@ describe('the switch', () => {
     const syn = tcpGuestFrame(1, { flags: TcpFlag.syn });
     assert.equal(reached(state, 1, syn).length, 1);
     const arp = (senderMac: number, senderAddress: number): Uint8Array =>
-      buildArp({ operation: ArpOperation.reply, senderMac, senderAddress, targetMac: 0, targetAddress: 1 }, { destination: broadcastMac }); // prettier-ignore
+      buildArp(
+        { operation: ArpOperation.reply, senderMac, senderAddress, targetMac: 0, targetAddress: 1 },
+        { destination: broadcastMac },
+      );
     assert.equal(reached(state, 1, arp(guestMac, guestAddress)).length, 1);
     const forged = tcpGuestFrame(1, {});
     forged[29] = 99;

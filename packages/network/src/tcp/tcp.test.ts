@@ -47,7 +47,18 @@ function established(options: Parameters<typeof pair>[0] = {}): Pair {
 
 function segmentTo(end: End, fields: Partial<TcpSegment>): TcpSegment {
   const { rcvNxt, sndMax } = end.tcp!;
-  return { sourcePort: 1, destinationPort: 2, sequence: rcvNxt, acknowledgment: sndMax, flags: TcpFlag.ack, window: 1000, maximumSegment: undefined, windowShift: undefined, payload: new Uint8Array(), ...fields }; // prettier-ignore
+  return {
+    sourcePort: 1,
+    destinationPort: 2,
+    sequence: rcvNxt,
+    acknowledgment: sndMax,
+    flags: TcpFlag.ack,
+    window: 1000,
+    maximumSegment: undefined,
+    windowShift: undefined,
+    payload: new Uint8Array(),
+    ...fields,
+  };
 }
 
 /** What an end answers to a segment. */
@@ -185,7 +196,10 @@ describe('TCP against forged and odd segments', () => {
     const made = established();
     const [client] = made.ends;
     const answers = answer(made, client, { flags: TcpFlag.syn });
-    assert.deepEqual(answers.map(({ flags, acknowledgment }) => [flags, acknowledgment]), [[TcpFlag.ack, client.tcp!.rcvNxt]]); // prettier-ignore
+    assert.deepEqual(
+      answers.map(({ flags, acknowledgment }) => [flags, acknowledgment]),
+      [[TcpFlag.ack, client.tcp!.rcvNxt]],
+    );
     assert.equal(client.tcp!.phase, 'established');
   });
 
@@ -229,7 +243,11 @@ describe('TCP against forged and odd segments', () => {
     const made = established();
     const segment = segmentTo(made.ends[0], { flags: TcpFlag.syn, sequence: 5 });
     assert.deepEqual(resetFor(segment), { sequence: 0, acknowledgment: 6, flags: TcpFlag.rst | TcpFlag.ack });
-    assert.deepEqual(resetFor({ ...segment, flags: TcpFlag.ack, acknowledgment: 77 }), { sequence: 77, acknowledgment: 0, flags: TcpFlag.rst }); // prettier-ignore
+    assert.deepEqual(resetFor({ ...segment, flags: TcpFlag.ack, acknowledgment: 77 }), {
+      sequence: 77,
+      acknowledgment: 0,
+      flags: TcpFlag.rst,
+    });
     assert.equal(resetFor({ ...segment, flags: TcpFlag.rst }), undefined);
   });
 

@@ -59,7 +59,10 @@ export class Bench {
 }
 
 export function arpFrame(operation: number, targetAddress: number, senderAddress = guestAddress): Uint8Array {
-  return buildArp({ operation, senderMac: guestMac, senderAddress, targetMac: 0, targetAddress }, { destination: 0xffff_ffff_ffff }); // prettier-ignore
+  return buildArp(
+    { operation, senderMac: guestMac, senderAddress, targetMac: 0, targetAddress },
+    { destination: 0xffff_ffff_ffff },
+  );
 }
 
 export function ipFrame(
@@ -84,9 +87,16 @@ export function tcpGuestFrame(destination: number, segment: Partial<TcpSegment>)
   const payload = segment.payload ?? new Uint8Array();
   const ends = { source: guestAddress, destination };
   const { frame, payloadAt } = tcpFrame({
-    ...ends, sourcePort: 1000, destinationPort: 80, sequence: 0, acknowledgment: 0, flags: 0, window: 65_535, ...segment,
+    ...ends,
+    sourcePort: 1000,
+    destinationPort: 80,
+    sequence: 0,
+    acknowledgment: 0,
+    flags: 0,
+    window: 65_535,
+    ...segment,
     payloadBytes: payload.length,
-  }); // prettier-ignore
+  });
   frame.set(payload, payloadAt);
   sealTcp(frame, ends);
   writeEthernet(frame, { destination: defaultGatewaySettings().mac, source: guestMac, type: EtherType.ipv4 });

@@ -1,7 +1,16 @@
 /** Two TCP ends and the path between them, in a time of its own: what is sent may be lost, doubled, held up or turned round. */
 import { Random } from '../../../simulation/src/random.ts';
 import { copyOut } from '../tcp/byte-queue.ts';
-import { consumed, finish, nextTimerMs, openActive, openPassive, runTimers, sendRoom, write } from '../tcp/connection.ts'; // prettier-ignore
+import {
+  consumed,
+  finish,
+  nextTimerMs,
+  openActive,
+  openPassive,
+  runTimers,
+  sendRoom,
+  write,
+} from '../tcp/connection.ts';
 import type { OutgoingSegment, TcpContext, TcpNews } from '../tcp/context.ts';
 import { receiveSegment } from '../tcp/receive.ts';
 import { transmit } from '../tcp/send.ts';
@@ -52,9 +61,16 @@ export class End {
 export function overTheWire(segment: OutgoingSegment, tcp: TcpState | undefined): TcpSegment {
   const ends = { source: 0x0a000202, destination: 0x0a00020f };
   const { frame, payloadAt } = tcpFrame({
-    ...ends, sourcePort: 1, destinationPort: 2, sequence: segment.sequence, acknowledgment: segment.acknowledgment,
-    flags: segment.flags, window: segment.window, options: segment.options, payloadBytes: segment.payload?.length ?? 0,
-  }); // prettier-ignore
+    ...ends,
+    sourcePort: 1,
+    destinationPort: 2,
+    sequence: segment.sequence,
+    acknowledgment: segment.acknowledgment,
+    flags: segment.flags,
+    window: segment.window,
+    options: segment.options,
+    payloadBytes: segment.payload?.length ?? 0,
+  });
   if (segment.payload !== undefined && tcp !== undefined)
     copyOut(tcp.queue, segment.payload, { bytes: frame, at: payloadAt });
   sealTcp(frame, ends);
@@ -168,6 +184,8 @@ export class Pair {
   /** Runs until `done`, or until nothing happens any more. */
   until(done: () => boolean, limitSteps = 100_000): void {
     for (let n = 0; n < limitSteps; n++) if (done() || !this.step()) return;
-    throw new Error(`not done after ${limitSteps.toString()} steps: ${this.ends.map((end) => `${end.name} ${end.tcp?.phase ?? 'none'} got ${end.receivedBytes.toString()}`).join(', ')}`); // prettier-ignore
+    throw new Error(
+      `not done after ${limitSteps.toString()} steps: ${this.ends.map((end) => `${end.name} ${end.tcp?.phase ?? 'none'} got ${end.receivedBytes.toString()}`).join(', ')}`,
+    );
   }
 }

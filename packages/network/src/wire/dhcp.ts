@@ -12,12 +12,23 @@ export const DhcpType = {
   release: 7,
   inform: 8,
 } as const;
+// prettier-ignore
 export const DhcpOption = {
   pad: 0, mask: 1, router: 3, nameServer: 6, mtu: 26, broadcast: 28, requestedAddress: 50, leaseSeconds: 51, overload: 52, type: 53,
   server: 54, renewal: 58, rebinding: 59, end: 255,
-} as const; // prettier-ignore
+} as const;
 const Operation = { request: 1, reply: 2 } as const;
-const Field = { transaction: 4, flags: 10, client: 12, yours: 16, server: 20, relay: 24, hardware: 28, cookie: 236, options: 240 } as const; // prettier-ignore
+const Field = {
+  transaction: 4,
+  flags: 10,
+  client: 12,
+  yours: 16,
+  server: 20,
+  relay: 24,
+  hardware: 28,
+  cookie: 236,
+  options: 240,
+} as const;
 const cookie = 0x63825363;
 const broadcastFlag = 0x8000;
 /** BOOTP's size, which old clients insist on. */
@@ -84,10 +95,15 @@ export interface DhcpReply {
 
 export function buildDhcp(request: DhcpMessage, reply: DhcpReply): Uint8Array {
   const options = [
-    DhcpOption.type, 1, reply.type, DhcpOption.server, 4, ...addressBytes(reply.server),
+    DhcpOption.type,
+    1,
+    reply.type,
+    DhcpOption.server,
+    4,
+    ...addressBytes(reply.server),
     ...reply.options.flatMap(([code, value]) => [code, value.length, ...value]),
     DhcpOption.end,
-  ]; // prettier-ignore
+  ];
   const data = new Uint8Array(Math.max(Field.options + options.length, leastBytes));
   data[0] = Operation.reply;
   data[1] = 1;
