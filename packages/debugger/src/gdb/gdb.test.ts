@@ -45,7 +45,16 @@ describe('gdb', { skip: hasGdb ? false : 'there is no gdb' }, () => {
   test('a session is no part of the run: the guest goes on as without it', async () => {
     const target = await travelling(countingPlan);
     const server = await serve(target, 'i386');
-    await gdb(server, ['break *0x10104d', 'continue', 'continue', 'stepi', 'x/8i $pc', 'watch *(int *)0x200200', 'continue', 'continue']); // prettier-ignore
+    await gdb(server, [
+      'break *0x10104d',
+      'continue',
+      'continue',
+      'stepi',
+      'x/8i $pc',
+      'watch *(int *)0x200200',
+      'continue',
+      'continue',
+    ]);
     await server.close();
     const plain = await travelling(countingPlan);
     runTo(plain, target.count);
@@ -93,7 +102,14 @@ describe('gdb', { skip: hasGdb ? false : 'there is no gdb' }, () => {
   test('breakpoints on neighbouring bytes: gdb leaves the PC alone', async () => {
     const target = await travelling(countingPlan);
     const server = await serve(target, 'i386');
-    const { output } = await gdb(server, ['break *0x101040', 'break *0x101041', 'continue', 'continue', 'stepi', 'p/x $pc']); // prettier-ignore
+    const { output } = await gdb(server, [
+      'break *0x101040',
+      'break *0x101041',
+      'continue',
+      'continue',
+      'stepi',
+      'p/x $pc',
+    ]);
     await server.close();
     assert.match(output, /Breakpoint 1, 0x00101040[^]*Breakpoint 2, 0x00101041[^]*\$1 = 0x101046/);
   });

@@ -61,9 +61,13 @@ function* goTo(words: string[], target: TimeMachine): Generator<undefined, strin
   const [word = ''] = words;
   const atNs = parseTime(word);
   const count =
-    word === 'begin' ? target.begin : word === 'end' ? target.end : word.startsWith('-')
-      ? target.count - (parseNumber(word.slice(1)) ?? 0n)
-      : parseNumber(word); // prettier-ignore
+    word === 'begin'
+      ? target.begin
+      : word === 'end'
+        ? target.end
+        : word.startsWith('-')
+          ? target.count - (parseNumber(word.slice(1)) ?? 0n)
+          : parseNumber(word);
   if (atNs !== undefined) yield* target.goToTime(atNs);
   else if (count === undefined) return 'give an instruction count, -N, a time such as 12.5s, begin or end\n';
   else yield* target.goTo(count);

@@ -162,9 +162,26 @@ function pointer(
 }
 
 const gprs = {
-  64: ['rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp', 'rsp', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'],
+  64: [
+    'rax',
+    'rbx',
+    'rcx',
+    'rdx',
+    'rsi',
+    'rdi',
+    'rbp',
+    'rsp',
+    'r8',
+    'r9',
+    'r10',
+    'r11',
+    'r12',
+    'r13',
+    'r14',
+    'r15',
+  ],
   32: ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'],
-} as const satisfies Record<number, readonly GprName[]>; // prettier-ignore
+} as const satisfies Record<number, readonly GprName[]>;
 const selectors = ['cs', 'ss', 'ds', 'es', 'fs', 'gs'] as const;
 const pointers = new Set<GprName>(['rbp', 'rsp']);
 
@@ -237,8 +254,26 @@ const debug = (['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const).map((name) =
   wide(name, 64, { type: 'uint64', group: 'debug' }),
 );
 const msrs = (
-  ['star', 'lstar', 'cstar', 'sfmask', 'sysenterCs', 'sysenterEsp', 'sysenterEip', 'pat', 'apicBase', 'tscAux', 'miscEnable'] as const
-).map((name) => wide(name, 64, { name: `msr_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`, type: 'uint64', group: 'msr' })); // prettier-ignore
+  [
+    'star',
+    'lstar',
+    'cstar',
+    'sfmask',
+    'sysenterCs',
+    'sysenterEsp',
+    'sysenterEip',
+    'pat',
+    'apicBase',
+    'tscAux',
+    'miscEnable',
+  ] as const
+).map((name) =>
+  wide(name, 64, {
+    name: `msr_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+    type: 'uint64',
+    group: 'msr',
+  }),
+);
 
 const system: Register[] = [
   wide('kernelGsBase', 64, { name: 'k_gs_base', type: 'uint64', group: 'msr' }),
@@ -279,14 +314,16 @@ function featuresOf(arch: TargetArch): Feature[] {
   ];
 }
 
+// prettier-ignore
 const eflagsBits: [string, number, number][] = [
   ['CF', 0, 0], ['', 1, 1], ['PF', 2, 2], ['AF', 4, 4], ['ZF', 6, 6], ['SF', 7, 7], ['TF', 8, 8], ['IF', 9, 9], ['DF', 10, 10], ['OF', 11, 11],
   ['IOPL', 12, 13], ['NT', 14, 14], ['RF', 16, 16], ['VM', 17, 17], ['AC', 18, 18], ['VIF', 19, 19], ['VIP', 20, 20], ['ID', 21, 21],
-]; // prettier-ignore
+];
+// prettier-ignore
 const mxcsrBits: [string, number, number][] = [
   ['IE', 0, 0], ['DE', 1, 1], ['ZE', 2, 2], ['OE', 3, 3], ['UE', 4, 4], ['PE', 5, 5], ['DAZ', 6, 6], ['IM', 7, 7], ['DM', 8, 8],
   ['ZM', 9, 9], ['OM', 10, 10], ['UM', 11, 11], ['PM', 12, 12], ['RC', 13, 14], ['FZ', 15, 15],
-]; // prettier-ignore
+];
 
 function flagsType(id: string, bits: readonly [string, number, number][]): string {
   const fields = bits

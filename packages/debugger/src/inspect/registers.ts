@@ -6,11 +6,79 @@ import { pagingMode } from './guest-memory.ts';
 
 type Bits = Record<string, number>;
 const cr0Bits: Bits = { PE: 0, MP: 1, EM: 2, TS: 3, ET: 4, NE: 5, WP: 16, AM: 18, NW: 29, CD: 30, PG: 31 };
-const cr4Bits: Bits = { VME: 0, PVI: 1, TSD: 2, DE: 3, PSE: 4, PAE: 5, MCE: 6, PGE: 7, PCE: 8, OSFXSR: 9, OSXMMEXCPT: 10, UMIP: 11, LA57: 12, VMXE: 13, SMXE: 14, FSGSBASE: 16, PCIDE: 17, OSXSAVE: 18, SMEP: 20, SMAP: 21, PKE: 22 }; // prettier-ignore
+const cr4Bits: Bits = {
+  VME: 0,
+  PVI: 1,
+  TSD: 2,
+  DE: 3,
+  PSE: 4,
+  PAE: 5,
+  MCE: 6,
+  PGE: 7,
+  PCE: 8,
+  OSFXSR: 9,
+  OSXMMEXCPT: 10,
+  UMIP: 11,
+  LA57: 12,
+  VMXE: 13,
+  SMXE: 14,
+  FSGSBASE: 16,
+  PCIDE: 17,
+  OSXSAVE: 18,
+  SMEP: 20,
+  SMAP: 21,
+  PKE: 22,
+};
 const eferBits: Bits = { SCE: 0, LME: 8, LMA: 10, NXE: 11, SVME: 12, LMSLE: 13, FFXSR: 14 };
-const flagBits: Bits = { CF: 0, PF: 2, AF: 4, ZF: 6, SF: 7, TF: 8, IF: 9, DF: 10, OF: 11, NT: 14, RF: 16, VM: 17, AC: 18, VIF: 19, VIP: 20, ID: 21 }; // prettier-ignore
-const mxcsrBits: Bits = { IE: 0, DE: 1, ZE: 2, OE: 3, UE: 4, PE: 5, DAZ: 6, IM: 7, DM: 8, ZM: 9, OM: 10, UM: 11, PM: 12, FTZ: 15 }; // prettier-ignore
-const fswBits: Bits = { IE: 0, DE: 1, ZE: 2, OE: 3, UE: 4, PE: 5, SF: 6, ES: 7, C0: 8, C1: 9, C2: 10, C3: 14, B: 15 }; // prettier-ignore
+const flagBits: Bits = {
+  CF: 0,
+  PF: 2,
+  AF: 4,
+  ZF: 6,
+  SF: 7,
+  TF: 8,
+  IF: 9,
+  DF: 10,
+  OF: 11,
+  NT: 14,
+  RF: 16,
+  VM: 17,
+  AC: 18,
+  VIF: 19,
+  VIP: 20,
+  ID: 21,
+};
+const mxcsrBits: Bits = {
+  IE: 0,
+  DE: 1,
+  ZE: 2,
+  OE: 3,
+  UE: 4,
+  PE: 5,
+  DAZ: 6,
+  IM: 7,
+  DM: 8,
+  ZM: 9,
+  OM: 10,
+  UM: 11,
+  PM: 12,
+  FTZ: 15,
+};
+const fswBits: Bits = {
+  IE: 0,
+  DE: 1,
+  ZE: 2,
+  OE: 3,
+  UE: 4,
+  PE: 5,
+  SF: 6,
+  ES: 7,
+  C0: 8,
+  C1: 9,
+  C2: 10,
+  C3: 14,
+  B: 15,
+};
 const fcwBits: Bits = { IM: 0, DM: 1, ZM: 2, OM: 3, UM: 4, PM: 5 };
 const roundings = ['to nearest', 'down', 'up', 'toward zero'] as const;
 const precisions = ['24 bits', 'reserved', '53 bits', '64 bits'] as const;
@@ -23,7 +91,18 @@ export function bitNames(value: bigint, bits: Bits): string[] {
     .reverse();
 }
 
-const Attribute = { accessed: 1, writable: 2, down: 4, code: 8, notSystem: 0x10, present: 0x80, available: 0x1000, long: 0x2000, big: 0x4000, granular: 0x8000 } as const; // prettier-ignore
+const Attribute = {
+  accessed: 1,
+  writable: 2,
+  down: 4,
+  code: 8,
+  notSystem: 0x10,
+  present: 0x80,
+  available: 0x1000,
+  long: 0x2000,
+  big: 0x4000,
+  granular: 0x8000,
+} as const;
 const systemTypes: Record<number, string> = {
   1: '16-bit TSS',
   2: 'LDT',
@@ -39,8 +118,17 @@ export function segmentText({ attributes, unusable }: Pick<SegmentState, 'attrib
   const parts: string[] = [];
   if (!on(Attribute.notSystem)) parts.push(systemTypes[attributes & 15] ?? `system type ${attributes & 15}`);
   else if (on(Attribute.code))
-    parts.push(`code ${on(Attribute.long) ? '64' : on(Attribute.big) ? '32' : '16'}-bit`, on(Attribute.writable) ? 'execute/read' : 'execute only', ...(on(Attribute.down) ? ['conforming'] : [])); // prettier-ignore
-  else parts.push(`data ${on(Attribute.big) ? '32' : '16'}-bit`, on(Attribute.writable) ? 'read/write' : 'read only', ...(on(Attribute.down) ? ['expand down'] : [])); // prettier-ignore
+    parts.push(
+      `code ${on(Attribute.long) ? '64' : on(Attribute.big) ? '32' : '16'}-bit`,
+      on(Attribute.writable) ? 'execute/read' : 'execute only',
+      ...(on(Attribute.down) ? ['conforming'] : []),
+    );
+  else
+    parts.push(
+      `data ${on(Attribute.big) ? '32' : '16'}-bit`,
+      on(Attribute.writable) ? 'read/write' : 'read only',
+      ...(on(Attribute.down) ? ['expand down'] : []),
+    );
   parts.push(`DPL ${(attributes >> 5) & 3}`);
   if (!on(Attribute.present)) parts.push('not present');
   if (on(Attribute.granular)) parts.push('4 KiB granular');
@@ -87,6 +175,43 @@ function x87Registers({ fsw, fpr, ftags }: CpuState): X87Register[] {
   });
 }
 
+function decodeSegments(cpu: CpuState): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(cpu.segments).map(([segment, state]) => [
+      segment,
+      {
+        selector: hex(state.selector, 4),
+        base: hex(state.base),
+        limit: hex(state.limit >>> 0),
+        attributes: hex(state.attributes),
+        text: segmentText(state),
+      },
+    ]),
+  );
+}
+
+// prettier-ignore
+const msrNames = [
+  'star', 'lstar', 'cstar', 'sfmask', 'kernelGsBase', 'sysenterCs', 'sysenterEsp', 'sysenterEip', 'pat', 'apicBase', 'tscAux',
+] as const;
+
+function decodeX87(cpu: CpuState): Record<string, unknown> {
+  return {
+    fcw: {
+      value: hex(cpu.fcw & 0xffff),
+      masked: bitNames(BigInt(cpu.fcw & 0xffff), fcwBits),
+      precision: precisions[(cpu.fcw >> 8) & 3],
+      rounding: roundings[(cpu.fcw >> 10) & 3],
+    },
+    fsw: {
+      value: hex(cpu.fsw & 0xffff),
+      set: bitNames(BigInt(cpu.fsw & 0xffff), fswBits),
+      top: (cpu.fsw >> 11) & 7,
+    },
+    registers: x87Registers(cpu),
+  };
+}
+
 /** Everything decoded, as `--json` gives it. */
 export function decodeRegisters(cpu: CpuState): Record<string, unknown> {
   const { name, bits } = operatingMode(cpu);
@@ -97,8 +222,14 @@ export function decodeRegisters(cpu: CpuState): Record<string, unknown> {
     paging: pagingMode(cpu),
     cpl: cpu.cpl,
     halted: cpu.halted !== 0,
-    registers: Object.fromEntries([...gprNames, 'rip' as const].map((register) => [register, hex(cpu[register])])),
-    rflags: { value: hex(cpu.eflags), set: bitNames(BigInt(cpu.eflags), flagBits), iopl: (cpu.eflags >> 12) & 3 },
+    registers: Object.fromEntries(
+      [...gprNames, 'rip' as const].map((register) => [register, hex(cpu[register])]),
+    ),
+    rflags: {
+      value: hex(cpu.eflags),
+      set: bitNames(BigInt(cpu.eflags), flagBits),
+      iopl: (cpu.eflags >> 12) & 3,
+    },
     control: {
       cr0: { value: hex(cpu.cr0), set: bitNames(cpu.cr0, cr0Bits) },
       cr2: hex(cpu.cr2),
@@ -108,23 +239,28 @@ export function decodeRegisters(cpu: CpuState): Record<string, unknown> {
       efer: { value: hex(cpu.efer), set: bitNames(cpu.efer, eferBits) },
       xcr0: hex(cpu.xcr0),
     },
-    tables: { gdtr: { base: hex(cpu.gdtrBase), limit: hex(cpu.gdtrLimit) }, idtr: { base: hex(cpu.idtrBase), limit: hex(cpu.idtrLimit) } },
-    segments: Object.fromEntries(
-      Object.entries(cpu.segments).map(([segment, state]) => [
-        segment,
-        { selector: hex(state.selector, 4), base: hex(state.base), limit: hex(state.limit >>> 0), attributes: hex(state.attributes), text: segmentText(state) },
+    tables: {
+      gdtr: { base: hex(cpu.gdtrBase), limit: hex(cpu.gdtrLimit) },
+      idtr: { base: hex(cpu.idtrBase), limit: hex(cpu.idtrLimit) },
+    },
+    segments: decodeSegments(cpu),
+    msrs: Object.fromEntries(msrNames.map((msr) => [msr, hex(cpu[msr])])),
+    debug: Object.fromEntries(
+      (['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const).map((register) => [register, hex(cpu[register])]),
+    ),
+    x87: decodeX87(cpu),
+    mxcsr: {
+      value: hex(mxcsr),
+      set: bitNames(mxcsr, mxcsrBits),
+      rounding: roundings[Number((mxcsr >> 13n) & 3n)],
+    },
+    xmm: Object.fromEntries(
+      Array.from({ length: 16 }, (_, n) => [
+        `xmm${n}`,
+        hex(littleEndian(cpu.xmm.subarray(n * 16, n * 16 + 16)), 32).slice(0, 34),
       ]),
     ),
-    msrs: Object.fromEntries((['star', 'lstar', 'cstar', 'sfmask', 'kernelGsBase', 'sysenterCs', 'sysenterEsp', 'sysenterEip', 'pat', 'apicBase', 'tscAux'] as const).map((msr) => [msr, hex(cpu[msr])])),
-    debug: Object.fromEntries((['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const).map((register) => [register, hex(cpu[register])])),
-    x87: {
-      fcw: { value: hex(cpu.fcw & 0xffff), masked: bitNames(BigInt(cpu.fcw & 0xffff), fcwBits), precision: precisions[(cpu.fcw >> 8) & 3], rounding: roundings[(cpu.fcw >> 10) & 3] },
-      fsw: { value: hex(cpu.fsw & 0xffff), set: bitNames(BigInt(cpu.fsw & 0xffff), fswBits), top: (cpu.fsw >> 11) & 7 },
-      registers: x87Registers(cpu),
-    },
-    mxcsr: { value: hex(mxcsr), set: bitNames(mxcsr, mxcsrBits), rounding: roundings[Number((mxcsr >> 13n) & 3n)] },
-    xmm: Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`xmm${n}`, hex(littleEndian(cpu.xmm.subarray(n * 16, n * 16 + 16)), 32).slice(0, 34)])),
-  }; // prettier-ignore
+  };
 }
 
 function littleEndian(bytes: Uint8Array): bigint {
@@ -156,6 +292,7 @@ export function registersText(cpu: CpuState): string {
   const { name, bits } = operatingMode(cpu);
   const set = (value: bigint, table: Bits): string => bitNames(value, table).join(' ') || '-';
   const mxcsr = BigInt(cpu.mxcsr >>> 0);
+  // prettier-ignore
   const rows: [string, string][] = [
     ['mode', `${name}, CPL ${cpu.cpl}, paging ${pagingMode(cpu)}${cpu.halted ? ', halted' : ''}`],
     ['rflags', `${hex(cpu.eflags, 8)}  ${set(BigInt(cpu.eflags), flagBits)} IOPL=${(cpu.eflags >> 12) & 3}`],
@@ -172,10 +309,14 @@ export function registersText(cpu: CpuState): string {
     ['x87 control', `${hex(cpu.fcw & 0xffff, 4)}  masks ${set(BigInt(cpu.fcw & 0xffff), fcwBits)}, ${precisions[(cpu.fcw >> 8) & 3] ?? ''}, rounds ${roundings[(cpu.fcw >> 10) & 3] ?? ''}`],
     ['x87 status', `${hex(cpu.fsw & 0xffff, 4)}  ${set(BigInt(cpu.fsw & 0xffff), fswBits)} TOP=${(cpu.fsw >> 11) & 7}`],
     ['x87 stack', x87Text(cpu)],
-  ]; // prettier-ignore
+  ];
   const segments = Object.entries(cpu.segments).map(([segment, state]) => [
-    segment, hex(state.selector, 4), hex(state.base, 8), hex(state.limit >>> 0, 8), segmentText(state),
-  ]); // prettier-ignore
+    segment,
+    hex(state.selector, 4),
+    hex(state.base, 8),
+    hex(state.limit >>> 0, 8),
+    segmentText(state),
+  ]);
   const [first, ...rest] = rows;
   const segmentTable = table(['SEGMENT', 'SELECTOR', 'BASE', 'LIMIT', ''], segments);
   return `${fields(first === undefined ? [] : [first])}\n\n${generalText(cpu, bits)}\n\n${fields(rest)}\n\n${segmentTable}`;

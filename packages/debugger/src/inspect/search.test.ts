@@ -26,7 +26,9 @@ function memory(pages: number, texts: Record<number, string>): Uint8Array {
 }
 
 test('finds text across page borders, once each', async () => {
-  const view = viewOf(memory(8, { [6 * pageSize - 6]: 'border crossing', 4096: 'same', 8192: 'same', [3 * pageSize]: 'later' })); // prettier-ignore
+  const view = viewOf(
+    memory(8, { [6 * pageSize - 6]: 'border crossing', 4096: 'same', 8192: 'same', [3 * pageSize]: 'later' }),
+  );
   const find = async (...patterns: Uint8Array[]): Promise<number[]> =>
     (await searchPages(view, patterns)).map(({ offset }) => offset);
   assert.deepEqual(await find(...textPatterns('border crossing')), [6 * pageSize - 6]);

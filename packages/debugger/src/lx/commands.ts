@@ -63,8 +63,11 @@ async function processes(kernel: LinuxKernel): Promise<string> {
   return table(
     ['PID', 'PARENT', 'STATE', 'NAME'],
     all.map(({ pid, parent, state, kernel: own, name }) => [
-      String(pid), parent === undefined ? '?' : String(parent), state, own ? `[${name}]` : name,
-    ]), // prettier-ignore
+      String(pid),
+      parent === undefined ? '?' : String(parent),
+      state,
+      own ? `[${name}]` : name,
+    ]),
   );
 }
 

@@ -58,14 +58,27 @@ test('calls and returns nest', async () => {
   const found = events(target, { kind: 'calls' }, tap, 4);
   assert.deepEqual(
     found.map(({ kind, count }) => [kind, count]),
-    [['call', 0n], ['return', 5n], ['call', 7n], ['return', 12n]],
-  ); // prettier-ignore
+    [
+      ['call', 0n],
+      ['return', 5n],
+      ['call', 7n],
+      ['return', 12n],
+    ],
+  );
   const writer = traceWriter('perfetto', (address) =>
     address === 0x10_1040n ? 'count & <store>' : undefined,
   );
   const whole = writer.head + found.map((event) => writer.line(event)).join('') + writer.tail;
   const { traceEvents } = JSON.parse(whole) as { traceEvents: { ph: string; name?: string }[] };
-  assert.deepEqual(traceEvents.map(({ ph, name }) => [ph, name]), [['B', 'count & <store>'], ['E', undefined], ['B', 'count & <store>'], ['E', undefined]]); // prettier-ignore
+  assert.deepEqual(
+    traceEvents.map(({ ph, name }) => [ph, name]),
+    [
+      ['B', 'count & <store>'],
+      ['E', undefined],
+      ['B', 'count & <store>'],
+      ['E', undefined],
+    ],
+  );
 });
 
 test('ports and interrupts at full speed, and the guest is as without a trace', async () => {
@@ -91,8 +104,11 @@ test('accesses to a range of memory, with the value behind them', async () => {
   const found = events(target, { kind: 'memory', range: { address: 0x20_0100n, bytes: 4 }, to: 5_000n }, tap);
   assert.deepEqual(
     found.map((event) => event.kind === 'memory' && [event.access, Buffer.from(event.value).readUInt32LE()]),
-    [['write', 256], ['write', 512]],
-  ); // prettier-ignore
+    [
+      ['write', 256],
+      ['write', 512],
+    ],
+  );
   const [line = ''] = found.map((event) => traceWriter('json').line(event));
   assert.match(line, /"kind":"memory","access":"write","address":"2097408".*"value":"00010000"/);
 });

@@ -45,7 +45,14 @@ export async function findTasks(kernel: KernelInside): Promise<Tasks> {
         return at === undefined ? undefined : at - comm;
       };
       const state = from('__state') ?? from('state');
-      const layout: TaskLayout = { source: 'BTF', tasks: tasks - comm, pid: pid - comm, parent: from('real_parent'), state, exitState: from('exit_state') }; // prettier-ignore
+      const layout: TaskLayout = {
+        source: 'BTF',
+        tasks: tasks - comm,
+        pid: pid - comm,
+        parent: from('real_parent'),
+        state,
+        exitState: from('exit_state'),
+      };
       return { layout, comms };
     }
     const found = await layoutByShape(kernel.memory, first);

@@ -73,8 +73,14 @@ describe('the log', () => {
         assert.deepEqual(
           records.map(({ sequence, level, text }) => [sequence, level, text]),
           // Record 42 was not finished; 43 has no text; 44 goes around the end of the text.
-          [[40, 6, 'first that is left'], [41, 3, 'two\nlines'], [43, 6, ''], [44, 4, 'wrapped around the end'], [45, 6, 'newest']],
-        ); // prettier-ignore
+          [
+            [40, 6, 'first that is left'],
+            [41, 3, 'two\nlines'],
+            [43, 6, ''],
+            [44, 4, 'wrapped around the end'],
+            [45, 6, 'newest'],
+          ],
+        );
         assert.equal(logLine(records[1]!), '[   41.000500] two\n               lines');
       });
 
@@ -100,7 +106,10 @@ describe('processes', () => {
           kernelOf(kernelData(pointerBytes, { btf }), pointerBytes),
         );
         assert.equal(layout, btf ? 'BTF' : 'the tasks');
-        assert.deepEqual(processes.map(({ pid, parent, state, kernel, name }) => [pid, parent, state, kernel, name]), expected); // prettier-ignore
+        assert.deepEqual(
+          processes.map(({ pid, parent, state, kernel, name }) => [pid, parent, state, kernel, name]),
+          expected,
+        );
       });
 
   test('are not invented where the list is broken', async () => {
@@ -120,7 +129,10 @@ describe('processes', () => {
 });
 
 test('BTF gives members, those of unnamed unions too, and none when it is cut off', () => {
-  const members = new Map([['pid', 100], ['comm', 240]]); // prettier-ignore
+  const members = new Map([
+    ['pid', 100],
+    ['comm', 240],
+  ]);
   const blob = btfOf('task_struct', members);
   assert.deepEqual(membersOf(blob, 'task_struct'), members);
   assert.equal(membersOf(blob, 'mm_struct'), undefined);

@@ -75,7 +75,11 @@ export async function locateKernel(
 ): Promise<Kernel> {
   const cpu = cpuOf(reader);
   const pointerBytes: PointerBytes = cpu.efer & eferLongMode ? 8 : 4;
-  const found = await searchPages(reader, [bannerStart, tokenPattern], { space: 'ram', limit: mostPlaces, ...(onProgress && { onProgress }) }); // prettier-ignore
+  const found = await searchPages(reader, [bannerStart, tokenPattern], {
+    space: 'ram',
+    limit: mostPlaces,
+    ...(onProgress && { onProgress }),
+  });
   const ram = ramOf(reader);
   const banners: Banner[] = [];
   const tokens: bigint[] = [];
@@ -88,7 +92,10 @@ export async function locateKernel(
   }
   const newest = banners[0];
   if (newest === undefined)
-    throw new InspectError('no Linux kernel is in memory', `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`); // prettier-ignore
+    throw new InspectError(
+      'no Linux kernel is in memory',
+      `'Linux version …' is nowhere in RAM; has the guest got so far? see 'checkpoint console'`,
+    );
   const architecture = pointerBytes === 8 ? 'amd64' : 'i386';
   for (const place of tokens)
     for await (const symbols of readKallsyms(ram, place, pointerBytes)) {

@@ -91,7 +91,11 @@ export function kallsymsImage({ pointerBytes, offsetsFirst, percpu }: Shape): {
   symbolNames.forEach((name, n) => {
     if (n % 256 === 0) markers.push(out.at - namesAt);
     const codes = Buffer.from(`T${name.replace('linux_', '\x80')}`, 'latin1');
-    out.put(codes.length < 0x80 ? [codes.length] as never : ([0x80 | (codes.length & 0x7f), codes.length >> 7] as never)); // prettier-ignore
+    out.put(
+      codes.length < 0x80
+        ? ([codes.length] as never)
+        : ([0x80 | (codes.length & 0x7f), codes.length >> 7] as never),
+    );
     out.put(codes);
   });
   out.align();
@@ -129,7 +133,16 @@ export function btfOf(structure: string, members: ReadonlyMap<string, number>): 
   return Buffer.concat([header.bytes, types.bytes.subarray(0, types.at), strings]);
 }
 
-const Place = { prb: 0x100, ring: 0x200, tasks: 0x1000, btf: 0x8000, descs: 0xa000, infos: 0xb000, text: 0xc000, end: 0xd000 } as const; // prettier-ignore
+const Place = {
+  prb: 0x100,
+  ring: 0x200,
+  tasks: 0x1000,
+  btf: 0x8000,
+  descs: 0xa000,
+  infos: 0xb000,
+  text: 0xc000,
+  end: 0xd000,
+} as const;
 
 export interface KernelData {
   bytes: Buffer;
@@ -201,9 +214,28 @@ function writeLog(out: Writer, base: bigint): void {
 function writeTasks(out: Writer, base: bigint, btf: boolean): number[] {
   const { word } = out;
   // On i386 with saved_state before the stack, as since Linux 6.7.
-  const at = word === 8
-    ? { __state: 24, stack: 32, tasks: 200, exit_state: 236, pid: 240, tgid: 244, real_parent: 256, comm: 400 }
-    : { __state: 16, stack: 24, tasks: 200, exit_state: 236, pid: 240, tgid: 244, real_parent: 252, comm: 400 }; // prettier-ignore
+  const at =
+    word === 8
+      ? {
+          __state: 24,
+          stack: 32,
+          tasks: 200,
+          exit_state: 236,
+          pid: 240,
+          tgid: 244,
+          real_parent: 256,
+          comm: 400,
+        }
+      : {
+          __state: 16,
+          stack: 24,
+          tasks: 200,
+          exit_state: 236,
+          pid: 240,
+          tgid: 244,
+          real_parent: 252,
+          comm: 400,
+        };
   const tasks = [
     { pid: 0, parent: 0, state: 0, name: 'swapper/0' },
     { pid: 1, parent: 0, state: 1, name: 'init' },
