@@ -19,10 +19,20 @@ interface DiskRequest {
 const kinds = [
   { field: 'disks', label: 'Disk images (raw)', unit: 512 },
   { field: 'cdroms', label: 'Discs for the CD drive (the first is in it)', attach: 'cdrom', unit: 2048 },
-  { field: 'floppies', label: 'Disks for the floppy drive (the first is in it)', attach: 'floppy', unit: 1_474_560 }, // prettier-ignore
+  {
+    field: 'floppies',
+    label: 'Disks for the floppy drive (the first is in it)',
+    attach: 'floppy',
+    unit: 1_474_560,
+  },
 ] as const;
 /** The first four bytes of images that are not what the guest sees: "QFI\xfb", "KDMV", "conectix" begins so, "vhdx". */
-const containers: Readonly<Record<string, string>> = { '514649fb': 'qcow2', '4b444d56': 'vmdk', '636f6e65': 'vhd', '76686478': 'vhdx' }; // prettier-ignore
+const containers: Readonly<Record<string, string>> = {
+  '514649fb': 'qcow2',
+  '4b444d56': 'vmdk',
+  '636f6e65': 'vhd',
+  '76686478': 'vhdx',
+};
 
 /** What a guest sees of a file: whole sectors, and whole floppy disks. Throws Error in words for people. */
 async function contentsOf(file: File, unit: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -77,17 +77,27 @@ function makePlot(place: HTMLElement, chart: Chart): uPlot {
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_plot, _min, max) => [0, Math.max(1, max ?? 1) * 1.1] } },
       axes: [
-        { ...axis, values: (_plot, ticks) => ticks.map((at) => new Date(at * 1000).toTimeString().slice(0, 8)), space: 80 },
+        {
+          ...axis,
+          values: (_plot, ticks) => ticks.map((at) => new Date(at * 1000).toTimeString().slice(0, 8)),
+          space: 80,
+        },
         { ...axis, size: axisWidth, values: (_plot, ticks) => ticks.map(chart.text) },
       ],
       series: [
         {},
-        ...chart.lines.map(({ label }, n) => ({ label, stroke: colour(colours[n] ?? '--accent'), width: 1.5, spanGaps: false, points: { show: false } })),
+        ...chart.lines.map(({ label }, n) => ({
+          label,
+          stroke: colour(colours[n] ?? '--accent'),
+          width: 1.5,
+          spanGaps: false,
+          points: { show: false },
+        })),
       ],
     },
     [[], ...chart.lines.map(() => [])],
     place,
-  ); // prettier-ignore
+  );
 }
 
 function ChartView({ chart, samples }: { chart: Chart; samples: readonly VmSample[] }) {

@@ -103,7 +103,10 @@ export function MomentCard({
       </p>
       <p class="quiet">
         {damaged ??
-          [pages === undefined ? '' : `${String(pages)} pages changed`, storedBytes === undefined ? '' : `${bytesText(storedBytes)} stored`] // prettier-ignore
+          [
+            pages === undefined ? '' : `${String(pages)} pages changed`,
+            storedBytes === undefined ? '' : `${bytesText(storedBytes)} stored`,
+          ]
             .filter((part) => part !== '')
             .join(', ')}
       </p>

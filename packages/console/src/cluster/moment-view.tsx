@@ -56,7 +56,12 @@ function Differences({
   id,
   others,
 }: LookProps & { vmId: string; id: string; others: readonly ListedCheckpoint[] }) {
-  const usual = others.findLast((other) => other.id !== id && (other.atMs ?? 0) <= (others.find((each) => each.id === id)?.atMs ?? 0))?.id ?? others[0]?.id ?? ''; // prettier-ignore
+  const usual =
+    others.findLast(
+      (other) => other.id !== id && (other.atMs ?? 0) <= (others.find((each) => each.id === id)?.atMs ?? 0),
+    )?.id ??
+    others[0]?.id ??
+    '';
   const [chosen, setChosen] = useState<string>();
   const before = chosen ?? usual;
   const beforeAddress = checkpointAddress(vmId, before);

@@ -85,7 +85,12 @@ export class PageDisplay implements Display {
     const last = this.#queue.at(-1);
     // Movements that wait are one, as long as no button changes.
     if (last?.kind === 'mouse' && last.buttons === event.buttons)
-      this.#queue[this.#queue.length - 1] = { ...event, dx: within(last.dx + event.dx), dy: within(last.dy + event.dy), dz: within(last.dz + event.dz) }; // prettier-ignore
+      this.#queue[this.#queue.length - 1] = {
+        ...event,
+        dx: within(last.dx + event.dx),
+        dy: within(last.dy + event.dy),
+        dz: within(last.dz + event.dz),
+      };
     else this.#act(event);
   }
 

@@ -7,7 +7,17 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ClusterEvent, ListedCheckpoint } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 import { MomentCard } from './moment-card.tsx';
-import { axisSteps, momentsOf, nearest, spansOf, stretchOf, toneOf, type Moment, type Span, type Stretch } from './timeline-model.ts'; // prettier-ignore
+import {
+  axisSteps,
+  momentsOf,
+  nearest,
+  spansOf,
+  stretchOf,
+  toneOf,
+  type Moment,
+  type Span,
+  type Stretch,
+} from './timeline-model.ts';
 import { clock } from './text.ts';
 import { useDrag } from './use-drag.ts';
 
@@ -188,7 +198,16 @@ export interface TimelineProps {
 function gone(key: string, moments: readonly Moment[], at: number): Moment | undefined {
   const last = moments.length - 1;
   const from = at < 0 ? last + 1 : at;
-  const to = { ArrowLeft: from - 1, ArrowDown: from - 1, ArrowRight: from + 1, ArrowUp: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: last }[key]; // prettier-ignore
+  const to = {
+    ArrowLeft: from - 1,
+    ArrowDown: from - 1,
+    ArrowRight: from + 1,
+    ArrowUp: from + 1,
+    PageUp: from - 10,
+    PageDown: from + 10,
+    Home: 0,
+    End: last,
+  }[key];
   return to === undefined ? undefined : moments[Math.max(0, Math.min(last, to))];
 }
 

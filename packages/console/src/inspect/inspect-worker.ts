@@ -14,7 +14,16 @@ import type { EngineModules } from '@revenant/emulator';
 import { fetchEngineModules, makeBrowserEngine } from '@revenant/emulator/host-browser';
 import type { NodeAccess } from '../shared/node-files.ts';
 import { changedFields } from './changed-fields.ts';
-import { isReplayed, type Changes, type FromInspector, type Inspected, type LinuxFound, type QuestionKind, type Questions, type ToInspector } from './messages.ts'; // prettier-ignore
+import {
+  isReplayed,
+  type Changes,
+  type FromInspector,
+  type Inspected,
+  type LinuxFound,
+  type QuestionKind,
+  type Questions,
+  type ToInspector,
+} from './messages.ts';
 import { Replay } from './replay.ts';
 import { readMap, RemoteView } from './remote-view.ts';
 

@@ -1,11 +1,12 @@
 /** Text as keys of a US keyboard, for guests that hear nothing but a keyboard. */
 
 /** What each key writes, without and with Shift, by DOM `code`. */
+// prettier-ignore
 const keys: Readonly<Record<string, string>> = {
   Backquote: '`~', Minus: '-_', Equal: '=+', BracketLeft: '[{', BracketRight: ']}', Backslash: '\\|', Semicolon: ';:', Quote: '\'"', Comma: ',<',
   Period: '.>', Slash: '/?', Space: ' ', Enter: '\n', Tab: '\t', Digit1: '1!', Digit2: '2@', Digit3: '3#', Digit4: '4$', Digit5: '5%', Digit6: '6^',
   Digit7: '7&', Digit8: '8*', Digit9: '9(', Digit0: '0)',
-}; // prettier-ignore
+};
 
 export interface Stroke {
   code: string;
