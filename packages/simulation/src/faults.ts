@@ -250,7 +250,13 @@ const standbyTrouble: Fault = (world) => {
     scheduler.after(afterMs, () => {
       if (node === undefined || node.frozen || !world.faulty) return;
       world.trace(`FAULT crash ${node.id}`);
-      impair(world, node, edge.between(100, 9000), () => node.crash(), () => node.restart()); // prettier-ignore
+      impair(
+        world,
+        node,
+        edge.between(100, 9000),
+        () => node.crash(),
+        () => node.restart(),
+      );
     });
   const first = edge.between(50, 2500);
   const kind = edge.integer(0, 3);

@@ -47,8 +47,14 @@ export function findLog(
   const own = segments.filter(({ epoch }) => epoch === before.epoch);
   const { log } = before;
   const isLater = log !== undefined && log.epoch >= (base?.epoch ?? 0);
-  const fixed = isLater ? segments.find(({ epoch, ordinal }) => epoch === log.epoch && ordinal === log.ordinal) : undefined; // prettier-ignore
-  const last = own.reduce<Segment | undefined>((a, b) => (a === undefined || b.ordinal > a.ordinal ? b : a), undefined) ?? fixed; // prettier-ignore
+  const fixed = isLater
+    ? segments.find(({ epoch, ordinal }) => epoch === log.epoch && ordinal === log.ordinal)
+    : undefined;
+  const last =
+    own.reduce<Segment | undefined>(
+      (a, b) => (a === undefined || b.ordinal > a.ordinal ? b : a),
+      undefined,
+    ) ?? fixed;
   const from = BigInt(base?.steps ?? 0);
   if (last === undefined || last.to < from) return nothing;
   const path = pathTo(last, from);

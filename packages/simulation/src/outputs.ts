@@ -102,7 +102,10 @@ export class SimOutputs {
     if (!this.#isEnough) return this.#store();
     if (this.#lingers) return;
     this.#lingers = true;
-    node.world.scheduler.after(lingerMs, node.bound(() => this.#store())); // prettier-ignore
+    node.world.scheduler.after(
+      lingerMs,
+      node.bound(() => this.#store()),
+    );
   }
 
   /** A standby has it: the store may get more at once. */
@@ -130,7 +133,6 @@ export class SimOutputs {
       need !== undefined && need.count <= to && need.input < next;
       need = this.#needs[0]
     )
-      // prettier-ignore
       reached = this.#needs.shift()!.position;
     if (reached === undefined) return;
     this.#feed?.passed(reached);
@@ -187,7 +189,10 @@ export class SimOutputs {
     const isReliedOn = this.#options.policy === 'standby';
     this.#reliance.want(isReliedOn && now - this.#inSyncAt < lagsMs ? this.#to : undefined);
     this.#drive();
-    node.world.scheduler.after(lookMs, node.bound(() => this.#look(feed))); // prettier-ignore
+    node.world.scheduler.after(
+      lookMs,
+      node.bound(() => this.#look(feed)),
+    );
   }
 
   #send(always: boolean): void {
@@ -208,7 +213,6 @@ export class SimOutputs {
       policy === 'standby' &&
       this.#serves
     )
-      // prettier-ignore
       this.#pass(this.#gate.durableUpTo(position));
     this.#drive();
     if (ack.missing) this.#send(false);
@@ -243,11 +247,13 @@ export class SimOutputs {
         node.refused.has('notes') ? undefined : store.swap(key, value, cell.version);
       store.operate(node.id, apply, answer);
     };
-    const read = node.bound((result: { ok: { value: Owner; version: string } | undefined } | { error: string }) => {
-      if (this.#over) return;
-      if ('ok' in result) swap(result.ok);
-      else done('unknown');
-    }); // prettier-ignore
+    const read = node.bound(
+      (result: { ok: { value: Owner; version: string } | undefined } | { error: string }) => {
+        if (this.#over) return;
+        if ('ok' in result) swap(result.ok);
+        else done('unknown');
+      },
+    );
     store.operate(node.id, () => store.get<Owner>(key), read);
   }
 

@@ -57,7 +57,10 @@ class SimStandby {
   }
 
   #after(ms: number, run: () => void): void {
-    this.#node.world.scheduler.after(ms, this.#node.bound(() => this.#over || run())); // prettier-ignore
+    this.#node.world.scheduler.after(
+      ms,
+      this.#node.bound(() => this.#over || run()),
+    );
   }
 
   #operate<T>(work: () => T, then: (result: T) => void): void {
