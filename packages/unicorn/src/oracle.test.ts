@@ -33,6 +33,7 @@ interface Case {
 /** At the end of a run by an error, and inside of hooks of memory, Unicorn 2.0.1 tells the address of the block. */
 const withoutPointer = (line: string): boolean => !line.startsWith('end');
 
+// prettier-ignore
 const cases: readonly Case[] = [
   { name: 'increments and decrements', bits: 32, hooks: 'cb', until: 0x1002, code: '414a' },
   { name: 'a loop', bits: 64, hooks: 'cb', until: 0x100d, code: '31c083f8037405ffc0ebf7909090' },
@@ -70,7 +71,7 @@ const cases: readonly Case[] = [
   { name: 'real mode', bits: 16, hooks: 'c', until: 0x1006, code: 'b834128ed890' },
   { name: 'an interrupt in real mode', bits: 16, hooks: 'i', until: 0x1003, code: 'cd2190' },
   { name: 'OUT in real mode', bits: 16, hooks: 'p', until: 0x1003, code: 'e74690' },
-]; // prettier-ignore
+];
 
 const hex = (value: number | bigint): string => value.toString(16);
 
