@@ -36,32 +36,44 @@ interface Target {
 const vmId = 'vm';
 const id = { epoch: 1, sequence: 1 };
 
-function targets(): Target[] {
-  const host = systemHost;
+const host = systemHost;
+const map = (): PageMap => new PageMap({ name: 'ram', pageSize: 4096, pageCount: 256 });
+
+/** Runs of pages, as a page map keeps its changes. */
+function pageRuns(): Uint8Array {
   const runs = Buffer.alloc(64);
   for (let run = 0; run < 4; run++) {
     runs.writeUInt32LE(run * 10, run * 16);
     runs.writeUInt32LE(3, run * 16 + 4);
     runs.writeUInt32LE(2, run * 16 + 8);
   }
-  const record = sealEnvelope({ state: 'owned', epoch: 3, owner: 'a', lineage: [{ epoch: 1, from: null }], notes: { incarnation: 1 } }, { magic: 'RVRC', name: 'vms/vm/owner', host }); // prettier-ignore
-  const head = {
-    ...{ vmId, id, parent: null, map: 'full' as const, chainLength: 1, createdAtMs: 0, instructions: 0n },
-    ...{ virtualTimeNs: 0n, spaces: [{ name: 'ram', pageSize: 4096, pageCount: 16 }], nonce: 'x' },
-    counts: { listedPages: 0, zeroPages: 0, sharedPages: 0, storedPages: 0, movedPages: 0, rawBytes: 0, packBytes: 0, packs: 0 },
-  }; // prettier-ignore
+  return runs;
+}
+
+function checkpointTargets(): Target[] {
   const builder = new PackBuilder(4096);
   for (let i = 0; i < 8; i++) builder.add(new Uint8Array(32).fill(i), 100, new Uint8Array(100).fill(i));
   const pack = builder.build('p', { host });
-  const body = { description: { a: 1 }, cpus: [], devices: { x: { version: 1, state: { b: [1, 2] } } }, packs: [{ name: 'p', ...pack.ref }], runs: [new Uint8Array(0)] }; // prettier-ignore
-  const manifest = encodeManifest(head, body, { host });
-  const segment = { vmId, epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 100n, firstInput: 0n, previous: undefined, entries: [{ count: 5n, payload: Uint8Array.of(1, 2, 3) }, { count: 9n, payload: new Uint8Array(0) }] }; // prettier-ignore
-  const state = encodeState({ a: [1, -1, 2 ** 40, 1.5, null, true, 'text', 12n], b: new Uint8Array(9), c: new Uint32Array([1]) }); // prettier-ignore
-  const many = Buffer.concat(Array.from({ length: 9 }, () => state));
-  const map = (): PageMap => new PageMap({ name: 'ram', pageSize: 4096, pageCount: 256 });
+  const counts = { listedPages: 0, zeroPages: 0, sharedPages: 0, storedPages: 0, movedPages: 0 };
+  const head = {
+    ...{ vmId, id, parent: null, map: 'full' as const, chainLength: 1, createdAtMs: 0, instructions: 0n },
+    ...{ virtualTimeNs: 0n, spaces: [{ name: 'ram', pageSize: 4096, pageCount: 16 }], nonce: 'x' },
+    counts: { ...counts, rawBytes: 0, packBytes: 0, packs: 0 },
+  };
+  const body = {
+    description: { a: 1 },
+    cpus: [],
+    devices: { x: { version: 1, state: { b: [1, 2] } } },
+    packs: [{ name: 'p', ...pack.ref }],
+    runs: [new Uint8Array(0)],
+  };
   return [
-    { name: 'record', valid: record, hashed: true, decode: (bytes) => openEnvelope(bytes, { magic: 'RVRC', name: 'vms/vm/owner' }) }, // prettier-ignore
-    { name: 'manifest', valid: manifest, hashed: true, decode: (bytes) => decodeManifest(vmId, id, bytes, undefined) }, // prettier-ignore
+    {
+      name: 'manifest',
+      valid: encodeManifest(head, body, { host }),
+      hashed: true,
+      decode: (bytes) => decodeManifest(vmId, id, bytes, undefined),
+    },
     {
       name: 'pack',
       valid: pack.body.subarray(0, pack.ref.headBytes),
@@ -72,10 +84,58 @@ function targets(): Target[] {
         return parsePackHead('p', { name: 'p', ...pack.ref, headHash }, bytes, undefined);
       },
     },
-    { name: 'log segment', valid: encodeSegment(segment, { host }), hashed: true, decode: (bytes) => decodeSegment(vmId, { epoch: 1, ordinal: 1 }, bytes, undefined) }, // prettier-ignore
+  ];
+}
+
+function segmentTarget(): Target {
+  const segment = {
+    ...{ vmId, epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 100n, firstInput: 0n, previous: undefined },
+    entries: [
+      { count: 5n, payload: Uint8Array.of(1, 2, 3) },
+      { count: 9n, payload: new Uint8Array(0) },
+    ],
+  };
+  return {
+    name: 'log segment',
+    valid: encodeSegment(segment, { host }),
+    hashed: true,
+    decode: (bytes) => decodeSegment(vmId, { epoch: 1, ordinal: 1 }, bytes, undefined),
+  };
+}
+
+function targets(): Target[] {
+  const record = sealEnvelope(
+    { state: 'owned', epoch: 3, owner: 'a', lineage: [{ epoch: 1, from: null }], notes: { incarnation: 1 } },
+    { magic: 'RVRC', name: 'vms/vm/owner', host },
+  );
+  const state = encodeState({
+    a: [1, -1, 2 ** 40, 1.5, null, true, 'text', 12n],
+    b: new Uint8Array(9),
+    c: new Uint32Array([1]),
+  });
+  const many = Buffer.concat(Array.from({ length: 9 }, () => state));
+  return [
+    {
+      name: 'record',
+      valid: record,
+      hashed: true,
+      decode: (bytes) => openEnvelope(bytes, { magic: 'RVRC', name: 'vms/vm/owner' }),
+    },
+    ...checkpointTargets(),
+    segmentTarget(),
     { name: 'state', valid: state, hashed: false, decode: (bytes) => decodeState(bytes) },
-    { name: 'block', valid: compressBlock(many), hashed: false, decode: (bytes) => decompressBlock(bytes, many.length) }, // prettier-ignore
-    { name: 'page map', valid: runs, hashed: false, decode: (bytes) => applyRuns(map(), bytes, () => 2) }, // prettier-ignore
+    {
+      name: 'block',
+      valid: compressBlock(many),
+      hashed: false,
+      decode: (bytes) => decompressBlock(bytes, many.length),
+    },
+    {
+      name: 'page map',
+      valid: pageRuns(),
+      hashed: false,
+      decode: (bytes) => applyRuns(map(), bytes, () => 2),
+    },
   ];
 }
 

@@ -65,7 +65,14 @@ it('a Linux guest in a network of a cluster is reached by each node, wherever it
       network: NonNullable<VmSpec['network']>,
     ): Promise<void> => {
       const description = await describe(client, image, command);
-      const spec = { runtime: 'machine', description, memoryMiB: 128, priority: 1, outputs: 'async' as const, network }; // prettier-ignore
+      const spec = {
+        runtime: 'machine',
+        description,
+        memoryMiB: 128,
+        priority: 1,
+        outputs: 'async' as const,
+        network,
+      };
       await client.command({ type: 'vm-create', vmId, spec, start: true });
     };
     const publish = names.map((on, n) => ({ on, protocol: 'tcp' as const, port: ports[n]!, guestPort: 80 }));
@@ -78,7 +85,10 @@ it('a Linux guest in a network of a cluster is reached by each node, wherever it
     assert.equal((await client.vm('web')).nic?.address, '10.64.1.0');
     for (const port of ports) assert.match(await curl(port), /Hello from revenant/);
     const told = async (port: number): Promise<string> =>
-      fetch(`http://127.0.0.1:${String(port)}/neighbour`).then((answer) => answer.text(), () => ''); // prettier-ignore
+      fetch(`http://127.0.0.1:${String(port)}/neighbour`).then(
+        (answer) => answer.text(),
+        () => '',
+      );
     await until('the neighbour', async () => (await told(inside)) === 'neighbour yes\n');
     await client.command({ type: 'vm-migrate', vmId: 'web' });
     for (const port of ports) assert.match(await curl(port), /Hello from revenant/);

@@ -9,21 +9,13 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
-import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
-import { buildModules } from '@revenant/emulator/host-node';
 import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
+import { KillableNodes } from './killable-nodes.ts';
 
 const run = promisify(execFile);
-const launcher = join(import.meta.dirname, '../../launcher.mjs');
-/** The client enters by `c`, which has no room for the guest. */
-const names = ['a', 'b', 'c'] as const;
-type Name = (typeof names)[number];
 const mebibyte = 2 ** 20;
 
 /** curl, with one connection; `received` bytes so far. */
@@ -47,40 +39,35 @@ class Download {
   }
 }
 
+/** A guest that makes a file of random bytes, whose checksum it tells when the file is there. */
+async function createServer(nodes: KillableNodes, megabytes: number, port: string): Promise<void> {
+  await nodes.revenant('network', 'create', 'lan', '--guard');
+  const made = `dd if=/dev/urandom of=big bs=1M count=${String(megabytes)}; sha256sum big >sum; mv sum told`;
+  const words = `vm create web linux-cloud --output log --net lan --publish c:${port}:80`.split(' ');
+  const memory = ['--memory', `${String(192 + megabytes)}M`];
+  await nodes.revenant(...words, ...memory, '--append', `quiet run="cd /srv/www; ${made}; sleep 100000"`);
+}
+
+async function whatIsTold(url: string): Promise<string> {
+  let told = '';
+  await until('the file', async () => {
+    told = await run('curl', ['-sSf', `${url}/told`]).then(
+      ({ stdout }) => stdout,
+      () => sleep(500, ''),
+    );
+    return told !== '';
+  });
+  return told;
+}
+
 async function main(megabytes: number, kills: number): Promise<void> {
-  buildModules(() => undefined);
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-download-'));
-  const guardian = await Guardian.start();
-  guardian.remove(folder);
-  const store = `file:${folder}/store`;
-  const start = (name: Name): Promise<NodeProcess> =>
-    NodeProcess.start({
-      store, name, profile: 'default', logFile: join(folder, `${name}.log`), guardian,
-      words: ['--memory-mib', name === 'c' ? '64' : '2048'],
-    }); // prettier-ignore
-  const nodes = new Map<string, NodeProcess>();
-  const client = new ClusterClient({ store, answerMs: 120_000 });
-  const allAlive = (): Promise<void> =>
-    until('three nodes', async () => {
-      const known = await client.status().catch(() => undefined);
-      return known?.nodes.filter(({ state }) => state === 'alive').length === names.length;
-    });
+  const nodes = await KillableNodes.prepare('download', 2048);
   try {
-    for (const name of names) nodes.set(name, await start(name));
-    await allAlive();
-    const [port = 0] = await freePorts(1);
-    await run(process.execPath, [launcher, 'network', 'create', 'lan', '--guard', '--store', store]);
-    const command = `cd /srv/www; dd if=/dev/urandom of=big bs=1M count=${String(megabytes)}; sha256sum big >sum; mv sum told; sleep 100000`;
-    await run(process.execPath, [
-      launcher, 'vm', 'create', 'web', 'linux-cloud', '--memory', `${String(192 + megabytes)}M`, '--output', 'log', '--net', 'lan',
-      '--publish', `c:${String(port)}:80`, '--append', `quiet run="${command}"`, '--store', store,
-    ]); // prettier-ignore
-    const url = `http://127.0.0.1:${String(port)}`;
-    let told = '';
-    await until('the file', async () => {
-      told = await run('curl', ['-sSf', `${url}/told`]).then(({ stdout }) => stdout, () => sleep(500, '')); // prettier-ignore
-      return told !== '';
-    });
+    await nodes.start();
+    const port = String((await freePorts(1))[0]);
+    await createServer(nodes, megabytes, port);
+    const url = `http://127.0.0.1:${port}`;
+    const told = await whatIsTold(url);
     console.log('the guest has its file');
     const began = performance.now();
     const download = new Download(`${url}/big`);
@@ -88,23 +75,20 @@ async function main(megabytes: number, kills: number): Promise<void> {
     for (let n = 1; n <= kills; n++) {
       const from = (megabytes * mebibyte * n) / (kills + 1);
       await Promise.race([ended, until('its part', () => download.received >= from)]);
-      const holder = (await client.waitFor('web', ['running'])).assignment!.node as Name;
       const before = download.received;
       assert.ok(before < megabytes * mebibyte, 'the download had ended before the node was killed');
-      nodes.get(holder)!.kill();
+      const holder = await nodes.killHolder('web');
       await Promise.race([ended, until('more', () => download.received > before + mebibyte)]);
       console.log(`kill ${String(n)}: ${holder} after ${(before / mebibyte).toFixed(0)} MiB; it goes on`);
-      nodes.set(holder, await start(holder));
-      await allAlive();
+      await nodes.startAgain(holder);
     }
     assert.equal(await ended, told.slice(0, 64));
     const seconds = (performance.now() - began) / 1000;
-    console.log(`${String(megabytes)} MiB over one connection in ${seconds.toFixed(1)} s, ${String(kills)} nodes killed: the checksum is right`); // prettier-ignore
+    console.log(
+      `${String(megabytes)} MiB over one connection in ${seconds.toFixed(1)} s, ${String(kills)} nodes killed: the checksum is right`,
+    );
   } finally {
-    await client.close();
-    for (const node of nodes.values()) node.kill();
-    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
-    rmSync(folder, { recursive: true, force: true });
+    await nodes.close();
   }
 }
 

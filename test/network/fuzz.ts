@@ -14,7 +14,16 @@ import { defaultGatewaySettings, type GatewaySettings } from '../../packages/net
 import { FrameBuffers } from '../../packages/network/src/gateway/frame-buffers.ts';
 import { newGatewayState, type GatewayState } from '../../packages/network/src/gateway/state.ts';
 import { forward, newSwitch, type SwitchState } from '../../packages/network/src/switch/switch.ts';
-import { arpFrame, assertSound, gatewayAddress, guestAddress, ipFrame, nameServer, tcpGuestFrame, udpFrame } from '../../packages/network/src/testing/guest.ts'; // prettier-ignore
+import {
+  arpFrame,
+  assertSound,
+  gatewayAddress,
+  guestAddress,
+  ipFrame,
+  nameServer,
+  tcpGuestFrame,
+  udpFrame,
+} from '../../packages/network/src/testing/guest.ts';
 import { isUnroutable } from '../../packages/network/src/wire/address.ts';
 import { checksum, get16, set16, sum16 } from '../../packages/network/src/wire/bytes.ts';
 import { buildIcmp } from '../../packages/network/src/wire/icmp.ts';
@@ -100,11 +109,23 @@ export class Fuzz {
     const destination = random.pick([gatewayAddress, nameServer, guestAddress + 1, ...outside]);
     switch (random.integer(0, 9)) {
       case 0:
-        return arpFrame(random.integer(0, 4), random.pick([gatewayAddress, nameServer, guestAddress]), random.pick([guestAddress, 0, gatewayAddress, guestAddress + random.integer(0, 300)])); // prettier-ignore
+        return arpFrame(
+          random.integer(0, 4),
+          random.pick([gatewayAddress, nameServer, guestAddress]),
+          random.pick([guestAddress, 0, gatewayAddress, guestAddress + random.integer(0, 300)]),
+        );
       case 1:
-        return ipFrame(destination, Protocol.icmp, buildIcmp({ type: random.pick([8, 8, 0, 3]), code: 0, rest: this.#bytes(40) })); // prettier-ignore
+        return ipFrame(
+          destination,
+          Protocol.icmp,
+          buildIcmp({ type: random.pick([8, 8, 0, 3]), code: 0, rest: this.#bytes(40) }),
+        );
       case 2:
-        return udpFrame(0xffff_ffff, { sourcePort: 68, destinationPort: 67, data: this.#dhcp() }, random.pick([0, guestAddress])); // prettier-ignore
+        return udpFrame(
+          0xffff_ffff,
+          { sourcePort: 68, destinationPort: 67, data: this.#dhcp() },
+          random.pick([0, guestAddress]),
+        );
       case 3:
         return udpFrame(nameServer, {
           sourcePort: random.integer(1, 60_000),
@@ -112,7 +133,11 @@ export class Fuzz {
           data: this.#dns(),
         });
       case 4:
-        return udpFrame(destination, { sourcePort: random.integer(1, 3000), destinationPort: random.pick([53, 5432, 49_152, random.integer(0, 65_535)]), data: this.#bytes(random.integer(0, 1400)) }); // prettier-ignore
+        return udpFrame(destination, {
+          sourcePort: random.integer(1, 3000),
+          destinationPort: random.pick([53, 5432, 49_152, random.integer(0, 65_535)]),
+          data: this.#bytes(random.integer(0, 1400)),
+        });
       case 5:
         return ipFrame(destination, random.integer(0, 255), this.#bytes(random.integer(0, 100)));
       default:
@@ -124,7 +149,10 @@ export class Fuzz {
     const { random } = this;
     const known = this.#seen.length > 0 && random.chance(0.8) ? random.pick(this.#seen) : undefined;
     const payload = random.chance(0.5) ? this.#bytes(random.integer(1, 1460)) : new Uint8Array();
-    const flags = known === undefined ? 2 : random.pick([0x10, 0x10, 0x10, 0x10, 0x18, 0x11, 0x12, 0x04, 0x14, 0x02, random.integer(0, 63)]); // prettier-ignore
+    const flags =
+      known === undefined
+        ? 2
+        : random.pick([0x10, 0x10, 0x10, 0x10, 0x18, 0x11, 0x12, 0x04, 0x14, 0x02, random.integer(0, 63)]);
     const near = (value: number): number =>
       (value + random.pick([0, 0, 0, 0, 1, -1, 1460, 3000, -70_000, 70_000])) >>> 0;
     return tcpGuestFrame(known?.destination ?? destination, {
@@ -142,12 +170,50 @@ export class Fuzz {
     const data = this.#bytes(300);
     data.set([1, 1, 6]);
     data.fill(0, 24, 28);
-    data.set([0x63, 0x82, 0x53, 0x63, 53, 1, this.random.integer(0, 9), 50, 4, 10, 0, 2, this.random.integer(0, 255), this.random.pick([255, 0, 51])], 236); // prettier-ignore
+    data.set(
+      [
+        0x63,
+        0x82,
+        0x53,
+        0x63,
+        53,
+        1,
+        this.random.integer(0, 9),
+        50,
+        4,
+        10,
+        0,
+        2,
+        this.random.integer(0, 255),
+        this.random.pick([255, 0, 51]),
+      ],
+      236,
+    );
     return data;
   }
 
   #dns(): Uint8Array {
-    return Uint8Array.from([0, this.random.integer(0, 255), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, this.random.integer(97, 122), 0, 0, 1, 0, 1]); // prettier-ignore
+    return Uint8Array.from([
+      0,
+      this.random.integer(0, 255),
+      1,
+      0,
+      0,
+      1,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      1,
+      this.random.integer(97, 122),
+      0,
+      0,
+      1,
+      0,
+      1,
+    ]);
   }
 
   #bytes(length: number): Uint8Array {
@@ -162,17 +228,46 @@ export class Fuzz {
     const data = this.#bytes(random.pick([0, 1, 100, 1460, 5000]));
     const port = random.integer(1, 65_535);
     switch (random.integer(0, 12)) {
-      case 0: case 1: case 2: return { kind: 'tcpConnected', socket };
-      case 3: return { kind: 'tcpFailed', socket, reason: random.pick(['refused', 'unreachable']) };
-      case 4: return { kind: 'tcpAccepted', socket: this.#newAccepted(), forward: random.integer(0, 2) };
-      case 5: case 6: return { kind: 'tcpReceived', socket, data };
-      case 7: return { kind: 'tcpWritten', socket, bytes: random.integer(0, 5000) };
-      case 8: return { kind: 'tcpEnded', socket };
-      case 9: return { kind: 'tcpClosed', socket };
-      case 10: return { kind: 'udpReceived', flow: pick(this.#flows), address: random.pick(outside), port: random.pick([53, port]), data };
-      case 11: return { kind: 'udpArrived', forward: random.integer(0, 2), address: random.integer(1, 0xffff_ffff), port, data };
-      default: return { kind: 'dnsAnswered', query: pick(this.#queries), data: random.chance(0.2) ? undefined : this.#dnsAnswer() };
-    } // prettier-ignore
+      case 0:
+      case 1:
+      case 2:
+        return { kind: 'tcpConnected', socket };
+      case 3:
+        return { kind: 'tcpFailed', socket, reason: random.pick(['refused', 'unreachable']) };
+      case 4:
+        return { kind: 'tcpAccepted', socket: this.#newAccepted(), forward: random.integer(0, 2) };
+      case 5:
+      case 6:
+        return { kind: 'tcpReceived', socket, data };
+      case 7:
+        return { kind: 'tcpWritten', socket, bytes: random.integer(0, 5000) };
+      case 8:
+        return { kind: 'tcpEnded', socket };
+      case 9:
+        return { kind: 'tcpClosed', socket };
+      case 10:
+        return {
+          kind: 'udpReceived',
+          flow: pick(this.#flows),
+          address: random.pick(outside),
+          port: random.pick([53, port]),
+          data,
+        };
+      case 11:
+        return {
+          kind: 'udpArrived',
+          forward: random.integer(0, 2),
+          address: random.integer(1, 0xffff_ffff),
+          port,
+          data,
+        };
+      default:
+        return {
+          kind: 'dnsAnswered',
+          query: pick(this.#queries),
+          data: random.chance(0.2) ? undefined : this.#dnsAnswer(),
+        };
+    }
   }
 
   #newAccepted(): number {
@@ -230,12 +325,18 @@ export class Fuzz {
     const { state } = this;
     const { limits } = this.settings;
     const inside =
-      state.tcp.size <= limits.tcpFlows && state.tcp.size === state.tcpBySocket.size &&
-      state.udp.size <= limits.udpFlows && state.udp.size === state.udpByNumber.size &&
-      state.visitors.size <= limits.udpFlows && state.visitors.size === state.visitorsByPort.size &&
-      state.neighbours.size <= limits.neighbours && state.resolutions.size <= 64 && state.leases.size <= 254 &&
-      state.queries.size <= limits.dnsQueries && state.dnsCache.size <= limits.dnsCacheEntries &&
-      state.fragments.size <= limits.fragmentedPackets; // prettier-ignore
+      state.tcp.size <= limits.tcpFlows &&
+      state.tcp.size === state.tcpBySocket.size &&
+      state.udp.size <= limits.udpFlows &&
+      state.udp.size === state.udpByNumber.size &&
+      state.visitors.size <= limits.udpFlows &&
+      state.visitors.size === state.visitorsByPort.size &&
+      state.neighbours.size <= limits.neighbours &&
+      state.resolutions.size <= 64 &&
+      state.leases.size <= 254 &&
+      state.queries.size <= limits.dnsQueries &&
+      state.dnsCache.size <= limits.dnsCacheEntries &&
+      state.fragments.size <= limits.fragmentedPackets;
     if (!inside) throw new Error('the state grew beyond its bounds');
     for (const { tcp } of this.random.chance(0.01) ? state.tcp.values() : []) {
       if (tcp === undefined) continue;
@@ -298,7 +399,9 @@ const command = define({
   run({ options: { count, seed } }) {
     const frames = fuzz(count, seed);
     const { heapUsed, arrayBuffers } = process.memoryUsage();
-    console.log(`${count.toString()} events, ${frames.toString()} of them frames: no fault; ${((heapUsed + arrayBuffers) / 1048576).toFixed(0)} MiB in use`); // prettier-ignore
+    console.log(
+      `${count.toString()} events, ${frames.toString()} of them frames: no fault; ${((heapUsed + arrayBuffers) / 1048576).toFixed(0)} MiB in use`,
+    );
     return Promise.resolve(undefined);
   },
 });

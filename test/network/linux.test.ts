@@ -48,7 +48,23 @@ async function serveAndFetch({ image, nic, fileBytes }: (typeof guests)[number])
   // Renamed within one file system: until it is whole nobody finds it.
   const fetchIt = `while ! wget -q -O /srv/big http://10.0.2.2:${String(port)}/big; do usleep 200000; done`;
   const command = `${fetchIt}; mv /srv/big /srv/www/big; sleep 100000`;
-  const args = [join(root, 'launcher.mjs'), 'run', image, '--net', 'user', '--nic', nic, '--publish', '0:80', '--host-port', String(port), '--serial', 'none', '--append', `run="${command}"`]; // prettier-ignore
+  const args = [
+    join(root, 'launcher.mjs'),
+    'run',
+    image,
+    '--net',
+    'user',
+    '--nic',
+    nic,
+    '--publish',
+    '0:80',
+    '--host-port',
+    String(port),
+    '--serial',
+    'none',
+    '--append',
+    `run="${command}"`,
+  ];
   const guest = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   try {
     let web = '';

@@ -33,7 +33,10 @@ function missing(): string | undefined {
 /** Whether the context goes on: the image is there, and the programs are. */
 async function ready(context: TestContext, programs: readonly string[]): Promise<boolean> {
   for (const program of programs) {
-    const found = await run('which', [program]).then(() => true, () => false); // prettier-ignore
+    const found = await run('which', [program]).then(
+      () => true,
+      () => false,
+    );
     if (found) continue;
     context.skip(`needs ${program}`);
     return false;
@@ -66,7 +69,20 @@ class Bench {
   /** A guest with its own address, or one by DHCP, which serves a page. */
   guest(net: string, { mac, command = 'sleep 100000' }: { mac?: string; command?: string } = {}): void {
     const card = mac === undefined ? [] : ['--mac', mac];
-    const words = [join(root, 'launcher.mjs'), 'run', 'linux-cloud', '--memory', '128M', '--net', net, ...card, '--serial', 'none', '--append', `quiet run="${command}"`]; // prettier-ignore
+    const words = [
+      join(root, 'launcher.mjs'),
+      'run',
+      'linux-cloud',
+      '--memory',
+      '128M',
+      '--net',
+      net,
+      ...card,
+      '--serial',
+      'none',
+      '--append',
+      `quiet run="${command}"`,
+    ];
     this.start(process.execPath, words);
   }
 
@@ -120,17 +136,47 @@ async function withQemu(context: TestContext): Promise<void> {
   const image = await fetchImage('linux-cloud', () => undefined);
   const fetchPage = 'while ! wget -q -O /srv/www/theirs http://10.9.1.1/index.html';
   const theirs = `ip addr add 10.9.1.2/24 dev eth0; ip link set eth0 up; ${fetchPage}; do usleep 200000; done; sleep 100000`;
-  const [console, kernel, initrd] = ['none', join(image.folder, 'vmlinuz'), join(image.folder, 'initrd.cpio')]; // prettier-ignore
+  const [console, kernel, initrd] = [
+    'none',
+    join(image.folder, 'vmlinuz'),
+    join(image.folder, 'initrd.cpio'),
+  ];
   const socket = bench.path('qemu');
   bench.start('qemu-system-x86_64', [
-    '-accel', 'tcg', '-m', '256', '-nodefaults', '-display', console, '-kernel', kernel, '-initrd', initrd,
-    '-append', `${image.manifest.commandLine} quiet run="${theirs}"`,
-    '-netdev', `stream,id=n,server=on,addr.type=unix,addr.path=${socket}`, '-device', 'virtio-net-pci,netdev=n',
-  ]); // prettier-ignore
+    '-accel',
+    'tcg',
+    '-m',
+    '256',
+    '-nodefaults',
+    '-display',
+    console,
+    '-kernel',
+    kernel,
+    '-initrd',
+    initrd,
+    '-append',
+    `${image.manifest.commandLine} quiet run="${theirs}"`,
+    '-netdev',
+    `stream,id=n,server=on,addr.type=unix,addr.path=${socket}`,
+    '-device',
+    'virtio-net-pci,netdev=n',
+  ]);
   await bench.exists('qemu');
   const fetchTheirs = 'while ! wget -q -O /srv/www/back http://10.9.1.2/theirs; do usleep 200000; done';
   const own = `ip addr add 10.9.1.1/24 dev eth0; ip link set eth0 up; ${fetchTheirs}; poweroff -f`;
-  const words = [join(root, 'launcher.mjs'), 'run', 'linux-cloud', '--memory', '128M', '--net', `stream:unix:${socket}`, '--mac', '52:54:00:12:34:57', '--append', `quiet run="${own.replace('poweroff', 'cat /srv/www/back; poweroff')}"`]; // prettier-ignore
+  const words = [
+    join(root, 'launcher.mjs'),
+    'run',
+    'linux-cloud',
+    '--memory',
+    '128M',
+    '--net',
+    `stream:unix:${socket}`,
+    '--mac',
+    '52:54:00:12:34:57',
+    '--append',
+    `quiet run="${own.replace('poweroff', 'cat /srv/www/back; poweroff')}"`,
+  ];
   const { stdout } = await run(process.execPath, words);
   assert.match(stdout, greeting);
 }
@@ -144,7 +190,10 @@ async function withVde(context: TestContext): Promise<void> {
   await bench.exists('switch/ctl');
   bench.guest(`vde:${folder}`, { command: address('10.9.2.1/24') });
   const ask = 'while ! wget -q -O /srv/www/neighbour http://10.9.2.1/; do usleep 200000; done';
-  bench.guest(`vde:${folder}`, { mac: '52:54:00:12:34:57', command: `ip addr add 10.9.2.2/24 dev eth0; ip link set eth0 up; ${ask}; sleep 100000` }); // prettier-ignore
+  bench.guest(`vde:${folder}`, {
+    mac: '52:54:00:12:34:57',
+    command: `ip addr add 10.9.2.2/24 dev eth0; ip link set eth0 up; ${ask}; sleep 100000`,
+  });
   assert.match(await page('http://10.9.2.1/'), greeting);
   assert.match(await page('http://10.9.2.2/'), greeting);
   await until('the neighbour', async () => greeting.test(await page('http://10.9.2.2/neighbour')));

@@ -62,9 +62,14 @@ export function makePostgresDisk(folder: string, disk: string): void {
   for (const part of ['state', 'lists/partial', 'cache/archives/partial'])
     mkdirSync(join(state, part), { recursive: true });
   const options = [
-    `Dir::State=${state}/state`, `Dir::State::Lists=${state}/lists`, 'Dir::State::status=/dev/null', `Dir::Cache=${state}/cache`,
-    'Debug::NoLocking=1', 'APT::Sandbox::User=', 'APT::Install-Recommends=0',
-  ].flatMap((option) => ['-o', option]); // prettier-ignore
+    `Dir::State=${state}/state`,
+    `Dir::State::Lists=${state}/lists`,
+    'Dir::State::status=/dev/null',
+    `Dir::Cache=${state}/cache`,
+    'Debug::NoLocking=1',
+    'APT::Sandbox::User=',
+    'APT::Install-Recommends=0',
+  ].flatMap((option) => ['-o', option]);
   run('apt-get', [...options, '-qq', 'update'], folder);
   run('apt-get', [...options, '-qq', '-y', '--download-only', 'install', ...packages], folder);
   const tree = join(folder, 'tree');
@@ -73,7 +78,10 @@ export function makePostgresDisk(folder: string, disk: string): void {
   for (const name of readdirSync(archives))
     if (name.endsWith('.deb') && !unneeded.test(name))
       run('dpkg-deb', ['-x', join(archives, name), tree], folder);
-  writeFileSync(join(tree, 'etc/passwd'), `root:x:0:0::/:/bin/sh\npostgres:x:${String(owner)}:${String(owner)}::/:/bin/sh\n`); // prettier-ignore
+  writeFileSync(
+    join(tree, 'etc/passwd'),
+    `root:x:0:0::/:/bin/sh\npostgres:x:${String(owner)}:${String(owner)}::/:/bin/sh\n`,
+  );
   writeFileSync(join(tree, 'etc/group'), `root:x:0:\npostgres:x:${String(owner)}:\n`);
   writeFileSync(join(tree, 'start'), start);
   if (process.getuid?.() === 0) run('unshare', ['--mount', 'sh', '-c', makeDataBase, 'sh', tree], folder);

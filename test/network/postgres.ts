@@ -9,23 +9,17 @@
  */
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
-import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
-import { buildModules } from '@revenant/emulator/host-node';
 import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
+import { KillableNodes } from './killable-nodes.ts';
 import { makePostgresDisk } from './postgres-disk.ts';
 
 const run = promisify(execFile);
-const launcher = join(import.meta.dirname, '../../launcher.mjs');
-const revenant = (...words: string[]): Promise<unknown> => run(process.execPath, [launcher, ...words]);
-/** The client enters by `c`, which has no room for the guest. */
-const names = ['a', 'b', 'c'] as const;
 const countsBetween = 20;
 
 /** One psql, with one connection for its whole life. */
@@ -36,8 +30,8 @@ class Counter {
   count = 0;
   longestMs = 0;
 
-  constructor(port: number) {
-    const words = ['-h', '127.0.0.1', '-p', String(port), '-U', 'postgres', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1']; // prettier-ignore
+  constructor(port: string) {
+    const words = `-h 127.0.0.1 -p ${port} -U postgres -X -q -A -t -v ON_ERROR_STOP=1`.split(' ');
     this.#psql = spawn('psql', [...words, 'postgres'], { env: { ...process.env, PGCONNECT_TIMEOUT: '60' } });
     this.#psql.stderr.pipe(process.stderr);
     this.#reader = createInterface(this.#psql.stdout);
@@ -79,54 +73,43 @@ function diskIn(folder: string, kept: string | undefined): string {
   return disk;
 }
 
+async function createServer(nodes: KillableNodes, disk: string, port: string): Promise<void> {
+  await nodes.revenant('network', 'create', 'lan', '--guard');
+  const words = `vm create db linux-amd64 --memory 256M --output log --net lan --publish c:${port}:5432`;
+  const start = 'quiet run="mount -t ext4 /dev/vda /mnt; sh /mnt/start"';
+  await nodes.revenant(...words.split(' '), '--disk', disk, '--append', start);
+  console.log('waiting for the server');
+  await until('the server', async () => {
+    const question = ['-h', '127.0.0.1', '-p', port, '-t', '5', '-q'];
+    return run('pg_isready', question).then(
+      () => true,
+      () => sleep(1000).then(() => false),
+    );
+  });
+}
+
 async function main(failovers: number, kept: string | undefined): Promise<void> {
-  buildModules(() => undefined);
-  const folder = mkdtempSync(join(tmpdir(), 'revenant-postgres-'));
-  const guardian = await Guardian.start();
-  guardian.remove(folder);
-  const store = `file:${folder}/store`;
-  const start = (name: (typeof names)[number]): Promise<NodeProcess> =>
-    NodeProcess.start({
-      store, name, profile: 'default', logFile: join(folder, `${name}.log`), guardian,
-      words: ['--memory-mib', name === 'c' ? '64' : '1024'],
-    }); // prettier-ignore
-  const nodes = new Map<string, NodeProcess>();
-  const client = new ClusterClient({ store, answerMs: 120_000 });
-  const allAlive = (): Promise<void> =>
-    until('three nodes', async () => {
-      const known = await client.status().catch(() => undefined);
-      return known?.nodes.filter(({ state }) => state === 'alive').length === names.length;
-    });
+  const nodes = await KillableNodes.prepare('postgres', 1024);
   let counter: Counter | undefined;
   try {
-    const disk = diskIn(folder, kept);
-    for (const name of names) nodes.set(name, await start(name));
-    await allAlive();
-    const [port = 0] = await freePorts(1);
-    await revenant('network', 'create', 'lan', '--guard', '--store', store);
-    await revenant(
-      'vm', 'create', 'db', 'linux-amd64', '--memory', '256M', '--disk', disk, '--output', 'log', '--net', 'lan',
-      '--publish', `c:${String(port)}:5432`, '--append', 'quiet run="mount -t ext4 /dev/vda /mnt; sh /mnt/start"', '--store', store,
-    ); // prettier-ignore
-    console.log('waiting for the server');
-    await until('the server', async () => {
-      const words = ['-h', '127.0.0.1', '-p', String(port), '-t', '5', '-q'];
-      return run('pg_isready', words).then(() => true, () => sleep(1000).then(() => false)); // prettier-ignore
-    });
+    const disk = diskIn(nodes.folder, kept);
+    await nodes.start();
+    const port = String((await freePorts(1))[0]);
+    await createServer(nodes, disk, port);
     counter = new Counter(port);
     const backend = await counter.begin();
     for (let n = 1; n <= failovers; n++) {
       for (let counted = 0; counted < countsBetween; counted++) await counter.next();
-      const holder = (await client.waitFor('db', ['running'])).assignment!.node;
       const before = counter.count;
       counter.longestMs = 0;
-      nodes.get(holder)!.kill();
+      const holder = await nodes.killHolder('db');
       for (let counted = 0; counted < countsBetween; counted++) await counter.next();
-      const taker = (await client.waitFor('db', ['running'])).assignment!.node;
+      const taker = await nodes.holder('db');
       assert.notEqual(taker, holder);
-      console.log(`failover ${String(n)}: from ${holder} at count ${String(before)} to ${taker}; the client waited ${(counter.longestMs / 1000).toFixed(1)} s`); // prettier-ignore
-      nodes.set(holder, await start(holder as (typeof names)[number]));
-      await allAlive();
+      console.log(
+        `failover ${String(n)}: from ${holder} at count ${String(before)} to ${taker}; the client waited ${(counter.longestMs / 1000).toFixed(1)} s`,
+      );
+      await nodes.startAgain(holder);
     }
     assert.equal(await counter.ask('select pg_backend_pid()'), backend);
     console.log(
@@ -134,10 +117,7 @@ async function main(failovers: number, kept: string | undefined): Promise<void> 
     );
   } finally {
     counter?.close();
-    await client.close();
-    for (const node of nodes.values()) node.kill();
-    await Promise.all([...nodes.values()].map(({ whenEnded }) => whenEnded));
-    rmSync(folder, { recursive: true, force: true });
+    await nodes.close();
   }
 }
 

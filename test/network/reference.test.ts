@@ -69,7 +69,9 @@ class Reference {
     socket.bind(9101, '127.0.0.1');
     await once(socket, 'listening');
     const tun = 'TUN:10.0.2.15/24,tun-type=tap,tun-name=ref0,iff-no-pi,up';
-    const socat = spawn('socat', ['-b', '65536', tun, 'UDP4-DATAGRAM:127.0.0.1:9101,bind=127.0.0.1:9100'], { stdio: 'inherit' }); // prettier-ignore
+    const socat = spawn('socat', ['-b', '65536', tun, 'UDP4-DATAGRAM:127.0.0.1:9101,bind=127.0.0.1:9100'], {
+      stdio: 'inherit',
+    });
     // The device announces itself: from then on the path stands.
     await once(socket, 'message');
     const reference = new Reference(socket, socat, seed, trouble);

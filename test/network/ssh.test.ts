@@ -79,9 +79,13 @@ it('an ssh session goes on through kill -9 of the node that runs its guest', asy
   const store = `file:${folder}/store`;
   const start = (name: string): Promise<NodeProcess> =>
     NodeProcess.start({
-      store, name, profile: 'default', logFile: join(folder, `${name}.log`), guardian,
+      store,
+      name,
+      profile: 'default',
+      logFile: join(folder, `${name}.log`),
+      guardian,
       words: ['--memory-mib', name === 'c' ? '64' : '1024'],
-    }); // prettier-ignore
+    });
   const nodes = new Map(await Promise.all(names.map(async (name) => [name, await start(name)] as const)));
   const client = new ClusterClient({ store, answerMs: 60_000 });
   let session: Session | undefined;
@@ -97,13 +101,36 @@ it('an ssh session goes on through kill -9 of the node that runs its guest', asy
     await client.command({ type: 'network-create', network: 'lan', spec: subnet });
     const description = await describe(client, image, readFileSync(`${key}.pub`, 'utf8').trim());
     const publish = [{ on: 'c', protocol: 'tcp' as const, port, guestPort: 22 }];
-    const spec = { runtime: 'machine', description, memoryMiB, priority: 1, outputs: 'log' as const, network: { name: 'lan', publish } }; // prettier-ignore
+    const spec = {
+      runtime: 'machine',
+      description,
+      memoryMiB,
+      priority: 1,
+      outputs: 'log' as const,
+      network: { name: 'lan', publish },
+    };
     await client.command({ type: 'vm-create', vmId: 'shell', spec, start: true });
     const options = [
-      '-i', key, '-p', String(port), '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR',
-      '-o', 'BatchMode=yes', 'root@127.0.0.1',
-    ]; // prettier-ignore
-    await until('sshd', () => promisify(execFile)('ssh', [...options, 'true']).then(() => true, () => sleep(1000).then(() => false))); // prettier-ignore
+      '-i',
+      key,
+      '-p',
+      String(port),
+      '-o',
+      'StrictHostKeyChecking=no',
+      '-o',
+      'UserKnownHostsFile=/dev/null',
+      '-o',
+      'LogLevel=ERROR',
+      '-o',
+      'BatchMode=yes',
+      'root@127.0.0.1',
+    ];
+    await until('sshd', () =>
+      promisify(execFile)('ssh', [...options, 'true']).then(
+        () => true,
+        () => sleep(1000).then(() => false),
+      ),
+    );
     session = new Session(options);
     await session.type('echo before $((6 * 7))');
     await session.hears('before 42\n');
