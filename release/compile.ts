@@ -25,7 +25,11 @@ function sourcesOf(root: string, folder: string): string[] {
 
 function compilerOptions(root: string): ts.CompilerOptions {
   const file = join(root, 'tsconfig.json');
-  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(file, (path) => readFileSync(path, 'utf8')).config, ts.sys, root); // prettier-ignore
+  const { options } = ts.parseJsonConfigFileContent(
+    ts.readConfigFile(file, (path) => readFileSync(path, 'utf8')).config,
+    ts.sys,
+    root,
+  );
   return {
     ...options,
     noEmit: false,

@@ -24,16 +24,30 @@ test("the description is valid, and the documents' copy is that of the code", as
 });
 
 test('whatever the protocol documents is described', async () => {
-  const names: [string, string][] = [['ID', 'vm'], ['WHICH', 'checkpoint'], ['JOB', 'job'], ['SHA256', 'sha256']]; // prettier-ignore
-  const documented = [...(await read('../docs/CLUSTER_PROTOCOL.md')).matchAll(/`(GET|POST|PUT|DELETE) (\/v1\/[^`? …]+)(?=[`? ])/g)]; // prettier-ignore
+  const names: [string, string][] = [
+    ['ID', 'vm'],
+    ['WHICH', 'checkpoint'],
+    ['JOB', 'job'],
+    ['SHA256', 'sha256'],
+  ];
+  const documented = [
+    ...(await read('../docs/CLUSTER_PROTOCOL.md')).matchAll(
+      /`(GET|POST|PUT|DELETE) (\/v1\/[^`? …]+)(?=[`? ])/g,
+    ),
+  ];
   assert.ok(documented.length > 20);
   for (const [, method, path = ''] of documented) {
-    let template = path.replace('/images/NAME', '/images/{image}').replace('/snapshots/NAME', '/snapshots/{snapshot}'); // prettier-ignore
+    let template = path
+      .replace('/images/NAME', '/images/{image}')
+      .replace('/snapshots/NAME', '/snapshots/{snapshot}');
     for (const [word, name] of names) template = template.replace(word, `{${name}}`);
     const parts = /^(.*)\{([\w,]+,\w+)\}$/.exec(template);
     const each = parts === null ? [template] : parts[2]!.split(',').map((part) => `${parts[1]!}${part}`);
     for (const one of each)
-      assert.ok(operations.some((known) => known.method === method && known.path === one), `${method!} ${one}`); // prettier-ignore
+      assert.ok(
+        operations.some((known) => known.method === method && known.path === one),
+        `${method!} ${one}`,
+      );
   }
 });
 
@@ -51,7 +65,10 @@ test('a node has each operation, and nothing else', async () => {
     assert.deepEqual(JSON.parse(told.text), JSON.parse(JSON.stringify(openApi())));
     for (const { method, path, answers } of operations) {
       if (answers === 'socket') continue;
-      const filled = path.replace('{sha256}', 'a'.repeat(64)).replace('{checkpoint}', '1-1').replaceAll(/\{\w+\}/g, 'x'); // prettier-ignore
+      const filled = path
+        .replace('{sha256}', 'a'.repeat(64))
+        .replace('{checkpoint}', '1-1')
+        .replaceAll(/\{\w+\}/g, 'x');
       const { status, text } = await ask(method, filled);
       assert.doesNotMatch(text, /there is no (GET|POST|PUT|DELETE) /, `${method} ${filled}`);
       assert.ok(status !== 500 && status !== 405, `${method} ${filled}: ${text}`);

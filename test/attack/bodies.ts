@@ -89,17 +89,61 @@ interface Sent {
 }
 
 const hash = 'ab'.repeat(32);
-const paths = ['status', 'events', 'events?since=0&limit=5', 'commands', 'drill', 'challenge', 'version', 'session', 'page', 'link', `blobs/${hash}`, 'vms/v/screen', 'vms/v/keys', 'vms/v/power-button', 'vms/v/console', 'vms/none/keys'].map((path) => `/v1/${path}`); // prettier-ignore
-const more = ['/', '/metrics', '/index.html', '/run.html', '//', '/v1/', '/v1/../v1/status', '/%2e%2e/%2e%2e/etc/hostname', '/v1/blobs/x', '/v1/vms//keys']; // prettier-ignore
+const paths = [
+  'status',
+  'events',
+  'events?since=0&limit=5',
+  'commands',
+  'drill',
+  'challenge',
+  'version',
+  'session',
+  'page',
+  'link',
+  `blobs/${hash}`,
+  'vms/v/screen',
+  'vms/v/keys',
+  'vms/v/power-button',
+  'vms/v/console',
+  'vms/none/keys',
+].map((path) => `/v1/${path}`);
+const more = [
+  '/',
+  '/metrics',
+  '/index.html',
+  '/run.html',
+  '//',
+  '/v1/',
+  '/v1/../v1/status',
+  '/%2e%2e/%2e%2e/etc/hostname',
+  '/v1/blobs/x',
+  '/v1/vms//keys',
+];
 
 function makeRequest(commands: readonly Command[], random: Random): Sent {
-  const valid: unknown[] = [...commands.map((command) => ({ id: String(random.next()), command })), { cut: [], deaf: [] }, { keys: ['KeyA'] }]; // prettier-ignore
+  const valid: unknown[] = [
+    ...commands.map((command) => ({ id: String(random.next()), command })),
+    { cut: [], deaf: [] },
+    { keys: ['KeyA'] },
+  ];
   const method = random.pick(['GET', 'POST', 'POST', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH']);
   let path = random.pick(random.chance(0.8) ? paths : more);
-  if (random.chance(0.2)) path += random.pick([`/${random.pick(objectNames)}`, `?since=${random.pick(objectNames)}`, '?limit=99999999999999999999', '?limit=-1', '/%00', '%', '?'.repeat(500)]); // prettier-ignore
+  if (random.chance(0.2))
+    path += random.pick([
+      `/${random.pick(objectNames)}`,
+      `?since=${random.pick(objectNames)}`,
+      '?limit=99999999999999999999',
+      '?limit=-1',
+      '/%00',
+      '%',
+      '?'.repeat(500),
+    ]);
   const value = mutateValue(random.pick(valid), random);
   const text = Buffer.from(JSON.stringify(value) ?? '');
-  const body = method === 'GET' || method === 'HEAD' ? Buffer.alloc(0) : Buffer.from(random.chance(0.3) ? mutate(text, random) : text); // prettier-ignore
+  const body =
+    method === 'GET' || method === 'HEAD'
+      ? Buffer.alloc(0)
+      : Buffer.from(random.chance(0.3) ? mutate(text, random) : text);
   const headers: Record<string, string> = {};
   if (random.chance(0.1)) headers[versionHeader] = random.pick(['0', '1', '99', 'constructor', '-1', '2.0']);
   if (random.chance(0.05)) headers['origin'] = random.pick(['http://foreign.example', 'null', '__proto__']);

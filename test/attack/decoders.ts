@@ -31,7 +31,12 @@ const spec = {
 };
 /** One of each command; their fields are all that a command has. */
 export const commands: readonly Command[] = [
-  { type: 'vm-create', vmId: 'v', spec: { ...spec, antiAffinity: 'g', checkpointMs: 100, health: { watch: 'console', silentMs: 5000 } }, start: true }, // prettier-ignore
+  {
+    type: 'vm-create',
+    vmId: 'v',
+    spec: { ...spec, antiAffinity: 'g', checkpointMs: 100, health: { watch: 'console', silentMs: 5000 } },
+    start: true,
+  },
   { type: 'vm-set', vmId: 'v', outputs: 'log' },
   ...(['vm-start', 'vm-stop', 'vm-pause', 'vm-resume', 'vm-delete'] as const).map((type) => ({
     type,
@@ -43,7 +48,16 @@ export const commands: readonly Command[] = [
   { type: 'node-remove', node: 'a', incarnation: 3 },
   { type: 'rebalance' },
 ];
-const view = { seq: 1, address: '127.0.0.1:1', isolated: false, stores: 1, capacity: { memoryMiB: 64 }, pressure: 'none' as const, powerOn: [{ vmId: 'v', epoch: 1, attempt: 1, state: 'running' as const }], reports: [{ vmId: 'w', attempt: 2, kind: 'failed' as const, reason: 'why' }] }; // prettier-ignore
+const view = {
+  seq: 1,
+  address: '127.0.0.1:1',
+  isolated: false,
+  stores: 1,
+  capacity: { memoryMiB: 64 },
+  pressure: 'none' as const,
+  powerOn: [{ vmId: 'v', epoch: 1, attempt: 1, state: 'running' as const }],
+  reports: [{ vmId: 'w', attempt: 2, kind: 'failed' as const, reason: 'why' }],
+};
 const messages: readonly Message[] = [
   {
     type: 'heartbeat',
@@ -56,7 +70,19 @@ const messages: readonly Message[] = [
     master: 'a',
     ping: true,
   },
-  { type: 'list', list: { term: 1, master: null, revision: 1, vms: {}, maintenance: ['a'], networks: {}, slots: {}, commands: [{ id: 'x', error: null }] } }, // prettier-ignore
+  {
+    type: 'list',
+    list: {
+      term: 1,
+      master: null,
+      revision: 1,
+      vms: {},
+      maintenance: ['a'],
+      networks: {},
+      slots: {},
+      commands: [{ id: 'x', error: null }],
+    },
+  },
   { type: 'give-up', vmId: 'v', epoch: 3 },
   ...commands.map((command): Message => ({ type: 'command', id: 'x', command })),
 ];
@@ -117,7 +143,10 @@ function bombs(): { name: string; bytes: Uint8Array }[] {
   };
   const claim = [0xff, 0xff, 0xff, 0xff];
   return [
-    ...[0xdd, 0xdf, 0xdb, 0xc6, 0xc9].map((head) => ({ name: `0x${head.toString(16)} of 2^32 - 1`, bytes: Uint8Array.of(head, ...claim) })), // prettier-ignore
+    ...[0xdd, 0xdf, 0xdb, 0xc6, 0xc9].map((head) => ({
+      name: `0x${head.toString(16)} of 2^32 - 1`,
+      bytes: Uint8Array.of(head, ...claim),
+    })),
     { name: 'four million nils', bytes: full(0xc0, [0xdd, 0, 0x3f, 0xff, 0xfb]) },
     { name: 'four million levels', bytes: full(0x91, []) },
     { name: 'arrays that each claim all that follows', bytes: full(0xdd, []) },

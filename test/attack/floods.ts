@@ -32,7 +32,11 @@ const floods: readonly { name: string; first: string; again: string | Buffer }[]
     first: 'GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n',
     again: 'X-A: b\r\n',
   },
-  { name: 'bodies of strangers', first: `PUT /v1/blobs/${'0'.repeat(64)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${String(256 << 20)}\r\n\r\n`, again: mebibyte }, // prettier-ignore
+  {
+    name: 'bodies of strangers',
+    first: `PUT /v1/blobs/${'0'.repeat(64)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${String(256 << 20)}\r\n\r\n`,
+    again: mebibyte,
+  },
   {
     name: 'links that say nothing',
     first: `GET /v1/link HTTP/1.1\r\nHost: 127.0.0.1\r\n${upgrade}`,

@@ -22,7 +22,12 @@ export interface HostileFigures {
 export const memoryMib = 64;
 export const diskMib = 64;
 export const recoveryMs = 120_000;
-export const modes = { 'hostile rings on every virtio device': 1, 'a disk filled again and again': 2, 'prints at full speed': 3, 'dirties all memory': 4 } as const; // prettier-ignore
+export const modes = {
+  'hostile rings on every virtio device': 1,
+  'a disk filled again and again': 2,
+  'prints at full speed': 3,
+  'dirties all memory': 4,
+} as const;
 const sources = {
   code: fileURLToPath(new URL('./hostile.c', import.meta.url)),
   layout: fileURLToPath(new URL('../../images/bench/loop.ld', import.meta.url)),
@@ -31,13 +36,29 @@ const sources = {
 /** Undefined without a compiler. */
 export function build(mode: number, folder: string): Buffer | undefined {
   const [object, image] = [join(folder, `${String(mode)}.o`), join(folder, `${String(mode)}.bin`)];
-  const options = ['-m32', '-O1', '-ffreestanding', '-fno-pic', '-fno-pie', '-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-mno-sse', '-mno-mmx', '-Wall', '-c']; // prettier-ignore
+  const options = [
+    '-m32',
+    '-O1',
+    '-ffreestanding',
+    '-fno-pic',
+    '-fno-pie',
+    '-fno-stack-protector',
+    '-fno-asynchronous-unwind-tables',
+    '-mno-sse',
+    '-mno-mmx',
+    '-Wall',
+    '-c',
+  ];
   const defined = [`-DMODE=${String(mode)}`, `-DMEMORY_BYTES=${String(memoryMib << 20)}u`];
   const compiled = spawnSync('gcc', [...options, ...defined, sources.code, '-o', object], {
     stdio: 'inherit',
   });
   if (compiled.error !== undefined) return undefined;
-  const linked = spawnSync('ld', ['-m', 'elf_i386', '-T', sources.layout, '--oformat', 'binary', object, '-o', image], { stdio: 'inherit' }); // prettier-ignore
+  const linked = spawnSync(
+    'ld',
+    ['-m', 'elf_i386', '-T', sources.layout, '--oformat', 'binary', object, '-o', image],
+    { stdio: 'inherit' },
+  );
   if (compiled.status !== 0 || linked.status !== 0) throw new Error('the hostile guest could not be built');
   return readFileSync(image);
 }

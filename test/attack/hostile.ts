@@ -100,7 +100,13 @@ export async function bearHostile(options: {
     if (disk === undefined) leftOut.push('a store that a guest fills (root)');
     else
       try {
-        figures.push(await bear(`${name}, and with it the store`, kernel, { ms, folder: own, store: `file:${join(small, 'store')}` })); // prettier-ignore
+        figures.push(
+          await bear(`${name}, and with it the store`, kernel, {
+            ms,
+            folder: own,
+            store: `file:${join(small, 'store')}`,
+          }),
+        );
       } finally {
         disk.unmount();
       }

@@ -84,14 +84,19 @@ async function report({
     fuzzed.push({ what: 'objects of a store', count: stored.objects, ...grown(stored) });
   if (names > 0) fuzzed.push({ what: 'commands with names of Object.prototype', count: names });
   table('Decoders', fuzzed);
-  table('Bombs', bombs.map(({ name, ms }) => ({ what: name, 'refused in ms': whole(ms) }))); // prettier-ignore
+  table(
+    'Bombs',
+    bombs.map(({ name, ms }) => ({ what: name, 'refused in ms': whole(ms) })),
+  );
   table(
     'Requests to a node',
     api.map(({ who, requests, statuses, slowestMs }) => ({
       'asked by': who,
       requests,
       'slowest ms': whole(slowestMs),
-      statuses: Object.entries(statuses).map(([status, count]) => `${status}: ${String(count)}`).join(', '), // prettier-ignore
+      statuses: Object.entries(statuses)
+        .map(([status, count]) => `${status}: ${String(count)}`)
+        .join(', '),
     })),
   );
   table(

@@ -246,7 +246,10 @@ export async function refuseStrays(folder: string): Promise<string[]> {
     const before = readFileSync(logFile, 'utf8').length;
     const stray = await start(more).catch(() => undefined);
     const code = await stray?.whenEnded;
-    const line = readFileSync(logFile, 'utf8').slice(before).split('\n').find((each) => words.test(each)); // prettier-ignore
+    const line = readFileSync(logFile, 'utf8')
+      .slice(before)
+      .split('\n')
+      .find((each) => words.test(each));
     if (code === 0 || line === undefined) throw new Error(`no word of ${String(words)}; see ${logFile}`);
     said.push(line);
   };

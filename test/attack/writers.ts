@@ -57,7 +57,15 @@ const lost = async ({ client }: Host): Promise<number> =>
 /** Runs a command to its end, and looks at the node beside it. */
 async function bearWriter(host: Host, name: string, words: readonly string[]): Promise<WriterFigures> {
   const { node, client, beside } = host;
-  const figures: WriterFigures = { name, tookMs: 0, steps: beside.state.steps, leasesLost: await lost(host), slowestMs: 0, grownMiB: 0, writerMiB: 0 }; // prettier-ignore
+  const figures: WriterFigures = {
+    name,
+    tookMs: 0,
+    steps: beside.state.steps,
+    leasesLost: await lost(host),
+    slowestMs: 0,
+    grownMiB: 0,
+    writerMiB: 0,
+  };
   const before = residentMiB(node.pid);
   const began = performance.now();
   const child = spawn(process.execPath, [cli, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -87,7 +95,11 @@ export async function bearWriters(options: { folder: string; imageMiB: number })
   const { imageMiB } = options;
   const folder = join(options.folder, 'writers');
   mkdirSync(folder);
-  const [image, kernel, exported] = ['image', 'kernel', 'exported'].map((name) => join(folder, name)) as [string, string, string]; // prettier-ignore
+  const [image, kernel, exported] = ['image', 'kernel', 'exported'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
   await makeImage(image, imageMiB);
   writeFileSync(kernel, makeTimerKernel({ greets: true }));
   const url = `file:${join(folder, 'store')}`;
@@ -97,16 +109,48 @@ export async function bearWriters(options: { folder: string; imageMiB: number })
   try {
     await moreSteps(host, 'writers');
     const figures = [
-      await bearWriter(host, `an image of ${size} is imported`, ['vm', 'create', 'large', '--kernel', kernel, '--memory', '16M', '--disk', image, ...store]), // prettier-ignore
+      await bearWriter(host, `an image of ${size} is imported`, [
+        'vm',
+        'create',
+        'large',
+        '--kernel',
+        kernel,
+        '--memory',
+        '16M',
+        '--disk',
+        image,
+        ...store,
+      ]),
     ];
     rmSync(image);
     await host.client.waitFor('large', ['running']);
-    while (!(await host.client.events({ limit: 10_000 })).some(({ event, vm }) => event === 'vm-executes' && vm === 'large')) await sleep(lookMs); // prettier-ignore
+    while (
+      !(await host.client.events({ limit: 10_000 })).some(
+        ({ event, vm }) => event === 'vm-executes' && vm === 'large',
+      )
+    )
+      await sleep(lookMs);
     // Its disk is in its first checkpoint.
     await host.client.command({ type: 'vm-stop', vmId: 'large' });
     await host.client.waitFor('large', ['stopped']);
-    figures.push(await bearWriter(host, `a checkpoint with ${size} is exported`, ['checkpoint', 'export', 'large', exported, ...store])); // prettier-ignore
-    figures.push(await bearWriter(host, `a checkpoint with ${size} is imported`, ['checkpoint', 'import', exported, 'twin', ...store])); // prettier-ignore
+    figures.push(
+      await bearWriter(host, `a checkpoint with ${size} is exported`, [
+        'checkpoint',
+        'export',
+        'large',
+        exported,
+        ...store,
+      ]),
+    );
+    figures.push(
+      await bearWriter(host, `a checkpoint with ${size} is imported`, [
+        'checkpoint',
+        'import',
+        exported,
+        'twin',
+        ...store,
+      ]),
+    );
     return figures;
   } finally {
     await host.close();

@@ -1,9 +1,16 @@
 /** A guest in a thread of its own, whose checkpoints this thread writes to a store: as a node of the cluster does it. */
 import { MessageChannel, Worker } from 'node:worker_threads';
 import {
-  CheckpointWriter, FileStore, openCheckpoint, PagePool, pageChannelMemory, PageServer, raiseEpoch,
-  type MachineSnapshot, type WrittenCheckpoint,
-} from '@revenant/storage'; // prettier-ignore
+  CheckpointWriter,
+  FileStore,
+  openCheckpoint,
+  PagePool,
+  pageChannelMemory,
+  PageServer,
+  raiseEpoch,
+  type MachineSnapshot,
+  type WrittenCheckpoint,
+} from '@revenant/storage';
 import { LazyRam } from '../../packages/cluster/src/vm/lazy-ram.ts';
 import type { FromGuest, Phase, ToGuest } from './checkpoint-guest.ts';
 
@@ -133,7 +140,18 @@ export class GuestThread {
   }
 
   newCost(load: string, intervalMs: number): Cost {
-    return { memoryMiB: this.#memoryMiB, load, intervalMs, pausesMs: [], pages: [], bytes: [], rawBytes: 0, writeMs: 0, threadSpeeds: [], wallSpeeds: [] }; // prettier-ignore
+    return {
+      memoryMiB: this.#memoryMiB,
+      load,
+      intervalMs,
+      pausesMs: [],
+      pages: [],
+      bytes: [],
+      rawBytes: 0,
+      writeMs: 0,
+      threadSpeeds: [],
+      wallSpeeds: [],
+    };
   }
 
   /** Takes checkpoints for a while; what they cost goes into `cost`, but for the speeds. */

@@ -46,13 +46,14 @@ export interface Figures {
 }
 
 /** Real mode: a tick each 4 ms, HLT between them. */
+// prettier-ignore
 const idleCode = [
   0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, // cli; ds = ss = 0; sp = 0x7c00
   0xc7, 0x06, 0x20, 0x00, 0x40, 0x7c, 0xa3, 0x22, 0x00, // vector 8: 0x7c40
   0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe, 0xe6, 0x21, // 8259A
   0xb0, 0x34, 0xe6, 0x43, 0xb0, 0xa5, 0xe6, 0x40, 0xb0, 0x12, 0xe6, 0x40, 0xfb, // 8254: 4773 clocks; sti
   0xf4, 0xeb, 0xfd,
-]; // prettier-ignore
+];
 const idleHandler = [0x50, 0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf];
 
 interface Workload {
@@ -107,8 +108,10 @@ async function linux(script: string): Promise<Machine> {
   return booted(memoryMiB, plan, 64 * MiB);
 }
 
-const disk = 'echo @@ begin; while :; do dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; done'; // prettier-ignore
-const mixed = 'echo @@ begin; while :; do gzip -c /bin/busybox > /dev/null; sleep 0.1; dd if=/dev/vda of=/dev/null bs=64k count=200 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; sleep 0.02; done'; // prettier-ignore
+const disk =
+  'echo @@ begin; while :; do dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; done';
+const mixed =
+  'echo @@ begin; while :; do gzip -c /bin/busybox > /dev/null; sleep 0.1; dd if=/dev/vda of=/dev/null bs=64k count=200 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; sleep 0.02; done';
 
 const workloads: readonly Workload[] = [
   { name: 'idle', title: 'waits for ticks of 4 ms', make: idle },

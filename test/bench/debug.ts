@@ -55,9 +55,14 @@ function unmet(target: TimeMachine, count: number, stretch: bigint): bigint[] {
 
 async function measure(rounds: number, stretch: bigint, over: bigint): Promise<DebugReport> {
   const { target, close } = await openTarget(
-    { image: 'linux-cloud', append: 'run="while :; do gzip -c /bin/busybox >/dev/null; done"', serial: { kind: 'none' }, engine: 'translator' },
+    {
+      image: 'linux-cloud',
+      append: 'run="while :; do gzip -c /bin/busybox >/dev/null; done"',
+      serial: { kind: 'none' },
+      engine: 'translator',
+    },
     { say: (line) => process.stderr.write(`${line}\n`) },
-  ); // prettier-ignore
+  );
   const { machine } = target;
   const loadBefore = loadavg()[0] ?? NaN;
   timed(target.forward(warmUp));

@@ -154,13 +154,16 @@ async function chain(
   }
   const times = { first: [] as number[], last: [] as number[] };
   for (let i = 0; i < readings; i++)
-    for (const [which, vmId] of [['first', 'deep1'], ['last', before]] as const) {
+    for (const [which, vmId] of [
+      ['first', 'deep1'],
+      ['last', before],
+    ] as const) {
       const began = performance.now();
       const reader = await openCheckpoint(store, vmId);
       await reader.readSnapshot();
       await reader.close();
       times[which].push(performance.now() - began);
-    } // prettier-ignore
+    }
   return { depth, readFirstMs: rounded(median(times.first)), readLastMs: rounded(median(times.last)) };
 }
 

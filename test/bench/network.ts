@@ -42,7 +42,9 @@ function guestCommand(hostPort: number, megabytes: number): string {
     `wget -q -O /dev/null http://10.0.2.2:${String(hostPort)}/big`,
     `wget -q -O /dev/null http://10.0.2.2:${String(hostPort)}/done`,
     'sleep 100000',
-  ].join(';').replaceAll('& ;', '& '); // prettier-ignore
+  ]
+    .join(';')
+    .replaceAll('& ;', '& ');
 }
 
 /** The host's server: tells when the guest is ready, and how long it took to fetch the file. */
@@ -86,9 +88,21 @@ async function startRevenant(hostPort: number, command: string): Promise<Guest> 
   const [web, echo] = [await freePort(), await freePort()];
   const publish = [`${String(web)}:${String(ports.web)}`, `${String(echo)}:${String(ports.echo)}`];
   const args = [
-    join(root, 'packages/cli/bin/revenant.mjs'), 'run', 'linux-cloud', '--memory', '512M', '--net', 'user', '--serial', 'none',
-    ...publish.flatMap((each) => ['--publish', each]), '--host-port', String(hostPort), '--append', `run="${command}"`,
-  ]; // prettier-ignore
+    join(root, 'packages/cli/bin/revenant.mjs'),
+    'run',
+    'linux-cloud',
+    '--memory',
+    '512M',
+    '--net',
+    'user',
+    '--serial',
+    'none',
+    ...publish.flatMap((each) => ['--publish', each]),
+    '--host-port',
+    String(hostPort),
+    '--append',
+    `run="${command}"`,
+  ];
   return { process: spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] }), web, echo };
 }
 
@@ -97,10 +111,25 @@ async function startQemu(_hostPort: number, command: string): Promise<Guest> {
   const image = await fetchImage('linux-cloud', () => undefined);
   const forwards = `hostfwd=tcp:127.0.0.1:${String(web)}-:${String(ports.web)},hostfwd=tcp:127.0.0.1:${String(echo)}-:${String(ports.echo)}`;
   const args = [
-    '-accel', 'tcg', '-m', '512', '-nodefaults', '-display', 'none', '-no-reboot', '-kernel', join(image.folder, 'vmlinuz'),
-    '-initrd', join(image.folder, 'initrd.cpio'), '-append', `${image.manifest.commandLine} run="${command}"`,
-    '-netdev', `user,id=n,${forwards}`, '-device', 'virtio-net-pci,netdev=n',
-  ]; // prettier-ignore
+    '-accel',
+    'tcg',
+    '-m',
+    '512',
+    '-nodefaults',
+    '-display',
+    'none',
+    '-no-reboot',
+    '-kernel',
+    join(image.folder, 'vmlinuz'),
+    '-initrd',
+    join(image.folder, 'initrd.cpio'),
+    '-append',
+    `${image.manifest.commandLine} run="${command}"`,
+    '-netdev',
+    `user,id=n,${forwards}`,
+    '-device',
+    'virtio-net-pci,netdev=n',
+  ];
   return {
     process: spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] }),
     web,

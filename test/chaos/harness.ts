@@ -5,9 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  ChainChecker, ClusterClient, NodeProcess,
-  type ChainRule, type ClusterEvent, type ConsoleFollower, type ProfileName, type ProtectedVm, type VmSpec,
-} from '@revenant/cluster'; // prettier-ignore
+  ChainChecker,
+  ClusterClient,
+  NodeProcess,
+  type ChainRule,
+  type ClusterEvent,
+  type ConsoleFollower,
+  type ProfileName,
+  type ProtectedVm,
+  type VmSpec,
+} from '@revenant/cluster';
 import { StoreRoad } from '../../packages/cluster/src/testing/store-road.ts';
 import { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { ByteChecker } from './byte-checker.ts';

@@ -46,7 +46,6 @@ describe('Linux', { timeout: 1_800_000 }, () => {
     ['linux-cloud', 'x86_64'],
     ['linux-i386', 'i686'],
   ] as const)
-    // prettier-ignore
     test(`${name} boots to a shell that works, and switches the machine off`, async (context) => {
       const image = await imageOrSkip(context, name);
       if (image === undefined) return;

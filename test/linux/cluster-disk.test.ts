@@ -7,7 +7,14 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { makeSettings, type Event, type ProtectedVm } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
-import { baseImageName, importBaseImage, MemoryStore, openCheckpoint, PagePool, type ObjectStore } from '@revenant/storage'; // prettier-ignore
+import {
+  baseImageName,
+  importBaseImage,
+  MemoryStore,
+  openCheckpoint,
+  PagePool,
+  type ObjectStore,
+} from '@revenant/storage';
 import { readImageFile } from '../../packages/cli/src/images/image.ts';
 import { blobsPrefix } from '../../packages/cluster/src/stored/blobs.ts';
 import { VmHost } from '../../packages/cluster/src/vm/vm-host.ts';
@@ -87,9 +94,18 @@ test('a VM keeps its disk over a take-over and a power-off', { timeout: 1_800_00
     return sha256(bytes);
   };
   const vm = (boot: number): ProtectedVm => ({
-    id: 'vm', desired: 'running', boot, status: 'running', reason: '', assignment: null, attempt: 0, tries: 0, avoid: [], moving: false,
+    id: 'vm',
+    desired: 'running',
+    boot,
+    status: 'running',
+    reason: '',
+    assignment: null,
+    attempt: 0,
+    tries: 0,
+    avoid: [],
+    moving: false,
     spec: { runtime: 'machine', memoryMiB: 128, priority: 0, outputs: 'async', description },
-  }); // prettier-ignore
+  });
   const description = {
     memoryBytes: 128 * 2 ** 20,
     kernel: await put(await readImageFile(image, 'kernel')),

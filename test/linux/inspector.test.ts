@@ -135,7 +135,6 @@ describe('checkpoint linux', { timeout: 1_800_000 }, () => {
     ['linux-cloud', 'amd64'],
     ['linux-i386', 'i386'],
   ] as const)
-    // prettier-ignore
     test(`finds in the memory of ${name} what the guest says of itself`, async (context) => {
       const image = await imageOrSkip(context, name);
       if (image !== undefined) await checkGuest(await boot(image), name, architecture);

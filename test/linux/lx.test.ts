@@ -40,9 +40,14 @@ test(
   async (t) => {
     if ((await imageOrSkip(t, 'linux-cloud')) === undefined) return;
     const { target, close } = await openTarget(
-    { image: 'linux-cloud', append: 'run="while :; do cat /proc/uptime; sleep 1; done"', serial: { kind: 'none' }, engine: 'translator' },
-    { say: () => undefined },
-  ); // prettier-ignore
+      {
+        image: 'linux-cloud',
+        append: 'run="while :; do cat /proc/uptime; sleep 1; done"',
+        serial: { kind: 'none' },
+        engine: 'translator',
+      },
+      { say: () => undefined },
+    );
     for (const step of target.forward(booted)) assert.equal(step, undefined);
     const server = await startGdbServer(target, {
       listen: { host: '127.0.0.1', port: 0 },

@@ -6,9 +6,10 @@ import { flagEffect } from '../../packages/emulator/src/cpu/table/flag-effects.t
 import { instructionTable } from '../../packages/emulator/src/cpu/table/index.ts';
 import { allRows } from './rows.ts';
 
+// prettier-ignore
 const places: readonly (readonly [number, number])[] = [
   [RflagsBits.OF, 0x800], [RflagsBits.SF, 0x80], [RflagsBits.ZF, 0x40], [RflagsBits.AF, 0x10], [RflagsBits.PF, 4], [RflagsBits.CF, 1],
-]; // prettier-ignore
+];
 const eflags = (bits: number): number =>
   places.reduce((mask, [from, to]) => mask | (bits & from ? to : 0), 0);
 

@@ -33,7 +33,12 @@ type Ranges = readonly (readonly [number, number])[];
 const pointers28: Ranges = [[12, 28]];
 const pointers14: Ranges = [[6, 14]];
 /** FCS/FIP/FDS/FDP, MXCSR_MASK, and what is reserved (SDM Vol. 1 table 10-2). */
-const fxsave: Ranges = [[5, 24], [28, 32], ...Array.from({ length: 8 }, (_, i) => [42 + 16 * i, 48 + 16 * i] as const), [416, 512]]; // prettier-ignore
+const fxsave: Ranges = [
+  [5, 24],
+  [28, 32],
+  ...Array.from({ length: 8 }, (_, i) => [42 + 16 * i, 48 + 16 * i] as const),
+  [416, 512],
+];
 
 const images: readonly (readonly [RegExp, Ranges])[] = [
   [/^Fnstenv_m28|^Fnsave_m108/, pointers28],

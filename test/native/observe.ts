@@ -24,7 +24,12 @@ interface Probe {
   memory?: (view: DataView) => void;
 }
 
-const rax = 0, rcx = 1, rdx = 2, rbx = 3, rsp = 4, rdi = 7; // prettier-ignore
+const rax = 0,
+  rcx = 1,
+  rdx = 2,
+  rbx = 3,
+  rsp = 4,
+  rdi = 7;
 const C1 = 0x200;
 const busyInvalid = 0x8081;
 const unmaskedInvalid = 0x37e;

@@ -52,9 +52,10 @@ function dependsOnHost(mnemonic: string, host: Host): boolean {
 }
 
 /** iced's bits of flags in their places in EFLAGS. */
+// prettier-ignore
 const flagPlaces: readonly (readonly [number, number])[] = [
   [RflagsBits.OF, 0x800], [RflagsBits.SF, 0x80], [RflagsBits.ZF, 0x40], [RflagsBits.AF, 0x10], [RflagsBits.CF, 1], [RflagsBits.PF, 4],
-]; // prettier-ignore
+];
 
 function flagsOf(bits: number): number {
   return flagPlaces.reduce((mask, [from, to]) => mask | (bits & from ? to : 0), 0);

@@ -122,7 +122,8 @@ describe('a node, watched', () => {
     const shown = new Set(dashboard.match(/\brevenant_\w+/g));
     assert.ok(shown.size > 10);
     // A series of a label that nobody has has no line of its own yet.
-    for (const name of shown) assert.match(text, new RegExp(String.raw`^(# TYPE )?${name.replace(/_bucket$/, '')}\b`, 'm')); // prettier-ignore
+    for (const name of shown)
+      assert.match(text, new RegExp(String.raw`^(# TYPE )?${name.replace(/_bucket$/, '')}\b`, 'm'));
   });
 
   test("Debian's Prometheus scrapes them, and its promtool has no complaint", async (context) => {
@@ -160,7 +161,10 @@ describe('a node, watched', () => {
     try {
       const query = `http://127.0.0.1:${String(port)}/api/v1/query?query=revenant_vms`;
       await until('a scrape', async () => {
-        const answer = await fetch(query).then((got) => got.text(), () => ''); // prettier-ignore
+        const answer = await fetch(query).then(
+          (got) => got.text(),
+          () => '',
+        );
         return /"job":"revenant"\},"value":\[[\d.]+,"1"\]/.test(answer);
       });
     } finally {

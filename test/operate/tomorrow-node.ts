@@ -33,7 +33,10 @@ const changes: Record<string, [string, string]> = {
     'checkTold(messageSchema, globalThis.withLater(message),',
   ],
   '/cluster/src/node/answers.ts': ['JSON.stringify(value)', 'JSON.stringify(globalThis.withLater(value))'],
-  '/storage/src/store/records.ts': ['{ ...value, nonce }', '{ ...(key.startsWith("cluster/") ? globalThis.withLater(value) : value), nonce }'], // prettier-ignore
+  '/storage/src/store/records.ts': [
+    '{ ...value, nonce }',
+    '{ ...(key.startsWith("cluster/") ? globalThis.withLater(value) : value), nonce }',
+  ],
 };
 
 registerHooks({

@@ -11,8 +11,15 @@ import { makeEchoKernel } from './echo-kernel.ts';
 import { guestText, openVm, PageNodes, pixelsOf, terminalShows, typeLine } from './nodes.ts';
 
 const missing = browserMissing();
-const people = { vera: ['view', 'a-token-of-who-only-looks'], otto: ['operate', 'a-token-of-who-uses-vms'] } as const; // prettier-ignore
-const kernelFile = { name: 'echo', mimeType: 'application/octet-stream', buffer: Buffer.from(makeEchoKernel()) }; // prettier-ignore
+const people = {
+  vera: ['view', 'a-token-of-who-only-looks'],
+  otto: ['operate', 'a-token-of-who-uses-vms'],
+} as const;
+const kernelFile = {
+  name: 'echo',
+  mimeType: 'application/octet-stream',
+  buffer: Buffer.from(makeEchoKernel()),
+};
 
 describe('a person at the page', { skip: missing ?? false }, () => {
   let nodes: PageNodes;

@@ -59,7 +59,12 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     await makeNetwork(page, 'lan', { 'Open ports of the host': '8000, 5432' });
     await makeNetwork(page, 'lab', { Subnet: '192.168.7.0/24' });
     const { networks: made } = await nodes.client.status();
-    assert.deepEqual(made['lan'], { subnet: '10.64.0.0/16', guard: false, outbound: true, hostPorts: [8000, 5432] }); // prettier-ignore
+    assert.deepEqual(made['lan'], {
+      subnet: '10.64.0.0/16',
+      guard: false,
+      outbound: true,
+      hostPorts: [8000, 5432],
+    });
     assert.equal(made['lab']?.subnet, '192.168.7.0/24');
     const form = page.getByRole('form', { name: 'create a network' });
     await form.getByLabel("Network's name").fill('bad');
@@ -153,13 +158,20 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     const { boot } = await nodes.client.vm('web');
     await region.getByRole('button', { name: 'Revert web to first' }).click();
     await region.getByRole('button', { name: 'Really revert web to first' }).click();
-    await region.getByRole('listitem').filter({ hasText: /^first.*where it was last/ }).first().waitFor(); // prettier-ignore
+    await region
+      .getByRole('listitem')
+      .filter({ hasText: /^first.*where it was last/ })
+      .first()
+      .waitFor();
     await until('web runs again', async () => {
       const vm = await nodes.client.vm('web');
       return vm.status === 'running' && vm.boot > boot;
     });
     await region.getByRole('button', { name: 'Fork web at second' }).click();
-    await region.getByRole('form', { name: 'fork web at second' }).getByRole('button', { name: 'Fork', exact: true }).click(); // prettier-ignore
+    await region
+      .getByRole('form', { name: 'fork web at second' })
+      .getByRole('button', { name: 'Fork', exact: true })
+      .click();
     await region.getByText(/fork web-fork \(\w+\), of second/).waitFor();
     await region.getByRole('button', { name: 'Delete snapshot second of web' }).click();
     await region.getByRole('button', { name: 'Really delete snapshot second of web' }).click();

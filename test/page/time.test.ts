@@ -98,7 +98,10 @@ describe("a VM's past in the page", { skip: missing ?? false }, () => {
     await nodes.kill(holder);
     const timeline = page.getByRole('region', { name: 'timeline of web' });
     const survivor = holder === 'a' ? 'b' : 'a';
-    await timeline.getByText(new RegExp(`epoch [2-9] on ${survivor}`)).first().waitFor({ state: 'attached' }); // prettier-ignore
+    await timeline
+      .getByText(new RegExp(`epoch [2-9] on ${survivor}`))
+      .first()
+      .waitFor({ state: 'attached' });
     await timeline.locator('.mark.bad').first().waitFor({ state: 'attached' });
     await page.context().close();
     assert.deepEqual(errors, []);

@@ -30,11 +30,32 @@ describe('a cluster that speaks TLS', { skip: missing ?? false }, () => {
     openssl('req', '-x509', ...key, '-subj', '/CN=authority', '-keyout', 'ca.key', '-out', 'ca.pem');
     const named = ['-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=CA:FALSE'];
     const signed = ['-CA', 'ca.pem', '-CAkey', 'ca.key'];
-    openssl('req', '-x509', ...key, '-subj', '/CN=node', ...named, ...signed, '-keyout', 'node.key', '-out', 'node.pem'); // prettier-ignore
+    openssl(
+      'req',
+      '-x509',
+      ...key,
+      '-subj',
+      '/CN=node',
+      ...named,
+      ...signed,
+      '-keyout',
+      'node.key',
+      '-out',
+      'node.pem',
+    );
     const words = ['--tls-cert', path('node.pem'), '--tls-key', path('node.key'), '--tls-ca', path('ca.pem')];
     for (const name of ['a', 'b']) {
       const [store, logFile] = [`file:${path('store')}`, path(`${name}.log`)];
-      nodes.push(await NodeProcess.start({ name, store, profile: 'default', logFile, tokenFile: path('token'), words })); // prettier-ignore
+      nodes.push(
+        await NodeProcess.start({
+          name,
+          store,
+          profile: 'default',
+          logFile,
+          tokenFile: path('token'),
+          words,
+        }),
+      );
     }
     client = new ClusterClient({ nodes: nodes.map(({ address }) => address), token });
   });

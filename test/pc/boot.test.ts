@@ -51,7 +51,12 @@ const grub = (file: string, attach: Medium['attach']) => ({
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('SeaBIOS starts', { timeout: 900_000 }, () => {
-  for (const from of [grub('grub-rescue-cdrom.iso', 'cdrom'), grub('grub-rescue-floppy.img', 'floppy'), grub('grub-rescue-cdrom.iso', 'ide'), grub('grub-rescue-cdrom.iso', 'virtio')])
+  for (const from of [
+    grub('grub-rescue-cdrom.iso', 'cdrom'),
+    grub('grub-rescue-floppy.img', 'floppy'),
+    grub('grub-rescue-cdrom.iso', 'ide'),
+    grub('grub-rescue-cdrom.iso', 'virtio'),
+  ])
     test(`GRUB from ${from.attach}`, async (context) => {
       const pc = await startOrSkip(context, from);
       if (pc === undefined) return;
@@ -65,7 +70,11 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
     });
 
   test('memtest86+ from CD, which tests memory and finds the processor', async (context) => {
-    const pc = await startOrSkip(context, { name: 'memtest86+', path: 'usr/lib/memtest86+/memtest86+x64.iso', attach: 'cdrom' });
+    const pc = await startOrSkip(context, {
+      name: 'memtest86+',
+      path: 'usr/lib/memtest86+/memtest86+x64.iso',
+      attach: 'cdrom',
+    });
     if (pc === undefined) return;
     pc.waitFor(/Memtest86\+ v6[^]*Revenant x86-64-v2[^]*Test #[1-9][^]*Status: Testing[^]*Errors: 0/);
   });
@@ -81,24 +90,42 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
     const image = firmware && (await kernelOrSkip(context));
     if (firmware === undefined || image === undefined) return;
     const text = (lines: string): Uint8Array => new TextEncoder().encode(lines);
-    const content = await grubDiskOrSkip(context, {
-      'boot/vmlinuz': image.kernel,
-      'boot/initrd': image.initrd,
-      'boot/grub/grub.cfg': text('set timeout=0\nmenuentry Debian {\nlinux /boot/vmlinuz console=ttyS0 cryptomgr.notests\ninitrd /boot/initrd\n}\n'),
-    }, 64);
+    const content = await grubDiskOrSkip(
+      context,
+      {
+        'boot/vmlinuz': image.kernel,
+        'boot/initrd': image.initrd,
+        'boot/grub/grub.cfg': text(
+          'set timeout=0\nmenuentry Debian {\nlinux /boot/vmlinuz console=ttyS0 cryptomgr.notests\ninitrd /boot/initrd\n}\n',
+        ),
+      },
+      64,
+    );
     if (content === undefined) return;
-    const pc = await Pc.start({ firmware, media: [{ attach: 'ide', content }], order: ['disk'], description: { memoryBytes: 128 << 20 } });
+    const pc = await Pc.start({
+      firmware,
+      media: [{ attach: 'ide', content }],
+      order: ['disk'],
+      description: { memoryBytes: 128 << 20 },
+    });
     pc.waitFor(/Linux version 6[^]*BIOS-e820[^]*DMI: Revenant[^]*ACPI: RSDP/, 8_000_000_000);
     pc.waitFor(/is up[^]*revenant:.*# /, 8_000_000_000);
   });
 
   test('a guest that is saved while GRUB loads from disk, CD and floppy goes on to the same state', async (context) => {
-    for (const from of [grub('grub-rescue-cdrom.iso', 'cdrom'), grub('grub-rescue-floppy.img', 'floppy'), grub('grub-rescue-cdrom.iso', 'ide')]) {
+    for (const from of [
+      grub('grub-rescue-cdrom.iso', 'cdrom'),
+      grub('grub-rescue-floppy.img', 'floppy'),
+      grub('grub-rescue-cdrom.iso', 'ide'),
+    ]) {
       const pc = await startOrSkip(context, from);
       if (pc === undefined) return;
       const { machine } = pc;
       const device = from.attach === 'floppy' ? 'fdc-82077aa' : 'piix-ide';
-      const state = (): string => JSON.stringify(machine.deviceState(device), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value));
+      const state = (): string =>
+        JSON.stringify(machine.deviceState(device), (_, value: unknown) =>
+          typeof value === 'bigint' ? Number(value) : value,
+        );
       const isBusy = (): boolean => /"dueAtNs":\d/.test(state());
       pc.waitFor(/Booting from|GRUB/);
       let saved = 0;
@@ -107,7 +134,11 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
         if (!isBusy()) continue;
         saved++;
         const snapshot = machine.snapshot({ full: true });
-        const other = await restoreMachine({ snapshot, backends: { hash: nodeHash, disks: pc.backings }, engine });
+        const other = await restoreMachine({
+          snapshot,
+          backends: { hash: nodeHash, disks: pc.backings },
+          engine,
+        });
         assert.equal(other.stateHash(), machine.stateHash());
         for (const one of [machine, other]) one.run({ instructions: 5_000_000 });
         assert.equal(other.stateHash(), machine.stateHash(), from.attach);
@@ -119,12 +150,22 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
   test('a disc is changed while the machine runs, as an input that the log repeats', async (context) => {
     const firmware = await firmwareOrSkip(context);
     if (firmware === undefined) return;
-    const disc = (fill: number): Medium => ({ attach: 'cdrom', content: new Uint8Array(64 * 2048).fill(fill) });
+    const disc = (fill: number): Medium => ({
+      attach: 'cdrom',
+      content: new Uint8Array(64 * 2048).fill(fill),
+    });
     const pc = await Pc.start({ firmware, media: [disc(1), disc(2)], order: ['cdrom'] });
     pc.machine.run({ instructions: 1_000_000 });
-    const medium = (): unknown => (pc.machine.deviceState('piix-ide') as { channels: { drives: { medium: unknown }[] }[] }).channels[1]?.drives[0]?.medium;
+    const medium = (): unknown =>
+      (pc.machine.deviceState('piix-ide') as { channels: { drives: { medium: unknown }[] }[] }).channels[1]
+        ?.drives[0]?.medium;
     assert.equal(medium(), 0);
-    for (const [image, now] of [[null, null], ['disk1', 1], ['disk7', 1], ['disk0', 0]] as const) {
+    for (const [image, now] of [
+      [null, null],
+      ['disk1', 1],
+      ['disk7', 1],
+      ['disk0', 0],
+    ] as const) {
       pc.machine.input({ kind: 'medium', drive: 'cdrom', image });
       pc.machine.run({ instructions: 1000 });
       assert.equal(medium(), now);
@@ -138,8 +179,10 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
       if (pc === undefined) return;
       for (let slice = 0; slice < 40; slice++) pc.machine.run({ instructions: 5_000_000 + n });
       pc.machine.run({ instructions: 40 * (1 - n) + 1 });
-      runs.push(`${pc.machine.stateHash()} ${sha256(pc.machine.display.picture()?.rgba ?? new Uint8Array(0))}`);
+      runs.push(
+        `${pc.machine.stateHash()} ${sha256(pc.machine.display.picture()?.rgba ?? new Uint8Array(0))}`,
+      );
     }
     assert.equal(runs[0], runs[1]);
   });
-}); // prettier-ignore
+});

@@ -26,18 +26,78 @@ const program = join(import.meta.dirname, '../../packages/cli/src/main.ts');
  * any other is shown as it is. Shown: on COM1 and on the screen.
  */
 const code = Uint8Array.of(
-  0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, // ds = es = 0
-  0xb8, 0x13, 0x00, 0xcd, 0x10, // mode 13h
-  0xb4, 0x00, 0xcd, 0x16, // 0b: a key
-  0x3c, 0x77, 0x75, 0x10, // w?
-  0xb8, 0x01, 0x03, 0xbb, 0x00, 0x05, 0xb9, 0x03, 0x00, 0xba, 0x80, 0x00, 0xcd, 0x13, 0xeb, 0xe8, // write
-  0x3c, 0x72, 0x75, 0x13, // 23: r?
-  0xb8, 0x01, 0x02, 0xbb, 0x00, 0x05, 0xb9, 0x02, 0x00, 0xba, 0x00, 0x00, 0xcd, 0x13, 0x72, 0xf0, // 27: read, again when the disk is new
-  0xa0, 0x00, 0x05, // 37: its first letter
-  0xba, 0xf8, 0x03, 0xee, // 3a: COM1
-  0xb4, 0x0e, 0xbb, 0x0c, 0x00, 0xcd, 0x10, // the screen, light red
-  0xeb, 0xc4, // to 0b
-); // prettier-ignore
+  0x31,
+  0xc0,
+  0x8e,
+  0xd8,
+  0x8e,
+  0xc0, // ds = es = 0
+  0xb8,
+  0x13,
+  0x00,
+  0xcd,
+  0x10, // mode 13h
+  0xb4,
+  0x00,
+  0xcd,
+  0x16, // 0b: a key
+  0x3c,
+  0x77,
+  0x75,
+  0x10, // w?
+  0xb8,
+  0x01,
+  0x03,
+  0xbb,
+  0x00,
+  0x05,
+  0xb9,
+  0x03,
+  0x00,
+  0xba,
+  0x80,
+  0x00,
+  0xcd,
+  0x13,
+  0xeb,
+  0xe8, // write
+  0x3c,
+  0x72,
+  0x75,
+  0x13, // 23: r?
+  0xb8,
+  0x01,
+  0x02,
+  0xbb,
+  0x00,
+  0x05,
+  0xb9,
+  0x02,
+  0x00,
+  0xba,
+  0x00,
+  0x00,
+  0xcd,
+  0x13,
+  0x72,
+  0xf0, // 27: read, again when the disk is new
+  0xa0,
+  0x00,
+  0x05, // 37: its first letter
+  0xba,
+  0xf8,
+  0x03,
+  0xee, // 3a: COM1
+  0xb4,
+  0x0e,
+  0xbb,
+  0x0c,
+  0x00,
+  0xcd,
+  0x10, // the screen, light red
+  0xeb,
+  0xc4, // to 0b
+);
 
 function floppy(letter: string): Uint8Array {
   const disk = new Uint8Array(1440 * 1024);
@@ -83,7 +143,20 @@ test('a VM boots by firmware, shows graphics, takes keys once and changes media,
   let bridge: VncBridge | undefined;
   let viewer: RfbClient | undefined;
   try {
-    const made = ['vm', 'create', 'old', a, '--floppy', b, '--disk-size', '3M', '--memory', '32M', '--output', 'log']; // prettier-ignore
+    const made = [
+      'vm',
+      'create',
+      'old',
+      a,
+      '--floppy',
+      b,
+      '--disk-size',
+      '3M',
+      '--memory',
+      '32M',
+      '--output',
+      'log',
+    ];
     await revenant(...made);
     let address = '';
     bridge = await VncBridge.open(client, 'old', { place: { host: '127.0.0.1', port: 0 } }, (line) => {
@@ -91,7 +164,8 @@ test('a VM boots by firmware, shows graphics, takes keys once and changes media,
     });
     viewer = new RfbClient(Number(address.split(':')[1]));
     assert.equal(await viewer.login(), undefined);
-    const width = async (): Promise<number | undefined> => (await client.picture('old').catch(() => undefined))?.width;
+    const width = async (): Promise<number | undefined> =>
+      (await client.picture('old').catch(() => undefined))?.width;
     await until('mode 13h', async () => (await width()) === 320);
     await revenant('vm', 'screenshot', 'old', '--png', join(folder, 'screen.png'));
     assert.deepEqual(pngSize(join(folder, 'screen.png')), [320, 200]);
@@ -126,7 +200,8 @@ test('a VM boots by firmware, shows graphics, takes keys once and changes media,
     const disk = new Uint8Array(3 << 20);
     if (format === 'raw') disk.set(bytes);
     else {
-      const read = (offset: number, into: Uint8Array): void => into.set(bytes.subarray(offset, offset + into.length));
+      const read = (offset: number, into: Uint8Array): void =>
+        into.set(bytes.subarray(offset, offset + into.length));
       new Qcow2Image({ file: { bytes: bytes.length, read }, decompressors }).read(0, disk);
       const check = spawnSync('qemu-img', ['check', file], { encoding: 'utf8' });
       if (check.error === undefined) assert.equal(check.status, 0, check.stdout + check.stderr);
@@ -135,4 +210,4 @@ test('a VM boots by firmware, shows graphics, takes keys once and changes media,
     expected.fill('B'.charCodeAt(0), 1024, 1536);
     assert.ok(Buffer.from(disk).equals(expected), format);
   }
-}); // prettier-ignore
+});

@@ -48,7 +48,11 @@ async function toolsOrSkip(context: TestContext): Promise<string | undefined> {
 }
 
 /** @param files contents by their paths on the partition */
-export async function grubDiskOrSkip(context: TestContext, files: Readonly<Record<string, Uint8Array>>, megabytes: number): Promise<Uint8Array | undefined> {
+export async function grubDiskOrSkip(
+  context: TestContext,
+  files: Readonly<Record<string, Uint8Array>>,
+  megabytes: number,
+): Promise<Uint8Array | undefined> {
   if (spawnSync('mkfs.ext4', ['-V']).status !== 0) {
     context.skip('there is no mkfs.ext4 here (Debian: e2fsprogs)');
     return undefined;
@@ -61,15 +65,48 @@ export async function grubDiskOrSkip(context: TestContext, files: Readonly<Recor
       await mkdir(join(folder, 'root', path, '..'), { recursive: true });
       await writeFile(join(folder, 'root', path), content);
     }
-    run('mkfs.ext4', '-q', '-F', '-O', '^metadata_csum_seed', '-d', join(folder, 'root'), join(folder, 'partition'), `${String(megabytes)}M`);
+    run(
+      'mkfs.ext4',
+      '-q',
+      '-F',
+      '-O',
+      '^metadata_csum_seed',
+      '-d',
+      join(folder, 'root'),
+      join(folder, 'partition'),
+      `${String(megabytes)}M`,
+    );
     const modules = join(tools, 'usr/lib/grub/i386-pc');
     const library = join(tools, 'lib/x86_64-linux-gnu');
-    run('env', `LD_LIBRARY_PATH=${library}`, join(tools, 'usr/bin/grub-mkimage'), '-d', modules, '-O', 'i386-pc', '-o', join(folder, 'core.img'), '-p', '(hd0,msdos1)/boot/grub', 'biosdisk', 'part_msdos', 'ext2', 'normal', 'linux', 'serial', 'configfile');
-    return layOut(await readFile(join(modules, 'boot.img')), await readFile(join(folder, 'core.img')), await readFile(join(folder, 'partition')));
+    run(
+      'env',
+      `LD_LIBRARY_PATH=${library}`,
+      join(tools, 'usr/bin/grub-mkimage'),
+      '-d',
+      modules,
+      '-O',
+      'i386-pc',
+      '-o',
+      join(folder, 'core.img'),
+      '-p',
+      '(hd0,msdos1)/boot/grub',
+      'biosdisk',
+      'part_msdos',
+      'ext2',
+      'normal',
+      'linux',
+      'serial',
+      'configfile',
+    );
+    return layOut(
+      await readFile(join(modules, 'boot.img')),
+      await readFile(join(folder, 'core.img')),
+      await readFile(join(folder, 'partition')),
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-} // prettier-ignore
+}
 
 function layOut(boot: Buffer, core: Buffer, partition: Buffer): Uint8Array {
   assert.ok(sector + core.length <= firstSector * sector);

@@ -2,9 +2,16 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import {
-  createMachine, floppyBytesFor, planRom, screenLines,
-  type BootDevice, type DiskAttachment, type DiskBacking, type Machine, type MachineRequest,
-} from '@revenant/emulator'; // prettier-ignore
+  createMachine,
+  floppyBytesFor,
+  planRom,
+  screenLines,
+  type BootDevice,
+  type DiskAttachment,
+  type DiskBacking,
+  type Machine,
+  type MachineRequest,
+} from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CliError } from '../../packages/cli/src/errors.ts';
 import { findFirmware, firmwareRom, type Firmware } from '../../packages/cli/src/images/firmware.ts';
@@ -66,19 +73,27 @@ export class Pc {
     const log = { firmware: '', serial: '' };
     const machine = await createMachine({
       description: {
-        boardVersion: 2, memoryBytes: 64 << 20, romBytes: rom.length, optionRomBytes, disks, bootOrder: options.order, tripleFault: 'reset', ...options.description,
+        boardVersion: 2,
+        memoryBytes: 64 << 20,
+        romBytes: rom.length,
+        optionRomBytes,
+        disks,
+        bootOrder: options.order,
+        tripleFault: 'reset',
+        ...options.description,
       },
       backends: {
         hash: nodeHash,
         disks: backings,
         output: ({ output }) => {
-          if (output.kind === 'debug' && output.port === 0x402) log.firmware += Buffer.from(output.bytes).toString('latin1');
+          if (output.kind === 'debug' && output.port === 0x402)
+            log.firmware += Buffer.from(output.bytes).toString('latin1');
           if (output.kind === 'serial') log.serial += Buffer.from(output.bytes).toString('latin1');
           return true;
         },
       },
       engine,
-    }); // prettier-ignore
+    });
     machine.boot(planRom(rom));
     return new Pc(machine, backings, log);
   }

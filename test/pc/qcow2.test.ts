@@ -274,13 +274,27 @@ describe('with qemu-img', { timeout: 600_000 }, () => {
 
   test('other formats are recognised, with the line that converts them', (context) => {
     if (skip(context)) return;
-    for (const [format, name] of [['vmdk', 'vmdk'], ['vpc', 'vhd'], ['vhdx', 'vhdx'], ['vdi', 'vdi'], ['qed', 'qed'], ['parallels', 'parallels'], ['qcow', 'qcow1']] as const) {
+    for (const [format, name] of [
+      ['vmdk', 'vmdk'],
+      ['vpc', 'vhd'],
+      ['vhdx', 'vhdx'],
+      ['vdi', 'vdi'],
+      ['qed', 'qed'],
+      ['parallels', 'parallels'],
+      ['qcow', 'qcow1'],
+    ] as const) {
       const path = join(folder, `disk.${format}`);
       run('qemu-img', 'create', '-f', format, path, '4M');
-      assert.throws(() => new MediumFile({ path, mode: 'cow' }), (error) =>
-        error instanceof CliError && error.message.includes(`is a ${name.toUpperCase()} image`) && (error.hint ?? '').includes(`qemu-img convert -f ${format} -O qcow2`), format);
+      assert.throws(
+        () => new MediumFile({ path, mode: 'cow' }),
+        (error) =>
+          error instanceof CliError &&
+          error.message.includes(`is a ${name.toUpperCase()} image`) &&
+          (error.hint ?? '').includes(`qemu-img convert -f ${format} -O qcow2`),
+        format,
+      );
     }
-  }); // prettier-ignore
+  });
 
   test('damaged images are refused or read, within bounds', (context) => {
     if (skip(context)) return;

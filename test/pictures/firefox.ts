@@ -8,7 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const program = 'firefox-esr';
 const patienceMs = 180_000;
-const preferences = { 'marionette.port': 0, 'browser.shell.checkDefaultBrowser': false, 'datareporting.policy.dataSubmissionEnabled': false }; // prettier-ignore
+const preferences = {
+  'marionette.port': 0,
+  'browser.shell.checkDefaultBrowser': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+};
 
 type Answer = [1, number, { message: string } | null, unknown];
 

@@ -7,6 +7,7 @@ import { firmwareOrSkip, Pc } from '../pc/pc.ts';
 
 export const password = 'Gr8-pwd!';
 
+// prettier-ignore
 const bootSector = Uint8Array.from([
   0x31, 0xc0, 0x8e, 0xd8, 0xfc, 0xbe, 0x4b, 0x7c, // xor ax, ax; mov ds, ax; cld; mov si, message
   0xac, 0x84, 0xc0, 0x74, 0x09, 0xb4, 0x0e, 0xbb, 0x07, 0x00, 0xcd, 0x10, 0xeb, 0xf2, // print: lodsb, until 0: int 10h, AH = 0Eh
@@ -15,7 +16,7 @@ const bootSector = Uint8Array.from([
   0xb8, 0x13, 0x00, 0xcd, 0x10, 0xb8, 0x00, 0xa0, 0x8e, 0xc0, 0x31, 0xff, 0xb9, 0x00, 0xfa, // mode 13h; es:di = A000:0000; cx = 64000
   0x89, 0xf8, 0x30, 0xe0, 0xaa, 0xe2, 0xf9, // mov ax, di; xor al, ah; stosb; loop
   0x31, 0xc0, 0xcd, 0x16, 0xb8, 0x03, 0x00, 0xcd, 0x10, 0xbe, 0x4b, 0x7c, 0xeb, 0xbd, // a key; mode 3; print the message again
-]); // prettier-ignore
+]);
 const messageAt = bootSector.length;
 
 export class WatchedGuest {
@@ -51,7 +52,7 @@ export class WatchedGuest {
       wake: () => undefined,
     });
     return new WatchedGuest(pc, vnc, watcher);
-  } // prettier-ignore
+  }
 
   /** Port for programs, and for web pages. */
   get ports(): [vnc: number, web: number] {
@@ -72,7 +73,11 @@ export class WatchedGuest {
 
   /** Red, green and blue of each pixel of the display. */
   get shown(): { width: number; height: number; rgb: Buffer } {
-    const { width, height, rgba } = this.pc.machine.display.picture() ?? { width: 0, height: 0, rgba: new Uint8Array(0) };
+    const { width, height, rgba } = this.pc.machine.display.picture() ?? {
+      width: 0,
+      height: 0,
+      rgba: new Uint8Array(0),
+    };
     return { width, height, rgb: Buffer.from(rgba.filter((_, n) => n % 4 !== 3)) };
-  } // prettier-ignore
+  }
 }

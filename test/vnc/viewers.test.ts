@@ -48,13 +48,15 @@ function contains(screen: Shot, picture: Shot): boolean {
   for (let at = screen.rgb.indexOf(mark); at >= 0; at = screen.rgb.indexOf(mark, at + 1)) {
     const from = at - row * screenPitch - x * 3;
     const isLine = (n: number): boolean =>
-      screen.rgb.subarray(from + n * screenPitch, from + n * screenPitch + pitch).equals(picture.rgb.subarray(n * pitch, (n + 1) * pitch));
+      screen.rgb
+        .subarray(from + n * screenPitch, from + n * screenPitch + pitch)
+        .equals(picture.rgb.subarray(n * pitch, (n + 1) * pitch));
     let lines = 0;
     while (from >= 0 && lines < picture.height && isLine(lines)) lines++;
     if (lines === picture.height) return true;
   }
   return false;
-} // prettier-ignore
+}
 
 describe("Debian's TigerVNC", { timeout: 180_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'revenant-vnc-'));
@@ -66,7 +68,9 @@ describe("Debian's TigerVNC", { timeout: 180_000 }, () => {
 
   /** A display of its own, whose number Xvfb chooses. */
   async function openDisplay(): Promise<string> {
-    const xvfb = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '900x700x24', '-nolisten', 'tcp'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+    const xvfb = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '900x700x24', '-nolisten', 'tcp'], {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    });
     children.push(xvfb);
     const number = await new Promise<string>((resolve, reject) => {
       xvfb.on('error', reject).on('exit', () => {
@@ -77,7 +81,7 @@ describe("Debian's TigerVNC", { timeout: 180_000 }, () => {
       });
     });
     return `:${number}`;
-  } // prettier-ignore
+  }
 
   test('shows the display to the pixel by Tight, Zlib and Raw, and its keys reach the guest', async (context) => {
     requireToolsInCi(['xtigervncviewer']);
@@ -87,15 +91,38 @@ describe("Debian's TigerVNC", { timeout: 180_000 }, () => {
     if (guest === undefined) return;
     const passwordFile = join(folder, 'password');
     // As vncpasswd writes it: the password, by DES with a key that everybody knows.
-    writeFileSync(passwordFile, answerTo(Buffer.from(password.padEnd(8, '\0')), Uint8Array.of(23, 82, 107, 6, 35, 78, 88, 7)));
+    writeFileSync(
+      passwordFile,
+      answerTo(Buffer.from(password.padEnd(8, '\0')), Uint8Array.of(23, 82, 107, 6, 35, 78, 88, 7)),
+    );
     const DISPLAY = await openDisplay();
     const env = { ...process.env, DISPLAY, HOME: folder };
     const isShown = (): boolean => {
       const { stdout } = spawnSync('xwd', ['-root', '-silent'], { env, maxBuffer: 2 ** 26 });
       return contains(readWindowDump(stdout), guest.shown);
     };
-    for (const [encoding, key] of [['Tight', 'a'], ['Zlib', 'x'], ['Raw', 'Y']] as const) {
-      const viewer = spawn('xtigervncviewer', ['-passwd', passwordFile, '-PreferredEncoding', encoding, '-AutoSelect=0', '-NoJPEG', '-FullColor', '-RemoteResize=0', '-geometry', '800x600+0+0', `127.0.0.1::${String(guest.ports[0])}`], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    for (const [encoding, key] of [
+      ['Tight', 'a'],
+      ['Zlib', 'x'],
+      ['Raw', 'Y'],
+    ] as const) {
+      const viewer = spawn(
+        'xtigervncviewer',
+        [
+          '-passwd',
+          passwordFile,
+          '-PreferredEncoding',
+          encoding,
+          '-AutoSelect=0',
+          '-NoJPEG',
+          '-FullColor',
+          '-RemoteResize=0',
+          '-geometry',
+          '800x600+0+0',
+          `127.0.0.1::${String(guest.ports[0])}`,
+        ],
+        { env, stdio: ['ignore', 'ignore', 'pipe'] },
+      );
       children.push(viewer);
       let said = '';
       viewer.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
@@ -104,14 +131,16 @@ describe("Debian's TigerVNC", { timeout: 180_000 }, () => {
         return isShown();
       });
       // Without a window manager nobody gives the viewer the keys.
-      spawnSync('xdotool', ['search', '--class', '.', 'windowfocus', '%@', 'sleep', '0.5', 'key', key], { env });
+      spawnSync('xdotool', ['search', '--class', '.', 'windowfocus', '%@', 'sleep', '0.5', 'key', key], {
+        env,
+      });
       const typed = { a: /here: a/, x: /here: ax/, Y: /here: axY/ }[key];
       await guest.until(() => typed.test(guest.pc.screen));
       await guest.until(isShown);
       viewer.kill();
     }
     await guest.vnc.close();
-  }); // prettier-ignore
+  });
 });
 
 const novnc = dirname(dirname(fileURLToPath(import.meta.resolve('@novnc/novnc'))));
@@ -133,7 +162,8 @@ describe('noVNC in Chromium', { timeout: 180_000 }, () => {
     if (guest === undefined) return;
     const files = createServer((request, response) => {
       const path = new URL(request.url ?? '/', 'http://page').pathname;
-      if (path === '/') return void response.writeHead(200, { 'content-type': 'text/html' }).end(page(guest.ports[1]));
+      if (path === '/')
+        return void response.writeHead(200, { 'content-type': 'text/html' }).end(page(guest.ports[1]));
       readFile(join(novnc, path)).then(
         (bytes) => response.writeHead(200, { 'content-type': 'text/javascript' }).end(bytes),
         () => response.writeHead(404).end(),
@@ -175,4 +205,4 @@ describe('noVNC in Chromium', { timeout: 180_000 }, () => {
       await guest.vnc.close();
     }
   });
-}); // prettier-ignore
+});
