@@ -2,6 +2,7 @@
 import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
+import { tablesOnly } from './.ci/tables-only.js';
 
 const ambient =
   'The machine and the cluster logic are deterministic: take the clock, the random source or the timer as an argument.';
@@ -56,6 +57,10 @@ const noAmbientState = {
 export default defineConfig(
   { ignores: ['build/', '**/generated/', '**/node_modules/', '**/dist/'] },
   js.configs.recommended,
+  {
+    plugins: { house: { rules: { 'tables-only': tablesOnly } } },
+    rules: { 'house/tables-only': 'error' },
+  },
   {
     files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.strict],

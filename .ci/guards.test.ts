@@ -244,6 +244,35 @@ describe('lint', () => {
       assert.deepEqual(await rules('packages/storage/src/x.ts', `export const ${name} = 1;\n`), [], name);
   });
 
+  test('prettier-ignore before anything but a table is an error', async () => {
+    const path = 'packages/storage/src/x.ts';
+    const ofTables = 'house/tables-only';
+    const ignore = '// prettier-ignore\n';
+    const scalars = '1, 2, 3, 4,\n  5, 6, 7, 8,\n';
+    const tables = [
+      `export const cells = [\n  ${scalars}];\n`,
+      `/** Cells. */\nexport const cells = new Set([\n  ${scalars}] as const);\n`,
+      "export const names: Record<number, string> = {\n  1: 'a', 2: 'b', 3: 'c', 4: 'd',\n  5: 'e', 6: 'f', 7: 'g', 8: 'h',\n};\n",
+      "export const rows = [\n  ['a', run()], ['b', run],\n  ['c', 3],\n] as const;\n",
+    ];
+    const others = [
+      `export const cells = [\n  1, 2,\n  3];\n`,
+      'export const far = { a: [1], b: [2], c: [3] };\n',
+      'export const view = {\n  a: run(), b: run,\n  c: 1 };\n',
+      `run([\n  ${scalars}]);\n`,
+      "import { a,\n  b } from './c.ts';\nrun(a, b);\n",
+      `export function f(): number[] {\n  return [\n  ${scalars}]; }\n`,
+    ];
+    const head = 'declare const run: (...all: unknown[]) => number;\nrun();\n';
+    const before = (text: string): string => head + text.replace(/^(?=export|run|import)/m, ignore);
+    for (const text of tables) assert.deepEqual(await rules(path, before(text)), [], text);
+    for (const text of others) assert.ok((await rules(path, before(text))).includes(ofTables), text);
+    for (const text of [...tables, ...others]) {
+      const behind = `${head}${text.trimEnd()} ${ignore}`;
+      assert.ok((await rules(path, behind)).includes(ofTables), `behind it: ${text}`);
+    }
+  });
+
   test('a default export is an error', async () => {
     assert.deepEqual(await rules('packages/cli/src/x.ts', 'export default 1;\n'), ['no-restricted-exports']);
   });
