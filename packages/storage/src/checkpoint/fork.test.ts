@@ -237,7 +237,8 @@ describe('forks', () => {
     for (let n = 0, more = true; more; n++) {
       const store = new MemoryStore();
       const { hash } = await makeVm(store, 'parent');
-      const fork = (on: ObjectStore) => forkVm(on, 'parent', 'child', { owner: 'b', pool }).catch((error: unknown) => error); // prettier-ignore
+      const fork = (on: ObjectStore) =>
+        forkVm(on, 'parent', 'child', { owner: 'b', pool }).catch((error: unknown) => error);
       let again: unknown;
       const run = interrupted(store, n, async () => (again = await fork(store)));
       const made = await fork(run.store);
