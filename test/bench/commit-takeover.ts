@@ -25,15 +25,23 @@ class Listener {
       find: async () => {
         const answer = await fetch(`http://${address}/v1/challenge`);
         const { challenge } = (await answer.json()) as { challenge: string };
-        const proof = requestProof(token, challenge, { method: 'GET', path, bodyHash: sha256(new Uint8Array(0)) });
-        return { url: `ws://${address}${path}`, proof: `${proofSubprotocol}${challenge}.${proof}`, headers: {} };
+        const proof = requestProof(token, challenge, {
+          method: 'GET',
+          path,
+          bodyHash: sha256(new Uint8Array(0)),
+        });
+        return {
+          url: `ws://${address}${path}`,
+          proof: `${proofSubprotocol}${challenge}.${proof}`,
+          headers: {},
+        };
       },
       heard: ({ at, bytes }) => this.#heard.push({ upTo: at + bytes.length, atMs: Date.now() }),
       attached: () => {
         this.isAttached = true;
       },
       heardOfInput: () => undefined,
-    }); // prettier-ignore
+    });
   }
 
   get upTo(): number {

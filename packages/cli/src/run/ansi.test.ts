@@ -17,10 +17,9 @@ function screenOf(lines: readonly string[], attribute = 7): TextScreen {
 function shownBy(text: string, columns: number, rows: number): { cells: string[]; cursor: string } {
   const cells = Array.from({ length: columns * rows }, () => ' ');
   let [row, column, colour] = [0, 0, ''];
-  for (const [, parameters = '', final = '', letter = ''] of text.matchAll(
-    /\x1b\[([?\d;]*)([A-Za-z])|([^\x1b])/g,
-  ))
-    // eslint-disable-line no-control-regex
+  // eslint-disable-next-line no-control-regex
+  const parts = text.matchAll(/\x1b\[([?\d;]*)([A-Za-z])|([^\x1b])/g);
+  for (const [, parameters = '', final = '', letter = ''] of parts)
     if (letter !== '') cells[row * columns + column++] = `${letter}${colour}`;
     else if (final === 'H') [row = 0, column = 0] = parameters.split(';').map((n) => Number(n) - 1);
     else if (final === 'm') colour = parameters === '0' ? '' : `${colour}/${parameters}`;

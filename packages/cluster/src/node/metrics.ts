@@ -56,7 +56,12 @@ export class NodeMeasures implements Measures, StoreMeasures {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     for (const name of misnamed) this.registry.removeSingleMetric(name);
-    this.#requests = new Counter({ name: 'revenant_store_requests_total', help: 'What was asked of the store, whatever the answer was.', labelNames: ['request'], registers }); // prettier-ignore
+    this.#requests = new Counter({
+      name: 'revenant_store_requests_total',
+      help: 'What was asked of the store, whatever the answer was.',
+      labelNames: ['request'],
+      registers,
+    });
     for (const request of storeRequests) this.#requests.inc({ request }, 0);
     const labelNames = ['vm', 'direction'];
     this.#frames = new Counter({
