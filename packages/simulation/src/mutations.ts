@@ -222,7 +222,7 @@ export const mutations: readonly Mutation[] = [
     removes: 'a standby that was made anew and holds less than was relied on says so',
     ofOutputs: true,
     file: `${outputs}standby/lead.ts`,
-    find: 'return promised?.epoch === epoch && (copy.next < promised.next || copy.mark < promised.mark);',
+    find: 'return copy.next < promised.next || copy.mark < promised.mark;',
     replace: 'return false;',
   },
 ];

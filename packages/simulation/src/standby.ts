@@ -203,17 +203,18 @@ export class SimStandbys {
     }
     followed?.standby.close();
     const say = (to: string, ack: StandbyAck): void => {
-      this.#note(ack);
+      this.#note(ack, vm.boot);
       this.#node.world.carry(this.#node.id, to, (guests) => guests.ownerHeard(this.#node.id, ack));
     };
     this.#vms.set(vm.id, { standby: new SimStandby(this.#node, vm, say), leaves: 0 });
   }
 
-  #note({ vmId, state, epoch, next, mark }: StandbyAck): void {
+  #note({ vmId, state, epoch, next, mark }: StandbyAck, boot: number): void {
     if (state !== 'following') return;
     const before = this.#promised.get(vmId);
-    const isLess = before?.epoch === epoch && before.next >= next && before.mark >= BigInt(mark);
-    if (!isLess) this.#promised.set(vmId, { epoch, next, mark: BigInt(mark) });
+    const isLess =
+      before?.boot === boot && before.epoch === epoch && before.next >= next && before.mark >= BigInt(mark);
+    if (!isLess) this.#promised.set(vmId, { boot, epoch, next, mark: BigInt(mark) });
   }
 
   /** For a while it stays: its owner may not know yet. */
@@ -236,10 +237,10 @@ export class SimStandbys {
   take(vm: ProtectedVm): Held | undefined {
     const followed = this.#vms.get(vm.id);
     const promised = this.#promised.get(vm.id);
-    this.#promised.delete(vm.id);
     this.#vms.delete(vm.id);
     if (followed === undefined) return undefined;
     const held = followed.standby.take();
-    return followed.standby.vm.boot === vm.boot && held !== undefined ? { ...held, promised } : undefined;
+    if (followed.standby.vm.boot !== vm.boot || held === undefined) return undefined;
+    return { ...held, promised: promised?.boot === vm.boot ? promised : undefined };
   }
 }

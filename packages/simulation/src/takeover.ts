@@ -45,7 +45,7 @@ export function begin(node: SimNode, vm: ProtectedVm, owned: Owned, held: Held |
     const missing = copyMissing(held, owned, end);
     const seed = seedOf(held.copy, end);
     if (seed !== undefined) {
-      const resumed = owned.standbyLost || holdsLess(held) ? 'earlier' : 'exact';
+      const resumed = owned.standbyLost || holdsLess(held, owned.noted?.epoch) ? 'earlier' : 'exact';
       const why = owned.standbyLost ? 'lost' : 'less';
       if (seed.seed.length > 0) node.world.checker.leads++;
       if (held.life !== undefined) {

@@ -176,9 +176,9 @@ export class Epochs {
     owned.logged ??= await readOwnLog(store, owned.ownership, key);
   }
 
-  /** Whether its owner record says that outputs rest on a standby. */
-  isNoted({ ownership: { vmId, stored } }: Owned): boolean {
-    return standbyNoteOf(vmId, stored.record.notes) !== undefined;
+  /** The epoch under which outputs came to rest on a standby, by the owner record; undefined: they rest on none. */
+  notedEpoch({ ownership: { vmId, stored } }: Owned): number | undefined {
+    return standbyNoteOf(vmId, stored.record.notes)?.epoch;
   }
 
   /** All that a standby had is in the store. */

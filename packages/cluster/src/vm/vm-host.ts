@@ -379,7 +379,7 @@ export class VmHost {
     const lead = standby && (await this.#leadOf(vm.id, epoch, standby, owned).catch(messageOf));
     const isKnown = typeof lead === 'object';
     if (isKnown) owned.lead = lead;
-    if (isKnown && standby !== undefined && holdsLess(standby)) {
+    if (isKnown && standby !== undefined && holdsLess(standby, this.#epochs.notedEpoch(owned))) {
       owned.standbyLost = true;
       said({
         event: 'standby-lost',
@@ -403,7 +403,7 @@ export class VmHost {
     await this.#epochs.readLog(owned);
     if (isKnown && !lead.handed.gap) owned.logged = replayWith(owned, lead);
     // The record says that only we have the rest.
-    else if (lead !== 'stored' && this.#epochs.isNoted(owned) && !owned.standbyLost) {
+    else if (lead !== 'stored' && this.#epochs.notedEpoch(owned) !== undefined && !owned.standbyLost) {
       owned.standbyLost = true;
       owned.lead = undefined;
       const what = isKnown

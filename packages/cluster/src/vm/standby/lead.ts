@@ -79,9 +79,16 @@ export async function leadOf(
   return { handed, liveFrom: copy.mark, nextInput: BigInt(copy.next), read, since };
 }
 
-/** Whether this session told the VM's owner, under the epoch that it followed, that it holds more than it does now, with what the store has. */
-export function holdsLess({ promised, epoch, copy }: Pick<Standby, 'promised' | 'epoch' | 'copy'>): boolean {
-  return promised?.epoch === epoch && (copy.next < promised.next || copy.mark < promised.mark);
+/**
+ * Whether this session told an owner of the VM that it holds more than it does now, with what the store has: the one that it followed, or the one
+ * whose epoch the owner record notes. What it told that one is gone when it led the VM since, and ended before the store had it.
+ */
+export function holdsLess(
+  { promised, epoch, copy }: Pick<Standby, 'promised' | 'epoch' | 'copy'>,
+  noted: number | undefined,
+): boolean {
+  if (promised === undefined || (promised.epoch !== epoch && promised.epoch !== noted)) return false;
+  return copy.next < promised.next || copy.mark < promised.mark;
 }
 
 async function readMissing(

@@ -58,6 +58,7 @@ export interface StandbyVmOptions {
 
 /** What the owner of a VM was told that is held here of its log, under an epoch. */
 export interface Promised {
+  boot: number;
   epoch: number;
   next: number;
   mark: bigint;

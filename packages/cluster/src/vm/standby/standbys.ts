@@ -37,19 +37,20 @@ export class Standbys {
       options.log(entry);
     };
     const send = (to: string, message: StandbyMessage): void => {
-      this.#note(message);
+      this.#note(message, vm.boot);
       options.send(to, message);
     };
     this.#vms.set(vm.id, { standby: new StandbyVm({ ...options, log, send }), leaving: undefined });
   }
 
-  #note(message: StandbyMessage): void {
+  #note(message: StandbyMessage, boot: number): void {
     if (message.type !== 'standby-ack' || message.state !== 'following') return;
     const { vmId, epoch, next } = message;
     const mark = BigInt(message.mark);
     const before = this.#promised.get(vmId);
-    const isLess = before?.epoch === epoch && before.next >= next && before.mark >= mark;
-    if (!isLess) this.#promised.set(vmId, { epoch, next, mark });
+    const isLess =
+      before?.boot === boot && before.epoch === epoch && before.next >= next && before.mark >= mark;
+    if (!isLess) this.#promised.set(vmId, { boot, epoch, next, mark });
     for (const name of this.#promised.keys()) {
       if (this.#promised.size <= maxPromised) return;
       if (!this.#vms.has(name)) this.#promised.delete(name);
@@ -75,10 +76,10 @@ export class Standbys {
     clearTimeout(followed.leaving);
     this.#vms.delete(vm.id);
     const promised = this.#promised.get(vm.id);
-    this.#promised.delete(vm.id);
     if (isSame(followed.standby.vm, vm)) {
       const standby = await followed.standby.take();
-      return standby && { ...standby, promised };
+      // A machine that was switched on anew counts from 0.
+      return standby && { ...standby, promised: promised?.boot === vm.boot ? promised : undefined };
     }
     await followed.standby.close();
     return undefined;
