@@ -48,7 +48,9 @@ export class GuestNetwork {
     try {
       if (option.kind === 'user') {
         const { forwards, hostPorts } = option;
-        const user = new UserNetwork({ ...defaultGatewaySettings(), forwards, hostPorts }, toGuest, arrived);
+        const user = new UserNetwork({ ...defaultGatewaySettings(), forwards, hostPorts }, toGuest, {
+          arrived,
+        });
         const ports = await user.open();
         forwards.forEach(({ hostAddress, guestPort, protocol }, n) => {
           say(`${hostAddress}:${String(ports[n])} is the guest's ${protocol} port ${String(guestPort)}`);

@@ -8,6 +8,7 @@ import type * as v from 'valibot';
 import type { TextScreen } from '@revenant/emulator';
 import { openStore, type ObjectStore } from '@revenant/storage';
 import type { Command } from '../decisions/commands.ts';
+import { owned } from '../owned.ts';
 import { ClusterError, isClusterError } from '../errors.ts';
 import {
   blobDoneSchema,
@@ -350,7 +351,7 @@ export class ClusterClient {
       const fail = (code: 'CONFLICT' | 'TIMEOUT', message: string): void =>
         give(() => reject(new ClusterError(code, message)));
       const timer = setTimeout(
-        () => fail('TIMEOUT', `no node tells what the screen of ${vmId} shows`),
+        owned(() => fail('TIMEOUT', `no node tells what the screen of ${vmId} shows`), reject),
         timeoutMs,
       );
       const follower = this.display(vmId, {

@@ -12,11 +12,15 @@ import type { NetworkMessage } from '../protocol/link.ts';
 import type { FramesMessage } from '../protocol/network.ts';
 import { planNetworks } from './plan.ts';
 import { Segment } from './segment.ts';
+import { messageOf } from '../errors.ts';
+import { owned } from '../owned.ts';
 
 /** Of frames gathered for one peer before they go at once. */
 const maxBatchBytes = 256 << 10;
 /** How often the others are told again where guests are: a message may be lost. */
 const tellMs = 2000;
+/** Faults are told no more often. */
+const failedEveryMs = 10_000;
 
 export interface NodeNetworksOptions {
   node: string;
@@ -61,6 +65,7 @@ export class NodeNetworks {
   #seen: { list: unknown; states: string } = { list: undefined, states: '' };
   #peers: readonly string[] = [];
   #toldMs = -Infinity;
+  #failedMs = -Infinity;
   #flushing = false;
   #closed = false;
 
@@ -101,6 +106,7 @@ export class NodeNetworks {
       toPeer: (peer, from, frame) =>
         this.#gather(peer, { type: 'frames', network: name, from, frames: [frame] }),
       published: (forward, trouble) => log({ node, ...publishedEntry(name, forward, trouble) }),
+      failed: (error) => this.#failed(error, name),
     });
     this.#segments.set(name, segment);
     for (const [vmId, attached] of this.#attached)
@@ -189,7 +195,12 @@ export class NodeNetworks {
     } else batches.push({ message, bytes: size });
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(() => this.#flush());
+    setImmediate(
+      owned(
+        () => this.#flush(),
+        (error) => this.#failed(error),
+      ),
+    );
   }
 
   #flush(): void {
@@ -197,6 +208,15 @@ export class NodeNetworks {
     if (this.#closed) return;
     for (const [peer, batches] of this.#batches)
       for (const { message } of batches.splice(0)) this.#options.send(peer, message);
+  }
+
+  /** Frames that were on their way are lost, as on a wire; it is told once in a while. */
+  #failed(error: unknown, network?: string): void {
+    const { node, log, nowMs } = this.#options;
+    if (nowMs() - this.#failedMs < failedEveryMs) return;
+    this.#failedMs = nowMs();
+    const which = network === undefined ? 'to other nodes' : `of the network ${network}`;
+    log({ event: 'network-failed', node, reason: `frames ${which} were lost: ${messageOf(error)}` });
   }
 
   async close(): Promise<void> {

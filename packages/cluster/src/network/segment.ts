@@ -26,6 +26,7 @@ import { ForwardError, UserNetwork } from '@revenant/network/host-node';
 import { isMacOfVm } from '../decisions/networks.ts';
 import type { FramesMessage, Place } from '../protocol/network.ts';
 import { sameForward, type SegmentPlan } from './plan.ts';
+import { owned } from '../owned.ts';
 
 const Port = { gateway: 1, entry: 2, first: 3 } as const;
 /** Between two tries to listen on a port that another has. */
@@ -37,6 +38,8 @@ export interface SegmentOptions {
   toPeer: (node: string, from: FramesMessage['from'], frame: { bytes: Uint8Array; at: number }) => void;
   /** What became of a published port. */
   published: (forward: Forward, trouble: string | undefined) => void;
+  /** Frames were lost by a fault of ours. */
+  failed: (error: unknown) => void;
   nowMs: () => number;
 }
 
@@ -100,10 +103,11 @@ export class Segment {
       reservations: plan.reservations,
     };
     const entry = { mac: plan.place.entryMac, address: plan.place.address, nameServer: undefined };
-    this.#gateway = new UserNetwork(toWorld, (frame) => this.#arrived(Port.gateway, frame, null, 0));
-    this.#entry = new UserNetwork({ ...common, ...entry, outbound: false }, (frame) =>
-      this.#arrived(Port.entry, frame, null, 0),
-    );
+    const { failed } = options;
+    const toGateway = (frame: Uint8Array): void => this.#arrived(Port.gateway, frame, null, 0);
+    const toEntry = (frame: Uint8Array): void => this.#arrived(Port.entry, frame, null, 0);
+    this.#gateway = new UserNetwork(toWorld, toGateway, { failed });
+    this.#entry = new UserNetwork({ ...common, ...entry, outbound: false }, toEntry, { failed });
     const port = { link: false, frameBytes: maxFrameBytes, hearsAll: true };
     this.#switch.ports.set(Port.gateway, { ...port, near: true });
     this.#switch.ports.set(Port.entry, port);
@@ -224,7 +228,7 @@ export class Segment {
     const { gateway, entry } = this.#toGateways;
     if (this.#flushing || gateway.length + entry.length === 0) return;
     this.#flushing = true;
-    queueMicrotask(() => this.#flush());
+    queueMicrotask(owned(() => this.#flush(), this.#options.failed));
   }
 
   /** What came together reaches a gateway together, so that it answers once. */

@@ -10,6 +10,7 @@ import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { agentMessages } from './console-inputs.ts';
 import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
+import { owned } from '../owned.ts';
 
 /** Who does not read what the agent says is cut off; the agent says it again to who comes then. */
 const maxBacklogBytes = 4 << 20;
@@ -30,11 +31,15 @@ export function attachJob(
     if (socket.bufferedAmount > maxBacklogBytes) return socket.terminate();
     socket.send(encode(reply));
   };
+  const refuse = (error: unknown): void => socket.close(closeProtocol, bounded(messageOf(error), 100));
   const typing = new TypingSocket(node, vmId, send);
   const endListening = node.agents.listen(vmId, job, (epoch, reply) =>
     send({ type: 'said', epoch, bytes: encodeAgentReply(reply) }),
   );
-  const timer = setInterval(() => typing.tellState(), lookMs);
+  const timer = setInterval(
+    owned(() => typing.tellState(), refuse),
+    lookMs,
+  );
   const serve = async (frame: Uint8Array): Promise<void> => {
     const request = decodeJobRequest(frame);
     requireRole(caller, 'operate', 'to run commands in a guest');
@@ -52,8 +57,7 @@ export function attachJob(
   });
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
-    if (Buffer.isBuffer(data))
-      serve(data).catch((error: unknown) => socket.close(closeProtocol, bounded(messageOf(error), 100)));
+    if (Buffer.isBuffer(data)) serve(data).catch(refuse);
   });
   typing.tellState();
 }

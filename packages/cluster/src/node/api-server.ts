@@ -172,7 +172,9 @@ export class ApiServer {
 
   serve(node: ClusterNode): void {
     this.#node = node;
-    this.#history = new FigureHistory({ node: node.options.name, vms: () => node.vms.figures });
+    this.#history = new FigureHistory({ node: node.options.name, vms: () => node.vms.figures }, (error) =>
+      node.failedInside(error),
+    );
     this.#gateway = PageGateway.at(this.address, this.#callers.clusterToken, node.options.name);
   }
 

@@ -45,6 +45,7 @@ import { SteadyClock } from './steady-clock.ts';
 import { OpenCheckpoints } from './open-checkpoints.ts';
 import type { ImageShelf } from './image-shelf.ts';
 import { StoreEdge } from './store-edge.ts';
+import { owned } from '../owned.ts';
 
 export interface NodeOptions {
   name: string;
@@ -101,6 +102,7 @@ function recordsWay(
 const maxFramesBufferedBytes = 1 << 20;
 /** The same of what a standby is told: what is dropped is sent again. */
 const maxStandbyBufferedBytes = 2 << 20;
+const lookAroundMs = 5000;
 const commandMs = 8000;
 const leaveMs = 30_000;
 /** Below this share of free memory a node asks to be relieved. */
@@ -215,8 +217,7 @@ export class ClusterNode {
     this.vms = new VmHost({
       node: options.name,
       store,
-      settings,
-      tell,
+      ...{ settings, tell, failed: (error) => this.failedInside(error) },
       log: (entry) => this.#log(entry),
       send: (to, message) => this.#sendBounded(to, message, maxStandbyBufferedBytes),
       ...{ inputs: this.inputs, measures: this.measures },
@@ -264,9 +265,16 @@ export class ClusterNode {
       }
       const node = new ClusterNode(options, store, api.address, api);
       api.serve(node);
+      const failed = (error: unknown): void => node.failedInside(error);
       node.#timers = [
-        setInterval(() => node.handle({ type: 'tick' }), settings.tickMs),
-        setInterval(() => node.#lookAround(), 5000),
+        setInterval(
+          owned(() => node.handle({ type: 'tick' }), failed),
+          settings.tickMs,
+        ),
+        setInterval(
+          owned(() => node.#lookAround(), failed),
+          lookAroundMs,
+        ),
       ];
       return node;
     } catch (error) {
@@ -385,10 +393,11 @@ export class ClusterNode {
       if (spec.runtime === 'machine') await keepBases(this.store, spec.description, this.options.key);
     }
     const answer = await new Promise<CommandAnswer>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const late = (): void => {
         this.#waiting.delete(id);
         reject(new ClusterError('TIMEOUT', 'the master did not answer', { hint: 'repeat with the same id' }));
-      }, commandMs);
+      };
+      const timer = setTimeout(owned(late, reject), commandMs);
       this.#waiting.set(id, (given) => {
         clearTimeout(timer);
         this.#waiting.delete(id);
@@ -398,6 +407,17 @@ export class ClusterNode {
     });
     if (answer.error !== null)
       throw new ClusterError(answer.error.code as ClusterErrorCode, answer.error.message);
+  }
+
+  /** Something went wrong in the node itself: it says so and ends, and others take its VMs over. */
+  failedInside(error: unknown): void {
+    if (this.#closing) return;
+    const reason = `a fault of the node itself: ${messageOf(error)}`;
+    this.#fail(
+      new ClusterError('RUNTIME', reason, { cause: error, hint: 'report it, with the lines of its log' }),
+    );
+    this.logger.error({ error }, reason);
+    this.events.add({ event: 'node-failed', node: this.options.name, reason });
   }
 
   /** We are not part of the cluster, and can't become it: whoever started us is to hear so. */

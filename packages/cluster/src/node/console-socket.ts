@@ -9,6 +9,7 @@ import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { typedBytes } from './console-inputs.ts';
 import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
+import { owned } from '../owned.ts';
 
 /** A console that does not read what it is sent is cut off; it comes again and goes on where it was. */
 const maxBacklogBytes = 4 << 20;
@@ -22,6 +23,7 @@ export function attachConsole(
     if (socket.bufferedAmount > maxBacklogBytes) return socket.terminate();
     socket.send(encode(reply));
   };
+  const refuse = (error: unknown): void => socket.close(closeProtocol, bounded(messageOf(error), 100));
   const typing = new TypingSocket(node, vmId, send);
   const endOutput = node.consoles.listen(vmId, ({ epoch, resumed, at, bytes }) => {
     for (let from = 0; from < bytes.length; from += maxConsoleBytes) {
@@ -29,7 +31,10 @@ export function attachConsole(
       send({ type: 'output', epoch, resumed, at: at + from, bytes: part });
     }
   });
-  const timer = setInterval(() => typing.tellState(), lookMs);
+  const timer = setInterval(
+    owned(() => typing.tellState(), refuse),
+    lookMs,
+  );
   const serve = async (frame: Uint8Array): Promise<void> => {
     const request = decodeConsoleRequest(frame);
     requireRole(caller, 'operate', 'to type at a console');
@@ -46,8 +51,7 @@ export function attachConsole(
   });
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
-    if (Buffer.isBuffer(data))
-      serve(data).catch((error: unknown) => socket.close(closeProtocol, bounded(messageOf(error), 100)));
+    if (Buffer.isBuffer(data)) serve(data).catch(refuse);
   });
   typing.tellState();
 }

@@ -9,6 +9,7 @@ import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { doneEvents } from './console-inputs.ts';
 import { closeProtocol, lookMs, TypingSocket } from './typing-socket.ts';
+import { owned } from '../owned.ts';
 
 export function attachDisplay(
   node: ClusterNode,
@@ -17,6 +18,7 @@ export function attachDisplay(
 ): void {
   // At most one frame is on its way, as each is asked for; what else is said is small.
   const send = (reply: DisplayReply): void => socket.send(encode(reply));
+  const refuse = (error: unknown): void => socket.close(closeProtocol, bounded(messageOf(error), 100));
   const typing = new TypingSocket(node, vmId, send);
   const screen = node.displays.watch(vmId);
   const serve = async (request: DisplayRequest): Promise<void> => {
@@ -27,7 +29,10 @@ export function attachDisplay(
     if (!(await typing.type(request.at, doneEvents(request.events))))
       socket.close(closeProtocol, 'act before open');
   };
-  const timer = setInterval(() => typing.tellState(), lookMs);
+  const timer = setInterval(
+    owned(() => typing.tellState(), refuse),
+    lookMs,
+  );
   socket.on('error', () => undefined);
   socket.on('close', () => {
     clearInterval(timer);
@@ -37,7 +42,6 @@ export function attachDisplay(
   socket.on('message', (data) => {
     // Websockets of ws give whole messages as Buffers, unless asked otherwise.
     if (!Buffer.isBuffer(data)) return;
-    const refuse = (error: unknown): void => socket.close(closeProtocol, bounded(messageOf(error), 100));
     try {
       serve(decodeDisplayRequest(data)).catch(refuse);
     } catch (error) {

@@ -7,7 +7,8 @@ import { check } from '../protocol/schema.ts';
 import { newFigures, type VmFigures } from '../vm/vm-figures.ts';
 import { FigureHistory } from './figure-history.ts';
 
-const historyOf = (vms: () => VmFigures[]): FigureHistory => new FigureHistory({ node: 'a', vms });
+const historyOf = (vms: () => VmFigures[]): FigureHistory =>
+  new FigureHistory({ node: 'a', vms }, assert.ifError);
 
 test('a VM has its last samples, and no more of them', () => {
   let instructions = 0n;

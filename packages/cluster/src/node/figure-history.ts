@@ -4,6 +4,7 @@ import type { NodeFigures, VmSample } from '../protocol/figures.ts';
 import { maxSamples } from '../protocol/limits.ts';
 import type { VmFigures } from '../vm/vm-figures.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
+import { owned } from '../owned.ts';
 
 const sampleMs = 1000;
 /** Of VMs that ran here, those with the newest samples. */
@@ -44,9 +45,13 @@ export class FigureHistory {
   readonly #kept = new Map<string, VmSample[]>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(source: FigureSource) {
+  /** `failed`: told when the figures can't be had. */
+  constructor(source: FigureSource, failed: (error: unknown) => void) {
     this.#source = source;
-    this.#timer = setInterval(() => this.sample(), sampleMs).unref();
+    this.#timer = setInterval(
+      owned(() => this.sample(), failed),
+      sampleMs,
+    ).unref();
   }
 
   close(): void {

@@ -12,6 +12,7 @@ import { maxFrameBytes } from '../protocol/limits.ts';
 import type { LinkMessage } from '../protocol/link.ts';
 import { protocolVersion, versionMismatch } from '../protocol/version.ts';
 import { FrameReader, FrameWriter, linkKey, nonceBytes } from './frames.ts';
+import { owned } from '../owned.ts';
 
 export interface LinksOptions {
   node: string;
@@ -173,7 +174,11 @@ export class Links {
     const nonce = randomBytes(nonceBytes);
     let peer: string | undefined;
     let reader: FrameReader | undefined;
-    const timer = setTimeout(() => this.#refuse(socket, 'a link whose handshake took too long'), handshakeMs);
+    const late = (): void => this.#refuse(socket, 'a link whose handshake took too long');
+    const timer = setTimeout(
+      owned(late, () => socket.terminate()),
+      handshakeMs,
+    );
     socket.on('error', () => undefined);
     socket.on('close', () => {
       clearTimeout(timer);

@@ -131,6 +131,9 @@ export async function runNode(options: NodeOptions): Promise<never> {
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
+  // What has no owner is the node's: it says so in one line and ends, and others take its VMs over.
+  for (const fault of ['uncaughtException', 'unhandledRejection'] as const)
+    process.on(fault, (error: unknown) => node.failedInside(error));
   const why = await node.failed;
   await node.close();
   throw why;

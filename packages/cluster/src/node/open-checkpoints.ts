@@ -14,6 +14,7 @@ import {
   type ObjectStore,
 } from '@revenant/storage';
 import { ClusterError, messageOf } from '../errors.ts';
+import { owned } from '../owned.ts';
 
 const maxOpen = 8;
 const idleMs = 60_000;
@@ -73,7 +74,13 @@ export class OpenCheckpoints {
       if (this.#open.size < maxOpen) break;
       this.#forget(oldest);
     }
-    const timer = setTimeout(() => this.#forget(name), idleMs);
+    const timer = setTimeout(
+      owned(
+        () => this.#forget(name),
+        () => this.#open.delete(name),
+      ),
+      idleMs,
+    );
     timer.unref();
     this.#open.set(name, { reader, hold, timer });
   }

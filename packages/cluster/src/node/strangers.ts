@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import type { ApiLimits } from './api-limits.ts';
+import { owned } from '../owned.ts';
 
 /** Age is counted in looks, not read from a clock: after the process stood still, bytes that came meanwhile are read first. */
 const lookMs = 250;
@@ -25,7 +26,14 @@ export class Strangers {
 
   constructor(limits: Pick<ApiLimits, 'strangers' | 'strangerMs' | 'strangerBytes'>) {
     this.#limits = limits;
-    this.#timer = setInterval(() => this.#look(), lookMs);
+    this.#timer = setInterval(
+      owned(
+        () => this.#look(),
+        // The one that it failed for is forgotten, and the next look sees to the others.
+        () => undefined,
+      ),
+      lookMs,
+    );
     this.#timer.unref();
   }
 

@@ -12,6 +12,7 @@ import { encode } from '../protocol/msgpack.ts';
 import { decodePageRequest, type Caller, type PageReply, type PageRequest } from '../protocol/page.ts';
 import { requireRole } from '../node/callers.ts';
 import { roleForPage } from './needed-role.ts';
+import { owned } from '../owned.ts';
 
 const statusMs = 500;
 const eventsMs = 1000;
@@ -66,6 +67,9 @@ class Viewer {
     if (this.#socket.bufferedAmount > maxBacklogBytes) this.#socket.terminate();
     else this.#socket.send(frame);
   }
+
+  /** It asks again, at this node or another. */
+  readonly fail = (error: unknown): void => this.#socket.close(1011, bounded(messageOf(error), 100));
 
   tell(reply: PageReply): void {
     this.send(encode(reply));
@@ -226,7 +230,10 @@ class Viewer {
       this.tell({ type: 'snapshots', vmId, snapshots });
     this.#pasts.set(
       vmId,
-      setTimeout(() => void this.#watchPast(vmId, now), checkpointsMs),
+      setTimeout(
+        owned(() => this.#watchPast(vmId, now), this.fail),
+        checkpointsMs,
+      ),
     );
   }
 
@@ -239,7 +246,10 @@ class Viewer {
     const now = JSON.stringify(reply);
     if (this.#closed || this.#screens.get(vmId) !== mark) return;
     if (now !== before) this.tell(reply);
-    const timer = setTimeout(() => void this.#watchScreen(vmId, now), screenMs);
+    const timer = setTimeout(
+      owned(() => this.#watchScreen(vmId, now), this.fail),
+      screenMs,
+    );
     this.#screens.set(vmId, timer);
   }
 }
@@ -312,13 +322,21 @@ export class PageGateway {
 
   /** One look for all pages together, however many are open. */
   #watch(): void {
+    const failed = (error: unknown): void => {
+      for (const viewer of this.#viewers) viewer.fail(error);
+    };
+    const status = owned(() => this.#lookAtStatus(), failed);
+    const events = owned(() => this.#lookAtEvents(), failed);
     this.#timers = [
-      setInterval(() => void this.#lookAtStatus(), statusMs),
-      setInterval(() => void this.#lookAtEvents(), eventsMs),
-      setInterval(() => void this.#lookAtFigures(), figuresMs),
+      setInterval(status, statusMs),
+      setInterval(events, eventsMs),
+      setInterval(
+        owned(() => this.#lookAtFigures(), failed),
+        figuresMs,
+      ),
     ];
-    void this.#lookAtStatus();
-    void this.#lookAtEvents();
+    status();
+    events();
   }
 
   #rest(): void {

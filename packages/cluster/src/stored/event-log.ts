@@ -11,6 +11,7 @@ import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { open } from '../protocol/open.ts';
 import { bounded, maxEventDetails } from '../protocol/limits.ts';
 import { orderEvents } from './event-order.ts';
+import { owned } from '../owned.ts';
 
 export type { ClusterEvent };
 
@@ -71,6 +72,12 @@ export class EventLog {
   #closed = false;
   #collectAt = performance.now() + firstCollectMs;
 
+  /** What fails waits for the next time. */
+  readonly #flushOwned = owned(
+    () => this.flush(),
+    () => undefined,
+  );
+
   constructor(store: ObjectStore, node: string) {
     this.#store = store;
     this.#node = node;
@@ -89,7 +96,7 @@ export class EventLog {
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
     if (this.#waiting.length > maxWaiting) this.#waiting.shift();
-    if (!this.#closed) this.#timer ??= setTimeout(() => void this.flush(), flushMs);
+    if (!this.#closed) this.#timer ??= setTimeout(this.#flushOwned, flushMs);
     return event;
   }
 
@@ -148,7 +155,7 @@ export class EventLog {
       this.#written = [];
       this.#writing = false;
       if (this.#waiting.length > 0 && !this.#closed)
-        this.#timer ??= setTimeout(() => void this.flush(), flushMs * 4);
+        this.#timer ??= setTimeout(this.#flushOwned, flushMs * 4);
     }
   }
 }

@@ -10,7 +10,7 @@ test('frames go in batches, one after the other, and what finds no room is dropp
   const feed = new FrameFeed((inputs) => {
     batches.push(inputs);
     return new Promise((resolve) => (answer = resolve));
-  });
+  }, assert.ifError);
   const frame = (n: number): Uint8Array => new Uint8Array(60_000).fill(n);
   for (let n = 0; n < 40; n++) feed.put(frame(n));
   assert.equal(feed.dropped, 6, 'of 2 MiB that wait, 34 frames are within');

@@ -3,6 +3,7 @@
  * network card whose ring is full.
  */
 import type { InputResult, MachineInput } from '@revenant/emulator';
+import { owned } from '../owned.ts';
 
 /** In one batch: half of what a guest's thread takes in at once, so that what is typed finds room beside it. */
 const maxBatchBytes = 512 << 10;
@@ -11,13 +12,18 @@ const maxWaiting = 4096;
 
 export class FrameFeed {
   readonly #give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>;
+  readonly #failed: (error: unknown) => void;
   #waiting: MachineInput[] = [];
   #bytes = 0;
   #busy = false;
   dropped = 0;
 
-  constructor(give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>) {
+  constructor(
+    give: (inputs: readonly MachineInput[]) => Promise<InputResult[] | undefined>,
+    failed: (error: unknown) => void,
+  ) {
     this.#give = give;
+    this.#failed = failed;
   }
 
   put(bytes: Uint8Array): void {
@@ -30,7 +36,7 @@ export class FrameFeed {
     if (this.#busy) return;
     this.#busy = true;
     // What comes in the same turn goes with it.
-    queueMicrotask(() => void this.#run());
+    queueMicrotask(owned(() => this.#run(), this.#failed));
   }
 
   async #run(): Promise<void> {

@@ -21,7 +21,7 @@ test('what gathers while a segment becomes durable is not called complete before
     onDurable: (position) => durable.push(position),
     onPlaces: () => undefined,
     onStall: () => undefined,
-    onOver: (error) => assert.fail(error.message),
+    onOver: (error) => assert.fail(String(error)),
     onRoom: () => undefined,
   });
   // An output waits for the first, nobody for the second, which came in before count 9.

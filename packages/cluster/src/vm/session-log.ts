@@ -16,10 +16,10 @@ import {
   type ObjectStore,
   type Ownership,
   type StallEvent,
-  type StorageError,
 } from '@revenant/storage';
 import { isTyped, type InputPlaces } from './input-ledger.ts';
 import { encodeBatch } from './log-batch.ts';
+import { owned } from '../owned.ts';
 
 /** How long an input waits for others, when nobody waits for it. */
 const lingerMs = 250;
@@ -41,7 +41,7 @@ export interface SessionLogOptions {
   /** What was typed so far is in the log. */
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
-  onOver: (error: StorageError) => void;
+  onOver: (error: unknown) => void;
   /** Whether it waits for room has changed. */
   onRoom: () => void;
   /** Entries that whoever had the VM before made and the store may not have: they come first. */
@@ -150,9 +150,10 @@ export class SessionLog {
     this.#position = position;
     if (urgent) this.flush();
     else if (this.#gathered.length > 0)
-      this.#timer ??= setTimeout(() => {
-        this.flush();
-      }, lingerMs);
+      this.#timer ??= setTimeout(
+        owned(() => this.flush(), this.#options.onOver),
+        lingerMs,
+      );
   }
 
   /** Writes what has gathered. Afterwards `nextInput` stands behind all that was heard. */
@@ -168,9 +169,10 @@ export class SessionLog {
     const { tap } = this.#options;
     tap?.needs({ position: this.#position, mark: this.#sealedTo, places });
     if (tap?.isEnough() !== true) return this.#store();
-    this.#storeTimer ??= setTimeout(() => {
-      this.#store();
-    }, lingerMs);
+    this.#storeTimer ??= setTimeout(
+      owned(() => this.#store(), this.#options.onOver),
+      lingerMs,
+    );
   }
 
   #store(): void {

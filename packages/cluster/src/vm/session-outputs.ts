@@ -9,14 +9,7 @@
  *   owner that handed the VM over): until then whoever takes over would promise more than it can.
  */
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
-import type {
-  CheckpointKey,
-  LogPosition,
-  ObjectStore,
-  Ownership,
-  StallEvent,
-  StorageError,
-} from '@revenant/storage';
+import type { CheckpointKey, LogPosition, ObjectStore, Ownership, StallEvent } from '@revenant/storage';
 import type { LogEntry as EventEntry } from '../decisions/types.ts';
 import { keepsLog, type OutputPolicy } from '../protocol/spec.ts';
 import { ConsoleTail, type TailState } from './console-tail.ts';
@@ -66,7 +59,7 @@ export interface SessionOutputsOptions {
   keepLog: (on: boolean) => Promise<bigint | undefined>;
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
-  onOver: (error: StorageError) => void;
+  onOver: (error: unknown) => void;
   log: (entry: EventEntry) => void;
 }
 

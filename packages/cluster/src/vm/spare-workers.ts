@@ -6,6 +6,7 @@ import { freemem, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
 import { threadFile } from './thread-files.ts';
+import { owned } from '../owned.ts';
 
 /** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
 const spareAfterMs = 1500;
@@ -66,7 +67,13 @@ export class SpareWorkers {
   #fillLater(): void {
     clearTimeout(this.#timer);
     if (this.#closed) return;
-    this.#timer = setTimeout(() => this.#fill(), spareAfterMs);
+    this.#timer = setTimeout(
+      owned(
+        () => this.#fill(),
+        () => undefined,
+      ),
+      spareAfterMs,
+    );
   }
 
   /** One at a time. A spare that can't be made or dies is no loss: the next start makes its own, and its failure is that guest's. */

@@ -38,6 +38,7 @@ import { threadFile } from './thread-files.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, machineRuntime, monotonicMs, type Look } from './vm-runtime.ts';
 import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
+import { owned } from '../owned.ts';
 
 /** Checkpoints that a node writes at once; and while guests are waited for that are being made, which need the same processors. */
 const checkpointsAtOnce = 4;
@@ -58,6 +59,8 @@ export interface VmHostOptions {
   store: ObjectStore;
   settings: Settings;
   tell: (event: Event) => void;
+  /** The node itself has a fault. Absent: it is thrown where nobody catches. */
+  failed?: (error: unknown) => void;
   log: (entry: LogEntry) => void;
   /** What a VM wrote on its console; `at`: the number of the first byte in the VM's life. */
   output: (vmId: string, epoch: number, piece: TailState) => void;
@@ -80,6 +83,10 @@ export interface VmHostOptions {
   retention?: RetentionPolicy | undefined;
   /** How often the others are removed, in milliseconds. Default one minute. */
   collectMs?: number;
+}
+
+function throwIt(error: unknown): never {
+  throw error;
 }
 
 /** Of what `leadOf` gives, or threw, in words. */
@@ -112,7 +119,10 @@ export class VmHost {
     this.#epochs = new Epochs({ ...options, follows: (vmId) => this.standbys.follows(vmId) });
     // The thread that decodes pages is there before the first failover needs it.
     void this.#pool.encode(new Uint8Array(4096), 4096).catch(() => undefined);
-    this.#timer = setInterval(() => this.#tick(), Math.min(50, options.settings.checkpointMs / 4));
+    this.#timer = setInterval(
+      owned(() => this.#tick(), options.failed ?? throwIt),
+      Math.min(50, options.settings.checkpointMs / 4),
+    );
   }
 
   get figures(): VmFigures[] {
@@ -525,7 +535,13 @@ export class VmHost {
     const sessions = [...this.#vms.values()].sort((a, b) => a.checkpointedAt - b.checkpointedAt);
     const atOnce = this.#isAwaited ? checkpointsBesideStarts : checkpointsAtOnce;
     let free = atOnce - sessions.filter((each) => each.isWriting(now - takesMs)).length;
-    for (const session of sessions) if (session.tick(now, free > 0)) free--;
+    for (const session of sessions)
+      try {
+        if (session.tick(now, free > 0)) free--;
+      } catch (error) {
+        // One VM's fault costs that VM.
+        session.failed(error);
+      }
   }
 
   async #stop(vmId: string, epoch: number, mode: StopMode): Promise<void> {

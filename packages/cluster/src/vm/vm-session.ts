@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { InputResult, MachineInput, StampedOutput, TextScreen } from '@revenant/emulator';
-import type { CheckpointWriter, Ownership } from '@revenant/storage';
+import { isStorageError, type CheckpointWriter, type Ownership } from '@revenant/storage';
 import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
@@ -137,7 +137,7 @@ export class VmSession {
       waited: (ms) => host.measures?.waited(ms),
       onPlaces: (places) => host.inputs?.durable(vm.id, this.epoch, places),
       onStall: (event) => this.#log(logStallEntry(event)),
-      onOver: (error) => this.#ended(error.code === 'FENCED' ? 'fenced' : 'failed', error.message),
+      onOver: (error) => this.#ended(isStorageError(error, 'FENCED') ? 'fenced' : 'failed', messageOf(error)),
       log: (entry) => this.#log(entry),
     });
   }
@@ -175,6 +175,7 @@ export class VmSession {
         new StandbyLink({
           ...{ vmId: this.vm.id, epoch: this.epoch, to, ...begin, send },
           log: (entry) => this.#log(entry),
+          failed: (error) => this.failed(error),
           onHeld: (position, places) => this.#outputs.standbyHolds(position, places),
           onCondition: (condition) =>
             host.tell({ type: 'standby', vmId: this.vm.id, epoch: this.epoch, condition }),
@@ -344,7 +345,10 @@ export class VmSession {
   /** From now on frames come here, and whoever was ahead of the guest is told. */
   #joinNetwork(): void {
     const { host, liveFrom } = this.#parts;
-    const feed = new FrameFeed((inputs) => this.input(inputs));
+    const feed = new FrameFeed(
+      (inputs) => this.input(inputs),
+      (error) => this.failed(error),
+    );
     host.network?.arrived({
       vm: this.vm,
       epoch: this.epoch,
@@ -502,6 +506,11 @@ export class VmSession {
     void Promise.race([this.#outputs.leave(), limit]).then(() => {
       if (!this.over) this.#gone(kind, reason);
     });
+  }
+
+  /** Something went wrong beside it that is its own. */
+  failed(error: unknown): void {
+    this.#ended('failed', messageOf(error));
   }
 
   #gone(kind: Exclude<StopKind, 'asked'>, reason: string): void {

@@ -33,7 +33,11 @@ class Guest {
       this.#frames.push(frame);
       this.#look();
     };
-    this.network = new UserNetwork({ ...defaultGatewaySettings(), ...settings }, take, arrived);
+    this.network = new UserNetwork(
+      { ...defaultGatewaySettings(), ...settings },
+      take,
+      arrived && { arrived },
+    );
     this.network.send([arpFrame(ArpOperation.request, gatewayAddress)]);
     this.#frames = [];
   }

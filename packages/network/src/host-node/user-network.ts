@@ -24,6 +24,7 @@ export class UserNetwork implements NetworkPort {
   readonly #toGuest: (frame: Uint8Array) => void;
   readonly #sockets: HostSockets;
   readonly #arrived: (() => void) | undefined;
+  readonly #failed: ((error: unknown) => void) | undefined;
   readonly #buffers = new FrameBuffers();
   #gathered: GatewayEvent[] = [];
   #gatheredBytes = 0;
@@ -32,9 +33,14 @@ export class UserNetwork implements NetworkPort {
 
   /**
    * `arrived`: bytes that connections bring are gathered until the owner, who is told of them by this, calls `settle`. So what comes together
-   * leaves in as few segments as it fits in. Without it nothing waits.
+   * leaves in as few segments as it fits in. Without it nothing waits. `failed`: what goes wrong when a timer rings or a socket has something,
+   * is told to it; else it is thrown where nobody catches.
    */
-  constructor(settings: GatewaySettings, toGuest: (frame: Uint8Array) => void, arrived?: () => void) {
+  constructor(
+    settings: GatewaySettings,
+    toGuest: (frame: Uint8Array) => void,
+    { arrived, failed }: { arrived?: () => void; failed?: (error: unknown) => void } = {},
+  ) {
     const wrong = whySettingsAreWrong(settings);
     if (wrong !== undefined) throw new RangeError(wrong);
     this.settings = { ...settings };
@@ -42,9 +48,20 @@ export class UserNetwork implements NetworkPort {
     this.state = newGatewayState([0, 4, 8, 12].map((at) => secret.readUInt32LE(at)));
     this.#toGuest = toGuest;
     this.#arrived = arrived;
+    this.#failed = failed;
     this.#sockets = new HostSockets((event) => {
-      this.#heard(event);
+      this.#outside(() => this.#heard(event));
     });
+  }
+
+  /** What sockets and timers start, and nobody waits for. */
+  #outside(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (this.#failed === undefined) throw error;
+      this.#failed(error);
+    }
   }
 
   #heard(event: GatewayEvent): void {
@@ -158,7 +175,7 @@ export class UserNetwork implements NetworkPort {
     const handleOfTimer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.#happen([{ kind: 'tick' }]);
+        this.#outside(() => this.#happen([{ kind: 'tick' }]));
       },
       Math.min(delayMs, 2 ** 31 - 1),
     );

@@ -12,6 +12,7 @@ import { monotonicMs } from '../vm-runtime.ts';
 import { Feed, type Reached } from './feed.ts';
 import type { OwnerNote } from './owner-note.ts';
 import { packNumbers, type StateSums } from './state-sums.ts';
+import { owned } from '../../owned.ts';
 
 /** How often something is said though there is nothing new, and the standby's condition looked at. */
 const lookMs = 100;
@@ -52,6 +53,8 @@ export interface StandbyLinkOptions {
   mark: bigint;
   send: (to: string, message: StandbyMessage) => void;
   log: (entry: EventEntry) => void;
+  /** It has a fault, which costs its VM. */
+  failed: (error: unknown) => void;
   /** It holds what leads to this position, and may be relied on. */
   onHeld: (position: number | undefined, places: InputPlaces) => void;
   /** Its condition is another. */
@@ -72,7 +75,10 @@ export class StandbyLink {
     this.#options = options;
     const { vmId, epoch, next, mark } = options;
     this.#feed = new Feed({ vmId, epoch, next, mark, nowMs: monotonicMs() });
-    this.#timer = setInterval(() => this.#look(), lookMs);
+    this.#timer = setInterval(
+      owned(() => this.#look(), options.failed),
+      lookMs,
+    );
     this.#send(true);
   }
 
@@ -146,10 +152,11 @@ export class StandbyLink {
   #flush(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => {
+    const flush = (): void => {
       this.#flushing = false;
       this.#send(false);
-    });
+    };
+    queueMicrotask(owned(flush, this.#options.failed));
   }
 
   #send(always: boolean): void {

@@ -3,6 +3,7 @@ import type { ProtectedVm } from '../../decisions/records.ts';
 import type { LogEntry } from '../../decisions/types.ts';
 import type { StandbyFeed, StandbyMessage, StandbySums } from '../../protocol/standby.ts';
 import { StandbyVm, type Promised, type Standby, type StandbyVmOptions } from './standby-vm.ts';
+import { owned } from '../../owned.ts';
 
 /** For so long a standby stays that is not wanted any more: its owner may not know yet, and let outputs out on its word. */
 const leavingMs = 10_000;
@@ -60,9 +61,13 @@ export class Standbys {
   leave(vmId: string): void {
     const followed = this.#vms.get(vmId);
     if (followed === undefined) return;
-    followed.leaving ??= setTimeout(() => {
-      if (this.#vms.get(vmId) === followed) this.#end(vmId);
-    }, leavingMs);
+    followed.leaving ??= setTimeout(
+      owned(
+        () => this.#vms.get(vmId) === followed && this.#end(vmId),
+        () => this.#vms.delete(vmId),
+      ),
+      leavingMs,
+    );
   }
 
   heard(from: string, message: StandbyFeed | StandbySums): void {
