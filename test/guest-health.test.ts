@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient, ClusterNode, makeSettings, type ClusterEvent } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
+import { answerMs } from '../packages/cluster/src/testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-health-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -55,7 +56,7 @@ test('a guest that halts for good boots afresh; one that faults thrice resets, a
     ...{ name: 'a', store: `file:${folder}/store`, listen: '127.0.0.1:0' },
     ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
   });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [node.address], answerMs });
   try {
     for (const [vmId, image] of Object.entries({ halts, faults })) {
       const description = { memoryBytes: 4 * 2 ** 20, kernel: await client.putBlob(image), commandLine: '' };
@@ -146,7 +147,7 @@ test(
       ...{ name: 'a', store, listen: '127.0.0.1:0' },
       ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
     });
-    const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
+    const client = new ClusterClient({ nodes: [node.address], answerMs });
     try {
       const description = { memoryBytes: 4 * 2 ** 20, kernel: await client.putBlob(panics), commandLine: '' };
       const spec = {

@@ -8,6 +8,7 @@ import { ChainChecker, ClusterClient, ClusterNode, makeSettings } from '@revenan
 import { buildModules } from '@revenant/emulator/host-node';
 import { demoGuest } from '../packages/cli/src/demo/guest.ts';
 import { until } from '../packages/cluster/src/testing/until.ts';
+import { answerMs } from '../packages/cluster/src/testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-move-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,7 +23,7 @@ test('a machine that moves there and back repeats nothing and loses nothing', as
         ...{ settings: makeSettings('default'), logLevel: 'silent', memoryMiB: 256 },
       }),
     );
-  const client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs });
   const guest = await demoGuest('builtin', () => undefined);
   const checker = new ChainChecker(guest.rule);
   const follower = client.console('pc', (bytes, epoch) => checker.hear(bytes, epoch));

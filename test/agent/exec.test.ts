@@ -12,6 +12,7 @@ import { ClusterClient, Guardian, isClusterError, NodeProcess, type JobOptions }
 import { buildModules } from '@revenant/emulator/host-node';
 import { readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
 import { imageOrSkip } from '../linux/shell.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 interface Ran {
   status: number;
@@ -67,7 +68,7 @@ test(
       }),
     ];
     const nodes = new Map(await Promise.all(names.map(start)));
-    const client = new ClusterClient({ store, answerMs: 60_000 });
+    const client = new ClusterClient({ store, answerMs });
     const killHolder = async (): Promise<void> =>
       nodes.get((await client.waitFor('box', ['running'])).assignment!.node)!.kill();
     try {

@@ -23,9 +23,8 @@ import { parseJson } from '../../packages/cluster/src/node/bodies.ts';
 import { Random } from '../../packages/simulation/src/random.ts';
 import { Growth } from './growth.ts';
 import { mutate, mutateValue, objectNames } from './mutants.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
-/** Longer than any answer may take on a host with much to do, commands that wait for their master included. */
-const answerMs = 60_000;
 const atOnce = 8;
 
 export interface BodyFigures {

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterClient } from '@revenant/cluster';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 export interface FloodFigures {
   name: string;
@@ -65,7 +66,7 @@ export async function flood(options: {
   const { address, pid, token, ms, width } = options;
   const [host = '', port = ''] = address.split(':');
   if (host !== '127.0.0.1') throw new RangeError('floods go to loopback only');
-  const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [address], token, answerMs });
   const found: FloodFigures[] = [];
   for (const { name, first, again } of floods) {
     const before = residentMiB(pid);

@@ -14,6 +14,7 @@ import type { HostileFigures } from './hostile-host.ts';
 import { fuzzStored, type StoredFigures } from './stored.ts';
 import { bearWriters, type WriterFigures } from './writers.ts';
 import { refuseStrays, sufferTroubles, type TroubleFigures } from './troubles.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 /** What the suite consists of; any of it can be run alone. */
 export const parts = [
@@ -126,7 +127,7 @@ async function askAndFlood(
   const logFile = join(own, 'log');
   const node = await NodeProcess.start({ store, name: 'a', profile: 'default', logFile, tokenFile });
   const { address, pid } = node;
-  const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [address], token, answerMs });
   try {
     const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
     await client.command({ type: 'vm-create', vmId: 'beside', spec, start: true });

@@ -15,6 +15,7 @@ import { readImageFile, type Image } from '../../packages/cli/src/images/image.t
 import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
 import { imageOrSkip } from '../linux/shell.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 const names = ['a', 'b', 'c'];
 const run = promisify(execFile);
@@ -50,7 +51,7 @@ it('a Linux guest in a network of a cluster is reached by each node, wherever it
   const start = (name: string): Promise<NodeProcess> =>
     NodeProcess.start({ store, name, profile: 'default', logFile: join(folder, `${name}.log`), guardian });
   const nodes = new Map(await Promise.all(names.map(async (name) => [name, await start(name)] as const)));
-  const client = new ClusterClient({ store, answerMs: 60_000 });
+  const client = new ClusterClient({ store, answerMs });
   try {
     await until('three nodes', async () => {
       const known = await client.status().catch(() => undefined);

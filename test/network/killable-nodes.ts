@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { ClusterClient, Guardian, NodeProcess } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { until } from '../../packages/cluster/src/testing/until.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 const launcher = join(import.meta.dirname, '../../launcher.mjs');
 const names = ['a', 'b', 'c'] as const;
@@ -24,7 +25,7 @@ export class KillableNodes {
   private constructor(guardian: Guardian, what: string, memoryMiB: number) {
     this.folder = mkdtempSync(join(tmpdir(), `revenant-${what}-`));
     this.store = `file:${this.folder}/store`;
-    this.client = new ClusterClient({ store: this.store, answerMs: 120_000 });
+    this.client = new ClusterClient({ store: this.store, answerMs });
     this.#guardian = guardian;
     this.#memoryMiB = memoryMiB;
     guardian.remove(this.folder);

@@ -16,6 +16,7 @@ import { readImageFile, type Image } from '../../packages/cli/src/images/image.t
 import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
 import { imageOrSkip } from '../linux/shell.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 /** The client enters by `c`, which has no room for the guest. */
 const names = ['a', 'b', 'c'];
@@ -87,7 +88,7 @@ it('an ssh session goes on through kill -9 of the node that runs its guest', asy
       words: ['--memory-mib', name === 'c' ? '64' : '1024'],
     });
   const nodes = new Map(await Promise.all(names.map(async (name) => [name, await start(name)] as const)));
-  const client = new ClusterClient({ store, answerMs: 60_000 });
+  const client = new ClusterClient({ store, answerMs });
   let session: Session | undefined;
   try {
     await until('three nodes', async () => {

@@ -15,6 +15,7 @@ import { PrivateApt } from '../../packages/cli/src/images/apt.ts';
 import { cacheFolder } from '../../packages/cli/src/images/cache.ts';
 import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 const run = promisify(execFile);
 const token = "the cluster's own token";
@@ -61,7 +62,7 @@ describe('a node, watched', () => {
       token,
       people,
     });
-    const client = new ClusterClient({ nodes: [node.address], token, answerMs: 60_000 });
+    const client = new ClusterClient({ nodes: [node.address], token, answerMs });
     const spec = {
       runtime: 'chain',
       description: {},

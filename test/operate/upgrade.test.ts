@@ -13,6 +13,7 @@ import { getRecord, openStore } from '@revenant/storage';
 import { chainGuest } from '../../packages/cluster/src/demo/cluster-demo.ts';
 import { NodeProcess } from '../../packages/cluster/src/demo/processes.ts';
 import { until } from '../../packages/cluster/src/testing/until.ts';
+import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-upgrade-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -43,7 +44,7 @@ class Cluster {
   /** Each node hears each other one. */
   async whole(): Promise<void> {
     for (const address of this.addresses) {
-      const client = new ClusterClient({ nodes: [address], answerMs: 60_000 });
+      const client = new ClusterClient({ nodes: [address], answerMs });
       await until(`all nodes as ${address} sees them`, async () => {
         const status = await client.status().catch(() => undefined);
         return status?.nodes.filter(({ state }) => state === 'alive').length === names.length;
@@ -85,7 +86,7 @@ class Cluster {
 async function upgrade(from: string, to: string, look: (cluster: Cluster) => Promise<void>): Promise<void> {
   const cluster = new Cluster(`store-${String(from.length)}-${String(to.length)}`);
   const checker = new ChainChecker(chainGuest.rule);
-  const client = new ClusterClient({ store: cluster.store, answerMs: 60_000, patienceMs: 120_000 });
+  const client = new ClusterClient({ store: cluster.store, answerMs, patienceMs: 120_000 });
   try {
     for (const name of names) await cluster.start(name, from);
     await cluster.whole();

@@ -11,6 +11,7 @@ import { protocolVersion, versionHeader } from '../protocol/version.ts';
 import { ConsoleHub, type ConsolePiece } from '../node/console-hub.ts';
 import { until } from '../testing/until.ts';
 import { ClusterClient } from './cluster-client.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
@@ -55,7 +56,7 @@ test('a follower that is cut off goes on where it was, though the node keeps onl
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   address = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-  const client = new ClusterClient({ nodes: [address], answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [address], answerMs });
   let heard = '';
   const follower = client.console('v1', (bytes) => (heard += text(bytes)));
   let written = '';

@@ -8,6 +8,7 @@ import { sha256 } from '../mac.ts';
 import { blobBytes } from '../stored/blobs.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 test('a master collects what no VM refers to; a VM that refers to what went is refused until it is uploaded again', async () => {
   const settings = makeSettings('default');
@@ -22,7 +23,7 @@ test('a master collects what no VM refers to; a VM that refers to what went is r
     },
     blobGraceMs: 100,
   });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [node.address], answerMs });
   try {
     const bytes = Buffer.alloc(5 << 20, 'kernel ');
     const create = (kernel: string): Promise<unknown> => {

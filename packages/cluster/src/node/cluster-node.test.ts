@@ -17,6 +17,7 @@ import { requestProof, sha256 } from '../mac.ts';
 import { makePass } from '../page/pass.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const settings = makeSettings('default');
 const folder = mkdtempSync(join(tmpdir(), 'revenant-cluster-test-'));
@@ -36,7 +37,7 @@ async function startNodes(store: string, names: string[], token?: string): Promi
 test('a guest is moved live, survives the loss of its node, and stays off when powered off', async () => {
   const nodes = await startNodes(`file:${folder}/failover`, ['a', 'b', 'c'], 'a token for this test');
   const addresses = [...nodes.values()].map(({ address }) => address);
-  const client = new ClusterClient({ nodes: addresses, answerMs: 60_000, token: 'a token for this test' });
+  const client = new ClusterClient({ nodes: addresses, answerMs, token: 'a token for this test' });
   const checker = new ChainChecker(chainGuest.rule);
   const follower = client.console('v1', (bytes, epoch) => checker.hear(bytes, epoch));
   try {
@@ -92,7 +93,7 @@ test('a guest that breaks is tried elsewhere, then given up in a clear state', a
   const nodes = await startNodes(`file:${folder}/retries`, ['a', 'b']);
   const client = new ClusterClient({
     nodes: [...nodes.values()].map(({ address }) => address),
-    answerMs: 60_000,
+    answerMs,
   });
   try {
     const breaks = { ...spec, description: { crashAt: 5 } };
@@ -110,7 +111,7 @@ test('a guest that shows no sign of life any more is booted afresh', async () =>
   const nodes = await startNodes(`file:${folder}/silent`, ['a', 'b']);
   const client = new ClusterClient({
     nodes: [...nodes.values()].map(({ address }) => address),
-    answerMs: 60_000,
+    answerMs,
   });
   try {
     const quiet = { ...spec, description: { silentAt: 40 } };
@@ -238,7 +239,7 @@ test('strangers are refused, and nothing else is disturbed', async () => {
     const [answer] = (await once(nowhere, 'data')) as [Buffer];
     assert.match(answer.toString(), /^HTTP\/1\.1 400/);
 
-    const client = new ClusterClient({ nodes: [address], token, answerMs: 60_000 });
+    const client = new ClusterClient({ nodes: [address], token, answerMs });
     assert.equal((await client.status()).node, 'a');
     loris.destroy();
     await assert.rejects(

@@ -11,6 +11,7 @@ import { NodeProcess } from '../demo/processes.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-ending-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -70,7 +71,7 @@ test('a guest whose outputs are malformed fails, and its node runs on', async ()
   const babbles = new URL('../../test-support/babbling-guest.ts', import.meta.url).href;
   const options = { store: `file:${folder}/babbles`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };
   const node = await ClusterNode.start({ ...options, name: 'a', runtimes: { babbles } });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000, patienceMs: 300_000 });
+  const client = new ClusterClient({ nodes: [node.address], answerMs, patienceMs: 300_000 });
   try {
     await client.command({ type: 'vm-create', vmId: 'well', spec, start: true });
     await client.command({
@@ -91,7 +92,7 @@ test('names that every object has are names like others, for VMs and for runtime
   const settings = makeSettings('default');
   const options = { store: `file:${folder}/names`, listen: '127.0.0.1:0', settings, logLevel: 'silent' };
   const node = await ClusterNode.start({ ...options, name: 'a' });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: 60_000, patienceMs: 300_000 });
+  const client = new ClusterClient({ nodes: [node.address], answerMs, patienceMs: 300_000 });
   try {
     const create = (vmId: string, runtime: string): Promise<unknown> =>
       client.command({ type: 'vm-create', vmId, spec: { ...spec, runtime }, start: true });

@@ -14,6 +14,7 @@ import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
@@ -36,7 +37,7 @@ describe('forks in a cluster', () => {
       );
     client = new ClusterClient({
       nodes: [...nodes.values()].map(({ address }) => address),
-      answerMs: 60_000,
+      answerMs,
     });
   });
   after(async () => {

@@ -10,6 +10,7 @@ import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'log' as const };
 
@@ -31,7 +32,7 @@ describe('names in a cluster', () => {
       );
     client = new ClusterClient({
       nodes: nodes.map(({ address }) => address),
-      answerMs: 60_000,
+      answerMs,
       patienceMs: 120_000,
     });
   });

@@ -10,6 +10,7 @@ import { makeSettings } from '../decisions/settings.ts';
 import { StoreRoad } from '../testing/store-road.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode, type NodeOptions } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-seen-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -41,7 +42,7 @@ test('a node without the key of a VM raises no epoch of it, and says why it does
   const store = `file:${folder}/keys`;
   const a = await start('a', store, { key: parseKey('11'.repeat(32)) });
   const b = await start('b', store, { key: parseKey('22'.repeat(32)) });
-  const client = new ClusterClient({ nodes: [b.address, a.address], answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [b.address, a.address], answerMs });
   try {
     await untilDrained(client, 'b');
     await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
@@ -66,8 +67,8 @@ test('VMs of a node without the store are shown suspended; a node that left is n
   road.open();
   const a = await start('a', road.url);
   const b = await start('b', `file:${folder}/shared`);
-  const client = new ClusterClient({ nodes: [b.address], answerMs: 60_000 });
-  const own = new ClusterClient({ nodes: [a.address], answerMs: 60_000 });
+  const client = new ClusterClient({ nodes: [b.address], answerMs });
+  const own = new ClusterClient({ nodes: [a.address], answerMs });
   try {
     await untilDrained(client, 'b');
     await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });

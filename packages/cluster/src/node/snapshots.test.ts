@@ -9,6 +9,7 @@ import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
@@ -29,7 +30,7 @@ describe('snapshots in a cluster', () => {
           memoryMiB: 256,
         }),
       );
-    client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs: 60_000 });
+    client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs });
   });
   after(async () => {
     // Also after a failure: a follower looks for its VM as long as it is there, and the process with it.
