@@ -74,6 +74,7 @@ export {
   type KeptSnapshot,
 } from './checkpoint/snapshots.ts';
 export { checkpointToFork, forkVm, type Fork, type ForkOptions } from './checkpoint/fork.ts';
+export { copyBaseImages, copyCheckpoint, type Copy, type CopyOptions } from './checkpoint/copy.ts';
 export { holdCheckpoint, type Hold } from './checkpoint/hold.ts';
 export { CheckpointPace, type PaceChange } from './checkpoint/pace.ts';
 export { PagePool, type PagePoolOptions } from './checkpoint/page-pool.ts';
