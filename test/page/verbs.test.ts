@@ -23,6 +23,8 @@ const ofHost = because(
 const ofTerminal = because('it speaks to a program of the host that asks: a debugger, a viewer, a shell');
 const ofStore = because('it puts a store right while no node may serve it');
 
+const ofBackups = because('it opens a second store, of which no node of the cluster knows');
+
 /** By its words. */
 const verbs: Readonly<Record<string, Verb>> = {
   run: ['cluster', 'link', 'Run a guest in this tab'],
@@ -42,6 +44,8 @@ const verbs: Readonly<Record<string, Verb>> = {
   'vm snapshot': ['vm', 'form', 'take a snapshot of web'],
   'vm snapshots': ['vm', 'region', 'snapshots of web'],
   'vm revert': ['vm', 'button', 'Revert web to kept'],
+  'vm backup': ofBackups,
+  'vm restore': ofBackups,
   'vm set': ['vm', 'form', 'settings of web'],
   'vm migrate': ['vm', 'button', 'Migrate web'],
   'vm exec': ofTerminal,

@@ -90,13 +90,21 @@ export function commaSeparated<T>(each: Parser<T>): Parser<T[]> {
       .map((word) => each(word, name));
 }
 
-const agoMs: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+const unitMs: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+
+/** `90s`, `15m`, `1h`, `1d`, in milliseconds. */
+export const span: Parser<number> = (text, name) => {
+  const [, digits, unit = ''] = /^(\d{1,5})([smhd])$/.exec(text) ?? [];
+  const ms = Number(digits) * (unitMs[unit] ?? 0);
+  if (!(ms > 0)) throw wrong(name, text, 'span of time', `for example ${name} 15m`);
+  return ms;
+};
 
 /** `10m` (ago) or a date, as milliseconds since 1970. */
 export function time(nowMs: () => number = Date.now): Parser<number> {
   return (text, name) => {
     const [, digits, unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-    const at = digits === undefined ? Date.parse(text) : nowMs() - Number(digits) * (agoMs[unit] ?? 0);
+    const at = digits === undefined ? Date.parse(text) : nowMs() - Number(digits) * (unitMs[unit] ?? 0);
     if (Number.isNaN(at))
       throw wrong(name, text, 'time', `for example ${name} 10m or ${name} 2026-01-31T12:00`);
     return at;

@@ -65,6 +65,8 @@ test(
         ['web', 'before', '--delete'],
       ],
       'vm revert': [['web', 'before']],
+      'vm backup': [['web', `file:${join(folder, 'target')}`]],
+      'vm restore': [['web', `file:${join(folder, 'backup')}`]],
       'vm send-key': [['web', 'Enter']],
       'vm insert': [['web', 'cdrom', 'disc.iso']],
       'vm eject': [['web', 'cdrom']],

@@ -5,4 +5,5 @@ export { whyNeverFits } from '../decisions/placement.ts';
 export { ClusterError, isClusterError, type ClusterErrorCode } from '../errors.ts';
 export type { ClusterStatus } from '../protocol/api.ts';
 export { outputPolicies, type OutputPolicy, type VmSpec } from '../protocol/spec.ts';
+export { backUpVm, readBackup, restoreVm, type BackupOptions } from './backups.ts';
 export { ClusterClient } from './cluster-client.ts';

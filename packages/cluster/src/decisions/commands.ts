@@ -165,7 +165,7 @@ function create(
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
     throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);
   if (start) requireRoom(vmId, spec.memoryMiB, hosts);
-  const nic = newNic(list, vmId, spec);
+  const nic = newNic(list, vmId, spec, command.nic);
   const vm: ProtectedVm = {
     id: vmId,
     spec,

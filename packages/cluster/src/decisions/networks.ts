@@ -115,8 +115,8 @@ export function inNetwork(list: ProtectedList, name: string): (ProtectedVm & { n
   });
 }
 
-/** The card of a new VM. Throws ClusterError `NOT_FOUND`, `CONFLICT`, `NO_CAPACITY`. */
-export function newNic(list: ProtectedList, vmId: string, { network }: VmSpec): Nic | undefined {
+/** The card of a new VM; `had`: the one that its guest knows, if it is to have that. Throws ClusterError `NOT_FOUND`, `CONFLICT`, `NO_CAPACITY`. */
+export function newNic(list: ProtectedList, vmId: string, { network }: VmSpec, had?: Nic): Nic | undefined {
   if (network === undefined) return undefined;
   const spec = networkOf(list, network.name);
   if (spec === undefined)
@@ -126,6 +126,17 @@ export function newNic(list: ProtectedList, vmId: string, { network }: VmSpec): 
   for (const wanted of network.publish) checkFree(list, vmId, network.publish, wanted);
   const taken = new Set(inNetwork(list, network.name).map(({ nic }) => nic.address));
   const { firstVm, lastVm } = layoutOf(spec);
+  if (had !== undefined) {
+    const address = parseAddress(had.address) ?? 0;
+    const inside = address >= firstVm && address <= lastVm;
+    const isFree = inside && !taken.has(had.address) && had.mac === formatMac(macOf('vm', address));
+    if (isFree) return had;
+    throw new ClusterError(
+      'CONFLICT',
+      `${vmId} had the address ${had.address}, which ${inside ? 'another VM has now' : `is not in ${network.name}`}`,
+      { hint: 'leave its card out (`vm restore --no-network`)' },
+    );
+  }
   for (let address = firstVm; address <= lastVm; address++) {
     const text = formatAddress(address);
     if (!taken.has(text)) return { mac: formatMac(macOf('vm', address)), address: text };

@@ -61,6 +61,12 @@ export function vmOf(list: ProtectedList, vmId: string): ProtectedVm | undefined
   return Object.hasOwn(vms, vmId) ? Reflect.get(vms, vmId) : undefined;
 }
 
+/** Whether a VM of that name that was run under an epoch is no more: whoever has the name now is another. */
+export function isGone(list: ProtectedList, vmId: string, epoch: number): boolean {
+  const vm = vmOf(list, vmId);
+  return vm === undefined || vm.status === 'deleted' || epoch <= (vm.revives ?? 0);
+}
+
 export function emptyList(): ProtectedList {
   return {
     term: 0,

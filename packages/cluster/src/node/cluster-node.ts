@@ -13,7 +13,7 @@ import {
 } from '@revenant/storage';
 import { step } from '../decisions/agent.ts';
 import type { Command } from '../decisions/commands.ts';
-import type { CommandAnswer } from '../decisions/records.ts';
+import { isGone, type CommandAnswer } from '../decisions/records.ts';
 import type { Settings } from '../decisions/settings.ts';
 import { startAgent, type AgentState } from '../decisions/state.ts';
 import type { Effect, Event, LogEntry } from '../decisions/types.ts';
@@ -306,6 +306,7 @@ export class ClusterNode {
     const { state, effects } = step(this.agent, this.now(), bounds, this.options.settings);
     this.agent = state;
     for (const effect of effects) this.#do(effect);
+    if (state.list !== before) this.consoles.forget((vmId, epoch) => isGone(state.list, vmId, epoch));
     if (event.type === 'tick' || state.list !== before) this.networks.see(state);
   }
 

@@ -60,6 +60,11 @@ export class ConsoleHub {
     for (const listener of this.#listeners.get(vmId) ?? []) listener(piece);
   }
 
+  /** Forgets what VMs said that are gone: `isGone` is told the epoch in which it was last heard of. */
+  forget(isGone: (vmId: string, epoch: number) => boolean): void {
+    for (const [vmId, { epoch }] of this.#kept) if (isGone(vmId, epoch)) this.#kept.delete(vmId);
+  }
+
   /** Hears what is kept and then what comes. Gives a function that ends it. */
   listen(vmId: string, listener: (piece: ConsolePiece) => void): () => void {
     for (const piece of this.#kept.get(vmId)?.pieces ?? []) listener(piece);

@@ -11,16 +11,13 @@ import {
   parseId,
   readOwner,
   requireSnapshot,
-  type MachineSnapshot,
   type StorageError,
 } from '@revenant/storage';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
-import { ownState, vmDevice } from '../vm/own-state.ts';
+import { beginningState, ownState, withOwn, type State } from '../vm/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
-
-type State = Omit<MachineSnapshot, 'spaces'>;
 
 /** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`. */
 export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
@@ -28,19 +25,6 @@ export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
   if (vm === undefined || vm.desired === 'deleted')
     throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
   return vm;
-}
-
-const withOwn = (state: State, own: Record<string, unknown>): State => ({
-  ...state,
-  devices: { ...state.devices, [vmDevice]: { version: 1, state: own } },
-});
-
-/** What a fork begins with: nothing that was typed at its parent's console; after a power-off no more than the disks. */
-export function stateOf(parent: ProtectedVm, newest: boolean): (state: State) => State {
-  return (state) => {
-    const off = newest && ownState(state.devices).boot < parent.boot;
-    return withOwn(state, { boot: off ? 0 : 1, inputs: {} });
-  };
 }
 
 /** Devices by which a guest learns that it lives a second life. */
@@ -165,7 +149,7 @@ async function makeFork(
     } else
       await forkVm(node.store, parent.id, name, {
         ...common,
-        change: (state) => become(stateOf(parent, newest)(state)),
+        change: (state) => become(beginningState(parent, newest)(state)),
         id: parseId(from),
       });
   } catch (error) {

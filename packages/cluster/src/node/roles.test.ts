@@ -288,13 +288,13 @@ describe('roles', () => {
       path: '/v1/commands',
       body: command({ type: 'vm-pause', vmId: 'v' }),
     });
-    const noted = (await client.events())
-      .filter(({ event, vm }) => event === 'asked' && vm === 'v')
-      .map(({ reason }) => reason);
-    assert.ok(noted.includes('olga (operate): vm-pause'), noted.join('\n'));
-    assert.ok(
-      noted.some((line) => line.startsWith('vera (view): vm-stop, refused: vm-stop needs the role operate')),
-    );
+    const refused = 'vera (view): vm-stop, refused: vm-stop needs the role operate';
+    await until('both notes', async () => {
+      const noted = (await client.events())
+        .filter(({ event, vm }) => event === 'asked' && vm === 'v')
+        .map(({ reason }) => reason);
+      return noted.includes('olga (operate): vm-pause') && noted.some((line) => line.startsWith(refused));
+    });
   });
 
   test('whoever is taken out of the people file gets in no more, by token or by session', async () => {

@@ -20,12 +20,12 @@ import {
 } from '../protocol/snapshots.ts';
 import { formOf } from '../vm/epochs.ts';
 import { removeDeleted } from '../vm/housekeeping.ts';
-import { ownState, vmDevice } from '../vm/own-state.ts';
+import { beginningState, ownState, vmDevice } from '../vm/own-state.ts';
 import { answerJson, type Answer } from './answers.ts';
 import { bodyOf } from './bodies.ts';
 import { requireRole } from './callers.ts';
 import type { ClusterNode } from './cluster-node.ts';
-import { askingStore, requireVm, stateOf } from './forks.ts';
+import { askingStore, requireVm } from './forks.ts';
 
 const pathPattern = /^(GET|POST|DELETE) \/v1\/vms\/([^/]+)\/(?:(revert)|snapshots(?:\/([^/]+))?)$/;
 /** So long a request waits for a VM to stop before its sender is told to ask again. */
@@ -97,7 +97,7 @@ async function take(
     request: id,
     owner: `snapshot ${name}`.slice(0, 64),
     key: node.options.key,
-    change: stateOf(vm, true),
+    change: beginningState(vm, true),
   });
 }
 

@@ -1,7 +1,7 @@
 /** What a person wants of a VM (`VmSpec`), and the commands that ask for it. */
 import * as v from 'valibot';
 import { maxCommandId, maxName } from './limits.ts';
-import { networkName, networkSpecSchema, vmNetworkSchema } from './network.ts';
+import { networkName, networkSpecSchema, nicSchema, vmNetworkSchema } from './network.ts';
 import { count, isBounded, nodeName, opaque, reason, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
@@ -75,7 +75,14 @@ const onNode = <T extends string>(type: T) => v.strictObject({ type: v.literal(t
 
 /** What people ask for. Each command is one change of the protected list. */
 export const commandSchema = v.variant('type', [
-  v.strictObject({ type: v.literal('vm-create'), vmId: vmName, spec: vmSpecSchema, start: v.boolean() }),
+  v.strictObject({
+    type: v.literal('vm-create'),
+    vmId: vmName,
+    spec: vmSpecSchema,
+    start: v.boolean(),
+    /** The card that it had, of one that is restored. Default: the first that is free in its network. */
+    nic: v.exactOptional(nicSchema),
+  }),
   onVm('vm-start'),
   onVm('vm-stop'),
   onVm('vm-pause'),

@@ -27,3 +27,22 @@ export function ownState(devices: MachineSnapshot['devices'] | undefined): OwnSt
   const own = devices === undefined || !Object.hasOwn(devices, vmDevice) ? undefined : devices[vmDevice];
   return checkTold(ownStateSchema, own?.state ?? {}, `the state of ${vmDevice}`);
 }
+
+/** All of a checkpoint but its pages. */
+export type State = Omit<MachineSnapshot, 'spaces'>;
+
+export const withOwn = (state: State, own: Record<string, unknown>): State => ({
+  ...state,
+  devices: { ...state.devices, [vmDevice]: { version: 1, state: own } },
+});
+
+/**
+ * What a new VM begins with that is made of a checkpoint of another: nothing that was typed at that one's console; after a power-off no more than
+ * the disks. `newest`: it is the other's newest checkpoint.
+ */
+export function beginningState({ boot }: { boot: number }, newest: boolean): (state: State) => State {
+  return (state) => {
+    const off = newest && ownState(state.devices).boot < boot;
+    return withOwn(state, { boot: off ? 0 : 1, inputs: {} });
+  };
+}

@@ -108,8 +108,20 @@ describe('damage', () => {
     const faulty = new FaultyStore(new MemoryStore(), () => undefined, { host: systemHost, random });
     const ownership = await raiseEpoch(faulty, 'vm', { owner: 'a' });
     const stalls: string[] = [];
+    // Its time passes where it waits, and not where the test's host is busy.
+    let now = 0;
+    const host = {
+      ...systemHost,
+      wallClockMs: () => now,
+      monotonicMs: () => now,
+      sleep: (ms: number) => {
+        now += ms;
+        return Promise.resolve();
+      },
+    };
     const writer = await CheckpointWriter.open(faulty, ownership, {
       pool,
+      host,
       giveUpAfterMs: 30,
       onStall: ({ kind, what }) => stalls.push(`${kind} ${what.split('/')[2] ?? what}`),
     });

@@ -30,6 +30,11 @@ events answered, also while no node runs: what was asked for takes effect when o
     snapshot: entry('keep what it is now, memory and disks, under a name', () => import('./snapshot.ts')),
     snapshots: entry('its snapshots and forks, as a tree', () => import('./snapshots.ts')),
     revert: entry('take it back to a snapshot', () => import('./revert.ts')),
+    backup: entry(
+      'copy its newest checkpoint, memory and disks, into another store, once or again and again',
+      () => import('./backup.ts'),
+    ),
+    restore: entry('make a VM of a backup, in this cluster or another', () => import('./restore.ts')),
     set: entry('change how it is kept, while it runs or not', () => import('./set.ts')),
     migrate: entry('move it to another node while it runs', () => import('./migrate.ts')),
     exec: entry(
