@@ -30,6 +30,6 @@ export * from './vm/vm-runtime.ts';
 export { disksOf, servePages, type DiskSpec, type ServedVm } from './vm/disks.ts';
 export { decodeBatch, type LogBatch } from './vm/log-batch.ts';
 export { joinBatches, readLogBehind, type LogBehind } from './vm/replay-log.ts';
-export { ownState, type OwnState } from './vm/own-state.ts';
+export { ownState, type OwnState } from './stored/own-state.ts';
 export { LazyRam } from './vm/lazy-ram.ts';
 export type { BootDescription } from './vm/machine-guest.ts';

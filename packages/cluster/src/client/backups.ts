@@ -24,7 +24,7 @@ import { ClusterError } from '../errors.ts';
 import { backupRecordSchema, type BackupRecord } from '../protocol/backup.ts';
 import { protectedListSchema } from '../protocol/records.ts';
 import type { VmSpec } from '../protocol/spec.ts';
-import { beginningState } from '../vm/own-state.ts';
+import { beginningState } from '../stored/own-state.ts';
 import { blobsOf, hasBlob, putBlob, readBlob } from '../stored/blobs.ts';
 import { readStored } from '../stored/records.ts';
 import type { ClusterClient } from './cluster-client.ts';

@@ -16,7 +16,7 @@ import {
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
-import { beginningState, ownState, withOwn, type State } from '../vm/own-state.ts';
+import { beginningState, ownState, withOwn, type State } from '../stored/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 /** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`. */

@@ -20,7 +20,7 @@ import {
 } from '../protocol/snapshots.ts';
 import { formOf } from '../vm/epochs.ts';
 import { removeDeleted } from '../vm/housekeeping.ts';
-import { beginningState, ownState, vmDevice } from '../vm/own-state.ts';
+import { beginningState, ownState, vmDevice } from '../stored/own-state.ts';
 import { answerJson, type Answer } from './answers.ts';
 import { bodyOf } from './bodies.ts';
 import { requireRole } from './callers.ts';

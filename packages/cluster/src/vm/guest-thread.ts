@@ -17,7 +17,7 @@ import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { servePages } from './disks.ts';
-import { ownState } from './own-state.ts';
+import { ownState } from '../stored/own-state.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorkers } from './spare-workers.ts';
 import type {

@@ -10,7 +10,7 @@ import {
 import { ClusterError } from '../errors.ts';
 import type { InputPlaces } from './input-ledger.ts';
 import { decodeBatch } from './log-batch.ts';
-import { ownState } from './own-state.ts';
+import { ownState } from '../stored/own-state.ts';
 import type { Replay } from './vm-runtime.ts';
 
 /** More than a guest can be given between two checkpoints that a store takes: beyond it nobody waits for the end of a replay. */

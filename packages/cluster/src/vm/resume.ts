@@ -18,7 +18,7 @@ import type { LogEntry } from '../decisions/types.ts';
 import { blobsOf, readBlob } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
-import { ownState, type OwnState } from './own-state.ts';
+import { ownState, type OwnState } from '../stored/own-state.ts';
 import { joinBatches, type LogBehind } from './replay-log.ts';
 
 /** Whose guests may start before all of their memory is there. */

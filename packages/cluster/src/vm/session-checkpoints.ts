@@ -15,7 +15,7 @@ import { messageOf } from '../errors.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
 import type { InputPlaces } from './input-ledger.ts';
-import { vmDevice } from './own-state.ts';
+import { vmDevice } from '../stored/own-state.ts';
 import type { OutputCut, SessionOutputs } from './session-outputs.ts';
 import type { StandbyLink } from './standby/standby-link.ts';
 import { sumsOf } from './standby/state-sums.ts';

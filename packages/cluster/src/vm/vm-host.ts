@@ -25,7 +25,7 @@ import { startThread, type GuestThread } from './guest-thread.ts';
 import type { InputLedger, InputPlaces, TypedPlaces } from './input-ledger.ts';
 import type { Measures } from './measures.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
-import { ownState } from './own-state.ts';
+import { ownState } from '../stored/own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
 import { lazyRuntime, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
 import type { AttachedDebugger, DebuggerCaller } from './session-debugger.ts';

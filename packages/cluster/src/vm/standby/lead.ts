@@ -12,7 +12,7 @@ import {
 } from '@revenant/storage';
 import type { Owned } from '../epochs.ts';
 import { openBatch } from '../log-batch.ts';
-import { ownState } from '../own-state.ts';
+import { ownState } from '../../stored/own-state.ts';
 import type { LogCopy } from './copy.ts';
 import type { Handed, Lead } from './handed.ts';
 import { standbyNoteOf } from './owner-note.ts';

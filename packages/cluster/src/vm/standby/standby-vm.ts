@@ -27,7 +27,7 @@ import { startThread, type GuestThread, type Outputs } from '../guest-thread.ts'
 import type { InputPlaces } from '../input-ledger.ts';
 import { LazyRam } from '../lazy-ram.ts';
 import { openBatch } from '../log-batch.ts';
-import { ownState } from '../own-state.ts';
+import { ownState } from '../../stored/own-state.ts';
 import { isOfBoot, lazyRuntime, readBlobs, type ResumePoint } from '../resume.ts';
 import type { SpareWorkers } from '../spare-workers.ts';
 import { monotonicMs, type GuestNews } from '../vm-runtime.ts';
