@@ -1,50 +1,25 @@
 /** Forks of VMs in a running cluster. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { buildModules } from '@revenant/emulator/host-node';
 import { CheckpointWriter, openCheckpoint, raiseEpoch } from '@revenant/storage';
 import { busyMachine } from '../../test-support/busy-machine.ts';
-import { ClusterClient } from '../client/cluster-client.ts';
+import { NodesInProcess } from '../../test-support/nodes-in-process.ts';
+import type { ClusterClient } from '../client/cluster-client.ts';
 import { vmOf } from '../decisions/records.ts';
-import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
-import { ClusterNode } from './cluster-node.ts';
 import { forkOf } from './forks.ts';
-import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
 describe('forks in a cluster', () => {
-  let folder: string, client: ClusterClient;
-  const nodes = new Map<string, ClusterNode>();
+  let cluster: NodesInProcess, client: ClusterClient;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'revenant-forks-'));
-    for (const name of ['a', 'b'])
-      nodes.set(
-        name,
-        await ClusterNode.start({
-          name,
-          store: `file:${folder}`,
-          listen: '127.0.0.1:0',
-          settings: makeSettings('default'),
-          logLevel: 'silent',
-          memoryMiB: 256,
-        }),
-      );
-    client = new ClusterClient({
-      nodes: [...nodes.values()].map(({ address }) => address),
-      answerMs,
-    });
+    cluster = await NodesInProcess.start('forks');
+    ({ client } = cluster);
   });
-  after(async () => {
-    await client.close();
-    for (const node of nodes.values()) await node.close();
-    await rm(folder, { recursive: true });
-  });
+  after(() => cluster.close());
 
   /** The lines `step N DIGEST` that a VM's console shows from now on. */
   function watch(vmId: string): { steps: Map<number, string>; close: () => void } {
@@ -89,8 +64,7 @@ describe('forks in a cluster', () => {
     parent.close();
     await client.command({ type: 'vm-delete', vmId: 'v1' });
     const holder = (await client.vm('f1')).assignment!.node;
-    await nodes.get(holder)!.close();
-    nodes.delete(holder);
+    await cluster.end(holder);
     await until('the fork elsewhere', async () => {
       const vm = await client.vm('f1').catch(() => undefined);
       return vm?.status === 'running' && vm.assignment?.node !== holder;
@@ -112,12 +86,8 @@ describe('forks in a cluster', () => {
   });
 
   test('a request for a fork that comes again while it is made, here and at another node, makes one', async () => {
-    const [node] = nodes.values();
-    const other = await ClusterNode.start({
-      ...{ name: 'c', store: `file:${folder}`, listen: '127.0.0.1:0', memoryMiB: 256 },
-      ...{ settings: makeSettings('default'), logLevel: 'silent' },
-    });
-    nodes.set('c', other);
+    const [node] = cluster.nodes.values();
+    const other = await cluster.add('c');
     await until('the list at c', () => vmOf(other.agent.list, 'f2') !== undefined);
     const request = { id: 'once', name: 'f4', start: true };
     const asked = [node!, other, node!].map((each) => forkOf(each, 'f2', request));
@@ -137,7 +107,7 @@ describe('forks in a cluster', () => {
 
   test('a fork becomes somebody: a machine that could not tell is forked only to be its parent in everything', async () => {
     buildModules(() => undefined);
-    const { store } = nodes.values().next().value!;
+    const { store } = cluster.nodes.values().next().value!;
     const machine = { ...spec, runtime: 'machine', description: { memoryBytes: 2 ** 20 }, memoryMiB: 1 };
     for (const [vmId, devices] of [
       ['dumb', []],

@@ -1,46 +1,21 @@
 /** Names of VMs are had again once they are free; nodes that are over are no longer shown once somebody says so. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { deleteVm, isStorageError, openStore } from '@revenant/storage';
-import { ClusterClient } from '../client/cluster-client.ts';
-import { makeSettings } from '../decisions/settings.ts';
+import { NodesInProcess } from '../../test-support/nodes-in-process.ts';
+import type { ClusterClient } from '../client/cluster-client.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
-import { ClusterNode } from './cluster-node.ts';
-import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'log' as const };
 
 describe('names in a cluster', () => {
-  let folder: string, client: ClusterClient;
-  const nodes: ClusterNode[] = [];
+  let cluster: NodesInProcess, client: ClusterClient;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'revenant-names-'));
-    for (const name of ['a', 'b'])
-      nodes.push(
-        await ClusterNode.start({
-          name,
-          store: `file:${folder}`,
-          listen: '127.0.0.1:0',
-          settings: makeSettings('default'),
-          logLevel: 'silent',
-          memoryMiB: 256,
-        }),
-      );
-    client = new ClusterClient({
-      nodes: nodes.map(({ address }) => address),
-      answerMs,
-      patienceMs: 120_000,
-    });
+    cluster = await NodesInProcess.start('names');
+    ({ client } = cluster);
   });
-  after(async () => {
-    await client.close();
-    for (const node of nodes) await node.close();
-    await rm(folder, { recursive: true });
-  });
+  after(() => cluster.close());
 
   const firstStep = async (vmId: string): Promise<number> => {
     let text = '';
@@ -69,7 +44,7 @@ describe('names in a cluster', () => {
       assert.ok((await firstStep('web')) <= 3, 'it booted');
     }
     // Whoever deletes the one before too late does it no harm.
-    const store = await openStore(`file:${folder}`);
+    const store = await openStore(cluster.store);
     const { revives } = await client.vm('web');
     const late = deleteVm(store, 'web', { owner: 'late', expectedEpoch: revives! - 1 });
     await assert.rejects(late, (error) => isStorageError(error, 'FENCED'));
@@ -88,12 +63,11 @@ describe('names in a cluster', () => {
   });
 
   test('a node that is over is removed, one that is there is not', async () => {
-    const second = nodes.pop()!;
     const { incarnation } = (await client.status()).nodes.find(({ id }) => id === 'b')!;
     await assert.rejects(client.command({ type: 'node-remove', node: 'b', incarnation }), (error) =>
       isClusterError(error, 'CONFLICT'),
     );
-    await second.close();
+    await cluster.end('b');
     await until('it is over', async () => {
       const found = (await client.status()).nodes.find(({ id }) => id === 'b');
       return found !== undefined && found.state !== 'alive';

@@ -1,43 +1,24 @@
 /** Snapshots in a cluster: a VM goes back to what it was when one was taken, on whichever node it is. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { NodesInProcess } from '../../test-support/nodes-in-process.ts';
 import { ClusterClient } from '../client/cluster-client.ts';
-import { makeSettings } from '../decisions/settings.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
-import { ClusterNode } from './cluster-node.ts';
-import { answerMs } from '../testing/patience.ts';
 
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
 
 describe('snapshots in a cluster', () => {
-  let folder: string, client: ClusterClient;
-  const nodes: ClusterNode[] = [];
+  let cluster: NodesInProcess, client: ClusterClient;
   const followers: { close: () => void }[] = [];
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'revenant-snapshots-'));
-    for (const name of ['a', 'b'])
-      nodes.push(
-        await ClusterNode.start({
-          name,
-          store: `file:${folder}`,
-          listen: '127.0.0.1:0',
-          settings: makeSettings('default'),
-          logLevel: 'silent',
-          memoryMiB: 256,
-        }),
-      );
-    client = new ClusterClient({ nodes: nodes.map(({ address }) => address), answerMs });
+    cluster = await NodesInProcess.start('snapshots');
+    ({ client } = cluster);
   });
   after(async () => {
     // Also after a failure: a follower looks for its VM as long as it is there, and the process with it.
     for (const follower of followers) follower.close();
-    await client.close();
-    for (const node of nodes) await node.close();
-    await rm(folder, { recursive: true });
+    await cluster.close();
   });
 
   /** Each step that the VM's console shows, in the order in which it does. */
@@ -62,7 +43,7 @@ describe('snapshots in a cluster', () => {
 
   test('a VM goes back to what it was, runs on, moves, and back again', async () => {
     await client.command({ type: 'vm-create', vmId: 'v1', spec, start: true });
-    for (const { address } of nodes) {
+    for (const address of cluster.addresses) {
       // A node that did not answer the command hears of the VM, and of the other node, a little later.
       const one = new ClusterClient({ nodes: [address] });
       await until(`${address} knows them`, async () => {
