@@ -2,6 +2,7 @@
 import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
+import { privateByHash } from './.ci/private-by-hash.js';
 import { tablesOnly } from './.ci/tables-only.js';
 
 const ambient =
@@ -58,8 +59,8 @@ export default defineConfig(
   { ignores: ['build/', '**/generated/', '**/node_modules/', '**/dist/'] },
   js.configs.recommended,
   {
-    plugins: { house: { rules: { 'tables-only': tablesOnly } } },
-    rules: { 'house/tables-only': 'error' },
+    plugins: { house: { rules: { 'private-by-hash': privateByHash, 'tables-only': tablesOnly } } },
+    rules: { 'house/private-by-hash': 'error', 'house/tables-only': 'error' },
   },
   {
     files: ['**/*.ts', '**/*.tsx'],
@@ -169,6 +170,7 @@ export default defineConfig(
     rules: {
       // `==` is the only comparison of AssemblyScript; `===` compares identity there.
       eqeqeq: 'off',
+      'house/private-by-hash': 'off',
       'no-undef': 'off',
       'no-loss-of-precision': 'off',
       'prefer-const': 'off',

@@ -273,6 +273,25 @@ describe('lint', () => {
     }
   });
 
+  test('a private member by keyword is an error, but a private constructor is none, nor is AssemblyScript', async () => {
+    const wrong = [
+      'private readonly a = 1;',
+      'private static b(): void {}',
+      'private get c(): number { return 1; }',
+    ];
+    for (const member of wrong) {
+      const text = `export class Thing {\n  d = 1;\n  ${member}\n}\n`;
+      assert.ok(
+        (await rules('packages/emulator/src/wasm/x.ts', text)).includes('house/private-by-hash'),
+        member,
+      );
+      assert.ok(!(await rules('packages/emulator/src/core/x.ts', text)).includes('house/private-by-hash'));
+    }
+    const right = 'export class Thing {\n  #a = 1;\n  private constructor() {\n    this.#a++;\n  }\n}\n';
+    const found = await rules('packages/emulator/src/wasm/x.ts', right);
+    assert.ok(!found.includes('house/private-by-hash'), found.join());
+  });
+
   test('a default export is an error', async () => {
     assert.deepEqual(await rules('packages/cli/src/x.ts', 'export default 1;\n'), ['no-restricted-exports']);
   });

@@ -64,7 +64,7 @@ export class BareMachine {
     const host = {
       ioRead: () => -1,
       ioWrite: (port: number, _size: number, value: number) => {
-        machine?.write(port, value);
+        if (machine !== undefined) machine.#write(port, value);
       },
       mmioRead: () => -1,
       mmioWrite: () => undefined,
@@ -88,7 +88,7 @@ export class BareMachine {
     return machine;
   }
 
-  private write(port: number, value: number): void {
+  #write(port: number, value: number): void {
     if (port === debugConsolePort) this.onByte(value & 0xff);
     if (port !== debugExitPort) return;
     this.#exited = true;

@@ -31,138 +31,138 @@ export interface InlineHandler {
 
 export class InterpreterBuilder extends InstructionBuilder {
   readonly isMemory: boolean;
-  private readonly form: number;
-  private readonly inline: InlineHandler | undefined;
-  private readonly rec: I32;
-  private readonly memoryIndex: number;
+  readonly #form: number;
+  readonly #inline: InlineHandler | undefined;
+  readonly #rec: I32;
+  readonly #memoryIndex: number;
   /** Of the operand under `modify`: linear address, and host address or 0 for the slow path. */
-  private modified: { la: I64; host: Local<'i32'> } | undefined;
-  private la: I64 | undefined;
-  private ended = false;
+  #modified: { la: I64; host: Local<'i32'> } | undefined;
+  #la: I64 | undefined;
+  #ended = false;
 
   constructor(options: HandlerOptions) {
     super({ ...options, cpu: options.code.param('i32', 0) });
-    this.form = options.form;
+    this.#form = options.form;
     this.isMemory = options.form !== Form.register;
-    this.inline = options.inline;
-    this.rec = options.inline?.record ?? options.code.param('i32', 1);
-    this.memoryIndex = memoryOperandIndex(options.row);
+    this.#inline = options.inline;
+    this.#rec = options.inline?.record ?? options.code.param('i32', 1);
+    this.#memoryIndex = memoryOperandIndex(options.row);
   }
 
   // ---- record fields ----
 
-  private recordField(offset: number, bytes: number): I32 {
-    return x.load('i32', bytes, this.rec, offset);
+  #recordField(offset: number, bytes: number): I32 {
+    return x.load('i32', bytes, this.#rec, offset);
   }
 
-  private at(offsetField: number): I32 {
-    return x.add(this.cpu, this.recordField(offsetField, 2));
+  #at(offsetField: number): I32 {
+    return x.add(this.cpu, this.#recordField(offsetField, 2));
   }
 
   record(): I32 {
-    return this.rec;
+    return this.#rec;
   }
 
   immediate(): I64 {
-    return x.load('i64', 8, this.rec, Record.immediate);
+    return x.load('i64', 8, this.#rec, Record.immediate);
   }
 
   immediate2(): I32 {
-    return this.recordField(Record.immediate2, 4);
+    return this.#recordField(Record.immediate2, 4);
   }
 
   // ---- operands ----
 
-  private spec(index: number): OperandSpec {
+  #spec(index: number): OperandSpec {
     const spec = this.row.operands[index];
     if (spec === undefined) throw new Error(`${this.row.mnemonic} has no operand ${index}`);
     return spec;
   }
 
-  private isMemoryOperand(index: number): boolean {
-    return this.isMemory && index === this.memoryIndex;
+  #isMemoryOperand(index: number): boolean {
+    return this.isMemory && index === this.#memoryIndex;
   }
 
   registerAddress(index: number): I32 {
-    const spec = this.spec(index);
+    const spec = this.#spec(index);
     if (spec.place === 'fixed')
       return x.add(this.cpu, fixedOffset(spec.fixed ?? 0, this.operandBytes(index)));
-    return this.at(spec.place === 'reg' ? Record.reg : Record.rm);
+    return this.#at(spec.place === 'reg' ? Record.reg : Record.rm);
   }
 
   registerNumber(index: number): I32 {
-    const spec = this.spec(index);
+    const spec = this.#spec(index);
     // The decoder puts the number itself into the field of files that are not addressed by offset.
-    return this.recordField(spec.place === 'reg' ? Record.reg : Record.rm, 2);
+    return this.#recordField(spec.place === 'reg' ? Record.reg : Record.rm, 2);
   }
 
   read(index: number): Int {
-    const spec = this.spec(index);
+    const spec = this.#spec(index);
     const bytes = this.operandBytes(index);
     if (spec.place === 'immediate' || spec.place === 'relative')
       return this.let(this.immediateValue(bytes) as Expr<'i32' | 'i64'>) as Int;
     if (spec.place === 'fixed' && spec.text === '1') return x.i32(1);
-    if (this.isMemoryOperand(index))
-      return this.loadLinear(this.operandAddress(bytes, 'read'), bytes, 'operand');
-    return this.let(this.loadRegister(this.registerAddress(index), bytes) as Expr<'i32' | 'i64'>) as Int;
+    if (this.#isMemoryOperand(index))
+      return this.loadLinear(this.#operandAddress(bytes, 'read'), bytes, 'operand');
+    return this.let(this.#loadRegister(this.registerAddress(index), bytes) as Expr<'i32' | 'i64'>) as Int;
   }
 
   modify(index: number): Int {
     const bytes = this.operandBytes(index);
-    if (!this.isMemoryOperand(index)) return this.read(index);
-    const la = this.operandAddress(bytes, 'write');
+    if (!this.#isMemoryOperand(index)) return this.read(index);
+    const la = this.#operandAddress(bytes, 'write');
     const host = this.code.variable(x.i32(0));
     const type = bytes === 8 ? 'i64' : 'i32';
     const value = this.code.local(type) as Local<'i32' | 'i64'>;
-    const entry = this.tlbEntry(la, Cpu.tlbWrite);
+    const entry = this.#tlbEntry(la, Cpu.tlbWrite);
     this.if(
-      this.tlbHit(entry, la, bytes),
+      this.#tlbHit(entry, la, bytes),
       () => {
-        this.code.set(host, this.hostAddress(entry, la));
+        this.code.set(host, this.#hostAddress(entry, la));
         this.code.set(value, x.load(type, bytes, host));
       },
       () => {
         this.probeWrite(la, bytes, 'operand');
-        this.code.set(value, this.slowLoad(la, bytes));
+        this.code.set(value, this.#slowLoad(la, bytes));
       },
     );
-    this.modified = { la, host };
+    this.#modified = { la, host };
     return value as Int;
   }
 
   write(index: number, value: Int): void {
     const bytes = this.operandBytes(index);
-    if (!this.isMemoryOperand(index)) {
-      this.storeRegister(this.registerAddress(index), bytes, value);
+    if (!this.#isMemoryOperand(index)) {
+      this.#storeRegister(this.registerAddress(index), bytes, value);
       return;
     }
-    if (this.modified === undefined) {
-      this.storeLinear(this.operandAddress(bytes, 'write'), value, bytes, 'operand');
+    if (this.#modified === undefined) {
+      this.storeLinear(this.#operandAddress(bytes, 'write'), value, bytes, 'operand');
       return;
     }
-    const { la, host } = this.modified;
+    const { la, host } = this.#modified;
     const bound = this.let(value as Expr<'i32' | 'i64'>);
     this.if(
       host,
       () => this.code.store(bytes, host, bound),
-      () => this.slowStore(la, bound as Int, bytes),
+      () => this.#slowStore(la, bound as Int, bytes),
     );
   }
 
   readVector(index: number): V128 {
-    if (!this.isMemoryOperand(index)) return this.let(x.load('v128', 16, this.registerAddress(index)));
-    const la = this.operandAddress(16, 'read');
-    if (this.row.options.aligned === true) this.requireAlignment(la);
+    if (!this.#isMemoryOperand(index)) return this.let(x.load('v128', 16, this.registerAddress(index)));
+    const la = this.#operandAddress(16, 'read');
+    if (this.row.options.aligned === true) this.#requireAlignment(la);
     const value = this.code.local('v128');
-    const entry = this.tlbEntry(la, Cpu.tlbRead);
+    const entry = this.#tlbEntry(la, Cpu.tlbRead);
     this.if(
-      this.tlbHit(entry, la, 16),
-      () => this.code.set(value, x.load('v128', 16, this.hostAddress(entry, la))),
+      this.#tlbHit(entry, la, 16),
+      () => this.code.set(value, x.load('v128', 16, this.#hostAddress(entry, la))),
       () => {
         this.checkStack(la, 16, 'operand');
         this.call('probeRead', la, x.i32(16));
-        const low = this.slowLoad(la, 8) as I64;
-        const high = this.slowLoad(x.add(la, 8), 8) as I64;
+        const low = this.#slowLoad(la, 8) as I64;
+        const high = this.#slowLoad(x.add(la, 8), 8) as I64;
         this.code.set(value, x.simd('v128', 0x1e, [x.simd('v128', 0x12, [low]), high], [1]));
       },
     );
@@ -170,82 +170,82 @@ export class InterpreterBuilder extends InstructionBuilder {
   }
 
   writeVector(index: number, value: V128): void {
-    if (!this.isMemoryOperand(index)) {
+    if (!this.#isMemoryOperand(index)) {
       this.code.store(16, this.registerAddress(index), value);
       return;
     }
     const bound = this.let(value);
-    const la = this.operandAddress(16, 'write');
-    if (this.row.options.aligned === true) this.requireAlignment(la);
-    const entry = this.tlbEntry(la, Cpu.tlbWrite);
+    const la = this.#operandAddress(16, 'write');
+    if (this.row.options.aligned === true) this.#requireAlignment(la);
+    const entry = this.#tlbEntry(la, Cpu.tlbWrite);
     this.if(
-      this.tlbHit(entry, la, 16),
-      () => this.code.store(16, this.hostAddress(entry, la), bound),
+      this.#tlbHit(entry, la, 16),
+      () => this.code.store(16, this.#hostAddress(entry, la), bound),
       () => {
         this.probeWrite(la, 16, 'operand');
-        this.slowStore(la, x.simd('i64', 0x1d, [bound], [0]), 8);
-        this.slowStore(x.add(la, 8), x.simd('i64', 0x1d, [bound], [1]), 8);
+        this.#slowStore(la, x.simd('i64', 0x1d, [bound], [0]), 8);
+        this.#slowStore(x.add(la, 8), x.simd('i64', 0x1d, [bound], [1]), 8);
       },
     );
   }
 
-  private requireAlignment(la: I64): void {
+  #requireAlignment(la: I64): void {
     this.if(x.and(x.wrap(la), 15), () => this.raiseError('gp', 0));
   }
 
-  private loadRegister(address: I32, bytes: number): Int {
+  #loadRegister(address: I32, bytes: number): Int {
     return bytes === 8 ? x.load('i64', 8, address) : x.load('i32', bytes, address);
   }
 
-  private storeRegister(address: I32, bytes: number, value: Int): void {
+  #storeRegister(address: I32, bytes: number, value: Int): void {
     if (bytes === 4) this.code.store(8, address, x.extendU(value as I32));
     else this.code.store(bytes, address, value);
   }
 
   gpr(number: number, bytes: number): Int {
     return this.let(
-      this.loadRegister(x.add(this.cpu, Cpu.gpr + number * 8), bytes) as Expr<'i32' | 'i64'>,
+      this.#loadRegister(x.add(this.cpu, Cpu.gpr + number * 8), bytes) as Expr<'i32' | 'i64'>,
     ) as Int;
   }
 
   setGpr(number: number, bytes: number, value: Int): void {
-    this.storeRegister(x.add(this.cpu, Cpu.gpr + number * 8), bytes, value);
+    this.#storeRegister(x.add(this.cpu, Cpu.gpr + number * 8), bytes, value);
   }
 
   // ---- addresses ----
 
   effectiveAddress(): I64 {
-    const base = x.load('i64', 8, this.at(Record.base));
+    const base = x.load('i64', 8, this.#at(Record.base));
     const index = x.shl(
-      x.load('i64', 8, this.at(Record.index)),
-      x.extendU(this.recordField(Record.scale, 1)),
+      x.load('i64', 8, this.#at(Record.index)),
+      x.extendU(this.#recordField(Record.scale, 1)),
     );
-    const displacement = x.load('i64', 8, this.rec, Record.displacement);
+    const displacement = x.load('i64', 8, this.#rec, Record.displacement);
     return x.and(x.add(x.add(base, index), displacement), this.addressMask());
   }
 
   addressMask(): I64 {
-    return x.load('i64', 8, this.rec, Record.addressMask);
+    return x.load('i64', 8, this.#rec, Record.addressMask);
   }
 
-  private operandAddress(bytes: number, access: 'read' | 'write'): I64 {
-    this.la ??= this.linearAddress(bytes, access);
-    return this.la;
+  #operandAddress(bytes: number, access: 'read' | 'write'): I64 {
+    this.#la ??= this.linearAddress(bytes, access);
+    return this.#la;
   }
 
   linearAddress(bytes: number, access: 'read' | 'write'): I64 {
     const offset = this.let(this.effectiveAddress());
-    if (this.form === Form.flat) return offset;
-    const segment = this.let(this.at(Record.segment));
+    if (this.#form === Form.flat) return offset;
+    const segment = this.let(this.#at(Record.segment));
     const base = x.load('i64', 8, segment, SegmentField.base);
-    if (this.form === Form.based) return this.let(x.add(offset, base));
-    this.checkLimit({ segment, segmentOffset: this.recordField(Record.segment, 2), offset, bytes, access });
+    if (this.#form === Form.based) return this.let(x.add(offset, base));
+    this.#checkLimit({ segment, segmentOffset: this.#recordField(Record.segment, 2), offset, bytes, access });
     return this.let(x.and(x.add(offset, base), 0xffff_ffffn));
   }
 
   implicitAddress(offset: I64, bytes: number, access: 'read' | 'write'): I64 {
     const bound = this.let(x.and(offset, this.addressMask()));
-    const segment = this.let(this.at(Record.segment));
+    const segment = this.let(this.#at(Record.segment));
     const base = this.let(x.load('i64', 8, segment, SegmentField.base));
     const la = this.code.local('i64');
     const key = this.field('i32', Cpu.modeKey);
@@ -253,13 +253,13 @@ export class InterpreterBuilder extends InstructionBuilder {
       x.eq(x.and(key, ModeKey.codeMask), ModeKey.code64),
       () => {
         // Only FS and GS have a base in 64-bit mode.
-        const based = x.geU(this.recordField(Record.segment, 2), Cpu.segments + Segment.fs * segmentBytes);
+        const based = x.geU(this.#recordField(Record.segment, 2), Cpu.segments + Segment.fs * segmentBytes);
         this.code.set(la, x.add(bound, x.select(based, base, 0)));
       },
       () => {
-        this.checkLimit({
+        this.#checkLimit({
           segment,
-          segmentOffset: this.recordField(Record.segment, 2),
+          segmentOffset: this.#recordField(Record.segment, 2),
           offset: bound,
           bytes,
           access,
@@ -270,7 +270,7 @@ export class InterpreterBuilder extends InstructionBuilder {
     return la;
   }
 
-  private checkLimit(o: {
+  #checkLimit(o: {
     segment: I32;
     segmentOffset: I32;
     offset: I64;
@@ -285,7 +285,7 @@ export class InterpreterBuilder extends InstructionBuilder {
     this.if(x.eqz(inside), () => {
       // Misalignment is reported before the limit, as the processor does; only with SS does it make a difference.
       if (o.bytes === 16 && this.row.options.aligned === true)
-        this.requireAlignment(x.add(o.offset, x.load('i64', 8, o.segment, SegmentField.base)));
+        this.#requireAlignment(x.add(o.offset, x.load('i64', 8, o.segment, SegmentField.base)));
       this.call('segmentFault', o.segmentOffset);
     });
   }
@@ -308,7 +308,7 @@ export class InterpreterBuilder extends InstructionBuilder {
     const key = this.field('i32', Cpu.modeKey);
     this.if(x.eqz(x.and(key, ModeKey.flat)), () => {
       const segment = x.add(this.cpu, stackSegment);
-      this.checkLimit({ segment, segmentOffset: x.i32(stackSegment), offset: bound, bytes, access });
+      this.#checkLimit({ segment, segmentOffset: x.i32(stackSegment), offset: bound, bytes, access });
       this.code.set(la, x.and(x.add(bound, x.load('i64', 8, segment, SegmentField.base)), 0xffff_ffffn));
     });
     return la;
@@ -316,36 +316,36 @@ export class InterpreterBuilder extends InstructionBuilder {
 
   // ---- memory ----
 
-  private tlbEntry(la: I64, table: number): I32 {
+  #tlbEntry(la: I64, table: number): I32 {
     const index = x.and(x.shrU(x.wrap(la), 8), (Tlb.entries - 1) * Tlb.entryBytes);
     return this.let(x.add(x.load('i32', 4, this.cpu, table), index));
   }
 
-  private tlbHit(entry: I32, la: I64, bytes: number): I32 {
+  #tlbHit(entry: I32, la: I64, bytes: number): I32 {
     return x.ltU(x.xor(x.load('i64', 8, entry, Tlb.tag), la), x.i64(4096 - (bytes - 1)));
   }
 
-  private hostAddress(entry: I32, la: I64): I32 {
+  #hostAddress(entry: I32, la: I64): I32 {
     return x.add(x.load('i32', 4, entry, Tlb.addend), x.wrap(la));
   }
 
   protected override checkStack(la: I64, bytes: number, through: AccessThrough): void {
     super.checkStack(la, bytes, through);
-    if (through === 'operand' && this.form === Form.flat)
-      this.call('checkFlatAddress', la, x.i32(bytes), this.recordField(Record.segment, 2));
+    if (through === 'operand' && this.#form === Form.flat)
+      this.call('checkFlatAddress', la, x.i32(bytes), this.#recordField(Record.segment, 2));
   }
 
   loadLinear(address: I64, bytes: number, through: AccessThrough = 'segment'): Int {
     const la = this.let(address);
     const type = bytes === 8 ? 'i64' : 'i32';
     const value = this.code.local(type) as Local<'i32' | 'i64'>;
-    const entry = this.tlbEntry(la, Cpu.tlbRead);
+    const entry = this.#tlbEntry(la, Cpu.tlbRead);
     this.if(
-      this.tlbHit(entry, la, bytes),
-      () => this.code.set(value, x.load(type, bytes, this.hostAddress(entry, la))),
+      this.#tlbHit(entry, la, bytes),
+      () => this.code.set(value, x.load(type, bytes, this.#hostAddress(entry, la))),
       () => {
         this.checkStack(la, bytes, through);
-        this.code.set(value, this.slowLoad(la, bytes));
+        this.code.set(value, this.#slowLoad(la, bytes));
       },
     );
     return value as Int;
@@ -354,24 +354,24 @@ export class InterpreterBuilder extends InstructionBuilder {
   storeLinear(address: I64, value: Int, bytes: number, through: AccessThrough = 'segment'): void {
     const la = this.let(address);
     const bound = this.let(value as Expr<'i32' | 'i64'>) as Int;
-    const entry = this.tlbEntry(la, Cpu.tlbWrite);
+    const entry = this.#tlbEntry(la, Cpu.tlbWrite);
     this.if(
-      this.tlbHit(entry, la, bytes),
-      () => this.code.store(bytes, this.hostAddress(entry, la), bound as Expr),
+      this.#tlbHit(entry, la, bytes),
+      () => this.code.store(bytes, this.#hostAddress(entry, la), bound as Expr),
       () => {
         this.checkStack(la, bytes, through);
-        this.slowStore(la, bound, bytes);
+        this.#slowStore(la, bound, bytes);
       },
     );
   }
 
-  private slowLoad(la: I64, bytes: number): Int {
+  #slowLoad(la: I64, bytes: number): Int {
     if (bytes === 8) return callExpr('i64', this.functions.readLinear64, this.cpu, la);
     const name = bytes === 1 ? 'readLinear8' : bytes === 2 ? 'readLinear16' : 'readLinear32';
     return callExpr('i32', this.functions[name], this.cpu, la);
   }
 
-  private slowStore(la: I64, value: Int, bytes: number): void {
+  #slowStore(la: I64, value: Int, bytes: number): void {
     const name =
       bytes === 1
         ? 'writeLinear8'
@@ -404,20 +404,20 @@ export class InterpreterBuilder extends InstructionBuilder {
   // ---- control flow ----
 
   currentRip(): I64 {
-    return x.add(x.load('i64', 8, this.cpu, Cpu.ripPage), x.extendU(this.recordField(Record.pageOffset, 2)));
+    return x.add(x.load('i64', 8, this.cpu, Cpu.ripPage), x.extendU(this.#recordField(Record.pageOffset, 2)));
   }
 
   nextRip(): I64 {
     return x.and(
-      x.add(this.currentRip(), x.extendU(this.recordField(Record.length, 1))),
+      x.add(this.currentRip(), x.extendU(this.#recordField(Record.length, 1))),
       this.field('i64', Cpu.ripMask),
     );
   }
 
   jump(target: I64): void {
     this.code.store(8, this.cpu, target, Cpu.rip);
-    this.goOn(callExpr('i32', this.functions.followNear, this.cpu, this.rec), 'or-leave');
-    this.ended = true;
+    this.goOn(callExpr('i32', this.functions.followNear, this.cpu, this.#rec), 'or-leave');
+    this.#ended = true;
   }
 
   leaveTo(target: I64): void {
@@ -426,18 +426,18 @@ export class InterpreterBuilder extends InstructionBuilder {
   }
 
   leave(): void {
-    if (this.inline === undefined) this.code.return(x.i32(0));
-    else this.code.br(this.inline.leave);
-    this.ended = true;
+    if (this.#inline === undefined) this.code.return(x.i32(0));
+    else this.code.br(this.#inline.leave);
+    this.#ended = true;
   }
 
   /** On to the record at `next`; with `or-leave`, 0 leaves. */
   goOn(next: I32, zero?: 'or-leave'): void {
-    if (this.inline === undefined) {
+    if (this.#inline === undefined) {
       this.code.return(next);
       return;
     }
-    const { record, again, leave } = this.inline;
+    const { record, again, leave } = this.#inline;
     if (zero === undefined) this.code.set(record, next);
     else {
       const found = this.let(next);
@@ -449,11 +449,11 @@ export class InterpreterBuilder extends InstructionBuilder {
 
   /** Follows the link of the record where the budget suffices; else core links, or the run loop goes on at RIP. */
   jumpRelative(taken: boolean, change?: () => void): void {
-    const link = this.let(this.recordField(taken ? Record.link : Record.fallLink, 4));
+    const link = this.let(this.#recordField(taken ? Record.link : Record.fallLink, 4));
     if (taken) {
       // What is linked was found to be good before.
       this.if(x.eqz(link), () => {
-        this.checkNearTarget(this.let(this.relativeTarget()));
+        this.checkNearTarget(this.let(this.#relativeTarget()));
       });
     }
     change?.();
@@ -466,21 +466,24 @@ export class InterpreterBuilder extends InstructionBuilder {
         this.goOn(link);
       });
     });
-    this.code.store(8, this.cpu, taken ? this.relativeTarget() : this.nextRip(), Cpu.rip);
-    this.goOn(callExpr('i32', this.functions.linkJump, this.cpu, this.rec, x.i32(taken ? 1 : 0)), 'or-leave');
-    this.ended = true;
+    this.code.store(8, this.cpu, taken ? this.#relativeTarget() : this.nextRip(), Cpu.rip);
+    this.goOn(
+      callExpr('i32', this.functions.linkJump, this.cpu, this.#rec, x.i32(taken ? 1 : 0)),
+      'or-leave',
+    );
+    this.#ended = true;
   }
 
   /** With a 16-bit operand size IP is cut to 16 bits, with 32 bits to 32. */
-  private relativeTarget(): I64 {
+  #relativeTarget(): I64 {
     const target = x.add(this.nextRip(), this.immediate());
     return this.size === 8 ? target : x.and(target, this.size === 2 ? 0xffff : 0xffff_ffffn);
   }
 
   /** Ends the handler: on to the next record, unless the semantics ended on every path. */
   finish(): void {
-    if (!this.ended || this.row.options.end !== 'branch') this.goOn(x.add(this.rec, recordBytes));
-    if (this.inline === undefined) this.code.unreachable();
+    if (!this.#ended || this.row.options.end !== 'branch') this.goOn(x.add(this.#rec, recordBytes));
+    if (this.#inline === undefined) this.code.unreachable();
   }
 }
 

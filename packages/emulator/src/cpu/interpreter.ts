@@ -203,15 +203,15 @@ class LoopWriter {
   readonly code: Code;
   readonly cpu: I32;
   readonly record;
-  private readonly handlerTypeIndex: number;
-  private readonly loop: LoopFunctionRefs;
+  readonly #handlerTypeIndex: number;
+  readonly #loop: LoopFunctionRefs;
 
   constructor(code: Code, handlerTypeIndex: number, loop: LoopFunctionRefs) {
     this.code = code;
     this.cpu = code.param('i32', 0);
     this.record = code.local('i32');
-    this.handlerTypeIndex = handlerTypeIndex;
-    this.loop = loop;
+    this.#handlerTypeIndex = handlerTypeIndex;
+    this.#loop = loop;
   }
 
   field32(offset: number): I32 {
@@ -240,7 +240,7 @@ class LoopWriter {
               inline.forEach((one, i) => (table[one.slot] = labels[i] ?? called));
               if (table.length > 0) code.brTable(slot, table, called);
             });
-            const next = code.variable(callIndirect('i32', this.handlerTypeIndex, slot, this.cpu, record));
+            const next = code.variable(callIndirect('i32', this.#handlerTypeIndex, slot, this.cpu, record));
             code.brIf(leave, x.eqz(next));
             code.set(record, next);
             code.br(again);
@@ -261,7 +261,7 @@ class LoopWriter {
   /** Back to the host when a debugger's breakpoint lies on the instruction at Cpu.rip. */
   stopAtBreakpoint(): void {
     const { code, cpu } = this;
-    code.if(callExpr('i32', this.loop.atBreakpoint, cpu), () => {
+    code.if(callExpr('i32', this.#loop.atBreakpoint, cpu), () => {
       this.setField32(Cpu.stepMode, x.and(this.field32(Cpu.stepMode), ~StepMode.once));
       code.return(x.i32(ExitReason.breakpoint));
     });
@@ -272,19 +272,19 @@ class LoopWriter {
     const { code, cpu } = this;
     const debug = code.variable(x.and(this.field32(Cpu.stepMode), StepMode.once - 1));
     code.if(debug, () => {
-      code.call(this.loop.beforeInstruction, cpu);
+      code.call(this.#loop.beforeInstruction, cpu);
     });
     this.setField32(Cpu.interruptShadow, 0);
     // Exact from here on: the instruction itself may be fetched from a device.
     this.setField32(Cpu.exact, 1);
-    code.set(this.record, callExpr('i32', this.loop.findInstruction, cpu));
+    code.set(this.record, callExpr('i32', this.#loop.findInstruction, cpu));
     this.addRemaining(x.i64(-1));
     this.runRecords();
     code.set(this.record, 0);
     this.setField32(Cpu.exact, 0);
     this.setField32(Cpu.stepMode, x.and(this.field32(Cpu.stepMode), ~StepMode.once));
     code.if(debug, () => {
-      code.call(this.loop.afterInstruction, cpu);
+      code.call(this.#loop.afterInstruction, cpu);
     });
   }
 
@@ -305,7 +305,7 @@ class LoopWriter {
   }
 
   recordFault(): I32 {
-    return callExpr('i32', this.loop.recordFault, this.cpu);
+    return callExpr('i32', this.#loop.recordFault, this.cpu);
   }
 
   /** Returns to the host when something there is to be done before the next instruction. */
@@ -319,7 +319,7 @@ class LoopWriter {
     code.if(x.ne(this.field32(Cpu.pendingVector), -1), () => {
       // A delivery counts as an instruction: a guest that faults for ever without retiring one meets its deadline.
       this.addRemaining(x.i64(-1));
-      code.call(this.loop.deliverEvent, cpu);
+      code.call(this.#loop.deliverEvent, cpu);
     });
     const request = code.let(this.field32(Cpu.exitRequest));
     code.if(request, () => {
@@ -348,7 +348,7 @@ class LoopWriter {
   }
 
   findBlock(): I32 {
-    return callExpr('i32', this.loop.findBlock, this.cpu);
+    return callExpr('i32', this.#loop.findBlock, this.cpu);
   }
 }
 

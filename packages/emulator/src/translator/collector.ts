@@ -32,38 +32,38 @@ interface CollectorOptions {
 }
 
 export class Collector {
-  private readonly options: CollectorOptions;
-  private readonly blocks = new Map<number, DecodedBlock>();
-  private readonly entries: number[] = [];
+  readonly #options: CollectorOptions;
+  readonly #blocks = new Map<number, DecodedBlock>();
+  readonly #entries: number[] = [];
   /** Places in other pages that the page goes on to. */
-  private readonly outside: number[] = [];
+  readonly #outside: number[] = [];
   /** Places that a block of the same page goes on to. */
-  private readonly reachedInside = new Set<number>();
-  private key = 0;
+  readonly #reachedInside = new Set<number>();
+  #key = 0;
   /** In the page of the entries. */
   instructions = 0;
-  private instructionsOutside = 0;
+  #instructionsOutside = 0;
 
   constructor(options: CollectorOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   /** Adds an entry, given by its first record, and what can be reached from it in its page, as far as there is room. */
   add(entry: number): void {
-    const { view } = this.options;
-    this.key = view.getInt32(view.getUint32(entry + Record.block, true) + Block.key, true);
+    const { view } = this.#options;
+    this.#key = view.getInt32(view.getUint32(entry + Record.block, true) + Block.key, true);
     const place = view.getUint16(entry + Record.pageOffset, true);
     const open = [place];
     for (let at = open.shift(); at !== undefined; at = open.shift()) {
-      if (pageOf(at) !== 0) this.outside.push(at);
-      else open.push(...this.take(at, 0));
+      if (pageOf(at) !== 0) this.#outside.push(at);
+      else open.push(...this.#take(at, 0));
     }
-    if (this.blocks.has(place) && !this.entries.includes(place)) this.entries.push(place);
+    if (this.#blocks.has(place) && !this.#entries.includes(place)) this.#entries.push(place);
   }
 
   /** Adds the blocks of the page that have been entered often enough from elsewhere: targets of indirect jumps, functions. */
   addWarm(hostPage: number): void {
-    const { view, warm, excluded } = this.options;
+    const { view, warm, excluded } = this.#options;
     const machine = (field: number): number => view.getUint32(Region.machine + field, true);
     const found: { first: number; heat: number }[] = [];
     const index = (hostPage - machine(Machine.backingBase)) >>> 12;
@@ -71,7 +71,7 @@ export class Collector {
     for (; header !== 0; header = view.getUint32(header + Block.pageNext, true)) {
       const heat = heatOf(view, header);
       const first = header + 2 * recordBytes;
-      const isOurs = view.getInt32(header + Block.key, true) === this.key && !excluded.has(first);
+      const isOurs = view.getInt32(header + Block.key, true) === this.#key && !excluded.has(first);
       if (heat >= warm && isOurs) found.push({ first, heat });
     }
     found.sort((a, b) => b.heat - a.heat);
@@ -80,41 +80,41 @@ export class Collector {
 
   /** Adds what the page calls and jumps to in others. */
   addCalled(): void {
-    const { outside: open } = this;
+    const open = this.#outside;
     for (let at = open.shift(); at !== undefined; at = open.shift())
-      open.push(...this.take(at, this.options.warm));
+      open.push(...this.#take(at, this.#options.warm));
   }
 
   /** Takes the block at a place, entered so often from elsewhere at least, into the region; the places behind it. */
-  private take(place: number, warm: number): number[] {
-    const { core, view, slots, excluded } = this.options;
+  #take(place: number, warm: number): number[] {
+    const { core, view, slots, excluded } = this.#options;
     const page = pageOf(place);
-    const hostPage = this.blocks.has(place) ? 0 : this.hostOf(page);
-    const record = hostPage === 0 ? 0 : core.blockAt(hostPage + (place & 4095), this.key);
+    const hostPage = this.#blocks.has(place) ? 0 : this.#hostOf(page);
+    const record = hostPage === 0 ? 0 : core.blockAt(hostPage + (place & 4095), this.#key);
     if (record === 0 || excluded.has(record)) return [];
     const block = readBlock(view, record, slots, page);
-    if (block === undefined || !this.hasRoom(page, block.instructions.length)) return [];
-    const isReachedFromItsPage = warm === 0 || this.reachedInside.has(place);
+    if (block === undefined || !this.#hasRoom(page, block.instructions.length)) return [];
+    const isReachedFromItsPage = warm === 0 || this.#reachedInside.has(place);
     if (!isReachedFromItsPage && heatOf(view, block.header) < warm) return [];
-    this.blocks.set(place, block);
+    this.#blocks.set(place, block);
     const site = returnSite(block);
     const next = [...successors(block), ...(site === undefined ? [] : [site])];
-    for (const at of next) if (pageOf(at) === page) this.reachedInside.add(at);
+    for (const at of next) if (pageOf(at) === page) this.#reachedInside.add(at);
     return next;
   }
 
-  private hasRoom(page: number, count: number): boolean {
-    if (this.instructions + this.instructionsOutside + count > maxInstructions) return false;
+  #hasRoom(page: number, count: number): boolean {
+    if (this.instructions + this.#instructionsOutside + count > maxInstructions) return false;
     if (page === 0) this.instructions += count;
-    else if (this.instructionsOutside + count > maxOutside) return false;
-    else this.instructionsOutside += count;
+    else if (this.#instructionsOutside + count > maxOutside) return false;
+    else this.#instructionsOutside += count;
     return true;
   }
 
   /** Address in linear memory of a page, 0 when the TLB does not know it. */
-  private hostOf(page: number): number {
-    const { view, cpu } = this.options;
-    const wide = (this.key & ModeKey.codeMask) === ModeKey.code64;
+  #hostOf(page: number): number {
+    const { view, cpu } = this.#options;
+    const wide = (this.#key & ModeKey.codeMask) === ModeKey.code64;
     const here = view.getBigUint64(cpu + Cpu.ripPage, true);
     const la = BigInt.asUintN(wide ? 64 : 32, here + BigInt(page) * 4096n);
     const index = Number((la >> 12n) & BigInt(Tlb.entries - 1));
@@ -125,16 +125,16 @@ export class Collector {
 
   /** Whether one of its blocks, given by their first records, has been reached. */
   meets(records: ReadonlySet<number>): boolean {
-    return [...this.blocks.values()].some(({ first }) => records.has(first));
+    return [...this.#blocks.values()].some(({ first }) => records.has(first));
   }
 
   /** The region; undefined without any block. */
   graph(): RegionGraph | undefined {
-    if (this.entries.length === 0) return undefined;
-    const { view } = this.options;
+    if (this.#entries.length === 0) return undefined;
+    const { view } = this.#options;
     // The hottest first: indirect jumps try them in this order.
-    const heat = (place: number): number => heatOf(view, this.blocks.get(place)?.header ?? 0);
-    this.entries.sort((a, b) => heat(b) - heat(a));
-    return connect(this.blocks, this.entries);
+    const heat = (place: number): number => heatOf(view, this.#blocks.get(place)?.header ?? 0);
+    this.#entries.sort((a, b) => heat(b) - heat(a));
+    return connect(this.#blocks, this.#entries);
   }
 }

@@ -29,7 +29,7 @@ export abstract class FloatingBuilder extends InstructionBuilder {
 
   // ---- XMM registers ----
 
-  private vectorLocal(number: number, written: boolean): Local<'v128'> {
+  #vectorLocal(number: number, written: boolean): Local<'v128'> {
     const { used } = this.state;
     used.vectors |= 1 << number;
     if (written) used.vectorsWritten |= 1 << number;
@@ -39,7 +39,7 @@ export abstract class FloatingBuilder extends InstructionBuilder {
   protected vectorOperand(index: number, written: boolean): Local<'v128'> {
     const number = xmmNumber(this.registerOffset(index));
     if (number === undefined) throw notTranslatable('no XMM register');
-    return this.vectorLocal(number, written);
+    return this.#vectorLocal(number, written);
   }
 
   override readVectorRegister(index: number): V128 {
@@ -78,11 +78,11 @@ export abstract class FloatingBuilder extends InstructionBuilder {
   }
 
   override readVector0(): V128 {
-    return this.code.variable(this.vectorLocal(0, false));
+    return this.code.variable(this.#vectorLocal(0, false));
   }
 
   override writeVector0(value: V128): void {
-    this.code.set(this.vectorLocal(0, true), value);
+    this.code.set(this.#vectorLocal(0, true), value);
   }
 
   override guard(key: string, condition: () => I32, trap: () => void): void {

@@ -6,16 +6,16 @@ import { coreFunctions } from '../cpu/core-functions.ts';
 import type { CoreFunctionName } from '../cpu/core-functions.ts';
 
 class LazyImports {
-  private readonly writer: ModuleWriter;
-  private readonly imported = new Map<CoreFunctionName, FunctionRef>();
+  readonly #writer: ModuleWriter;
+  readonly #imported = new Map<CoreFunctionName, FunctionRef>();
 
   constructor(writer: ModuleWriter) {
-    this.writer = writer;
+    this.#writer = writer;
   }
 
   import(name: CoreFunctionName): FunctionRef {
-    const ref = this.imported.get(name) ?? this.writer.importFunction('core', name, coreFunctions[name]);
-    this.imported.set(name, ref);
+    const ref = this.#imported.get(name) ?? this.#writer.importFunction('core', name, coreFunctions[name]);
+    this.#imported.set(name, ref);
     return ref;
   }
 }

@@ -22,56 +22,56 @@ const cacheable: ReadonlyMap<number, readonly ['i32' | 'i64', number]> = new Map
 ]);
 
 export class StraightLine {
-  private readonly code: Code;
-  private readonly cpu: Local<'i32'>;
-  private readonly locals: ReadonlyMap<number, Local<'i32' | 'i64'>>;
-  private readonly valid = new Set<number>();
-  private readonly passed = new Set<string>();
-  private depth = 0;
+  readonly #code: Code;
+  readonly #cpu: Local<'i32'>;
+  readonly #locals: ReadonlyMap<number, Local<'i32' | 'i64'>>;
+  readonly #valid = new Set<number>();
+  readonly #passed = new Set<string>();
+  #depth = 0;
 
   constructor(code: Code, cpu: Local<'i32'>) {
-    this.code = code;
-    this.cpu = cpu;
-    this.locals = new Map([...cacheable].map(([offset, [type]]) => [offset, code.local(type)]));
+    this.#code = code;
+    this.#cpu = cpu;
+    this.#locals = new Map([...cacheable].map(([offset, [type]]) => [offset, code.local(type)]));
   }
 
   /** Control may come from elsewhere, or anything may have changed. */
   forget(): void {
-    this.valid.clear();
-    this.passed.clear();
+    this.#valid.clear();
+    this.#passed.clear();
   }
 
   /** What is found out at this depth of nesting, and not deeper, holds for the next instruction too. */
   begin(): void {
-    this.depth = this.code.nesting;
+    this.#depth = this.#code.nesting;
   }
 
-  private get isUnconditional(): boolean {
-    return this.code.nesting === this.depth;
+  get #isUnconditional(): boolean {
+    return this.#code.nesting === this.#depth;
   }
 
   /** The field's local, or undefined when it is to be loaded. */
   field(offset: number): Expr<'i32' | 'i64'> | undefined {
     const spec = cacheable.get(offset);
     if (spec === undefined) return undefined;
-    if (!this.valid.has(offset) && !this.isUnconditional) return undefined;
-    const local = this.locals.get(offset) as Local<'i32' | 'i64'>;
-    if (!this.valid.has(offset)) {
-      this.load(offset);
-      this.valid.add(offset);
+    if (!this.#valid.has(offset) && !this.#isUnconditional) return undefined;
+    const local = this.#locals.get(offset) as Local<'i32' | 'i64'>;
+    if (!this.#valid.has(offset)) {
+      this.#load(offset);
+      this.#valid.add(offset);
     }
     // A copy: the field may be written while the value is still needed.
-    return this.code.variable(local);
+    return this.#code.variable(local);
   }
 
-  private load(offset: number): void {
+  #load(offset: number): void {
     const [type, bytes] = cacheable.get(offset) ?? ['i32', 4];
-    this.code.set(this.locals.get(offset) as Local<'i32' | 'i64'>, x.load(type, bytes, this.cpu, offset));
+    this.#code.set(this.#locals.get(offset) as Local<'i32' | 'i64'>, x.load(type, bytes, this.#cpu, offset));
   }
 
   /** The field has just been stored. */
   stored(offset: number): void {
-    if (this.valid.has(offset)) this.load(offset);
+    if (this.#valid.has(offset)) this.#load(offset);
   }
 
   /** A core function may have changed these fields. */
@@ -81,13 +81,13 @@ export class StraightLine {
 
   /** True when the check `key` has been made before; else it is noted, if it is about to be made on every path. */
   hasPassed(key: string): boolean {
-    if (this.passed.has(key)) return true;
-    if (this.isUnconditional) this.passed.add(key);
+    if (this.#passed.has(key)) return true;
+    if (this.#isUnconditional) this.#passed.add(key);
     return false;
   }
 
   /** Checks have to be made again. */
   forgetChecks(): void {
-    this.passed.clear();
+    this.#passed.clear();
   }
 }

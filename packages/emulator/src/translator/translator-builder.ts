@@ -25,11 +25,11 @@ const gprEnd = Cpu.gpr + 16 * 8;
 export class TranslatorBuilder extends FloatingBuilder {
   readonly isMemory: boolean;
   protected readonly state: RegionState;
-  private readonly exits: RegionExits;
-  private readonly instruction: DecodedInstruction;
-  private readonly memoryIndex: number;
-  private modified: { la: I64; host: I32 } | undefined;
-  private la: I64 | undefined;
+  readonly #exits: RegionExits;
+  readonly #instruction: DecodedInstruction;
+  readonly #memoryIndex: number;
+  #modified: { la: I64; host: I32 } | undefined;
+  #la: I64 | undefined;
 
   constructor(options: {
     code: Code;
@@ -47,32 +47,32 @@ export class TranslatorBuilder extends FloatingBuilder {
       cpu: state.cpu,
     });
     this.state = state;
-    this.exits = options.exits;
-    this.instruction = instruction;
+    this.#exits = options.exits;
+    this.#instruction = instruction;
     this.isMemory = instruction.form !== Form.register;
-    this.memoryIndex = memoryOperandIndex(instruction.row);
+    this.#memoryIndex = memoryOperandIndex(instruction.row);
     state.straight.begin();
     if (instruction.form === Form.segmented) throw notTranslatable('segment limits');
   }
 
   // ---- registers ----
 
-  private local(number: number): Local<'i64'> {
+  #local(number: number): Local<'i64'> {
     this.state.used.registers |= 1 << number;
     return this.state.gpr[number] as Local<'i64'>;
   }
 
   /** Value of a general register; `high` for AH-BH. */
-  private readRegister(number: number, bytes: number, high: boolean): Int {
-    const whole = this.local(number);
+  #readRegister(number: number, bytes: number, high: boolean): Int {
+    const whole = this.#local(number);
     if (bytes === 8) return whole;
     if (bytes === 4) return x.wrap(whole);
     if (bytes === 2) return x.and(x.wrap(whole), 0xffff);
     return x.and(high ? x.shrU(x.wrap(whole), 8) : x.wrap(whole), 0xff);
   }
 
-  private writeRegister(number: number, bytes: number, high: boolean, value: Int): void {
-    const whole = this.local(number);
+  #writeRegister(number: number, bytes: number, high: boolean, value: Int): void {
+    const whole = this.#local(number);
     this.state.used.written |= 1 << number;
     let next: I64;
     if (bytes === 8) next = value as I64;
@@ -84,17 +84,17 @@ export class TranslatorBuilder extends FloatingBuilder {
   }
 
   gpr(number: number, bytes: number): Int {
-    return this.code.variable(this.readRegister(number, bytes, false) as Expr<'i32' | 'i64'>) as Int;
+    return this.code.variable(this.#readRegister(number, bytes, false) as Expr<'i32' | 'i64'>) as Int;
   }
 
   setGpr(number: number, bytes: number, value: Int): void {
-    this.writeRegister(number, bytes, false, value);
+    this.#writeRegister(number, bytes, false, value);
   }
 
   override field<T extends WasmType>(type: T, offset: number, bytes?: number): Expr<T> {
     if (offset < gprEnd) {
       const width = bytes ?? 8;
-      const value = this.readRegister(offset >> 3, width, (offset & 7) === 1);
+      const value = this.#readRegister(offset >> 3, width, (offset & 7) === 1);
       return this.code.variable((type === 'i64' ? this.unsigned64(value) : value) as unknown as Expr<T>);
     }
     return (this.state.straight.field(offset) as Expr<T> | undefined) ?? super.field(type, offset, bytes);
@@ -103,7 +103,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   override setField(offset: number, value: Expr, bytes = value.type === 'i64' ? 8 : 4): void {
     if (offset < gprEnd) {
       const narrowed = bytes === 8 || value.type === 'i32' ? value : x.wrap(value as I64);
-      this.writeRegister(offset >> 3, bytes, (offset & 7) === 1, narrowed as Int);
+      this.#writeRegister(offset >> 3, bytes, (offset & 7) === 1, narrowed as Int);
       return;
     }
     super.setField(offset, value, bytes);
@@ -111,24 +111,24 @@ export class TranslatorBuilder extends FloatingBuilder {
     if (offset === Cpu.mxcsr || offset === Cpu.fcw) this.state.straight.forgetChecks();
   }
 
-  private spec(index: number): OperandSpec {
+  #spec(index: number): OperandSpec {
     const spec = this.row.operands[index];
     if (spec === undefined) throw new Error(`${this.row.mnemonic} has no operand ${index}`);
     return spec;
   }
 
   protected isMemoryOperand(index: number): boolean {
-    return this.isMemory && index === this.memoryIndex;
+    return this.isMemory && index === this.#memoryIndex;
   }
 
   /** Offset of a register operand's storage in the vCPU block. */
   protected registerOffset(index: number): number {
-    const spec = this.spec(index);
+    const spec = this.#spec(index);
     if (spec.place === 'fixed') {
       const number = spec.fixed ?? 0;
       return this.operandBytes(index) === 1 && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
     }
-    return spec.place === 'reg' ? this.instruction.reg : this.instruction.rm;
+    return spec.place === 'reg' ? this.#instruction.reg : this.#instruction.rm;
   }
 
   registerAddress(index: number): I32 {
@@ -145,21 +145,21 @@ export class TranslatorBuilder extends FloatingBuilder {
   // ---- operands ----
 
   immediate(): I64 {
-    return x.i64(this.instruction.immediate);
+    return x.i64(this.#instruction.immediate);
   }
 
   immediate2(): I32 {
-    return x.i32(this.instruction.immediate2);
+    return x.i32(this.#instruction.immediate2);
   }
 
   read(index: number): Int {
-    const spec = this.spec(index);
+    const spec = this.#spec(index);
     const bytes = this.operandBytes(index);
     if (spec.place === 'immediate' || spec.place === 'relative') return this.immediateValue(bytes);
     if (spec.place === 'fixed' && spec.text === '1') return x.i32(1);
-    if (this.isMemoryOperand(index)) return this.loadLinear(this.operandAddress(bytes), bytes);
+    if (this.isMemoryOperand(index)) return this.loadLinear(this.#operandAddress(bytes), bytes);
     const offset = this.registerOffset(index);
-    if (xmmNumber(offset) !== undefined) return this.lowLane(index, bytes);
+    if (xmmNumber(offset) !== undefined) return this.#lowLane(index, bytes);
     if (offset >= gprEnd)
       return this.let(
         bytes === 8
@@ -168,11 +168,11 @@ export class TranslatorBuilder extends FloatingBuilder {
       ) as Int;
     // The value must not change when the register is written later: copied unless it is derived anyway.
     return this.code.variable(
-      this.readRegister(offset >> 3, bytes, (offset & 7) === 1) as Expr<'i32' | 'i64'>,
+      this.#readRegister(offset >> 3, bytes, (offset & 7) === 1) as Expr<'i32' | 'i64'>,
     ) as Int;
   }
 
-  private lowLane(index: number, bytes: number): Int {
+  #lowLane(index: number, bytes: number): Int {
     if (bytes === 8 || bytes === 4) return this.readLane(index, bytes, 0);
     // i16x8.extract_lane_u
     if (bytes === 2) return this.let(x.simd('i32', 25, [this.vectorOperand(index, false)], [0]));
@@ -182,9 +182,9 @@ export class TranslatorBuilder extends FloatingBuilder {
   modify(index: number): Int {
     const bytes = this.operandBytes(index);
     if (!this.isMemoryOperand(index)) return this.read(index);
-    const la = this.operandAddress(bytes);
-    const host = this.host(la, bytes, this.state.tlbWrite);
-    this.modified = { la, host };
+    const la = this.#operandAddress(bytes);
+    const host = this.#host(la, bytes, this.state.tlbWrite);
+    this.#modified = { la, host };
     return this.let(
       (bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>,
     ) as Int;
@@ -193,21 +193,21 @@ export class TranslatorBuilder extends FloatingBuilder {
   write(index: number, value: Int): void {
     const bytes = this.operandBytes(index);
     if (this.isMemoryOperand(index)) {
-      if (this.modified !== undefined) this.code.store(bytes, this.modified.host, value);
-      else this.storeLinear(this.operandAddress(bytes), value, bytes);
+      if (this.#modified !== undefined) this.code.store(bytes, this.#modified.host, value);
+      else this.storeLinear(this.#operandAddress(bytes), value, bytes);
       return;
     }
     const offset = this.registerOffset(index);
-    if (offset < gprEnd) this.writeRegister(offset >> 3, bytes, (offset & 7) === 1, value);
+    if (offset < gprEnd) this.#writeRegister(offset >> 3, bytes, (offset & 7) === 1, value);
     else if (xmmNumber(offset) !== undefined) this.writeLane(index, bytes === 8 ? 8 : 4, 0, value);
     else this.code.store(bytes, this.state.cpu, value, offset);
   }
 
   readVector(index: number): V128 {
     if (!this.isMemoryOperand(index)) return this.readVectorRegister(index);
-    const la = this.operandAddress(16);
-    this.requireAlignment(la);
-    return this.let(x.load('v128', 16, this.host(la, 16, this.state.tlbRead)));
+    const la = this.#operandAddress(16);
+    this.#requireAlignment(la);
+    return this.let(x.load('v128', 16, this.#host(la, 16, this.state.tlbRead)));
   }
 
   writeVector(index: number, value: V128): void {
@@ -216,67 +216,67 @@ export class TranslatorBuilder extends FloatingBuilder {
       return;
     }
     const bound = this.let(value);
-    const la = this.operandAddress(16);
-    this.requireAlignment(la);
-    this.code.store(16, this.host(la, 16, this.state.tlbWrite), bound);
+    const la = this.#operandAddress(16);
+    this.#requireAlignment(la);
+    this.code.store(16, this.#host(la, 16, this.state.tlbWrite), bound);
   }
 
-  private requireAlignment(la: I64): void {
+  #requireAlignment(la: I64): void {
     if (this.row.options.aligned === true) this.bailIf(x.and(x.wrap(la), 15));
   }
 
   // ---- addresses ----
 
   addressMask(): I64 {
-    return x.i64(this.instruction.addressMask);
+    return x.i64(this.#instruction.addressMask);
   }
 
   effectiveAddress(): I64 {
-    const { base, index, scale, displacement, addressMask } = this.instruction;
+    const { base, index, scale, displacement, addressMask } = this.#instruction;
     let sum: I64 | undefined;
     if (base === Cpu.ripPage) sum = this.state.ripPage;
-    else if (base !== Cpu.zero) sum = this.local(base >> 3);
+    else if (base !== Cpu.zero) sum = this.#local(base >> 3);
     if (index !== Cpu.zero) {
-      const scaled = x.shl(this.local(index >> 3), scale);
+      const scaled = x.shl(this.#local(index >> 3), scale);
       sum = sum === undefined ? scaled : x.add(sum, scaled);
     }
     const offset = sum === undefined ? x.i64(displacement) : x.add(sum, displacement);
     return addressMask === -1n ? offset : x.and(offset, addressMask);
   }
 
-  private operandAddress(bytes: number): I64 {
-    this.la ??= this.linearAddress(bytes, 'read');
-    return this.la;
+  #operandAddress(bytes: number): I64 {
+    this.#la ??= this.linearAddress(bytes, 'read');
+    return this.#la;
   }
 
   linearAddress(_bytes: number, _access: 'read' | 'write'): I64 {
     const offset = this.effectiveAddress();
-    if (this.instruction.form === Form.flat) return this.code.variable(offset);
+    if (this.#instruction.form === Form.flat) return this.code.variable(offset);
     return this.code.variable(
-      x.add(offset, x.load('i64', 8, this.state.cpu, this.instruction.segment + SegmentField.base)),
+      x.add(offset, x.load('i64', 8, this.state.cpu, this.#instruction.segment + SegmentField.base)),
     );
   }
 
   implicitAddress(offset: I64, _bytes: number, _access: 'read' | 'write'): I64 {
     const firstBased = Cpu.segments + Segment.fs * segmentBytes;
-    if (this.instruction.segment >= firstBased) throw notTranslatable('implicit FS or GS operand');
+    if (this.#instruction.segment >= firstBased) throw notTranslatable('implicit FS or GS operand');
     return this.code.variable(x.and(offset, this.addressMask()));
   }
 
-  private get stackMask(): bigint {
-    const { key } = this.instruction;
+  get #stackMask(): bigint {
+    const { key } = this.#instruction;
     if ((key & ModeKey.codeMask) === ModeKey.code64) return -1n;
     return (key & ModeKey.stack32) !== 0 ? 0xffff_ffffn : 0xffffn;
   }
 
   stackPointer(delta: number): I64 {
-    return this.code.variable(x.and(x.add(this.local(4), delta), this.stackMask));
+    return this.code.variable(x.and(x.add(this.#local(4), delta), this.#stackMask));
   }
 
   setStackPointer(value: I64): void {
-    const rsp = this.local(4);
+    const rsp = this.#local(4);
     this.state.used.written |= 1 << 4;
-    const mask = this.stackMask;
+    const mask = this.#stackMask;
     if (mask === -1n) this.code.set(rsp, value);
     else this.code.set(rsp, x.or(x.and(rsp, ~mask), x.and(value, mask)));
   }
@@ -288,7 +288,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   // ---- memory ----
 
   /** Address in linear memory of a guest access; leaves the region on a miss. */
-  private host(la: I64, bytes: number, table: Local<'i32'>): I32 {
+  #host(la: I64, bytes: number, table: Local<'i32'>): I32 {
     const index = x.and(x.shrU(x.wrap(la), 8), (Tlb.entries - 1) * Tlb.entryBytes);
     const entry = this.let(x.add(table, index));
     this.bailIf(x.geU(x.xor(x.load('i64', 8, entry, Tlb.tag), la), x.i64(4096 - (bytes - 1))));
@@ -297,13 +297,13 @@ export class TranslatorBuilder extends FloatingBuilder {
 
   protected bailIf(condition: I32): void {
     this.code.if(condition, () => {
-      this.exits.bail();
+      this.#exits.bail();
     });
   }
 
   loadLinear(address: I64, bytes: number): Int {
     const la = this.let(address);
-    const host = this.host(la, bytes, this.state.tlbRead);
+    const host = this.#host(la, bytes, this.state.tlbRead);
     return this.let(
       (bytes === 8 ? x.load('i64', 8, host) : x.load('i32', bytes, host)) as Expr<'i32' | 'i64'>,
     ) as Int;
@@ -312,7 +312,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   storeLinear(address: I64, value: Int, bytes: number): void {
     const la = this.let(address);
     const bound = this.let(value as Expr<'i32' | 'i64'>);
-    this.code.store(bytes, this.host(la, bytes, this.state.tlbWrite), bound);
+    this.code.store(bytes, this.#host(la, bytes, this.state.tlbWrite), bound);
   }
 
   // ---- flags ----
@@ -338,12 +338,13 @@ export class TranslatorBuilder extends FloatingBuilder {
   }
 
   override string(operation: StringOperation): void {
-    const { instruction, state, code } = this;
+    const instruction = this.#instruction;
+    const { state, code } = this;
     const usesSource = operation !== 'stos' && operation !== 'scas';
     const firstBased = Cpu.segments + Segment.fs * segmentBytes;
     const mask = instruction.addressMask;
     if ((usesSource && instruction.segment >= firstBased) || (mask !== -1n && mask !== 0xffff_ffffn)) {
-      this.exits.callout();
+      this.#exits.callout();
       return;
     }
     emitString(
@@ -372,7 +373,7 @@ export class TranslatorBuilder extends FloatingBuilder {
           code.set(state.remaining, x.sub(state.remaining, iterations));
         },
         callout: () => {
-          this.exits.callout();
+          this.#exits.callout();
         },
       },
       operation,
@@ -384,7 +385,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   override call(name: CoreFunctionName, ...args: x.Operand[]): void {
     if (trapFunctions.has(name)) {
       // The interpreter executes the instruction again and raises.
-      this.exits.bail();
+      this.#exits.bail();
       return;
     }
     const unit = floatingPointUnit(name);
@@ -399,7 +400,7 @@ export class TranslatorBuilder extends FloatingBuilder {
         this.checkNearTarget(x.coerce('i64', args[0] ?? 0));
         return;
       case 'probeWrite':
-        this.host(
+        this.#host(
           this.let(x.coerce('i64', args[0] ?? 0)),
           Number(x.coerce('i32', args[1] ?? 0).constant ?? 0),
           this.state.tlbWrite,
@@ -425,7 +426,7 @@ export class TranslatorBuilder extends FloatingBuilder {
   }
 
   override checkNearTarget(target: I64): void {
-    const { key } = this.instruction;
+    const { key } = this.#instruction;
     if ((key & ModeKey.codeMask) !== ModeKey.code64) return; // flat code: the limit is 4 GiB
     const bound = this.let(target);
     this.bailIf(x.ne(x.shrS(x.shl(bound, 16), 16), bound));
@@ -437,21 +438,21 @@ export class TranslatorBuilder extends FloatingBuilder {
     throw notTranslatable('works on its record');
   }
 
-  private cutRip(value: I64): I64 {
-    const mode = this.instruction.key & ModeKey.codeMask;
+  #cutRip(value: I64): I64 {
+    const mode = this.#instruction.key & ModeKey.codeMask;
     return mode === ModeKey.code64 ? value : x.and(value, mode === ModeKey.code32 ? 0xffff_ffffn : 0xffffn);
   }
 
   currentRip(): I64 {
-    return this.cutRip(x.add(this.state.ripPage, this.instruction.pageOffset));
+    return this.#cutRip(x.add(this.state.ripPage, this.#instruction.pageOffset));
   }
 
   nextRip(): I64 {
-    return this.cutRip(x.add(this.state.ripPage, this.instruction.pageOffset + this.instruction.length));
+    return this.#cutRip(x.add(this.state.ripPage, this.#instruction.pageOffset + this.#instruction.length));
   }
 
   jump(target: I64): void {
-    this.exits.indirect(target);
+    this.#exits.indirect(target);
   }
 
   leaveTo(): void {
@@ -465,13 +466,13 @@ export class TranslatorBuilder extends FloatingBuilder {
   jumpRelative(taken: boolean, change?: () => void): void {
     if (!taken) {
       change?.();
-      this.exits.relative(false, this.nextRip());
+      this.#exits.relative(false, this.nextRip());
       return;
     }
-    const sum = x.add(this.nextRip(), this.instruction.immediate);
+    const sum = x.add(this.nextRip(), this.#instruction.immediate);
     const target = this.let(this.size === 8 ? sum : x.and(sum, this.size === 2 ? 0xffff : 0xffff_ffffn));
     this.checkNearTarget(target);
     change?.();
-    this.exits.relative(true, target);
+    this.#exits.relative(true, target);
   }
 }

@@ -46,31 +46,31 @@ export interface TranslatorOptions {
 }
 
 export class Translator {
-  private readonly options: TranslatorOptions;
-  private readonly view: DataView;
-  private readonly slots = new Map<number, HandlerSlot>();
-  private generation: number;
+  readonly #options: TranslatorOptions;
+  readonly #view: DataView;
+  readonly #slots = new Map<number, HandlerSlot>();
+  #generation: number;
   /** What is live. */
   readonly cache: CodeCache;
   /** Since the start: regions made, guest instructions in them, bytes of WebAssembly. */
   readonly statistics = { regions: 0, instructions: 0, callouts: 0, bytes: 0 };
 
   constructor(options: TranslatorOptions) {
-    this.options = options;
-    this.view = new DataView(options.memory.buffer);
-    for (const slot of assignHandlers(options.rows).slots) this.slots.set(slot.slot, slot);
-    this.cache = new CodeCache(this.view, options.handlers, options.bounds);
-    this.generation = this.codeGeneration();
+    this.#options = options;
+    this.#view = new DataView(options.memory.buffer);
+    for (const slot of assignHandlers(options.rows).slots) this.#slots.set(slot.slot, slot);
+    this.cache = new CodeCache(this.#view, options.handlers, options.bounds);
+    this.#generation = this.#codeGeneration();
   }
 
-  private codeGeneration(): number {
-    return this.view.getUint32(Region.machine + Machine.codeGeneration, true);
+  #codeGeneration(): number {
+    return this.#view.getUint32(Region.machine + Machine.codeGeneration, true);
   }
 
   /** Translates what the head record begins that a vCPU has come to; leaves it to the interpreter when nothing can be translated, or not yet. */
   translate(cpu: number, head: number): void {
-    this.makeRoom();
-    const { view } = this;
+    this.#makeRoom();
+    const view = this.#view;
     const header = view.getUint32(head + Record.block, true);
     const host = view.getUint32(header + Block.host, true);
     const key = view.getInt32(header + Block.key, true);
@@ -78,16 +78,16 @@ export class Translator {
     if (host === 0 || !isTranslatable(key)) return;
     const pageKey = (host & ~4095) + (key >>> 0) * 2 ** 32;
     const page = this.cache.page(pageKey);
-    if (this.hasToWait(head, page)) return;
+    if (this.#hasToWait(head, page)) return;
     const first = head + recordBytes;
     const others = page.regions.filter((region) => !region.blocks.has(first));
     const before = page.regions.find((region) => region.blocks.has(first));
     const collect = (old: readonly LiveRegion[], apart: readonly LiveRegion[]): Collector => {
       const excluded = new Set(apart.flatMap((region) => [...region.blocks]));
       const collector = new Collector({
-        core: this.options.core,
+        core: this.#options.core,
         view,
-        slots: this.slots,
+        slots: this.#slots,
         excluded,
         cpu,
         warm,
@@ -112,12 +112,12 @@ export class Translator {
       }
       collector = collect(old, apart);
     }
-    this.replace(pageKey, old, collector);
+    this.#replace(pageKey, old, collector);
   }
 
-  private makeRoom(): void {
-    if (this.generation !== this.codeGeneration()) {
-      this.generation = this.codeGeneration();
+  #makeRoom(): void {
+    if (this.#generation !== this.#codeGeneration()) {
+      this.#generation = this.#codeGeneration();
       this.cache.clear();
     }
     if (this.cache.isFull) this.cache.evict();
@@ -125,20 +125,20 @@ export class Translator {
   }
 
   /** Pages that are translated again and again (changing code, ever new entries) have to be hotter each time. */
-  private hasToWait(head: number, page: TranslatedPage): boolean {
+  #hasToWait(head: number, page: TranslatedPage): boolean {
     const stage = Math.min(maxDoublings, page.made);
-    if (this.view.getUint8(head + Record.prefixes) >= stage) return false;
-    this.view.setUint8(head + Record.prefixes, stage);
+    if (this.#view.getUint8(head + Record.prefixes) >= stage) return false;
+    this.#view.setUint8(head + Record.prefixes, stage);
     this.cache.count(head, this.cache.threshold << stage);
     return true;
   }
 
-  private replace(page: number, old: readonly LiveRegion[], collector: Collector): void {
+  #replace(page: number, old: readonly LiveRegion[], collector: Collector): void {
     const graph = collector.graph();
     if (graph === undefined) return;
     const slot = this.cache.takeSlot();
-    const { instance, bytes } = this.compile(graph, slot);
-    this.options.handlers.set(slot, instance.exports['region']);
+    const { instance, bytes } = this.#compile(graph, slot);
+    this.#options.handlers.set(slot, instance.exports['region']);
     for (const region of old) this.cache.remove(region);
     const heads = graph.entries.map((node) => (graph.blocks[node]?.first ?? 0) - recordBytes);
     const own = graph.blocks.filter((block) => pageOf(block.place) === 0);
@@ -147,27 +147,27 @@ export class Translator {
     this.cache.add({ slot, page, heads, instructions, blocks, bytes }, graph.entries);
   }
 
-  private compile(graph: RegionGraph, slot: number): { instance: WebAssembly.Instance; bytes: number } {
-    const { writer, emitter } = this.emit(graph, slot);
+  #compile(graph: RegionGraph, slot: number): { instance: WebAssembly.Instance; bytes: number } {
+    const { writer, emitter } = this.#emit(graph, slot);
     const bytes = writer.toBytes();
     this.statistics.bytes += bytes.length;
     this.statistics.callouts += emitter.callouts;
     for (const block of graph.blocks) this.statistics.instructions += block.instructions.length;
-    const { memory, handlers, core, onRegion, compileRegion = defaultCompile } = this.options;
-    const name = this.regionName();
+    const { memory, handlers, core, onRegion, compileRegion = defaultCompile } = this.#options;
+    const name = this.#regionName();
     this.statistics.regions++;
     if (onRegion !== undefined) {
       const entry = graph.entries[0] ?? 0;
       const blocks = [...graph.blocks.slice(entry), ...graph.blocks.slice(0, entry)];
       onRegion(
-        describeRegion(this.view, blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
+        describeRegion(this.#view, blocks, { name, wasmBytes: bytes.length, callouts: emitter.callouts }),
       );
     }
     const instance = new WebAssembly.Instance(compileRegion(bytes), { env: { memory, handlers }, core });
     return { instance, bytes: bytes.length };
   }
 
-  private emit(graph: RegionGraph, slot: number): { writer: ModuleWriter; emitter: RegionEmitter } {
+  #emit(graph: RegionGraph, slot: number): { writer: ModuleWriter; emitter: RegionEmitter } {
     const writer = new ModuleWriter();
     writer.importSharedMemory('env', 'memory', { initial: 1, maximum: 65536 });
     writer.importTable('env', 'handlers', 1);
@@ -182,12 +182,12 @@ export class Translator {
     });
     emitter.emit();
     writer.export('region', 'function', ref.index);
-    if (this.options.onRegion !== undefined) writer.nameFunction(ref, this.regionName());
+    if (this.#options.onRegion !== undefined) writer.nameFunction(ref, this.#regionName());
     return { writer, emitter };
   }
 
   /** Of the region that is being made. */
-  private regionName(): string {
+  #regionName(): string {
     return `region ${this.statistics.regions}`;
   }
 }

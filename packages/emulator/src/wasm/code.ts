@@ -31,21 +31,21 @@ type LocalPools = Record<WasmType, { locals: number[]; used: number }>;
 
 export class Code {
   bytes = new Bytes();
-  private readonly holes: { at: number; emit: () => void }[] = [];
-  private readonly localTypes: WasmType[] = [];
-  private readonly paramCount: number;
-  private depth = 0;
-  private readonly sharedLocals: LocalPools = {
+  readonly #holes: { at: number; emit: () => void }[] = [];
+  readonly #localTypes: WasmType[] = [];
+  readonly #paramCount: number;
+  #depth = 0;
+  readonly #sharedLocals: LocalPools = {
     i32: { locals: [], used: 0 },
     i64: { locals: [], used: 0 },
     f32: { locals: [], used: 0 },
     f64: { locals: [], used: 0 },
     v128: { locals: [], used: 0 },
   };
-  private pools: LocalPools | undefined;
+  #pools: LocalPools | undefined;
 
   constructor(params: readonly WasmType[]) {
-    this.paramCount = params.length;
+    this.#paramCount = params.length;
   }
 
   param<T extends WasmType>(type: T, index: number): Local<T> {
@@ -54,28 +54,28 @@ export class Code {
 
   /** A new local; 0 at first, except inside of `sharingLocals`. */
   local<T extends WasmType>(type: T): Local<T> {
-    const pool = this.pools?.[type];
+    const pool = this.#pools?.[type];
     if (pool !== undefined) {
       const free = pool.locals[pool.used++];
       if (free !== undefined) return localAt(type, free);
-      this.localTypes.push(type);
-      pool.locals.push(this.paramCount + this.localTypes.length - 1);
-      return localAt(type, this.paramCount + this.localTypes.length - 1);
+      this.#localTypes.push(type);
+      pool.locals.push(this.#paramCount + this.#localTypes.length - 1);
+      return localAt(type, this.#paramCount + this.#localTypes.length - 1);
     }
-    this.localTypes.push(type);
-    return localAt(type, this.paramCount + this.localTypes.length - 1);
+    this.#localTypes.push(type);
+    return localAt(type, this.#paramCount + this.#localTypes.length - 1);
   }
 
   /** Locals made in `body` may be those of an earlier `body`: a function of many independent parts needs few. */
   sharingLocals(body: () => void): void {
-    if (this.pools !== undefined) throw new Error('sharingLocals does not nest');
-    const { i32, i64, f32, f64, v128 } = this.sharedLocals;
+    if (this.#pools !== undefined) throw new Error('sharingLocals does not nest');
+    const { i32, i64, f32, f64, v128 } = this.#sharedLocals;
     i32.used = i64.used = f32.used = f64.used = v128.used = 0;
-    this.pools = this.sharedLocals;
+    this.#pools = this.#sharedLocals;
     try {
       body();
     } finally {
-      this.pools = undefined;
+      this.#pools = undefined;
     }
   }
 
@@ -121,7 +121,7 @@ export class Code {
 
   /** How many blocks, loops and arms of `if` are open. */
   get nesting(): number {
-    return this.depth;
+    return this.#depth;
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
@@ -133,63 +133,63 @@ export class Code {
     condition.emit(this.bytes);
     this.bytes.u8(0x04);
     this.bytes.u8(emptyBlock);
-    this.depth++;
+    this.#depth++;
     then();
     if (otherwise !== undefined) {
       this.bytes.u8(0x05);
       otherwise();
     }
-    this.depth--;
+    this.#depth--;
     this.bytes.u8(0x0b);
   }
 
   /** Branching to the label leaves the block. */
   block(body: (label: Label) => void): void {
-    this.structured(0x02, body);
+    this.#structured(0x02, body);
   }
 
   /** Branching to the label starts the next round. */
   loop(body: (label: Label) => void): void {
-    this.structured(0x03, body);
+    this.#structured(0x03, body);
   }
 
-  private structured(opcode: number, body: (label: Label) => void): void {
+  #structured(opcode: number, body: (label: Label) => void): void {
     this.bytes.raw([opcode, emptyBlock]);
-    this.depth++;
-    body({ depth: this.depth });
-    this.depth--;
+    this.#depth++;
+    body({ depth: this.#depth });
+    this.#depth--;
     this.bytes.u8(0x0b);
   }
 
   /** Opens a block or a loop that `close` ends; for control flow that is not nested in the caller's functions. */
   open(kind: 'block' | 'loop'): Label {
     this.bytes.raw([kind === 'block' ? 0x02 : 0x03, emptyBlock]);
-    this.depth++;
-    return { depth: this.depth };
+    this.#depth++;
+    return { depth: this.#depth };
   }
 
   close(): void {
-    this.depth--;
+    this.#depth--;
     this.bytes.u8(0x0b);
   }
 
   /** What `emit` emits when the rest of the function is known stands here. It opens no label of its own that is still needed. */
   later(emit: () => void): void {
-    this.holes.push({ at: this.bytes.length, emit });
+    this.#holes.push({ at: this.bytes.length, emit });
   }
 
   /** Runs `emit`; when it throws, everything it emitted is taken back and the error is returned. */
   attempt(emit: () => void): unknown {
-    const { depth } = this;
+    const depth = this.#depth;
     const { length } = this.bytes;
-    const holes = this.holes.length;
+    const holes = this.#holes.length;
     try {
       emit();
       return undefined;
     } catch (error) {
-      this.depth = depth;
+      this.#depth = depth;
       this.bytes.length = length;
-      this.holes.length = holes;
+      this.#holes.length = holes;
       return error;
     }
   }
@@ -197,12 +197,12 @@ export class Code {
   /** Legacy exception handling: `handler` runs when `body` throws `tag`. */
   tryCatch(tag: number, body: () => void, handler: () => void): void {
     this.bytes.raw([0x06, emptyBlock]);
-    this.depth++;
+    this.#depth++;
     body();
     this.bytes.u8(0x07);
     this.bytes.u32(tag);
     handler();
-    this.depth--;
+    this.#depth--;
     this.bytes.u8(0x0b);
   }
 
@@ -213,13 +213,13 @@ export class Code {
 
   br(label: Label): void {
     this.bytes.u8(0x0c);
-    this.bytes.u32(this.depth - label.depth);
+    this.bytes.u32(this.#depth - label.depth);
   }
 
   brIf(label: Label, condition: I32): void {
     condition.emit(this.bytes);
     this.bytes.u8(0x0d);
-    this.bytes.u32(this.depth - label.depth);
+    this.bytes.u32(this.#depth - label.depth);
   }
 
   /** Jumps to `labels[index]`, or to `otherwise`. */
@@ -227,7 +227,7 @@ export class Code {
     index.emit(this.bytes);
     this.bytes.u8(0x0e);
     this.bytes.u32(labels.length);
-    for (const label of [...labels, otherwise]) this.bytes.u32(this.depth - label.depth);
+    for (const label of [...labels, otherwise]) this.bytes.u32(this.#depth - label.depth);
   }
 
   return(value?: Expr): void {
@@ -240,11 +240,11 @@ export class Code {
   }
 
   /** The code, with what was to be emitted later in its places. */
-  private whole(): Bytes {
+  #whole(): Bytes {
     const body = this.bytes;
     const out = new Bytes();
     let from = 0;
-    for (const { at, emit } of this.holes) {
+    for (const { at, emit } of this.#holes) {
       out.raw(body.view().subarray(from, at));
       from = at;
       this.bytes = out;
@@ -257,10 +257,10 @@ export class Code {
 
   /** Locals, code and end, as the code section wants them. */
   finish(): Bytes {
-    const code = this.whole();
+    const code = this.#whole();
     const out = new Bytes();
     const runs: [WasmType, number][] = [];
-    for (const type of this.localTypes) {
+    for (const type of this.#localTypes) {
       const last = runs.at(-1);
       if (last?.[0] === type) last[1]++;
       else runs.push([type, 1]);

@@ -27,16 +27,16 @@ export type Operand = Expr | number | bigint;
 class ConstantI32 implements I32 {
   readonly type = 'i32';
   readonly constant: bigint;
-  private readonly value: number;
+  readonly #value: number;
 
   constructor(value: number) {
-    this.value = value;
+    this.#value = value;
     this.constant = BigInt(value);
   }
 
   emit(out: Bytes): void {
     out.u8(0x41);
-    out.s32(this.value);
+    out.s32(this.#value);
   }
 }
 
@@ -57,39 +57,39 @@ class ConstantI64 implements I64 {
 class Unary<T extends WasmType> implements Expr<T> {
   readonly type: T;
   readonly constant = undefined;
-  private readonly opcode: number;
-  private readonly a: Expr;
+  readonly #opcode: number;
+  readonly #a: Expr;
 
   constructor(type: T, opcode: number, a: Expr) {
     this.type = type;
-    this.opcode = opcode;
-    this.a = a;
+    this.#opcode = opcode;
+    this.#a = a;
   }
 
   emit(out: Bytes): void {
-    this.a.emit(out);
-    out.u8(this.opcode);
+    this.#a.emit(out);
+    out.u8(this.#opcode);
   }
 }
 
 class Binary<T extends WasmType> implements Expr<T> {
   readonly type: T;
   readonly constant = undefined;
-  private readonly opcode: number;
-  private readonly a: Expr;
-  private readonly b: Expr;
+  readonly #opcode: number;
+  readonly #a: Expr;
+  readonly #b: Expr;
 
   constructor(type: T, opcode: number, a: Expr, b: Expr) {
     this.type = type;
-    this.opcode = opcode;
-    this.a = a;
-    this.b = b;
+    this.#opcode = opcode;
+    this.#a = a;
+    this.#b = b;
   }
 
   emit(out: Bytes): void {
-    this.a.emit(out);
-    this.b.emit(out);
-    out.u8(this.opcode);
+    this.#a.emit(out);
+    this.#b.emit(out);
+    out.u8(this.#opcode);
   }
 }
 
@@ -97,23 +97,23 @@ class Load<T extends WasmType> implements Expr<T> {
   readonly type: T;
   readonly constant = undefined;
   /** 0: v128.load, which has two bytes. */
-  private readonly opcode: number;
-  private readonly address: I32;
-  private readonly offset: number;
+  readonly #opcode: number;
+  readonly #address: I32;
+  readonly #offset: number;
 
   constructor(type: T, opcode: number, address: I32, offset: number) {
     this.type = type;
-    this.opcode = opcode;
-    this.address = address;
-    this.offset = offset;
+    this.#opcode = opcode;
+    this.#address = address;
+    this.#offset = offset;
   }
 
   emit(out: Bytes): void {
-    this.address.emit(out);
-    if (this.opcode === 0) out.u8(0xfd);
-    out.u8(this.opcode);
+    this.#address.emit(out);
+    if (this.#opcode === 0) out.u8(0xfd);
+    out.u8(this.#opcode);
     out.u8(0); // alignment hint: none
-    out.u32(this.offset);
+    out.u32(this.#offset);
   }
 }
 

@@ -11,51 +11,51 @@ interface Limits {
 const exportKind = { function: 0, table: 1, memory: 2, global: 3, tag: 4 } as const;
 
 export class ModuleWriter {
-  private readonly types: FunctionType[] = [];
-  private readonly imports: Bytes[] = [];
-  private readonly functions: { typeIndex: number; code: Code }[] = [];
-  private readonly exports: Bytes[] = [];
-  private readonly tags: number[] = [];
-  private importedFunctions = 0;
-  private importedTags = 0;
-  private ownIndexUsed = false;
-  private ownTable: Limits | undefined;
-  private readonly elements: { offset: number; functions: readonly FunctionRef[] }[] = [];
-  private readonly names: { ref: FunctionRef; name: string }[] = [];
-  private readonly data: { address: number; bytes: Uint8Array }[] = [];
+  readonly #types: FunctionType[] = [];
+  readonly #imports: Bytes[] = [];
+  readonly #functions: { typeIndex: number; code: Code }[] = [];
+  readonly #exports: Bytes[] = [];
+  readonly #tags: number[] = [];
+  #importedFunctions = 0;
+  #importedTags = 0;
+  #ownIndexUsed = false;
+  #ownTable: Limits | undefined;
+  readonly #elements: { offset: number; functions: readonly FunctionRef[] }[] = [];
+  readonly #names: { ref: FunctionRef; name: string }[] = [];
+  readonly #data: { address: number; bytes: Uint8Array }[] = [];
 
   typeIndex(type: FunctionType): number {
-    const found = this.types.findIndex(
+    const found = this.#types.findIndex(
       (t) =>
         t.result === type.result &&
         t.params.length === type.params.length &&
         t.params.every((p, i) => p === type.params[i]),
     );
-    return found >= 0 ? found : this.types.push(type) - 1;
+    return found >= 0 ? found : this.#types.push(type) - 1;
   }
 
-  private import(module: string, name: string, describe: (out: Bytes) => void): void {
+  #import(module: string, name: string, describe: (out: Bytes) => void): void {
     const out = new Bytes();
     out.name(module);
     out.name(name);
     describe(out);
-    this.imports.push(out);
+    this.#imports.push(out);
   }
 
   /** An import may come behind own functions as long as none of their indices has been used. */
   importFunction(module: string, name: string, type: FunctionType): FunctionRef {
-    if (this.ownIndexUsed) throw new Error('imports come before the first use of an own function');
+    if (this.#ownIndexUsed) throw new Error('imports come before the first use of an own function');
     const typeIndex = this.typeIndex(type);
-    this.import(module, name, (out) => {
+    this.#import(module, name, (out) => {
       out.u8(exportKind.function);
       out.u32(typeIndex);
     });
-    return { index: this.importedFunctions++, type };
+    return { index: this.#importedFunctions++, type };
   }
 
   /** Shared memory; sizes in 64 KiB pages. */
   importSharedMemory(module: string, name: string, limits: Required<Limits>): void {
-    this.import(module, name, (out) => {
+    this.#import(module, name, (out) => {
       out.raw([exportKind.memory, 3]);
       out.u32(limits.initial);
       out.u32(limits.maximum);
@@ -63,7 +63,7 @@ export class ModuleWriter {
   }
 
   importTable(module: string, name: string, initial: number): void {
-    this.import(module, name, (out) => {
+    this.#import(module, name, (out) => {
       out.raw([exportKind.table, 0x70, 0]);
       out.u32(initial);
     });
@@ -71,30 +71,30 @@ export class ModuleWriter {
 
   importTag(module: string, name: string): number {
     const typeIndex = this.typeIndex({ params: [] });
-    this.import(module, name, (out) => {
+    this.#import(module, name, (out) => {
       out.raw([exportKind.tag, 0]);
       out.u32(typeIndex);
     });
-    return this.importedTags++;
+    return this.#importedTags++;
   }
 
   /** A tag without parameters. */
   tag(): number {
-    this.tags.push(this.typeIndex({ params: [] }));
-    return this.importedTags + this.tags.length - 1;
+    this.#tags.push(this.typeIndex({ params: [] }));
+    return this.#importedTags + this.#tags.length - 1;
   }
 
   table(limits: Limits): void {
-    this.ownTable = limits;
+    this.#ownTable = limits;
   }
 
   function(type: FunctionType): { ref: FunctionRef; code: Code } {
     const code = new Code(type.params);
-    this.functions.push({ typeIndex: this.typeIndex(type), code });
-    const number = this.functions.length - 1;
+    this.#functions.push({ typeIndex: this.typeIndex(type), code });
+    const number = this.#functions.length - 1;
     const indexOf = (): number => {
-      this.ownIndexUsed = true;
-      return this.importedFunctions + number;
+      this.#ownIndexUsed = true;
+      return this.#importedFunctions + number;
     };
     const ref = {
       type,
@@ -110,21 +110,21 @@ export class ModuleWriter {
     out.name(name);
     out.u8(exportKind[kind]);
     out.u32(index);
-    this.exports.push(out);
+    this.#exports.push(out);
   }
 
   /** Puts functions into table 0 from `offset` on. */
   element(offset: number, functions: readonly FunctionRef[]): void {
-    this.elements.push({ offset, functions });
+    this.#elements.push({ offset, functions });
   }
 
   /** What debuggers and profilers call the function. */
   nameFunction(ref: FunctionRef, name: string): void {
-    this.names.push({ ref, name });
+    this.#names.push({ ref, name });
   }
 
   dataSegment(address: number, bytes: Uint8Array): void {
-    this.data.push({ address, bytes });
+    this.#data.push({ address, bytes });
   }
 
   toBytes(): Uint8Array<ArrayBuffer> {
@@ -139,37 +139,37 @@ export class ModuleWriter {
       out.u32(body.length);
       out.append(body);
     };
-    section(1, this.types.length, (body) => {
-      for (const { params, result } of this.types) {
+    section(1, this.#types.length, (body) => {
+      for (const { params, result } of this.#types) {
         body.u8(0x60);
         body.u32(params.length);
         body.raw(params.map((p) => typeCode[p]));
         body.raw(result === undefined ? [0] : [1, typeCode[result]]);
       }
     });
-    section(2, this.imports.length, (body) => {
-      for (const entry of this.imports) body.append(entry);
+    section(2, this.#imports.length, (body) => {
+      for (const entry of this.#imports) body.append(entry);
     });
-    section(3, this.functions.length, (body) => {
-      for (const f of this.functions) body.u32(f.typeIndex);
+    section(3, this.#functions.length, (body) => {
+      for (const f of this.#functions) body.u32(f.typeIndex);
     });
-    section(4, this.ownTable === undefined ? 0 : 1, (body) => {
-      const { initial, maximum } = this.ownTable ?? { initial: 0 };
+    section(4, this.#ownTable === undefined ? 0 : 1, (body) => {
+      const { initial, maximum } = this.#ownTable ?? { initial: 0 };
       body.raw([0x70, maximum === undefined ? 0 : 1]);
       body.u32(initial);
       if (maximum !== undefined) body.u32(maximum);
     });
-    section(13, this.tags.length, (body) => {
-      for (const typeIndex of this.tags) {
+    section(13, this.#tags.length, (body) => {
+      for (const typeIndex of this.#tags) {
         body.u8(0);
         body.u32(typeIndex);
       }
     });
-    section(7, this.exports.length, (body) => {
-      for (const entry of this.exports) body.append(entry);
+    section(7, this.#exports.length, (body) => {
+      for (const entry of this.#exports) body.append(entry);
     });
-    section(9, this.elements.length, (body) => {
-      for (const { offset, functions } of this.elements) {
+    section(9, this.#elements.length, (body) => {
+      for (const { offset, functions } of this.#elements) {
         body.raw([0, 0x41]);
         body.s32(offset);
         body.u8(0x0b);
@@ -177,15 +177,15 @@ export class ModuleWriter {
         for (const f of functions) body.u32(f.index);
       }
     });
-    section(10, this.functions.length, (body) => {
-      for (const f of this.functions) {
+    section(10, this.#functions.length, (body) => {
+      for (const f of this.#functions) {
         const code = f.code.finish();
         body.u32(code.length);
         body.append(code);
       }
     });
-    section(11, this.data.length, (body) => {
-      for (const { address, bytes } of this.data) {
+    section(11, this.#data.length, (body) => {
+      for (const { address, bytes } of this.#data) {
         body.raw([0, 0x41]);
         body.s32(address);
         body.u8(0x0b);
@@ -193,15 +193,15 @@ export class ModuleWriter {
         body.raw(bytes);
       }
     });
-    if (this.names.length > 0) this.writeNames(out);
+    if (this.#names.length > 0) this.#writeNames(out);
     return out.view().slice();
   }
 
   /** The custom section "name", function names only (core specification, appendix 7.4.1). */
-  private writeNames(out: Bytes): void {
+  #writeNames(out: Bytes): void {
     const map = new Bytes();
-    map.u32(this.names.length);
-    for (const { ref, name } of this.names.toSorted((a, b) => a.ref.index - b.ref.index)) {
+    map.u32(this.#names.length);
+    for (const { ref, name } of this.#names.toSorted((a, b) => a.ref.index - b.ref.index)) {
       map.u32(ref.index);
       map.name(name);
     }

@@ -85,12 +85,12 @@ export class TestCpu {
     view.setBigInt64(cpu + Cpu.cr0, bits === 64 ? 0x8000_0033n : 0x33n, true);
     view.setBigInt64(cpu + Cpu.cr4, bits === 64 ? 0x620n : 0x600n, true);
     view.setBigInt64(cpu + Cpu.efer, bits === 64 ? 0x500n : 0n, true);
-    if (bits === 64) this.identityPages(0x1000);
+    if (bits === 64) this.#identityPages(0x1000);
     this.engine.core.updateMode(cpu);
     this.engine.core.flushTlb(cpu);
   }
 
-  private identityPages(at: number): void {
+  #identityPages(at: number): void {
     const table = new Uint8Array(3 * 4096);
     const t = new DataView(table.buffer);
     t.setBigUint64(0, BigInt(at + 4096) | 7n, true);
@@ -109,14 +109,14 @@ export class TestCpu {
   }
 
   set(register: string, value: bigint | number): void {
-    this.view.setBigUint64(this.cpu + this.offset(register), BigInt.asUintN(64, BigInt(value)), true);
+    this.view.setBigUint64(this.cpu + this.#offset(register), BigInt.asUintN(64, BigInt(value)), true);
   }
 
   get(register: string): bigint {
-    return this.view.getBigUint64(this.cpu + this.offset(register), true);
+    return this.view.getBigUint64(this.cpu + this.#offset(register), true);
   }
 
-  private offset(register: string): number {
+  #offset(register: string): number {
     if (register === 'rip') return Cpu.rip;
     const n = (gprNames as readonly string[]).indexOf(register);
     if (n < 0) throw new Error(`no register ${register}`);
