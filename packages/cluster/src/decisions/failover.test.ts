@@ -223,6 +223,33 @@ describe('failover', () => {
     ]);
   });
 
+  test('a node that runs out of memory gives its VMs away one by one, and says of those that nobody takes why they stay', () => {
+    const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
+    const short = host('a', { pressure: 'memory' });
+    const own = timers();
+    const first = plan({ list, hosts: hostsOf(short, host('b')), timers: own, now: 0, settings });
+    const moving = Object.values(first.list.vms).filter((vm) => vm.moving);
+    assert.equal(moving.length, 1);
+    assert.match(first.log[0]?.reason ?? '', /a is short of memory/);
+    const small = host('b', { capacity: { memoryMiB: 50 } });
+    const stuck = plan({ list, hosts: hostsOf(short, small), timers: timers(), now: 0, settings });
+    const { v1 } = stuck.list.vms;
+    assert.deepEqual([v1!.status, v1!.assignment?.node], ['running', 'a']);
+    assert.equal(v1!.stays, 'no node fits: 1 without enough memory');
+    assert.ok(
+      stuck.log.some(({ event, reason }) => event === 'vm-stays' && /a should be emptied/.test(reason ?? '')),
+    );
+    // Nobody is sent to it meanwhile.
+    const further = plan({
+      list: listOf(['v3', {}]),
+      hosts: hostsOf(short),
+      timers: timers(),
+      now: 0,
+      settings,
+    });
+    assert.match(further.list.vms['v3']!.reason, /1 short of memory/);
+  });
+
   test('a drain with nowhere to go says what stays, and why; it is taken back when there is room', () => {
     const list = running(listOf(['v1', { memoryMiB: 900 }], ['v2', { memoryMiB: 100 }]), 'a');
     const own = timers();

@@ -1,6 +1,6 @@
 /** One node: the pure functions of src/decisions driven by real clocks, sockets, store and guests. */
 import { randomUUID } from 'node:crypto';
-import { freemem, totalmem, uptime } from 'node:os';
+import { uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import {
@@ -32,6 +32,7 @@ import { ConsoleHub } from './console-hub.ts';
 import { ConsoleInputs, takenOf } from './console-inputs.ts';
 import { DisplayHub } from './display-hub.ts';
 import { measured, type StoreMeasures } from './measured-store.ts';
+import { freeShare, hostMemory } from './memory.ts';
 import { NodeMeasures } from './metrics.ts';
 import { BlobCollector } from '../stored/blob-collector.ts';
 import { requireBlobs } from '../stored/blobs.ts';
@@ -177,7 +178,7 @@ export class ClusterNode {
       ...{ store, key: options.key, nowMs: monotonicMs, graceMs: options.blobGraceMs },
       log: (entry) => this.#log({ node: options.name, ...entry }),
     });
-    const memoryMiB = options.memoryMiB ?? Math.floor(totalmem() / 2 ** 20 / 2);
+    const memoryMiB = options.memoryMiB ?? Math.floor(hostMemory().totalBytes / 2 ** 20 / 2);
     const identity = {
       ...{ id: options.name, address, capacity: { memoryMiB }, reads: formOf(options.key) },
       runtimes: [...Object.keys(builtinRuntimes), ...Object.keys(options.runtimes ?? {})],
@@ -378,7 +379,7 @@ export class ClusterNode {
   #lookAround(): void {
     // One is enough, and two do no harm.
     if (this.agent.master !== undefined) this.#blobs.look();
-    const short = freemem() / totalmem() < minFreeShare;
+    const short = freeShare() < minFreeShare;
     if (this.agent.view.pressure !== 'leaving')
       this.handle({ type: 'pressure', pressure: short ? 'memory' : 'none' });
   }

@@ -1,10 +1,11 @@
 /** The figures of a node's VMs over the last minutes, a sample a second: so that whoever opens a chart sees what was before. */
-import { availableParallelism, freemem, loadavg, totalmem } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import type { NodeFigures, VmSample } from '../protocol/figures.ts';
 import { maxSamples } from '../protocol/limits.ts';
 import type { VmFigures } from '../vm/vm-figures.ts';
 import { monotonicMs } from '../vm/vm-runtime.ts';
 import { owned } from '../owned.ts';
+import { hostMemory } from './memory.ts';
 
 const sampleMs = 1000;
 /** Of VMs that ran here, those with the newest samples. */
@@ -78,13 +79,14 @@ export class FigureHistory {
   }
 
   now(): NodeFigures {
+    const { totalBytes, freeBytes } = hostMemory();
     return {
       node: this.#source.node,
       load: loadavg()[0] ?? 0,
       processors: availableParallelism(),
       usedBytes: process.memoryUsage.rss(),
-      hostFreeBytes: freemem(),
-      hostBytes: totalmem(),
+      hostFreeBytes: freeBytes,
+      hostBytes: totalBytes,
       vms: this.#vms(),
     };
   }

@@ -2,9 +2,9 @@
  * Workers that wait since before they were needed: loading and compiling what a guest runs on takes longer than resuming one. A node that
  * runs many VMs keeps more of them, as it will be given as many of another's when that one dies.
  */
-import { freemem, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
+import { freeShare } from '../node/memory.ts';
 import { threadFile } from './thread-files.ts';
 import { owned } from '../owned.ts';
 
@@ -36,7 +36,7 @@ export class SpareWorkers {
   constructor(options: SpareOptions) {
     this.#options = {
       isAwaited: () => false,
-      isShort: () => freemem() / totalmem() < minFreeShare,
+      isShort: () => freeShare() < minFreeShare,
       ...options,
     };
     this.#fill();
