@@ -82,6 +82,14 @@ test('each path that a document names is there', () => {
   assert.deepEqual(named.filter(({ text, document }) => !isThere(text, document)).map(where), []);
 });
 
+test('each test that the list of mended faults names is there', () => {
+  const rows = readFileSync(join(root, 'docs/HARDENING.md'), 'utf8').matchAll(/`([\w/.-]+)`: "([^"]+)"/g);
+  const named = [...rows].map(([, path = '', name = '']) => ({ path, name }));
+  assert.ok(named.length > 30, 'tests are found at all');
+  const missing = named.filter(({ path, name }) => !readFileSync(join(root, path), 'utf8').includes(name));
+  assert.deepEqual(missing, []);
+});
+
 test('each decision has a number of its own, in the name of its file and before its title', () => {
   const files = globSync('docs/decisions/*.md', { cwd: root });
   const numbers = files.map((file) => /(\d{4})-[a-z0-9-]+\.md$/.exec(file)?.[1] ?? file);
