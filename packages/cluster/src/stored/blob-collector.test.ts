@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { listAll, MemoryStore, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
+import { SeededTurns } from '@revenant/storage/testing';
 import { applyCommand } from '../decisions/commands.ts';
 import { emptyList, protectedKey, type ProtectedList, type VmSpec } from '../decisions/records.ts';
 import { isClusterError } from '../errors.ts';
@@ -231,36 +232,17 @@ describe('collection of blobs', () => {
   });
 
   test('with collectors, uploads and commands at once, each stopping anywhere, no VM ever loses what it refers to', async () => {
-    let seed = 7;
-    const random = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) / 2 ** 32;
+    const turns = new SeededTurns(7);
     let [referred, collected, late] = [0, 0, 0];
     for (let round = 0; round < 40; round++) {
       const inner = new MemoryStore();
-      /** Everything takes its time, in an order that the seed gives; a collector of this round may end in the midst of it. */
-      const turn = async (): Promise<void> => {
-        for (let n = Math.floor(random() * 6); n > 0; n--) await Promise.resolve();
-      };
-      let steps = Math.floor(random() * 60);
-      const through = (ends: boolean): ObjectStore =>
-        new Proxy(inner, {
-          get: (store, name) => {
-            const member: unknown = Reflect.get(store, name, store);
-            if (typeof member !== 'function') return member;
-            return async (...given: unknown[]) => {
-              await turn();
-              if (ends && steps-- <= 0) throw new Error('ended');
-              const answer: unknown = await (member as (...all: unknown[]) => unknown).apply(store, given);
-              await turn();
-              return answer;
-            };
-          },
-        });
-      const place = new Place(through(false));
+      const place = new Place(turns.through(inner));
       const bytes = [0, 1, 2].map((n) => Buffer.from(`image ${String(n)}`));
       const hashes = bytes.map((each) => sha256(each));
-      const collectors = [place.another(through(true)), place.another(), place.another()];
+      const ends = turns.through(inner, Math.floor(turns.random() * 60));
+      const collectors = [place.another(ends), place.another(), place.another()];
       const rest = async (most: number): Promise<void> => {
-        for (let wait = Math.floor(random() * most); wait > 0; wait--) await turn();
+        for (let wait = Math.floor(turns.random() * most); wait > 0; wait--) await turns.turn();
       };
       /** Uploads when it has to, waits a while, refers to it, again when the blob went meanwhile; and lets it go. */
       const live = async (vmId: string, n: number): Promise<void> => {

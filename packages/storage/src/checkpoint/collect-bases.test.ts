@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createCipheriv, createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { Guest } from '../../test-support/guest.ts';
+import { SeededTurns } from '../../test-support/seeded-turns.ts';
 import { isStorageError } from '../errors.ts';
 import { raiseEpoch } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -157,40 +158,21 @@ test('packs of an import that was cut off go; one that goes on ends well; one th
 });
 
 test('with collectors, imports and users at once, each stopping anywhere, nobody loses an image that was kept', async () => {
-  let seed = 5;
-  const random = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) / 2 ** 32;
+  const turns = new SeededTurns(5);
   let [referred, collected, late, refused] = [0, 0, 0, 0];
   const images = [0, 1, 2].map((n) => noise(3, 10 + n));
   for (let round = 0; round < 25; round++) {
     const inner = new MemoryStore();
-    const turn = async (): Promise<void> => {
-      for (let n = Math.floor(random() * 6); n > 0; n--) await Promise.resolve();
-    };
-    let steps = Math.floor(random() * 80);
-    /** Everything takes its time, in an order that the seed gives; some end in the midst of it. */
-    const through = (ends: boolean): ObjectStore =>
-      new Proxy(inner, {
-        get: (store, name) => {
-          const member: unknown = Reflect.get(store, name, store);
-          if (typeof member !== 'function') return member;
-          return async (...given: unknown[]) => {
-            await turn();
-            if (ends && steps-- <= 0) throw new Error('ended');
-            const answer: unknown = await (member as (...all: unknown[]) => unknown).apply(store, given);
-            await turn();
-            return answer;
-          };
-        },
-      });
-    const place = new Place(through(false));
-    const collectors = [place.another(through(true)), place.another(), place.another()];
+    const place = new Place(turns.through(inner));
+    const ends = turns.through(inner, Math.floor(turns.random() * 80));
+    const collectors = [place.another(ends), place.another(), place.another()];
     /** Those between their look and their reference: the one assumption is that this takes less than the grace. */
     let referring = 0;
     const refer = async (name: string): Promise<boolean> => {
       referring++;
       try {
         if (!(await keepBaseImage(place.store, name))) return false;
-        await turn();
+        await turns.turn();
         place.referredTo.add(name);
         return true;
       } finally {
@@ -202,8 +184,8 @@ test('with collectors, imports and users at once, each stopping anywhere, nobody
       for (let life = 0; life < 4; life++) {
         for (;;) {
           // Cut off now and then.
-          if (random() < 0.3)
-            await importBaseImage(through(true), name, [image], { pool }).catch(() => undefined);
+          if (turns.random() < 0.3)
+            await importBaseImage(ends, name, [image], { pool }).catch(() => undefined);
           try {
             await place.import(image);
           } catch (error) {
@@ -211,15 +193,15 @@ test('with collectors, imports and users at once, each stopping anywhere, nobody
             refused++;
             continue;
           }
-          for (let wait = Math.floor(random() * 80); wait > 0; wait--) await turn();
+          for (let wait = Math.floor(turns.random() * 80); wait > 0; wait--) await turns.turn();
           if (await refer(name)) break;
           late++;
         }
-        for (let wait = Math.floor(random() * 30); wait > 0; wait--) await turn();
+        for (let wait = Math.floor(turns.random() * 30); wait > 0; wait--) await turns.turn();
         assert.ok(await place.reads(image, inner));
         referred++;
         place.referredTo.delete(name);
-        for (let wait = Math.floor(random() * 60); wait > 0; wait--) await turn();
+        for (let wait = Math.floor(turns.random() * 60); wait > 0; wait--) await turns.turn();
       }
     });
     const collecting = collectors.map(async (collector) => {
