@@ -3,7 +3,8 @@ import { systemHost, type ObjectStore } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
 import type { ProtectedVm, VmSpec } from '../src/decisions/records.ts';
 import type { StandbyMessage } from '../src/protocol/standby.ts';
-import { vmOf, VmHome } from './vm-home.ts';
+import { until } from '../src/testing/until.ts';
+import { Listener, vmOf, VmHome } from './vm-home.ts';
 
 /** Homes whose messages reach each other, but for those that are dropped. */
 export class Road {
@@ -41,6 +42,24 @@ export class Road {
     for (const home of this.homes.values()) await home.close();
   }
 }
+
+/** Two homes, `a` for a VM's owner and `b` for who follows it, and who listens to the owner's console. The road closes both. */
+export function pairOn(store: ObjectStore): {
+  road: Road;
+  listener: Listener;
+  owner: VmHome;
+  standby: VmHome;
+} {
+  const road = new Road();
+  const listener = new Listener();
+  const [owner, standby] = [road.home('a', store), road.home('b', store)];
+  owner.listen(listener);
+  return { road, listener, owner, standby };
+}
+
+/** The VM of a home has its first checkpoint. */
+export const untilCheckpoint = (home: VmHome): Promise<void> =>
+  until('the first checkpoint', () => (home.host.figures[0]?.checkpoints ?? 0) === 1);
 
 export const followed = (spec: Partial<VmSpec> = {}): ProtectedVm =>
   vmOf({ outputs: 'standby', checkpointMs: 300, ...spec });

@@ -4,7 +4,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryStore, readOwner, type ObjectStore } from '@revenant/storage';
-import { condition, follow, followed, Road, storeWithLog } from '../../../test-support/standby-homes.ts';
+import {
+  condition,
+  follow,
+  followed,
+  pairOn,
+  Road,
+  storeWithLog,
+  untilCheckpoint,
+} from '../../../test-support/standby-homes.ts';
 import { Listener, Typist, type VmHome } from '../../../test-support/vm-home.ts';
 import type { ProtectedVm } from '../../decisions/records.ts';
 import { until } from '../../testing/until.ts';
@@ -24,7 +32,7 @@ async function relyOn(
   { owner, standby, listener }: { owner: VmHome; standby: VmHome; listener: Listener },
   { vm, epoch }: { vm: ProtectedVm; epoch: number },
 ): Promise<void> {
-  await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+  await untilCheckpoint(owner);
   follow(owner, epoch, { home: standby, name: 'b' }, vm);
   await untilNoted(store, 'b');
   await until('a standby in sync', () => condition(owner) === 'in-sync');
@@ -64,7 +72,7 @@ describe('a standby that ends', () => {
     owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
-      await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+      await untilCheckpoint(owner);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
       await until('a standby in sync', () => condition(owner) === 'in-sync');
       await untilNoted(store, 'b');
@@ -94,14 +102,11 @@ describe('a standby that ends', () => {
 
   test('long before its owner: the store has all by then, the record says so, and nothing is lost with the owner', async () => {
     const store = new MemoryStore();
-    const road = new Road();
-    const listener = new Listener();
-    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const { road, listener, owner, standby } = pairOn(store);
     const vm = followed({ checkpointMs: 60_000, description: { stepMs: 20 } });
-    owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
-      await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+      await untilCheckpoint(owner);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
       await untilNoted(store, 'b');
       await road.end('b');
@@ -117,11 +122,8 @@ describe('a standby that ends', () => {
 
   test('with its owner, of a VM with the policy log: nothing rested on it, so nothing is noted, and nothing told', async () => {
     const store = new MemoryStore();
-    const road = new Road();
-    const listener = new Listener();
-    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const { road, listener, owner, standby } = pairOn(store);
     const vm = followed({ outputs: 'log', standby: true, description: { stepMs: 20 } });
-    owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
@@ -138,14 +140,11 @@ describe('a standby that ends', () => {
 
   test('with its owner: whoever is next says how much may be repeated, also when another found that before and ended', async () => {
     const { store, takesLog } = storeWithLog(new MemoryStore());
-    const road = new Road();
-    const listener = new Listener();
-    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const { road, listener, owner, standby } = pairOn(store);
     const vm = followed({ checkpointMs: 60_000, description: { stepMs: 20 } });
-    owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
-      await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+      await untilCheckpoint(owner);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
       await untilNoted(store, 'b');
       takesLog(false);
@@ -188,11 +187,8 @@ describe('a standby that ends', () => {
     test(`before its owner, and ${what}, which leads: it has not all that was seen, and consoles are told`, async () => {
       const logged = storeWithLog(new MemoryStore());
       const { store, takesLog } = logged;
-      const road = new Road();
-      const listener = new Listener();
-      const [owner, standby] = [road.home('a', store), road.home('b', store)];
+      const { road, listener, owner, standby } = pairOn(store);
       const vm = followed({ checkpointMs: 60_000, description: { stepMs: 20 } });
-      owner.listen(listener);
       try {
         const epoch = await owner.run(vm, 0);
         await relyOn(logged, { owner, standby, listener }, { vm, epoch });

@@ -5,7 +5,15 @@ import { buildModules } from '@revenant/emulator/host-node';
 import { CheckpointWriter, MemoryStore, raiseEpoch } from '@revenant/storage';
 import { busyMachine } from '../../../test-support/busy-machine.ts';
 import { flipChannel } from '../../../test-support/flip-channel.ts';
-import { condition, follow, followed, Road, storeWithLog } from '../../../test-support/standby-homes.ts';
+import {
+  condition,
+  follow,
+  followed,
+  pairOn,
+  Road,
+  storeWithLog,
+  untilCheckpoint,
+} from '../../../test-support/standby-homes.ts';
 import { Listener, Typist } from '../../../test-support/vm-home.ts';
 import { until } from '../../testing/until.ts';
 
@@ -75,14 +83,11 @@ describe('standbys', () => {
 
   test('outputs leave, and the VM is taken over with all of them, while the store takes no log', async () => {
     const { store, takesLog } = storeWithLog(new MemoryStore());
-    const road = new Road();
-    const listener = new Listener();
-    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const { road, listener, owner, standby } = pairOn(store);
     const vm = followed({ checkpointMs: 60_000, description: { stepMs: 20 } });
-    owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
-      await until('the first checkpoint', () => (owner.host.figures[0]?.checkpoints ?? 0) === 1);
+      await untilCheckpoint(owner);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
       await until('a standby in sync', () => condition(owner) === 'in-sync');
       // From now on the log stays with the standby alone.
@@ -122,11 +127,8 @@ describe('standbys', () => {
 
   test('a standby that hears nothing lags, which is seen; outputs wait for the store, the guest for nobody, and it catches up from there', async () => {
     const store = new MemoryStore();
-    const road = new Road();
-    const listener = new Listener();
-    const [owner, standby] = [road.home('a', store), road.home('b', store)];
+    const { road, listener, owner, standby } = pairOn(store);
     const vm = followed({ description: { stepMs: 5 } });
-    owner.listen(listener);
     try {
       const epoch = await owner.run(vm, 0);
       follow(owner, epoch, { home: standby, name: 'b' }, vm);
