@@ -13,6 +13,9 @@ export const vmId = 'bench';
 export const memoryMiB = 128;
 const diskBytes = 64 << 20;
 const echoPort = 7;
+/** For what the guest must say in the end; and how often it is looked whether its time is over. */
+const patienceMs = 120_000;
+const lookMs = 1000;
 /** A change of policy holds from the next checkpoint on, and a log serves from the one behind it. */
 const settleMs = 2500;
 
@@ -80,16 +83,18 @@ export class CommitGuest {
     this.#follower.close();
   }
 
-  /** Waits until a text was heard, and forgets all up to its end. @returns when it came */
-  async hears(text: string): Promise<number> {
-    for (;;) {
+  /** Waits until a text was heard, and forgets all up to its end. @returns when it came; NaN: not in time */
+  async hears(text: string, limitMs = patienceMs): Promise<number> {
+    for (const end = performance.now() + limitMs; performance.now() < end;) {
       const at = this.#unread.indexOf(text);
       if (at >= 0) {
         this.#unread = this.#unread.slice(at + text.length);
         return performance.now();
       }
-      await this.#woken.promise;
+      await Promise.race([this.#woken.promise, sleep(Math.min(limitMs, lookMs))]);
     }
+    if (limitMs === patienceMs) throw new Error(`the guest did not say ${JSON.stringify(text)}`);
+    return NaN;
   }
 
   type(text: string): void {
@@ -101,6 +106,17 @@ export class CommitGuest {
     // The shell puts the mark together, so that the echo of the line does not have it.
     this.type(`${line}\ntrue; echo do""ne\n`);
     await this.hears('done\r\n');
+  }
+
+  /** Ends what runs in the terminal's foreground. */
+  async interrupt(): Promise<void> {
+    // What is typed while the shell comes back to its prompt may be lost with what was interrupted.
+    do {
+      this.type('\u0003');
+      await sleep(300);
+      this.type('\ntrue; echo do""ne\n');
+    } while (Number.isNaN(await this.hears('done\r\n', 2 * lookMs)));
+    this.#unread = '';
   }
 
   /** By which policy its outputs leave from now on; resolves when that holds. */

@@ -9,7 +9,6 @@ import type { TestCluster } from '../chaos/harness.ts';
 import { vmId, type CommitGuest } from './commit-guest.ts';
 
 const tick = 'while :; do echo tick; usleep 20000; done\n';
-const interrupt = '\u0003';
 
 /** Hears a VM at one node, whether that has it or will: no client has to find out first where it is. */
 class Listener {
@@ -84,8 +83,7 @@ export async function takeOver(cluster: TestCluster, guest: CommitGuest): Promis
     if (ordered === undefined) throw new Error('nobody was told to take it over');
     await cluster.startNode(holder);
     await cluster.untilAlive(nodes.size);
-    guest.type(interrupt);
-    await guest.run('true');
+    await guest.interrupt();
     return heardMs - ordered.atMs;
   } finally {
     for (const listener of listeners.values()) listener.close();

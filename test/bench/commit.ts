@@ -23,6 +23,8 @@ type Load = (typeof loads)[number];
 /** Clients that ask at once, where throughput is measured. */
 const connections = 8;
 
+const standbyLeavesMs = 11_000;
+
 /** One policy under one load, over all rounds. */
 interface Row {
   load: Load;
@@ -150,6 +152,8 @@ class Commit {
       for (const works of [false, true]) {
         if (this.#options.takeovers === 0 || !this.#options.policies.includes(policy)) continue;
         await this.#guest.setPolicy(policy);
+        // A standby that is not wanted any more stays for a while, and would lead.
+        if (policy === 'log') await sleep(standbyLeavesMs);
         if (works) await this.#guest.workOn('shell');
         const found: Takeovers = { policy, works, ms: [] };
         for (let n = 0; n < this.#options.takeovers; n++) {

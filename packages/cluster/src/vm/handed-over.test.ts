@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryStore, systemHost, type ObjectStore } from '@revenant/storage';
 import { FaultyStore } from '@revenant/storage/testing';
-import { Road } from '../../test-support/standby-homes.ts';
+import { condition, follow, Road } from '../../test-support/standby-homes.ts';
 import { Listener, Typist, vmOf, type VmHome } from '../../test-support/vm-home.ts';
+import type { ProtectedVm } from '../decisions/records.ts';
 import { until } from '../testing/until.ts';
 
 /** The VM leaves a home in order. */
@@ -19,6 +20,13 @@ async function handOver(home: VmHome, epoch: number): Promise<void> {
 async function echoed(typist: Typist, listener: Listener, line: string): Promise<void> {
   await typist.type(`${line}\n`);
   await until(`the echo of ${line}`, () => listener.text.includes(`${line}\n`));
+}
+
+/** Another home has it follow, where its policy wants that. */
+async function followedBy(owner: VmHome, epoch: number, home: VmHome, vm: ProtectedVm): Promise<void> {
+  if (vm.spec.outputs !== 'standby') return;
+  follow(owner, epoch, { home, name: 'c' }, vm);
+  await until('a standby in sync', () => condition(owner) === 'in-sync');
 }
 
 /** The numbers of its steps, in the order in which they were heard. */
@@ -40,6 +48,83 @@ function storeWithout(): { store: ObjectStore; takesCheckpoints: (takes: boolean
 }
 
 describe('a VM that is moved', () => {
+  for (const outputs of ['log', 'standby'] as const)
+    test(`${outputs}: there and back again, every byte is heard once, every line taken once, though what it ran on ends after each move`, async () => {
+      const store = new MemoryStore();
+      const road = new Road();
+      const [listener, typist] = [new Listener(), new Typist()];
+      const vm = vmOf({ outputs, description: { stepMs: 5 } });
+      const third = road.home('c', store);
+      const lines = ['on the first', 'on the second', 'on the first again'];
+      try {
+        let epoch = 0;
+        for (const [turn, line] of lines.entries()) {
+          const home = road.home('ab'[turn % 2]!, store);
+          home.listen(listener);
+          epoch = await home.run(vm, epoch);
+          typist.attach(home);
+          await followedBy(home, epoch, third, vm);
+          await echoed(typist, listener, line);
+          if (turn < lines.length - 1) await handOver(home, epoch);
+          await home.close();
+        }
+        // The last one was not asked: it is taken over from its checkpoint and its log, or by its standby.
+        third.listen(listener);
+        await third.run(vm, epoch);
+        typist.attach(third);
+        await echoed(typist, listener, 'on the third');
+        assert.equal(third.said('standby-leads').length, outputs === 'standby' ? 1 : 0);
+        const steps = stepsOf(listener.text);
+        assert.deepEqual(steps, counted(steps.length));
+        const echoes = listener.text.split('\n').filter((each) => each.startsWith('on the'));
+        assert.deepEqual(echoes, [...lines, 'on the third']);
+        assert.equal(typist.lost, 0);
+        assert.deepEqual(listener.said, []);
+      } finally {
+        await road.close();
+      }
+    });
+
+  for (const outputs of ['log', 'standby'] as const)
+    test(`${outputs}: switched off, all that it said is heard; switched on, it begins anew, and nothing of its log before counts`, async () => {
+      const store = new MemoryStore();
+      const road = new Road();
+      const [listener, typist] = [new Listener(), new Typist()];
+      const vm = vmOf({ outputs, description: { stepMs: 5 } });
+      const [first, second, third] = [road.home('a', store), road.home('b', store), road.home('c', store)];
+      for (const home of [first, second]) home.listen(listener);
+      try {
+        const epoch = await first.run(vm, 0);
+        typist.attach(first);
+        await followedBy(first, epoch, third, vm);
+        await echoed(typist, listener, 'before');
+        first.host.do({ type: 'stop', vmId: 'v1', epoch, mode: 'power-off' });
+        await until('its end', () => first.events.some(({ type }) => type === 'stopped'));
+        const before = stepsOf(listener.text);
+        assert.deepEqual(before, counted(before.length));
+        assert.equal(condition(first), undefined);
+        await road.end('a');
+        listener.text = '';
+        const again = { ...vm, boot: vm.boot + 1 };
+        const later = await second.run(again, epoch);
+        await followedBy(second, later, third, again);
+        const fresh = new Typist();
+        fresh.attach(second);
+        await echoed(fresh, listener, 'after');
+        await road.end('b');
+        third.listen(listener);
+        await third.run(again, later);
+        const heard = listener.text.length;
+        await until('more', () => listener.text.length > heard + 1000);
+        const steps = stepsOf(listener.text);
+        assert.deepEqual(steps, counted(steps.length));
+        assert.equal(listener.text.includes('before'), false);
+        assert.deepEqual(listener.said, []);
+      } finally {
+        await road.close();
+      }
+    });
+
   test('async: handed over, it lets nothing out before a checkpoint of its new owner says that outputs leave at once', async () => {
     const { store, takesCheckpoints } = storeWithout();
     const road = new Road();

@@ -22,6 +22,7 @@ import type { Event, LogEntry } from '../decisions/types.ts';
 import { until } from '../testing/until.ts';
 import { vmOf } from '../../test-support/vm-home.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { readLogBehind } from './replay-log.ts';
 import { VmHost, type VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
@@ -35,7 +36,12 @@ interface Home {
 }
 
 /** A node's VMs, with `v1` running under `epoch`. */
-async function runOn(store: ObjectStore, epoch: number, options: Partial<VmHostOptions>): Promise<Home> {
+async function runOn(
+  store: ObjectStore,
+  epoch: number,
+  options: Partial<VmHostOptions>,
+  which = vm,
+): Promise<Home> {
   const [events, log]: [Event[], LogEntry[]] = [[], []];
   const host = new VmHost({
     node: 'a',
@@ -50,7 +56,7 @@ async function runOn(store: ObjectStore, epoch: number, options: Partial<VmHostO
   host.do({ type: 'grant', until: leaseEnd });
   host.do({ type: 'raise', vmId: 'v1', attempt: 1, expectedEpoch: epoch - 1, incarnation: 1 });
   await until('the epoch', () => events.some(({ type }) => type === 'raised'));
-  host.do({ type: 'run', vm, epoch, paused: false, until: leaseEnd });
+  host.do({ type: 'run', vm: which, epoch, paused: false, until: leaseEnd });
   await until('checkpoints', () => (host.figures[0]?.checkpoints ?? 0) > 2);
   return { host, events, log };
 }
@@ -89,6 +95,36 @@ test('a running VM keeps what the retention policy says, its resume point is let
       return left.length === 1;
     });
     assert.equal((await readOwner(store, 'v1'))?.record.state, 'deleted');
+  } finally {
+    await host.close();
+  }
+});
+
+test('of a log in use no more is kept than leads on from the checkpoints that are kept', async () => {
+  const store = new MemoryStore();
+  const logged = { ...vm, spec: { ...vm.spec, outputs: 'log' as const, description: { stepMs: 2 } } };
+  const options = { retention: { keepLast: 3, rules: [] }, collectMs: 200 };
+  const { host, log } = await runOn(store, 1, options, logged);
+  const segments = async (): Promise<number> => {
+    let count = 0;
+    for await (const _each of listAll(store, 'vms/v1/log/')) count++;
+    return count;
+  };
+  const written = (): number => host.figures[0]?.outputs.logSegments ?? 0;
+  try {
+    for (const more of [500, 1000]) {
+      await until('segments', () => written() > more);
+      // What is kept follows the guest: it never falls to nothing, and does not grow with what was written.
+      await until('most to be removed', async () => (await segments()) < written() / 2);
+      const [oldest] = (await listCheckpoints(store, 'v1')).filter(({ counts }) => counts);
+      const reader = await openCheckpoint(store, 'v1', { pool, id: oldest?.id });
+      const behind = await readLogBehind(store, reader).finally(() => reader.close());
+      assert.ok((behind?.to ?? 0n) > reader.head.instructions);
+    }
+    assert.deepEqual(
+      log.filter(({ event }) => event === 'checkpoints-not-collected'),
+      [],
+    );
   } finally {
     await host.close();
   }
