@@ -9,7 +9,7 @@ import { ByteChecker } from './byte-checker.ts';
 import { seeded } from './faults.ts';
 import { insideNodes, makeNetwork } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
-import { repeatedWithoutLeave, violations } from './verdict.ts';
+import { givenUp, repeatedWithoutLeave, violations } from './verdict.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -91,6 +91,19 @@ test('output that came again though not both the owner and its standby ended is 
   assert.deepEqual(repeatedWithoutLeave([lost], [{ id: 'v', repeats: [9] }]), []);
   assert.match(repeatedWithoutLeave([lost], [{ id: 'v', repeats: [9, 4] }])[0] ?? '', /^v: 9, 4 bytes/);
   assert.equal(repeatedWithoutLeave([lost], [{ id: 'w', repeats: [9] }]).length, 1);
+});
+
+test('a VM that was given up for its nodes is told from one that failed otherwise', () => {
+  const failed = (id: string, reason: string): { id: string; status: string; reason: string } => ({
+    id,
+    status: 'failed',
+    reason,
+  });
+  const blamed = failed('v', 'gave up after 5 tries: a, b, a, b, a ended, one after the other, soon after …');
+  assert.deepEqual(
+    givenUp([blamed, failed('w', 'gave up after 5 tries: did not start'), { ...blamed, status: 'running' }]),
+    ['v'],
+  );
 });
 
 test('a seed gives the same numbers again', () => {

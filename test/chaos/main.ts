@@ -89,7 +89,7 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
       say,
     });
     say(
-      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted, ${result.again} of them heard again after ${result.lostBoth} times in which owner and standby had both ended`,
+      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted, ${result.again} of them heard again after ${result.lostBoth} times in which owner and standby had both ended, ${result.startedAgain} times a VM was started again that was given up`,
     );
     for (const line of result.violations) say(`VIOLATION: ${line}`);
     say(result.violations.length === 0 ? 'all held' : `FAILED; logs are in ${folder}`);

@@ -14,7 +14,7 @@ import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
 import type { Network } from './network.ts';
 import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
-import { repeatedWithoutLeave, violations, type Window } from './verdict.ts';
+import { givenUp, repeatedWithoutLeave, violations, type Window } from './verdict.ts';
 
 export interface ChaosOptions {
   store: string;
@@ -42,6 +42,8 @@ export interface ChaosResult {
   /** Of them, how many came again when both owner and standby had ended, and how often that was. */
   again: number;
   lostBoth: number;
+  /** How often a VM was started again that was given up since nodes ended under it. */
+  startedAgain: number;
   /** Empty: all held. */
   violations: string[];
 }
@@ -55,6 +57,9 @@ const spec: VmSpec = {
 };
 /** After the last fault is healed every VM must run again within so long. */
 const recoveryMs = 60_000;
+
+/** How often it is looked whether VMs were given up. */
+const personMs = 3000;
 
 /** A fault that lasts. */
 interface Open {
@@ -73,6 +78,8 @@ class Chaos {
   readonly #open = new Set<Open>();
   readonly #calm: Window[] = [];
   #faults = 0;
+  #startedAgain = 0;
+  #lookedAt = -Infinity;
   #trouble: unknown;
   #lastHealed = 0;
 
@@ -104,6 +111,7 @@ class Chaos {
       const end = performance.now() + this.#options.minutes * 60_000;
       while (performance.now() < end && this.#fault() === undefined) {
         await this.#round();
+        await this.#person();
         await sleep(200 + this.#random() * 1500);
       }
       await this.#healAll();
@@ -144,12 +152,26 @@ class Chaos {
       bytes: this.#cluster.vms.reduce((sum, { bytes }) => sum + (bytes?.bytes ?? 0), 0),
       again: this.#repeats.flatMap(({ repeats }) => repeats).reduce((sum, count) => sum + count, 0),
       lostBoth: this.#repeats.flatMap(({ repeats }) => repeats).length,
+      startedAgain: this.#startedAgain,
       violations: [...faults, ...found],
     };
   }
 
   #fault(): string | undefined {
     return this.#cluster.vms.find(({ checker }) => checker.state.fault !== undefined)?.checker.state.fault;
+  }
+
+  /** Starts again what was given up. */
+  async #person(): Promise<void> {
+    if (performance.now() - this.#lookedAt < personMs) return;
+    this.#lookedAt = performance.now();
+    const { client } = this.#cluster;
+    const status = await client.status().catch(() => undefined);
+    for (const vmId of givenUp(status?.vms ?? [])) {
+      await client.command({ type: 'vm-start', vmId });
+      this.#startedAgain++;
+      this.#options.say(`start ${vmId}, which was given up`);
+    }
   }
 
   /** Heals what has lasted long enough, and begins another fault while fewer than two last. */
@@ -197,9 +219,13 @@ class Chaos {
     const before = new Map(this.#cluster.vms.map(({ id, checker }) => [id, checker.state.steps]));
     await this.#cluster.until(
       what,
-      () =>
-        this.#cluster.vms.every(({ id, checker }) => checker.state.steps >= (before.get(id) ?? 0) + 20) ||
-        this.#fault() !== undefined,
+      async () => {
+        await this.#person();
+        const computes = this.#cluster.vms.every(
+          ({ id, checker }) => checker.state.steps >= (before.get(id) ?? 0) + 20,
+        );
+        return computes || this.#fault() !== undefined;
+      },
       recoveryMs,
       100,
     );

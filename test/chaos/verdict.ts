@@ -16,6 +16,16 @@ export function repeatedWithoutLeave(
   });
 }
 
+/**
+ * VMs that were given up since nodes ended under them, one after the other. Where nodes end all the time, none of them may be to blame: a person
+ * who knows why they end starts them again.
+ */
+export function givenUp(vms: readonly { id: string; status: string; reason: string }[]): string[] {
+  return vms
+    .filter(({ status, reason }) => status === 'failed' && reason.includes('ended, one after the other'))
+    .map(({ id }) => id);
+}
+
 export interface Window {
   node: string;
   fromMs: number;
