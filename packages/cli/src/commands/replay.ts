@@ -8,6 +8,7 @@ import { writeOutput } from '../output/file.ts';
 import { find } from '../replay/find.ts';
 import { wanted, when, type Wanted } from '../replay/moment.ts';
 import { Past, type Moment, type Run } from '../replay/past.ts';
+import { writeMetrics } from '../replay/metrics.ts';
 import { picture } from '../replay/picture.ts';
 import { checkAll, finish, goTo, type CheckedSpan } from '../replay/replay.ts';
 
@@ -22,6 +23,10 @@ const options = {
     wanted,
   ),
   check: flag('replay everything that is kept, and compare with each checkpoint'),
+  metrics: text(
+    'FILE',
+    "with --check: what was found, for the textfile collector of Prometheus' node exporter",
+  ),
   serial: flag("show the guest's console on stdout"),
   screenshot: text('FILE', 'a picture (PNG) of the display there'),
   save: text('FILE', 'a checkpoint file of that moment'),
@@ -42,7 +47,7 @@ moment since the oldest kept checkpoint, exactly, without touching the living VM
     'replay vm1 --store file:/srv/revenant --to 12.5s --screenshot then.png',
     'replay vm1 --store file:/srv/revenant --until "Kernel panic" --save panic.checkpoint',
     'replay vm1 --store file:/srv/revenant --find "memory:0xffffffff82a3c000/8 changes"',
-    'replay vm1 --store file:/srv/revenant --check',
+    'replay vm1 --store file:/srv/revenant --check --metrics /var/lib/prometheus/node-exporter/vm1.prom',
   ],
   async run(input) {
     return inspecting(input.options, async (opener) => {
@@ -57,6 +62,8 @@ moment since the oldest kept checkpoint, exactly, without touching the living VM
           '--to, --until, --find and --check each say where to go',
           'give one of them',
         );
+      if (input.options.metrics !== undefined && !input.options.check)
+        throw new CliError(ExitCode.usage, '--metrics tells what --check found', 'give both');
       const past = await Past.open(opener, vmId);
       if (input.options.check) return check(input, past, opener);
       const from = input.options.from ?? which;
@@ -67,6 +74,7 @@ moment since the oldest kept checkpoint, exactly, without touching the living VM
 
 async function check(input: Input<typeof options>, past: Past, opener: Opener): Promise<number | undefined> {
   const spans: CheckedSpan[] = [];
+  const began = Date.now();
   for await (const span of checkAll(past, opener, say)) {
     if (!input.json) say(`${span.from} to ${span.to}, ${span.instructions} instructions: ${span.result}`);
     spans.push(span);

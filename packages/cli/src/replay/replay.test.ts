@@ -1,6 +1,7 @@
 /** A VM's past, from a store with checkpoints and a log: any moment, what came first, and whether it comes out the same. */
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { encodeBatch } from '../../../cluster/src/vm/log-batch.ts';
 import { tickingPlan } from '../../../emulator/src/machine/testing/guests.ts';
 import { Opener } from '../checkpoint/opener.ts';
 import { find } from './find.ts';
+import { writeMetrics } from './metrics.ts';
 import { wanted } from './moment.ts';
 import { Past } from './past.ts';
 import { checkAll, goTo, TextFinder } from './replay.ts';
@@ -137,6 +139,17 @@ test('everything that is kept comes out the same; a flipped bit does not', async
     await run.close();
     await other.close();
   });
+});
+
+test('what a check found is written for those who watch, whole', async () => {
+  const path = join(folder, 'vm1.prom');
+  const totals = { vm: 'vm1', same: 3, different: 1, noLog: 0, atMs: 1_700_000_000_500, tookMs: 2500 };
+  writeMetrics(path, totals);
+  const text = readFileSync(path, 'utf8');
+  assert.match(text, /^revenant_replay_check_spans\{vm="vm1",result="different"\} 1$/m);
+  assert.match(text, /^revenant_replay_check_timestamp_seconds\{vm="vm1"\} 1700000000\.5$/m);
+  assert.match(text, /^revenant_replay_check_duration_seconds\{vm="vm1"\} 2\.5\n$/m);
+  assert.throws(() => writeMetrics(join(folder, 'missing', 'x'), totals), /missing/);
 });
 
 test('when for the first time: said, executed, changed, in memory', async () => {
