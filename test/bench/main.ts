@@ -22,6 +22,7 @@ export const benchmarks: Group = {
       'what it costs that nothing seen is taken back, by output policy',
       () => import('./commit.ts'),
     ),
+    replay: entry("how fast a VM's past is run again", () => import('./replay.ts')),
     failover: entry(
       'nodes are killed, frozen and drained: until the guest goes on',
       () => import('./failover.ts'),
