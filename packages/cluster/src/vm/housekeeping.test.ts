@@ -117,7 +117,8 @@ test('of a log in use no more is kept than leads on from the checkpoints that ar
       // What is kept follows the guest: it never falls to nothing, and does not grow with what was written.
       await until('most to be removed', async () => (await segments()) < written() / 2);
       const [oldest] = (await listCheckpoints(store, 'v1')).filter(({ counts }) => counts);
-      const reader = await openCheckpoint(store, 'v1', { pool, id: oldest?.id });
+      assert.ok(oldest !== undefined);
+      const reader = await openCheckpoint(store, 'v1', { pool, id: oldest.id });
       const behind = await readLogBehind(store, reader).finally(() => reader.close());
       assert.ok((behind?.to ?? 0n) > reader.head.instructions);
     }
