@@ -81,6 +81,9 @@ async function check(input: Input<typeof options>, past: Past, opener: Opener): 
   }
   const count = (result: string): number => spans.filter((span) => span.result === result).length;
   const totals = { same: count('same'), different: count('different'), noLog: count('no log') };
+  const atMs = Date.now();
+  if (input.options.metrics !== undefined)
+    writeMetrics(input.options.metrics, { vm: past.vmId, ...totals, atMs, tookMs: atMs - began });
   input.show(
     { vm: past.vmId, ...totals, spans },
     () =>
