@@ -50,6 +50,15 @@ const grub = (file: string, attach: Medium['attach']) => ({
 });
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
+test('OVMF gets through its phases and clears its console', { timeout: 900_000 }, async (context) => {
+  const firmware = await firmwareOrSkip(context);
+  const bios = firmware && (await fileOrSkip(context, 'ovmf', 'usr/share/ovmf/OVMF.fd'));
+  if (bios === undefined || firmware === undefined) return;
+  const floppy = { attach: 'floppy' as const, content: new Uint8Array(1_474_560) };
+  const pc = await Pc.start({ firmware: { ...firmware, bios }, media: [floppy], order: ['floppy'] });
+  pc.waitFor(/\[2J.\[01;01H/);
+});
+
 describe('SeaBIOS starts', { timeout: 900_000 }, () => {
   for (const from of [
     grub('grub-rescue-cdrom.iso', 'cdrom'),
