@@ -11,7 +11,7 @@ import { owned } from '../owned.ts';
 /** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
 const spareAfterMs = 1500;
 /** Each takes some 35 MB, which a guest's thread takes anyhow: of a cluster of three each gets half of what one that dies has run. */
-const maxSpares = 8;
+const maxSpares = 12;
 const vmsPerSpare = 2;
 /** A host with less of its memory free keeps one only. */
 const minFreeShare = 0.1;
