@@ -52,7 +52,7 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
       const vm = requireVm(list, command.vmId);
       const { outputs = vm.spec.outputs, standby = vm.spec.standby ?? false } = command;
       const { storeQuotaBytes = vm.spec.storeQuotaBytes ?? null } = command;
-      const { standby: _standby, storeQuotaBytes: _quota, ...rest } = vm.spec;
+      const { standby: _standby, storeQuotaBytes: _quota, ...rest } = withRules(vm.spec, command);
       const spec = {
         ...{ ...rest, outputs },
         ...(standby ? { standby } : {}),
@@ -93,9 +93,23 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
   }
 }
 
+/** A spec with the rules of placement that a command changes. */
+function withRules(spec: VmSpec, command: Extract<Command, { type: 'vm-set' }>): VmSpec {
+  const { nodes, prefers, affinity, antiAffinity, ...rest } = spec;
+  const rules = { nodes, prefers, affinity, antiAffinity };
+  const kept = Object.entries(rules).flatMap(([name, before]) => {
+    const { [name as keyof typeof rules]: wanted = before } = command;
+    return wanted === undefined || wanted === null ? [] : [[name, wanted]];
+  });
+  return { ...rest, ...(Object.fromEntries(kept) as typeof rules) } as VmSpec;
+}
+
 /** Throws `NO_CAPACITY` for a VM that would wait for ever. */
-function requireRoom(vmId: string, memoryMiB: number, hosts: readonly Host[]): void {
-  const why = whyNeverFits(memoryMiB, hosts);
+function requireRoom(vmId: string, { memoryMiB, nodes }: VmSpec, hosts: readonly Host[]): void {
+  const why = whyNeverFits(
+    memoryMiB,
+    nodes === undefined ? hosts : hosts.filter(({ id }) => nodes.includes(id)),
+  );
   if (why !== undefined)
     throw new ClusterError('NO_CAPACITY', `${vmId}: ${why}`, {
       hint: 'give it less, or start a node with more (revenant node --memory-mib)',
@@ -164,7 +178,7 @@ function create(
   const { runtime } = spec;
   if (hosts.length > 0 && hosts.every(({ runtimes }) => runtimes?.includes(runtime) === false))
     throw new ClusterError('BAD_REQUEST', `no node has the runtime ${JSON.stringify(runtime.slice(0, 64))}`);
-  if (start) requireRoom(vmId, spec.memoryMiB, hosts);
+  if (start) requireRoom(vmId, spec, hosts);
   const nic = newNic(list, vmId, spec, command.nic);
   const vm: ProtectedVm = {
     id: vmId,
@@ -206,7 +220,7 @@ function changeDesire(
       if (desired === 'running' && status !== 'failed') return list;
       if (status === 'stopping')
         throw new ClusterError('CONFLICT', `${vm.id} is still stopping`, { retryable: true });
-      requireRoom(vm.id, vm.spec.memoryMiB, hosts);
+      requireRoom(vm.id, vm.spec, hosts);
       const stands = status === 'paused' || status === 'running' || status === 'starting';
       return withVm(list, {
         ...vm,

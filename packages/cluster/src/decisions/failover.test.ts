@@ -15,6 +15,17 @@ import { place, rebalance } from './placement.ts';
 import { type HostSight } from './failover.ts';
 import { type ProtectedList, type ProtectedVm, type VmSpec } from './records.ts';
 
+/** The list with all of its VMs running on a node. */
+const running = (list: ProtectedList, node: string): ProtectedList => {
+  const vms = Object.values(list.vms).map((vm) => ({
+    ...vm,
+    status: 'running' as const,
+    attempt: 1,
+    assignment: { node, incarnation: 1, attempt: 1 },
+  }));
+  return { ...list, vms: Object.fromEntries(vms.map((vm) => [vm.id, vm])) };
+};
+
 describe('placement', () => {
   test('takes the node with most memory left, and keeps a group apart', () => {
     const group = { antiAffinity: 'g', memoryMiB: 400 };
@@ -38,6 +49,52 @@ describe('placement', () => {
       'reason' in result ? result.reason : '',
       /1 dead, 1 without enough memory, 1 short of disk, 1 maintenance/,
     );
+  });
+
+  test('keeps a VM on the nodes that it may use, on those that it prefers while one has room, and a group together', () => {
+    const hosts = [host('a'), host('b', { capacity: { memoryMiB: 500 } }), host('c', { state: 'dead' })];
+    const chosen = (spec: Partial<VmSpec>, others: ProtectedVm[] = []): string => {
+      const vm = listOf(['v', spec]).vms['v']!;
+      const result = place({ vm, hosts, vms: [vm, ...others], resumesPerNode: 4 });
+      return result.host === undefined ? result.reason : result.host.id;
+    };
+    assert.equal(chosen({}), 'a');
+    assert.equal(chosen({ nodes: ['b'] }), 'b');
+    assert.equal(chosen({ nodes: ['c'] }), 'no node fits: 2 outside of the nodes that it may use, 1 dead');
+    assert.equal(chosen({ prefers: ['c', 'b'] }), 'b');
+    assert.equal(chosen({ prefers: ['c'] }), 'a');
+    assert.equal(chosen({ prefers: ['b'], memoryMiB: 600 }), 'a');
+    const kin = { ...listOf(['kin', { affinity: 'pair', memoryMiB: 100 }]).vms['kin']! };
+    const onB = { ...kin, status: 'running' as const, assignment: { node: 'b', incarnation: 1, attempt: 1 } };
+    assert.equal(chosen({ affinity: 'pair' }, [onB]), 'b');
+    assert.equal(chosen({ affinity: 'other' }, [onB]), 'a');
+    assert.equal(chosen({ affinity: 'pair', memoryMiB: 450 }, [onB]), 'a');
+  });
+
+  test('a VM whose rules change leaves a node that it may not use, or says why it stays; none is balanced against its rules', () => {
+    const [a, b] = [host('a'), host('b')];
+    const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
+    const set = { type: 'vm-set' as const, vmId: 'v1', nodes: ['b'] };
+    const changed = applyCommand(list, set, [a, b]);
+    const away = plan({ list: changed, hosts: hostsOf(a, b), timers: timers(), now: 0, settings });
+    assert.deepEqual(assignments(away.list), { v1: 'b', v2: 'a' });
+    assert.match(away.list.vms['v1']!.reason, /a is none of the nodes that v1 may use/);
+    const alone = plan({ list: changed, hosts: hostsOf(a), timers: timers(), now: 0, settings });
+    assert.deepEqual(assignments(alone.list), { v1: 'a', v2: 'a' });
+    assert.match(alone.log[0]!.reason!, /a is none of the nodes that v1 may use, but no node fits/);
+    const back = { type: 'vm-set' as const, vmId: 'v1', nodes: null };
+    const free = applyCommand(alone.list, back, [a, b]);
+    assert.equal(free.vms['v1']!.spec.nodes, undefined);
+    assert.equal(
+      plan({ list: free, hosts: hostsOf(a), timers: timers(), now: 0, settings }).list.vms['v1']!.stays,
+      undefined,
+    );
+    const moves = (spec: Partial<VmSpec>): number =>
+      rebalance([a, b], Object.values(running(listOf(['v1', spec], ['v2', spec]), 'a').vms), 4).length;
+    assert.equal(moves({}), 1);
+    assert.equal(moves({ nodes: ['a'] }), 0);
+    assert.equal(moves({ prefers: ['a'] }), 0);
+    assert.equal(moves({ affinity: 'pair' }), 0);
   });
 
   test('passes over nodes that lack the runtime, or can not read the state', () => {
@@ -80,16 +137,6 @@ describe('placement', () => {
 });
 
 describe('failover', () => {
-  const running = (list: ProtectedList, node: string): ProtectedList => {
-    const vms = Object.values(list.vms).map((vm) => ({
-      ...vm,
-      status: 'running' as const,
-      attempt: 1,
-      assignment: { node, incarnation: 1, attempt: 1 },
-    }));
-    return { ...list, vms: Object.fromEntries(vms.map((vm) => [vm.id, vm])) };
-  };
-
   test('VMs of a fenced host are restarted in order of priority, four at once per node', () => {
     const names = ['v1', 'v2', 'v3', 'v4', 'v5', 'v6'];
     const list = running(

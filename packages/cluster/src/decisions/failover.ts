@@ -3,7 +3,7 @@
  * bring themselves in line with the list (reconcile.ts). Nothing here is needed for safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
  */
 import { moveTo, withVm } from './commands.ts';
-import { isSuspect, place, sameSession, type Host, type Placement } from './placement.ts';
+import { isSuspect, mayUse, place, sameSession, type Host, type Placement } from './placement.ts';
 import { keeper, mayLead, standbyOf } from './standby-plan.ts';
 import {
   maxUnreadable,
@@ -407,46 +407,60 @@ function runsOn(hosts: ReadonlyMap<string, HostSight>, vm: ProtectedVm): HostSig
 /** Takes back that a VM stays where it should not, once it may, or has left. */
 function mayStay({ hosts }: Planning, result: Plan, vm: ProtectedVm): void {
   const host = vm.assignment === null ? undefined : hosts.get(vm.assignment.node);
-  const unwanted = host !== undefined && (host.state === 'maintenance' || host.pressure !== 'none');
+  const unwanted = host !== undefined && whyLeave(host, vm) !== undefined;
   if (unwanted && !vm.moving && vm.status !== 'starting') return;
   const { stays: _stays, ...rest } = vm;
   change(result, rest);
 }
 
 /** Said once for each reason. A node that is busy for a moment is none. */
-function noteStays(result: Plan, vm: ProtectedVm, host: HostSight, reason: string): void {
+function noteStays(
+  result: Plan,
+  vm: ProtectedVm,
+  host: HostSight,
+  { why, reason }: { why: string; reason: string },
+): void {
   if (vm.stays === reason || /busy resuming|on trial/.test(reason)) return;
   change(
     result,
     { ...vm, stays: reason },
-    { event: 'vm-stays', vm: vm.id, node: host.id, reason: `${host.id} should be emptied, but ${reason}` },
+    { event: 'vm-stays', vm: vm.id, node: host.id, reason: bounded(`${why}, but ${reason}`) },
   );
 }
 
-/** Moves VMs away from nodes in maintenance, and one at a time from those short of something. */
+const isShort = ({ state, pressure }: HostSight): boolean =>
+  (state === 'alive' || state === 'maintenance') && pressure !== 'none';
+
+/** Why a VM should not be on the node that it is on. */
+function whyLeave(host: HostSight, vm: ProtectedVm): string | undefined {
+  if (isShort(host))
+    return `${host.id} is ${host.pressure === 'leaving' ? 'leaving' : `short of ${host.pressure}`}`;
+  if (host.state === 'maintenance') return `${host.id} is in maintenance`;
+  if (mayUse(vm, host.id)) return undefined;
+  return `${host.id} is none of the nodes that ${vm.id} may use`;
+}
+
+/** Moves VMs away from nodes that are none of theirs or in maintenance, and one at a time from those short of something. */
 function evacuate(input: Planning, result: Plan): void {
   const { hosts, timers, now, settings } = input;
   for (const host of hosts.values()) {
-    const short = (host.state === 'alive' || host.state === 'maintenance') && host.pressure !== 'none';
-    if (host.state !== 'maintenance' && !short) continue;
-    const why = short
-      ? `${host.id} is ${host.pressure === 'leaving' ? 'leaving' : `short of ${host.pressure}`}`
-      : `${host.id} is in maintenance`;
     for (const vm of Object.values(result.list.vms)) {
       if (vm.assignment === null || !sameSession(vm.assignment, host)) continue;
       if (vm.moving || (vm.status !== 'running' && vm.status !== 'paused')) continue;
       if (vm.desired !== 'running' && vm.desired !== 'paused') continue;
+      const why = whyLeave(host, vm);
+      if (why === undefined) continue;
       const others = [...hosts.values()].filter(({ id }) => id !== host.id);
       const vms = Object.values(result.list.vms);
       const chosen = place({ vm, hosts: others, vms, resumesPerNode: settings.resumesPerNode });
       if (chosen.host === undefined) {
-        noteStays(result, vm, host, chosen.reason);
+        noteStays(result, vm, host, { why, reason: chosen.reason });
         continue;
       }
       timers.assignedAt.set(vm.id, now);
       result.list = moveTo(result.list, vm.id, chosen.host, why);
       result.log.push({ event: 'vm-moving', vm: vm.id, node: chosen.host.id, reason: why });
-      if (short && host.pressure !== 'leaving') break;
+      if (isShort(host) && host.pressure !== 'leaving') break;
     }
   }
 }

@@ -34,8 +34,8 @@ export function assignedTo(vms: readonly ProtectedVm[], node: string): Protected
 }
 
 /**
- * Chooses a node, or says why none fits. Order: not tried in vain before, its standby's, most memory left, fewest resumes under way,
- * smallest id (so that two masters that know the same choose the same).
+ * Chooses a node, or says why none fits. Order: not tried in vain before, one that it prefers, its standby's, with others of its affinity group, most
+ * memory left, fewest resumes under way, smallest id (so that two masters that know the same choose the same).
  */
 export function place(input: PlacementInput): Placement {
   const { vm, hosts, vms } = input;
@@ -50,13 +50,30 @@ export function place(input: PlacementInput): Placement {
     const others = assignedTo(vms, host.id).filter(({ id }) => id !== vm.id);
     const free = host.capacity.memoryMiB - memoryOf(others) - standbyMemory(vms, host.id, vm.id);
     const starting = others.filter(({ status }) => status === 'starting').length;
-    const score = [vm.avoid.includes(host.id) ? 1 : 0, vm.standby?.node === host.id ? 0 : 1, -free, starting];
+    const score = [
+      vm.avoid.includes(host.id) ? 1 : 0,
+      isPreferred(vm, host.id) ? 0 : 1,
+      vm.standby?.node === host.id ? 0 : 1,
+      hasKin(vm, others) ? 0 : 1,
+      -free,
+      starting,
+    ];
     if (best === undefined || before(score, host.id, best.score, best.host.id)) best = { host, score };
   }
   if (best !== undefined) return { host: best.host };
   const reasons = [...refused].map(([why, count]) => `${String(count)} ${why}`).join(', ');
   return { host: undefined, reason: `no node fits: ${reasons === '' ? 'none is alive' : reasons}` };
 }
+
+/** Whether its rules let it run on a node. */
+export const mayUse = ({ spec }: ProtectedVm, node: string): boolean => spec.nodes?.includes(node) ?? true;
+
+const isPreferred = ({ spec }: ProtectedVm, node: string): boolean => spec.prefers?.includes(node) ?? true;
+
+/** Whether some of `others` are of its affinity group. */
+const hasKin = ({ id, spec }: ProtectedVm, others: readonly ProtectedVm[]): boolean =>
+  spec.affinity === undefined ||
+  others.some((other) => other.id !== id && other.spec.affinity === spec.affinity);
 
 /** From so many on, one after the other, the nodes that ended under a VM are no chance, until it proves itself. */
 const suspectAfter = 2;
@@ -95,6 +112,7 @@ function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string
 
 /** What a node lacks for a VM that no waiting gives it. */
 function whyUnable(vm: ProtectedVm, host: Host): string | undefined {
+  if (!mayUse(vm, host.id)) return 'outside of the nodes that it may use';
   if (host.runtimes?.includes(vm.spec.runtime) === false) return `without the runtime ${vm.spec.runtime}`;
   const unread =
     vm.state !== undefined && host.reads !== undefined ? whyUnreadable(vm.state, host.reads) : undefined;
@@ -149,6 +167,13 @@ export function sameSession(
   return assignment.node === host.id && assignment.incarnation === host.incarnation;
 }
 
+/** Whether a node is worse for a VM than the one that it is on, by its rules. */
+function losesByRules(vm: ProtectedVm, vms: readonly ProtectedVm[], to: string): boolean {
+  const from = vm.assignment!.node;
+  if (isPreferred(vm, from) && !isPreferred(vm, to)) return true;
+  return hasKin(vm, assignedTo(vms, from)) && !hasKin(vm, assignedTo(vms, to));
+}
+
 /** Moves that even out the memory in use: from the fullest node to the emptiest, as long as that helps. At most `limit`. */
 export function rebalance(
   hosts: readonly Host[],
@@ -167,6 +192,7 @@ export function rebalance(
       for (const to of hosts) {
         if (to.id === vm.assignment!.node) continue;
         if (whyNot({ vm, hosts, vms, resumesPerNode: Infinity }, to) !== undefined) continue;
+        if (losesByRules(vm, vms, to.id)) continue;
         const gain = from - ((load.get(to.id) ?? 0) + vm.spec.memoryMiB);
         if (gain > 0 && (best === undefined || gain > best.gain)) best = { vm, to, gain };
       }

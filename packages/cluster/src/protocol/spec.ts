@@ -1,8 +1,8 @@
 /** What a person wants of a VM (`VmSpec`), and the commands that ask for it. */
 import * as v from 'valibot';
-import { maxCommandId, maxName } from './limits.ts';
+import { maxCommandId, maxName, maxNodes } from './limits.ts';
 import { networkName, networkSpecSchema, nicSchema, vmNetworkSchema } from './network.ts';
-import { count, isBounded, nodeName, opaque, reason, text, vmName } from './schema.ts';
+import { count, isBounded, list, nodeName, opaque, reason, text, vmName } from './schema.ts';
 
 export const healthSigns = ['console', 'screen', 'instructions'] as const;
 export const minSilentMs = 1000;
@@ -34,6 +34,28 @@ export const storeQuotaSchema = v.pipe(
   v.minValue(minStoreQuotaBytes, `must be at least ${String(minStoreQuotaBytes)} bytes`),
 );
 
+const nodeNames = v.pipe(list(nodeName, maxNodes), v.minLength(1));
+
+/** Where it may run, and rather runs. */
+export const placementRules = {
+  /** Only there: while none of them can take it, it waits. */
+  nodes: nodeNames,
+  /** There while one of them can take it. */
+  prefers: nodeNames,
+  /** On a node with another VM of this group, where one has room. */
+  affinity: text(maxName),
+  /** VMs of one group are never on one node together. */
+  antiAffinity: text(maxName),
+};
+
+/** A change of each rule: null takes it away. */
+const ruleChanges = {
+  nodes: v.exactOptional(v.nullable(placementRules.nodes)),
+  prefers: v.exactOptional(v.nullable(placementRules.prefers)),
+  affinity: v.exactOptional(v.nullable(placementRules.affinity)),
+  antiAffinity: v.exactOptional(v.nullable(placementRules.antiAffinity)),
+};
+
 export const vmSpecSchema = v.pipe(
   v.strictObject({
     /** Which runtime executes it: `chain` (built in) or `machine` (the emulator). */
@@ -43,8 +65,10 @@ export const vmSpecSchema = v.pipe(
     memoryMiB: v.pipe(finite, v.gtValue(0, 'must be above zero')),
     /** Higher is restarted first. */
     priority: finite,
-    /** VMs of one group are never on one node together. */
-    antiAffinity: v.exactOptional(text(maxName)),
+    nodes: v.exactOptional(placementRules.nodes),
+    prefers: v.exactOptional(placementRules.prefers),
+    affinity: v.exactOptional(placementRules.affinity),
+    antiAffinity: v.exactOptional(placementRules.antiAffinity),
     checkpointMs: v.exactOptional(
       v.pipe(finite, v.minValue(minCheckpointMs, `must be at least ${String(minCheckpointMs)}`)),
     ),
@@ -96,6 +120,7 @@ export const commandSchema = v.variant('type', [
     standby: v.exactOptional(v.boolean()),
     /** null: no limit. */
     storeQuotaBytes: v.exactOptional(v.nullable(storeQuotaSchema)),
+    ...ruleChanges,
   }),
   v.strictObject({ type: v.literal('vm-migrate'), vmId: vmName, to: v.exactOptional(nodeName) }),
   onNode('drain'),

@@ -25,6 +25,7 @@ import { define } from '../../command/command.ts';
 import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
 import { size, wholeNumber } from '../../command/values.ts';
 import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
+import { newRulesOf, ruleOptions } from '../../cluster/placement-rules.ts';
 import { storeQuota } from '../../cluster/store-quota.ts';
 import { CliError, ExitCode } from '../../errors.ts';
 import { say } from '../../output/print.ts';
@@ -54,7 +55,7 @@ const createOptions = {
   bios: text('FILE', "a BIOS image instead of SeaBIOS from Debian's package"),
   'disk-size': list('SIZE', 'an empty disk, behind those of --disk', size),
   priority: value('N', 'higher is restarted first (default 1)', wholeNumber(), 1),
-  'anti-affinity': text('GROUP', 'never on one node with another VM of the group'),
+  ...ruleOptions,
   'checkpoint-ms': value('N', "interval of its checkpoints (default: the cluster's)", wholeNumber(1)),
   net: text('NAME', 'its card is in this network of the cluster (revenant network create)'),
   publish: list(
@@ -252,7 +253,6 @@ export async function createVm(
     chosenStore(values),
   );
   const checkpoint = values['checkpoint-ms'];
-  const group = values['anti-affinity'];
   const quota = values['store-quota'] ?? null;
   const send = async (): Promise<'node' | 'store'> => {
     const description: BootDescription = {
@@ -267,7 +267,7 @@ export async function createVm(
       memoryMiB,
       priority: values.priority,
       outputs: values.output,
-      ...(group === undefined ? {} : { antiAffinity: group }),
+      ...newRulesOf(values),
       ...(values.health === undefined ? {} : { health: values.health }),
       ...(values.standby === true ? { standby: true } : {}),
       ...(checkpoint === undefined ? {} : { checkpointMs: checkpoint }),

@@ -1,5 +1,6 @@
 /** `revenant vm set`. */
 import { withCluster } from '../../cluster/connect.ts';
+import { ruleOptions, rulesOf } from '../../cluster/placement-rules.ts';
 import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
 import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
@@ -19,6 +20,7 @@ const setOptions = {
     'how much its checkpoints and log may hold in the store, for example 2G; none: no limit',
     storeQuota,
   ),
+  ...ruleOptions,
   ...changeOptions,
 } satisfies Options;
 
@@ -28,17 +30,21 @@ export const command = define({
   examples: [
     'vm set web --output log --store file:/srv/revenant',
     'vm set web --output log --standby 1 --store file:/srv/revenant',
+    'vm set web --on a,b --anti-affinity none --store file:/srv/revenant',
     'vm set web --store-quota 4G --store file:/srv/revenant',
   ],
   async run(input) {
     const { options } = input;
     const { output, standby, 'store-quota': quota } = options;
     const vmId = input.word(0);
-    if (output === undefined && standby === undefined && quota === undefined)
+    const rules = rulesOf(options);
+    const isNothing = output === undefined && standby === undefined && quota === undefined;
+    if (isNothing && Object.keys(rules).length === 0)
       throw new CliError(ExitCode.usage, 'nothing to change', `revenant vm set ${vmId} --output log`);
     await withCluster(options, async (client) => {
       const by = await client.command({
         ...{ type: 'vm-set', vmId },
+        ...rules,
         ...(output === undefined ? {} : { outputs: output }),
         ...(standby === undefined ? {} : { standby }),
         ...(quota === undefined ? {} : { storeQuotaBytes: quota }),

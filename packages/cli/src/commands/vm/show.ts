@@ -39,6 +39,9 @@ function text({ vm, holder, epoch }: Shown): string {
     ['runtime', spec.runtime],
     ['memory', `${spec.memoryMiB} MiB`],
     ['priority', String(spec.priority)],
+    ['nodes', spec.nodes === undefined ? 'any' : `only ${spec.nodes.join(', ')}`],
+    ...(spec.prefers === undefined ? [] : ([['prefers', spec.prefers.join(', ')]] as const)),
+    ['affinity', spec.affinity ?? 'none'],
     ['anti-affinity', spec.antiAffinity ?? 'none'],
     [
       'checkpoints',
