@@ -301,7 +301,7 @@ function parseState(value: unknown): {
   return { state, spaces: shapes, origin: parseOrigin(value['origin']) };
 }
 
-/** What can't be understood of it is left out: no machine is worse for it. */
+/** Fields that this program does not understand are left out: they are only shown to people. */
 function parseOrigin(value: unknown): CheckpointOrigin {
   if (!isRecord(value)) return {};
   const { createdAtMs, vmId, checkpoint } = value;

@@ -27,14 +27,14 @@ interface PlacedBlock {
   /** Where they are in the file. */
   at: number;
   length: number;
-  /** Of its first page, among all pages of its space. */
+  /** The index of its first page among all pages of its space. */
   first: number;
   pages: number;
 }
 
 class Places implements BlockTaker {
   origin: CheckpointOrigin = {};
-  /** By space. */
+  /** The blocks of each space. */
   readonly blocks: PlacedBlock[][] = [];
   #state: Omit<MachineSnapshot, 'spaces'> | undefined;
   #spaces: SpacePieces[] = [];
@@ -55,7 +55,7 @@ class Places implements BlockTaker {
     const { ordinal, indexes, pages } = pageBlock(body, this.#spaces);
     const space = this.#spaces[ordinal]!;
     checkOrder(space, indexes);
-    // What does not decompress is found before anything is written.
+    // A block that does not decompress is found before anything is written.
     decompressBlock(pages, indexes.length * space.pageSize);
     const { length } = pages;
     this.blocks[ordinal]!.push({

@@ -20,7 +20,7 @@ import { StorageError } from './errors.ts';
 import type { StorageHost } from './host.ts';
 
 export const envelopeVersion = 1;
-/** Of a body that names packs of other VMs: readers before this version would take these for missing. */
+/** The version of a body that names packs of other VMs: older readers would report these packs as missing. */
 export const forkVersion = 2;
 export const flagLz4 = 1;
 export const flagSealed = 2;

@@ -7,7 +7,7 @@ import type { StorageHost } from './host.ts';
 
 export interface StallEvent {
   kind: 'stalled' | 'resumed';
-  /** What waits. */
+  /** What waits for the store, in words. */
   what: string;
   /** Why (of `stalled`). */
   reason: string;

@@ -5,9 +5,9 @@
  */
 import type { StampedOutput } from '@revenant/emulator';
 
-/** More than this is not kept, however much was written. What is held back is kept whole (output-gate.ts bounds it). */
+/** At most so much of what was let out is kept. What is held back is kept whole (output-gate.ts bounds it). */
 const maxTailBytes = 64 << 10;
-/** What was let out longer ago has reached those who listen. */
+/** Output that was let out longer ago than this has surely reached those who listen. */
 const keptMs = 10_000;
 
 export interface TailState {
@@ -23,7 +23,7 @@ interface Piece {
   leftAtMs: number | undefined;
 }
 
-/** Bytes of the console, if an output is that: the first serial port. */
+/** The bytes of an output of the console, which is the first serial port; undefined for any other output. */
 export function consoleBytes({ output }: StampedOutput): Uint8Array | undefined {
   return output.kind === 'serial' && output.port === 0 ? output.bytes : undefined;
 }
@@ -46,7 +46,7 @@ export class ConsoleTail {
     if (bytes !== undefined) this.#pieces.push({ at: entry.number, bytes, leftAtMs: undefined });
   }
 
-  /** The oldest of those held back left. */
+  /** The oldest output that was held back has left. */
   left(entry: StampedOutput, nowMs: number): void {
     if (consoleBytes(entry) === undefined) return;
     const piece = this.#pieces[this.#leftPieces];

@@ -5,7 +5,7 @@
 import type { InputResult, MachineInput } from '@revenant/emulator';
 import { owned } from '../owned.ts';
 
-/** In one batch: half of what a guest's thread takes in at once, so that what is typed finds room beside it. */
+/** The most bytes of one batch: half of what a guest's thread takes in at once, so that typed input finds room beside it. */
 const maxBatchBytes = 512 << 10;
 const maxWaitingBytes = 2 << 20;
 const maxWaiting = 4096;
@@ -35,7 +35,7 @@ export class FrameFeed {
     this.#bytes += bytes.length;
     if (this.#busy) return;
     this.#busy = true;
-    // What comes in the same turn goes with it.
+    // Frames that come in the same turn of the event loop go with it.
     queueMicrotask(owned(() => this.#run(), this.#failed));
   }
 

@@ -33,7 +33,7 @@ import type {
 
 /** Short, as a turn that began within the lease may end after it. */
 const sliceInstructions = 2_000_000;
-/** Of inputs that the thread has not answered yet. */
+/** The most bytes of inputs that the thread has not answered yet. */
 const maxInFlightBytes = 2 ** 20;
 
 /** Different for every start and resume. */
@@ -52,9 +52,9 @@ export class GuestThread {
   readonly lease: Float64Array;
   /** Serves base images of its disks, and pages of RAM that come late; undefined when there are none. */
   readonly pages: PageServer | undefined;
-  /** Who hears what it says of its own accord. */
+  /** Hears what the thread says of its own accord. */
   onOutputs: (outputs: Outputs) => void = () => undefined;
-  /** Who is told that it ended by itself. */
+  /** Is told that the thread ended by itself. */
   onFailed: (reason: string) => void = () => undefined;
   /** Resolves when its guest is there, or goes on from a later state. */
   started: Promise<unknown> = Promise.resolve();
@@ -72,7 +72,7 @@ export class GuestThread {
     this.worker.on('exit', () => this.#failed('its worker ended'));
   }
 
-  /** For how long it has worked. */
+  /** For how long the thread has worked. */
   get busyMs(): number {
     return this.#over ? 0 : this.worker.performance.eventLoopUtilization().active;
   }

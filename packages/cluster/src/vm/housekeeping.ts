@@ -19,7 +19,7 @@ import type { LogEntry } from '../decisions/types.ts';
 
 const collectMs = 60_000;
 const firstPart = 20;
-/** A store that stays full is not looked through more often. */
+/** The least time between two collections for a store that stays full. */
 const hurryMs = 5000;
 
 export interface HousekeepingOptions {
@@ -98,7 +98,7 @@ export class Housekeeping {
   }
 }
 
-/** That of a VM which starts on this node. */
+/** The housekeeping of a VM that starts on this node. */
 export function housekeepingFor(
   host: {
     node: string;
@@ -125,7 +125,7 @@ export async function removeDeleted(
 ): Promise<void> {
   try {
     const { parents = [] } = await collectGarbage(store, vmId, { key });
-    // A VM that was deleted before its last fork kept what this one began with.
+    // A parent that was deleted earlier kept what this VM, its fork, began with.
     for (const parent of parents)
       if ((await readOwner(store, parent))?.record.state === 'deleted') await collectGarbage(store, parent);
   } catch (error) {

@@ -4,7 +4,7 @@ import type { MachineInput } from '@revenant/emulator';
 /** By session of a console, display or job: how many of its bytes, events or messages a guest's state has. */
 export type InputPlaces = Readonly<Record<string, number>>;
 
-/** Of which session inputs are, and how many units of it a guest has with each of them. */
+/** The session that inputs belong to, and how many of the session's units a guest has with each input. */
 export interface TypedPlaces {
   session: string;
   places: readonly number[];
@@ -21,7 +21,7 @@ export const isTyped = (input: MachineInput): boolean =>
   input.kind === 'mouse';
 
 export interface InputLedger {
-  /** A VM runs here, from a state that has these places. */
+  /** A VM runs here now, from a state that holds these places. */
   started(vmId: string, epoch: number, held: InputPlaces): void;
   ended(vmId: string, epoch: number): void;
   /** Calls `ask`, which asks for a snapshot, at a moment at which all that is on its way to the guest was taken or refused. */

@@ -3,9 +3,9 @@
 export interface Measures {
   /** A checkpoint stopped its guest for so long. */
   paused(ms: number): void;
-  /** It was durable so long after. */
+  /** A checkpoint was durable so long after its guest stopped for it. */
   stored(ms: number): void;
-  /** An output waited for so long until it could leave. */
+  /** An output waited so long before it could leave. */
   waited(ms: number): void;
   /** From the order to take a VM over to its first instruction here. */
   tookOver(ms: number): void;

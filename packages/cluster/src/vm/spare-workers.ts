@@ -8,7 +8,7 @@ import { freeShare } from '../node/memory.ts';
 import { threadFile } from './thread-files.ts';
 import { owned } from '../owned.ts';
 
-/** Nothing was taken for so long: those that were are made anew, and don't compete with guests that are waited for. */
+/** Spares are made again only when none was taken for so long: their making would compete with guests that somebody waits for. */
 const spareAfterMs = 1500;
 /** Each takes some 35 MB, which a guest's thread takes anyhow: of a cluster of three each gets half of what one that dies has run. */
 const maxSpares = 12;
@@ -42,7 +42,7 @@ export class SpareWorkers {
     this.#fill();
   }
 
-  /** That wait now. */
+  /** How many spares wait now. */
   get count(): number {
     return this.#spares.length;
   }
@@ -76,7 +76,7 @@ export class SpareWorkers {
     );
   }
 
-  /** One at a time. A spare that can't be made or dies is no loss: the next start makes its own, and its failure is that guest's. */
+  /** Makes spares, one at a time. If one can't be made or dies, nothing is lost: the next start makes a thread of its own and meets the failure itself. */
   #fill(): void {
     const { module, vms, isAwaited, isShort } = this.#options;
     const wanted = isShort() ? 1 : Math.min(maxSpares, 1 + Math.floor(vms() / vmsPerSpare));

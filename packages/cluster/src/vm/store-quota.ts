@@ -4,7 +4,7 @@
  * at the most (and by the last one of a VM that leaves its node, without which something would be lost).
  */
 
-/** Between two looks; and of a VM that waits for room. */
+/** The time between two looks at what a VM holds; the second one for a VM that waits for room. */
 const lookMs = 60_000;
 const lookFullMs = 2000;
 
@@ -21,7 +21,7 @@ export class StoreQuota {
   readonly #options: StoreQuotaOptions;
   #quotaBytes: number | undefined;
   #usedBytes = 0;
-  /** Written while a look was under way. */
+  /** Bytes that were written while a look was under way. */
   #meanwhile = 0;
   #lookAt = -Infinity;
   #isLooking = false;
@@ -69,11 +69,11 @@ export class StoreQuota {
     void this.#options
       .measure()
       .then((bytes) => {
-        // What was written meanwhile may have been seen or not: it counts.
+        // The look may have seen what was written meanwhile or not, so that is counted in any case.
         this.#usedBytes = bytes + this.#meanwhile;
         this.#judge();
       })
-      // The next look comes by itself.
+      // The store did not answer: the next look comes by itself.
       .catch(() => undefined)
       .finally(() => (this.#isLooking = false));
   }

@@ -10,16 +10,16 @@ export interface VmFigures {
   checkpoints: number;
   lastCheckpointAt: number;
   lastPauseMs: number;
-  /** From the cut of the last one until it was durable. */
+  /** Milliseconds from the cut of the last checkpoint until it was durable. */
   lastDurableMs: number;
   lastStoredBytes: number;
   memoryBytes: number;
-  /** Time that its thread worked. */
+  /** For how long its thread has worked. */
   busyMs: number;
   diskRequests: number;
   /** Since the last sign of life of its guest; 0 when none is watched. */
   silentMs: number;
-  /** At which checkpoints become durable now. Longer than wanted while the store is slow. */
+  /** The interval at which checkpoints become durable now; longer than wanted while the store is slow. */
   checkpointIntervalMs: number;
   /** Bytes of guest pages that wait to become durable. */
   heldBytes: number;
@@ -34,11 +34,11 @@ export interface VmFigures {
   standby: StandbyFigures | undefined;
 }
 
-/** Of what a VM says, and of the log of what it is given. */
+/** Figures of a VM's outputs, and of the log of its inputs. */
 export interface LogFigures {
   /** Waits until it is durable. */
   heldOutputBytes: number;
-  /** Of its input log, since it runs here. */
+  /** The input log's, since the VM runs here. */
   logBytes: number;
   logSegments: number;
   logWaitingBytes: number;

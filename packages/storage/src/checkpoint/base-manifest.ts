@@ -99,7 +99,7 @@ export async function putGone(
   over: ObjectVersion | undefined,
   host: StorageHost,
 ): Promise<boolean> {
-  // Not sealed: it says nothing that the object's name does not.
+  // Not encrypted: it holds nothing that the object's name does not show already.
   const body = sealEnvelope({ name, gone: true, nonce: newNonce(host) }, { ...sealing(name), host });
   try {
     await store.put(manifestName(name), body, under(over));

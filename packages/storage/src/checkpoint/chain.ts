@@ -9,7 +9,7 @@ import type { PackRef } from './pack.ts';
 
 /** No chain that we write is longer; longer ones are refused. */
 export const maxChain = 1024;
-/** What the page maps and pack tables of one chain may take, in bytes. A terabyte in the worst order has less. */
+/** How many bytes the page maps and pack tables of one chain may take. A disk of a terabyte, its pages in the worst order, needs less. */
 const maxChainBytes = 2 ** 32;
 /** About what one entry of a pack table takes. */
 const packRefBytes = 256;
@@ -65,7 +65,7 @@ function readAhead(
   for (let k = 0; k < Math.min(count, maxReadAhead) && from.sequence - k > 0; k++) {
     const id = { epoch: from.epoch, sequence: from.sequence - k };
     const reading = readManifest(store, vmId, id, key);
-    // Those that turn out not to be wanted fail unheard.
+    // Manifests that turn out not to be needed may fail to load: nobody waits for them.
     reading.catch(() => undefined);
     ahead.set(formatId(id), reading);
   }

@@ -70,7 +70,7 @@ export class BaseCollector {
     for (const [name, imports] of images) {
       if (wanted.has(name) && imports.size < 2) continue;
       const found = await this.#read(name);
-      // Nobody can say which packs are its own.
+      // Its manifest can't be read, so nobody can say which packs belong to it.
       if (found === undefined) continue;
       const live = found.state === 'there' ? importOf(found.manifest.packs[0]?.name ?? '') : undefined;
       const stale: Packs[] = [];
@@ -150,7 +150,7 @@ async function basesOfCheckpoints(store: ObjectStore, key: CheckpointKey | undef
   const names = new Set<string>();
   for (const vmId of await vmsOf(store))
     for (const id of await listManifests(store, vmId)) {
-      // One that is gone was collected meanwhile.
+      // A pack that is gone was collected meanwhile.
       const head = await readManifestHead(store, vmId, id, key);
       for (const { base } of head?.spaces ?? []) if (base !== undefined) names.add(base);
     }

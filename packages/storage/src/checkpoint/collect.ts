@@ -82,7 +82,7 @@ export interface CollectReport {
   removedSegments: number;
   /** Why nothing of the input log is collected: it is damaged. */
   logSkipped?: string;
-  /** Of a deleted VM: those that it was forked from, and that have one reason less to keep what they have. */
+  /** Of a deleted VM: the VMs that it was forked from, which need to keep less for it now. */
   parents?: string[];
   /** Damaged checkpoints met. They are removed once a newer intact one exists. */
   damaged: Refusal[];
@@ -431,7 +431,7 @@ async function collectDeleted(
   }
   // Manifests sort before packs: whenever this dies, what is left is whole or has no manifest.
   if (options.dryRun === true) return report;
-  // It may have been made anew under this name since the list was begun; what was listed before this look is then of the deleted one.
+  // A new VM may have got this name since the list was begun. What was listed before this look belongs to the deleted one.
   if (!(await isStillDeleted(store, vmId, epoch)))
     return { ...report, removed: [], removedPacks: 0, removedBytes: 0, skipped: 'it was made anew' };
   const parents = await parentsOf(store, vmId, report.removed, options.key);

@@ -34,7 +34,7 @@ export interface Copy {
   copiedPages: number;
   /** All that the checkpoint has. */
   totalPages: number;
-  /** What was stored for it, in bytes. */
+  /** How many bytes were stored for it. */
   storedBytes: number;
 }
 
@@ -119,7 +119,7 @@ async function write(
   };
 }
 
-/** What of a space `newest` lacks; all of it when that has no such space. */
+/** The pages of a space that `newest` lacks; all of them when it has no such space. */
 async function spaceOf(
   reader: CheckpointReader,
   name: string,

@@ -54,7 +54,7 @@ export interface Fork {
   id: CheckpointId;
   /** Pages that it shares. */
   sharedPages: number;
-  /** What was stored for it, in bytes. */
+  /** How many bytes were stored for it. */
   storedBytes: number;
 }
 
@@ -120,7 +120,7 @@ export async function forkVm(
       const sharedPages = maps.reduce((sum, map) => sum + pagesInPacks(map), 0);
       return { from, id: written.id, sharedPages, storedBytes: written.manifestBytes };
     } catch (error) {
-      // Whoever took it from this try goes on with it.
+      // Another try has taken the name from this one, and makes the fork.
       if (isStorageError(error, 'FENCED')) throw error;
       const undo = replaces
         ? releaseOwnership(store, ownership, host)

@@ -29,7 +29,7 @@ export interface Hold {
 export interface FoundHold {
   key: string;
   id: CheckpointId;
-  /** What it is held for, for people. */
+  /** Why the checkpoint is held, in words for people. */
   purpose: string;
   /** False: its holder has not renewed it for long. */
   alive: boolean;

@@ -30,11 +30,11 @@ const headReadBytes = 4096;
 export interface WriteCounts {
   /** Pages that the snapshot listed. */
   listedPages: number;
-  /** Of these, zero pages: not stored. */
+  /** How many of these are zero pages, which are not stored. */
   zeroPages: number;
-  /** Of these, contents that were stored before: not stored again. */
+  /** How many of these have contents that were stored before and are not stored again. */
   sharedPages: number;
-  /** Of these, stored now. */
+  /** How many of these were stored now. */
   storedPages: number;
   /** Pages of earlier checkpoints that were moved out of packs that had become small or sparse. */
   movedPages: number;

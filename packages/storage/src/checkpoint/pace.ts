@@ -4,7 +4,7 @@
  * it is over. Pure: it is told the time (monotonic, ms), and has no timer.
  */
 
-/** What there is to say: checkpoints come every `intervalMs` instead of every `wantedMs`, or on time again. */
+/** A change to be told: checkpoints come every `intervalMs` instead of every `wantedMs`, or on time again. */
 export interface PaceChange {
   kind: 'stretched' | 'on-time';
   wantedMs: number;
@@ -24,7 +24,7 @@ export class CheckpointPace {
   #begunAt = -Infinity;
   /** Cut of the oldest checkpoint that is not durable yet. */
   #since: number | undefined;
-  /** What was last said; undefined: on time. */
+  /** The interval that was last told; undefined: checkpoints come on time. */
   #said: number | undefined;
   #calmSince: number | undefined;
   #lastTookMs = 0;
@@ -59,7 +59,7 @@ export class CheckpointPace {
     this.#nextAt = now + this.#wantedMs;
   }
 
-  /** It is durable, or was given up; then the next one brings its pages too. */
+  /** A checkpoint is durable, or was given up; in that case the next one holds its pages too. */
   end(now: number, durable: boolean): void {
     this.#busy = false;
     if (!durable || this.#since === undefined) return;

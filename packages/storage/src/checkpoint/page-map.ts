@@ -38,7 +38,7 @@ export class PageMap {
     if (from === undefined && this.background !== 0) this.packs.fill(this.background);
   }
 
-  /** What a page is that no run of a full map names. */
+  /** What pages are that no run of a full map names. */
   get background(): number {
     return this.space.base === undefined ? packZero : packBase;
   }

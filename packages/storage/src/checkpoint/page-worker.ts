@@ -8,7 +8,7 @@ export type PageJob =
   | ({ id: number; kind: 'decode' } & StoredPages);
 
 const port = parentPort!;
-// Of nice values (setpriority(2), which on Linux means this thread only): who speaks with the store, and keeps leases, comes first.
+// A nice value (setpriority(2), which on Linux holds for this thread only): threads that speak with the store and keep leases come first.
 if (process.platform === 'linux') setPriority(0, Math.min(19, getPriority(0) + 5));
 
 port.on('message', (job: PageJob) => {

@@ -23,7 +23,7 @@ export function choosePacks(maps: readonly PageMap[], refs: ReadonlyMap<number, 
     .map(([number, pages]) => ({ number, pages, ref: refs.get(number) }))
     .filter(
       ({ pages, ref }) =>
-        // What a fork shares with others stays shared.
+        // Pages that a fork shares with other VMs stay where they are.
         ref !== undefined &&
         ref.vm === undefined &&
         (ref.bytes < smallBytes || pages < sparseShare * ref.pages),

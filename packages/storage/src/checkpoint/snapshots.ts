@@ -16,9 +16,9 @@ import { getRecord, putRecord } from '../store/records.ts';
 import { forkVm, type ForkOptions } from './fork.ts';
 import { formatId, snapshotsKey } from './keys.ts';
 
-/** Of one VM. */
+/** How many snapshots one VM may have. */
 export const maxSnapshots = 256;
-/** One that is not ready is believed to be under way for so long, by the wall clock. */
+/** For how long, by the wall clock, a snapshot that is not ready is believed to be under way. */
 const begunMs = 600_000;
 const maxTries = 20;
 
@@ -28,7 +28,7 @@ export interface KeptSnapshot {
   vm: string;
   /** The checkpoint of its VM that it was made of, `EPOCH-SEQUENCE`. */
   checkpoint: string;
-  /** By the clock of who took it. */
+  /** By the clock of the node that took it. */
   atMs: number;
   /** The snapshot that the VM had last been at before. */
   parent: string | null;
@@ -59,7 +59,7 @@ export function isSnapshotName(text: string): boolean {
   return /^[a-z0-9][a-z0-9._-]{0,62}$/.test(text) && !/^\d{1,10}-\d{1,10}$/.test(text) && text !== 'latest';
 }
 
-/** Those of a VM, the oldest first. */
+/** The snapshots of a VM, the oldest first. */
 export async function readSnapshots(store: ObjectStore, vmId: string): Promise<KeptSnapshot[]> {
   const entries = ready((await readEntries(store, vmId)).entries);
   const last = newest(entries);
@@ -69,7 +69,7 @@ export async function readSnapshots(store: ObjectStore, vmId: string): Promise<K
   }));
 }
 
-/** One of them. Throws `CHECKPOINT_NOT_FOUND`. */
+/** The snapshot of this name. Throws `CHECKPOINT_NOT_FOUND`. */
 export async function requireSnapshot(store: ObjectStore, vmId: string, name: string): Promise<KeptSnapshot> {
   const found = (await readSnapshots(store, vmId)).find((each) => each.name === name);
   if (found === undefined)

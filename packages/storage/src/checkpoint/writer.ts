@@ -45,7 +45,7 @@ export interface WriterOptions {
   bases?: Record<string, string>;
   /** A full page map after so many deltas. Default 32. */
   fullMapEvery?: number;
-  /** Of a VM that has no checkpoint: it begins with this one of another VM, and shares its packs (fork.ts). */
+  /** For a VM without a checkpoint: the checkpoint of another VM that it begins with, whose packs it shares (fork.ts). */
   forkOf?: { vmId: string; chain: readonly Manifest[] };
   /** Number of the first checkpoint of a VM that has none. Default 1. */
   firstSequence?: number;
@@ -358,7 +358,7 @@ export class CheckpointWriter {
         const bytes = await source.read(pages);
         map.apply(await stage.movePages(map.space.pageSize, bytes, pages, leaving));
       } catch (error) {
-        // They stay where they are. A damaged page is found by whoever needs it; a failing store fails the checkpoint soon.
+        // The pages stay where they are. A damaged one is found by whoever reads it; a store that fails will fail the checkpoint soon.
         if (!isStoreError(error) && !isStorageError(error, 'CHECKPOINT_DAMAGED')) throw error;
       }
     }

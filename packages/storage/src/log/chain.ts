@@ -24,7 +24,7 @@ export interface TornSegment {
 export interface LogEnd {
   /** Its last segment; undefined: the history has no log. */
   last: DecodedSegment | undefined;
-  /** One behind it that is torn, and was left out. */
+  /** A torn segment behind the end of the chain, which was left out. */
   torn: TornSegment | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface LogPath {
   from: bigint;
 }
 
-/** What segments there are; counting or not. */
+/** All segments that are listed, whether they count or not. */
 export async function listSegments(store: ObjectStore, vmId: string): Promise<SegmentList> {
   const found: SegmentList = new Map();
   for await (const { key } of listAll(store, logPrefix(vmId))) {
@@ -58,7 +58,7 @@ export async function listSegments(store: ObjectStore, vmId: string): Promise<Se
   return found;
 }
 
-/** What seems damaged is looked at so often before it is believed: a bit may flip on the way. */
+/** How often a segment that seems damaged is read before that is believed: a bit may flip on the way. */
 const usualLooks = 2;
 /** The last segment: leaving it out must not be a mistake, for what was shown to people may rest on it. */
 const looksAtLast = 5;

@@ -44,7 +44,7 @@ export async function findLogGarbage(
     const parts = path?.parts ?? [];
     const first = parts[0] && (await firstNeeded(store, vmId, { part: parts[0], from, key }));
     const keeping = (id: SegmentId): boolean => {
-      // Of the newest epoch more may come at any moment, and of a later one this look knows nothing.
+      // The newest epoch may get more segments at any moment, and an epoch after it was not looked at.
       if (
         id.epoch > entry.epoch ||
         (id.epoch === entry.epoch && (keepsNewest || parts.every(({ epoch }) => epoch !== id.epoch)))
@@ -58,7 +58,7 @@ export async function findLogGarbage(
     const ids = [...list].flatMap(([epoch, ordinals]) => ordinals.map((ordinal) => ({ epoch, ordinal })));
     return { keys: ids.filter((id) => !keeping(id)).map((id) => segmentKey(vmId, id)), skipped: undefined };
   } catch (error) {
-    // What is left of it may be wanted by whoever repairs it.
+    // Somebody who repairs the log may want what is left of it.
     if (isStorageError(error, 'LOG_DAMAGED')) return { keys: [], skipped: error.message };
     throw error;
   }

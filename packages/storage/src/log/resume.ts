@@ -32,13 +32,13 @@ export interface ChooseLogOptions {
   /** Instructions of the checkpoint; 0 from power-on. And the epoch that wrote it. */
   from: bigint;
   base: number | undefined;
-  /** Of a log that is broken in the middle, replay what is before the break. Default: throw. */
+  /** Replay a log that is broken in the middle up to the break. Default: throw. */
   acceptBroken?: boolean;
   key?: CheckpointKey | undefined;
 }
 
 const nothing: LogResume = { last: undefined, path: undefined, torn: undefined, refused: undefined };
-/** Of a broken log so many segments are tried as its end. */
+/** How many segments of a broken log are tried as its end. */
 const maxTried = 10_000;
 
 /** Throws `LOG_DAMAGED` with the key of a missing or damaged segment, unless that is accepted. */

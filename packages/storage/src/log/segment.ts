@@ -14,7 +14,7 @@ import { ByteReader, ByteWriter } from './varint.ts';
 
 const magic = 'RVLG';
 const hashBytes = 32;
-/** One input. */
+/** One input of the machine, as bytes that mean nothing here. */
 export const maxPayloadBytes = 1 << 20;
 const maxCount = 2n ** 64n - 1n;
 

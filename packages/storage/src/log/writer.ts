@@ -27,7 +27,7 @@ import {
 
 /** Payload of one segment; a larger backlog becomes several. */
 const segmentBytes = 1 << 20;
-/** What an entry takes in memory beside its payload, about. */
+/** About how many bytes of memory an entry takes beside its payload. */
 const entryBytes = 64;
 
 export interface LogWriterOptions {
@@ -39,7 +39,7 @@ export interface LogWriterOptions {
   previous?: LogPosition | undefined;
   /** Number of the first input. Default: that after `previous`, or 1. Of a machine that knows how many inputs it has had. */
   nextInput?: bigint;
-  /** What may wait to become durable, in bytes. Default 1 MiB. */
+  /** How many bytes may wait to become durable. Default 1 MiB. */
   maxWaitingBytes?: number;
   /** Told in order whenever more is durable: an output at a count up to `count` may leave. */
   onDurable?: (durable: Durable) => void;
@@ -50,7 +50,7 @@ export interface LogWriterOptions {
 }
 
 export interface Durable {
-  /** It is known for good what came in up to this count. */
+  /** Every input up to this count is durable. */
   count: bigint;
   /** The number of the last input that is durable; 0: none. */
   input: bigint;
@@ -128,7 +128,7 @@ export class LogWriter {
       );
     this.#last = previous;
     const ours = previous?.epoch === this.epoch ? previous : undefined;
-    // It goes on without a gap only where nothing was left out.
+    // The log continues without a gap only if no input was left out before it.
     this.#opened = ours?.to === from ? ours.opened : (ours?.ordinal ?? 0) + 1;
     this.#mark = from;
     this.#firstInput = options.nextInput ?? previous?.nextInput ?? 1n;

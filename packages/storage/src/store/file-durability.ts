@@ -13,7 +13,7 @@ import type { FileSystem, OpenFile } from './file-system.ts';
 
 /** Files synced at the same time. */
 const syncsAtOnce = 16;
-/** So many files may wait for a flush; then the oldest half is synced. */
+/** How many files may wait for a flush; at one more, the oldest half of them is synced. */
 const maxUnsynced = 4096;
 
 /** Makes an open file or folder durable; `data`: its contents and size are enough. Throws when it could not. */

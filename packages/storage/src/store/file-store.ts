@@ -115,7 +115,7 @@ export class FileStore implements ObjectStore {
     const store = new FileStore(resolve(root), options);
     await guard(root, 'not-applied', async () => {
       if (!store.#options.create) return;
-      // One that may only be read, an old backup for instance, can still be read.
+      // A folder without write permission, an old backup for instance, can still be read.
       if (
         (await statOrNone(store.#files, store.#root)) !== undefined &&
         !(await isWritable(store.#files, store.#root))

@@ -46,7 +46,7 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     return store;
   } catch (error) {
     await store.close();
-    // Of a bucket that is not there.
+    // The bucket is not there.
     throw isStoreError(error, 'NO_STORE') ? noStore(url) : error;
   }
 }

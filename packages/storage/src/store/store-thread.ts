@@ -9,7 +9,7 @@ import type { FromStoreThread, StoreCall } from './thread-store.ts';
 const port = parentPort!;
 const url = workerData as string;
 
-/** One that could not be opened is opened by the next operation. */
+/** A store that could not be opened is tried again at the next operation. */
 let opening: Promise<ObjectStore> | undefined;
 
 async function opened(): Promise<ObjectStore> {
@@ -18,7 +18,7 @@ async function opened(): Promise<ObjectStore> {
     return await opening;
   } catch (error) {
     opening = undefined;
-    // Nothing was asked of it yet. That it is not there says a road to it that is cut, as it was there before.
+    // No operation has used it yet. It was there when the node started, so that it is not there now means that the way to it is cut.
     const message = error instanceof Error ? error.message : String(error);
     throw new StoreError('UNAVAILABLE', message, { cause: error });
   }

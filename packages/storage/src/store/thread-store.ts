@@ -89,7 +89,7 @@ export class ThreadStore implements ObjectStore {
     await this.#ask('flush', keys);
   }
 
-  /** What was put durably is; what was not is made so, unless the store does not answer. */
+  /** Makes durable what was put without a sync, as far as the store answers in time, and ends the thread. */
   async close(): Promise<void> {
     if (this.#closed) return;
     const asked = this.#ask('close').catch(() => undefined);
@@ -115,7 +115,7 @@ export class ThreadStore implements ObjectStore {
     });
   }
 
-  /** One that ended is replaced. It keeps no process from ending unless it has something to do. */
+  /** A thread that ended is replaced by a new one. It keeps the process alive only while an operation is under way. */
   #thread(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const worker = new Worker(new URL('./store-thread.ts', import.meta.url), { workerData: this.#opensBy });
