@@ -14,7 +14,7 @@ export const memoryMiB = 128;
 const diskBytes = 64 << 20;
 const echoPort = 7;
 /** For what the guest must say in the end; and how often it is looked whether its time is over. */
-const patienceMs = 120_000;
+const patienceMs = 600_000;
 const lookMs = 1000;
 /** A change of policy holds from the next checkpoint on, and a log serves from the one behind it. */
 const settleMs = 2500;
