@@ -73,17 +73,26 @@ export interface Host {
 export async function makeHost(folder: string, store: string): Promise<Host> {
   const logFile = join(folder, 'log');
   const node = await NodeProcess.start({ store, name: 'a', profile: 'default', logFile });
-  const client = new ClusterClient({ nodes: [node.address], answerMs: recoveryMs });
+  const client = new ClusterClient({
+    nodes: [node.address],
+    answerMs: recoveryMs,
+    patienceMs: recoveryMs,
+  });
   const beside = new ChainChecker(chainGuest.rule);
   const follower = client.console('beside', (bytes, epoch) => beside.hear(bytes, epoch));
   const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
-  await client.command({ type: 'vm-create', vmId: 'beside', spec, start: true });
   const close = async (): Promise<void> => {
     follower.close();
     await client.close();
     node.kill();
     await node.whenEnded;
   };
+  try {
+    await client.command({ type: 'vm-create', vmId: 'beside', spec, start: true });
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { node, client, beside, close };
 }
 

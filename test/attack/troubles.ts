@@ -26,6 +26,7 @@ export interface TroubleFigures {
 const token = 'a token of the attack suite';
 /** Until a VM goes on after its trouble is over: on a host with much to do. */
 const recoveryMs = 120_000;
+const patience = { answerMs: recoveryMs, patienceMs: recoveryMs };
 const pauseMs = 50;
 const nobody = 65_534;
 const spec = { runtime: 'chain', description: {}, memoryMiB: 16, priority: 1, outputs: 'async' as const };
@@ -63,7 +64,7 @@ async function suffer(
     within,
   };
   const node = await NodeProcess.start(words);
-  const client = new ClusterClient({ nodes: [node.address], token: token, answerMs: recoveryMs });
+  const client = new ClusterClient({ nodes: [node.address], token, ...patience });
   const checker = new ChainChecker(chainGuest.rule);
   const follower = client.console('v', (bytes, epoch) => checker.hear(bytes, epoch));
   const steps = async (more: number): Promise<void> => {
