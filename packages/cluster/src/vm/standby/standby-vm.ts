@@ -145,7 +145,8 @@ export class StandbyVm {
       } catch (error) {
         if (this.#over) return;
         this.#reason = bounded(messageOf(error));
-        if (this.#following === undefined) this.#state = 'preparing';
+        // What it held to be alike is over; that it differed stays to be seen.
+        if (this.#state !== 'diverged' || this.#following === undefined) this.#state = 'preparing';
       }
       await this.#drop();
       this.#acknowledge(false);
