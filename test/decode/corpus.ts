@@ -21,8 +21,14 @@ function rowsFor(mode: Mode): RowInfo[] {
 function randomString(bytes: Uint8Array, random: Random): void {
   let at = 0;
   while (at < 20 && random.chance(at > 3 ? 0.5 : 0.3)) bytes[at++] = random.pick(prefixes);
-  // The two-byte map and its extensions hold most of the instructions.
-  if (random.chance(0.4)) {
+  // VEX prefixes, and the two-byte map and its extensions, hold most of the instructions.
+  if (random.chance(0.25)) {
+    if (random.chance(0.3)) bytes[at++] = 0xc5;
+    else {
+      bytes[at++] = 0xc4;
+      bytes[at++] = (random.u32() & 0xe0) | random.pick([1, 2, 3]);
+    }
+  } else if (random.chance(0.4)) {
     bytes[at++] = 0x0f;
     if (random.chance(0.2)) bytes[at++] = random.pick([0x38, 0x3a]);
   }

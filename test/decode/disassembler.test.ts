@@ -32,16 +32,16 @@ function withoutHabits(text: string): string {
     .replaceAll('st(0)', 'st')
     .replace(/^(fcomp?|fucomp?|fxch|fmulp|fdivr?p|fsubr?p|faddp)( st\(1\)(, st)?)$/, '$1')
     .replace(/^retf?( far| word| dword| qword)*/, 'ret')
-    .replace(/^(maskmov\w+ .*), .s$/, '$1')
+    .replace(/^(v?maskmov\w+ .*), .s$/, '$1')
     .replace(/^fwait/, 'wait')
-    .replace(/^xlatb?.*/, 'xlatb')
+    .replace(/^(?:[c-gs]s )?xlatb?.*/, 'xlatb')
     .replace(/^sal /, 'shl ')
     .replace(/^(imul (\w+)), \2,/, '$1,');
 }
 
 /** Instructions which iced-x86 writes in another way altogether: immediate predicates in the name, far pointers, hints, register widths. */
 const otherHabits =
-  /^(CMP(P|S)[SD]|BOUND|CALL|JMP|RESERVEDNOP|PREFETCH|LAR|LSL|PINSRW|PEXTRW|PAUSE|NOP|MOVMSKP|PMOVMSKB|CRC32|MOVSXD|PCMPESTR)/;
+  /^(V?CMP(P|S)[SD]|BOUND|CALL|JMP|RESERVEDNOP|PREFETCH|LAR|LSL|V?PINSRW|V?PEXTRW|PAUSE|NOP|V?MOVMSKP|V?PMOVMSKB|CRC32|MOVSXD|V?PCMPESTR|V?PCLMUL)/;
 
 describe('disassembler', () => {
   for (const mode of modes)

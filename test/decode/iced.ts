@@ -1,15 +1,11 @@
-/** What iced-x86 says about byte strings, for a processor of the x86-64-v2 level. */
+/** What iced-x86 says about byte strings, for a processor of the x86-64-v3 model. */
 import { Code, CodeExt, Decoder, DecoderOptions, Instruction } from 'iced-x86';
 import type { Mode } from '../native/case.ts';
 import { featuresOf, levelFeatures } from '../native/rows.ts';
 import { stride } from './corpus.ts';
 
 /** Encodings that are other instructions, or no-operations, on processors without the later features. */
-const options =
-  DecoderOptions.ForceReservedNop |
-  DecoderOptions.NoWbnoinvd |
-  DecoderOptions.NoMPFX_0FBC |
-  DecoderOptions.NoMPFX_0FBD;
+const options = DecoderOptions.ForceReservedNop | DecoderOptions.NoWbnoinvd;
 
 const inLevel = new Map<Code, boolean>();
 

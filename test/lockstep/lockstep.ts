@@ -22,6 +22,7 @@ const fields = [
   ['pending event', Cpu.pendingVector, Cpu.exitRequest],
   ['x87', Cpu.fpr, Cpu.mxcsr],
   ['mxcsr and xmm', Cpu.mxcsr, Cpu.ymmHigh],
+  ['upper halves', Cpu.ymmHigh, Cpu.scratch],
 ] as const;
 
 function prepare(cpu: TestCpu, program: Program): void {

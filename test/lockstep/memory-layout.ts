@@ -134,7 +134,8 @@ export function setUp(cpu: TestCpu, mode: ProgramMode): void {
   view.setUint32(cpu.cpu + Cpu.idtrLimit, idt.length - 1, true);
   put(Cpu.cr0, 0x8001_0033); // PG WP NE ET MP PE
   put(Cpu.cr3, tables);
-  put(Cpu.cr4, mode === 64 ? 0x620 : 0x600); // OSFXSR, OSXMMEXCPT, and PAE
+  put(Cpu.cr4, mode === 64 ? 0x4_0620 : 0x4_0600); // OSFXSR, OSXMMEXCPT, OSXSAVE, and PAE
+  put(Cpu.xcr0, 7);
   engine.core.updateMode(cpu.cpu);
   engine.core.flushTlbAll(cpu.cpu);
 }

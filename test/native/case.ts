@@ -44,7 +44,7 @@ export function segmentBase(mode: 16 | 32 | 64, segment: number): number {
 }
 
 export const headerBytes = 64;
-export const caseBytes = 2176;
+export const caseBytes = 2432;
 
 const Offset = {
   mode: 0,
@@ -65,6 +65,7 @@ const Offset = {
   windowA: 768,
   windowB: 1536,
   windowS: 1664,
+  uppers: 2176,
 } as const;
 
 /** Run under TF and stop at the single-step trap; without it an INT3 follows the instruction and stops it. */
@@ -188,6 +189,10 @@ export class Case {
   /** FXSAVE image (64-bit form), 512 bytes. */
   get fxsave(): Uint8Array {
     return this.bytes.subarray(Offset.fxsave, Offset.fxsave + 512);
+  }
+  /** Bits 128-255 of YMM0-15, 256 bytes. */
+  get uppers(): Uint8Array {
+    return this.bytes.subarray(Offset.uppers, Offset.uppers + 256);
   }
   get windowA(): Uint8Array {
     return this.bytes.subarray(Offset.windowA, Offset.windowA + Place.windowABytes);

@@ -127,7 +127,8 @@ class EmulatedProcessor {
     }
     view.setBigInt64(cpu + Cpu.cr0, 0x8005_0033n, true);
     view.setBigInt64(cpu + Cpu.cr3, BigInt(pageTables), true);
-    view.setBigInt64(cpu + Cpu.cr4, 0x620n, true);
+    view.setBigInt64(cpu + Cpu.cr4, 0x4_0620n, true);
+    view.setBigInt64(cpu + Cpu.xcr0, 7n, true);
     view.setBigInt64(cpu + Cpu.efer, 0xd01n, true);
     view.setInt32(cpu + Cpu.cpl, 3, true);
     this.#test.engine.core.updateMode(cpu);
@@ -217,6 +218,7 @@ class EmulatedProcessor {
     this.#setCode(before);
     this.#bytes.set(before.bytes.subarray(32, 160), cpu + Cpu.gpr);
     this.#setFloatingPoint(before.fxsave);
+    this.#bytes.set(before.uppers, cpu + Cpu.ymmHigh);
     for (const [window, at] of [
       [before.windowA, Place.windowA],
       [before.windowB, Place.windowB],
@@ -259,6 +261,7 @@ class EmulatedProcessor {
     after.error = faulted ? view.getInt32(cpu + Cpu.pendingErrorCode, true) : 0;
     after.cr2 = after.trap === 14 ? view.getBigUint64(cpu + Cpu.cr2, true) : 0n;
     this.#getFloatingPoint(after.fxsave);
+    after.uppers.set(this.#bytes.subarray(cpu + Cpu.ymmHigh, cpu + Cpu.ymmHigh + 256));
     const copy = (window: Uint8Array, at: number): void => {
       window.set(this.#bytes.subarray(this.#ram + at, this.#ram + at + window.length));
     };

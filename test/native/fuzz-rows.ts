@@ -128,6 +128,8 @@ const simplifications: ((c: Case) => void)[] = [
     c.fxsave[24] = 0x80;
     c.fxsave[25] = 0x1f;
   },
+  (c) => void c.uppers.fill(0),
+  ...Array.from({ length: 16 }, (_, i) => (c: Case) => void c.uppers.fill(0, 16 * i, 16 * i + 16)),
   (c) => void c.windowA.fill(0),
   (c) => void c.windowB.fill(0),
   (c) => void c.windowS.fill(0),
@@ -174,6 +176,8 @@ export function describeFailure(failure: Failure, seed: number): string {
   for (let i = 0; i < 16; i++) {
     const [low, high] = [fp.getBigUint64(160 + 16 * i, true), fp.getBigUint64(168 + 16 * i, true)];
     if (low !== 0n || high !== 0n) state.push(`xmm${i}=${high.toString(16)}:${low.toString(16)}`);
+    const upper = Buffer.from(before.uppers.slice(16 * i, 16 * i + 16).reverse());
+    if (upper.some((byte) => byte !== 0)) state.push(`upper${i}=${upper.toString('hex')}`);
   }
   const what = failure.differences.map((d) => `${d.what} ${d.expected} (got ${d.got})`).join(', ');
   const bytes = Buffer.from(before.code).toString('hex');

@@ -59,11 +59,12 @@ struct test_case {
   uint8_t window_a[WINDOW_A_BYTES];
   uint8_t window_b[WINDOW_B_BYTES];
   uint8_t window_s[WINDOW_S_BYTES];
+  uint8_t uppers[256]; /* bits 128-255 of YMM0-15 */
 };
 _Static_assert(sizeof(struct header) == 64, "header");
 _Static_assert(offsetof(struct test_case, selectors) == 200, "selectors");
 _Static_assert(offsetof(struct test_case, fxsave) == 256, "fxsave");
-_Static_assert(sizeof(struct test_case) == 2176, "case");
+_Static_assert(sizeof(struct test_case) == 2432, "case");
 
 static struct header *header;
 static struct test_case *cases;
@@ -73,6 +74,9 @@ static uint8_t *code_alias; /* the code pages once more, writable */
 static int has_ldt;
 /* A kernel or its host may keep RDFSBASE and its like away from programs: CR4.FSGSBASE (HWCAP2_FSGSBASE). */
 static int has_fsgsbase;
+/* Whether the kernel keeps AVX state in signal frames, where it always lies behind the header of the XSAVE area. */
+static int has_avx;
+enum { XSTATE_BV = 512, XSTATE_AVX = 576, COMPONENT_AVX = 4 };
 
 static void copy(void *to, const void *from, size_t n) { __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory"); }
 static void fill(void *to, int value, size_t n) { __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory"); }
@@ -147,6 +151,9 @@ static void store_result(struct test_case *c, int signal_number, const ucontext_
   c->selectors[4] = fs;
   c->selectors[5] = gs;
   copy(c->fxsave, uc->uc_mcontext.fpregs, 464);
+  const uint8_t *fp = (const uint8_t *)uc->uc_mcontext.fpregs;
+  if (has_avx && (*(const uint64_t *)(fp + XSTATE_BV) & COMPONENT_AVX)) copy(c->uppers, fp + XSTATE_AVX, 256);
+  else fill(c->uppers, 0, 256);
   copy(c->window_a, (void *)WINDOW_A, WINDOW_A_BYTES);
   copy(c->window_b, (void *)WINDOW_B, WINDOW_B_BYTES);
   copy(c->window_s, (void *)WINDOW_S, WINDOW_S_BYTES);
@@ -164,7 +171,9 @@ static void load_case(const struct test_case *c, ucontext_t *uc) {
   g[REG_CSGSFS] = (greg_t)(cs | (ss << 48));
   uint8_t *fp = (uint8_t *)uc->uc_mcontext.fpregs;
   copy(fp, c->fxsave, 464);
-  *(uint64_t *)(fp + 512) = 3; /* XSTATE_BV: x87 and SSE from memory, everything else initial */
+  /* x87, SSE and AVX from memory, everything else initial */
+  *(uint64_t *)(fp + XSTATE_BV) = has_avx ? 7 : 3;
+  if (has_avx) copy(fp + XSTATE_AVX, c->uppers, 256);
   copy((void *)WINDOW_A, c->window_a, WINDOW_A_BYTES);
   copy((void *)WINDOW_B, c->window_b, WINDOW_B_BYTES);
   copy((void *)WINDOW_S, c->window_s, WINDOW_S_BYTES);
@@ -235,6 +244,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (strcmp(argv[1], "--processor") == 0) return print_processor();
+  has_avx = __builtin_cpu_supports("avx") != 0;
   has_fsgsbase = (getauxval(AT_HWCAP2) & 2) != 0;
   int fd = open(argv[1], O_RDWR);
   struct stat st;

@@ -148,6 +148,15 @@ function runsNop(mode: Mode, stack: bigint): boolean {
   }
 }
 
+/** What the kernel calls the extensions of the x86-64-v3 model. */
+const newerFlags =
+  'avx avx2 fma f16c bmi1 bmi2 abm movbe adx aes pclmulqdq sha_ni vaes vpclmulqdq xsaveopt xsavec'.split(' ');
+
+function hasNewer(): boolean {
+  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return newerFlags.every((flag) => flags.includes(flag));
+}
+
 let known: Host | undefined;
 
 /** The host that cases are compared with. Throws HarnessError. */
@@ -155,6 +164,7 @@ export function thisHost(): Host {
   known ??= hostOf(hostProcessor(), {
     modes: modes.filter((mode) => runsNop(mode, BigInt(mode === 16 ? 0x800 : Place.stack + 0x800))),
     anyStackPointer: runsNop(64, 1n << 63n),
+    newer: hasNewer(),
   });
   return known;
 }

@@ -100,6 +100,8 @@ const probes = {
   fcmov: { code: [0xda, 0xc1], fsw: C1, flags: 1, st: [one, three] },
   bsf: { code: [0x0f, 0xbc, 0xc1], gpr: { [rax]: ~0n } },
   maskmov: { code: [0x66, 0x0f, 0xf7, 0xc1], gpr: { [rdi]: absentPage } },
+  // SHA1NEXTE XMM0, [RBX + 1]
+  sha: { code: [0x0f, 0x38, 0xc8, 0x43, 1] },
   branch: { code: [0x66, 0x0f, 0x84, 0, 0, 0, 0], single: true },
   loop: { code: [0xf2, 0xe1, 0x10], gpr: { [rcx]: 2n }, single: true },
   prefetch: { code: [0x0f, 0x0d, 0xc0] },
@@ -184,6 +186,7 @@ export function observeFacts(execute: Executor): ProcessorFacts {
     conditionalMoveC1: c1('fcmov'),
     bitScanOfZero: after('bsf').gpr(rax) === 0xffff_ffff_ffff_ffffn ? 'kept' : 'cleared',
     emptyMaskedMove: after('maskmov').trap === vectorPage ? 'faults' : 'nothing',
+    shaAlignment: after('sha').trap === vectorDone ? 'ignored' : 'checked',
     shortBranch: step('branch') === 5 ? 'is short' : 'prefix ignored',
     repeatedLoop: step('loop') === 3 ? 'prefix ignored' : 'jumps',
     prefetchRegister: after('prefetch').trap === vectorUndefined ? 'undefined' : 'no operation',

@@ -27,6 +27,8 @@ export interface ProcessorFacts {
   readonly bitScanOfZero: 'kept' | 'cleared';
   /** MASKMOVDQU and MASKMOVQ to a page that is not there, with an empty mask. */
   readonly emptyMaskedMove: 'faults' | 'nothing';
+  /** SHA instructions with memory that is not a multiple of 16. */
+  readonly shaAlignment: 'checked' | 'ignored';
   /** A near branch with an operand-size prefix in 64-bit code. */
   readonly shortBranch: 'is short' | 'prefix ignored';
   /** LOOPE with a prefix F2 while ZF is 0. */
@@ -59,6 +61,7 @@ export const emulatedFacts: ProcessorFacts = {
   conditionalMoveC1: 'kept',
   bitScanOfZero: 'kept',
   emptyMaskedMove: 'faults',
+  shaAlignment: 'checked',
   shortBranch: 'prefix ignored',
   repeatedLoop: 'prefix ignored',
   prefetchRegister: 'no operation',
@@ -96,6 +99,7 @@ const sinceZen3: Partial<ProcessorFacts> = {
 
 const sinceZen4: Partial<ProcessorFacts> = {
   ...sinceZen3,
+  shaAlignment: 'ignored',
   x87PointerBits: 57,
   shortBranch: 'is short',
   repeatedLoop: 'jumps',
@@ -143,6 +147,7 @@ const leftOutWords: Readonly<Partial<Record<Fact, string>>> = {
   conditionalMoveC1: 'C1 after FCMOVcc',
   bitScanOfZero: 'the destination of BSF and BSR of 32 bits with a source of 0',
   emptyMaskedMove: 'faults of MASKMOVDQU and MASKMOVQ',
+  shaAlignment: 'SHA instructions with misaligned memory',
   shortBranch: 'near branches with an operand-size prefix in 64-bit code',
   repeatedLoop: 'LOOPE and LOOPNE with a repeat prefix',
   prefetchRegister: '0F 0D with a register',
@@ -156,9 +161,11 @@ export interface System {
   readonly modes: readonly Mode[];
   /** Whether a program may be entered with an RSP that is no canonical address. */
   readonly anyStackPointer: boolean;
+  /** Whether it has the instructions of the x86-64-v3 model. */
+  readonly newer: boolean;
 }
 
-export const wholeSystem: System = { modes, anyStackPointer: true };
+export const wholeSystem: System = { modes, anyStackPointer: true, newer: true };
 
 /** How a host is compared with the emulated processor. */
 export interface Host {
@@ -200,6 +207,7 @@ export function leftOut(host: Host): string {
     .filter((mode) => !system.modes.includes(mode))
     .map((mode) => `${String(mode)}-bit code`);
   if (!system.anyStackPointer) lacks.push('an RSP that is not canonical');
+  if (!system.newer) lacks.push('some instructions of the x86-64-v3 model, of which then none is compared');
   const without = lacks.length === 0 ? '' : `; and because its system does without: ${lacks.join(', ')}`;
   const differs = Object.entries(leftOutWords).filter(([fact]) => !host.agrees(fact as Fact));
   const why = host.known ? 'differs there or was not asked' : 'is not in test/native/processors.ts';

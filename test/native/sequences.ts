@@ -29,7 +29,7 @@ const factory = new InstructionInfoFactory();
 export function sequenceRows(host: Host): RowInfo[] {
   const branches = /^(J|CALL|RET|LOOP|UD|HLT|BOUND|CMPS[BWDQ]$|POPA|XBEGIN|POPF|PUSHF|ENTER|LEAVE)/;
   const inexact =
-    /^(F2XM1|FYL2X|FYL2XP1|FSIN|FCOS|FSINCOS|FPTAN|FPATAN|RCP|RSQRT|FX|FN?SAVE|FRSTOR|FN?STENV|FLDENV|LDMXCSR|BSWAP|SHLD|SHRD|DIV|IDIV)/;
+    /^(F2XM1|FYL2X|FYL2XP1|FSIN|FCOS|FSINCOS|FPTAN|FPATAN|V?RCP|V?RSQRT|FX|FN?SAVE|FRSTOR|FN?STENV|FLDENV|LDMXCSR|BSWAP|SHLD|SHRD|DIV|IDIV)/;
   const privileged =
     /^(CLI|STI|LGDT|LIDT|LLDT|LTR|LMSW|INVLPG|CLTS|SWAPGS|WRMSR|RDMSR|INVD|WBINVD|CLAC|STAC)/;
   return allRows().filter(
@@ -48,6 +48,7 @@ function dependsOnHost(mnemonic: string, host: Host): boolean {
   if (mnemonic.startsWith('FCMOV')) return !host.agrees('conditionalMoveC1');
   if (/^BS[FR]$/.test(mnemonic)) return !host.agrees('bitScanOfZero');
   if (mnemonic.startsWith('MASKMOV')) return !host.agrees('emptyMaskedMove');
+  if (/^SHA(1|256)/.test(mnemonic)) return !host.agrees('shaAlignment');
   return mnemonic === 'FBLD' && !host.agrees('outOfDomain');
 }
 

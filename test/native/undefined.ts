@@ -6,6 +6,7 @@ import type { Instruction } from 'iced-x86';
 import { MemorySizeExt, OpKind, Register, RegisterExt } from 'iced-x86';
 import { flagEffect } from '../../packages/emulator/src/cpu/table/flag-effects.ts';
 import type { Case } from './case.ts';
+import { linearAddress } from './ignored.ts';
 import type { Host } from './processors.ts';
 
 const CF = 0x001;
@@ -92,12 +93,17 @@ function insideDomain(mnemonic: string, before: Case): boolean {
   return exponent < (mnemonic === 'F2XM1' ? exponentOfOne : exponentOfQuarter);
 }
 
+/** Far from the mapped pages the number has lost its low bits. */
+const isMisaligned = (address: number): boolean => !Number.isSafeInteger(address) || (address & 15) !== 0;
+
 /** What is left out because the host's processor does otherwise than the emulated one, or nobody knows (processors.ts). */
 function byHost(mnemonic: string, instruction: Instruction, before: Case, host: Host): Partial<Undefined> {
   if (/^FU?COMIP?$/.test(mnemonic) && !host.agrees('compareFlagsC1')) return { status: C1 };
   if (mnemonic.startsWith('FCMOV') && !host.agrees('conditionalMoveC1')) return { status: C1 };
   const scan = /^BS[FR]$/.test(mnemonic) && RegisterExt.size(instruction.op0Register) === 4;
   if (scan && !host.agrees('bitScanOfZero')) return { destination: true };
+  if (/^SHA(1|256)/.test(mnemonic) && !host.agrees('shaAlignment'))
+    return { everything: isMisaligned(linearAddress(instruction, before) ?? 0) };
   if (mnemonic.startsWith('MASKMOV') && !host.agrees('emptyMaskedMove')) return { everything: true };
   if (/^(F2XM1|FYL2XP1)$/.test(mnemonic) && !host.agrees('outOfDomain'))
     return { everything: !insideDomain(mnemonic, before) };
@@ -120,7 +126,7 @@ export function undefinedOf(mnemonic: string, instruction: Instruction, before: 
   // Images of the x87: a page that is not there and a segment's limit behind it.
   if (/^(CALL|ARPL|FN?SAVE|FRSTOR|FN?STENV|FLDENV)$/.test(mnemonic)) result.fault = 'order';
   result.alignment = /xmm/.test(instruction.toString()) || /^FX(SAVE|RSTOR)/.test(mnemonic);
-  if (/^R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
+  if (/^V?R(CP|SQRT)[PS]S$/.test(mnemonic)) result.approximate = true;
   if (transcendental.has(mnemonic)) {
     result.ulps = 1;
     result.status = C1;

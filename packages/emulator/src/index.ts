@@ -16,6 +16,7 @@ export {
   cpuModels,
   defaultDescription,
   describeMachine,
+  hasLongMode,
   hostedDevices,
   networkCardModels,
   optionalDevices,

@@ -1,6 +1,7 @@
 /** `revenant debug gdb`: a machine behind GDB's remote protocol. */
 import { archOf, linuxCommands, makeMonitor, type TargetArch, type TimeMachine } from '@revenant/debugger';
 import { serveGdb, type GdbServer } from '@revenant/debugger/host-node';
+import { hasLongMode } from '@revenant/emulator';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 
 export type ArchChoice = TargetArch | 'auto';
@@ -18,7 +19,7 @@ export async function startGdbServer(
 ): Promise<GdbServer> {
   const { machine } = target;
   const { model } = machine.description.cpu;
-  const canLongMode = model === 'x86-64' || model === 'x86-64-v2';
+  const canLongMode = hasLongMode(model);
   const linux = linuxCommands(target);
   try {
     return await serveGdb({

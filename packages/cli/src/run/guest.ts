@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import {
   createMachine,
+  hasLongMode,
   hostedDevices,
   pcMemoryMap,
   planBootSector,
@@ -108,7 +109,7 @@ async function makePlan(options: RunOptions, source: Source, machine: Machine): 
       kernel: source.kernel ?? new Uint8Array(0),
       ...(source.initrd === undefined ? {} : { initrd: source.initrd }),
       commandLine: source.commandLine,
-      longMode: model === 'x86-64' || model === 'x86-64-v2',
+      longMode: hasLongMode(model),
     },
     {
       memoryMap: pcMemoryMap(machine.description.memoryBytes),
@@ -130,6 +131,13 @@ export interface ReadyGuest {
 
 export type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output' | 'input'>;
 
+/** A checkpoint goes on with the processor that it was made with. */
+function requireModel(asked: string | undefined, description: unknown): void {
+  const { model } = (description as MachineRequest).cpu ?? {};
+  if (asked === undefined || model === undefined || asked === model) return;
+  throw new CliError(ExitCode.usage, `--cpu: the checkpoint has a ${model}`, 'leave --cpu out');
+}
+
 async function prepare(
   asked: RunOptions,
   backends: GuestBackends,
@@ -147,6 +155,7 @@ async function prepare(
     const restoring = await openRestore({ restore, store, disks });
     const { snapshot, absent } = restoring;
     try {
+      requireModel(options.cpu, snapshot.description);
       const machine = await restoreMachine({
         snapshot,
         absent,

@@ -105,7 +105,7 @@ is a copy of it`,
   ),
   store: text('URL', 'where --restore VM is (or REVENANT_STORE), for example file:/srv/revenant'),
   memory: value('SIZE', 'for example 256M (default 128M)', size),
-  cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default)', oneOf(cpuModels)),
+  cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default), x86-64-v3', oneOf(cpuModels)),
   disk: list(
     'FILE[,ro|,rw|,ide|,ahci]',
     `a disk image, raw or qcow2, as the next virtio disk (/dev/vda, …). The file is never

@@ -19,6 +19,8 @@ import {
   type DiskBacking,
   OutputQueue,
   picturePixels,
+  hasLongMode,
+  type CpuModelName,
   type HashFactory,
   type InputOf,
   type InputResult,
@@ -65,6 +67,8 @@ export interface BootDescription {
   bootOrder?: BootDevice[];
   /** Of the board `pc`; absent: 2 with firmware, and where a disk is attached otherwise than by virtio, else 1. */
   boardVersion?: number;
+  /** The processor's model; absent: x86-64-v2. */
+  cpu?: CpuModelName;
   disks?: DiskSpec[];
 }
 
@@ -335,13 +339,14 @@ async function coldStart(
   backends: MachineBackends & { hash: HashFactory },
 ): Promise<Machine> {
   const boot = description as BootDescription;
-  const { memoryBytes, bootOrder, optionRomBytes, rom, disks: attached = [] } = boot;
+  const { memoryBytes, bootOrder, cpu, optionRomBytes, rom, disks: attached = [] } = boot;
   const needsFullPc = rom !== undefined || attached.some(({ attach }) => attach !== undefined);
   const { boardVersion = needsFullPc ? 2 : 1 } = boot;
   const machine = await createMachine({
     description: {
       memoryBytes,
       boardVersion,
+      ...(cpu === undefined ? {} : { cpu: { model: cpu } }),
       ...(rom === undefined ? {} : { romBytes: blobOf(blobs, rom).length }),
       ...(optionRomBytes === undefined ? {} : { optionRomBytes }),
       ...(bootOrder === undefined ? {} : { bootOrder }),
@@ -382,7 +387,7 @@ function bootMachine(machine: Machine, boot: BootDescription, blobs: Blobs): voi
       kernel: blobOf(blobs, boot.kernel),
       ...(boot.initrd === undefined ? {} : { initrd: blobOf(blobs, boot.initrd) }),
       commandLine: boot.commandLine ?? '',
-      longMode: true,
+      longMode: hasLongMode(machine.description.cpu.model),
     },
     {
       memoryMap: pcMemoryMap(machine.description.memoryBytes),

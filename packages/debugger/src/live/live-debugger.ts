@@ -1,5 +1,5 @@
 /** One debugger at a machine that lives: bytes in, bytes out, and what its host is to do with the machine meanwhile. */
-import type { Machine, RunResult } from '@revenant/emulator';
+import { hasLongMode, type Machine, type RunResult } from '@revenant/emulator';
 import { makeLiveMonitor } from '../gdb/monitor.ts';
 import { archOf } from '../gdb/registers.ts';
 import { GdbStub } from '../gdb/stub.ts';
@@ -35,7 +35,7 @@ export class LiveDebugger {
     const { model } = machine.description.cpu;
     this.#stub = new GdbStub({
       ...{ target, send, close, clock, monitor: makeLiveMonitor(target, linux.commands), file: linux.file },
-      arch: archOf(machine.registers(), model === 'x86-64' || model === 'x86-64-v2'),
+      arch: archOf(machine.registers(), hasLongMode(model)),
       // While the machine runs there is nothing to do here until it stops, or the debugger wants it to.
       breathe: () => (target.runs ? new Promise((resolve) => this.#waiting.push(resolve)) : breathe()),
     });

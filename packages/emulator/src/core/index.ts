@@ -21,6 +21,7 @@ export {
   quotient128,
   quotientSigned128,
 } from './integer/divide';
+export { depositBits, extractBits } from './integer/bits';
 export { checkInterrupts, deliverEvent, injectInterrupt, injectNmi, recordFault } from './events/events';
 export { raise, raiseError, segmentFault } from './events/fault';
 export { checkFlatAddress, checkNearTarget } from './events/near';
@@ -34,11 +35,13 @@ export {
   readLinear32,
   readLinear64,
   readLinear8,
+  readWide,
   translateDebug,
   writeLinear16,
   writeLinear32,
   writeLinear64,
   writeLinear8,
+  writeWide,
 } from './memory/memory';
 export { updateMode } from './system/mode';
 export { resetCpu } from './system/reset';
@@ -112,6 +115,7 @@ export {
   x87StoreEnvironment,
   xrstor,
   xsave,
+  xsavec,
 } from './x87/fxsave';
 export {
   sseAddSubtract,
@@ -128,7 +132,19 @@ export {
   sseToInteger,
   sseToIntegers,
 } from './sse/sse-float';
-export { maskedMove, mmxTrap, sseTrap } from './sse/sse-state';
+export { sseFromHalves, sseMultiplyAdd, sseToHalves } from './sse/sse-fused';
+export {
+  sseAesKeyAssist,
+  sseAesMixKey,
+  sseAesRound,
+  sseCarrylessMultiply,
+  sseSha1Rounds,
+  sseSha1Step,
+  sseSha256Message,
+  sseSha256Rounds,
+} from './sse/sse-crypto';
+export { gather, maskedLoad, maskedStore } from './sse/vector-memory';
+export { avxTrap, maskedMove, mmxTrap, sseHold, sseRelease, sseTrap } from './sse/sse-state';
 export {
   sseCompareStrings,
   sseHorizontalMinimum,

@@ -23,7 +23,8 @@ import { callExpr } from '../wasm/code.ts';
 import type { FunctionRef } from '../wasm/code.ts';
 import type { CoreFunctionName } from './core-functions.ts';
 import { FlagBuilder } from './flag-builder.ts';
-import { Cpu, ModeKey, Segment, Vector, segmentBytes } from './layout.ts';
+import { Cpu, ModeKey, Segment, Vector, segmentBytes, upperHalf } from './layout.ts';
+import { operandBytes } from './table/row.ts';
 import type { Row } from './table/row.ts';
 
 /** Segment a stack access goes through. */
@@ -32,12 +33,14 @@ export const stackSegment = Cpu.segments + Segment.ss * segmentBytes;
 /** What a linear address was made with: only stack accesses raise #SS when it is not canonical. */
 export type AccessThrough = 'stack' | 'operand' | 'segment';
 
+const zero = (): V128 => x.v128(new Array<number>(16).fill(0));
+
 export type CoreFunctionRefs = Record<CoreFunctionName, FunctionRef>;
 
 export abstract class InstructionBuilder {
   readonly code: Code;
   readonly row: Row;
-  /** Operand size of this instance: 1, 2, 4 or 8 bytes. */
+  /** Operand size of this instance: 1, 2, 4 or 8 bytes, of vectors 16 or 32. */
   readonly size: number;
   /** Address of the vCPU block. */
   readonly cpu: I32;
@@ -59,7 +62,7 @@ export abstract class InstructionBuilder {
   operandBytes(index: number): number {
     const spec = this.row.operands[index];
     if (spec === undefined) throw new Error(`${this.row.mnemonic} has no operand ${index}`);
-    return spec.bytes === 0 ? this.size : spec.bytes;
+    return operandBytes(spec, this.size);
   }
 
   /** Integer value of an operand (register, memory, immediate): i32 zero-extended up to 4 bytes, i64 for 8. */
@@ -85,6 +88,9 @@ export abstract class InstructionBuilder {
   /** XMM operands (16 bytes); memory is read with its alignment rule. */
   abstract readVector(index: number): V128;
   abstract writeVector(index: number, value: V128): void;
+  /** The two halves of an operand of 32 bytes, register or memory with its alignment rule. */
+  abstract readWide(index: number): readonly [V128, V128];
+  abstract writeWide(index: number, low: V128, high: V128): void;
   /** Address (i32) of the register operand's storage: XMM, MMX, x87, segment or general register. */
   abstract registerAddress(index: number): I32;
   /** Number of the register operand (segment, control, debug, x87 STi). */
@@ -99,6 +105,15 @@ export abstract class InstructionBuilder {
 
   writeVectorRegister(index: number, value: V128): void {
     this.code.store(16, this.registerAddress(index), value);
+  }
+
+  /** Bits 128-255 of the YMM register. */
+  readUpper(index: number): V128 {
+    return this.let(x.load('v128', 16, this.registerAddress(index), upperHalf));
+  }
+
+  writeUpper(index: number, value: V128): void {
+    this.code.store(16, this.registerAddress(index), value, upperHalf);
   }
 
   /** Lane `lane` of `bytes` bytes (4 as i32, 8 as i64). */
@@ -134,6 +149,25 @@ export abstract class InstructionBuilder {
 
   writeVector0(value: V128): void {
     this.setField(Cpu.xmm, value, 16);
+  }
+
+  /** Bits 128-255 of all registers that the mode has (16 in 64-bit code, else 8), and with `whole` the others too. */
+  clearVectors(whole: boolean): void {
+    const clear = (first: number): void => {
+      for (let n = first; n < first + 8; n++) {
+        if (whole) this.setField(Cpu.xmm + n * 16, zero(), 16);
+        this.setField(Cpu.ymmHigh + n * 16, zero(), 16);
+      }
+    };
+    clear(0);
+    this.if(x.eq(x.and(this.field('i32', Cpu.modeKey), ModeKey.codeMask), ModeKey.code64), () => {
+      clear(8);
+    });
+  }
+
+  /** Bits 128-255 of YMM0. */
+  clearUpper0(): void {
+    this.setField(Cpu.ymmHigh, zero(), 16);
   }
 
   /**

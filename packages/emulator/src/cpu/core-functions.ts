@@ -21,6 +21,9 @@ export const coreFunctions = {
   writeLinear64: f(['i64', 'i64']),
   probeRead: f(['i64', 'i32']),
   probeWrite: f(['i64', 'i32']),
+  /** 32 bytes into Cpu.scratch, or from there. */
+  readWide: f(['i64']),
+  writeWide: f(['i64']),
   // faults
   raise: f(['i32']),
   raiseError: f(['i32', 'i32']),
@@ -47,6 +50,8 @@ export const coreFunctions = {
   quotient128: f(['i64', 'i64', 'i64'], 'i64'),
   fitsSigned128: f(['i64', 'i64', 'i64'], 'i32'),
   quotientSigned128: f(['i64', 'i64', 'i64'], 'i64'),
+  depositBits: f(['i64', 'i64'], 'i64'),
+  extractBits: f(['i64', 'i64'], 'i64'),
   crc32c: f(['i32', 'i64', 'i32'], 'i32'),
   // near.ts: accesses through segments without base and limit
   checkFlatAddress: f(['i64', 'i32', 'i32']),
@@ -109,12 +114,20 @@ export const coreFunctions = {
   followJump: f([], 'i32'),
   followNear: f(['i32'], 'i32'),
   // sse-state.ts, fxsave.ts: traps take a CpuFeature bit
-  sseTrap: f(['i32']),
+  sseTrap: f(['i64']),
+  avxTrap: f(['i64']),
+  sseHold: f([]),
+  sseRelease: f([]),
   mmxTrap: f(['i32']),
   maskedMove: f(['i64', 'i32', 'i32', 'i32']),
+  // vector-memory.ts: mask and value in Cpu.scratch; record, effective address, lane bytes, all bytes
+  maskedLoad: f(['i32', 'i64', 'i32', 'i32']),
+  maskedStore: f(['i32', 'i64', 'i32', 'i32']),
+  gather: f(['i32', 'i32', 'i32', 'i32']),
   fxsave: f(['i64', 'i32']),
   fxrstor: f(['i64', 'i32']),
-  xsave: f(['i64', 'i32']),
+  xsave: f(['i64', 'i32', 'i32']),
+  xsavec: f(['i64', 'i32']),
   xrstor: f(['i64', 'i32']),
   // sse-float.ts, sse-string.ts: operands and result in Cpu.scratch
   sseArithmetic: f(['i32', 'i32', 'i32']),
@@ -135,6 +148,18 @@ export const coreFunctions = {
   sseStringMask: f(['i32', 'i32']),
   sseMultipleSums: f(['i32']),
   sseHorizontalMinimum: f([]),
+  // sse-fused.ts, sse-crypto.ts: the same
+  sseMultiplyAdd: f(['i32', 'i32', 'i32']),
+  sseFromHalves: f([]),
+  sseToHalves: f(['i32']),
+  sseAesRound: f(['i32', 'i32']),
+  sseAesMixKey: f([]),
+  sseAesKeyAssist: f(['i32']),
+  sseCarrylessMultiply: f(['i32']),
+  sseSha1Rounds: f(['i32']),
+  sseSha1Step: f(['i32']),
+  sseSha256Rounds: f(['i32', 'i32']),
+  sseSha256Message: f(['i32']),
   // x87-*.ts, fxsave.ts
   x87Wait: f([]),
   x87NoWait: f([]),
@@ -200,6 +225,8 @@ export const pureFunctions: ReadonlySet<CoreFunctionName> = new Set([
   'quotient128',
   'fitsSigned128',
   'quotientSigned128',
+  'depositBits',
+  'extractBits',
   'crc32c',
 ]);
 
@@ -228,6 +255,9 @@ export const trapFunctions: ReadonlySet<CoreFunctionName> = new Set([
   'raise',
   'raiseError',
   'sseTrap',
+  'avxTrap',
+  'sseHold',
+  'sseRelease',
   'mmxTrap',
   'x87Wait',
   'x87NoWait',

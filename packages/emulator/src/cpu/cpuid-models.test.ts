@@ -80,6 +80,79 @@ describe('processor models', () => {
     assert.match(brand, /^Revenant x86-64-v2/);
   });
 
+  test('x86-64-v3 has what the level asks for, and what comes with it', () => {
+    const has = (word: number, bits: readonly number[], where: string): void => {
+      for (const bit of bits) assert.ok((word >>> bit) & 1, `${where} bit ${bit}`);
+    };
+    const [, , ecx = 0] = cpuid('x86-64-v3', 1);
+    has(ecx, [1, 12, 22, 25, 26, 28, 29], 'leaf 1 ECX');
+    const [, ebx = 0, wide = 0] = cpuid('x86-64-v3', 7);
+    has(ebx, [3, 5, 8, 18, 19, 29], 'leaf 7 EBX');
+    has(wide, [9, 10], 'leaf 7 ECX');
+    const [, , extendedEcx = 0] = cpuid('x86-64-v3', 0x8000_0001);
+    has(extendedEcx, [5], 'leaf 80000001h ECX');
+    assert.deepEqual(cpuid('x86-64-v3', 0xd, 2), [256, 576, 0, 0]);
+  });
+
+  /** EBX of leaf 0Dh, sub-leaf 0, after XSETBV of XCR0; or the vector that XSETBV raises. */
+  function xsaveBytes(model: CpuModelName, xcr0: number): number {
+    start(model, [0x0f, 0x01, 0xd1, 0xb8, 0x0d, 0, 0, 0, 0x0f, 0xa2]);
+    cpu.view.setBigInt64(cpu.cpu + Cpu.cr4, 0x4_0600n, true);
+    cpu.engine.core.updateMode(cpu.cpu);
+    cpu.set('rax', xcr0);
+    cpu.set('rcx', 0);
+    cpu.set('rdx', 0);
+    if (cpu.step() !== 0) return cpu.pending;
+    cpu.step();
+    cpu.step();
+    return Number(cpu.get('rbx'));
+  }
+
+  test('XCR0 takes AVX state where the model has it, and the size of an XSAVE area follows', () => {
+    assert.equal(xsaveBytes('x86-64-v3', 7), 832);
+    assert.equal(xsaveBytes('x86-64-v3', 3), 576);
+    assert.equal(xsaveBytes('x86-64-v3', 5), generalProtection);
+    assert.equal(xsaveBytes('x86-64-v2', 7), generalProtection);
+  });
+
+  test('VEX instructions are undefined without their feature, without XCR0, and outside of protected mode', () => {
+    const vaddps = [0xc5, 0xf0, 0x58, 0xc2];
+    const andn = [0xc4, 0xe2, 0x70, 0xf2, 0xc2];
+    const run = (
+      model: CpuModelName,
+      code: readonly number[],
+      state: { xcr0?: bigint; cr0?: bigint },
+    ): number => {
+      start(model, code);
+      cpu.view.setBigInt64(cpu.cpu + Cpu.cr4, 0x4_0600n, true);
+      cpu.view.setBigInt64(cpu.cpu + Cpu.xcr0, state.xcr0 ?? 7n, true);
+      cpu.view.setBigInt64(cpu.cpu + Cpu.cr0, state.cr0 ?? 0x33n, true);
+      cpu.engine.core.updateMode(cpu.cpu);
+      return cpu.step() === 0 ? -1 : cpu.pending;
+    };
+    const notAvailable = 7;
+    assert.equal(run('x86-64-v3', vaddps, {}), -1);
+    assert.equal(run('x86-64-v3', vaddps, { xcr0: 3n }), undefinedOpcode);
+    assert.equal(run('x86-64-v3', vaddps, { cr0: 0x3bn }), notAvailable);
+    assert.equal(run('x86-64-v3', vaddps, { cr0: 0x32n }), undefinedOpcode);
+    assert.equal(run('x86-64-v2', vaddps, {}), undefinedOpcode);
+    assert.equal(run('x86-64-v3', andn, { xcr0: 1n }), -1);
+    assert.equal(run('x86-64-v3', andn, { cr0: 0x32n }), undefinedOpcode);
+    assert.equal(run('x86-64-v2', andn, {}), undefinedOpcode);
+  });
+
+  test('the prefix that makes TZCNT and LZCNT means nothing to BSF and BSR of older models', () => {
+    const result = (model: CpuModelName, opcode: number): number => {
+      start(model, [0xf3, 0x0f, opcode, 0xc1]);
+      cpu.set('rcx', 0x10);
+      cpu.step();
+      return Number(cpu.get('rax'));
+    };
+    const [forward, backward] = [0xbc, 0xbd];
+    assert.deepEqual([result('x86-64-v2', forward), result('x86-64-v3', forward)], [4, 4]);
+    assert.deepEqual([result('x86-64-v2', backward), result('x86-64-v3', backward)], [4, 27]);
+  });
+
   test('OSXSAVE follows CR4', () => {
     start('x86-64-v2', [0x0f, 0xa2]);
     cpu.view.setBigInt64(cpu.cpu + Cpu.cr4, 0x4_0000n, true);

@@ -6,7 +6,7 @@
  */
 import { Cpu, CpuFeature } from './layout.ts';
 
-export type CpuModelName = '486' | 'pentium' | 'pentium3' | 'x86-64' | 'x86-64-v2';
+export type CpuModelName = '486' | 'pentium' | 'pentium3' | 'x86-64' | 'x86-64-v2' | 'x86-64-v3';
 type Feature = keyof typeof CpuFeature;
 
 interface CpuModel {
@@ -40,6 +40,13 @@ const featuresX8664V2: readonly Feature[] = [
   'smep', 'smap', 'umip', 'tscDeadline', 'prefetchw',
 ];
 
+/** The level's own features, and what processors of its generation and the next have besides: AES, SHA, ADX and their wide forms. */
+// prettier-ignore
+const featuresX8664V3: readonly Feature[] = [
+  ...featuresX8664V2, 'avx', 'avx2', 'fma', 'f16c', 'bmi1', 'bmi2', 'lzcnt', 'xsaveopt', 'xsavec', 'aes', 'pclmulqdq', 'sha', 'adx', 'vaes',
+  'vpclmulqdq',
+];
+
 // prettier-ignore
 export const cpuModels: Readonly<Record<CpuModelName, CpuModel>> = {
   '486': { brand: 'Revenant 486', signature: 0x480, physicalAddressBits: 32, features: features486 },
@@ -47,6 +54,8 @@ export const cpuModels: Readonly<Record<CpuModelName, CpuModel>> = {
   pentium3: { brand: 'Revenant Pentium III', signature: 0x68a, physicalAddressBits: 36, features: featuresPentium3 },
   'x86-64': { brand: 'Revenant x86-64', signature: 0x6fb, physicalAddressBits: 40, features: featuresX8664 },
   'x86-64-v2': { brand: 'Revenant x86-64-v2', signature: 0x106a5, physicalAddressBits: 40, features: featuresX8664V2 },
+  // The signature of Gracemont, which has just these features.
+  'x86-64-v3': { brand: 'Revenant x86-64-v3', signature: 0xb06e0, physicalAddressBits: 40, features: featuresX8664V3 },
 };
 
 type BitTable = Partial<Record<Feature, readonly number[]>>;
@@ -58,14 +67,21 @@ const leaf1Edx: BitTable = {
 // prettier-ignore
 const leaf1Ecx: BitTable = {
   sse3: [0], ssse3: [9], cx16: [13], sse41: [19], sse42: [20], movbe: [22], popcnt: [23], tscDeadline: [24], xsave: [26], rdrand: [30],
+  pclmulqdq: [1], fma: [12], aes: [25], avx: [28], f16c: [29],
 };
 /** Fast string operations (bit 9) are told together with SMEP: both came with the same generation. */
-const leaf7Ebx: BitTable = { smep: [7, 9], rdseed: [18], smap: [20] };
-const leaf7Ecx: BitTable = { umip: [2] };
+// prettier-ignore
+const leaf7Ebx: BitTable = {
+  bmi1: [3], avx2: [5], smep: [7, 9], bmi2: [8], rdseed: [18], adx: [19], smap: [20], sha: [29],
+};
+const leaf7Ecx: BitTable = { umip: [2], vaes: [9], vpclmulqdq: [10] };
 /** Fast short REP MOV (4), ARCH_CAPABILITIES (29), see core/msr.ts. */
 const leaf7Edx: BitTable = { smep: [4, 29] };
-const extendedEcx: BitTable = { lahf64: [0], prefetchw: [8] };
+const extendedEcx: BitTable = { lahf64: [0], lzcnt: [5], prefetchw: [8] };
 const extendedEdx: BitTable = { syscall: [11], nx: [20], page1g: [26], rdtscp: [27], longMode: [29] };
+
+/** Leaf 0Dh, sub-leaf 1: XSAVEOPT, XSAVEC, XGETBV of ECX = 1. */
+const xsaveEax: BitTable = { xsaveopt: [0], xsavec: [1, 2] };
 
 // prettier-ignore
 const cr4Bits: BitTable = {
@@ -145,8 +161,10 @@ export function cpuidEntries(name: CpuModelName, topology: CpuTopology): CpuidEn
       // The APIC timer never stops.
       [6, anySubleaf, 4, 0, 0, 0],
       [7, 0, 0, bits(model, leaf7Ebx), bits(model, leaf7Ecx), bits(model, leaf7Edx)],
-      [0xd, 0, 3, 576, 576, 0],
-      [0xd, 1, 0, 0, 0, 0],
+      // The sizes in EBX follow XCR0: core/system/cpuid.ts.
+      [0xd, 0, has('avx') ? 7 : 3, 576, has('avx') ? 832 : 576, 0],
+      [0xd, 1, bits(model, xsaveEax), has('xsavec') ? 576 : 0, 0, 0],
+      ...(has('avx') ? [[0xd, 2, 256, 576, 0, 0] as const] : []),
       [0x15, anySubleaf, 1, 1, crystalHz, 0],
       [0x16, anySubleaf, crystalHz / 1e6, crystalHz / 1e6, 100, 0],
     );

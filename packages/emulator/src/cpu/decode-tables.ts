@@ -1,6 +1,6 @@
 /**
  * The instruction table in the form that core/decode.ts walks, placed at Region.decodeTables by interpreter.wasm.
- * First an index of 4 maps × 256 opcodes (u32: byte offset of the candidates << 8 | their number), then candidates.
+ * First an index of 7 maps (with a VEX prefix 4-6 for 0F, 0F 38, 0F 3A) × 256 opcodes (u32: byte offset of the candidates << 8 | their number), then candidates.
  */
 import { formCount, memoryOperandIndex } from './table/row.ts';
 import type { MandatoryPrefix, OperandSpec, Row } from './table/row.ts';
@@ -14,12 +14,13 @@ export interface HandlerSlot {
 }
 
 const prefixCode: Record<MandatoryPrefix, number> = { any: 0, none: 1, '66': 2, F3: 3, F2: 4 };
-const indexBytes = 4 * 256 * 4;
+const indexBytes = 7 * 256 * 4;
 
 function immediateKind(r: Row): number {
   const texts = r.operands.map((o) => o.text);
   const has = (text: string): boolean => texts.includes(text);
   if (has('Iw') && has('Ib')) return ImmediateKind.iwIb;
+  if (r.operands.some((o) => o.place === 'is4')) return ImmediateKind.ib;
   for (const [text, kind] of [
     ['Ib', ImmediateKind.ib],
     ['Ibs', ImmediateKind.ibs],
@@ -42,6 +43,10 @@ function registerFile(spec: OperandSpec | undefined): number {
   return RegisterFile[spec.file];
 }
 
+/** Place of an opcode in the index. */
+export const opcodeKey = ({ vex, map, opcode }: Row['encoding']): number =>
+  (vex ? map + 3 : map) * 256 + opcode;
+
 /** More specific candidates are tried first. */
 export function specificity(r: Row): number {
   const e = r.encoding;
@@ -50,7 +55,7 @@ export function specificity(r: Row): number {
     (e.prefix === 'any' || e.prefix === 'none' ? 0 : 8) +
     (e.digit !== undefined ? 4 : 0) +
     (e.form !== 'any' ? 2 : 0) +
-    (e.rexW !== undefined || e.rexB !== undefined ? 1 : 0)
+    (e.rexW !== undefined || e.rexB !== undefined || e.vexL !== undefined ? 1 : 0)
   );
 }
 
@@ -63,6 +68,15 @@ function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number)
   const varies =
     o.fixedSize === undefined &&
     (r.sizes.length > 1 || o.sizes !== undefined || r.operands.some((s) => s.bytes === 0));
+  const vvvv = r.operands.find((s) => s.place === 'vvvv')?.file;
+  const vexFlags =
+    (e.vexL === 0 ? CandidateFlag.l0 : 0) |
+    (e.vexL === 1 ? CandidateFlag.l1 : 0) |
+    (vvvv === 'gpr' ? CandidateFlag.vvvvGpr : 0) |
+    (vvvv === 'xmm' ? CandidateFlag.vvvvVector : 0) |
+    (r.operands.some((s) => s.place === 'is4') ? CandidateFlag.is4 : 0) |
+    (r.operands.some((s) => s.text.startsWith('X')) ? CandidateFlag.vsib : 0) |
+    (r.operands.some((s) => s.fraction !== undefined) ? CandidateFlag.vectorSize : 0);
   const sizeMask = r.sizes.reduce((mask, size) => mask | size, 0);
   const flags =
     (r.hasModrm ? CandidateFlag.hasModrm : 0) |
@@ -85,7 +99,7 @@ function writeCandidate(view: DataView, at: number, r: Row, handlerBase: number)
   view.setUint8(at + Candidate.form, e.form === 'any' ? 0 : e.form === 'memory' ? 1 : 2);
   view.setUint8(at + Candidate.digit, e.digit ?? 0xff);
   view.setUint8(at + Candidate.modrm, e.modrm ?? 0);
-  view.setUint32(at + Candidate.flags, flags, true);
+  view.setUint32(at + Candidate.flags, flags | vexFlags, true);
   view.setUint8(at + Candidate.immediate, immediateKind(r));
   view.setUint8(at + Candidate.sizes, sizeMask);
   view.setUint8(at + Candidate.regFile, registerFile(reg));
@@ -125,7 +139,7 @@ export function buildDecodeTables(rows: readonly Row[], bases: ReadonlyMap<numbe
   for (const r of rows) {
     const span = r.encoding.registerInOpcode ? 8 : 1;
     for (let i = 0; i < span; i++) {
-      const key = r.encoding.map * 256 + r.encoding.opcode + i;
+      const key = opcodeKey(r.encoding) + i;
       lists.set(key, [...(lists.get(key) ?? []), r]);
     }
   }

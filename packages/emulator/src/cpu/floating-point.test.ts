@@ -215,4 +215,33 @@ describe('x87', () => {
     );
     assert.equal(machine.view.getBigUint64(machine.cpu + Cpu.xmm, true), 0n);
   });
+
+  test('XSAVE, XSAVEOPT and XSAVEC save upper halves where they are in use, XRSTOR brings them back', () => {
+    const image = 832;
+    const upper = machine.cpu + Cpu.ymmHigh;
+    const saved = (save: readonly number[], value: bigint): DataView => {
+      machine.flat(64);
+      machine.view.setBigInt64(machine.cpu + Cpu.cr4, 0x4_0620n, true);
+      machine.view.setBigInt64(machine.cpu + Cpu.xcr0, 7n, true);
+      machine.write(data, new Uint8Array(image).fill(0xee, 576));
+      machine.view.setBigUint64(upper + 16, value, true);
+      machine.set('rax', 4);
+      machine.set('rdx', 0);
+      run([...save, 0xc5, 0xfc, 0x77, 0x0f, 0xae, 0x2e], 3); // vzeroall; xrstor [rsi]
+      return new DataView(machine.read(data, image).buffer);
+    };
+    const xsave = [0x0f, 0xae, 0x26];
+    const xsaveopt = [0x0f, 0xae, 0x36];
+    const xsavec = [0x0f, 0xc7, 0x26];
+    for (const save of [xsave, xsaveopt, xsavec]) {
+      const view = saved(save, 0x1234n);
+      assert.equal(view.getBigUint64(512, true), 4n);
+      assert.equal(view.getBigUint64(592, true), 0x1234n);
+      assert.equal(view.getBigUint64(520, true), save === xsavec ? (1n << 63n) | 4n : 0n);
+      assert.equal(machine.view.getBigUint64(upper + 16, true), 0x1234n);
+      const unused = saved(save, 0n);
+      assert.equal(unused.getBigUint64(512, true), 0n);
+      assert.equal(unused.getUint8(600), save === xsave ? 0 : 0xee);
+    }
+  });
 });

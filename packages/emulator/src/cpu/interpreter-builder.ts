@@ -87,7 +87,8 @@ export class InterpreterBuilder extends InstructionBuilder {
     const spec = this.#spec(index);
     if (spec.place === 'fixed')
       return x.add(this.cpu, fixedOffset(spec.fixed ?? 0, this.operandBytes(index)));
-    return this.#at(spec.place === 'reg' ? Record.reg : Record.rm);
+    if (spec.place === 'is4') return x.add(this.cpu, this.#recordField(Record.immediate2, 4));
+    return this.#at(spec.place === 'reg' ? Record.reg : spec.place === 'vvvv' ? Record.vvvv : Record.rm);
   }
 
   registerNumber(index: number): I32 {
@@ -152,7 +153,7 @@ export class InterpreterBuilder extends InstructionBuilder {
   readVector(index: number): V128 {
     if (!this.#isMemoryOperand(index)) return this.let(x.load('v128', 16, this.registerAddress(index)));
     const la = this.#operandAddress(16, 'read');
-    if (this.row.options.aligned === true) this.#requireAlignment(la);
+    if (this.row.options.aligned === true) this.#requireAlignment(la, 16);
     const value = this.code.local('v128');
     const entry = this.#tlbEntry(la, Cpu.tlbRead);
     this.if(
@@ -176,7 +177,7 @@ export class InterpreterBuilder extends InstructionBuilder {
     }
     const bound = this.let(value);
     const la = this.#operandAddress(16, 'write');
-    if (this.row.options.aligned === true) this.#requireAlignment(la);
+    if (this.row.options.aligned === true) this.#requireAlignment(la, 16);
     const entry = this.#tlbEntry(la, Cpu.tlbWrite);
     this.if(
       this.#tlbHit(entry, la, 16),
@@ -189,8 +190,53 @@ export class InterpreterBuilder extends InstructionBuilder {
     );
   }
 
-  #requireAlignment(la: I64): void {
-    this.if(x.and(x.wrap(la), 15), () => this.raiseError('gp', 0));
+  readWide(index: number): readonly [V128, V128] {
+    if (!this.#isMemoryOperand(index)) return [this.readVectorRegister(index), this.readUpper(index)];
+    const la = this.#operandAddress(32, 'read');
+    if (this.row.options.aligned === true) this.#requireAlignment(la, 32);
+    const from = this.code.local('i32');
+    const entry = this.#tlbEntry(la, Cpu.tlbRead);
+    this.if(
+      this.#tlbHit(entry, la, 32),
+      () => this.code.set(from, this.#hostAddress(entry, la)),
+      () => {
+        this.checkStack(la, 32, 'operand');
+        this.call('readWide', la);
+        this.code.set(from, x.add(this.cpu, Cpu.scratch));
+      },
+    );
+    return [this.let(x.load('v128', 16, from)), this.let(x.load('v128', 16, from, 16))];
+  }
+
+  writeWide(index: number, low: V128, high: V128): void {
+    if (!this.#isMemoryOperand(index)) {
+      this.writeVectorRegister(index, low);
+      this.writeUpper(index, high);
+      return;
+    }
+    const halves = [this.let(low), this.let(high)] as const;
+    const la = this.#operandAddress(32, 'write');
+    if (this.row.options.aligned === true) this.#requireAlignment(la, 32);
+    const to = this.code.local('i32');
+    const entry = this.#tlbEntry(la, Cpu.tlbWrite);
+    this.if(
+      this.#tlbHit(entry, la, 32),
+      () => {
+        this.code.set(to, this.#hostAddress(entry, la));
+        this.code.store(16, to, halves[0]);
+        this.code.store(16, to, halves[1], 16);
+      },
+      () => {
+        this.checkStack(la, 32, 'operand');
+        this.setField(Cpu.scratch, halves[0], 16);
+        this.setField(Cpu.scratch + 16, halves[1], 16);
+        this.call('writeWide', la);
+      },
+    );
+  }
+
+  #requireAlignment(la: I64, bytes: number): void {
+    this.if(x.and(x.wrap(la), bytes - 1), () => this.raiseError('gp', 0));
   }
 
   #loadRegister(address: I32, bytes: number): Int {
@@ -284,8 +330,8 @@ export class InterpreterBuilder extends InstructionBuilder {
     );
     this.if(x.eqz(inside), () => {
       // Misalignment is reported before the limit, as the processor does; only with SS does it make a difference.
-      if (o.bytes === 16 && this.row.options.aligned === true)
-        this.#requireAlignment(x.add(o.offset, x.load('i64', 8, o.segment, SegmentField.base)));
+      if (o.bytes >= 16 && this.row.options.aligned === true)
+        this.#requireAlignment(x.add(o.offset, x.load('i64', 8, o.segment, SegmentField.base)), o.bytes);
       this.call('segmentFault', o.segmentOffset);
     });
   }

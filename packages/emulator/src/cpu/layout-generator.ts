@@ -9,7 +9,7 @@ import * as layout from './layout.ts';
 const wideGroups = new Set(['CpuFeature']);
 
 function constant(name: string, value: number | bigint, wide: boolean): string {
-  if (typeof value === 'number' && !Number.isSafeInteger(value))
+  if (typeof value === 'number' && !Number.isInteger(value))
     throw new Error(`layout constant ${name} is no integer`);
   if (wide || typeof value === 'bigint' || value > 0xffff_ffff) {
     return `export const ${name}: i64 = 0x${BigInt.asUintN(64, BigInt(value)).toString(16)};`;

@@ -323,7 +323,7 @@ export const Cpu = {
   mxcsr: 1456, // u32
   /** XMM0-15, 16 bytes each, 16-aligned. */
   xmm: 1472, // 256 → 1728
-  /** Upper halves of YMM0-15, kept for a later AVX level. */
+  /** Upper halves of YMM0-15: `upperHalf` bytes behind the lower ones. */
   ymmHigh: 1728, // 256 → 1984
   /** Scratch for semantics that need addressable temporaries. */
   scratch: 1984, // 64 → 2048
@@ -387,6 +387,9 @@ export const Cpu = {
   end: 2560,
 } as const;
 
+/** From an XMM register to the upper half of its YMM register. */
+export const upperHalf = Cpu.ymmHigh - Cpu.xmm;
+
 /** Bits of Cpu.modeKey. Decoded and translated code is keyed by (physical page, offset, modeKey). */
 export const ModeKey = {
   /** Code size: 0 = 16, 1 = 32, 2 = 64 bit. */
@@ -447,6 +450,21 @@ export const CpuFeature = {
   clflush: 0x200_0000_0000,
   rdseed: 0x400_0000_0000,
   nopl: 0x800_0000_0000, // multi-byte NOP (P6)
+  lzcnt: 0x1000_0000_0000,
+  bmi1: 0x2000_0000_0000, // with TZCNT
+  bmi2: 0x4000_0000_0000,
+  adx: 0x8000_0000_0000,
+  avx: 0x1_0000_0000_0000,
+  avx2: 0x2_0000_0000_0000,
+  fma: 0x4_0000_0000_0000,
+  f16c: 0x8_0000_0000_0000,
+  xsaveopt: 0x10_0000_0000_0000,
+  xsavec: 0x20_0000_0000_0000, // with XGETBV of ECX = 1
+  aes: 0x40_0000_0000_0000,
+  pclmulqdq: 0x80_0000_0000_0000,
+  sha: 0x100_0000_0000_0000,
+  vaes: 0x200_0000_0000_0000,
+  vpclmulqdq: 0x400_0000_0000_0000,
 } as const;
 
 /** What the core tells the machine through host.cpuEvent. */
@@ -509,7 +527,7 @@ export const Record = {
   pageOffset: 4, // u16
   /** Row of the instruction table, for tracing, tests and the translator. */
   row: 6, // u16
-  /** Byte offsets into the vCPU block: register operands (ModRM.rm as register, ModRM.reg, third). */
+  /** Byte offsets into the vCPU block: register operands (ModRM.rm as register, ModRM.reg, VEX.vvvv). */
   rm: 8, // u16
   reg: 10, // u16
   vvvv: 12, // u16
@@ -518,7 +536,7 @@ export const Record = {
   base: 16, // u16
   index: 18, // u16
   scale: 20, // u8
-  /** Operand size 1, 2, 4, 8; address size 2, 4, 8; prefixes (RecordPrefix). */
+  /** Operand size 1, 2, 4, 8, 16, 32; address size 2, 4, 8; prefixes (RecordPrefix). */
   operandBytes: 21, // u8
   addressBytes: 22, // u8
   prefixes: 23, // u8
@@ -528,6 +546,7 @@ export const Record = {
   /** In a head record, while code is translated: how often its block was entered from elsewhere than its own page's direct jumps. */
   heat: 32, // u32
   immediate: 32, // i64, sign-extended to 64 bits; second immediate (ENTER, far pointers) in immediate2
+  /** Also the offset of a fourth register operand, or of the vector register that is the index of the memory operand. */
   immediate2: 40, // i32
   /** Direct target on the same page: address of the record at the target, or 0 = not linked yet. */
   link: 44, // u32
@@ -551,8 +570,12 @@ export const FpuTrap = {
   mmxUndefined: 4,
   /** SSE → #UD (CR0.EM or not CR4.OSFXSR). */
   sseUndefined: 8,
-  /** SSE/MMX → #NM (CR0.TS). */
+  /** SSE/MMX/AVX → #NM (CR0.TS). */
   simdNotAvailable: 16,
+  /** Any VEX prefix → #UD (real-address and virtual-8086 mode). */
+  vexUndefined: 32,
+  /** VEX with vector registers → #UD (also without CR4.OSXSAVE or XCR0's SSE and AVX state). */
+  avxUndefined: 64,
 } as const;
 
 export const Vector = {
@@ -607,7 +630,7 @@ export const Candidate = {
   modrm: 3, // u8: whole ModRM byte (flag modrmFixed)
   flags: 4, // u32: CandidateFlag
   immediate: 8, // u8: ImmediateKind
-  sizes: 9, // u8: operand sizes 1, 2, 4, 8 as a mask
+  sizes: 9, // u8: operand sizes 1, 2, 4, 8, 16, 32 as a mask
   regFile: 10, // u8: RegisterFile
   rmFile: 11, // u8
   row: 12, // u16
@@ -631,6 +654,18 @@ export const CandidateFlag = {
   sizeVaries: 0x2000,
   memoryForms: 0x4000,
   b0: 0x8000,
+  /** VEX.L must be 0, or 1. */
+  l0: 0x1_0000,
+  l1: 0x2_0000,
+  /** VEX.vvvv names a general register, or a vector register; with neither it must be 1111b. */
+  vvvvGpr: 0x4_0000,
+  vvvvVector: 0x8_0000,
+  /** The upper four bits of the immediate name a vector register. */
+  is4: 0x10_0000,
+  /** The index register of the memory operand is a vector register. */
+  vsib: 0x20_0000,
+  /** The operand size is that of the vectors: 16 bytes, with VEX.L 32. */
+  vectorSize: 0x40_0000,
 } as const;
 export const ImmediateKind = {
   none: 0,
@@ -644,16 +679,9 @@ export const ImmediateKind = {
   iwIb: 8,
   jz: 9,
 } as const;
+// prettier-ignore
 export const RegisterFile = {
-  none: 0,
-  gpr8: 1,
-  gpr: 2,
-  segment: 3,
-  control: 4,
-  debug: 5,
-  mmx: 6,
-  xmm: 7,
-  x87: 8,
+  none: 0, gpr8: 1, gpr: 2, segment: 3, control: 4, debug: 5, mmx: 6, xmm: 7, x87: 8,
 } as const;
 
 /** Slots of the function table that belong to no row. */

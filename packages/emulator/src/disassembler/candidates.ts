@@ -1,17 +1,17 @@
 /** The instruction table as the disassembler searches it. */
-import { specificity } from '../cpu/decode-tables.ts';
+import { opcodeKey, specificity } from '../cpu/decode-tables.ts';
 import type { Row } from '../cpu/table/row.ts';
 
 const indexes = new WeakMap<readonly Row[], Map<number, Row[]>>();
 
-/** Rows by map × 256 + opcode, the more specific ones first. */
+/** Rows by their place in the decoder's index, the more specific ones first. */
 export function candidatesByOpcode(rows: readonly Row[]): ReadonlyMap<number, readonly Row[]> {
   let index = indexes.get(rows);
   if (index !== undefined) return index;
   index = new Map<number, Row[]>();
   for (const row of rows) {
     for (let i = 0; i < (row.encoding.registerInOpcode ? 8 : 1); i++) {
-      const key = row.encoding.map * 256 + row.encoding.opcode + i;
+      const key = opcodeKey(row.encoding) + i;
       const list = index.get(key);
       if (list === undefined) index.set(key, [row]);
       else list.push(row);
@@ -25,6 +25,7 @@ export function candidatesByOpcode(rows: readonly Row[]): ReadonlyMap<number, re
 /** Bytes of the first and second immediate; negative: sign-extended. */
 export function immediateBytes({ operands }: Row, size: number): readonly [number, number] {
   const texts = operands.map(({ text }) => text);
+  if (operands.some(({ place }) => place === 'is4')) return [1, 0];
   if (texts.includes('Iw') && texts.includes('Ib')) return [2, 1];
   for (const text of texts) {
     switch (text) {

@@ -3,7 +3,7 @@
  * tools. SDM Vol. 2A chapter 2: prefixes, opcode maps, ModRM and SIB, displacement, immediate.
  */
 import { instructionTable } from '../cpu/table/index.ts';
-import type { Row } from '../cpu/table/row.ts';
+import type { MandatoryPrefix, Row } from '../cpu/table/row.ts';
 import { candidatesByOpcode, immediateBytes } from './candidates.ts';
 
 /** Size of code: 16, 32 or 64 bits. */
@@ -19,6 +19,8 @@ export interface Prefixes {
   lock: boolean;
   /** The last of F3 and F2; 0 for none. */
   repeat: 0 | 0xf2 | 0xf3;
+  /** Of a VEX prefix; its R, X, B and (in 64-bit code) W stand in `rex` as REX has them. */
+  vex?: { w: boolean; l: boolean; vvvv: number; prefix: MandatoryPrefix };
   /** Index into segmentNames; undefined without one that counts. */
   segment?: number;
 }
@@ -75,6 +77,12 @@ class Cursor {
     return Number(this.unsigned(1));
   }
 
+  peek(): number {
+    const value = this.byte();
+    this.at--;
+    return value;
+  }
+
   signed(bytes: number): bigint {
     return BigInt.asIntN(8 * bytes, this.unsigned(bytes));
   }
@@ -109,6 +117,7 @@ function operandSize(row: Row, mode: CodeMode, prefixes: Prefixes): number {
     options.fixedSize === undefined &&
     (sizes.length > 1 || options.sizes !== undefined || row.operands.some(({ bytes }) => bytes === 0));
   if (!varies) return sizes[0] ?? 4;
+  if (row.operands.some(({ fraction }) => fraction !== undefined)) return prefixes.vex?.l === true ? 32 : 16;
   let size: number;
   if (mode !== 64) size = (mode === 16) !== prefixes.operandSize ? 2 : 4;
   else if (options.force64 === true || (prefixes.rex & 8) !== 0) size = 8;
@@ -120,20 +129,45 @@ function operandSize(row: Row, mode: CodeMode, prefixes: Prefixes): number {
   return sizes.includes(2) ? 2 : (sizes[0] ?? 4);
 }
 
+/** VEX.pp. */
+const vexPrefixes = ['none', '66', 'F3', 'F2'] as const;
+
+/** The prefix behind C4 or C5, or undefined where it is not allowed: SDM Vol. 2A, 2.3. Sets `prefixes.rex`. */
+function readVex(cursor: Cursor, first: number, mode: CodeMode, prefixes: Prefixes): number | undefined {
+  const forbidden = prefixes.lock || prefixes.operandSize || prefixes.repeat !== 0 || prefixes.rex !== 0;
+  let map = 1;
+  let last = cursor.byte();
+  let extension = (~last >> 5) & 4;
+  let w = false;
+  if (first === 0xc4) {
+    map = last & 31;
+    extension = (~last >> 5) & 7;
+    last = cursor.byte();
+    w = (last & 0x80) !== 0;
+  }
+  if (mode === 64) prefixes.rex = 0x40 | extension | (w ? 8 : 0);
+  const vvvv = (~last >> 3) & 15;
+  prefixes.vex = { w, l: (last & 4) !== 0, vvvv, prefix: vexPrefixes[last & 3] ?? 'none' };
+  return forbidden || map === 0 || map > 3 ? undefined : map + 3;
+}
+
 function matches({ encoding, options }: Row, mode: CodeMode, prefixes: Prefixes, modrm: number): boolean {
   if (encoding.prefix !== 'any') {
     const present =
-      prefixes.repeat === 0xf3
+      prefixes.vex?.prefix ??
+      (prefixes.repeat === 0xf3
         ? 'F3'
         : prefixes.repeat === 0xf2
           ? 'F2'
           : prefixes.operandSize
             ? '66'
-            : 'none';
+            : 'none');
     if (encoding.prefix !== present) return false;
   }
   if (mode === 64 ? options.no64 === true : options.only64 === true) return false;
-  if (encoding.rexW !== undefined && encoding.rexW !== ((prefixes.rex >> 3) & 1)) return false;
+  const w = prefixes.vex?.w ?? (prefixes.rex & 8) !== 0;
+  if (encoding.rexW !== undefined && (encoding.rexW === 1) !== w) return false;
+  if (encoding.vexL !== undefined && (encoding.vexL === 1) !== prefixes.vex?.l) return false;
   if (encoding.rexB === 0 && (prefixes.rex & 1) !== 0) return false;
   if (encoding.modrm !== undefined) return encoding.modrm === modrm;
   if (encoding.form !== 'any' && (encoding.form === 'register') !== modrm >= 0xc0) return false;
@@ -155,7 +189,13 @@ function readAddress16(cursor: Cursor, modrm: number): MemoryOperand {
 }
 
 /** SDM Vol. 2A, tables 2-2 and 2-3. */
-function readAddress32(cursor: Cursor, modrm: number, rex: number, mode: CodeMode): MemoryOperand {
+function readAddress32(
+  cursor: Cursor,
+  modrm: number,
+  rex: number,
+  mode: CodeMode,
+  vsib: boolean,
+): MemoryOperand {
   const mod = modrm >> 6;
   let rm = modrm & 7;
   const result: MemoryOperand = { scale: 0, displacement: 0n, ripRelative: false };
@@ -164,7 +204,7 @@ function readAddress32(cursor: Cursor, modrm: number, rex: number, mode: CodeMod
   if (rm === 4) {
     const sib = cursor.byte();
     const index = ((sib >> 3) & 7) | ((rex & 2) << 2);
-    if (index !== 4) {
+    if (vsib || index !== 4) {
       result.index = index;
       result.scale = sib >> 6;
     }
@@ -193,10 +233,25 @@ function readOpcode(cursor: Cursor, first: number): { map: number; opcode: numbe
   return { map: second === 0x38 ? 2 : 3, opcode: cursor.byte() };
 }
 
+/** Number of the register in VEX.vvvv: outside of 64-bit code there are eight. */
+export const vvvvNumber = ({ vex }: Prefixes, mode: CodeMode): number =>
+  (vex?.vvvv ?? 0) & (mode === 64 ? 15 : 7);
+
+/** Whether two of destination, mask and index of a gather are the same register. */
+function sharesRegister({ modrm, prefixes, memory }: Decoded, mode: CodeMode): boolean {
+  const destination = ((modrm >> 3) & 7) | ((prefixes.rex & 4) << 1);
+  const mask = vvvvNumber(prefixes, mode);
+  return destination === mask || memory?.index === destination || memory?.index === mask;
+}
+
 function decodeThrowing(bytes: Uint8Array, mode: CodeMode): Decoded | undefined {
   const cursor = new Cursor(bytes);
   const { prefixes, first } = readPrefixes(cursor, mode);
-  const { map, opcode } = readOpcode(cursor, first);
+  const isVex = (first === 0xc4 || first === 0xc5) && (mode === 64 || cursor.peek() >= 0xc0);
+  const vexMap = isVex ? readVex(cursor, first, mode, prefixes) : undefined;
+  if (isVex && vexMap === undefined) return undefined;
+  const { map, opcode } =
+    vexMap === undefined ? readOpcode(cursor, first) : { map: vexMap, opcode: cursor.byte() };
   const candidates = candidatesByOpcode(instructionTable).get(map * 256 + opcode) ?? [];
   const modrm = candidates[0]?.hasModrm === true ? cursor.byte() : 0;
   const row = candidates.find((candidate) => matches(candidate, mode, prefixes, modrm));
@@ -208,10 +263,16 @@ function decodeThrowing(bytes: Uint8Array, mode: CodeMode): Decoded | undefined 
     ...{ row, size, addressBytes, prefixes, opcode, modrm },
     ...{ immediate: 0n, immediate2: 0, length: 0 },
   };
+  const named = row.operands.some(({ place }) => place === 'vvvv');
+  if ((prefixes.vex?.vvvv ?? 0) !== 0 && !named) return undefined;
+  const vsib = row.operands.some(({ text }) => text.startsWith('X'));
+  if (vsib && ((modrm & 7) !== 4 || addressBytes === 2)) return undefined;
   const reg = row.operands.find(({ place }) => place === 'reg')?.file;
   if (row.hasModrm && modrm < 0xc0 && reg !== 'control' && reg !== 'debug')
     result.memory =
-      addressBytes === 2 ? readAddress16(cursor, modrm) : readAddress32(cursor, modrm, prefixes.rex, mode);
+      addressBytes === 2
+        ? readAddress16(cursor, modrm)
+        : readAddress32(cursor, modrm, prefixes.rex, mode, vsib);
   if (row.operands.some(({ place }) => place === 'offset'))
     result.memory = { scale: 0, displacement: cursor.unsigned(addressBytes), ripRelative: false };
   const [one, two] = immediateBytes(row, size);
@@ -219,6 +280,7 @@ function decodeThrowing(bytes: Uint8Array, mode: CodeMode): Decoded | undefined 
   if (two !== 0) result.immediate2 = Number(cursor.unsigned(two));
   if (!registerExists(row, opcode, modrm, prefixes.rex)) return undefined;
   if (prefixes.lock && (row.options.lock !== true || result.memory === undefined)) return undefined;
+  if (vsib && sharesRegister(result, mode)) return undefined;
   result.length = cursor.at;
   return result;
 }

@@ -1,6 +1,6 @@
 /** From a decoded instruction to text in Intel's syntax. */
-import type { OperandSpec } from '../cpu/table/row.ts';
-import { segmentNames, type CodeMode, type Decoded, type MemoryOperand } from './decode.ts';
+import { operandBytes, type OperandSpec } from '../cpu/table/row.ts';
+import { segmentNames, vvvvNumber, type CodeMode, type Decoded, type MemoryOperand } from './decode.ts';
 import { mnemonicOf } from './mnemonics.ts';
 
 const lowNames = ['ax', 'cx', 'dx', 'bx', 'sp', 'bp', 'si', 'di'];
@@ -14,6 +14,7 @@ const sizeNames: Partial<Record<number, string>> = {
   8: 'qword',
   10: 'tbyte',
   16: 'xmmword',
+  32: 'ymmword',
 };
 
 /** Digits up to 9 as they are, else hexadecimal. */
@@ -40,10 +41,16 @@ function fileRegister(file: OperandSpec['file'], number: number, bytes: number, 
     case 'mmx':
       return `mm${number & 7}`;
     case 'xmm':
-      return `xmm${number}`;
+      return `${bytes === 32 ? 'y' : 'x'}mm${number}`;
     case 'x87':
       return `st(${number & 7})`;
   }
+}
+
+/** Bytes of a gather's indices: with lanes half as wide as the values' half a vector is enough. */
+function vectorIndexBytes({ row, size }: Decoded): number {
+  const [, index, value] = /GATHER([DQ])(D|Q|PS|PD)$/.exec(row.mnemonic) ?? [];
+  return index === 'D' && (value === 'Q' || value === 'PD') ? 16 : size;
 }
 
 /** @param next address of the following instruction */
@@ -56,8 +63,12 @@ function memoryText(memory: MemoryOperand, decoded: Decoded, next: bigint): stri
   const name = (register: number): string => registerName(register, addressBytes, 0x40);
   const parts: string[] = [];
   if (memory.base !== undefined) parts.push(name(memory.base));
+  const vectors = decoded.row.operands.find(({ text }) => text.startsWith('X'));
+  // The index is as wide as the vector but where the lanes of index and value differ.
+  const indexName = (register: number): string =>
+    vectors === undefined ? name(register) : `${vectorIndexBytes(decoded) === 32 ? 'y' : 'x'}mm${register}`;
   if (memory.index !== undefined)
-    parts.push(name(memory.index) + (memory.scale === 0 ? '' : `*${1 << memory.scale}`));
+    parts.push(indexName(memory.index) + (memory.scale === 0 ? '' : `*${1 << memory.scale}`));
   const { displacement } = memory;
   if (parts.length === 0) return `${segment}[${numberText(BigInt.asUintN(bits, displacement))}]`;
   const sum = parts.join('+');
@@ -67,10 +78,9 @@ function memoryText(memory: MemoryOperand, decoded: Decoded, next: bigint): stri
 }
 
 /** Bytes that a memory operand names; undefined where only its address counts. */
-function memoryBytes({ text, bytes }: OperandSpec, decoded: Decoded): number | undefined {
-  if (text === 'Mp') return decoded.size + 2;
-  if (bytes < 0) return undefined;
-  return bytes === 0 ? decoded.size : bytes;
+function memoryBytes(operand: OperandSpec, decoded: Decoded): number | undefined {
+  if (operand.text === 'Mp') return decoded.size + 2;
+  return operand.bytes < 0 ? undefined : operandBytes(operand, decoded.size);
 }
 
 /** Where a relative jump goes. */
@@ -83,7 +93,7 @@ export function relativeTarget(decoded: Decoded, address: bigint, mode: CodeMode
 function operandText(operand: OperandSpec, decoded: Decoded, address: bigint, mode: CodeMode): string {
   const { prefixes, modrm, size, memory } = decoded;
   const { rex } = prefixes;
-  let bytes = operand.bytes <= 0 ? size : operand.bytes;
+  let bytes = operand.bytes < 0 ? size : operandBytes(operand, size);
   // Control and debug registers move as wide as the mode is.
   const wide = decoded.row.operands.some(({ file }) => file === 'control' || file === 'debug');
   if (wide) bytes = mode === 64 ? 8 : 4;
@@ -101,6 +111,10 @@ function operandText(operand: OperandSpec, decoded: Decoded, address: bigint, mo
     }
     case 'reg':
       return fileRegister(operand.file, ((modrm >> 3) & 7) | ((rex & 4) << 1), bytes, rex);
+    case 'vvvv':
+      return fileRegister(operand.file, vvvvNumber(prefixes, mode), bytes, rex);
+    case 'is4':
+      return fileRegister(operand.file, Number(decoded.immediate >> 4n) & (mode === 64 ? 15 : 7), bytes, rex);
     case 'opcode':
       return fileRegister(operand.file, (decoded.opcode & 7) | ((rex & 1) << 3), bytes, rex);
     case 'fixed':

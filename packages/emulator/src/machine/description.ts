@@ -4,8 +4,10 @@ import { maxAhciPorts } from '../devices/ahci/ahci.ts';
 import { MachineError } from './errors.ts';
 import { maxRamBytes } from './memory-map.ts';
 
-export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2'] as const;
+export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2', 'x86-64-v3'] as const;
 export type CpuModelName = (typeof cpuModels)[number];
+/** Whether a processor model runs 64-bit code. */
+export const hasLongMode = (model: CpuModelName): boolean => model.startsWith('x86-64');
 
 export interface DiskDescription {
   /** `disk0`, `disk1`, …: the space of a checkpoint. */

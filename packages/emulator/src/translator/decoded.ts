@@ -18,6 +18,7 @@ export interface DecodedInstruction {
   /** Offsets in the vCPU block, or numbers, as the record has them. */
   rm: number;
   reg: number;
+  vvvv: number;
   segment: number;
   base: number;
   index: number;
@@ -94,6 +95,7 @@ function readInstruction(view: DataView, record: number, slot: HandlerSlot, key:
     prefixes: view.getUint8(record + Record.prefixes),
     rm: u16(Record.rm),
     reg: u16(Record.reg),
+    vvvv: u16(Record.vvvv),
     segment: u16(Record.segment),
     base: u16(Record.base),
     index: u16(Record.index),

@@ -18,6 +18,8 @@ const xmmEnd = Cpu.xmm + 16 * 16;
 export const xmmNumber = (offset: number): number | undefined =>
   offset >= Cpu.xmm && offset < xmmEnd ? (offset - Cpu.xmm) >> 4 : undefined;
 
+const zero = (): V128 => x.v128(new Array<number>(16).fill(0));
+
 export abstract class FloatingBuilder extends InstructionBuilder {
   protected abstract readonly state: RegionState;
 
@@ -48,6 +50,27 @@ export abstract class FloatingBuilder extends InstructionBuilder {
 
   override writeVectorRegister(index: number, value: V128): void {
     this.code.set(this.vectorOperand(index, true), value);
+  }
+
+  #upperOperand(index: number, written: boolean): Local<'v128'> {
+    const number = xmmNumber(this.registerOffset(index));
+    if (number === undefined) throw notTranslatable('no YMM register');
+    return this.#upperLocal(number, written);
+  }
+
+  #upperLocal(number: number, written: boolean): Local<'v128'> {
+    const { used } = this.state;
+    used.uppers |= 1 << number;
+    if (written) used.uppersWritten |= 1 << number;
+    return this.state.upper[number] as Local<'v128'>;
+  }
+
+  override readUpper(index: number): V128 {
+    return this.code.variable(this.#upperOperand(index, false));
+  }
+
+  override writeUpper(index: number, value: V128): void {
+    this.code.set(this.#upperOperand(index, true), value);
   }
 
   override readLane(index: number, bytes: 4 | 8, lane: number): Int {
@@ -83,6 +106,20 @@ export abstract class FloatingBuilder extends InstructionBuilder {
 
   override writeVector0(value: V128): void {
     this.code.set(this.#vectorLocal(0, true), value);
+  }
+
+  /** Whether the code is 64-bit code. */
+  protected abstract readonly wideCode: boolean;
+
+  override clearVectors(whole: boolean): void {
+    for (let n = 0; n < (this.wideCode ? 16 : 8); n++) {
+      if (whole) this.code.set(this.#vectorLocal(n, true), zero());
+      this.code.set(this.#upperLocal(n, true), zero());
+    }
+  }
+
+  override clearUpper0(): void {
+    this.code.set(this.#upperLocal(0, true), zero());
   }
 
   override guard(key: string, condition: () => I32, trap: () => void): void {

@@ -29,9 +29,19 @@ export interface RegionState {
   tlbRead: Local<'i32'>;
   tlbWrite: Local<'i32'>;
   xmm: readonly Local<'v128'>[];
+  /** Upper halves of the YMM registers; none in a region without VEX instructions. */
+  upper: readonly Local<'v128'>[];
   straight: StraightLine;
   /** Notes that a general or XMM register is read or written (bit number). */
-  used: { registers: number; written: number; flags: boolean; vectors: number; vectorsWritten: number };
+  used: {
+    registers: number;
+    written: number;
+    flags: boolean;
+    vectors: number;
+    vectorsWritten: number;
+    uppers: number;
+    uppersWritten: number;
+  };
 }
 
 /** Where control can go from an instruction. */

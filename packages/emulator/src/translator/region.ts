@@ -31,6 +31,9 @@ interface RegionOptions {
   slot: number;
 }
 
+const hasVex = ({ blocks }: RegionGraph): boolean =>
+  blocks.some(({ instructions }) => instructions.some(({ row }) => row.encoding.vex));
+
 export class RegionEmitter {
   readonly #code: Code;
   readonly #graph: RegionGraph;
@@ -68,6 +71,7 @@ export class RegionEmitter {
       remaining: this.#remaining,
       cpu,
       xmm: Array.from({ length: 16 }, () => code.local('v128')),
+      upper: Array.from({ length: hasVex(options.graph) ? 16 : 0 }, () => code.local('v128')),
       straight: new StraightLine(code, cpu),
       gpr: Array.from({ length: 16 }, () => code.local('i64')),
       flagResult: code.local('i64'),
@@ -75,7 +79,15 @@ export class RegionEmitter {
       ripPage: code.local('i64'),
       tlbRead: code.local('i32'),
       tlbWrite: code.local('i32'),
-      used: { registers: 0, written: 0, flags: false, vectors: 0, vectorsWritten: 0 },
+      used: {
+        registers: 0,
+        written: 0,
+        flags: false,
+        vectors: 0,
+        vectorsWritten: 0,
+        uppers: 0,
+        uppersWritten: 0,
+      },
     };
     this.#exitRip = code.local('i64');
     this.#exitRecord = code.local('i32');
@@ -172,6 +184,10 @@ export class RegionEmitter {
       if ((state.used.vectors & (1 << n)) !== 0)
         code.set(local, x.load('v128', 16, state.cpu, Cpu.xmm + n * 16));
     });
+    state.upper.forEach((local, n) => {
+      if ((state.used.uppers & (1 << n)) !== 0)
+        code.set(local, x.load('v128', 16, state.cpu, Cpu.ymmHigh + n * 16));
+    });
     if (!state.used.flags) return;
     code.set(state.flagResult, x.load('i64', 8, state.cpu, Cpu.flagResult));
     code.set(state.flagAux, x.load('i32', 4, state.cpu, Cpu.flagAux));
@@ -186,6 +202,9 @@ export class RegionEmitter {
     });
     state.xmm.forEach((local, n) => {
       if ((state.used.vectorsWritten & (1 << n)) !== 0) code.store(16, state.cpu, local, Cpu.xmm + n * 16);
+    });
+    state.upper.forEach((local, n) => {
+      if ((state.used.uppersWritten & (1 << n)) !== 0) code.store(16, state.cpu, local, Cpu.ymmHigh + n * 16);
     });
     if (!state.used.flags) return;
     code.store(8, state.cpu, state.flagResult, Cpu.flagResult);

@@ -128,7 +128,8 @@ export class TranslatorBuilder extends FloatingBuilder {
       const number = spec.fixed ?? 0;
       return this.operandBytes(index) === 1 && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
     }
-    return spec.place === 'reg' ? this.#instruction.reg : this.#instruction.rm;
+    const { reg, vvvv, immediate2, rm } = this.#instruction;
+    return spec.place === 'reg' ? reg : spec.place === 'vvvv' ? vvvv : spec.place === 'is4' ? immediate2 : rm;
   }
 
   registerAddress(index: number): I32 {
@@ -206,8 +207,30 @@ export class TranslatorBuilder extends FloatingBuilder {
   readVector(index: number): V128 {
     if (!this.isMemoryOperand(index)) return this.readVectorRegister(index);
     const la = this.#operandAddress(16);
-    this.#requireAlignment(la);
+    this.#requireAlignment(la, 16);
     return this.let(x.load('v128', 16, this.#host(la, 16, this.state.tlbRead)));
+  }
+
+  readWide(index: number): readonly [V128, V128] {
+    if (!this.isMemoryOperand(index)) return [this.readVectorRegister(index), this.readUpper(index)];
+    const la = this.#operandAddress(32);
+    this.#requireAlignment(la, 32);
+    const host = this.#host(la, 32, this.state.tlbRead);
+    return [this.let(x.load('v128', 16, host)), this.let(x.load('v128', 16, host, 16))];
+  }
+
+  writeWide(index: number, low: V128, high: V128): void {
+    const halves = [this.let(low), this.let(high)] as const;
+    if (!this.isMemoryOperand(index)) {
+      this.writeVectorRegister(index, halves[0]);
+      this.writeUpper(index, halves[1]);
+      return;
+    }
+    const la = this.#operandAddress(32);
+    this.#requireAlignment(la, 32);
+    const host = this.#host(la, 32, this.state.tlbWrite);
+    this.code.store(16, host, halves[0]);
+    this.code.store(16, host, halves[1], 16);
   }
 
   writeVector(index: number, value: V128): void {
@@ -217,12 +240,12 @@ export class TranslatorBuilder extends FloatingBuilder {
     }
     const bound = this.let(value);
     const la = this.#operandAddress(16);
-    this.#requireAlignment(la);
+    this.#requireAlignment(la, 16);
     this.code.store(16, this.#host(la, 16, this.state.tlbWrite), bound);
   }
 
-  #requireAlignment(la: I64): void {
-    if (this.row.options.aligned === true) this.bailIf(x.and(x.wrap(la), 15));
+  #requireAlignment(la: I64, bytes: number): void {
+    if (this.row.options.aligned === true) this.bailIf(x.and(x.wrap(la), bytes - 1));
   }
 
   // ---- addresses ----
@@ -261,6 +284,10 @@ export class TranslatorBuilder extends FloatingBuilder {
     const firstBased = Cpu.segments + Segment.fs * segmentBytes;
     if (this.#instruction.segment >= firstBased) throw notTranslatable('implicit FS or GS operand');
     return this.code.variable(x.and(offset, this.addressMask()));
+  }
+
+  protected get wideCode(): boolean {
+    return (this.#instruction.key & ModeKey.codeMask) === ModeKey.code64;
   }
 
   get #stackMask(): bigint {

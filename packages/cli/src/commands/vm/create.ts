@@ -11,7 +11,7 @@ import {
   type HealthPolicy,
   type VmSpec,
 } from '@revenant/cluster/client';
-import { describeMachine, diskPageBytes } from '@revenant/emulator';
+import { cpuModels, describeMachine, diskPageBytes } from '@revenant/emulator';
 import {
   baseImageName,
   importBaseImage,
@@ -23,7 +23,7 @@ import { chosenStore, withCluster } from '../../cluster/connect.ts';
 import { changeOptions, settled } from '../../cluster/settle.ts';
 import { define } from '../../command/command.ts';
 import { flag, list, text, value, type Options, type Values } from '../../command/options.ts';
-import { size, wholeNumber } from '../../command/values.ts';
+import { oneOf, size, wholeNumber } from '../../command/values.ts';
 import { outputPolicy, standbyCount } from '../../cluster/output-policy.ts';
 import { newRulesOf, ruleOptions } from '../../cluster/placement-rules.ts';
 import { storeQuota } from '../../cluster/store-quota.ts';
@@ -43,6 +43,11 @@ const createOptions = {
   initrd: text('FILE', 'its initial RAM disk'),
   append: text('TEXT', "its command line (added to the image's own)"),
   memory: value('SIZE', "for example 256M (default: the image's, else 128M)", size),
+  cpu: value(
+    'MODEL',
+    'its processor: x86-64-v2 (default), x86-64-v3; older ones as in revenant run',
+    oneOf(cpuModels),
+  ),
   disk: list(
     'FILE[,ro][,ide|,ahci][,backing]',
     `a disk image, raw or qcow2, copied into the store once; the guest's writes belong to the VM
@@ -257,6 +262,7 @@ export async function createVm(
   const send = async (): Promise<'node' | 'store'> => {
     const description: BootDescription = {
       memoryBytes,
+      ...(values.cpu === undefined ? {} : { cpu: values.cpu }),
       ...(await putStart(client, source, firmware)),
       ...(bootOrder === undefined ? {} : { bootOrder }),
       ...(disks.length === 0 ? {} : { disks }),

@@ -1,8 +1,17 @@
+/* eslint-disable max-lines -- a hundred of them name the constants of the layout; the rest is one automaton over its variables */
 /**
  * From instruction bytes to a record (layout.ts, Record), driven by the decode tables. SDM Vol. 2A chapter 2: prefixes,
- * opcode maps, ModRM and SIB, displacement, immediate; at most 15 bytes.
+ * opcode maps, ModRM and SIB, displacement, immediate; at most 15 bytes. 2.3: VEX prefixes.
  */
 import {
+  CandidateFlag_is4,
+  CandidateFlag_l0,
+  CandidateFlag_l1,
+  CandidateFlag_vectorSize,
+  CandidateFlag_vsib,
+  CandidateFlag_vvvvGpr,
+  CandidateFlag_vvvvVector,
+  Record_vvvv,
   CandidateFlag_b0,
   CandidateFlag_default64,
   CandidateFlag_exit,
@@ -116,6 +125,12 @@ let segment: i32 = -1;
 let addressBytes: i32 = 0;
 let opcode: i32 = 0;
 let modrm: i32 = 0;
+// Of a VEX prefix, `rex` holds R, X, B and (in 64-bit code) W as REX has them.
+let vex: bool = false;
+let vexW: bool = false;
+let vexL: bool = false;
+let vexPrefix: i32 = 0;
+let vvvv: i32 = 0;
 let ending: i32 = 0;
 let ripRelativeRecord: u32 = 0;
 
@@ -200,6 +215,7 @@ function scanPrefixes(): i32 {
 /** Operand size by prefixes and mode, fitted to the sizes that the row has. */
 function operandSize(flags: i32, sizes: i32): i32 {
   if ((flags & CandidateFlag_sizeVaries) == 0) return sizes;
+  if ((flags & CandidateFlag_vectorSize) != 0) return vexL ? 32 : 16;
   const mode = key & ModeKey_codeMask;
   let size: i32;
   if (mode == ModeKey_code64) {
@@ -217,14 +233,16 @@ function operandSize(flags: i32, sizes: i32): i32 {
 function matches(candidate: u32, flags: i32): bool {
   const prefix = load<u8>(candidate, Candidate_prefix);
   if (prefix != 0) {
-    const present = repeat == 0xf3 ? 3 : repeat == 0xf2 ? 4 : operandPrefix ? 2 : 1;
+    const present = vex ? vexPrefix : repeat == 0xf3 ? 3 : repeat == 0xf2 ? 4 : operandPrefix ? 2 : 1;
     if ((prefix as i32) != present) return false;
   }
   const wide = (key & ModeKey_codeMask) == ModeKey_code64;
   if ((flags & (wide ? CandidateFlag_no64 : CandidateFlag_only64)) != 0) return false;
-  if ((flags & CandidateFlag_w0) != 0 && (rex & 8) != 0) return false;
+  const w = vex ? vexW : (rex & 8) != 0;
+  if ((flags & CandidateFlag_w0) != 0 && w) return false;
   if ((flags & CandidateFlag_b0) != 0 && (rex & 1) != 0) return false;
-  if ((flags & CandidateFlag_w1) != 0 && (rex & 8) == 0) return false;
+  if ((flags & CandidateFlag_w1) != 0 && !w) return false;
+  if ((flags & (vexL ? CandidateFlag_l0 : CandidateFlag_l1)) != 0) return false;
   if ((flags & CandidateFlag_hasModrm) == 0) return true;
   if ((flags & CandidateFlag_modrmFixed) != 0) return (load<u8>(candidate, Candidate_modrm) as i32) == modrm;
   const form = load<u8>(candidate, Candidate_form);
@@ -293,8 +311,8 @@ function decodeAddress16(rec: u32): void {
   );
 }
 
-/** 32- and 64-bit forms; returns true when RIP-relative. */
-function decodeAddress32(rec: u32): bool {
+/** 32- and 64-bit forms; returns true when RIP-relative. `vsib`: the index is a vector register. */
+function decodeAddress32(rec: u32, vsib: bool): bool {
   const mod = modrm >> 6;
   let rm = modrm & 7;
   let base = Cpu_zero;
@@ -306,7 +324,10 @@ function decodeAddress32(rec: u32): bool {
   if (rm == 4) {
     const sib = fetch<u8>() as i32;
     const indexNumber = ((sib >> 3) & 7) | ((rex & 2) << 2);
-    if (indexNumber != 4) {
+    if (vsib) {
+      store<i32>(rec, registerOffset(RegisterFile_xmm, indexNumber), Record_immediate2);
+      scale = sib >> 6;
+    } else if (indexNumber != 4) {
       index = gprOffset(indexNumber);
       scale = sib >> 6;
     }
@@ -389,6 +410,49 @@ function refuse(rec: u32, handler: i32): i32 {
   return (cursor - start) as i32;
 }
 
+/** Whether `first` begins a VEX prefix: outside of 64-bit mode it is LES or LDS when a memory operand follows. */
+function isVex(first: i32): bool {
+  if (first != 0xc4 && first != 0xc5) return false;
+  if ((key & ModeKey_codeMask) == ModeKey_code64) return true;
+  const next = fetch<u8>() as i32;
+  if (ranOut) return false;
+  cursor--;
+  return next >= 0xc0;
+}
+
+/** As `findCandidate`, behind C4 or C5. SDM Vol. 2A, 2.3.5; 2.3.2: no other prefix may change the instruction. */
+function findVexCandidate(first: i32): u32 {
+  const wide = (key & ModeKey_codeMask) == ModeKey_code64;
+  const forbidden = lockPrefix || operandPrefix || repeat != 0 || rex != 0;
+  let map = 1;
+  let last = fetch<u8>() as i32;
+  let extension = (~last >> 5) & 4; // R
+  vexW = false;
+  if (first == 0xc4) {
+    map = last & 31;
+    extension = (~last >> 5) & 7; // R, X, B
+    last = fetch<u8>() as i32;
+    vexW = (last & 0x80) != 0;
+  }
+  rex = wide ? 0x40 | extension | (vexW ? 8 : 0) : 0;
+  vex = true;
+  vvvv = (~last >> 3) & 15;
+  vexL = (last & 4) != 0;
+  vexPrefix = prefixOfVex(last & 3);
+  if (ranOut || forbidden || map == 0 || map > 3) return 0;
+  const candidate = searchCandidate(map + 3, fetch<u8>() as i32);
+  if (candidate == 0) return 0;
+  const named = load<i32>(candidate, Candidate_flags) & (CandidateFlag_vvvvGpr | CandidateFlag_vvvvVector);
+  if (named == 0 && vvvv != 0) return 0;
+  if (!wide) vvvv &= 7;
+  return candidate;
+}
+
+/** VEX.pp as a prefix of the decode tables: none, 66, F3, F2. */
+function prefixOfVex(pp: i32): i32 {
+  return pp + 1;
+}
+
 /** The candidate for the opcode at the cursor, or 0; ModRM is fetched when the opcode has one. */
 function findCandidate(first: i32): u32 {
   let map = 0;
@@ -401,6 +465,10 @@ function findCandidate(first: i32): u32 {
       byte = fetch<u8>() as i32;
     }
   }
+  return searchCandidate(map, byte);
+}
+
+function searchCandidate(map: i32, byte: i32): u32 {
   if (ranOut) return 0;
   opcode = byte;
   const entry = load<u32>(Region_decodeTables + (((map << 8) | byte) << 2));
@@ -435,16 +503,20 @@ export function decodeInstruction(bytes: u32, end: u32, modeKey: i32, rec: u32):
   key = modeKey;
   ending = End_none;
   ripRelativeRecord = 0;
+  vex = false;
+  vexL = false;
   memory.fill(rec, 0, 64);
   const first = scanPrefixes();
-  const candidate = ranOut ? 0 : findCandidate(first);
+  const candidate = ranOut ? 0 : isVex(first) ? findVexCandidate(first) : findCandidate(first);
   if (candidate == 0) return ranOut ? outOfBytes(rec, end) : refuse(rec, SpecialHandler_undefined);
 
   const flags = load<i32>(candidate, Candidate_flags);
   const size = operandSize(flags, load<u8>(candidate, Candidate_sizes) as i32);
   const isMemory = decodeOperands(rec, candidate, flags);
   decodeImmediate(rec, load<u8>(candidate, Candidate_immediate) as i32, size);
+  if (vex) decodeVexOperands(rec, flags);
   if (ranOut) return outOfBytes(rec, end);
+  if ((flags & CandidateFlag_vsib) != 0 && !isGather(rec)) return refuse(rec, SpecialHandler_undefined);
   if (!registerExists(load<u8>(candidate, Candidate_regFile) as i32))
     return refuse(rec, SpecialHandler_undefined);
   if (lockPrefix && ((flags & CandidateFlag_lock) == 0 || !isMemory))
@@ -482,6 +554,25 @@ function prefixBits(): i32 {
   );
 }
 
+/** The operands in VEX.vvvv and in the immediate. */
+function decodeVexOperands(rec: u32, flags: i32): void {
+  const file = (flags & CandidateFlag_vvvvGpr) != 0 ? RegisterFile_gpr : RegisterFile_xmm;
+  store<u16>(rec, registerOffset(file, vvvv) as u16, Record_vvvv);
+  if ((flags & CandidateFlag_is4) == 0) return;
+  const wide = (key & ModeKey_codeMask) == ModeKey_code64;
+  const number = (load<u8>(rec, Record_immediate) as i32) >> 4;
+  store<i32>(rec, registerOffset(RegisterFile_xmm, wide ? number : number & 7), Record_immediate2);
+}
+
+/** An index by vector needs a SIB byte (SDM Vol. 2A, 2.3.12); destination, mask and index are three registers. */
+function isGather(rec: u32): bool {
+  if ((modrm & 7) != rsp || addressBytes == 2) return false;
+  const destination = load<u16>(rec, Record_reg) as i32;
+  const mask = load<u16>(rec, Record_vvvv) as i32;
+  const index = load<i32>(rec, Record_immediate2);
+  return destination != mask && destination != index && mask != index;
+}
+
 /** Register and memory operands; returns whether the operand in ModRM (or the offset) is in memory. */
 function decodeOperands(rec: u32, candidate: u32, flags: i32): bool {
   const rmFile = load<u8>(candidate, Candidate_rmFile) as i32;
@@ -499,7 +590,7 @@ function decodeOperands(rec: u32, candidate: u32, flags: i32): bool {
     return false;
   }
   if (addressBytes == 2) decodeAddress16(rec);
-  else if (decodeAddress32(rec)) ripRelativeRecord = rec;
+  else if (decodeAddress32(rec, (flags & CandidateFlag_vsib) != 0)) ripRelativeRecord = rec;
   return true;
 }
 

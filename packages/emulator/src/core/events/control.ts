@@ -1,6 +1,8 @@
 /** Control registers (SDM Vol. 3A 2.5, 4.1, 9.8.5) and the mode transitions they make. */
 import {
+  CpuFeature_avx,
   CpuFeature_longMode,
+  CpuFeature_xsavec,
   Cpu_cpl,
   Cpu_cr0,
   Cpu_cr2,
@@ -23,6 +25,7 @@ import { generalProtection, raise } from './fault';
 import { CpuEvent, cpuEvent } from '../host';
 import { updateMode } from '../system/mode';
 import { loadPdptes } from '../memory/paging';
+import { componentsInUse } from '../x87/fxsave';
 import { updateEnds } from '../system/segments';
 import {
   Attribute_long,
@@ -193,20 +196,25 @@ export function flushCaches(cpu: i32): void {
   requirePrivilege(cpu);
 }
 
-/** XGETBV: ECX = 0 reads XCR0 into EDX:EAX. */
+/** XGETBV: ECX = 0 reads XCR0 into EDX:EAX, ECX = 1 those of its components that are in use. */
 export function readExtendedControl(cpu: i32): void {
   if (!cr4Has(cpu, Cr4_osxsave)) raise(cpu, Vector_ud);
-  if (load<i32>(cpu, Cpu_gpr + 8) != 0) generalProtection(cpu, 0);
-  const value = load<i64>(cpu, Cpu_xcr0);
+  const number = load<i32>(cpu, Cpu_gpr + 8);
+  if (number != 0 && (number != 1 || !hasFeature(cpu, CpuFeature_xsavec))) generalProtection(cpu, 0);
+  let value = load<i64>(cpu, Cpu_xcr0);
+  if (number == 1) value &= componentsInUse(cpu);
   store<i64>(cpu, value & 0xffff_ffff, Cpu_gpr);
   store<i64>(cpu, (value >> 32) & 0xffff_ffff, Cpu_gpr + 16);
 }
 
-/** XSETBV: x87 must be set; only x87 and SSE state exist. */
+/** XSETBV: x87 must be set; AVX state, where the model has it, only together with SSE state. SDM Vol. 1, 13.3. */
 export function writeExtendedControl(cpu: i32): void {
   if (!cr4Has(cpu, Cr4_osxsave)) raise(cpu, Vector_ud);
   requirePrivilege(cpu);
   const value = (load<u32>(cpu, Cpu_gpr) as i64) | ((load<u32>(cpu, Cpu_gpr + 16) as i64) << 32);
-  if (load<i32>(cpu, Cpu_gpr + 8) != 0 || (value & ~3) != 0 || (value & 1) == 0) generalProtection(cpu, 0);
+  const known: i64 = hasFeature(cpu, CpuFeature_avx) ? 7 : 3;
+  if (load<i32>(cpu, Cpu_gpr + 8) != 0 || (value & ~known) != 0 || (value & 1) == 0 || (value & 6) == 4)
+    generalProtection(cpu, 0);
   store<i64>(cpu, value, Cpu_xcr0);
+  updateMode(cpu);
 }

@@ -14,6 +14,7 @@ import {
   Cpu_exact,
   Cpu_linearMask,
   Cpu_modeKey,
+  Cpu_scratch,
   Cpu_tlbView,
   ModeKey_code64,
   ModeKey_codeMask,
@@ -353,4 +354,16 @@ export function hostWritePrepare(physical: i64, length: i32): void {
     }
     at += size;
   }
+}
+
+/** 32 bytes at `la` into Cpu.scratch: the slow path of a vector of 256 bits. */
+export function readWide(cpu: i32, la: i64): void {
+  probeRead(cpu, la, 32);
+  for (let i = 0; i < 32; i += 8) store<i64>(cpu + i, readLinear64(cpu, la + i), Cpu_scratch);
+}
+
+/** 32 bytes of Cpu.scratch to `la`; all of it faults before any of it is written. */
+export function writeWide(cpu: i32, la: i64): void {
+  probeWrite(cpu, la, 32);
+  for (let i = 0; i < 32; i += 8) writeLinear64(cpu, la + i, load<i64>(cpu + i, Cpu_scratch));
 }

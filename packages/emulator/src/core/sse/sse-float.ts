@@ -44,21 +44,19 @@ export function sseAddSubtract(cpu: i32, bytes: i32): void {
   Sse.leave(cpu);
 }
 
-/** CMPPS and so on: all ones where the predicate (SDM Vol. 2, CMPPD, table 3-1) holds. */
+/** Four bits for each predicate: whether it holds for less, equal, greater, unordered. SDM Vol. 2, CMPPD, table 3-1. */
+const predicates: u64 = 0xf465_0b9a_7ced_8312;
+
+/** CMPPS and so on: all ones where the predicate holds. From 16 on, those come again that a quiet NaN signals (or not) in the other way. */
 export function sseComparePredicate(cpu: i32, predicate: i32, bytes: i32, lanes: i32): void {
   Sse.enter(cpu);
   const base = cpu + Cpu_scratch;
   const kind = predicate & 3;
-  const signals = kind == 1 || kind == 2;
+  const signals = (kind == 1 || kind == 2) != (predicate & 16) > 0;
+  const holds = (<i32>(predicates >> ((predicate & 15) << 2))) & 15;
   for (let i = 0; i < lanes * bytes; i += bytes) {
     const relation = Scalar.compare(lane(base + i, bytes), lane(base + source + i, bytes), bytes, signals);
-    let holds: bool;
-    if (kind == 0) holds = relation == Relation.equal;
-    else if (kind == 1) holds = relation == Relation.less;
-    else if (kind == 2) holds = relation <= Relation.equal;
-    else holds = relation == Relation.unordered;
-    if (predicate & 4) holds = !holds;
-    setLane(base + result + i, holds ? 0xffff_ffff_ffff_ffff : 0, bytes);
+    setLane(base + result + i, (holds >> relation) & 1 ? 0xffff_ffff_ffff_ffff : 0, bytes);
   }
   Sse.leave(cpu);
 }

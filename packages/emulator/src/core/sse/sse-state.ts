@@ -4,6 +4,7 @@ import {
   Cpu_features,
   Cpu_fpuTrap,
   Cpu_mxcsr,
+  FpuTrap_avxUndefined,
   FpuTrap_mmxUndefined,
   FpuTrap_simdNotAvailable,
   FpuTrap_sseUndefined,
@@ -30,6 +31,28 @@ export class Sse {
     Soft.flushToZero = control & 0x8000;
     Soft.flags = 0;
     Soft.roundedUp = 0;
+    Sse.stage = 0;
+  }
+
+  /** 1 between the two halves of a 256-bit instruction: `leave` only collects what happened. */
+  private static held: i32 = 0;
+  /** What was collected by the first, second and third `leave` of each half (a byte each), and the next one's place. */
+  private static heldFlags: i32 = 0;
+  private static stage: i32 = 0;
+
+  static hold(): void {
+    Sse.held = 1;
+    Sse.heldFlags = 0;
+  }
+
+  /** What both halves of a 256-bit instruction came upon counts together, stage by stage. */
+  static release(cpu: i32): void {
+    Sse.enter(cpu);
+    Sse.held = 0;
+    for (let stage = 0; stage < 24; stage += 8) {
+      Soft.flags |= (Sse.heldFlags >> stage) & Exception.all;
+      Sse.leave(cpu);
+    }
   }
 
   /**
@@ -38,6 +61,11 @@ export class Sse {
    */
   static leave(cpu: i32): void {
     let flags = Soft.flags;
+    if (Sse.held) {
+      Sse.heldFlags |= flags << Sse.stage;
+      Sse.stage += 8;
+      return;
+    }
     if (flags & Exception.before & ~Soft.masks) flags &= Exception.before;
     store<i32>(cpu + Cpu_mxcsr, load<i32>(cpu + Cpu_mxcsr) | flags);
     if (flags & ~Soft.masks)
@@ -45,10 +73,26 @@ export class Sse {
   }
 }
 
+/** Around the two halves of a 256-bit instruction while an exception is unmasked. */
+export function sseHold(_cpu: i32): void {
+  Sse.hold();
+}
+export function sseRelease(cpu: i32): void {
+  Sse.release(cpu);
+}
+
 /** Why an SSE instruction with this CpuFeature can't be executed now. */
-export function sseTrap(cpu: i32, feature: i32): void {
+export function sseTrap(cpu: i32, feature: i64): void {
   const trap = load<i32>(cpu + Cpu_fpuTrap);
-  if ((load<i32>(cpu + Cpu_features) & feature) == 0 || trap & FpuTrap_sseUndefined) raise(cpu, Vector_ud);
+  if ((load<i64>(cpu + Cpu_features) & feature) == 0 || trap & FpuTrap_sseUndefined) raise(cpu, Vector_ud);
+  if (trap & FpuTrap_simdNotAvailable) raise(cpu, Vector_nm);
+}
+
+/** The same for a VEX instruction on vector registers. SDM Vol. 2A, 2.4. */
+export function avxTrap(cpu: i32, feature: i64): void {
+  const trap = load<i32>(cpu + Cpu_fpuTrap);
+  if ((load<i64>(cpu + Cpu_features) & feature) != feature || trap & FpuTrap_avxUndefined)
+    raise(cpu, Vector_ud);
   if (trap & FpuTrap_simdNotAvailable) raise(cpu, Vector_nm);
 }
 

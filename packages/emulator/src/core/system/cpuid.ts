@@ -2,7 +2,14 @@
  * CPUID from the table that the machine wrote for the CPU model (cpu/cpuid-models.ts): entries of six u32, { leaf, subleaf, EAX, EBX, ECX,
  * EDX }; subleaf 0xffff_ffff stands for every subleaf. A few bits follow the processor's state.
  */
-import { Cpu_apicBase, Cpu_cpuidEntries, Cpu_cpuidTable, Cpu_gpr, HostDuty_cpuid } from '../generated/layout';
+import {
+  Cpu_apicBase,
+  Cpu_cpuidEntries,
+  Cpu_cpuidTable,
+  Cpu_gpr,
+  Cpu_xcr0,
+  HostDuty_cpuid,
+} from '../generated/layout';
 import { hostTakes } from '../events/hosted';
 import { Cr4_osxsave, cr4Has } from '../state';
 
@@ -46,6 +53,9 @@ export function cpuid(cpu: i32): void {
   setResult(cpu, entry, 12, 3);
   setResult(cpu, entry, 16, 1);
   setResult(cpu, entry, 20, 2);
+  // Bytes of an XSAVE area with the components in XCR0, in both formats: AVX state is the last one.
+  const withAvx = (load<i64>(cpu, Cpu_xcr0) & 4) != 0;
+  if (leaf == 0xd && (subleaf as u32) < 2 && withAvx) store<i64>(cpu, 832, Cpu_gpr + 24);
   if (leaf != 1) return;
   let ecx = load<i32>(cpu, Cpu_gpr + 8);
   ecx = cr4Has(cpu, Cr4_osxsave) ? ecx | osxsaveBit : ecx & ~osxsaveBit;

@@ -20,12 +20,16 @@ import {
   Cpu_tlbRead,
   Cpu_tlbView,
   Cpu_tlbWrite,
+  Cpu_xcr0,
   Flag_ac,
   Flag_rf,
   Flag_tf,
+  Flag_vm,
+  FpuTrap_avxUndefined,
   FpuTrap_mmxUndefined,
   FpuTrap_simdNotAvailable,
   FpuTrap_sseUndefined,
+  FpuTrap_vexUndefined,
   FpuTrap_waitNotAvailable,
   FpuTrap_x87NotAvailable,
   ModeKey_code32,
@@ -55,9 +59,11 @@ import {
   Cr0_am,
   Cr0_em,
   Cr0_mp,
+  Cr0_pe,
   Cr0_ts,
   Cr4_de,
   Cr4_osfxsr,
+  Cr4_osxsave,
   Cr4_smap,
   cr4Has,
   longMode,
@@ -91,7 +97,10 @@ function computeModeKey(cpu: i32): i32 {
   return flat ? key | ModeKey_flat : key;
 }
 
-/** SDM Vol. 3A table 2-2 and 13.1: what CR0 and CR4 make of FPU, MMX and SSE instructions. */
+/** Components of XCR0 that hold what VEX instructions change: SSE and AVX state. */
+const avxState: i64 = 6;
+
+/** SDM Vol. 3A table 2-2 and 13.1, Vol. 2A 2.3 and 2.4: what CR0, CR4, XCR0 and the mode make of FPU, MMX, SSE and VEX instructions. */
 function computeFpuTrap(cpu: i32): i32 {
   const cr0 = load<i64>(cpu, Cpu_cr0);
   const em = (cr0 & Cr0_em) != 0;
@@ -102,6 +111,11 @@ function computeFpuTrap(cpu: i32): i32 {
   if (em) trap |= FpuTrap_mmxUndefined;
   if (em || !cr4Has(cpu, Cr4_osfxsr)) trap |= FpuTrap_sseUndefined;
   if (ts) trap |= FpuTrap_simdNotAvailable;
+  const virtual86 = (load<i32>(cpu, Cpu_systemFlags) & Flag_vm) != 0;
+  const noVex = (cr0 & Cr0_pe) == 0 || virtual86;
+  if (noVex) trap |= FpuTrap_vexUndefined;
+  if (noVex || !cr4Has(cpu, Cr4_osxsave) || (load<i64>(cpu, Cpu_xcr0) & avxState) != avxState)
+    trap |= FpuTrap_avxUndefined;
   return trap;
 }
 

@@ -21,8 +21,10 @@ import {
   Cpu_systemFlags,
   Cpu_xcr0,
   Cpu_xmm,
+  Cpu_ymmHigh,
   CpuFeature_fxsr,
   CpuFeature_xsave,
+  CpuFeature_xsavec,
   ModeKey_code64,
   ModeKey_codeMask,
 } from '../generated/layout';
@@ -49,8 +51,10 @@ const cr0Emulation: i64 = 4;
 const cr0TaskSwitched: i64 = 8;
 const cr4OsFxsr: i64 = 0x200;
 const cr4OsXsave: i64 = 0x4_0000;
+const initialMxcsr: i32 = 0x1f80;
 const componentX87: i64 = 1;
 const componentSse: i64 = 2;
+const componentAvx: i64 = 4;
 
 function is64(cpu: i32): bool {
   return (load<i32>(cpu + Cpu_modeKey) & ModeKey_codeMask) == ModeKey_code64;
@@ -172,6 +176,11 @@ export function fxrstor(cpu: i32, address: i64, operandBytes: i32): void {
   restoreXmm(cpu, address);
 }
 
+/** Where the AVX state lies in an image that is not compacted, and its size: CPUID leaf 0Dh, sub-leaf 2. */
+const avxOffset: i64 = 576;
+const avxBytes: i64 = 256;
+const compactedFormat: i64 = (<i64>1) << 63;
+
 /** Components asked for by EDX:EAX and enabled in XCR0. */
 function requestedComponents(cpu: i32): i64 {
   const low = <i64>load<u32>(cpu + Cpu_gpr);
@@ -202,45 +211,130 @@ function xmmIsInitial(cpu: i32): bool {
   return any == 0;
 }
 
-export function xsave(cpu: i32, address: i64, operandBytes: i32): void {
-  checkXsave(cpu, address);
-  probeWrite(cpu, address, 576);
-  const components = requestedComponents(cpu);
-  if (components & componentX87) saveX87(cpu, address, operandBytes);
-  if (components & componentSse) {
-    writeLinear32(cpu, address + 24, load<i32>(cpu + Cpu_mxcsr));
-    writeLinear32(cpu, address + 28, mxcsrMask);
-    saveXmm(cpu, address);
+/** The upper halves that the mode can reach: 16 in 64-bit mode, else 8. */
+function saveUppers(cpu: i32, address: i64): void {
+  const count = xmmCount(cpu);
+  for (let i = 0; i < count << 1; i++) {
+    writeLinear64(cpu, address + (i << 3), load<i64>(cpu + Cpu_ymmHigh + (i << 3)));
   }
+}
+
+function restoreUppers(cpu: i32, address: i64): void {
+  const count = xmmCount(cpu);
+  for (let i = 0; i < count << 1; i++) {
+    store<i64>(cpu + Cpu_ymmHigh + (i << 3), readLinear64(cpu, address + (i << 3)));
+  }
+}
+
+function uppersAreInitial(cpu: i32): bool {
+  let any: i64 = 0;
+  for (let i = 0; i < 32; i++) any |= load<i64>(cpu + Cpu_ymmHigh + (i << 3));
+  return any == 0;
+}
+
+/** XINUSE: components that are not in their initial state (SDM Vol. 1, 13.6), which follows from their values. */
+export function componentsInUse(cpu: i32): i64 {
   let inUse: i64 = 0;
   if (!x87IsInitial(cpu)) inUse |= componentX87;
   if (!xmmIsInitial(cpu)) inUse |= componentSse;
-  const old = readLinear64(cpu, address + 512);
-  writeLinear64(cpu, address + 512, (old & ~components) | (components & inUse));
+  if (!uppersAreInitial(cpu)) inUse |= componentAvx;
+  return inUse;
 }
 
+/** Bytes of an image that holds these components; compacted ones lie at the same places while there are three. */
+function imageBytes(components: i64): i32 {
+  return <i32>(components & componentAvx ? avxOffset + avxBytes : avxOffset);
+}
+
+/** The state of these components. */
+function saveComponents(cpu: i32, address: i64, components: i64, operandBytes: i32): void {
+  if (components & componentX87) saveX87(cpu, address, operandBytes);
+  if (components & componentSse) saveXmm(cpu, address);
+  if (components & componentAvx) saveUppers(cpu, address + avxOffset);
+}
+
+function saveControl(cpu: i32, address: i64): void {
+  writeLinear32(cpu, address + 24, load<i32>(cpu + Cpu_mxcsr));
+  writeLinear32(cpu, address + 28, mxcsrMask);
+}
+
+/** XSAVE, and with `optimized` XSAVEOPT, which leaves out components in their initial state. SDM Vol. 1, 13.7 and 13.9. */
+export function xsave(cpu: i32, address: i64, operandBytes: i32, optimized: i32): void {
+  checkXsave(cpu, address);
+  const components = requestedComponents(cpu);
+  probeWrite(cpu, address, imageBytes(components));
+  const inUse = componentsInUse(cpu) & components;
+  saveComponents(cpu, address, optimized ? inUse : components, operandBytes);
+  if (components & (componentSse | componentAvx)) saveControl(cpu, address);
+  const old = readLinear64(cpu, address + 512);
+  writeLinear64(cpu, address + 512, (old & ~components) | inUse);
+}
+
+/** XSAVEC: the compacted format, in which the AVX state comes first behind the header, where it is anyway. SDM Vol. 1, 13.10. */
+export function xsavec(cpu: i32, address: i64, operandBytes: i32): void {
+  checkXsave(cpu, address);
+  const components = requestedComponents(cpu);
+  probeWrite(cpu, address, imageBytes(components));
+  // MXCSR other than its initial value makes the SSE state one in use.
+  let inUse = componentsInUse(cpu) & components;
+  if (components & componentSse && load<i32>(cpu + Cpu_mxcsr) != initialMxcsr) inUse |= componentSse;
+  saveComponents(cpu, address, inUse, operandBytes);
+  if (inUse & componentSse) saveControl(cpu, address);
+  writeLinear64(cpu, address + 512, inUse);
+  writeLinear64(cpu, address + 520, components | compactedFormat);
+}
+
+/** XRSTOR, of both formats. SDM Vol. 1, 13.8. */
 export function xrstor(cpu: i32, address: i64, operandBytes: i32): void {
   checkXsave(cpu, address);
-  probeRead(cpu, address, 576);
+  probeRead(cpu, address, <i32>avxOffset);
+  const enabled = load<i64>(cpu + Cpu_xcr0);
   const present = readLinear64(cpu, address + 512);
-  const reserved = readLinear64(cpu, address + 520) | readLinear64(cpu, address + 528);
-  if (present & ~load<i64>(cpu + Cpu_xcr0) || reserved) raiseError(cpu, vectorGeneralProtection, 0);
+  const format = readLinear64(cpu, address + 520);
+  const compacted =
+    (format & compactedFormat) != 0 && (load<i64>(cpu + Cpu_features) & CpuFeature_xsavec) != 0;
+  if (compacted) {
+    const held = format & ~compactedFormat;
+    let reserved: i64 = 0;
+    for (let at: i64 = 528; at < 576; at += 8) reserved |= readLinear64(cpu, address + at);
+    if (held & ~enabled || present & ~held || reserved) raiseError(cpu, vectorGeneralProtection, 0);
+  } else if (present & ~enabled || format || readLinear64(cpu, address + 528)) {
+    raiseError(cpu, vectorGeneralProtection, 0);
+  }
   const components = requestedComponents(cpu);
-  const mxcsr = readLinear32(cpu, address + 24);
-  if (components & componentSse && mxcsr & ~mxcsrMask) raiseError(cpu, vectorGeneralProtection, 0);
+  const loaded = components & present;
+  probeRead(cpu, address, imageBytes(loaded));
+  restoreComponents(cpu, address, components, loaded, operandBytes, compacted);
+}
+
+/** Those in `loaded` from the image, the others to their initial state. */
+function restoreComponents(
+  cpu: i32,
+  address: i64,
+  components: i64,
+  loaded: i64,
+  operandBytes: i32,
+  compacted: bool,
+): void {
+  // The standard form takes MXCSR from the image with SSE or AVX state, present or not; the compacted form with SSE state that is present.
+  const withControl = compacted
+    ? (loaded & componentSse) != 0
+    : (components & (componentSse | componentAvx)) != 0;
+  const mxcsr = withControl ? readLinear32(cpu, address + 24) : initialMxcsr;
+  if (withControl && mxcsr & ~mxcsrMask) raiseError(cpu, vectorGeneralProtection, 0);
   if (components & componentX87) {
-    if (present & componentX87) {
+    if (loaded & componentX87) {
       restoreX87(cpu, address, operandBytes);
     } else {
       x87Initialize(cpu);
       memory.fill(cpu + Cpu_fpr, 0, 128);
     }
   }
-  if (components & componentSse) {
-    store<i32>(cpu + Cpu_mxcsr, mxcsr);
-    if (present & componentSse) restoreXmm(cpu, address);
-    else memory.fill(cpu + Cpu_xmm, 0, xmmCount(cpu) << 4);
-  }
+  if (withControl || components & componentSse) store<i32>(cpu + Cpu_mxcsr, mxcsr);
+  if (loaded & componentSse) restoreXmm(cpu, address);
+  else if (components & componentSse) memory.fill(cpu + Cpu_xmm, 0, xmmCount(cpu) << 4);
+  if (loaded & componentAvx) restoreUppers(cpu, address + avxOffset);
+  else if (components & componentAvx) memory.fill(cpu + Cpu_ymmHigh, 0, xmmCount(cpu) << 4);
 }
 
 /** FNINIT; the registers keep their contents. */

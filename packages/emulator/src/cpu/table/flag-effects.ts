@@ -22,7 +22,13 @@ function flagSet(letters: string): number {
 
 /** Groups of instructions with the same effect: read, written, undefined, perhaps. */
 const groups: readonly (readonly [string, string, string, string, string])[] = [
-  ['ADD SUB CMP NEG XADD CMPXCHG CMPS SCAS POPF IRET SYSRET POPCNT RDRAND RDSEED PTEST', '', all, '', ''],
+  [
+    'ADD SUB CMP NEG XADD CMPXCHG CMPS SCAS POPF IRET SYSRET POPCNT RDRAND RDSEED PTEST TESTPS TESTPD',
+    '',
+    all,
+    '',
+    '',
+  ],
   ['FCOMI FCOMIP FUCOMI FUCOMIP COMISS COMISD UCOMISS UCOMISD', '', all, '', ''],
   ['PCMPESTRM PCMPESTRI PCMPISTRM PCMPISTRI', '', all, '', ''],
   ['ADC SBB', 'C', all, '', ''],
@@ -35,6 +41,11 @@ const groups: readonly (readonly [string, string, string, string, string])[] = [
   ['MUL IMUL', '', 'OC', 'SZAP', ''],
   ['DIV IDIV', '', '', all, ''],
   ['BSF BSR', '', 'Z', 'OSAPC', ''],
+  ['LZCNT TZCNT', '', 'ZC', 'OSAP', ''],
+  ['ANDN BLSR BLSMSK BLSI BZHI', '', 'OSZC', 'AP', ''],
+  ['BEXTR', '', 'OZC', 'SAP', ''],
+  ['ADCX', 'C', 'C', '', ''],
+  ['ADOX', 'O', 'O', '', ''],
   ['BT BTS BTR BTC', '', 'C', 'OSAP', ''],
   ['ARPL VERR VERW LAR LSL CMPXCHG8B CMPXCHG16B', '', 'Z', '', ''],
   ['DAA DAS', 'AC', 'SZAPC', 'O', ''],
@@ -83,6 +94,8 @@ const moveSystemRegister: FlagEffect = { ...none, undefined: flagSet(all) };
  */
 export function flagEffect(mnemonic: string, operands: 'system' | 'vector' | 'other' = 'other'): FlagEffect {
   if (operands === 'system') return moveSystemRegister;
-  if (operands === 'vector' && mnemonic.startsWith('CMPS')) return none;
-  return effects.get(mnemonic.replace(/^(CMPS|SCAS)[BWDQ]$/, '$1')) ?? none;
+  if (operands === 'vector' && /^V?CMPS/.test(mnemonic)) return none;
+  const known = effects.get(mnemonic.replace(/^(CMPS|SCAS)[BWDQ]$/, '$1'));
+  // With a VEX prefix, instructions on vectors do what they do without it.
+  return known ?? effects.get(mnemonic.replace(/^V(?!CMPS)/, '')) ?? none;
 }

@@ -66,16 +66,13 @@ const byImmediate =
   };
 
 /** BSF and BSR: with a source of 0 the destination stays (as processors do; undefined in older manuals). */
-const scan =
-  (forward: boolean): Semantics =>
-  (b) => {
-    const source = b.read(1);
-    b.if(b.size === 8 ? x.ne(source, 0) : (source as I32), () => {
-      const found = forward ? x.ctz(source as Both) : x.xor(x.clz(source as Both), b.size === 8 ? 63 : 31);
-      b.write(0, found as Int);
-    });
-    b.flags.logic(source);
-  };
+export function scan(b: InstructionBuilder, forward: boolean, source: Int): void {
+  b.if(b.size === 8 ? x.ne(source, 0) : (source as I32), () => {
+    const found = forward ? x.ctz(source as Both) : x.xor(x.clz(source as Both), b.size === 8 ? 63 : 31);
+    b.write(0, found as Int);
+  });
+  b.flags.logic(source);
+}
 
 const populationCount: Semantics = (b) => {
   requireFeature(b, CpuFeature.popcnt);
@@ -132,8 +129,12 @@ export const rows: RowDraft[] = [
   row('0F BA /5', 'BTS', 'Ev,Ib', { lock: true }, byImmediate(set)),
   row('0F BA /6', 'BTR', 'Ev,Ib', { lock: true }, byImmediate(reset)),
   row('0F BA /7', 'BTC', 'Ev,Ib', { lock: true }, byImmediate(complement)),
-  row('0F BC', 'BSF', 'Gv,Ev', {}, scan(true)),
-  row('0F BD', 'BSR', 'Gv,Ev', {}, scan(false)),
+  row('0F BC', 'BSF', 'Gv,Ev', {}, (b) => {
+    scan(b, true, b.read(1));
+  }),
+  row('0F BD', 'BSR', 'Gv,Ev', {}, (b) => {
+    scan(b, false, b.read(1));
+  }),
   row('F3 0F B8', 'POPCNT', 'Gv,Ev', {}, populationCount),
   row('0F C8+r', 'BSWAP', 'Zv', {}, byteSwap),
   // With F3 they are undefined; with F2 they are CRC32.

@@ -8,12 +8,14 @@
  *   `/4`     ModRM.reg extends the opcode
  *   `E8`     a further byte: the whole ModRM byte is fixed (D9 E8, 0F 01 D0)
  *   `mem`, `reg`  only the memory or only the register form of ModRM
- *   `W0`, `W1`    only without or with REX.W; `noB` only without REX.B
+ *   `W0`, `W1`    only without or with REX.W (or VEX.W); `noB` only without REX.B
+ *   `VEX` in front: with a VEX prefix; `L0`, `L1` only for vectors of 128 or of 256 bits
  * Operand notation: a letter for where, letters for how large:
  *   E register or memory · M memory · R register (ModRM.rm) · G register (ModRM.reg) · Z register (opcode) · S segment register · C control · D debug
+ *   H XMM (VEX.vvvv) · B register (VEX.vvvv) · L XMM (upper four bits of the immediate) · X memory whose index is an XMM register (VSIB)
  *   I immediate (Ib zero-extended, Ibs sign-extended, Iz 16/32, Iv 16/32/64) · J relative target · A far pointer · O offset without ModRM
  *   P MMX (reg) · Q MMX or memory · N MMX (rm) · V XMM (reg) · W XMM or memory · U XMM (rm) · ST, STi x87
- *   b 1, w 2, d 4, q 8, dq/x 16, t 10 bytes; v operand size (2, 4, 8), z (2, 4), y (4, 8), p far pointer, or nothing where only the address counts
+ *   b 1, w 2, d 4, q 8, dq/x 16, t 10 bytes; with VEX x is 16 or 32, xh, xq, xe a half, a quarter, an eighth of it; v operand size (2, 4, 8), z (2, 4), y (4, 8), p far pointer, or nothing where only the address counts
  *   AL CL DX rAX and so on: that register; 1: the number
  */
 import type { InstructionBuilder } from '../builder.ts';
@@ -47,7 +49,18 @@ export interface RowOptions {
 }
 
 export type OperandPlace =
-  'rm' | 'memory' | 'register-rm' | 'reg' | 'opcode' | 'immediate' | 'relative' | 'far' | 'offset' | 'fixed';
+  | 'rm'
+  | 'memory'
+  | 'register-rm'
+  | 'reg'
+  | 'vvvv'
+  | 'is4'
+  | 'opcode'
+  | 'immediate'
+  | 'relative'
+  | 'far'
+  | 'offset'
+  | 'fixed';
 export type OperandFile = 'gpr' | 'segment' | 'control' | 'debug' | 'mmx' | 'xmm' | 'x87';
 
 export interface OperandSpec {
@@ -56,6 +69,8 @@ export interface OperandSpec {
   file: OperandFile;
   /** Bytes; 0 = the operand size of the instance; -1 = only the address counts. */
   bytes: number;
+  /** With `bytes` 0: the operand is this part (2: a half) of the operand size. */
+  fraction?: number;
   /** Register number of a fixed operand; value of a literal. */
   fixed?: number;
   signExtended?: boolean;
@@ -65,6 +80,9 @@ export type MandatoryPrefix = 'any' | 'none' | '66' | 'F3' | 'F2';
 
 export interface Encoding {
   prefix: MandatoryPrefix;
+  vex: boolean;
+  /** VEX.L, where it is part of the encoding. */
+  vexL?: 0 | 1;
   /** 0 one-byte, 1 0F, 2 0F 38, 3 0F 3A. */
   map: 0 | 1 | 2 | 3;
   opcode: number;
@@ -100,6 +118,7 @@ const places: Record<string, [OperandPlace, OperandFile]> = {
   E: ['rm', 'gpr'], M: ['memory', 'gpr'], R: ['register-rm', 'gpr'], G: ['reg', 'gpr'], Z: ['opcode', 'gpr'], S: ['reg', 'segment'],
   C: ['reg', 'control'], D: ['reg', 'debug'], I: ['immediate', 'gpr'], J: ['relative', 'gpr'], A: ['far', 'gpr'], O: ['offset', 'gpr'],
   P: ['reg', 'mmx'], Q: ['rm', 'mmx'], N: ['register-rm', 'mmx'], V: ['reg', 'xmm'], W: ['rm', 'xmm'], U: ['register-rm', 'xmm'],
+  H: ['vvvv', 'xmm'], B: ['vvvv', 'gpr'], L: ['is4', 'xmm'], X: ['memory', 'gpr'],
 };
 const sizeBytes: Record<string, number> = {
   b: 1,
@@ -122,7 +141,10 @@ const fixedRegisters: Record<string, [number, number]> = {
   AL: [0, 1], CL: [1, 1], DL: [2, 1], BL: [3, 1], AH: [4, 1], AX: [0, 2], CX: [1, 2], DX: [2, 2], EAX: [0, 4], rAX: [0, 0], rCX: [1, 0], rDX: [2, 0],
 };
 
-function parseOperand(text: string): OperandSpec {
+/** What a VEX prefix makes of the letters of a vector's size. */
+const vectorFractions: Record<string, number> = { x: 1, xh: 2, xq: 4, xe: 8 };
+
+function parseOperand(text: string, vex: boolean): OperandSpec {
   if (text === '1') return { text, place: 'fixed', file: 'gpr', bytes: 1, fixed: 1 };
   if (text === 'ST') return { text, place: 'fixed', file: 'x87', bytes: 10, fixed: 0 };
   if (text === 'STi') return { text, place: 'register-rm', file: 'x87', bytes: 10 };
@@ -130,6 +152,9 @@ function parseOperand(text: string): OperandSpec {
   if (register !== undefined)
     return { text, place: 'fixed', file: 'gpr', bytes: register[1], fixed: register[0] };
   const place = places[text[0] ?? ''];
+  const fraction = vex ? vectorFractions[text.slice(1)] : undefined;
+  if (place !== undefined && fraction !== undefined)
+    return { text, place: place[0], file: place[1], bytes: 0, fraction };
   const bytes = sizeBytes[text.slice(1)];
   if (place === undefined || bytes === undefined) throw new Error(`operand ${text} is not in the notation`);
   return { text, place: place[0], file: place[1], bytes, ...(text === 'Ibs' ? { signExtended: true } : {}) };
@@ -148,7 +173,9 @@ const hexByte = /^[0-9A-F]{2}$/;
 
 function parseOpcode(text: string): Encoding {
   const tokens = text.split(' ');
-  const result: Encoding = { prefix: 'any', map: 0, opcode: 0, registerInOpcode: false, form: 'any' };
+  const vex = tokens[0] === 'VEX';
+  if (vex) tokens.shift();
+  const result: Encoding = { prefix: 'any', vex, map: 0, opcode: 0, registerInOpcode: false, form: 'any' };
   const isByte = (token: string | undefined): boolean =>
     token !== undefined && /^[0-9A-F]{2}(\+r)?$/.test(token);
   if (tokens[0] === 'NP') {
@@ -179,6 +206,8 @@ function parseOpcode(text: string): Encoding {
     else if (token === 'noB') result.rexB = 0;
     else if (token === 'W0') result.rexW = 0;
     else if (token === 'W1') result.rexW = 1;
+    else if (token === 'L0') result.vexL = 0;
+    else if (token === 'L1') result.vexL = 1;
     else throw new Error(`"${token}" in "${text}" is not in the notation`);
   }
   return result;
@@ -193,7 +222,8 @@ export function row(
   semantics: Semantics,
 ): RowDraft {
   const encoding = parseOpcode(opcodeText);
-  const operands = operandText === '' ? [] : operandText.split(',').map(parseOperand);
+  const operands =
+    operandText === '' ? [] : operandText.split(',').map((text) => parseOperand(text, encoding.vex));
   const modrmPlaces: readonly OperandPlace[] = ['rm', 'memory', 'register-rm', 'reg'];
   const hasModrm =
     encoding.digit !== undefined ||
@@ -206,11 +236,13 @@ export function row(
   if ((operands.some((o) => o.place === 'register-rm') && !anyMod) || encoding.modrm !== undefined)
     encoding.form = 'register';
   const varies = operands.some((o) => o.bytes === 0) || options.sizes !== undefined;
+  const vectors = operands.some((o) => o.fraction !== undefined);
+  const vectorSizes = encoding.vexL === undefined ? [16, 32] : [encoding.vexL === 0 ? 16 : 32];
   const sizes =
     options.fixedSize !== undefined
       ? [options.fixedSize]
       : varies
-        ? (options.sizes ?? [2, 4, 8])
+        ? (options.sizes ?? (vectors ? vectorSizes : encoding.vex ? [4, 8] : [2, 4, 8]))
         : [operands.find((o) => o.bytes > 0 && o.file === 'gpr')?.bytes ?? 4];
   const vector = operands.some((o) => o.file === 'xmm');
   const flags = flagEffect(mnemonic, anyMod ? 'system' : vector ? 'vector' : 'other');
@@ -223,6 +255,11 @@ export function memoryOperandIndex(r: RowDraft): number {
     (o) =>
       ((o.place === 'rm' || o.place === 'memory') && r.encoding.form !== 'register') || o.place === 'offset',
   );
+}
+
+/** Bytes of an operand in the instance of this operand size; -1 where only the address counts. */
+export function operandBytes(spec: OperandSpec, size: number): number {
+  return spec.bytes === 0 ? size / (spec.fraction ?? 1) : spec.bytes;
 }
 
 /** Forms of a handler, in the order of their slots. */

@@ -64,8 +64,12 @@ export const xor = (a: V128, c: V128): V128 => binary(81, a, c);
 /** Bits of a where mask is 1, of c elsewhere. */
 export const bitSelect = (a: V128, c: V128, mask: V128): V128 => x.simd('v128', 82, [a, c, mask]);
 
-const missing = (b: InstructionBuilder, feature: number): I32 =>
-  x.eqz(x.and(x.wrap(b.field('i64', Cpu.features, 8)), x.i32(feature)));
+const missing = (b: InstructionBuilder, feature: number): I32 => {
+  const features = b.field('i64', Cpu.features, 8);
+  return x.eqz(
+    feature < 2 ** 31 ? x.and(x.wrap(features), x.i32(feature)) : x.and(features, x.i64(BigInt(feature))),
+  );
+};
 
 /** #UD and #NM of SSE, and the feature. */
 export function beginSse(b: InstructionBuilder, feature: number): void {
@@ -73,7 +77,7 @@ export function beginSse(b: InstructionBuilder, feature: number): void {
   b.guard(
     `sse ${feature}`,
     () => x.or(x.and(b.field('i32', Cpu.fpuTrap), trapped), missing(b, feature)),
-    () => b.call('sseTrap', x.i32(feature)),
+    () => b.call('sseTrap', x.i64(BigInt(feature))),
   );
 }
 

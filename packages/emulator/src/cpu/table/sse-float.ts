@@ -333,7 +333,7 @@ function predicateResult(b: InstructionBuilder, bytes: Bytes, lanes: number, a: 
   const result = comparedLanes(b, bytes, a, c);
   b.if(x.eqz(allTrue(f, and(noDenormal(f, a), noDenormal(f, c)))), () => {
     toScratch(b, a, c);
-    b.call('sseComparePredicate', immediateByte(b), x.i32(bytes), x.i32(lanes));
+    b.call('sseComparePredicate', x.and(immediateByte(b), 7), x.i32(bytes), x.i32(lanes));
     b.code.set(result, fromScratch(b));
   });
   return result;

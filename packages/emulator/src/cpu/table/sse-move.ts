@@ -3,6 +3,7 @@ import * as x from '../../wasm/expr.ts';
 import type { I32, I64, Int } from '../../wasm/expr.ts';
 import type { InstructionBuilder } from '../builder.ts';
 import { Cpu, CpuFeature } from '../layout.ts';
+import { requireFeature } from './integer-move.ts';
 import { row } from './row.ts';
 import type { RowDraft, RowOptions, Semantics } from './row.ts';
 import {
@@ -332,12 +333,20 @@ const state: RowDraft[] = [
       b.call(n === 0 ? 'fxsave' : 'fxrstor', la, x.i32(b.size));
     }),
   ),
-  ...(['XSAVE', 'XRSTOR'] as const).map((name, n) =>
-    row(`NP 0F AE /${n + 4} mem`, name, 'M', { sizes: [2, 4, 8] }, (b) => {
-      const la = b.linearAddress(576, n === 0 ? 'write' : 'read');
-      b.call(n === 0 ? 'xsave' : 'xrstor', la, x.i32(b.size));
-    }),
-  ),
+  row('NP 0F AE /4 mem', 'XSAVE', 'M', { sizes: [2, 4, 8] }, (b) => {
+    b.call('xsave', b.linearAddress(576, 'write'), x.i32(b.size), x.i32(0));
+  }),
+  row('NP 0F AE /5 mem', 'XRSTOR', 'M', { sizes: [2, 4, 8] }, (b) => {
+    b.call('xrstor', b.linearAddress(576, 'read'), x.i32(b.size));
+  }),
+  row('NP 0F AE /6 mem', 'XSAVEOPT', 'M', { sizes: [2, 4, 8] }, (b) => {
+    requireFeature(b, CpuFeature.xsaveopt);
+    b.call('xsave', b.linearAddress(576, 'write'), x.i32(b.size), x.i32(1));
+  }),
+  row('NP 0F C7 /4 mem', 'XSAVEC', 'M', { sizes: [2, 4, 8] }, (b) => {
+    requireFeature(b, CpuFeature.xsavec);
+    b.call('xsavec', b.linearAddress(576, 'write'), x.i32(b.size));
+  }),
 ];
 
 export const rows: RowDraft[] = [...moves, ...insertions, ...state];
