@@ -1,8 +1,8 @@
-/* eslint-disable max-lines -- a hundred of them name the constants of the layout; the rest is one automaton over its variables */
 /**
  * From instruction bytes to a record (layout.ts, Record), driven by the decode tables. SDM Vol. 2A chapter 2: prefixes,
  * opcode maps, ModRM and SIB, displacement, immediate; at most 15 bytes. 2.3: VEX prefixes.
  */
+/* eslint-disable max-lines -- a hundred of them name the constants of the layout; the rest is one automaton over its variables */
 import {
   CandidateFlag_is4,
   CandidateFlag_l0,
