@@ -127,8 +127,10 @@ describe('gdb at a VM that runs', { skip: hasGdb ? false : 'there is no gdb' }, 
 
   test('Ctrl-C stops it; a gdb that is killed leaves it running, and the next one finds it clean', async () => {
     await debugged({}, async ({ home, port }) => {
-      const first = begin(port, ['continue', 'monitor time', 'python import time; time.sleep(1000)']);
-      await until('it is there', () => home.said('debugger-attached').length === 1);
+      const stay = 'python import time; time.sleep(1000)';
+      const first = begin(port, ['printf "here\\n"', 'continue', 'monitor time', stay]);
+      // The guest stands since gdb is there, so it runs because gdb has let it: before that gdb would not pass the signal on.
+      await until('it is there', () => first.output().includes('here'));
       await runsOn(home);
       // Once: a second one has gdb give up its target.
       first.child.kill('SIGINT');
