@@ -19,6 +19,9 @@ before(() => {
 /** Of the guest: its timer's handler, each ms. */
 const handler = 0x7c70;
 
+/** Those that were started; none outlives its test, also when that fails. */
+const debuggers: ReturnType<typeof startGdb>[] = [];
+
 /** A VM with the busy machine for its guest, and a port for debuggers. */
 async function debugged(
   spec: Partial<VmSpec>,
@@ -35,6 +38,7 @@ async function debugged(
     await home.run(vm, 1);
     await act({ home, store, port });
   } finally {
+    for (const each of debuggers.splice(0)) each.kill('SIGKILL');
     port.close();
     await home.close();
   }
@@ -49,6 +53,7 @@ function begin(
   commands: readonly string[],
 ): { child: ReturnType<typeof startGdb>; output: () => string } {
   const child = startGdb(port, commands);
+  debuggers.push(child);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (bytes: Buffer) => (output += bytes.toString()));
