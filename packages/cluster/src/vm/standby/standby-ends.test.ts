@@ -164,8 +164,8 @@ describe('a standby that ends', () => {
       assert.equal(await noteOf(store), 'b');
       const next = road.home('d', store);
       next.listen(listener);
-      await next.run(vm, epoch + 1, 'both are gone');
       const then = listener.text.length;
+      await next.run(vm, epoch + 1, 'both are gone');
       await until('more', () => listener.text.length > then + 4000);
       assert.match(listener.said.join(), /^\d+ bytes of output may be repeated here$/);
       const [, count] = /^(\d+)/.exec(listener.said[0] ?? '') ?? [];
