@@ -158,6 +158,8 @@ describe('replay in the page', { skip: missing ?? false }, () => {
     await visit.page.getByText('no log of what came in behind this checkpoint is kept').waitFor();
     await visit.page.context().close();
     const other = await opened('echo', people.vera[1]);
+    // Before they are there the strip has no end to go to.
+    await other.page.getByRole('region', { name: 'checkpoints of echo' }).getByRole('row').nth(1).waitFor();
     await other.page.getByRole('slider', { name: 'moment of echo' }).press('Home');
     await other.page.getByRole('slider', { name: 'moment of echo' }).press('Enter');
     await other.page.getByRole('region', { name: /^moment .* of echo/ }).waitFor();
