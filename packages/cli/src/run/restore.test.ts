@@ -15,7 +15,9 @@ import {
 } from '@revenant/emulator';
 import { buildModules, nodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CheckpointWriter, openStore, raiseEpoch, writeCheckpointFile } from '@revenant/storage';
-import { CliError } from '../errors.ts';
+import { dispatch } from '../command/dispatch.ts';
+import { commands } from '../commands/index.ts';
+import { CliError, ExitCode } from '../errors.ts';
 import { builtinGuest } from '../images/builtin.ts';
 import type { FailingStoreData } from '../../test-support/failing-store-thread.ts';
 import { openRestore, restoreFromThread, storeOf, type Restoring } from './restore.ts';
@@ -140,6 +142,16 @@ describe('going on from a checkpoint before all of its memory is there', () => {
         (error) => error instanceof CliError && !error.message.includes('\n') && error.hint !== undefined,
         JSON.stringify(options),
       );
+  });
+
+  test('a checkpoint goes on with the processor that it was made with: another one is refused', async () => {
+    await assert.rejects(
+      dispatch(commands, ['run', '--restore', file, '--cpu', 'x86-64-v3']),
+      (error) =>
+        error instanceof CliError &&
+        error.exitCode === ExitCode.usage &&
+        /^--cpu: the checkpoint has a x86-64-v2$/.test(error.message),
+    );
   });
 
   test('a path with a slash is a file, any other name is a VM once a store is named', () => {
