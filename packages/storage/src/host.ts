@@ -24,3 +24,13 @@ export const systemHost: StorageHost = {
 export function newNonce(host: StorageHost): string {
   return Buffer.from(host.random(16)).toString('hex');
 }
+
+/** A host whose wall clock stands still, at `ms` since 1970. */
+export function withClockAt(ms: number, host: StorageHost): StorageHost {
+  return {
+    random: (length) => host.random(length),
+    sleep: (forMs, signal) => host.sleep(forMs, signal),
+    monotonicMs: () => host.monotonicMs(),
+    wallClockMs: () => Math.round(ms),
+  };
+}

@@ -5,7 +5,7 @@
  */
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, StorageError } from '../errors.ts';
-import { systemHost, type StorageHost } from '../host.ts';
+import { systemHost, withClockAt, type StorageHost } from '../host.ts';
 import { deleteVm, raiseEpoch, readOwner, releaseOwnership, type Ownership } from '../ownership.ts';
 import type { MachineSnapshot, SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -100,12 +100,7 @@ async function write(
     spaces.push(await spaceOf(reader, name, newest));
   }
   const state = change?.(reader.state) ?? reader.state;
-  const then: StorageHost = {
-    random: (length) => host.random(length),
-    sleep: (forMs, signal) => host.sleep(forMs, signal),
-    monotonicMs: () => host.monotonicMs(),
-    wallClockMs: () => reader.head.createdAtMs,
-  };
+  const then = withClockAt(reader.head.createdAtMs, host);
   const writer = await CheckpointWriter.open(store, ownership, { key, pool, bases, host: then });
   const written = await writer.write({ ...state, spaces });
   await writer.close();

@@ -8,7 +8,7 @@ import {
   readCheckpointFileWithOrigin,
   writeFileAtomically,
 } from '../checkpoint-file.ts';
-import { systemHost, type StorageHost } from '../host.ts';
+import { systemHost, withClockAt } from '../host.ts';
 import { raiseEpoch, type Ownership } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -84,7 +84,7 @@ export async function importCheckpointFile(
   options: WriterOptions = {},
 ): Promise<WrittenCheckpoint> {
   const host = options.host ?? systemHost;
-  const then = origin.createdAtMs === undefined ? host : at(origin.createdAtMs, host);
+  const then = origin.createdAtMs === undefined ? host : withClockAt(origin.createdAtMs, host);
   const writer = await CheckpointWriter.open(store, ownership, { ...options, host: then });
   try {
     return await writer.write(snapshot);
@@ -100,7 +100,7 @@ export async function importCheckpointFile(
 export async function openCheckpointFile(path: string, options: ReadOptions = {}): Promise<CheckpointReader> {
   const { snapshot, origin } = await readCheckpointFileWithOrigin(path);
   const store = new MemoryStore(`file:${path}`);
-  const host = at(origin.createdAtMs ?? (await stat(path)).mtimeMs, options.host ?? systemHost);
+  const host = withClockAt(origin.createdAtMs ?? (await stat(path)).mtimeMs, options.host ?? systemHost);
   const vmId = origin.vmId ?? nameFrom(path);
   const id = origin.checkpoint === undefined ? { epoch: 1, sequence: 1 } : parseId(origin.checkpoint);
   // Nobody else sees this store: its owner record may begin at any epoch.
@@ -113,16 +113,6 @@ export async function openCheckpointFile(path: string, options: ReadOptions = {}
   const written = await writer.write(snapshot);
   await writer.close();
   return CheckpointReader.load(store, vmId, written.id, options);
-}
-
-/** A host whose wall clock stands still. */
-function at(ms: number, host: StorageHost): StorageHost {
-  return {
-    random: (length) => host.random(length),
-    sleep: (forMs, signal) => host.sleep(forMs, signal),
-    monotonicMs: () => host.monotonicMs(),
-    wallClockMs: () => Math.round(ms),
-  };
 }
 
 function nameFrom(path: string): string {
