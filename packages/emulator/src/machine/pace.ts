@@ -55,7 +55,7 @@ const leastStretch = 2_000;
 /** ns per instruction that a machine begins with. */
 const firstCost = 4;
 /** And at the most: quick code may turn slow before the next look. */
-const mostStretch = 250_000;
+const mostStretch = 400_000;
 /** The first stretches are short, as nobody knows yet what the guest does; in each slice they may be twice as long as in the one before. */
 const firstStretch = 20_000;
 /** An access to a device costs some hundred instructions. */
