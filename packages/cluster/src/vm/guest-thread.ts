@@ -20,6 +20,7 @@ import { servePages } from './disks.ts';
 import { ownState } from '../stored/own-state.ts';
 import { readBlobs, type ResumePoint } from './resume.ts';
 import type { SpareWorkers } from './spare-workers.ts';
+import { whyEnded } from './thread-memory.ts';
 import type {
   Blobs,
   FromWorker,
@@ -68,7 +69,7 @@ export class GuestThread {
     this.lease = parts.lease;
     this.pages = parts.pages;
     this.worker.on('message', (message: FromWorker) => this.#heard(message));
-    this.worker.on('error', (error) => this.#failed(error.message));
+    this.worker.on('error', (error) => this.#failed(whyEnded(error)));
     this.worker.on('exit', () => this.#failed('its worker ended'));
   }
 

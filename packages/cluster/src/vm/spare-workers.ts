@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { loadEngineModules } from '@revenant/emulator/host-node';
 import { freeShare } from '../node/memory.ts';
 import { threadFile } from './thread-files.ts';
+import { maxHeapMiB } from './thread-memory.ts';
 import { owned } from '../owned.ts';
 
 /** Spares are made again only when none was taken for so long: their making would compete with guests that somebody waits for. */
@@ -103,5 +104,8 @@ function newWorker(preload: string | undefined): Worker {
   // Once for all of this node's guests: V8 compiles the processor anew in each thread that does not get it from here.
   loadEngineModules();
   const worker = new URL('./worker.ts', import.meta.url);
-  return new Worker(new URL(threadFile(worker.href)), { workerData: preload });
+  return new Worker(new URL(threadFile(worker.href)), {
+    workerData: preload,
+    resourceLimits: { maxOldGenerationSizeMb: maxHeapMiB },
+  });
 }

@@ -13,6 +13,7 @@ import {
 } from '@revenant/emulator/edge';
 import { maxSleepMs, Quiet } from './quiet.ts';
 import { ThreadDebugger } from './thread-debugger.ts';
+import { whyEnded, whyHeapFull } from './thread-memory.ts';
 import {
   monotonicMs,
   type FromWorker,
@@ -259,8 +260,7 @@ port.once('message', (message: ToWorker) => {
   isNeeded = true;
   port.on('message', receive);
   main(message).catch((error: unknown) => {
-    const reason = error instanceof Error ? error.message : String(error);
-    tellNews({ kind: 'ended', reason: 'failed', message: reason });
+    tellNews({ kind: 'ended', reason: 'failed', message: whyEnded(error) });
   });
 });
 
@@ -371,6 +371,8 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
       letOut(guest);
     }
     debugging.look();
+    const heapFull = whyHeapFull();
+    if (heapFull !== undefined) throw new Error(heapFull);
     const now = monotonicMs();
     const everyMs = watch === undefined && quiet.isQuiet(now) ? quietProgressMs : progressMs;
     if (now - toldAt >= everyMs) {

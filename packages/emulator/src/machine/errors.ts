@@ -1,4 +1,4 @@
-/** A mistake of whoever uses the machine: one line and a hint. Guests can't cause one. */
+/** A mistake of whoever uses the machine, or something that its host does not have: one line and a hint. Guests can't cause one. */
 export class MachineError extends Error {
   readonly code: MachineErrorCode;
   readonly hint: string;
@@ -14,6 +14,7 @@ export type MachineErrorCode =
   | 'MACHINE_TOO_MANY_STOPS'
   | 'MACHINE_DESCRIPTION_INVALID'
   | 'MACHINE_MEMORY_SIZE'
+  | 'MACHINE_NO_MEMORY'
   | 'MACHINE_ROM_SIZE'
   | 'MACHINE_SNAPSHOT_INVALID'
   | 'MACHINE_INPUT_INVALID'

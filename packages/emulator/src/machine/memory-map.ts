@@ -6,6 +6,7 @@
  */
 import { Machine, PhysicalPage, Region, Tlb, maxCpus, pageBytes } from '../cpu/layout.ts';
 import { AbsentRam } from './absent-pages.ts';
+import { MachineError } from './errors.ts';
 import { vgaTextBase, vgaTextBytes } from '../devices/video/vga-text.ts';
 import type { GuestMemory } from '../devices/device.ts';
 import type { VideoWindow } from '../devices/video/vga.ts';
@@ -50,6 +51,21 @@ function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
 }
 
+/** Throws MachineError `MACHINE_NO_MEMORY`. */
+function newMemory(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const mib = Math.ceil((pages * wasmPageBytes) / oneMiB);
+    throw new MachineError(
+      'MACHINE_NO_MEMORY',
+      `the host does not give the ${String(mib)} MiB of memory that the machine takes`,
+      'give it less memory, or run it on a host with more',
+    );
+  }
+}
+
 export class MemoryMap implements GuestMemory {
   readonly absent: AbsentRam;
   readonly memory: WebAssembly.Memory;
@@ -87,7 +103,7 @@ export class MemoryMap implements GuestMemory {
     this.backingBase = take(pages * pageBytes);
     this.backingPages = pages;
     const wasmPages = roundUp(next, wasmPageBytes) / wasmPageBytes;
-    this.memory = new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
+    this.memory = newMemory(wasmPages);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.#map = new Uint32Array(this.memory.buffer, Region.physicalMap, 1 << 20);

@@ -1,0 +1,48 @@
+/** A guest whose emulator takes more and more of its host, until there is no more. */
+import { createMachine } from '@revenant/emulator';
+import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import { createGuest as createChain } from '../src/vm/chain-guest.ts';
+import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
+
+export interface GreedyDescription {
+  /**
+   * `little`: objects without end, before anybody can look. `grows`: one table that grows from turn to turn. `machine`: what a machine is made of, where its host has none left.
+   * `buffers`: the memory of its pages.
+   */
+  takes: 'little' | 'grows' | 'machine' | 'buffers';
+}
+
+const wasmPages = 0xffff;
+const bufferBytes = 2 ** 33;
+const entriesPerTurn = 100_000;
+const hoard: unknown[] = [];
+
+function takeAll(make: () => unknown): void {
+  try {
+    for (;;) hoard.push(make());
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+}
+
+export async function createGuest(start: GuestStart): Promise<Guest> {
+  const { takes } = start.description as GreedyDescription;
+  if (takes === 'machine') {
+    takeAll(() => new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true }));
+    await createMachine({
+      description: { memoryBytes: 2 ** 30 },
+      backends: { hash: nodeHash },
+      engine: nodeEngine,
+    });
+  }
+  const guest = await createChain({ ...start, description: {} });
+  const run = guest.run.bind(guest);
+  const table = new Map<number, number>();
+  guest.run = (instructions) => {
+    if (takes === 'little') for (;;) hoard.push({ some: [hoard.length] });
+    if (takes === 'buffers') for (;;) hoard.push(new SharedArrayBuffer(bufferBytes));
+    for (let n = 0; n < entriesPerTurn; n++) table.set(table.size, n);
+    return run(instructions);
+  };
+  return guest;
+}
