@@ -1,12 +1,13 @@
 /**
- * Random and mutated frames, and random events of the host, into gateway and switch. `--help` says with which options.
+ * Random and mutated frames, and random events of the host, into gateway and switch; with `--part`, into what reads bytes of others by itself
+ * (fuzz-parsers.ts), and into the network cards with hostile drivers (fuzz-cards.ts). `--help` says with which options.
  *
  * Nothing may throw, no frame may leave with a wrong length or checksum, no target may be forbidden, and the state stays in its bounds.
  */
 import { define } from '../../packages/cli/src/command/command.ts';
 import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
 import { value } from '../../packages/cli/src/command/options.ts';
-import { wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { inOneLine } from '../../packages/cli/src/main.ts';
 import { handle } from '../../packages/network/src/gateway/gateway.ts';
 import type { GatewayEffect, GatewayEvent } from '../../packages/network/src/gateway/events.ts';
@@ -30,10 +31,15 @@ import { buildIcmp } from '../../packages/network/src/wire/icmp.ts';
 import { Protocol, readIpv4, pseudoHeaderSum } from '../../packages/network/src/wire/ipv4.ts';
 import { readTcp } from '../../packages/network/src/wire/tcp.ts';
 import { Random } from '../../packages/simulation/src/random.ts';
+import { cards } from './fuzz-cards.ts';
+import { Parsers } from './fuzz-parsers.ts';
 
 const outside = [0xc000_0207, 0x0808_0808, 0x7f00_0001, 0, 0xa9fe_a9fe, 0xe000_0001, 0xffff_ffff];
 
-export class Fuzz {
+/** Random bytes for all that a gateway is given. */
+const drawnBytes = 0x8000;
+
+class Gateway {
   readonly random: Random;
   readonly settings: GatewaySettings;
   state: GatewayState;
@@ -53,9 +59,11 @@ export class Fuzz {
   #queries: number[] = [];
   #accepted = 1;
   readonly #buffers = new FrameBuffers();
+  readonly #drawn: Uint8Array;
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    this.#drawn = Uint8Array.from({ length: drawnBytes }, () => this.random.integer(0, 255));
     this.settings = {
       ...defaultGatewaySettings(),
       frameBytes: this.random.pick([1514, 65_549]),
@@ -73,7 +81,7 @@ export class Fuzz {
   /** One event; throws when a rule is broken. */
   step(): void {
     const { random } = this;
-    const event = random.chance(0.7) ? ({ kind: 'frame', frame: this.#frame() } as const) : this.#hostEvent();
+    const event = random.chance(0.7) ? ({ kind: 'frame', frame: this.frame() } as const) : this.#hostEvent();
     if (event.kind === 'frame') {
       this.frames++;
       for (const { frame } of forward(this.switch, random.integer(1, 3), event.frame, this.nowMs))
@@ -92,7 +100,8 @@ export class Fuzz {
     this.#buffers.give(frame);
   }
 
-  #frame(): Uint8Array {
+  /** A frame of a guest, well-formed or not. */
+  frame(): Uint8Array {
     const { random } = this;
     if (random.chance(0.05)) return this.#bytes(random.integer(0, 200));
     const frame = this.#goodFrame();
@@ -216,8 +225,10 @@ export class Fuzz {
     ]);
   }
 
+  /** Of bytes that are drawn once: drawing them anew each time would cost more than all else. */
   #bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.random.integer(0, 255));
+    const from = this.random.integer(0, this.#drawn.length - length);
+    return this.#drawn.slice(from, from + length);
   }
 
   #hostEvent(): GatewayEvent {
@@ -370,21 +381,41 @@ function mend(frame: Uint8Array): void {
   set16(frame, from + at, checksum(pseudo + sum16(frame, from, to)));
 }
 
-/** Runs `count` events, with a new gateway every 20,000; returns the frames among them. */
-export function fuzz(count: number, seed: number): number {
+/** What is fuzzed: each makes one of its kind by a seed, whose steps are events. */
+const parts = {
+  gateway: (seed: number) => new Gateway(seed),
+  parsers: (seed: number) => {
+    const source = new Gateway(seed);
+    return new Parsers(source.random, () => source.frame());
+  },
+  'virtio-net': (seed: number) => cards['virtio-net'](new Random(seed)),
+  e1000: (seed: number) => cards.e1000(new Random(seed)),
+  rtl8139: (seed: number) => cards.rtl8139(new Random(seed)),
+} satisfies Record<string, (seed: number) => { step: () => void; frames?: number }>;
+
+export type Part = keyof typeof parts;
+export const partNames = Object.keys(parts) as Part[];
+
+/** With so many events a new one is begun, by the next seed: whoever runs several at a time gives them seeds that are `count` / 20,000 apart. */
+const eventsOfSeed = 20_000;
+
+/** Runs `count` events; returns the frames among them. */
+export function fuzz(part: Part, count: number, seed: number): number {
   let frames = 0;
   for (let done = 0, round = 0; done < count; round++) {
-    const one = new Fuzz(seed + round);
-    const steps = Math.min(20_000, count - done);
+    const one: { step: () => void; frames?: number } = parts[part](seed + round);
+    const steps = Math.min(eventsOfSeed, count - done);
     for (let n = 0; n < steps; n++) {
       try {
         one.step();
       } catch (error) {
-        throw new Error(`seed ${(seed + round).toString()}, event ${n.toString()}`, { cause: error });
+        throw new Error(`${part}, seed ${(seed + round).toString()}, event ${n.toString()}`, {
+          cause: error,
+        });
       }
     }
     done += steps;
-    frames += one.frames;
+    frames += one.frames ?? steps;
   }
   return frames;
 }
@@ -394,14 +425,25 @@ const command = define({
   options: {
     count: value('N', 'events (default 1000000)', wholeNumber(1), 1_000_000),
     seed: value('N', 'which ones (default 1)', wholeNumber(), 1),
+    part: value(
+      'NAME',
+      `${partNames.join(', ')}, or all (default gateway)`,
+      oneOf([...partNames, 'all']),
+      'gateway',
+    ),
   },
-  examples: ['--count 10000000 --seed 7'],
-  run({ options: { count, seed } }) {
-    const frames = fuzz(count, seed);
-    const { heapUsed, arrayBuffers } = process.memoryUsage();
-    console.log(
-      `${count.toString()} events, ${frames.toString()} of them frames: no fault; ${((heapUsed + arrayBuffers) / 1048576).toFixed(0)} MiB in use`,
-    );
+  examples: ['--count 10000000 --seed 7', '--part all --count 10000000'],
+  run({ options: { count, seed, part } }) {
+    for (const name of part === 'all' ? partNames : [part]) {
+      const began = performance.now();
+      const frames = fuzz(name, count, seed);
+      const seconds = ((performance.now() - began) / 1000).toFixed(0);
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      const mebibytes = ((heapUsed + arrayBuffers) / 1048576).toFixed(0);
+      console.log(
+        `${name}: ${count.toString()} events, ${frames.toString()} of them frames: no fault; ${seconds} s, ${mebibytes} MiB in use`,
+      );
+    }
     return Promise.resolve(undefined);
   },
 });
@@ -411,7 +453,7 @@ if (import.meta.main)
     dispatchOne(
       {
         path: 'node test/network/fuzz.ts',
-        summary: 'random and mutated frames, and random events of the host, into gateway and switch',
+        summary: 'random and mutated frames into gateway, switch, parsers and network cards',
         command,
       },
       process.argv.slice(2),
