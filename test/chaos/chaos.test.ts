@@ -5,11 +5,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chainGuest, type ClusterEvent } from '@revenant/cluster';
+import { imageOrSkip } from '../linux/shell.ts';
+import { AnswerChecker } from './answer-checker.ts';
 import { ByteChecker } from './byte-checker.ts';
 import { seeded } from './faults.ts';
 import { insideNodes, makeNetwork } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
-import { givenUp, repeatedWithoutLeave, violations } from './verdict.ts';
+import { givenUp, repeatedWithoutLeave, takenBackWithoutLeave, violations } from './verdict.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -42,6 +44,53 @@ for (const [how, make, minutes, output] of [
       }
     },
   );
+
+test('a short chaos run with a guest that answers over its network: each request counts once, and its connections go on', async (context) => {
+  const image = await imageOrSkip(context, 'linux-cloud');
+  if (image === undefined) return;
+  const said: string[] = [];
+  const result = await runChaos({
+    ...{ store: `file:${folder}/store-served`, folder: join(folder, 'logs-served'), seed: 12, minutes: 0.25 },
+    ...{
+      profile: 'default',
+      nodes: 3,
+      vms: 1,
+      output: 'log',
+      served: { image, count: 1 },
+      network: insideNodes,
+    },
+    say: (line: string) => said.push(line),
+  });
+  assert.deepEqual(result.violations, [], said.join('\n'));
+  assert.ok(result.faults >= 2 && result.answers > 20, JSON.stringify(result));
+});
+
+test('a request that counts twice, an answer to another one, and one that was taken back are found', () => {
+  const hear = (...lines: readonly (string | undefined)[]): AnswerChecker => {
+    const checker = new AnswerChecker();
+    lines.forEach((line, n) => {
+      checker.asks(`r${n + 1}`);
+      if (line === undefined) checker.broke();
+      else checker.hear(line);
+    });
+    return checker;
+  };
+  assert.equal(hear('r1 1', 'r2 2', 'r3 3').fault, undefined);
+  assert.match(hear('r1 1', 'r2 3').fault ?? '', /counted twice/);
+  assert.match(hear('r1 1', 'r1 2').fault ?? '', /an answer to r2 comes next/);
+  assert.match(hear('r1 1', 'r2 1').fault ?? '', /taken back/);
+  // A request whose connection broke counts at once, later, or never; but once.
+  assert.equal(hear('r1 1', undefined, 'r3 3').fault, undefined);
+  assert.equal(hear('r1 1', undefined, 'r3 2', 'r4 4').fault, undefined);
+  assert.match(hear('r1 1', undefined, 'r3 3', 'r4 5').fault ?? '', /counted twice/);
+  assert.equal(hear('r1 1', 'r2 2', undefined, 'r4 2').takenBack, 1);
+});
+
+test('an answer that was taken back though not both the owner and its standby ended is found', () => {
+  const lost: ClusterEvent = { event: 'standby-lost', vm: 'v', reason: '', atMs: 1, by: 'a' };
+  assert.deepEqual(takenBackWithoutLeave([lost], [{ id: 'v', takenBack: 1 }]), []);
+  assert.match(takenBackWithoutLeave([], [{ id: 'v', takenBack: 1 }])[0] ?? '', /^v: .* 1 times/);
+});
 
 test('a byte that is lost, doubled or changed is found, and where it is', () => {
   const { rule } = chainGuest;

@@ -5,6 +5,7 @@ import { value, type Values } from '../../packages/cli/src/command/options.ts';
 import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
 import { inOneLine } from '../../packages/cli/src/main.ts';
+import { fetchImage } from '../../packages/cli/src/images/image.ts';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,11 +15,14 @@ import { SmallDisk } from './faults.ts';
 import { makeNetwork, type Network } from './network.ts';
 import { nodeNames, runChaos } from './run.ts';
 
+/** Without guests with memory of their own, and for each of these. */
+const smallDiskMegabytes = 512;
+
 const optionTable = {
   minutes: value('M', 'how long (default 10)', positive, 10),
   store: value(
     'WHAT',
-    `file: a folder, on a file system of 512 MB where mounting is allowed (else the disk is
+    `file: a folder, on a file system of its own where mounting is allowed (else the disk is
 not filled); s3: a Ceph gateway, installed from Debian packages and started for the run
 (default file)`,
     oneOf(['file', 's3']),
@@ -32,6 +36,13 @@ not filled); s3: a Ceph gateway, installed from Debian packages and started for 
   ),
   nodes: value('N', 'node processes (default 4)', wholeNumber(2, 16), 4),
   vms: value('N', 'VMs (default 5)', wholeNumber(1, 100), 5),
+  served: value(
+    'N',
+    `Linux guests with a network card beside them, each of which counts the requests of a client outside
+(default 1; 0 leaves out the image that they need)`,
+    wholeNumber(0, 20),
+    1,
+  ),
   profile: value('NAME', 'default or fast', oneOf(['default', 'fast']), 'default'),
   output: value(
     'POLICY',
@@ -46,7 +57,9 @@ const command = define({
   words: [],
   about: `Node processes run VMs whose guests compute chains of digests. At random they are killed, frozen, cut off from each other (both
 ways or one; by network namespaces where these are allowed) or from their store, its disk is filled, guests are moved; all of it is healed
-after a while. At the end every chain is checked step by step, no epoch may have run twice, and every VM must compute again.
+after a while. At the end every chain is checked step by step, no epoch may have run twice, and every VM must compute again. Guests with
+a network card count requests over TCP: each counts once, in order, and none that was answered is taken back, but by the policy async; a
+connection by a node to which nothing was done goes on, by any policy but async.
 
 Exit code 0: all held; 1: something did not, and is listed.`,
   options: optionTable,
@@ -55,7 +68,7 @@ Exit code 0: all held; 1: something did not, and is listed.`,
 });
 
 async function chaos(options: Values<typeof optionTable>): Promise<number> {
-  const { minutes, seed, nodes, vms, profile, store, output } = options;
+  const { minutes, seed, nodes, vms, profile, store, output, served } = options;
   // However this ends: nodes, namespaces, mounts and the folder go, unless there are logs to be read.
   const guardian = await Guardian.start();
   const folder = mkdtempSync(join(tmpdir(), 'revenant-chaos-'));
@@ -63,16 +76,21 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
   const began = performance.now();
   const say = (line: string): boolean =>
     process.stdout.write(`${((performance.now() - began) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
+  const image = served === 0 ? undefined : await fetchImage('linux-cloud', say);
   const network = makeNetwork(nodeNames(nodes));
   for (const words of network.undo) guardian.run(words);
   guardian.run(['umount', '-l', join(folder, 'store')]);
-  const { url, disk, end } = await openStore(store, folder, network).catch((error: unknown) => {
+  const { url, disk, end } = await openStore(store, {
+    folder,
+    network,
+    megabytes: smallDiskMegabytes * (1 + served),
+  }).catch((error: unknown) => {
     network.end();
     throw error;
   });
   try {
     say(
-      `seed ${seed}, ${nodes} nodes, ${vms} VMs, ${minutes} minutes, store ${store}${disk === undefined ? '' : ' on a small disk'}, ${network.title}`,
+      `seed ${seed}, ${nodes} nodes, ${vms} VMs and ${served} with a network card, ${minutes} minutes, store ${store}${disk === undefined ? '' : ' on a small disk'}, ${network.title}`,
     );
     const result = await runChaos({
       store: url,
@@ -83,13 +101,14 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
       vms,
       profile,
       output,
+      ...(image === undefined ? {} : { served: { image, count: served } }),
       ...(disk === undefined ? {} : { disk }),
       network,
       guardian,
       say,
     });
     say(
-      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted, ${result.again} of them heard again after ${result.lostBoth} times in which owner and standby had both ended, ${result.startedAgain} times a VM was started again that was given up`,
+      `${result.faults} faults, ${result.failovers} failovers, ${result.steps} steps of chains, ${result.repeated} of them computed again, ${result.bytes} bytes counted, ${result.again} of them heard again after ${result.lostBoth} times in which owner and standby had both ended, ${result.startedAgain} times a VM was started again that was given up, ${result.answers} requests answered by guests with a network card, ${result.broken} of their connections broken`,
     );
     for (const line of result.violations) say(`VIOLATION: ${line}`);
     say(result.violations.length === 0 ? 'all held' : `FAILED; logs are in ${folder}`);
@@ -106,8 +125,7 @@ async function chaos(options: Values<typeof optionTable>): Promise<number> {
 
 async function openStore(
   kind: string,
-  folder: string,
-  network: Network,
+  { folder, network, megabytes }: { folder: string; network: Network; megabytes: number },
 ): Promise<{ url: string; disk?: SmallDisk; end: () => Promise<void> }> {
   if (kind === 's3') {
     process.env['CEPH_LISTEN'] = network.host;
@@ -125,7 +143,7 @@ async function openStore(
   }
   const path = join(folder, 'store');
   mkdirSync(path);
-  const disk = SmallDisk.mount(path, 512);
+  const disk = SmallDisk.mount(path, megabytes);
   const end = (): Promise<void> => Promise.resolve(disk?.unmount());
   return { url: `file:${path}/objects`, ...(disk === undefined ? {} : { disk }), end };
 }

@@ -10,9 +10,11 @@ import {
   type VmSpec,
 } from '@revenant/cluster';
 import { openStore } from '@revenant/storage';
+import type { Image } from '../../packages/cli/src/images/image.ts';
 import { Cuts, seeded, strike, type Fault, type SmallDisk } from './faults.ts';
 import { TestCluster } from './harness.ts';
 import type { Network } from './network.ts';
+import { Served } from './served.ts';
 import type { Guardian } from '../../packages/cluster/src/processes/guardian.ts';
 import { givenUp, repeatedWithoutLeave, violations, type Window } from './verdict.ts';
 
@@ -26,6 +28,8 @@ export interface ChaosOptions {
   vms: number;
   /** By which policy the VMs' outputs leave; `mixed`: by each in turn. Default `async`. */
   output?: OutputPolicy | 'mixed';
+  /** Beside them so many Linux guests of this image with a network card, whose answers to a client outside are counted. */
+  served?: { image: Image; count: number };
   disk?: SmallDisk;
   network?: Network;
   guardian?: Guardian;
@@ -44,6 +48,9 @@ export interface ChaosResult {
   lostBoth: number;
   /** How often a VM was started again that was given up since nodes ended under it. */
   startedAgain: number;
+  /** Of guests with a network card: requests that were answered, and connections that broke. */
+  answers: number;
+  broken: number;
   /** Empty: all held. */
   violations: string[];
 }
@@ -77,6 +84,9 @@ class Chaos {
   readonly #random: () => number;
   readonly #open = new Set<Open>();
   readonly #calm: Window[] = [];
+  readonly #served: Served | undefined;
+  /** By node: until when something was done to it that may end its connections. */
+  readonly #harmed = new Map<string, number>();
   #faults = 0;
   #startedAgain = 0;
   #lookedAt = -Infinity;
@@ -94,6 +104,13 @@ class Chaos {
       ...(guardian && { guardian }),
     });
     this.#cuts = new Cuts(this.#cluster);
+    this.#served =
+      options.served &&
+      new Served(this.#cluster, {
+        ...options.served,
+        random: this.#random,
+        isWell: (node, sinceMs) => (this.#harmed.get(node) ?? -Infinity) < sinceMs,
+      });
   }
 
   async run(): Promise<ChaosResult> {
@@ -107,6 +124,7 @@ class Chaos {
           { ...spec, priority: n, outputs: this.#policyOf(n) },
           chainGuest.rule,
         );
+      await this.#served?.begin((n) => this.#policyOf(n));
       await this.#untilAllCompute('the first steps');
       const end = performance.now() + this.#options.minutes * 60_000;
       while (performance.now() < end && this.#fault() === undefined) {
@@ -118,11 +136,17 @@ class Chaos {
       const found = await this.#settle();
       const events = await this.#events(beganMs);
       return this.#result(
-        [...found, ...violations(events, this.#calm), ...repeatedWithoutLeave(events, this.#repeats)],
+        [
+          ...found,
+          ...violations(events, this.#calm),
+          ...repeatedWithoutLeave(events, this.#repeats),
+          ...(this.#served?.violations(events) ?? []),
+        ],
         events.filter(({ event }) => event === 'vm-lost').length,
       );
     } finally {
       await this.#healAll().catch(() => undefined);
+      await this.#served?.end();
       await cluster.end();
     }
   }
@@ -153,12 +177,15 @@ class Chaos {
       again: this.#repeats.flatMap(({ repeats }) => repeats).reduce((sum, count) => sum + count, 0),
       lostBoth: this.#repeats.flatMap(({ repeats }) => repeats).length,
       startedAgain: this.#startedAgain,
+      answers: this.#served?.answers ?? 0,
+      broken: this.#served?.broken ?? 0,
       violations: [...faults, ...found],
     };
   }
 
   #fault(): string | undefined {
-    return this.#cluster.vms.find(({ checker }) => checker.state.fault !== undefined)?.checker.state.fault;
+    const vm = this.#cluster.vms.find(({ checker }) => checker.state.fault !== undefined);
+    return vm?.checker.state.fault ?? this.#served?.fault;
   }
 
   /** Starts again what was given up. */
@@ -170,6 +197,7 @@ class Chaos {
     for (const vmId of givenUp(status?.vms ?? [])) {
       await client.command({ type: 'vm-start', vmId });
       this.#startedAgain++;
+      this.#served?.startedAgain(vmId);
       this.#options.say(`start ${vmId}, which was given up`);
     }
   }
@@ -194,6 +222,7 @@ class Chaos {
     this.#faults++;
     for (const open of this.#open) open.alone = false;
     this.#options.say(`${fault.title}, for ${Math.round(fault.lastsMs)} ms`);
+    this.#harm(fault, Infinity);
     this.#open.add({ fault, healAt: performance.now() + fault.lastsMs, from, alone: quiet });
   }
 
@@ -204,6 +233,14 @@ class Chaos {
     this.#lastHealed = Date.now();
     await fault.heal();
     this.#open.delete(open);
+    this.#harm(fault, performance.now());
+  }
+
+  /** What strikes no node strikes all of them; being cut off from others harms none. */
+  #harm({ node, harmless }: Fault, untilMs: number): void {
+    if (harmless === true) return;
+    for (const each of node === undefined ? nodeNames(this.#options.nodes) : [node])
+      this.#harmed.set(each, untilMs);
   }
 
   /** Beside all else: a node that starts may wait for the room that another fault takes. */
@@ -217,6 +254,7 @@ class Chaos {
 
   async #untilAllCompute(what: string): Promise<void> {
     const before = new Map(this.#cluster.vms.map(({ id, checker }) => [id, checker.state.steps]));
+    const allAnswer = this.#served?.whetherAllAnswer();
     await this.#cluster.until(
       what,
       async () => {
@@ -224,7 +262,7 @@ class Chaos {
         const computes = this.#cluster.vms.every(
           ({ id, checker }) => checker.state.steps >= (before.get(id) ?? 0) + 20,
         );
-        return computes || this.#fault() !== undefined;
+        return (computes && allAnswer?.() !== false) || this.#fault() !== undefined;
       },
       recoveryMs,
       100,

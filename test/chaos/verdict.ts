@@ -16,6 +16,18 @@ export function repeatedWithoutLeave(
   });
 }
 
+/** Answers that were taken back by a policy that takes nothing back, more often than it was told that owner and standby had both ended. */
+export function takenBackWithoutLeave(
+  events: readonly ClusterEvent[],
+  vms: readonly { id: string; takenBack: number }[],
+): string[] {
+  return vms.flatMap(({ id, takenBack }) => {
+    const lost = events.filter(({ event, vm }) => event === 'standby-lost' && vm === id).length;
+    const said = `${id}: what was answered was taken back ${takenBack} times, and ${lost} times it lost both its owner and its standby`;
+    return takenBack > lost ? [said] : [];
+  });
+}
+
 /**
  * VMs that were given up since nodes ended under them, one after the other. Where nodes end all the time, none of them may be to blame: a person
  * who knows why they end starts them again.
