@@ -46,6 +46,8 @@ export interface BootOptions {
   /** Stop there; else when the guest switches the machine off. */
   instructions?: bigint;
   hotThreshold?: number;
+  /** The translator's machine looks at its host each so many instructions. */
+  lookEvery?: number;
   /** Drops all code of the translator's machine after one of so many comparisons, at random. */
   dropOneIn?: number;
   progress?: (line: string) => void;
@@ -94,7 +96,9 @@ export async function compareBoot(guest: Guest, options: BootOptions): Promise<B
     return result;
   };
   while (options.instructions === undefined || a.machine.instructions < options.instructions) {
-    const ends = [a, b].map(({ machine }) => machine.run({ instructions: options.every }).reason);
+    const { every: instructions, lookEvery } = options;
+    const look = lookEvery === undefined ? {} : { look: { every: lookEvery, enough: () => false } };
+    const ends = [a.machine.run({ instructions }).reason, b.machine.run({ instructions, ...look }).reason];
     result.comparisons++;
     if (ends[0] !== ends[1]) return finish(`the runs ended by ${String(ends[0])} and ${String(ends[1])}`);
     const cheap = cheapDifference(a, b);

@@ -28,6 +28,7 @@ test(
       instructions: 150_000_000n,
       hotThreshold: 500,
       dropOneIn: 100,
+      lookEvery: 1500,
     });
     assert.equal(result.difference, undefined);
     assert.equal(result.comparisons, 600);

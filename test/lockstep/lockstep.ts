@@ -126,7 +126,9 @@ export async function compareEngines(
     prepare(translator, program);
     // A page that is written again and again is translated ever later: each program begins without a past.
     translator.engine.dropAllCode();
-    const drops = new Random(seed).chance(0.05);
+    const random = new Random(seed);
+    const drops = random.chance(0.05);
+    translator.lookEvery = random.chance(0.3) ? 1280 + random.below(300) : 0;
     let done = 0;
     for (const stop of program.stops) {
       const reasons = [interpreter.run(stop - done), translator.run(stop - done)] as const;

@@ -30,4 +30,5 @@ export class CpuEvent {
   static readonly readTscDeadline: i32 = 3;
   static readonly taskPriority: i32 = 4;
   static readonly numericError: i32 = 5;
+  static readonly look: i32 = 6;
 }

@@ -372,6 +372,8 @@ export const Cpu = {
   calloutRecord: 2504, // u32
   /** Head record of the block that became hot, with ExitReason.translate. */
   hotBlock: 2508, // u32
+  /** `lookReserve` while Cpu.deadline is only where the host wants to be looked at; else, and always between runs of the engine, 0. */
+  reserve: 2512, // i64
   /** RIP of a fault that happened in the new task of a task switch; used instead of the instruction's when faultRipValid is 1. */
   faultRip: 2520, // i64
   faultRipValid: 2528, // i32
@@ -386,6 +388,12 @@ export const Cpu = {
   accessValue: 2552, // i64
   end: 2560,
 } as const;
+
+/**
+ * A look at the host may come so many instructions before its time, so that it comes where code goes on by followJump (a return, a call to another
+ * page, the way out of a region): about as many as a region may have.
+ */
+export const lookReserve = 640;
 
 /** From an XMM register to the upper half of its YMM register. */
 export const upperHalf = Cpu.ymmHigh - Cpu.xmm;
@@ -479,6 +487,8 @@ export const CpuEvent = {
   taskPriority: 4,
   /** FERR#: an x87 error while CR0.NE is 0. */
   fpuError: 5,
+  /** Cpu.remaining is nearly used up, and Cpu.deadline is only a look: the machine looks at its host and may move it. */
+  look: 6,
 } as const;
 
 /** Bits of Cpu.interruptShadow. */

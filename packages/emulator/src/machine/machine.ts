@@ -254,6 +254,9 @@ export class Machine {
       case CpuEvent.fpuError:
         this.#board.chip('systemControl').signalFpuError();
         return;
+      case CpuEvent.look:
+        this.#processor.lookInPlace();
+        return;
       default:
     }
   }

@@ -2,17 +2,22 @@
  * One processor as the machine drives it: its registers, its engine, its pins. It knows how to run up to a deadline and how to take an
  * interrupt; when to do either is the scheduler's affair.
  */
-import { Cpu, ExitReason, Flag } from '../cpu/layout.ts';
+import { Cpu, ExitReason, Flag, lookReserve } from '../cpu/layout.ts';
 import type { VirtualClock } from './clock.ts';
 import type { CpuBlock } from './cpu-state.ts';
 import type { Engine } from './engine-interface.ts';
 
-/** A look at the host in the midst of a slice, which ends there when that was enough. */
+/** A look that is nearer than this comes exactly in its time: each round of a loop would look. */
+const leastInPlace = BigInt(2 * lookReserve);
+
+/** Looks at the host in the midst of a slice, which ends with the first that was enough. */
 export interface SliceLook {
-  /** At this instruction count. */
+  /** Instruction count of the next one; translated code comes a little earlier. */
   readonly at: bigint;
-  /** True: enough; else `at` is the count of the next look. */
-  look(): boolean;
+  /** One of them has been. */
+  readonly enough: boolean;
+  /** Looks; unless that was enough, `at` is later then. */
+  look(): void;
 }
 
 export interface ProcessorParts {
@@ -33,6 +38,7 @@ export class Processor {
   #running = false;
   /** Where the slice that runs ends, whatever parts it runs in. */
   #deadline = 0n;
+  #look: SliceLook | undefined;
 
   constructor(parts: ProcessorParts) {
     this.block = parts.block;
@@ -110,25 +116,43 @@ export class Processor {
   /** Runs until `deadline`, until a look was enough, or until something has to be done first. True: the next instruction has a breakpoint. */
   slice(deadline: bigint, look?: SliceLook): boolean {
     this.#deadline = deadline;
+    this.#look = look;
     this.#running = true;
     let reason: number;
     try {
-      do {
-        this.block.setDeadline(look !== undefined && look.at < this.#deadline ? look.at : this.#deadline);
+      for (;;) {
+        this.#setDeadline();
         reason = this.engine.run(this.block.address);
         this.takeTscDeadline();
-      } while (
-        look !== undefined &&
-        reason === ExitReason.deadline &&
-        this.instructions < this.#deadline &&
-        !look.look()
-      );
+        if (look === undefined || look.enough || reason !== ExitReason.deadline) break;
+        if (this.instructions >= this.#deadline) break;
+        look.look();
+        if (look.enough) break;
+      }
     } finally {
       this.#running = false;
+      this.block.setWide(Cpu.reserve, 0n);
     }
     if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
     else if (reason === ExitReason.shutdown) this.#parts.shutdown();
     return reason === ExitReason.breakpoint;
+  }
+
+  /** Where the engine comes back: at the next look, or where the slice ends when that is sooner. */
+  #setDeadline(): void {
+    const at = this.#look?.at ?? this.#deadline;
+    const isLook = at < this.#deadline;
+    const inPlace = isLook && at - this.instructions >= leastInPlace;
+    this.block.setDeadline(isLook ? at : this.#deadline);
+    this.block.setWide(Cpu.reserve, inPlace ? BigInt(lookReserve) : 0n);
+  }
+
+  /** The engine has come to a look in the midst of translated code, and goes on there unless the slice is to end. Cpu.remaining is exact. */
+  lookInPlace(): void {
+    if (!this.#running || this.#look === undefined) return;
+    if (this.instructions < this.#deadline) this.#look.look();
+    if (this.#look.enough) this.stopSlice();
+    else this.#setDeadline();
   }
 
   /** One instruction or one event and no more; of breakpoints it takes no notice. */
@@ -177,6 +201,8 @@ export class Processor {
 
   #endAt(count: bigint): void {
     this.#deadline = count;
-    if (count < this.block.wide(Cpu.deadline)) this.block.setDeadline(count);
+    if (count >= this.block.wide(Cpu.deadline)) return;
+    this.block.setDeadline(count);
+    this.block.setWide(Cpu.reserve, 0n);
   }
 }

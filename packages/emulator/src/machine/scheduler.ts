@@ -50,7 +50,10 @@ export interface RunOptions {
   accesses?: number;
   /** Until this virtual time (exactly: the first instruction at or after it is not executed). */
   untilNs?: bigint;
-  /** Asked after each `every` instructions whether that was enough; the run then ends with `limit`. It costs far less than a run of its own. */
+  /**
+   * Asked after each `every` instructions, or up to `lookReserve` before, whether that was enough; the run then ends with `limit`. It costs far less than
+   * a run of its own, as translated code is not left for it.
+   */
   look?: { every: number; enough: () => boolean };
   /** In HLT: `skip` virtual time to the next event (default), or return `idle` and let the host pace it. */
   idle?: 'skip' | 'wait';
@@ -71,17 +74,18 @@ class Looks implements SliceLook {
   enough = false;
   readonly #every: bigint;
   readonly #enough: () => boolean;
+  readonly #processor: Processor;
 
-  constructor(start: bigint, { every, enough }: NonNullable<RunOptions['look']>) {
+  constructor(processor: Processor, { every, enough }: NonNullable<RunOptions['look']>) {
     this.#every = BigInt(every);
     this.#enough = enough;
-    this.at = start + this.#every;
+    this.#processor = processor;
+    this.at = processor.instructions + this.#every;
   }
 
-  look(): boolean {
-    this.at += this.#every;
+  look(): void {
+    this.at = this.#processor.instructions + this.#every;
     this.enough = this.#enough();
-    return this.enough;
   }
 }
 
@@ -148,7 +152,7 @@ export class Scheduler {
     const edge = this.#parts.edge();
     const start = this.#instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
-    const looks = options.look && new Looks(start, options.look);
+    const looks = options.look && new Looks(processor, options.look);
     let idleSteps = 0;
     this.#accesses = 0;
     this.#mostAccesses = options.accesses ?? Infinity;

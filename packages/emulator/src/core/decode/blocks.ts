@@ -22,6 +22,7 @@ import {
   Block_records,
   Cpu_modeKey,
   Cpu_remaining,
+  Cpu_reserve,
   Cpu_rip,
   Cpu_ripMask,
   Cpu_ripPage,
@@ -78,6 +79,7 @@ import {
   segmentBytes,
 } from '../generated/layout';
 import { atBreakpoint, isPlanted } from '../events/breakpoints';
+import { CpuEvent, cpuEvent } from '../host';
 import { fetchDevice8, translateExecute } from '../memory/memory';
 import { backingIndex, codeMapAt } from '../memory/physical';
 import { flushWriteTlbPage } from '../memory/tlb';
@@ -403,10 +405,19 @@ function isAlone(cpu: i32, rec: u32): bool {
   return rec - (cpu as u32) < <u32>cpuBlockBytes;
 }
 
-/** The entry record, its block paid for; 0 when there is none or the budget ends before. */
+/**
+ * The entry record, its block paid for; 0 when there is none or the budget ends before. A look at the host that is near happens here and now: the
+ * processor is between two instructions, and goes on at an entry.
+ */
 function enterPaid(cpu: i32, target: u32): u32 {
   if (target == 0) return 0;
-  const left = load<i64>(cpu, Cpu_remaining) - load<u8>(target, Record_toEnd);
+  const paid = load<u8>(target, Record_toEnd) as i64;
+  let left = load<i64>(cpu, Cpu_remaining) - paid;
+  const reserve = load<i64>(cpu, Cpu_reserve);
+  if (reserve != 0 && left < reserve) {
+    cpuEvent(cpu, CpuEvent.look);
+    left = load<i64>(cpu, Cpu_remaining) - paid;
+  }
   if (left < 0) return 0;
   store<i64>(cpu, left, Cpu_remaining);
   return target;

@@ -25,6 +25,7 @@ import {
   Cpu_pendingKind,
   Cpu_pendingVector,
   Cpu_remaining,
+  Cpu_reserve,
   Cpu_rip,
   Cpu_systemFlags,
   EventKind_exception,
@@ -184,4 +185,5 @@ export function checkInterrupts(cpu: i32): void {
   if (!nmi && !intr) return;
   store<i64>(cpu, load<i64>(cpu, Cpu_deadline) - load<i64>(cpu, Cpu_remaining), Cpu_deadline);
   store<i64>(cpu, 0, Cpu_remaining);
+  store<i64>(cpu, 0, Cpu_reserve);
 }

@@ -5,7 +5,19 @@ import { createEngine } from '../../engine/engine.ts';
 import type { EngineOptions, WasmEngine } from '../../engine/engine.ts';
 import { compileRegion, loadEngineModules } from '../../host-node/modules.ts';
 import { MemoryMap } from '../../machine/memory-map.ts';
-import { Cpu, Flag, Machine, ModeKey, Region, Segment, SegmentField, segmentBytes } from '../layout.ts';
+import {
+  Cpu,
+  CpuEvent,
+  ExitReason,
+  Flag,
+  Machine,
+  ModeKey,
+  Region,
+  Segment,
+  SegmentField,
+  lookReserve,
+  segmentBytes,
+} from '../layout.ts';
 
 export interface PortAccess {
   port: number;
@@ -20,6 +32,9 @@ export class TestCpu {
   readonly engine: WasmEngine;
   /** Everything written to ports, in order. */
   readonly output: PortAccess[];
+  /** Not 0: a run is looked at each so many instructions, and goes on. */
+  lookEvery = 0;
+  #end = 0n;
 
   private constructor(map: MemoryMap, engine: WasmEngine, output: PortAccess[]) {
     this.map = map;
@@ -42,7 +57,9 @@ export class TestCpu {
       },
       mmioRead: () => -1,
       mmioWrite: () => undefined,
-      cpuEvent: () => undefined,
+      cpuEvent: (_cpu: number, what: number) => {
+        if (what === CpuEvent.look) test.#lookAgain();
+      },
     };
     const engine = await createEngine({
       modules: loadEngineModules(),
@@ -138,9 +155,35 @@ export class TestCpu {
 
   /** Runs for `count` instructions; returns the ExitReason. */
   run(count: number): number {
-    this.view.setBigInt64(this.cpu + Cpu.deadline, BigInt(count), true);
-    this.view.setBigInt64(this.cpu + Cpu.remaining, BigInt(count), true);
-    return this.engine.run(this.cpu);
+    this.#end = BigInt(count);
+    this.view.setBigInt64(this.cpu + Cpu.deadline, 0n, true);
+    this.view.setBigInt64(this.cpu + Cpu.remaining, 0n, true);
+    for (;;) {
+      this.#lookAgain();
+      const reason = this.engine.run(this.cpu);
+      const looks = this.view.getBigInt64(this.cpu + Cpu.deadline, true) !== this.#end;
+      if (reason === ExitReason.deadline && looks) continue;
+      if (looks) this.#setDeadline(this.#end);
+      return reason;
+    }
+  }
+
+  /** Sets the deadline to the next look, or to where the run ends; the processor is where Cpu.remaining says. */
+  #lookAgain(): void {
+    const next = this.#done + BigInt(this.lookEvery);
+    this.#setDeadline(this.lookEvery > 0 && next < this.#end ? next : this.#end);
+  }
+
+  get #done(): bigint {
+    return this.view.getBigInt64(this.cpu + Cpu.deadline, true) - this.remaining;
+  }
+
+  #setDeadline(count: bigint): void {
+    const done = this.#done;
+    this.view.setBigInt64(this.cpu + Cpu.deadline, count, true);
+    this.view.setBigInt64(this.cpu + Cpu.remaining, count - done, true);
+    const inPlace = count < this.#end && count - done >= 2 * lookReserve;
+    this.view.setBigInt64(this.cpu + Cpu.reserve, inPlace ? BigInt(lookReserve) : 0n, true);
   }
 
   get remaining(): bigint {
