@@ -5,13 +5,14 @@
  *
  *   1. installs the packages of package-lock.json when they are missing or of another version;
  *   2. finds Node 24 (the host's own, or the one that npm brought along), which runs TypeScript directly;
- *   3. builds the WebAssembly binaries, the page and what guests' threads load when their sources changed;
+ *   3. builds the WebAssembly binaries, the page and what guests' threads load when a source has changed (release/build-stamp.mjs);
  *   4. runs what was asked for, in that Node, and passes on its exit status.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { BuildStamp } from './release/build-stamp.mjs';
 import { fail, findRuntime, handOver, log } from './packages/cli/bin/runtime.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
@@ -67,10 +68,15 @@ function buildStep(runtime, script) {
   if (result.status !== 0) fail(`build step failed: ${script}`, 'the lines above say why');
 }
 
-function build(runtime) {
+/** `anyway`: asks each step, also when nothing seems to have changed. */
+function build(runtime, anyway) {
+  const stamp = new BuildStamp(root);
+  if (!anyway && stamp.isCurrent()) return;
+  stamp.begin();
   buildStep(runtime, 'packages/emulator/src/build.ts');
   buildStep(runtime, 'packages/cluster/build.ts');
   buildStep(runtime, 'packages/console/build.ts');
+  stamp.end();
 }
 
 /** Runs a program of ours in place of this one. */
@@ -82,7 +88,7 @@ export function main(argv) {
   const [command, ...rest] = argv;
   installPackages();
   const runtime = findRuntime();
-  build(runtime);
+  build(runtime, command === 'build');
   const cli = join(root, 'packages', 'cli', 'src', 'main.ts');
   switch (command) {
     case 'build':

@@ -37,7 +37,9 @@ function hashSources(): string {
 }
 
 const hash = hashSources();
-if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
+const made = ['index.html', 'run.html', ...modules.map((name) => join('emulator', name))];
+const isThere = made.every((file) => existsSync(join(pageFolder, file)));
+if (!isThere || !existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
   process.stderr.write('Building the page …\n');
   await build(config);
   mkdirSync(join(pageFolder, 'emulator'), { recursive: true });

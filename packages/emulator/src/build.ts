@@ -102,7 +102,7 @@ export function buildModules(log: (line: string) => void): void {
     stamp('core.wasm', coreHash);
   }
   const tableHash = hashFolders(join(sourceFolder, 'cpu'), join(sourceFolder, 'wasm'));
-  if (!upToDate('interpreter.wasm', tableHash)) {
+  if (!existsSync(join(moduleFolder, 'fault.wasm')) || !upToDate('interpreter.wasm', tableHash)) {
     log('Building interpreter.wasm …');
     writeWhole(join(moduleFolder, 'fault.wasm'), makeFaultModule());
     writeWhole(join(moduleFolder, 'interpreter.wasm'), makeInterpreterModule(instructionTable));

@@ -1,0 +1,6 @@
+export class BuildStamp {
+  constructor(root: string, options?: { settledMs?: number });
+  isCurrent(): boolean;
+  begin(): void;
+  end(): void;
+}
