@@ -16,13 +16,15 @@ import {
 } from './base-manifest.ts';
 import { basePrefix } from './keys.ts';
 import { pageHashBytes, storedRaw } from './page-codec.ts';
-import { applyRuns, emptyChanges, encodeRuns, firstPack, PageMap } from './page-map.ts';
+import { PageIndex } from './page-index.ts';
+import { applyRuns, emptyChanges, encodeRuns, firstPack, PageMap, type PageChanges } from './page-map.ts';
 import { PagePool } from './page-pool.ts';
 import { PackReader } from './pack-reader.ts';
 import { PackBuilder, type PackRef } from './pack.ts';
 import { PageSource } from './page-source.ts';
 
 const jobPages = 256;
+const hashWords = pageHashBytes / 4;
 
 /** The name under which an image is stored that is known by its contents: the SHA-256 of the whole image, in hexadecimal. */
 export function baseImageName(contentHash: string): string {
@@ -69,8 +71,9 @@ class Importer {
   readonly #hash = createHash('sha256');
   readonly #nonce: string;
   readonly #packs: PackRef[] = [];
-  readonly #places: { page: number; pack: number; slot: number }[] = [];
-  readonly #known = new Map<string, { pack: number; slot: number }>();
+  /** Of each job: which of its pages are stored, and where. */
+  readonly #places: PageChanges[] = [];
+  readonly #known = new PageIndex();
   #builder: PackBuilder;
   #pieces: Uint8Array[] = [];
   #held = 0;
@@ -109,11 +112,13 @@ class Importer {
     if (padded.length > 0) await this.#pages(padded);
     if (this.#builder.pages > 0) await this.#closePack();
     await this.#store.flush();
-    const changes = emptyChanges(this.#places.length);
-    for (const [i, { page, pack, slot }] of this.#places.entries()) {
-      changes.indexes[i] = page;
-      changes.packs[i] = pack;
-      changes.slots[i] = slot;
+    const changes = emptyChanges(this.#places.reduce((sum, { indexes }) => sum + indexes.length, 0));
+    let at = 0;
+    for (const { indexes, packs, slots } of this.#places) {
+      changes.indexes.set(indexes, at);
+      changes.packs.set(packs, at);
+      changes.slots.set(slots, at);
+      at += indexes.length;
     }
     const info: BaseImageInfo = {
       name: this.#name,
@@ -155,23 +160,29 @@ class Importer {
   async #pages(bytes: Uint8Array): Promise<void> {
     const { pageSize, pool } = this.#options;
     const encoded = await pool.encode(bytes, pageSize);
-    let at = 0;
-    for (const [i, length] of encoded.lengths.entries()) {
+    const { hashes, lengths, data } = encoded;
+    const words = new Uint32Array(hashes.buffer, hashes.byteOffset, hashes.length / 4);
+    const places = emptyChanges(lengths.reduce((stored, length) => stored + Number(length !== 0), 0));
+    let [at, next] = [0, 0];
+    for (const [i, length] of lengths.entries()) {
       const page = this.#page++;
       const size = length & ~storedRaw;
-      const stored = encoded.data.subarray(at, at + size);
+      const stored = data.subarray(at, at + size);
       at += size;
       if (length === 0) continue;
-      const pageHash = encoded.hashes.subarray(i * pageHashBytes, (i + 1) * pageHashBytes);
-      const content = Buffer.from(pageHash).toString('latin1');
-      let place = this.#known.get(content);
+      const hash = words.subarray(i * hashWords, (i + 1) * hashWords);
+      let place = this.#known.find(hash);
       if (place === undefined) {
+        const pageHash = hashes.subarray(i * pageHashBytes, (i + 1) * pageHashBytes);
         place = { pack: this.#packs.length + firstPack, slot: this.#builder.add(pageHash, length, stored) };
-        this.#known.set(content, place);
+        this.#known.set(hash, place.pack, place.slot);
       }
-      this.#places.push({ page, ...place });
+      places.indexes[next] = page;
+      places.packs[next] = place.pack;
+      places.slots[next++] = place.slot;
       if (this.#builder.full) await this.#closePack();
     }
+    this.#places.push(places);
   }
 
   async #closePack(): Promise<void> {
