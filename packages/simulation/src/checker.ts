@@ -11,6 +11,7 @@ import {
 } from '@revenant/cluster';
 import { stands } from '../../cluster/src/decisions/standbys.ts';
 import type { StandbyNote } from '../../cluster/src/protocol/records.ts';
+import { Lan } from './lan.ts';
 import type { SimNode } from './node.ts';
 import { digestOf, type Said, type StampedOutput } from './life.ts';
 import type { Begun } from './takeover.ts';
@@ -53,6 +54,8 @@ export class Checker {
   /** Outputs that left by policies that take nothing back, and takeovers by standbys with what only they had. */
   outputs = 0;
   leads = 0;
+  /** What guests send to peers outside. */
+  readonly lan = new Lan();
 
   constructor(nodes: Map<string, SimNode>, store: SimStore, heartbeatStores: readonly SimStore[]) {
     this.nodes = nodes;
@@ -153,6 +156,10 @@ export class Checker {
   /** Somebody sees an output. Invariant 2: one that is repeated is the same. */
   letOut({ vmId, boot, policy, epoch }: Speaker, entry: StampedOutput): void {
     const key = `${vmId}#${boot}`;
+    if (entry.output.kind === 'frame') {
+      const { number, instructions } = entry;
+      this.lan.carry(vmId, epoch, { number, digest: digestOf(entry), sentAt: Number(instructions) });
+    }
     // Consoles were told by a later epoch that it may be repeated, and drop what comes of an earlier one.
     if (policy === 'async' || epoch < (this.#toldBy.get(key) ?? 0)) return;
     const seen = this.#letOut.get(key) ?? new Map<number, number>();
@@ -168,19 +175,27 @@ export class Checker {
     this.outputs++;
   }
 
-  /** A guest goes on, and consoles are told how. Invariant 2: its state implies all that was let out, or they are told that it does not. */
+  /** A guest goes on, and consoles are told how. Invariant 2: its state implies all that was let out, or they are told that it does not; and its
+   * peers' connections end where it does not.
+   */
   goesOn(
     told: Speaker &
       Pick<Begun, 'resumed' | 'why'> & {
         noted: StandbyNote | undefined;
+        count: number;
         said: Said | undefined;
       },
   ): void {
-    const { vmId, boot, policy, epoch, resumed, why, noted } = told;
+    const { vmId, boot, policy, epoch, resumed, why, noted, count } = told;
     const seen = this.#letOut.get(`${vmId}#${boot}`);
     const owner = this.#store.get<OwnerView>(`owner/${vmId}`)?.value;
     // One that is fenced already lets nothing out: nobody hears of it.
-    if (policy === 'async' || owner?.epoch !== epoch) return;
+    if (owner?.epoch !== epoch) return;
+    const implied = new Map<number, number>();
+    for (let { said } = told; said !== undefined; said = said.before) implied.set(said.number, said.digest);
+    const wrong = this.lan.arrived(vmId, { epoch, count, implied });
+    if (wrong !== undefined) throw new Violation(wrong.rule, wrong.message);
+    if (policy === 'async') return;
     if (resumed === 'earlier') this.#toldBy.set(`${vmId}#${boot}`, epoch);
     if (seen === undefined) return;
     if (resumed === 'earlier' && (policy !== 'standby' || why === 'wrong'))
@@ -191,8 +206,6 @@ export class Checker {
     const record = noted && this.#store.get<NodeRecord>(nodeKey(noted.node))?.value;
     if (resumed === 'earlier' && why === 'lost' && noted !== undefined && stands(noted, record))
       throw new Violation('passed-by', `${vmId} went on without its standby on ${noted.node}, which stands`);
-    const implied = new Map<number, number>();
-    for (let { said } = told; said !== undefined; said = said.before) implied.set(said.number, said.digest);
     for (const [number, digest] of seen) {
       if (implied.get(number) === digest) continue;
       if (resumed !== 'earlier')

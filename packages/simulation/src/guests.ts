@@ -287,9 +287,10 @@ export class SimGuests {
       resumed,
       why,
       noted: owned.noted,
+      count: life.count,
       said: life.said,
     };
-    this.#node.world.checker.goesOn(told);
+    if (this.#node.world.looksAtOutputs) this.#node.world.checker.goesOn(told);
     return guest;
   }
 

@@ -18,6 +18,7 @@ export interface Mutation {
 
 const decisions = 'packages/cluster/src/decisions/';
 const outputs = 'packages/cluster/src/vm/';
+const connections = 'packages/network/src/switch/connections.ts';
 
 export const mutations: readonly Mutation[] = [
   {
@@ -224,5 +225,38 @@ export const mutations: readonly Mutation[] = [
     file: `${outputs}standby/lead.ts`,
     find: 'return copy.next < promised.next || copy.mark < promised.mark;',
     replace: 'return false;',
+  },
+  {
+    name: 'frames-pass-the-gate',
+    removes: 'a frame waits as any other output until what leads to it is durable',
+    ofOutputs: true,
+    file: `${outputs}output-gate.ts`,
+    find: "if (this.#policy !== 'async' && position > this.#durable) break;",
+    replace:
+      "if (this.#policy !== 'async' && position > this.#durable && entry.output.kind !== 'frame') break;",
+  },
+  {
+    name: 'ahead-and-open',
+    removes: 'a connection whose peer has heard what a resumed guest never said is ended',
+    ofOutputs: true,
+    file: connections,
+    find: 'if (guest.address !== address || guest.progressAt <= resumedAt) continue;',
+    replace: 'if (guest.address !== address || guest.progressAt <= Infinity) continue;',
+  },
+  {
+    name: 'all-ended',
+    removes: 'a connection that lost nothing by a takeover goes on',
+    ofOutputs: true,
+    file: connections,
+    find: 'if (guest.address !== address || guest.progressAt <= resumedAt) continue;',
+    replace: 'if (guest.address !== address) continue;',
+  },
+  {
+    name: 'progress-of-the-first',
+    removes: 'whatever a guest sends on a connection takes it further',
+    ofOutputs: true,
+    file: connections,
+    find: 'if (moves || acknowledgment !== side.acknowledgment) side.progressAt = sentAt;',
+    replace: 'if (known === undefined) side.progressAt = sentAt;',
   },
 ];

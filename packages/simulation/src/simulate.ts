@@ -14,6 +14,9 @@ export interface Result {
   /** By policies that take nothing back; and takeovers with what only a standby had. */
   outputs: number;
   leads: number;
+  /** That peers outside heard, and connections of theirs that takeovers ended. */
+  frames: number;
+  ended: number;
   messages: number;
   /** Of every line of the trace; only when traced. */
   digest: string | undefined;
@@ -55,6 +58,8 @@ export function simulate(seed: number, onTrace?: (line: string) => void, outputs
     takeovers: world.checker.failovers,
     outputs: world.checker.outputs,
     leads: world.checker.leads,
+    frames: world.checker.lan.frames,
+    ended: world.checker.lan.ended,
     messages: world.messages,
     digest: digest?.digest('hex'),
   };

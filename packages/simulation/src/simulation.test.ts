@@ -30,9 +30,12 @@ test('nor do 400 seeds that look at outputs', async () => {
   const { stdout } = await run(process.execPath, words, { cwd: root }).catch(
     (error: unknown) => error as { stdout: string },
   );
-  const [, outputs, leads] =
-    /^400 seeds, .* 0 violations, (\d+) outputs .*, (\d+) takeovers/m.exec(stdout) ?? [];
-  assert.ok(Number(outputs) > 50_000 && Number(leads) > 20, stdout);
+  const counts =
+    /^400 seeds, .* 0 violations, (\d+) outputs .*, (\d+) takeovers .*, (\d+) frames and (\d+) ended/m.exec(
+      stdout,
+    ) ?? [];
+  const [outputs = 0, leads = 0, frames = 0, ended = 0] = counts.slice(1).map(Number);
+  assert.ok(outputs > 50_000 && leads > 20 && frames > 20_000 && ended > 20, stdout);
 });
 
 test('nor do seeds that once did', () => {
@@ -73,7 +76,7 @@ for (const { name, removes, ofOutputs, from = 1 } of mutations) {
     });
     assert.match(
       result.stdout,
-      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced|output-changed|taken-back|told-needlessly|passed-by)/m,
+      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced|output-changed|taken-back|told-needlessly|passed-by|stalled|ended-needlessly)/m,
       result.stderr,
     );
     assert.equal(result.status, 1);
