@@ -18,6 +18,7 @@ export {
 } from './gateway/settings.ts';
 export { newGatewayState, type GatewayState } from './gateway/state.ts';
 export { rollBackConnections, track, type Connections } from './switch/connections.ts';
+export { inward, newFormerSelf, outward, type FormerSelf, type Name } from './switch/former-self.ts';
 export { splitFrame } from './switch/split.ts';
 export {
   forward,
