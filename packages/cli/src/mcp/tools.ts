@@ -56,7 +56,7 @@ const createTool = tool('create', {
 
 const forkTool = tool('fork', {
   about: `Makes VMs that begin where a VM is now (or at a snapshot of it), sharing its memory and disks: as fast as a resume, storing only what each
-changes. Each has its own random numbers, generation ID and clock, and no network.`,
+changes. Each has its own random numbers, generation ID and clock, and in a network its own address.`,
   takes: v.strictObject({
     vm: vmName,
     name: told(label, 'name of the fork; of several: NAME-1, NAME-2, …'),

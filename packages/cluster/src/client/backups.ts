@@ -24,7 +24,7 @@ import { ClusterError } from '../errors.ts';
 import { backupRecordSchema, type BackupRecord } from '../protocol/backup.ts';
 import { protectedListSchema } from '../protocol/records.ts';
 import type { VmSpec } from '../protocol/spec.ts';
-import { beginningState } from '../stored/own-state.ts';
+import { beginningState, storedNic, withMac, type State } from '../stored/own-state.ts';
 import { blobsOf, hasBlob, putBlob, readBlob } from '../stored/blobs.ts';
 import { readStored } from '../stored/records.ts';
 import type { ClusterClient } from './cluster-client.ts';
@@ -102,7 +102,8 @@ export async function readBackup(store: ObjectStore, vmId: string): Promise<Back
 }
 
 /**
- * Makes a VM of a backup, under its name or another. It is in the list then and does not run.
+ * Makes a VM of a backup, under its name or another. It is in the list then and does not run. Where another VM has its address now it has one of its own, as
+ * a fork has.
  * @param options.apart its card is in no network
  * @throws ClusterError as the command `vm-create` does; `NOT_FOUND`; StorageError
  * @returns the copy that it began with, and who took it into the list
@@ -122,7 +123,9 @@ export async function restoreVm(
   const entered = apart ? { spec: alone } : { spec, ...(nic === undefined ? {} : { nic }) };
   const by = await client.command({ type: 'vm-create', vmId: as, start: false, ...entered });
   try {
-    const change = beginningState({ boot }, formatId(reader.id) === newest);
+    const card = await storedNic(to, as);
+    const begins = beginningState({ boot }, formatId(reader.id) === newest);
+    const change = (state: State): State => withMac(begins(state), card?.mac);
     await copyCheckpoint(reader, to, as, { owner: 'restore', key, pool, readBack, change });
   } catch (error) {
     // Without what it is to begin with it would boot afresh.

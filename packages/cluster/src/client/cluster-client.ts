@@ -26,6 +26,7 @@ import {
   type StandbyAnswer,
   type ClusterEvent,
   type ClusterStatus,
+  type ForkRequest,
   type MediumRequest,
 } from '../protocol/api.ts';
 import { checkpointsAnswerSchema, type ListedCheckpoint } from '../protocol/checkpoints.ts';
@@ -216,15 +217,13 @@ export class ClusterClient {
   /** Makes a VM out of a checkpoint of another one, its newest by default. @returns the checkpoint that it began with */
   async fork(
     parentId: string,
-    fork: { name: string; checkpoint?: string | undefined; start: boolean; identical?: boolean },
+    fork: Omit<ForkRequest, 'id' | 'checkpoint'> & { checkpoint?: string | undefined },
   ): Promise<string> {
-    const { checkpoint, ...rest } = fork;
-    const wanted = { ...rest, ...(checkpoint === undefined ? {} : { checkpoint }) };
     const path = `/v1/vms/${parentId}/fork`;
     let id = randomUUID();
     return this.#patiently(async () => {
       try {
-        const body = Buffer.from(JSON.stringify({ id, ...wanted }));
+        const body = Buffer.from(JSON.stringify({ id, ...fork }));
         return (await this.#any(forkAnswerSchema, 'POST', path, body)).from;
       } catch (error) {
         // As in `command`: its name was not had yet.

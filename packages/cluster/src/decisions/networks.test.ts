@@ -28,6 +28,49 @@ describe('networks in the protected list', () => {
     assert.equal(withVm(list, 'three').vms['three']!.nic!.address, '10.64.1.0');
   });
 
+  test('give a fork a card of its own, and keep what its guest may take itself for', () => {
+    let list = withVm(withNetwork(), 'one');
+    const fork = (vmId: string, vm: string): void => {
+      const network = { name: 'lan', publish: [] };
+      const wanted = { ...spec, network, origin: { vm, checkpoint: '1-1' } };
+      list = applyCommand(list, { type: 'vm-create', vmId, spec: wanted, start: true }, []);
+    };
+    fork('two', 'one');
+    fork('three', 'two');
+    assert.deepEqual(list.vms['two']!.nic, {
+      mac: '52:56:0a:40:01:01',
+      address: '10.64.1.1',
+      former: ['10.64.1.0'],
+    });
+    assert.deepEqual(list.vms['three']!.nic?.former, ['10.64.1.0', '10.64.1.1']);
+    for (let n = 4; n < 40; n++) fork(`vm${String(n)}`, n === 4 ? 'three' : `vm${String(n - 1)}`);
+    const { former = [] } = list.vms['vm39']!.nic!;
+    assert.equal(former.length, 16);
+    assert.deepEqual(
+      [former[0], former.at(-1)],
+      ['10.64.1.0', '10.64.1.37'],
+      'of many the first and the last',
+    );
+  });
+
+  test('give a restored VM the card that it had, or another one where that is in use', () => {
+    const list = withVm(withNetwork(), 'one');
+    const nic = { mac: '52:56:0a:40:01:00', address: '10.64.1.0' };
+    const restore = (to: ProtectedList): unknown => {
+      const wanted = { ...spec, network: { name: 'lan', publish: [] } };
+      return applyCommand(to, { type: 'vm-create', vmId: 'two', spec: wanted, start: true, nic }, []).vms[
+        'two'
+      ]!.nic;
+    };
+    assert.deepEqual(restore(withNetwork()), nic);
+    assert.deepEqual(restore(list), {
+      mac: '52:56:0a:40:01:01',
+      address: '10.64.1.1',
+      former: ['10.64.1.0'],
+    });
+    assert.throws(() => restore(withNetwork({ subnet: '10.9.0.0/16' })), { code: 'CONFLICT' });
+  });
+
   test('have as many VMs as addresses', () => {
     let list = withNetwork({ subnet: '192.168.7.0/24' });
     const { firstVm, lastVm } = layoutOf(lan);

@@ -14,9 +14,16 @@ import {
   type Subnet,
 } from '@revenant/network/address';
 import { ClusterError } from '../errors.ts';
-import { maxNetworks } from '../protocol/limits.ts';
+import { maxFormer, maxNetworks } from '../protocol/limits.ts';
 import type { VmSpec } from '../protocol/spec.ts';
-import type { NetworkSpec, Nic, ProtectedList, ProtectedVm, Publish } from './records.ts';
+import {
+  vmOf,
+  type NetworkSpec,
+  type Nic,
+  type ProtectedList,
+  type ProtectedVm,
+  type Publish,
+} from './records.ts';
 
 const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const gatewayHost = 2;
@@ -26,6 +33,9 @@ const firstNode = 4;
 /** First two bytes of MACs, all of them locally administered: of VMs, of gateways to the world, of those by which connections enter. */
 const Mac = { vm: 0x5256, gateway: 0x5257, entry: 0x5258 } as const;
 const macOf = (kind: keyof typeof Mac, address: number): number => Mac[kind] * 0x1_0000_0000 + address;
+
+/** Of the VM with this address. */
+export const macOfVm = (address: number): number => macOf('vm', address);
 
 export const isMacOfVm = (mac: number): boolean => Math.floor(mac / 0x1_0000_0000) === Mac.vm;
 
@@ -115,8 +125,16 @@ export function inNetwork(list: ProtectedList, name: string): (ProtectedVm & { n
   });
 }
 
-/** The card of a new VM; `had`: the one that its guest knows, if it is to have that. Throws ClusterError `NOT_FOUND`, `CONFLICT`, `NO_CAPACITY`. */
-export function newNic(list: ProtectedList, vmId: string, { network }: VmSpec, had?: Nic): Nic | undefined {
+/**
+ * The card of a new VM. `had`: the one that its guest knows, of one that is restored; it has it again, unless another VM has its address
+ * now. A fork's guest knows its parent's. Throws ClusterError `NOT_FOUND`, `CONFLICT`, `NO_CAPACITY`.
+ */
+export function newNic(
+  list: ProtectedList,
+  vmId: string,
+  { network, origin }: VmSpec,
+  had?: Nic,
+): Nic | undefined {
   if (network === undefined) return undefined;
   const spec = networkOf(list, network.name);
   if (spec === undefined)
@@ -129,19 +147,32 @@ export function newNic(list: ProtectedList, vmId: string, { network }: VmSpec, h
   if (had !== undefined) {
     const address = parseAddress(had.address) ?? 0;
     const inside = address >= firstVm && address <= lastVm;
-    const isFree = inside && !taken.has(had.address) && had.mac === formatMac(macOf('vm', address));
-    if (isFree) return had;
-    throw new ClusterError(
-      'CONFLICT',
-      `${vmId} had the address ${had.address}, which ${inside ? 'another VM has now' : `is not in ${network.name}`}`,
-      { hint: 'leave its card out (`vm restore --no-network`)' },
-    );
+    if (!inside || had.mac !== formatMac(macOfVm(address)))
+      throw new ClusterError(
+        'CONFLICT',
+        `${vmId} had the address ${had.address}, which is not in ${network.name}`,
+        { hint: 'leave its card out (`vm restore --no-network`)' },
+      );
+    if (!taken.has(had.address)) return had;
   }
+  const known = had ?? (origin && vmOf(list, origin.vm)?.nic);
   for (let address = firstVm; address <= lastVm; address++) {
     const text = formatAddress(address);
-    if (!taken.has(text)) return { mac: formatMac(macOf('vm', address)), address: text };
+    if (!taken.has(text))
+      return { mac: formatMac(macOfVm(address)), address: text, ...formerOf(known, text) };
   }
   throw new ClusterError('NO_CAPACITY', `the network ${network.name} has no address left`);
+}
+
+/**
+ * The addresses that the guest of a fork may take for its own: that of the VM whose memory it has, and those that this one's may. Of many the first
+ * and the last ones stay: whose lease was never renewed has the first.
+ */
+function formerOf(known: Nic | undefined, own: string): Pick<Nic, 'former'> {
+  if (known === undefined) return {};
+  const all = [...new Set([...(known.former ?? []), known.address])].filter((each) => each !== own);
+  const half = maxFormer / 2;
+  return { former: all.length <= maxFormer ? all : [...all.slice(0, half), ...all.slice(-half)] };
 }
 
 const sameListener = (a: Publish, b: Publish): boolean =>

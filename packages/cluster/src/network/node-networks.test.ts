@@ -15,6 +15,7 @@ import { emptyList, type ProtectedList, type Publish } from '../decisions/record
 import type { LogEntry } from '../decisions/types.ts';
 import type { HostState } from '../protocol/api.ts';
 import { messageSchema, type NetworkMessage } from '../protocol/link.ts';
+import type { VmSpec } from '../protocol/spec.ts';
 import { check } from '../protocol/schema.ts';
 import { until } from '../testing/until.ts';
 import { NodeNetworks } from './node-networks.ts';
@@ -66,8 +67,13 @@ class Lab {
     }
   }
 
-  create(vmId: string, network = 'lan', publish: Publish[] = []): EchoGuest {
-    const wanted = { ...spec, network: { name: network, publish } };
+  create(
+    vmId: string,
+    network = 'lan',
+    publish: Publish[] = [],
+    origin?: NonNullable<VmSpec['origin']>,
+  ): EchoGuest {
+    const wanted = { ...spec, network: { name: network, publish }, ...(origin && { origin }) };
     this.list = applyCommand(this.list, { type: 'vm-create', vmId, spec: wanted, start: true }, []);
     this.see();
     const { nic } = this.list.vms[vmId]!;
@@ -195,6 +201,29 @@ describe('a network over three nodes', () => {
       assert.equal(two.heard.length, guard ? 1 : 3);
       await lab.close();
     }
+  });
+
+  test('two forks beside their parent, each of which takes itself for it, are reached by their own addresses', async () => {
+    const lab = new Lab({ lan: { guard: true } });
+    const ports = [await freePort(), await freePort(), await freePort()];
+    const publish = ports.map((port): Publish[] => [{ on: 'a', protocol: 'tcp', port, guestPort: 80 }]);
+    const parent = lab.create('parent', 'lan', publish[0]);
+    for (const [n, vmId] of ['fork-1', 'fork-2'].entries()) {
+      lab.create(vmId, 'lan', publish[n + 1], { vm: 'parent', checkpoint: '1-1' });
+      lab.guests.set(vmId, new EchoGuest(parent.mac, parent.address));
+    }
+    await published(lab, 3);
+    lab.run('parent', 'a', { epoch: 1 });
+    lab.run('fork-1', 'b', { epoch: 1 });
+    lab.run('fork-2', 'a', { epoch: 1 });
+    const sockets = await Promise.all(ports.map((port) => client(port)));
+    for (const [n, socket] of sockets.entries()) await echo(socket, `to number ${String(n)}`);
+    // One goes on elsewhere, where nobody knows yet by what name its guest goes.
+    lab.nodes.get('b')!.left('fork-1', 1);
+    lab.run('fork-1', 'c', { epoch: 2 });
+    await echo(await client(ports[1]!), 'a new connection');
+    for (const socket of sockets) socket.destroy();
+    await lab.close();
   });
 
   test('publishes a port on any node; a connection ends when its guest goes back behind it, else it goes on', async () => {

@@ -1,6 +1,13 @@
 /** What one node has to do for each network: a pure function of the protected list and of what the node knows of the others. */
-import { parseAddress, parseMac, type Forward } from '@revenant/network';
-import { inNetwork, layoutOf, nodePlace, type Layout, type NodePlace } from '../decisions/networks.ts';
+import { parseAddress, parseMac, type Forward, type Name } from '@revenant/network';
+import {
+  inNetwork,
+  layoutOf,
+  macOfVm,
+  nodePlace,
+  type Layout,
+  type NodePlace,
+} from '../decisions/networks.ts';
 import type { ProtectedList } from '../decisions/records.ts';
 import type { HostState } from '../protocol/api.ts';
 
@@ -8,6 +15,8 @@ import type { HostState } from '../protocol/api.ts';
 export interface VmPlace {
   mac: number;
   address: number;
+  /** What the guest of a fork may take for its own. */
+  former: readonly Name[];
 }
 
 export interface SegmentPlan {
@@ -43,6 +52,10 @@ export function planNetworks(list: ProtectedList, node: NodeSight): Map<string, 
       id,
       mac: parseMac(nic.mac) ?? 0,
       address: parseAddress(nic.address) ?? 0,
+      former: (nic.former ?? []).map((text) => {
+        const former = parseAddress(text) ?? 0;
+        return { mac: macOfVm(former), address: former };
+      }),
       publish: network?.publish ?? [],
     }));
     const forwards = vms.flatMap(({ address, publish }) =>
@@ -69,7 +82,7 @@ export function planNetworks(list: ProtectedList, node: NodeSight): Map<string, 
         dead: state === 'dead' || state === 'left',
       })),
       reservations: vms.map(({ mac, address }) => ({ mac, address })),
-      vms: new Map(vms.map(({ id, mac, address }) => [id, { mac, address }])),
+      vms: new Map(vms.map(({ id, mac, address, former }) => [id, { mac, address, former }])),
     });
   }
   return plans;

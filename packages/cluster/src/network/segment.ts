@@ -9,8 +9,11 @@
 import {
   defaultGatewaySettings,
   forward,
+  inward,
   maxFrameBytes,
+  newFormerSelf,
   newSwitch,
+  outward,
   own,
   readMac,
   removePort,
@@ -18,6 +21,7 @@ import {
   track,
   writeMac,
   type Connections,
+  type FormerSelf,
   type Forward,
   type GatewaySettings,
   type SwitchState,
@@ -46,6 +50,8 @@ export interface SegmentOptions {
 interface LocalVm {
   port: number;
   epoch: number;
+  /** Of a fork, which takes itself for another. */
+  former: FormerSelf | undefined;
 }
 
 /** Who has a VM: under which epoch it runs, and from which instruction count it went on under it. */
@@ -162,7 +168,8 @@ export class Segment {
     const port = this.#nextPort++;
     const guard = this.#plan.guard ? { mac: place.mac, addresses: [place.address] } : undefined;
     this.#switch.ports.set(port, { link: false, frameBytes: maxFrameBytes, hearsAll: true, guard });
-    this.#vms.set(vmId, { port, epoch });
+    const former = place.former.length > 0 ? newFormerSelf(place, place.former) : undefined;
+    this.#vms.set(vmId, { port, epoch, former });
     this.#vmOf.set(port, vmId);
     return this.#placed(holding, port);
   }
@@ -198,7 +205,10 @@ export class Segment {
 
   fromVm(vmId: string, epoch: number, frame: Uint8Array, sentAt: number): void {
     const vm = this.#vms.get(vmId);
-    if (vm?.epoch === epoch) this.#arrived(vm.port, frame, { vmId, epoch }, sentAt);
+    if (vm?.epoch !== epoch) return;
+    const seen = vm.former === undefined ? frame : outward(vm.former, frame);
+    if (seen === undefined) this.#switch.dropped.guarded++;
+    else this.#arrived(vm.port, seen, { vmId, epoch }, sentAt);
   }
 
   fromPeer(node: string, { from, frames }: Pick<FramesMessage, 'from' | 'frames'>): void {
@@ -220,7 +230,7 @@ export class Segment {
       if (from !== null && isMacOfVm(readMac(delivery.frame, 0)))
         track(this.#connections, delivery.frame, sentAt);
       if (peer !== undefined) this.#options.toPeer(peer, from, { bytes: delivery.frame, at: sentAt });
-      else if (vm !== undefined) this.#options.toVm(vm, delivery.frame);
+      else if (vm !== undefined) this.#toVm(vm, delivery.frame);
       else if (to === Port.gateway)
         this.#toGateways.gateway.push({ frame: this.#forGateway(delivery.frame), sentAt });
       else this.#toGateways.entry.push({ frame: delivery.frame, sentAt });
@@ -229,6 +239,12 @@ export class Segment {
     if (this.#flushing || gateway.length + entry.length === 0) return;
     this.#flushing = true;
     queueMicrotask(owned(() => this.#flush(), this.#options.failed));
+  }
+
+  #toVm(vmId: string, frame: Uint8Array): void {
+    const former = this.#vms.get(vmId)?.former;
+    const heard = former === undefined ? [frame] : inward(former, frame);
+    for (const each of heard) this.#options.toVm(vmId, each);
   }
 
   /** What came together reaches a gateway together, so that it answers once. */

@@ -16,7 +16,9 @@ import {
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
-import { beginningState, ownState, withOwn, type State } from '../stored/own-state.ts';
+import type { Nic } from '../protocol/network.ts';
+import type { VmSpec } from '../protocol/spec.ts';
+import { beginningState, ownState, storedNic, withMac, withOwn, type State } from '../stored/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
 /** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`. */
@@ -34,7 +36,8 @@ const identities = ['vmgenid', 'vmclock'];
  * The state with which a fork becomes somebody, or is its parent in everything (`identical`).
  * @throws ClusterError `CONFLICT` for a machine whose guest could not tell that it was forked
  */
-function asSomebody(state: State, parent: ProtectedVm, identical: boolean): State {
+function asSomebody(given: State, parent: ProtectedVm, nic: Nic | undefined, identical: boolean): State {
+  const state = withMac(given, nic?.mac);
   const { boot } = ownState(state.devices);
   if (identical) return withOwn(state, { boot, inputs: {}, identical });
   const boots = boot === 0;
@@ -99,17 +102,31 @@ async function makeOnce(node: ClusterNode, parentId: string, request: ForkReques
 async function takeName(
   node: ClusterNode,
   parent: ProtectedVm,
-  { id, name, checkpoint }: ForkRequest,
+  request: ForkRequest,
 ): Promise<{ from: string; again: boolean }> {
+  const { id, name, checkpoint } = request;
   const asked = node.agent.list.commands.find((each) => each.id === id);
   const entered = vmOf(node.agent.list, name)?.spec.origin;
   if (asked?.error === null && entered !== undefined) return { from: entered.checkpoint, again: true };
   const from = await beginning(node, parent, checkpoint);
-  // In its memory it has its parent's MAC, address and connections, which are its parent's alone: its card is in no network.
   const { network: _network, ...own } = parent.spec;
-  const spec = { ...own, origin: { vm: parent.id, checkpoint: from } };
+  const spec = { ...own, ...networkOf(parent, request), origin: { vm: parent.id, checkpoint: from } };
   await node.command({ type: 'vm-create', vmId: name, spec, start: false }, id);
   return { from, again: false };
+}
+
+/**
+ * A fork is in its parent's network, under a MAC and an address of its own; ports are published for the parent alone, unless others are asked for. One that is
+ * its parent in everything is in none: its guest can't be told apart there.
+ */
+function networkOf(
+  { id, spec: { network } }: ProtectedVm,
+  { identical = false, apart = false, publish = [] }: ForkRequest,
+): Pick<VmSpec, 'network'> {
+  const none = network === undefined || identical || apart;
+  if (!none) return { network: { name: network.name, publish } };
+  if (publish.length === 0) return {};
+  throw new ClusterError('BAD_REQUEST', `ports of a fork of ${id} can't be published: it is in no network`);
 }
 
 /** The name of a snapshot, or the checkpoint; the newest when none is asked for. */
@@ -133,14 +150,27 @@ async function isMade({ store }: ClusterNode, name: string, id: string): Promise
   return owner.owner !== ownerOf(id) || owner.state === 'released';
 }
 
+/** The card that the list gives a VM which was entered a moment ago: the list here may not have it yet. */
+async function nicOf({ agent, store }: ClusterNode, name: string): Promise<Nic | undefined> {
+  const here = vmOf(agent.list, name);
+  return here !== undefined && here.desired !== 'deleted' ? here.nic : storedNic(store, name);
+}
+
 async function makeFork(
   node: ClusterNode,
   parent: ProtectedVm,
   fork: { id: string; name: string; from: string; newest: boolean; identical: boolean },
 ): Promise<void> {
   const { id, name, from, newest, identical } = fork;
-  const become = (state: State): State => asSomebody(state, parent, identical);
   try {
+    const nic = await nicOf(node, name);
+    if (nic !== undefined && nic.former === undefined)
+      throw new ClusterError(
+        'CONFLICT',
+        `the master is of an older release, which knows no forks in networks`,
+        { hint: 'upgrade all nodes, or fork without a network (`vm fork --no-network`)' },
+      );
+    const become = (state: State): State => asSomebody(state, parent, nic, identical);
     const common = { owner: ownerOf(id), key: node.options.key };
     if (isSnapshotName(from)) {
       // What it begins with was said when the snapshot was taken.

@@ -8,10 +8,11 @@ import {
   maxName,
   maxNetworks,
   maxNodes,
+  maxPublish,
   maxText,
   maxVms,
 } from './limits.ts';
-import { networkSpecSchema } from './network.ts';
+import { networkSpecSchema, publishSchema } from './network.ts';
 import { nodeViewSchema, protectedVmSchema, standbyConditionSchema } from './records.ts';
 import { address, count, list, mapOf, nodeName, reason, text, vmName } from './schema.ts';
 import { commandSchema, commandId } from './spec.ts';
@@ -160,6 +161,10 @@ export const forkRequestSchema = v.strictObject({
   start: v.boolean(),
   /** It is its parent in everything: no other generation ID, random numbers nor time. Asked for also where its guest could not tell. */
   identical: v.exactOptional(v.boolean()),
+  /** Its card is in no network; default: in its parent's, under a MAC and an address of its own. */
+  apart: v.exactOptional(v.boolean()),
+  /** Ports that are published for it. */
+  publish: v.exactOptional(list(publishSchema, maxPublish)),
 });
 export type ForkRequest = v.InferOutput<typeof forkRequestSchema>;
 export const forkAnswerSchema = v.strictObject({

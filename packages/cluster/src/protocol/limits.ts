@@ -34,6 +34,8 @@ export const maxNetworks = 64;
 /** Ports that one VM publishes, and ports of the host that one network opens to its guests. */
 export const maxPublish = 32;
 export const maxHostPorts = 16;
+/** Addresses that the guest of a fork of a fork may take for its own. */
+export const maxFormer = 16;
 /** An Ethernet frame with a TCP segment that is not cut yet; frames, and places of VMs, in one message. */
 export const maxFrameSize = 65_550;
 export const maxFrames = 256;

@@ -1,6 +1,14 @@
 /** Networks of the cluster: what a person wants of one, what a VM has in one, and the frames between nodes. */
 import * as v from 'valibot';
-import { maxFrameSize, maxFrames, maxHostPorts, maxName, maxPlaces, maxPublish } from './limits.ts';
+import {
+  maxFormer,
+  maxFrameSize,
+  maxFrames,
+  maxHostPorts,
+  maxName,
+  maxPlaces,
+  maxPublish,
+} from './limits.ts';
 import { count, list, text, vmName } from './schema.ts';
 
 /** What a network may be called is for the command to say. */
@@ -57,7 +65,12 @@ export const vmNetworkSchema = v.strictObject({
 export type VmNetwork = v.InferOutput<typeof vmNetworkSchema>;
 
 /** Given to a VM when it is created, and kept wherever it runs. */
-export const nicSchema = v.strictObject({ mac: macAddress, address: ipv4 });
+export const nicSchema = v.strictObject({
+  mac: macAddress,
+  address: ipv4,
+  /** Of a fork: the addresses that its guest may take for its own, the last one first forked. Each has its MAC. */
+  former: v.exactOptional(list(ipv4, maxFormer)),
+});
 export type Nic = v.InferOutput<typeof nicSchema>;
 
 const bytes = v.custom<Uint8Array>(

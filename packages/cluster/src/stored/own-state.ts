@@ -1,9 +1,13 @@
 /** What a VM keeps of itself in a checkpoint, beside its devices. */
 import * as v from 'valibot';
-import type { MachineSnapshot } from '@revenant/storage';
+import type { MachineSnapshot, ObjectStore } from '@revenant/storage';
+import { protectedKey, vmOf } from '../decisions/records.ts';
 import { maxSessionName, maxSessions } from '../protocol/limits.ts';
 import { checkTold } from '../protocol/open.ts';
+import type { Nic } from '../protocol/network.ts';
+import { protectedListSchema } from '../protocol/records.ts';
 import { count, mapOf } from '../protocol/schema.ts';
+import { readStored } from './records.ts';
 
 export const vmDevice = 'revenant.vm';
 
@@ -45,4 +49,21 @@ export function beginningState({ boot }: { boot: number }, newest: boolean): (st
     const off = newest && ownState(state.devices).boot < boot;
     return withOwn(state, { boot: off ? 0 : 1, inputs: {} });
   };
+}
+
+/**
+ * A checkpoint whose first network card has this MAC: a driver reads it when it next asks, at the latest when the guest starts again. Until then the network
+ * changes what the guest says (packages/network, `FormerSelf`).
+ */
+export function withMac(state: State, mac: string | undefined): State {
+  const { networkCards: [first, ...others] = [] } = state.description as { networkCards?: object[] };
+  if (first === undefined || mac === undefined) return state;
+  const description = { ...(state.description as object), networkCards: [{ ...first, mac }, ...others] };
+  return { ...state, description };
+}
+
+/** The card that the protected list in a store gives a VM. */
+export async function storedNic(store: ObjectStore, vmId: string): Promise<Nic | undefined> {
+  const list = (await readStored(store, protectedKey, protectedListSchema))?.value;
+  return list && vmOf(list, vmId)?.nic;
 }
