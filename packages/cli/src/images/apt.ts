@@ -81,18 +81,19 @@ export class PrivateApt {
     );
   }
 
-  /** Name of the package that a meta package (linux-image-amd64) stands for. */
-  async resolveMetaPackage(name: string): Promise<string> {
+  /** Name of the package that a meta package (linux-image-amd64) stands for, which begins as `wanted` says. */
+  async resolveMetaPackage(name: string, wanted = /linux-image-\d/): Promise<string> {
     const result = await run('apt-cache', [...this.#options, 'depends', name], this.#folder);
-    const match = /^\s*Depends: (linux-image-\d\S*)/m.exec(result.stdout);
-    if (match === null) {
+    const needed = [...result.stdout.matchAll(/^\s*Depends: (\S+)/gm)].map(([, each = '']) => each);
+    const found = needed.find((each) => each.search(wanted) === 0);
+    if (found === undefined) {
       throw new CliError(
         ExitCode.unavailable,
         `apt knows no package ${name}`,
         'the kernels come from Debian 12 or newer',
       );
     }
-    return match[1]!;
+    return found;
   }
 
   /** Downloads one package into `folder`; gives the path of the .deb file and its version. */
