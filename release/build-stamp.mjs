@@ -9,7 +9,7 @@ import { join } from 'node:path';
 
 /** All that the build steps read, and the steps themselves. Packages of others are as the lock file says. */
 const sources = ['launcher.mjs', 'package.json', 'package-lock.json', 'packages', 'images/builtin'];
-const outputs = ['build/emulator', 'build/threads', 'build/console', 'build/console.hash'];
+const outputs = ['build/emulator', 'build/threads', 'build/cli', 'build/console', 'build/console.hash'];
 const stampFile = 'build/stamp.json';
 /** A file may change again without another time or size, where the clock of the file system has no finer steps. */
 const settledMs = 2000;

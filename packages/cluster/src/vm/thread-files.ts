@@ -8,14 +8,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** Of the repository. */
 export const root = fileURLToPath(new URL('../../../..', import.meta.url));
-const threads = 'build/threads';
-/** A folder for each build. As deep below the root as `packages/emulator/src`, from where the processor's modules are looked for. */
-export const threadsFolder = join(root, threads);
-export const listFile = join(threadsFolder, 'files.json');
+export const threads = 'build/threads';
+const threadsFolder = join(root, threads);
+/** Beside the folders of the builds. */
+export const listName = 'files.json';
 
 /** What was built; paths are relative to the root, with slashes. */
 export interface ThreadFiles {
-  /** In `threadsFolder`. */
+  /** One for each build, in build/threads. */
   folder: string;
   /** Source → file in the folder. */
   entries: Record<string, string>;
@@ -29,9 +29,9 @@ export function stampOf(path: string): { size: number; mtimeMs: number } | undef
   return stats && { size: stats.size, mtimeMs: stats.mtimeMs };
 }
 
-/** Whether the files are there, and each source is as it was. `base`: what the paths are relative to. */
-export function areCurrent({ folder, sources }: ThreadFiles, base = root): boolean {
-  if (stampOf(join(base, threads, folder)) === undefined) return false;
+/** Whether the files are there, and each source is as it was. `base`: what the paths are relative to; `parent`: where the folders are. */
+export function areCurrent({ folder, sources }: ThreadFiles, base = root, parent = threads): boolean {
+  if (stampOf(join(base, parent, folder)) === undefined) return false;
   return sources.every(({ path, size, mtimeMs }) => {
     const now = stampOf(join(base, path));
     return now?.size === size && now.mtimeMs === mtimeMs;
@@ -40,7 +40,7 @@ export function areCurrent({ folder, sources }: ThreadFiles, base = root): boole
 
 function find(): ThreadFiles | undefined {
   try {
-    const files = JSON.parse(readFileSync(listFile, 'utf8')) as ThreadFiles;
+    const files = JSON.parse(readFileSync(join(threadsFolder, listName), 'utf8')) as ThreadFiles;
     return areCurrent(files) ? files : undefined;
   } catch {
     return undefined;
