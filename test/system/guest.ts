@@ -17,6 +17,12 @@ export function assemblerMissing(): string | undefined {
     : 'as is missing: apt-get install binutils';
 }
 
+export function compilerMissing(): string | undefined {
+  return spawnSync('gcc', ['--version'], { stdio: 'ignore' }).status === 0
+    ? assemblerMissing()
+    : 'gcc is missing: apt-get install gcc binutils';
+}
+
 export function qemuMissing(): string | undefined {
   return spawnSync('qemu-system-x86_64', ['--version'], { stdio: 'ignore' }).status === 0
     ? undefined

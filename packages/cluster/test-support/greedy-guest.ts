@@ -6,7 +6,7 @@ import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 
 export interface GreedyDescription {
   /**
-   * `little`: objects without end, before anybody can look. `grows`: one table that grows from turn to turn. `machine`: what a machine is made of, where its host has none left.
+   * `little`: small arrays without end, before anybody can look. `grows`: one table that grows from turn to turn. `machine`: what a machine is made of, where its host has none left.
    * `buffers`: the memory of its pages.
    */
   takes: 'little' | 'grows' | 'machine' | 'buffers';
@@ -14,6 +14,7 @@ export interface GreedyDescription {
 
 const wasmPages = 0xffff;
 const bufferBytes = 2 ** 33;
+const arrayLength = 1000;
 const entriesPerTurn = 100_000;
 const hoard: unknown[] = [];
 
@@ -39,7 +40,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
   const run = guest.run.bind(guest);
   const table = new Map<number, number>();
   guest.run = (instructions) => {
-    if (takes === 'little') for (;;) hoard.push({ some: [hoard.length] });
+    if (takes === 'little') for (;;) hoard.push(new Array<number>(arrayLength).fill(hoard.length));
     if (takes === 'buffers') for (;;) hoard.push(new SharedArrayBuffer(bufferBytes));
     for (let n = 0; n < entriesPerTurn; n++) table.set(table.size, n);
     return run(instructions);

@@ -38,7 +38,7 @@ for (const [takes, reason] of Object.entries(words))
     const client = new ClusterClient({
       nodes: nodes.map(({ address }) => address),
       answerMs,
-      patienceMs: 300_000,
+      patienceMs: 900_000,
     });
     try {
       for (const { address } of nodes) {
