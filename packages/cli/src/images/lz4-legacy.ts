@@ -3,7 +3,7 @@
  * {u32 packed size, packed bytes}, each up to 8 MiB unpacked.
  * Source: lz4/doc/lz4_Frame_format.md, "Legacy frame"; lz4_Block_format.md.
  */
-import { decodeLz4Block } from '@revenant/storage';
+import { decodeLz4Block } from '@revenant/storage/lz4-block';
 
 export const lz4LegacyMagic = 0x184c2102;
 const maxBlockBytes = 8 << 20;

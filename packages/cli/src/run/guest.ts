@@ -18,13 +18,12 @@ import {
 } from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
-import { asCliError } from '../failures.ts';
 import { builtinGuest, builtinName } from '../images/builtin.ts';
 import { fetchImage, readImageFile } from '../images/image.ts';
 import { requireImage } from '../images/named.ts';
 import { openDisks, type OpenDisks } from './disks.ts';
 import { guessMedium, loadFirmware, usesFirmware, type LoadedFirmware } from './firmware.ts';
-import { networkCard } from './network.ts';
+import { networkCard } from './network-options.ts';
 import type { RunOptions } from './options.ts';
 import { openRestore, type Restoring } from './restore.ts';
 
@@ -216,6 +215,6 @@ export async function readyGuest(
   try {
     return await prepare(options, backends, say, engine);
   } catch (error) {
-    throw asCliError(error);
+    throw (await import('../failures.ts')).asCliError(error);
   }
 }

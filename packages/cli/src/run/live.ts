@@ -4,15 +4,13 @@ import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LivePace, type BootPlan, type RunResult } from '@revenant/emulator';
 import { nodeClock } from '@revenant/emulator/host-node';
-import { writeCheckpointFile } from '@revenant/storage';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
-import { asCliError } from '../failures.ts';
 import { writeOutput } from '../output/file.ts';
 import { encodeRgbPng } from '../output/png.ts';
 import { screenPng } from '../output/screen-picture.ts';
 import { waitingUntil } from '../output/waiting.ts';
 import { planOf, readyGuest, release, type GuestBackends, type ReadyGuest } from './guest.ts';
-import { GuestNetwork } from './network.ts';
+import type { GuestNetwork } from './network.ts';
 import type { RunOptions } from './options.ts';
 import { PipedInput } from './piped-input.ts';
 import { Terminal } from './terminal.ts';
@@ -118,8 +116,6 @@ export class LiveRun {
         if (output.kind === 'panic') process.stderr.write("revenant: the guest's kernel panicked\n");
         return undefined;
       },
-    }).catch((error: unknown) => {
-      throw asCliError(error);
     });
     if (guest.plan !== undefined) release(guest.plan);
     if (this.#clock === 'wall') tellLife(guest);
@@ -149,7 +145,7 @@ export class LiveRun {
     } catch (error) {
       // A page that the guest needs can't be had any more.
       if (this.#warm?.found === true) this.#warm.reject();
-      throw asCliError(error);
+      throw error;
     } finally {
       this.#display?.close();
       await this.#warm?.settled();
@@ -215,6 +211,7 @@ export class LiveRun {
         '--net: the guest of this checkpoint has no network card',
         'leave --net out, or start the guest with one',
       );
+    const { GuestNetwork } = await import('./network.ts');
     this.#network = await GuestNetwork.open(network, {
       // When all that came at this moment has been read.
       arrived: () => {
@@ -246,6 +243,7 @@ export class LiveRun {
   }
 
   async #save({ machine }: ReadyGuest, path: string): Promise<void> {
+    const { writeCheckpointFile } = await import('@revenant/storage');
     try {
       await waitingUntil(`the guest is in ${path}`, () =>
         writeCheckpointFile(path, machine.snapshot({ full: true })),

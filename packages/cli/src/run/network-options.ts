@@ -2,8 +2,10 @@
 import type { Publish } from '@revenant/cluster';
 import { publishOf } from '@revenant/cluster/publish';
 import { formatMac, isGroupMac, parseAddress, parseMac, type Forward } from '@revenant/network';
+import type { NetworkCardDescription } from '@revenant/emulator';
 import type { StreamPlace } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
+import type { RunOptions } from './options.ts';
 
 export type NetworkOption =
   { kind: 'user'; forwards: readonly Forward[]; hostPorts: readonly number[] } | PeerOption;
@@ -100,4 +102,8 @@ export function networkRequest(
   const [option] = [...forwards.map(() => '--publish'), ...hostPorts.map(() => '--host-port')];
   if (option !== undefined) throw usage(`${option}: the guest has no network of its own`, 'add --net user');
   return choice?.kind === 'none' ? undefined : choice;
+}
+
+export function networkCard({ nic: model, mac }: Pick<RunOptions, 'nic' | 'mac'>): NetworkCardDescription {
+  return { mac: mac ?? defaultMac, mtu: 1500, model: model ?? 'virtio' };
 }

@@ -1,5 +1,5 @@
 /** The network of a guest that runs in this process: frames between its card and what --net names. */
-import type { Machine, MachineOutput, NetworkCardDescription } from '@revenant/emulator';
+import type { Machine, MachineOutput } from '@revenant/emulator';
 import { defaultGatewaySettings, splitFrame } from '@revenant/network';
 import {
   ForwardError,
@@ -10,8 +10,7 @@ import {
   type NetworkPort,
 } from '@revenant/network/host-node';
 import { CliError, ExitCode } from '../errors.ts';
-import { defaultMac, type NetworkOption } from './network-options.ts';
-import type { RunOptions } from './options.ts';
+import type { NetworkOption } from './network-options.ts';
 
 /** Frames that wait for the guest; beyond it the newest are dropped, and TCP slows down. */
 const maxWaitingBytes = 0x80_0000;
@@ -19,10 +18,6 @@ const maxWaitingFrames = 2048;
 /** An Ethernet frame of the usual size. */
 const promptBytes = 1514;
 const nic = 0;
-
-export function networkCard({ nic: model, mac }: Pick<RunOptions, 'nic' | 'mac'>): NetworkCardDescription {
-  return { mac: mac ?? defaultMac, mtu: 1500, model: model ?? 'virtio' };
-}
 
 export class GuestNetwork {
   #port: NetworkPort | undefined;

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { describeMachine, type AbsentPages, type DiskBacking, type MachineRequest } from '@revenant/emulator';
-import { LateCheckpointFile, PageClient, type MachineSnapshot } from '@revenant/storage';
+import type { MachineSnapshot } from '@revenant/storage';
 import { CliError, ExitCode } from '../errors.ts';
 import { reopenDisks, type DiskOption } from './disks.ts';
 import type { FromStoreThread, ToStoreThread } from './serve-restore.ts';
@@ -63,6 +63,7 @@ export async function openRestore(options: RestoreOptions): Promise<Restoring> {
 }
 
 async function restoreFile({ restore, disks: given = [] }: RestoreOptions): Promise<Restoring> {
+  const { LateCheckpointFile } = await import('@revenant/storage');
   const file = await LateCheckpointFile.open(restore, { space: 'ram', firstPage: firstLatePage });
   try {
     const { snapshot } = file;
@@ -113,6 +114,7 @@ export async function restoreFromThread(worker: Worker): Promise<Restoring> {
   });
   // It serves as long as the guest runs, and does not keep the command alive.
   worker.unref();
+  const { PageClient } = await import('@revenant/storage');
   const client = new PageClient(ready.ends);
   const names = Object.keys(ready.ends.sources);
   const taken: ToStoreThread = { type: 'taken' };

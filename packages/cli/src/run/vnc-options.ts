@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { CliError, ExitCode, messageOf } from '../errors.ts';
 import type { Parser } from '../command/options.ts';
 import { maxPasswordBytes } from '../vnc/handshake.ts';
-import { VncServer, type VncOptions, type VncPlace } from '../vnc/server.ts';
+import type { VncOptions, VncPlace, VncServer } from '../vnc/server.ts';
 
 export interface VncOption {
   place: VncPlace;
@@ -81,6 +81,8 @@ export async function listenForViewers(
 ): Promise<VncServer> {
   const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
   try {
+    // It brings the libraries of HTTP and WebSockets.
+    const { VncServer } = await import('../vnc/server.ts');
     const vnc = await VncServer.listen({ ...options, place, web, password });
     const [address = '', webAddress] = vnc.addresses;
     const ofPages = webAddress === undefined ? '' : `, for web pages at ws://${webAddress}`;

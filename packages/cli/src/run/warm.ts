@@ -11,7 +11,6 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Machine } from '@revenant/emulator';
 import { engineDigest } from '@revenant/emulator/host-node';
-import { writeCheckpointFile } from '@revenant/storage';
 import { cacheFolder } from '../images/cache.ts';
 import { builtinName } from '../images/builtin.ts';
 import { findImage } from '../images/image.ts';
@@ -143,6 +142,7 @@ export class WarmStart {
 
   async #write(snapshot: ReturnType<Machine['snapshot']>): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const { writeCheckpointFile } = await import('@revenant/storage');
     await writeCheckpointFile(this.checkpoint, snapshot);
     // Written last: it says that the checkpoint is whole.
     const temporary = `${this.#path('console')}.partial-${String(process.pid)}`;
