@@ -63,6 +63,10 @@ export interface SessionOutputsOptions {
   log: (entry: EventEntry) => void;
 }
 
+export type MakeStandbyLink = (
+  begin: Pick<StandbyLinkOptions, 'note' | 'isReliedOn' | 'next' | 'mark'>,
+) => StandbyLink;
+
 /** The position of what is said again of what a standby handed over. */
 const againPosition = 1;
 
@@ -82,6 +86,8 @@ export class SessionOutputs {
   readonly #tail: ConsoleTail;
   readonly #note: OwnerNote;
   #standby: StandbyLink | undefined;
+  /** Of whoever is to follow it, as soon as a log is kept. */
+  #makeStandby: MakeStandbyLink | undefined;
   #holds = false;
   /** How many outputs came when, of those that have not left. */
   readonly #said: { count: number; atMs: number }[] = [];
@@ -165,20 +171,27 @@ export class SessionOutputs {
     };
   }
 
-  /** Who follows it from now on, if anybody does. Undefined when no log is kept: then nobody can. */
-  follow(
-    make: (begin: Pick<StandbyLinkOptions, 'note' | 'isReliedOn' | 'next' | 'mark'>) => StandbyLink,
-  ): StandbyLink | undefined {
+  /** Who follows it just now. */
+  get standby(): StandbyLink | undefined {
+    return this.#standby;
+  }
+
+  /** Who follows it from now on; where no log is kept yet, from its first entry on. */
+  follow(make: MakeStandbyLink): void {
     this.followedByNone();
-    if (this.#log === undefined || this.#over) return undefined;
+    this.#makeStandby = make;
+    this.#link();
+  }
+
+  #link(): void {
+    if (this.#makeStandby === undefined || this.#log === undefined || this.#over) return;
     this.#log.flush();
-    this.#standby = make({
+    this.#standby = this.#makeStandby({
       note: this.#note,
       isReliedOn: () => this.#policy === 'standby',
       next: Number(this.#log.nextInput),
       mark: this.#log.mark,
     });
-    return this.#standby;
   }
 
   /** A checkpoint has all that was said, and the guest stands still. Resolves when nothing rests on a standby, and the owner record says so. */
@@ -189,6 +202,11 @@ export class SessionOutputs {
 
   /** Nobody follows it any more. */
   followedByNone(): void {
+    this.#makeStandby = undefined;
+    this.#unlink();
+  }
+
+  #unlink(): void {
     this.#standby?.close();
     this.#standby = undefined;
     this.#note.want(undefined);
@@ -295,12 +313,15 @@ export class SessionOutputs {
     if (this.#log === undefined) {
       this.#serves = false;
       this.#log = this.#openLog(from);
-      return;
+      return this.#link();
     }
+    // Who follows it can't without a log.
+    this.#unlink();
     // What comes in from now on it does not have, so no output counts on it any more; what it has shall become durable.
     const log = this.#log;
     log.flush();
-    this.#nextInput = log.nextInput;
+    // A number that no entry has: who followed this log sees that it lacks something of the next one.
+    this.#nextInput = log.nextInput + 1n;
     this.#log = undefined;
     this.#closing = log;
     this.#balance();

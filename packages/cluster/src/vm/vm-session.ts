@@ -94,7 +94,6 @@ export class VmSession {
   #leaving = false;
   /** Why its guest is to stand still. */
   readonly #holds = new Set<'outputs' | 'quota'>();
-  #standby: StandbyLink | undefined;
 
   constructor(parts: SessionParts) {
     const { vm, epoch, thread, lazy, paused, resumedAt } = parts;
@@ -113,7 +112,7 @@ export class VmSession {
       isOver: () => this.over,
       onFenced: (reason) => this.#ended('fenced', reason),
       onQuota: (isFull) => this.#quotaChanged(isFull),
-      standby: () => this.#standby,
+      standby: () => this.#outputs.standby,
     });
     thread.lease[0] = parts.until();
     thread.onOutputs = (outputs) => this.#heard(outputs);
@@ -154,7 +153,7 @@ export class VmSession {
   }
 
   figures(now: number): VmFigures {
-    const standby = this.#standby?.figures;
+    const standby = this.#outputs.standby?.figures;
     return {
       ...this.#checkpoints.figuresAt(now),
       outputs: this.#outputs.figures,
@@ -168,9 +167,8 @@ export class VmSession {
   setStandby(to: NodeSession | undefined): void {
     const { host } = this.#parts;
     const { send } = host;
-    this.#standby = undefined;
     if (to === undefined || send === undefined) return this.#outputs.followedByNone();
-    this.#standby = this.#outputs.follow(
+    this.#outputs.follow(
       (begin) =>
         new StandbyLink({
           ...{ vmId: this.vm.id, epoch: this.epoch, to, ...begin, send },
@@ -185,7 +183,7 @@ export class VmSession {
 
   /** Its standby says how far it is. */
   standbyHeard(from: string, ack: StandbyAck): void {
-    if (!this.over) this.#standby?.heard(from, ack);
+    if (!this.over) this.#outputs.standby?.heard(from, ack);
   }
 
   /** How much it may hold in the store from now on; undefined: no limit. */

@@ -76,7 +76,10 @@ export class StandbyLink {
     const { vmId, epoch, next, mark } = options;
     this.#feed = new Feed({ vmId, epoch, next, mark, nowMs: monotonicMs() });
     this.#timer = setInterval(
-      owned(() => this.#look(), options.failed),
+      owned(() => {
+        this.#send(true);
+        this.#look();
+      }, options.failed),
       lookMs,
     );
     this.#send(true);
@@ -144,6 +147,7 @@ export class StandbyLink {
     if (this.#closed || from !== to.node || ack.epoch !== epoch) return;
     const { position, places }: Reached = this.#feed.heard(ack, monotonicMs());
     if (position === undefined ? note.restsOn(to) : note.holds(to, position)) onHeld(position, places);
+    // No more than what is missing: each message is acknowledged, and an answer to that again would never end.
     if (ack.missing) this.#send(false);
     this.#look();
   }
@@ -170,7 +174,6 @@ export class StandbyLink {
 
   #look(): void {
     if (this.#closed) return;
-    this.#send(true);
     const condition = this.#condition;
     const now = monotonicMs();
     if (condition === 'in-sync') this.#inSyncAt = now;

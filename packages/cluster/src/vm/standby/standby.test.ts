@@ -137,7 +137,7 @@ describe('standbys', () => {
       const heard = listener.text.length;
       await until('a lag', () => condition(owner) === 'lagging');
       await until('the event', () => owner.said('standby-lags').length === 1);
-      await until('more outputs', () => listener.text.length > heard + 20_000);
+      await until('more outputs', () => listener.text.length > heard + 5_000);
       assert.equal(owner.host.inputTrouble('v1'), undefined);
       road.drops = () => false;
       await until('a standby in sync', () => condition(owner) === 'in-sync');
@@ -197,4 +197,89 @@ describe('standbys', () => {
         for (const home of road.homes.values()) await home.close();
       }
     });
+});
+
+test('a guest that says nothing costs its owner and its standby a few messages a second', async () => {
+  const { road, owner, standby } = pairOn(new MemoryStore());
+  const vm = followed({ checkpointMs: 60_000, description: { stepMs: 60_000 } });
+  const counts = { 'standby-feed': 0, 'standby-ack': 0, 'standby-sums': 0 };
+  try {
+    const epoch = await owner.run(vm, 0);
+    await untilCheckpoint(owner);
+    follow(owner, epoch, { home: standby, name: 'b' }, vm);
+    await until('a standby in sync', () => condition(owner) === 'in-sync');
+    const began = performance.now();
+    road.drops = ({ type }) => {
+      counts[type]++;
+      return false;
+    };
+    await until('some messages', () => counts['standby-ack'] >= 10);
+    const seconds = (performance.now() - began) / 1000;
+    // One each 100 ms, and its answer.
+    assert.ok(counts['standby-feed'] <= 5 + 11 * seconds, JSON.stringify({ counts, seconds }));
+    assert.ok(counts['standby-ack'] <= counts['standby-feed'] + 1, JSON.stringify(counts));
+  } finally {
+    await road.close();
+  }
+});
+
+describe('a policy that changes while a standby is there', () => {
+  for (const first of ['set-standby', 'set-outputs'] as const)
+    test(`async to standby, told ${first} first: it is followed as soon as its log is kept`, async () => {
+      const { road, listener, owner, standby } = pairOn(new MemoryStore());
+      const vm = followed({ outputs: 'async', description: { stepMs: 5 } });
+      try {
+        const epoch = await owner.run(vm, 0);
+        await untilCheckpoint(owner);
+        const change = (): void =>
+          owner.host.do({ type: 'set-outputs', vmId: 'v1', epoch, outputs: 'standby' });
+        if (first === 'set-outputs') change();
+        follow(owner, epoch, { home: standby, name: 'b' }, vm);
+        if (first === 'set-standby') change();
+        await until('a standby in sync', () => condition(owner) === 'in-sync');
+        road.homes.delete('a');
+        await owner.close();
+        standby.listen(listener);
+        await standby.run({ ...vm, spec: { ...vm.spec, outputs: 'standby' } }, epoch);
+        assert.equal(standby.said('standby-leads').length, 1, JSON.stringify(standby.log));
+      } finally {
+        for (const home of road.homes.values()) await home.close();
+      }
+    });
+
+  test('to async and back, while things are typed that no log has: what follows it is made anew before anything rests on it', async () => {
+    const { road, listener, owner, standby } = pairOn(new MemoryStore());
+    const vm = followed({ outputs: 'standby', description: { stepMs: 5 } });
+    const typist = new Typist();
+    try {
+      const epoch = await owner.run(vm, 0);
+      typist.attach(owner);
+      follow(owner, epoch, { home: standby, name: 'b' }, vm);
+      await until('a standby in sync', () => condition(owner) === 'in-sync');
+      const change = (outputs: 'async' | 'standby'): void =>
+        owner.host.do({ type: 'set-outputs', vmId: 'v1', epoch, outputs });
+      change('async');
+      await until('no log', () => condition(owner) === undefined);
+      await typist.type('nobody logs this\n');
+      await until('its echo', () => listener.text.includes('nobody logs this\n'));
+      change('standby');
+      await until('a standby in sync', () => condition(owner) === 'in-sync');
+      await typist.type('the end\n');
+      await until('its echo', () => listener.text.includes('the end\n'));
+      road.homes.delete('a');
+      await owner.close();
+      standby.listen(listener);
+      await standby.run(vm, epoch);
+      typist.attach(standby);
+      await typist.type('once more\n');
+      await until('its echo', () => listener.text.includes('once more\n'));
+      assert.deepEqual(standby.said('standby-diverged'), []);
+      assert.deepEqual(
+        lines(listener.text).filter((line) => line !== ''),
+        ['nobody logs this', 'the end', 'once more'],
+      );
+    } finally {
+      for (const home of road.homes.values()) await home.close();
+    }
+  });
 });
