@@ -20,6 +20,7 @@ import type { Manifest } from './checkpoint/manifest.ts';
 import type { CheckpointKey } from './encryption.ts';
 import { isStoreError, StorageError } from './errors.ts';
 import { chooseLog, type LogResume } from './log/resume.ts';
+import { insist } from './insist.ts';
 import { systemHost, type StorageHost } from './host.ts';
 import type { ObjectStore, ObjectVersion } from './store/object-store.ts';
 import { PatientStore } from './store/patient-store.ts';
@@ -410,20 +411,23 @@ async function swap(
   record: OwnerRecord,
   version: ObjectVersion | undefined,
 ): Promise<StoredOwner> {
+  // A record that nobody can read would be the end of its VM.
+  insist(isOwner(record.vmId, record), `the owner record of ${record.vmId} lacks a field`);
   const stored = await putRecord(store, host, ownerKey(record.vmId), { ...record }, version);
   return { record, version: stored.version };
 }
 
+const isOwner = (vmId: string, record: OwnerRecord): boolean =>
+  record.vmId === vmId &&
+  Number.isInteger(record.epoch) &&
+  Array.isArray(record.lineage) &&
+  record.lineage.every(isLineageEntry) &&
+  isRecord(record.lease);
+
 function parseOwner(vmId: string, value: Record<string, unknown>): OwnerRecord {
   const { nonce: _nonce, ...rest } = value;
   const record = rest as unknown as OwnerRecord;
-  if (
-    record.vmId !== vmId ||
-    !Number.isInteger(record.epoch) ||
-    !Array.isArray(record.lineage) ||
-    !record.lineage.every(isLineageEntry) ||
-    !isRecord(record.lease)
-  )
+  if (!isOwner(vmId, record))
     throw new StorageError('CHECKPOINT_DAMAGED', `${ownerKey(vmId)}: the record lacks a field`);
   // An absent `from` comes back absent; anything else is null or an id.
   const lineage = record.lineage.map((entry) => (entry.from === undefined ? { epoch: entry.epoch } : entry));

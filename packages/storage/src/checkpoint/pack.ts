@@ -13,6 +13,7 @@ import { asBuffer, isRecord } from '../codec.ts';
 import { saltBytes, type CheckpointKey, type ObjectKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
+import { insist } from '../insist.ts';
 import { maxPageSize, minPageSize } from '../snapshot.ts';
 import { isName } from './keys.ts';
 import { pageHashBytes, storedRaw } from './page-codec.ts';
@@ -129,7 +130,11 @@ export class PackBuilder {
     const body = Buffer.concat([head, headHash, ...pages]);
     const headBytes = head.length + hashBytes;
     const ref = { bytes: body.length, headBytes, headHash: new Uint8Array(headHash), pages: this.pages };
-    return { ref: { ...ref, pageSize: this.pageSize }, body };
+    const whole = { ...ref, pageSize: this.pageSize };
+    // Who reads takes no other word about a pack, and no pack but the one that it tells of.
+    insist(isPackRef({ name: 'pack', ...whole }), `${name} is no pack that could be read`);
+    insist(body.length === headBytes + dataBytes, `${name} is as long as its parts`);
+    return { ref: whole, body };
   }
 
   #index(pages: Uint8Array[]): Uint8Array {

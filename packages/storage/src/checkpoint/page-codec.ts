@@ -20,6 +20,18 @@ export interface EncodedPages {
   data: Uint8Array;
 }
 
+/** Whether this is what so many pages may become: their stored bytes follow one another, with nothing left out and nothing left over. */
+export function isWhole({ hashes, lengths, data }: EncodedPages, pages: number, pageSize: number): boolean {
+  if (lengths.length !== pages || hashes.length !== pages * pageHashBytes) return false;
+  let stored = 0;
+  for (const length of lengths) {
+    const size = length & ~storedRaw;
+    if (size > pageSize || (size === 0 && length !== 0)) return false;
+    stored += size;
+  }
+  return stored === data.length;
+}
+
 /** Encodes whole pages. */
 export function encodePages(bytes: Uint8Array, pageSize: number): EncodedPages {
   const count = bytes.length / pageSize;

@@ -4,7 +4,8 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { decodePages, encodePages, type EncodedPages, type StoredPages } from './page-codec.ts';
+import { insist } from '../insist.ts';
+import { decodePages, encodePages, isWhole, type EncodedPages, type StoredPages } from './page-codec.ts';
 
 export interface PagePoolOptions {
   /** Threads; 0 works on the caller's thread. Default: one less than the processors, at most 4, at least 1. */
@@ -70,7 +71,11 @@ export class PagePool {
     const shared = bytes.buffer instanceof SharedArrayBuffer;
     const sent = shared ? bytes : new Uint8Array(bytes);
     const moved = shared ? [] : [sent.buffer as ArrayBuffer];
-    return this.#run({ kind: 'encode', bytes: sent, pageSize }, bytes.length, moved) as Promise<EncodedPages>;
+    const [length, job] = [bytes.length, { kind: 'encode', bytes: sent, pageSize }];
+    const encoded = (await this.#run(job, length, moved)) as EncodedPages;
+    // A page that is missing here would be a page of zeros in the checkpoint.
+    insist(isWhole(encoded, length / pageSize, pageSize), 'a thread gave back other pages than it was given');
+    return encoded;
   }
 
   /** Decodes and verifies stored pages. */
@@ -79,10 +84,12 @@ export class PagePool {
     if (this.#threadCount === 0 || stored.lengths.length <= 8) return decodePages(stored);
     const size = stored.lengths.length * stored.pageSize;
     const data = new Uint8Array(stored.data);
-    return this.#run({ kind: 'decode', ...stored, data }, size, [data.buffer]) as Promise<{
+    const decoded = (await this.#run({ kind: 'decode', ...stored, data }, size, [data.buffer])) as {
       bytes: Uint8Array;
       bad: number[];
-    }>;
+    };
+    insist(decoded.bytes.length === size, 'a thread gave back other pages than it was given');
+    return decoded;
   }
 
   /** Ends the threads. Work under way fails. */
