@@ -9,6 +9,7 @@ export const benchmarks: Group = {
   about: 'Measure on an idle machine. Docs: docs/HACKING.md, docs/BENCHMARKS.md.',
   commands: {
     cpu: entry('guest benchmarks on our two engines and on other emulators', () => import('./cpu.ts')),
+    start: entry("until a process's guest is heard, ours and QEMU's", () => import('./start.ts')),
     clock: entry(
       "how well a guest's clock follows its host's, whatever the guest does",
       () => import('./clock.ts'),
