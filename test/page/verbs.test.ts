@@ -31,6 +31,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   'images list': ['create', 'combobox', 'Guest'],
   'images fetch': ofHost,
   'images path': ofHost,
+  'images import': ofHost,
   node: ofHost,
   'vm create': ['cluster', 'button', 'Create'],
   'vm list': ['cluster', 'group', 'list of virtual machines'],

@@ -12,11 +12,18 @@ export interface CpioEntry {
   data?: Uint8Array;
   /** Major and minor number of a device node. */
   device?: readonly [number, number];
+  /** User and group; default: root. */
+  owner?: readonly [number, number];
+  /** Of a file with several names: the same number in each, of which the first has the data. */
+  inode?: number;
+  links?: number;
 }
 
 export const FileType = {
   directory: 0o040000,
   character: 0o020000,
+  block: 0o060000,
+  pipe: 0o010000,
   regular: 0o100000,
   link: 0o120000,
 } as const;
@@ -43,11 +50,10 @@ function header(entry: CpioEntry, inode: number): Buffer {
   const [major, minor] = entry.device ?? [0, 0];
   const isDirectory = (entry.mode & 0o170000) === FileType.directory;
   const fields = [
-    inode,
+    entry.inode ?? inode,
     entry.mode,
-    0, // uid
-    0, // gid
-    isDirectory ? 2 : 1, // nlink
+    ...(entry.owner ?? [0, 0]),
+    entry.links ?? (isDirectory ? 2 : 1),
     0, // mtime: fixed, so that the same content makes the same archive
     entry.data?.length ?? 0,
     0, // major and minor of the device that holds the file

@@ -3,16 +3,17 @@
  * the manifest is written last and carries a SHA-256 of each file, so a folder without it, or with other bytes, is no image.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError, ExitCode } from '../errors.ts';
 import { PrivateApt, readMatchingFiles, readPackageFiles } from './apt.ts';
 import { cacheFolder } from './cache.ts';
 import { makeInitramfs, readUserland, userlandSources } from './initramfs.ts';
 import { extractKernelElf, unpackXz } from './kernel-elf.ts';
-import { readRecipe, type Recipe } from './recipe.ts';
+import { readRecipe, recipeNames, type Recipe } from './recipe.ts';
 
 const manifestVersion = 1;
+export const imageName = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 interface ImageFile {
   file: string;
@@ -35,6 +36,8 @@ export interface ImageManifest {
   initrd: ImageFile;
   commandLine: string;
   memoryMiB: number;
+  /** Of a container image that was imported: its digest. It is made from no recipe. */
+  container?: string;
 }
 
 export interface Image {
@@ -64,7 +67,6 @@ function imageFolder(name: string): string {
 
 /** The image if it is in the cache and made from the recipe as it stands, else undefined. */
 export async function findImage(name: string): Promise<Image | undefined> {
-  const recipe = await readRecipe(name);
   const folder = imageFolder(name);
   let manifest: ImageManifest;
   try {
@@ -72,7 +74,8 @@ export async function findImage(name: string): Promise<Image | undefined> {
   } catch {
     return undefined;
   }
-  if (manifest.version !== manifestVersion || manifest.sources !== (await hashSources(recipe)))
+  if (manifest.version !== manifestVersion) return undefined;
+  if (manifest.container === undefined && manifest.sources !== (await hashSources(await readRecipe(name))))
     return undefined;
   for (const { file, sizeBytes } of [manifest.kernel, manifest.initrd, manifest.bzImage]) {
     const found = await stat(join(folder, file)).catch(() => undefined);
@@ -161,10 +164,7 @@ async function writeImage(
   const [busybox] = await readPackageFiles(userlandDeb.path, [/^(usr\/)?bin\/busybox$/]);
   await Promise.all([rm(kernelDeb.path), rm(userlandDeb.path)]);
   const { files: programs, versions } = await readPrograms(apt, recipe.programs ?? {}, folder);
-  const put = async (file: string, bytes: Uint8Array): Promise<ImageFile> => {
-    await writeFile(join(folder, file), bytes);
-    return { file, sizeBytes: bytes.length, sha256: sha256(bytes) };
-  };
+  const put = putIn(folder);
   const manifest: ImageManifest = {
     version: manifestVersion,
     name,
@@ -181,8 +181,7 @@ async function writeImage(
     commandLine: recipe.commandLine,
     memoryMiB: recipe.memoryMiB,
   };
-  await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
-  return manifest;
+  return writeManifest(folder, manifest);
 }
 
 /**
@@ -190,14 +189,31 @@ async function writeImage(
  * @throws CliError (unavailable) without network, apt or dpkg
  */
 export async function fetchImage(name: string, progress: Progress, again = false): Promise<Image> {
-  const recipe = await readRecipe(name);
   const present = again ? undefined : await findImage(name);
   if (present !== undefined) return present;
+  const recipe = await readRecipe(name);
+  return keepImage(name, (folder) => writeImage(name, recipe, folder, progress));
+}
+
+const putIn =
+  (folder: string) =>
+  async (file: string, bytes: Uint8Array): Promise<ImageFile> => {
+    await writeFile(join(folder, file), bytes);
+    return { file, sizeBytes: bytes.length, sha256: sha256(bytes) };
+  };
+
+async function writeManifest(folder: string, manifest: ImageManifest): Promise<ImageManifest> {
+  await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  return manifest;
+}
+
+/** Puts an image into the cache, whole or not at all. */
+async function keepImage(name: string, write: (folder: string) => Promise<ImageManifest>): Promise<Image> {
   const folder = imageFolder(name);
   const temporary = `${folder}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     await mkdir(temporary, { recursive: true });
-    const manifest = await writeImage(name, recipe, temporary, progress);
+    const manifest = await write(temporary);
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
     return { manifest, folder };
@@ -212,4 +228,41 @@ export async function fetchImage(name: string, progress: Progress, again = false
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
+}
+
+/** Names of container images that were imported, sorted. */
+export async function importedNames(): Promise<string[]> {
+  const folders = await readdir(join(cacheFolder(), 'images')).catch(() => []);
+  const recipes = await recipeNames();
+  const names = folders.filter((name) => imageName.test(name) && !recipes.includes(name));
+  const found = await Promise.all(names.map((name) => findImage(name).catch(() => undefined)));
+  return found
+    .flatMap((image) => (image?.manifest.container === undefined ? [] : [image.manifest.name]))
+    .sort();
+}
+
+/**
+ * Keeps a container image under a name, in place of one that was imported under it before.
+ * @param base the image of ours whose kernel it runs on
+ */
+export async function keepContainer(
+  name: string,
+  {
+    base,
+    digest,
+    guest,
+    commandLine,
+  }: { base: Image; digest: string; guest: { initrd: Uint8Array; memoryMiB: number }; commandLine: string },
+): Promise<Image> {
+  const { manifest } = base;
+  const [kernel, bzImage] = [await readImageFile(base, 'kernel'), await readImageFile(base, 'bzImage')];
+  return keepImage(name, async (folder) => {
+    const put = putIn(folder);
+    return writeManifest(folder, {
+      ...manifest,
+      ...{ name, title: `container image ${digest.slice(0, 19)}`, sources: digest, container: digest },
+      ...{ kernel: await put('kernel.elf', kernel), bzImage: await put('vmlinuz', bzImage) },
+      ...{ initrd: await put('initrd.cpio', guest.initrd), commandLine, memoryMiB: guest.memoryMiB },
+    });
+  });
 }

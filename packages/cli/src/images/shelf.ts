@@ -1,12 +1,13 @@
 /** The images in this host's cache, for a node to offer at its page. */
 import type { ImageShelf } from '@revenant/cluster';
 import { findFirmware, firmwareRom } from './firmware.ts';
-import { findImage, readImageFile, type Image } from './image.ts';
+import { findImage, importedNames, readImageFile, type Image } from './image.ts';
 import { recipeNames } from './recipe.ts';
 
 /** Those that are there whole. */
 export async function cachedImages(): Promise<Image[]> {
-  const found = await Promise.all((await recipeNames()).map((name) => findImage(name)));
+  const names = [...(await recipeNames()), ...(await importedNames())];
+  const found = await Promise.all(names.map((name) => findImage(name)));
   return found.filter((image) => image !== undefined);
 }
 

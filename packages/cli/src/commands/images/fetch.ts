@@ -1,7 +1,8 @@
 /** `revenant images fetch`. */
 import { define } from '../../command/command.ts';
 import { flag } from '../../command/options.ts';
-import { fetchImage } from '../../images/image.ts';
+import { CliError, ExitCode } from '../../errors.ts';
+import { fetchImage, importedNames } from '../../images/image.ts';
 import { requireImageFiles } from '../../images/named.ts';
 import { print, say } from '../../output/print.ts';
 
@@ -12,8 +13,15 @@ export const command = define({
   examples: ['images fetch linux-amd64', 'images fetch linux-amd64 --again'],
   async run(input) {
     const name = input.word(0);
+    const { again } = input.options;
     await requireImageFiles(name);
-    const image = await fetchImage(name, say, input.options.again);
+    if (again && (await importedNames()).includes(name))
+      throw new CliError(
+        ExitCode.usage,
+        `'${name}' was imported: it is made from no package`,
+        'revenant images import SOURCE',
+      );
+    const image = await fetchImage(name, say, again);
     print(image.folder);
     return undefined;
   },

@@ -10,6 +10,10 @@ export const group: Group = {
       'make an image from Debian packages (through apt, without root) and keep it in the cache',
       () => import('./fetch.ts'),
     ),
+    import: entry(
+      'make an image of a container image (an OCI layout, or what docker save wrote), which starts its program',
+      () => import('./import.ts'),
+    ),
     path: entry(
       "print the folder with an image's kernel, initrd and manifest.json",
       () => import('./path.ts'),

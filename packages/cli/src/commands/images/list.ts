@@ -2,7 +2,7 @@
 import { define } from '../../command/command.ts';
 import { jsonOption } from '../../command/options.ts';
 import { builtinName, builtinTitle } from '../../images/builtin.ts';
-import { findImage } from '../../images/image.ts';
+import { findImage, importedNames } from '../../images/image.ts';
 import { readRecipe, recipeNames } from '../../images/recipe.ts';
 import { table } from '../../output/print.ts';
 
@@ -20,7 +20,13 @@ async function entries(): Promise<Entry[]> {
       return { name, title: recipe.title, folder: image?.folder ?? null };
     }),
   );
-  return [{ name: builtinName, title: builtinTitle, folder: null }, ...made];
+  const imported = await Promise.all(
+    (await importedNames()).map(async (name): Promise<Entry> => {
+      const image = await findImage(name);
+      return { name, title: image?.manifest.title ?? '', folder: image?.folder ?? null };
+    }),
+  );
+  return [{ name: builtinName, title: builtinTitle, folder: null }, ...made, ...imported];
 }
 
 function state({ name, folder }: Entry): string {
