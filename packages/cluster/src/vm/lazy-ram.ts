@@ -1,5 +1,5 @@
 /**
- * Lazy resume: the guest runs as soon as processor, devices and the recorded working set are in. Pages that it touches before they
+ * Lazy resume: the guest runs as soon as processor, devices, the recorded working set and what changed last are in. Pages that it touches before they
  * came are asked for (page channel); the rest follows in the background. What it touched meanwhile is the next resume's working set.
  */
 import {
@@ -19,6 +19,8 @@ const space = 'ram';
 const firstLazyPage = 256;
 /** Of the recorded working set, at most so many pages are waited for: 8 MiB. */
 const workingSetPages = 2048;
+/** And of those that its last checkpoints stored: a log behind it was made by what touches them. */
+const newestPages = 2048;
 const backgroundPages = 512;
 
 export interface PageDelivery {
@@ -56,7 +58,7 @@ export class LazyRam implements ServedPages {
   static async open(reader: CheckpointReader, host = systemHost): Promise<LazyRam | undefined> {
     if (!reader.spaces.some(({ name }) => name === space)) return undefined;
     const set = (await reader.workingSet())[space]?.subarray(0, workingSetPages) ?? new Uint32Array(0);
-    const wanted = new Set(set);
+    const wanted = new Set([...set, ...reader.newest(space, newestPages)]);
     const present = reader.present(space);
     const atOnce = (page: number): boolean => page < firstLazyPage || wanted.has(page);
     const spaces = await Promise.all(

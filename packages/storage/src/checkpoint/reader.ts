@@ -149,6 +149,24 @@ export class CheckpointReader {
     return this.source(space).present();
   }
 
+  /** Up to `most` pages that were stored last, by whole checkpoints; ascending. Their VM will likely touch them soon. */
+  newest(space: string, most: number): Uint32Array {
+    const { packs } = this.source(space).map;
+    const sizes = new Map<number, number>();
+    for (const pack of packs) if (pack >= firstPack) sizes.set(pack, (sizes.get(pack) ?? 0) + 1);
+    // They are numbered in the order of the chain.
+    const byAge = [...sizes].sort(([a], [b]) => b - a);
+    let pages = 0;
+    let from = Infinity;
+    for (const [pack, size] of byAge) {
+      if ((pages += size) > most) break;
+      from = pack;
+    }
+    const indexes: number[] = [];
+    packs.forEach((pack, page) => pack >= from && indexes.push(page));
+    return Uint32Array.from(indexes);
+  }
+
   /**
    * Reads pages in the order of `indexes`; zero pages come as zeros. Each page is verified.
    * @returns `indexes.length * pageSize` bytes.

@@ -97,6 +97,36 @@ describe('writing and reading checkpoints', () => {
     }
   });
 
+  test('the newest pages are those of the last checkpoints, as many of these as fit', async () => {
+    const store = new MemoryStore();
+    const writer = await open(store, { fullMapEvery: 3 });
+    const guest = new Guest({ seed: 11 }).run(100);
+    const written: number[][] = [];
+    for (let i = 0; i < 5; i++) {
+      const snapshot = guest.snapshot();
+      const { full, indexes } = snapshot.spaces[0]!;
+      assert.equal(full, i === 0);
+      written.push([...indexes]);
+      await writer.write(snapshot);
+      guest.run(7);
+    }
+    const reader = await openCheckpoint(store, 'vm1', { pool: inline });
+    const present = new Set(reader.present('ram'));
+    // A page whose content was stored before lies where that lies.
+    let before = new Set<number>();
+    let steps = 0;
+    for (let most = 0; most <= present.size; most++) {
+      const newest = new Set(reader.newest('ram', most));
+      assert.ok(newest.size <= most && [...before].every((page) => newest.has(page)), String(most));
+      if (newest.size > 0 && before.size === 0)
+        for (const page of newest) assert.ok(written.at(-1)!.includes(page), String(page));
+      if (newest.size > before.size) steps++;
+      before = newest;
+    }
+    assert.ok(steps >= 3, String(steps));
+    assert.equal(reader.newest('ram', 1_000_000).length, present.size);
+  });
+
   test('an encrypted store shows nothing of the guest, and opens with its key only', async () => {
     const store = new MemoryStore();
     const key = new CheckpointKey(new Uint8Array(32).fill(9));
