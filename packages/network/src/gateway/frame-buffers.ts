@@ -1,5 +1,5 @@
 /**
- * Memory for large frames, used again and again. What is taken anew for each frame counts as memory outside of the heap, and V8 collects the
+ * Memory for large frames, and for what comes from sockets in bulk until the guest has acknowledged it, used again and again. What is taken anew for each frame counts as memory outside of the heap, and V8 collects the
  * whole heap whenever that has grown by some tens of MiB: in bulk transfers, several times a second.
  */
 import { maxFrameBytes } from '../wire/ethernet.ts';

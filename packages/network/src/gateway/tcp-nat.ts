@@ -274,6 +274,7 @@ function contextOf(turn: Turn, flow: TcpFlow): TcpContext {
       news: (what) => {
         hear(turn, flow, what);
       },
+      done: (data) => turn.buffers?.give(data),
     },
   };
 }

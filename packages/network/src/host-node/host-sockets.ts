@@ -6,10 +6,13 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { GatewayEffect, GatewayEvent, Target } from '../gateway/events.ts';
+import type { FrameBuffers } from '../gateway/frame-buffers.ts';
 import type { Forward } from '../gateway/settings.ts';
 import { formatAddress, parseAddress } from '../wire/address.ts';
 import { askServers, nameServers } from './name-servers.ts';
 
+/** What a socket says at one time, at most; what is half as long or longer is kept in memory that is used again. */
+const readBytes = 0x1_0000;
 /** A socket that was let go, and whose other side doesn't read what is left, is broken then. */
 const lingerMs = 60_000;
 
@@ -25,6 +28,9 @@ export class ForwardError extends Error {
 
 export class HostSockets {
   readonly #emit: (event: GatewayEvent) => void;
+  readonly #buffers: FrameBuffers;
+  /** Into which all sockets that were opened here read, one after the other. */
+  readonly #read = new Uint8Array(readBytes);
   readonly #tcp = new Map<number, Socket>();
   readonly #udp = new Map<number, UdpSocket>();
   /** By the number of their forward. */
@@ -34,8 +40,9 @@ export class HostSockets {
   #accepted = 1;
   #closed = false;
 
-  constructor(emit: (event: GatewayEvent) => void) {
+  constructor(emit: (event: GatewayEvent) => void, buffers: FrameBuffers) {
     this.#emit = emit;
+    this.#buffers = buffers;
   }
 
   // --- forwards ---
@@ -136,7 +143,13 @@ export class HostSockets {
       });
       return;
     }
-    const socket = connect({ ...place, allowHalfOpen: true, noDelay: true });
+    // Node would read each time into memory of its own, 64 KiB outside of V8's heap (`FrameBuffers`).
+    const callback = (bytes: number): boolean => {
+      this.#heard(number, socket, this.#kept(bytes));
+      return true;
+    };
+    const onread = { buffer: this.#read, callback };
+    const socket = connect({ ...place, allowHalfOpen: true, noDelay: true, onread });
     this.#watch(number, socket, () => {
       this.#emit({ kind: 'tcpConnected', socket: number });
     });
@@ -151,8 +164,9 @@ export class HostSockets {
         stands = true;
         if (mine()) connected();
       });
+    // Of one that was opened here nothing comes by this: it has told `callback`.
     socket.on('data', (data) => {
-      if (mine()) this.#emit({ kind: 'tcpReceived', socket: number, data });
+      this.#heard(number, socket, data);
     });
     socket.on('end', () => {
       if (mine()) this.#emit({ kind: 'tcpEnded', socket: number });
@@ -166,6 +180,19 @@ export class HostSockets {
     });
     // Both directions ended in order: the gateway hears of the end itself, and lets the socket go.
     socket.on('close', () => this.#released.delete(socket));
+  }
+
+  #heard(number: number, socket: Socket, data: Uint8Array): void {
+    if (this.#tcp.get(number) === socket) this.#emit({ kind: 'tcpReceived', socket: number, data });
+  }
+
+  /** A copy of what was read last. */
+  #kept(bytes: number): Uint8Array {
+    const read = this.#read.subarray(0, bytes);
+    if (bytes < readBytes / 2) return read.slice();
+    const kept = this.#buffers.take(bytes);
+    kept.set(read);
+    return kept;
   }
 
   #write(number: number, data: Uint8Array): void {

@@ -51,7 +51,7 @@ export class UserNetwork implements NetworkPort {
     this.#failed = failed;
     this.#sockets = new HostSockets((event) => {
       this.#outside(() => this.#heard(event));
-    });
+    }, this.#buffers);
   }
 
   /** What sockets and timers start, and nobody waits for. */

@@ -31,8 +31,8 @@ export function push(queue: ByteQueue, data: Uint8Array): void {
   }
 }
 
-/** Forgets the first `count` bytes. */
-export function drop(queue: ByteQueue, count: number): void {
+/** Forgets the first `count` bytes. `done` is told of arrays that were kept, and are no longer. */
+export function drop(queue: ByteQueue, count: number, done?: (data: Uint8Array) => void): void {
   let left = Math.min(count, queue.length);
   queue.length -= left;
   let whole = 0;
@@ -44,6 +44,7 @@ export function drop(queue: ByteQueue, count: number): void {
     }
     left -= size;
     whole++;
+    if (!piece.gathers) done?.(piece.bytes);
   }
   if (whole > 0) queue.pieces.splice(0, whole);
 }

@@ -29,6 +29,8 @@ export interface TcpOwner {
   /** In order, each byte once. The owner says with `consumed` when it has passed them on. */
   deliver(data: Uint8Array): void;
   news(what: TcpNews): void;
+  /** An array that `write` was given is at the peer, and kept no longer. */
+  done?: (data: Uint8Array) => void;
 }
 
 export interface TcpContext {

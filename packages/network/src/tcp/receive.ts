@@ -160,7 +160,7 @@ function newAcknowledgment(tcp: TcpState, acknowledgment: number, context: TcpCo
   const repairing = tcp.congestion.recoverUntil !== null;
   const resend = onNewAcknowledgment(tcp.congestion, tcp, acknowledgment);
   const finAcknowledged = bytes > tcp.queue.length;
-  drop(tcp.queue, bytes);
+  drop(tcp.queue, bytes, context.owner.done);
   tcp.sndUna = acknowledgment;
   tcp.sndNxt = later(tcp.sndNxt, acknowledgment);
   onAcknowledged(tcp.retransmission, acknowledgment, context.nowMs);
