@@ -21,6 +21,7 @@ const firstLazyPage = 256;
 const workingSetPages = 2048;
 /** And of those that its last checkpoints stored: a log behind it was made by what touches them. */
 const newestPages = 2048;
+const newestShare = 1 / 4;
 const backgroundPages = 512;
 
 export interface PageDelivery {
@@ -58,8 +59,9 @@ export class LazyRam implements ServedPages {
   static async open(reader: CheckpointReader, host = systemHost): Promise<LazyRam | undefined> {
     if (!reader.spaces.some(({ name }) => name === space)) return undefined;
     const set = (await reader.workingSet())[space]?.subarray(0, workingSetPages) ?? new Uint32Array(0);
-    const wanted = new Set([...set, ...reader.newest(space, newestPages)]);
     const present = reader.present(space);
+    const newest = reader.newest(space, Math.min(newestPages, present.length * newestShare));
+    const wanted = new Set([...set, ...newest]);
     const atOnce = (page: number): boolean => page < firstLazyPage || wanted.has(page);
     const spaces = await Promise.all(
       reader.spaces.map(async ({ name, pageSize, pageCount }) => {
