@@ -1,10 +1,10 @@
 /** Message authentication codes of links and API: HMAC-SHA256 over parts, each preceded by its length. */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
 
-export function mac(key: Uint8Array, ...parts: readonly (string | Uint8Array)[]): Buffer {
+export function mac(key: Uint8Array | KeyObject, ...parts: readonly (string | Uint8Array)[]): Buffer {
   const hmac = createHmac('sha256', key);
   for (const part of parts) {
-    const bytes = Buffer.from(part as string);
+    const bytes = typeof part === 'string' ? Buffer.from(part) : part;
     const length = Buffer.alloc(4);
     length.writeUInt32BE(bytes.length);
     hmac.update(length).update(bytes);

@@ -2,6 +2,7 @@
  * Frames between nodes (docs/CLUSTER_PROTOCOL.md, "Links"): msgpack inside a 16-byte message code. The code covers direction
  * and position, under a key made of both sides' nonces: a frame can't be forged, repeated, reordered or used on another link.
  */
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { ClusterError } from '../errors.ts';
 import { mac, sameMac } from '../mac.ts';
 import { maxFrameBytes } from '../protocol/limits.ts';
@@ -12,16 +13,16 @@ import { checkTold } from '../protocol/open.ts';
 export const nonceBytes = 16;
 const macBytes = 16;
 
-/** Key of one link from the token and both nonces. */
-export function linkKey(token: string, clientNonce: Uint8Array, serverNonce: Uint8Array): Buffer {
-  return mac(Buffer.from(token), 'revenant-link', clientNonce, serverNonce);
+/** Key of one link from the token and both nonces: an object, as bytes would be taken over anew for each frame. */
+export function linkKey(token: string, clientNonce: Uint8Array, serverNonce: Uint8Array): KeyObject {
+  return createSecretKey(mac(Buffer.from(token), 'revenant-link', clientNonce, serverNonce));
 }
 
 export class FrameWriter {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   #position = 0;
 
-  constructor(key: Uint8Array) {
+  constructor(key: KeyObject) {
     this.#key = key;
   }
 
@@ -39,10 +40,10 @@ export class FrameWriter {
 }
 
 export class FrameReader {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   #position = 0;
 
-  constructor(key: Uint8Array) {
+  constructor(key: KeyObject) {
     this.#key = key;
   }
 

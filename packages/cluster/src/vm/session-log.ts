@@ -1,9 +1,9 @@
 /**
- * The input log of a VM while it runs here: what its thread says that it was given, in order, put into the log's writer, and told
- * durable by position (output-gate.ts) when it is.
+ * The input log of a VM while it runs here. Its thread reports the inputs that the guest was given, in order; they are gathered into entries,
+ * and the entries go to the writer of the log. When the store has them, `onDurable` tells up to which position (output-gate.ts) outputs may leave.
  *
- * Inputs that nobody waits for gather a while, so that a guest that sleeps costs a few segments a second and no more. Whatever lets
- * something out, or was typed by somebody, is written at once, with all that came before it.
+ * Inputs for which nobody waits are gathered for a quarter of a second, so that a sleeping guest costs no more than a few segments a second. As
+ * soon as an output waits for them, or one was typed by a person, all that has gathered is written at once.
  */
 import type { LoggedInput } from '@revenant/emulator';
 import {
@@ -23,43 +23,43 @@ import { owned } from '../owned.ts';
 
 /** How long an input waits for others, when nobody waits for it. */
 const lingerMs = 250;
-/** Of one entry of the log, about; an input that is larger goes alone. */
+/** An entry of the log is closed when it has about so many bytes; a larger input is an entry by itself. */
 const batchBytes = 256 << 10;
-/** Input of consoles and displays that the guest was given, and that has not come back in its log. */
+/** So many inputs of consoles and displays are remembered that were given to the guest and did not come back in its log yet. */
 const maxTyped = 100_000;
 
 export interface SessionLogOptions {
   store: ObjectStore;
   ownership: Ownership;
   key: CheckpointKey | undefined;
-  /** Where the guest goes live, or where its log was switched on. */
+  /** The instruction count at which the guest goes live, or at which its log was switched on. */
   from: bigint;
   previous: LogPosition | undefined;
   nextInput: bigint;
-  /** Everything up to this position of the guest's life can be replayed. */
+  /** The store has all that is needed to replay the guest up to this position. */
   onDurable: (position: number) => void;
-  /** What was typed so far is in the log. */
+  /** By session of a console or display: how much of its input is durable. */
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
   onOver: (error: unknown) => void;
-  /** Whether it waits for room has changed. */
+  /** `isFull` has changed. */
   onRoom: () => void;
-  /** Entries that whoever had the VM before made and the store may not have: they come first. */
+  /** Entries of the owner before this one that the store may not have yet: they are written first. */
   seed?: readonly LogEntry[];
-  /** Where the guest goes live behind them. Default: `from`. */
+  /** With `seed`: the instruction count at which the guest goes live behind those entries. Default: `from`. */
   liveFrom?: bigint;
-  /** Who else is to have it. */
+  /** Hears of the entries too: the way to a standby. */
   tap?: LogTap;
 }
 
 /** Hears of the log before the store does. */
 export interface LogTap {
   sealed: (number: number, entry: LogEntry) => void;
-  /** All that was sealed so far, and the mark, lead to a position. */
+  /** Outputs at this position follow from all entries so far, and from nothing else having come in up to the count `mark`. */
   needs: (need: { position: number; mark: bigint; places: InputPlaces }) => void;
   /** The store has the entries below this number. */
   safe: (next: number) => void;
-  /** Nobody waits for the store just now, so that it may get more at once. */
+  /** A standby's word is enough just now: no output waits for the store, which may therefore get more at once, and later. */
   isEnough: () => boolean;
 }
 
@@ -68,7 +68,7 @@ interface Typed {
   at: number;
 }
 
-/** A position, and what has to be durable for it. */
+/** A position whose outputs wait, and what has to be durable before they may leave. */
 interface Need {
   position: number;
   count: bigint;
@@ -83,10 +83,10 @@ export class SessionLog {
   #gathered: LoggedInput[] = [];
   #gatheredBytes = 0;
   #places: InputPlaces = {};
-  /** Entries that the writer does not have yet. */
+  /** Entries for which the writer has had no room yet. */
   #refused: LogEntry[] = [];
   #waited = false;
-  /** Up to which count the thread told what came in, and up to which all of that was sealed. */
+  /** The instruction count up to which the thread has reported its inputs; and the one up to which all of these are in entries. */
   #heardTo: bigint;
   #sealedTo: bigint;
   readonly #typed: Typed[] = [];
@@ -116,22 +116,22 @@ export class SessionLog {
     return this.#writer.status;
   }
 
-  /** It has no room: its guest is to stand still. */
+  /** The writer has no room: the guest has to stand still. */
   get isFull(): boolean {
     return this.#waited;
   }
 
-  /** The last segment that it made, for one that goes on from it. */
+  /** The last segment that was written; a later log of the VM goes on from it. */
   get position(): LogPosition | undefined {
     return this.#writer.position ?? this.#options.previous;
   }
 
-  /** The guest took input of a session, and has the first `at` units of it now. `session` undefined: nobody counts them. */
+  /** The guest has taken input of a session up to its unit number `at`. `session` undefined: nobody counts them. */
   typed(session: string | undefined, at: number): void {
     if (this.#typed.length < maxTyped) this.#typed.push({ session, at });
   }
 
-  /** What the guest was given up to a count. `waits`: an output waits for it. */
+  /** The inputs that the guest was given up to the instruction count `upTo`. `waits`: an output at this position waits for them. */
   heard(heard: { log: readonly LoggedInput[]; upTo: bigint; position: number; waits: boolean }): void {
     const { log, upTo, position, waits } = heard;
     let urgent = waits;
@@ -204,7 +204,7 @@ export class SessionLog {
     this.#refused.push(entry);
   }
 
-  /** Gives the writer what it has room for; the mark only when it has all before it. What still gathers is behind the mark. */
+  /** Gives the writer as many entries as it has room for; and when it has all of them, the mark. Inputs that still gather are behind the mark. */
   #push(): void {
     const wasFull = this.#waited;
     while (this.#refused[0] !== undefined && this.#writer.append(this.#refused[0]) === 'taken')
@@ -233,7 +233,7 @@ export class SessionLog {
     if (reached !== undefined) this.#options.onDurable(reached.position);
   }
 
-  /** Nobody waits for what is not durable yet: its guest is gone. */
+  /** The guest is gone: what is not durable yet is dropped. */
   abandon(): void {
     this.#over = true;
     clearTimeout(this.#timer);

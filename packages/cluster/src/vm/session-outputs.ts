@@ -3,10 +3,13 @@
  * It keeps the VM's input log where the policy asks for one, and knows for each checkpoint what that has to remember of it.
  *
  * Invariants:
- * - with any policy but `async`, what left follows from what is durable: the newest checkpoint, and its log;
- * - a log serves that only behind a durable checkpoint which was cut while the log was kept, or when it is the end of what was replayed;
- * - a change to `async` holds once a checkpoint says so, and so does `async` itself behind a checkpoint that promises more (the last one of an
- *   owner that handed the VM over): until then whoever takes over would promise more than it can.
+ * - With any policy but `async`, whatever has left this node can be computed again from what is durable: the newest checkpoint and the log
+ *   behind it.
+ * - A log can only be replayed from a checkpoint that was cut while that log was being kept. So outputs may leave on the word of the log alone
+ *   once such a checkpoint is durable; or at once, when this session itself went on from the end of a log that it replayed.
+ * - Each checkpoint says whether anything left behind it that it does not lead to. A change to `async` therefore holds only once a checkpoint
+ *   that says so is durable. The same goes for a VM with `async` that was handed over: its last checkpoint promised that nothing was lost, and
+ *   whoever takes over would repeat that promise.
  */
 import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
 import type { CheckpointKey, LogPosition, ObjectStore, Ownership, StallEvent } from '@revenant/storage';
@@ -23,17 +26,17 @@ import type { StandbyLink, StandbyLinkOptions } from './standby/standby-link.ts'
 import type { LogFigures } from './vm-figures.ts';
 import { monotonicMs } from './vm-runtime.ts';
 
-/** What a checkpoint remembers of the outputs before it, and what it makes durable of them. */
+/** What is known of the outputs at the instant at which a checkpoint is cut; part of it is stored with the checkpoint. */
 export interface OutputCut {
   position: number;
-  /** Which log was kept when it was cut; undefined: none. */
+  /** The log that was being kept when it was cut; undefined: none was. */
   log: SessionLog | undefined;
-  /** Entries of the log below this number are in the state. */
+  /** Entries of the log with lower numbers are in the checkpoint's state already. */
   nextInput: bigint;
-  /** Nothing that was let out is behind it, unless a log or a later checkpoint has it. */
+  /** No output left after it that could not be computed again: a log or a later checkpoint leads to each. */
   exact: boolean;
   tail: TailState | undefined;
-  /** The change to `async` that is durable with it. */
+  /** When it is durable, so is a change of the policy to `async`. */
   toAsync: boolean;
 }
 
@@ -45,9 +48,9 @@ export interface SessionOutputsOptions {
   /** Where the guest goes live. */
   from: bigint;
   nextInput: bigint;
-  /** It goes on from a state that everything let out before follows from, and its log goes on there. */
+  /** All outputs that ever left can be computed again from the state that it goes on from, and its log goes on from there. */
   exact: boolean;
-  /** What a standby that goes on has, and others may not. */
+  /** Where a standby has become the owner: entries of the log and outputs that the store may not have yet. */
   handed?: Handed | undefined;
   tail: TailState | undefined;
   letOut: (entry: StampedOutput) => void;
@@ -55,7 +58,7 @@ export interface SessionOutputsOptions {
   waited?: (ms: number) => void;
   /** The guest is to stand still, or may go on. */
   hold: (held: boolean) => void;
-  /** Has the thread keep its log from now on, or no more; resolves to the count at which it began. */
+  /** Tells the thread to keep its log from now on, or to stop; resolves to the instruction count at which that took effect. */
   keepLog: (on: boolean) => Promise<bigint | undefined>;
   onPlaces: (places: InputPlaces) => void;
   onStall: (event: StallEvent) => void;
@@ -67,7 +70,7 @@ export type MakeStandbyLink = (
   begin: Pick<StandbyLinkOptions, 'note' | 'isReliedOn' | 'next' | 'mark'>,
 ) => StandbyLink;
 
-/** The position of what is said again of what a standby handed over. */
+/** The first position of a session that was a standby: outputs that its guest made earlier and that may not have reached anybody. */
 const againPosition = 1;
 
 export class SessionOutputs {
@@ -78,7 +81,7 @@ export class SessionOutputs {
   #log: SessionLog | undefined;
   /** One that was switched off. */
   #closing: SessionLog | undefined;
-  /** What the log says is enough to let outputs go. */
+  /** Outputs may leave as soon as the log has what led to them: see the second invariant. */
   #serves: boolean;
   #nextInput: bigint;
   /** The last segment of the history's log. */
@@ -110,7 +113,7 @@ export class SessionOutputs {
     if (options.handed !== undefined) this.#sayAgain(options.handed.again);
   }
 
-  /** It waits for the store to have all that led to it: whoever held that for it is the VM's owner now. */
+  /** These outputs are let out again only when the store has all of the log that led to them: the standby that held it is the owner now. */
   #sayAgain(again: readonly StampedOutput[]): void {
     const position = (this.#position = againPosition);
     for (const entry of again) this.#tail.said(entry);
@@ -329,7 +332,7 @@ export class SessionOutputs {
     this.#previous = log.position;
   }
 
-  /** Nobody waits for what is not durable: the guest is gone. */
+  /** The guest is gone: outputs that are not durable yet are dropped. */
   end(): void {
     this.#over = true;
     this.#standby?.close();
