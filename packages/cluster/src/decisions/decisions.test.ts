@@ -7,7 +7,7 @@ import type { Command } from './commands.ts';
 import { mayTake } from './reconcile.ts';
 import { emptyList, vmOf, type NodeRecord, type ProtectedList } from './records.ts';
 import { makeSettings } from './settings.ts';
-import { FrameWriter } from '../node/frames.ts';
+import { FrameWriter, linkKey } from '../node/frames.ts';
 import { startAgent } from './state.ts';
 import { type Effect, type Event, type HostState } from './types.ts';
 import type { Host } from './placement.ts';
@@ -160,7 +160,7 @@ test('the protected list stays small enough for one frame; deleted VMs make room
     },
     (error) => isClusterError(error, 'NO_CAPACITY'),
   );
-  new FrameWriter(Buffer.alloc(32)).encode({ type: 'list', list });
+  new FrameWriter(linkKey('', Buffer.alloc(16), Buffer.alloc(16))).encode({ type: 'list', list });
   const count = Object.keys(list.vms).length;
   const v0 = { ...list.vms['v0']!, desired: 'deleted', status: 'deleted' } as const;
   const after = createIn({ ...list, vms: { ...list.vms, v0 } }, 'next');
