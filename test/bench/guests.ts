@@ -14,7 +14,7 @@ export interface Benchmark {
   name: string;
   kind: BenchmarkKind;
   title: string;
-  /** Of loops: how often the work is done, such that the slowest translator takes 1 to 5 seconds. */
+  /** Of loops: how often the work is done; `images/bench/linux/bench` has the lengths of those under Linux. */
   turns?: number;
   /** Of loops: options for the compiler beyond the common ones. */
   options?: readonly string[];
@@ -39,7 +39,7 @@ export const benchmarks: readonly Benchmark[] = [
   { name: 'pge', kind: 'loops', title: 'CR4.PGE off and on', turns: 1_000_000 },
   { name: 'cr8', kind: 'loops', title: 'reads of CR8', turns: 10_000_000, bits: [64] },
   { name: 'deadline', kind: 'loops', title: 'writes of the TSC deadline', turns: 5_000_000, bits: [64] },
-  { name: 'syscalls', kind: 'linux', title: 'system calls' },
+  { name: 'syscalls', kind: 'linux', title: '1.8 million short system calls' },
   { name: 'fork', kind: 'linux', title: 'fork and exec' },
   { name: 'script', kind: 'linux', title: 'shell script of many applets' },
   { name: 'sha256', kind: 'linux', title: 'sha256sum of real data' },
