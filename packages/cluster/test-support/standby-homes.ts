@@ -70,7 +70,7 @@ export function follow(
   standby: { home: VmHome; name: string },
   vm: ProtectedVm,
 ): void {
-  standby.home.host.do({ type: 'stand-by', vm });
+  standby.home.host.do({ type: 'stand-by', vm, source: 'owner' });
   const session = { node: standby.name, incarnation: 1 };
   owner.host.do({ type: 'set-standby', vmId: vm.id, epoch, standby: session });
 }

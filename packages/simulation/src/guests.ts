@@ -121,7 +121,7 @@ export class SimGuests {
         return;
       }
       case 'stand-by':
-        return this.#standbys.follow(effect.vm);
+        return this.#standbys.follow(effect.vm, effect.source);
       case 'stand-down':
         return this.#standbys.leave(effect.vmId);
       case 'set-standby':

@@ -3,6 +3,7 @@
  * (cluster/src/vm/standby/copy.ts); the order of things is that of standby-vm.ts and standbys.ts.
  */
 import type { ProtectedVm } from '@revenant/cluster';
+import type { StandbySource } from '../../cluster/src/decisions/types.ts';
 import type { StandbyAck, StandbyFeed } from '../../cluster/src/protocol/standby.ts';
 import { LogCopy } from '../../cluster/src/vm/standby/copy.ts';
 import type { Promised } from '../../cluster/src/vm/standby/standby-vm.ts';
@@ -14,6 +15,8 @@ import { newest } from './newest.ts';
 
 const againMs = 1000;
 const leavingMs = 10_000;
+/** Between looks at the log in the store, while its owner says nothing. */
+const lookMs = 200;
 
 interface Following {
   base: Checkpoint;
@@ -31,6 +34,8 @@ export interface Held {
   copy: LogCopy;
   epoch: number;
   said: StampedOutput[];
+  /** Whether its owner told it what came in. */
+  isFed: boolean;
   promised?: Promised | undefined;
 }
 
@@ -42,6 +47,7 @@ const hasAll = (one: Remains, other: Remains): boolean =>
 class SimStandby {
   readonly vm: ProtectedVm;
   readonly #node: SimNode;
+  readonly #source: StandbySource;
   readonly #acknowledge: (to: string, ack: StandbyAck) => void;
   #following: Following | undefined;
   #remains: Remains | undefined;
@@ -49,11 +55,29 @@ class SimStandby {
   #heardEpoch = 0;
   #over = false;
 
-  constructor(node: SimNode, vm: ProtectedVm, acknowledge: (to: string, ack: StandbyAck) => void) {
+  constructor(
+    node: SimNode,
+    { vm, source }: { vm: ProtectedVm; source: StandbySource },
+    acknowledge: (to: string, ack: StandbyAck) => void,
+  ) {
     this.vm = vm;
     this.#node = node;
+    this.#source = source;
     this.#acknowledge = acknowledge;
     this.#make();
+    this.#lookOn();
+  }
+
+  get #isFed(): boolean {
+    return this.#source === 'owner' || this.#owner !== undefined;
+  }
+
+  /** While its owner is silent, the store says what came in. */
+  #lookOn(): void {
+    if (this.#isFed) return;
+    const following = this.#following;
+    if (following?.reading === false) this.#read(following, () => undefined);
+    this.#after(lookMs, () => this.#lookOn());
   }
 
   #after(ms: number, run: () => void): void {
@@ -169,9 +193,10 @@ class SimStandby {
     const best = this.#over ? undefined : this.#best;
     this.#over = true;
     if (best === undefined) return undefined;
-    if (best !== following || following === undefined) return { ...best, life: undefined, said: [] };
+    const isFed = this.#isFed;
+    if (best !== following || following === undefined) return { ...best, life: undefined, said: [], isFed };
     const { life, copy, epoch, said } = following;
-    return { life, copy, epoch, said };
+    return { life, copy, epoch, said, isFed };
   }
 
   close(): void {
@@ -195,7 +220,7 @@ export class SimStandbys {
     this.#promised.clear();
   }
 
-  follow(vm: ProtectedVm): void {
+  follow(vm: ProtectedVm, source: StandbySource): void {
     const followed = this.#vms.get(vm.id);
     if (followed?.standby.vm.boot === vm.boot) {
       followed.leaves = 0;
@@ -206,7 +231,7 @@ export class SimStandbys {
       this.#note(ack, vm.boot);
       this.#node.world.carry(this.#node.id, to, (guests) => guests.ownerHeard(this.#node.id, ack));
     };
-    this.#vms.set(vm.id, { standby: new SimStandby(this.#node, vm, say), leaves: 0 });
+    this.#vms.set(vm.id, { standby: new SimStandby(this.#node, { vm, source }, say), leaves: 0 });
   }
 
   #note({ vmId, state, epoch, next, mark }: StandbyAck, boot: number): void {

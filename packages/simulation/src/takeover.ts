@@ -45,8 +45,10 @@ export function begin(node: SimNode, vm: ProtectedVm, owned: Owned, held: Held |
     const missing = copyMissing(held, owned, end);
     const seed = seedOf(held.copy, end);
     if (seed !== undefined) {
-      const resumed = owned.standbyLost || holdsLess(held, owned.noted?.epoch) ? 'earlier' : 'exact';
-      const why = owned.standbyLost ? 'lost' : 'less';
+      const isWrong = !held.isFed && (!kept.exact || log.refused);
+      const isLess = owned.standbyLost || holdsLess(held, owned.noted?.epoch);
+      const resumed = isLess || isWrong ? 'earlier' : 'exact';
+      const why = isWrong ? 'wrong' : owned.standbyLost ? 'lost' : 'less';
       if (seed.seed.length > 0) node.world.checker.leads++;
       if (held.life !== undefined) {
         held.said.push(...held.life.replay(missing, held.copy.mark));

@@ -20,6 +20,7 @@ import {
 import { driveLease, joinRecordRead, renewed, selfRead } from './lease.ts';
 import {
   beatSeen,
+  closed,
   deathConfirmed,
   discovered,
   driveBeats,
@@ -28,7 +29,6 @@ import {
   heartbeat,
   heartbeatHeard,
   peerRecordRead,
-  ping,
 } from './membership.ts';
 import {
   askToGiveUp,
@@ -83,7 +83,7 @@ function handle(context: Context, event: Event): void {
     case 'message':
       return messageHeard(context, event.from, event.message);
     case 'closed':
-      return ping(context, event.peer);
+      return closed(context, event.peer);
     case 'record':
       return recordRead(context, event);
     case 'records':

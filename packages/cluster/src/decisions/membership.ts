@@ -29,6 +29,7 @@ export function newPeer(id: string, now: number): Peer {
     beatsAskedAt: -Infinity,
     heardAt: -Infinity,
     heardBothAt: -Infinity,
+    closedAt: -Infinity,
     silentSince: Infinity,
     record: 'active',
     view: undefined,
@@ -339,7 +340,14 @@ export function fenceWritten(
   changeState(context, peer, 'dead', purpose.why);
 }
 
-export function ping(context: Context, to: string): void {
+/** A socket of a peer closed: a hint, which is looked into. */
+export function closed(context: Context, id: string): void {
+  const peer = context.state.peers.get(id);
+  if (peer !== undefined) peer.closedAt = context.now;
+  ping(context, id);
+}
+
+function ping(context: Context, to: string): void {
   context.out.push({ type: 'send', to, message: heartbeat(context, true) });
 }
 

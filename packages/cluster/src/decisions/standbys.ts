@@ -3,6 +3,7 @@
  * feeds it. An owner that lets outputs out on the word of its standby notes that in the VM's owner record first, and whoever would take the
  * VM over then leaves it to that standby for as long as its session stands.
  */
+import { expected } from './expected.ts';
 import { vmOf, type NodeRecord, type NodeSession, type OwnerView, type ProtectedVm } from './records.ts';
 import { log, type Context } from './state.ts';
 import type { LocalVm } from './types.ts';
@@ -28,29 +29,28 @@ export function standbyChanged(
   if (local?.epoch === epoch) local.standbyCondition = condition;
 }
 
-/** What this session follows. A VM that it shall take over it follows until then. */
+/** What this session follows: as a VM's standby, or as it would be given the VM, whose node is silent. Until it takes it over. */
 export function followOthers(context: Context): void {
   const { state } = context;
   const ours: NodeSession = { node: state.id, incarnation: state.incarnation };
   const followed = new Map(state.followed);
+  const coming = new Set(expected(context).map(({ id }) => id));
   for (const vm of Object.values(state.list.vms)) {
     const wanted = vm.desired === 'running' || vm.desired === 'paused';
-    if (!wanted || !sameSession(vm.standby, ours) || state.local.has(vm.id) || state.phase !== 'active')
+    const isStandby = sameSession(vm.standby, ours);
+    if (!wanted || !(isStandby || coming.has(vm.id)) || state.local.has(vm.id) || state.phase !== 'active')
       continue;
     if (followed.get(vm.id) === vm.boot) continue;
     followed.set(vm.id, vm.boot);
-    context.out.push({ type: 'stand-by', vm });
-    log(context, {
-      event: 'standby-begins',
-      vm: vm.id,
-      node: state.id,
-      reason: 'the protected list says so',
-    });
+    context.out.push({ type: 'stand-by', vm, source: isStandby ? 'owner' : 'store' });
+    const reason = isStandby ? 'the protected list says so' : 'its node is silent: it may have to go on here';
+    log(context, { event: 'standby-begins', vm: vm.id, node: state.id, reason });
   }
   for (const vmId of [...followed.keys()]) {
     const vm = vmOf(state.list, vmId);
     const isOurs = vm?.assignment?.node === state.id || state.local.has(vmId);
-    if (vm !== undefined && (isOurs || sameSession(vm.standby, ours)) && vm.desired !== 'stopped') {
+    const isWanted = isOurs || coming.has(vmId) || sameSession(vm?.standby, ours);
+    if (vm !== undefined && isWanted && vm.desired !== 'stopped') {
       if (state.local.get(vmId)?.phase === 'running') followed.delete(vmId);
       continue;
     }

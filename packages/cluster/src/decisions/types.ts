@@ -92,6 +92,9 @@ export type StopKind = 'asked' | 'failed' | 'hung' | 'powered-off' | 'fenced';
 /** `power-off`: its disks are made durable first. `delete`: nothing of it is needed. `discard`: it is another's; not answered by `stopped`. */
 export type StopMode = 'power-off' | 'delete' | 'discard';
 
+/** Who says what comes in at a VM that is followed: its owner, or, silent as that is, the log in the store alone. */
+export type StandbySource = 'owner' | 'store';
+
 export type Effect =
   | { type: 'send'; to: string; message: Message }
   | { type: 'get-record'; node: string; purpose: Purpose }
@@ -131,7 +134,7 @@ export type Effect =
   /** Another node's machine follows a VM that runs here, or none any more. */
   | { type: 'set-standby'; vmId: string; epoch: number; standby: NodeSession | undefined }
   /** A machine here follows a VM that another node runs, until `stand-down`, or until it is run here. */
-  | { type: 'stand-by'; vm: ProtectedVm }
+  | { type: 'stand-by'; vm: ProtectedVm; source: StandbySource }
   | { type: 'stand-down'; vmId: string }
   | { type: 'release'; vmId: string; epoch: number }
   /** Of the VM that is at this epoch; of no later one. */
@@ -174,6 +177,8 @@ export interface Peer {
   /** Last network heartbeat from it, and the last one that says it hears us. */
   heardAt: number;
   heardBothAt: number;
+  /** When a socket of it last closed. */
+  closedAt: number;
   /** Since when it is not alive. */
   silentSince: number;
   record: 'active' | 'fenced' | 'left';

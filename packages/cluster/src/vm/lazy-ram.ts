@@ -41,6 +41,9 @@ export class LazyRam implements ServedPages {
   /** The working set that it started with. */
   #before: Iterable<number> = [];
   #stopped = false;
+  /** Of `absent`, the first that the background has not brought. */
+  #at = 0;
+  #runs = 0;
 
   private constructor(parts: {
     reader: CheckpointReader;
@@ -99,18 +102,22 @@ export class LazyRam implements ServedPages {
 
   /**
    * Brings everything else in, a few pages at a time: `deliver` resolves when they are in the machine. Tries on while the store
-   * fails. False when it was stopped before.
+   * fails. Asked for again it goes on from where it is, for whoever asked last. False when it was stopped before its end, or asked for again.
    * @throws StorageError `CHECKPOINT_DAMAGED`
    */
   async runBackground(deliver: (pages: PageDelivery) => Promise<void>): Promise<boolean> {
-    for (let at = 0; at < this.absent.length && !this.#stopped; at += backgroundPages) {
-      const indexes = this.absent.slice(at, at + backgroundPages);
+    const run = ++this.#runs;
+    const isOver = (): boolean => this.#stopped || run !== this.#runs;
+    while (this.#at < this.absent.length && !isOver()) {
+      const indexes = this.absent.slice(this.#at, this.#at + backgroundPages);
       const read = async (): Promise<Uint8Array | undefined> =>
-        this.#stopped ? undefined : this.#reader.readPages(space, indexes);
+        isOver() ? undefined : this.#reader.readPages(space, indexes);
       const bytes = await retry(read, { host: this.#host, what: 'pages of RAM', goOn: () => true });
-      if (bytes !== undefined && !this.#stopped) await deliver({ indexes, bytes });
+      if (bytes === undefined || isOver()) break;
+      await deliver({ indexes, bytes });
+      if (!isOver()) this.#at += backgroundPages;
     }
-    return !this.#stopped;
+    return !isOver();
   }
 
   /** After the background: records the working set. Advice only, so a store that fails now is no harm. */

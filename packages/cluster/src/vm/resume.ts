@@ -18,7 +18,7 @@ import type { LogEntry } from '../decisions/types.ts';
 import { blobsOf, readBlob } from '../stored/blobs.ts';
 import { readDisks } from './disks.ts';
 import { LazyRam } from './lazy-ram.ts';
-import { ownState, type OwnState } from '../stored/own-state.ts';
+import { ownState } from '../stored/own-state.ts';
 import { joinBatches, type LogBehind } from './replay-log.ts';
 
 /** Whose guests may start before all of their memory is there. */
@@ -75,7 +75,7 @@ export async function readResumePoint(options: {
       return { disks: await readDisks(reader, vm.spec.description), resumed: 'boot' };
     const own = ownState(reader.state.devices);
     const behind = logged && { ...joinBatches(logged.entries, BigInt(own.nextInput)), to: logged.to };
-    const resumed = options.standbyLost === true ? 'earlier' : howResumed(own, ownership);
+    const resumed = options.standbyLost !== true && isExact(ownership) ? 'exact' : 'earlier';
     const common: Omit<ResumePoint, 'snapshot'> = { disks: [], behind, resumed };
     log({
       event: 'vm-resuming',
@@ -98,10 +98,12 @@ export async function readResumePoint(options: {
   }
 }
 
-function howResumed({ exact }: OwnState, { log, refused }: Ownership): Resumed {
+/** Whether all that anybody saw follows from what an epoch was raised with. */
+export function isExact({ chain, log, refused }: Ownership): boolean {
+  const newest = chain.at(-1);
   // A damaged newer checkpoint is made up for by the log alone.
   const isWhole = refused.length === 0 || log?.last !== undefined;
-  return exact && isWhole && log?.refused === undefined ? 'exact' : 'earlier';
+  return newest !== undefined && ownState(newest.body.devices).exact && isWhole && log?.refused === undefined;
 }
 
 /** Whether there is something to do again behind a snapshot, before it goes live. */

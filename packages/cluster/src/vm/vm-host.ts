@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { InputResult, MachineInput, TextScreen } from '@revenant/emulator';
 import {
   CheckpointWriter,
+  formatId,
   PagePool,
   type CheckpointKey,
   type ObjectStore,
@@ -14,7 +15,7 @@ import {
 } from '@revenant/storage';
 import type { ProtectedVm } from '../decisions/records.ts';
 import type { Settings } from '../decisions/settings.ts';
-import type { Effect, Event, LogEntry, StopMode } from '../decisions/types.ts';
+import type { Effect, Event, LogEntry, StandbySource, StopMode } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { keepsLog } from '../protocol/spec.ts';
 import type { StandbyMessage } from '../protocol/standby.ts';
@@ -27,7 +28,14 @@ import type { Measures } from './measures.ts';
 import type { NodeNetworks } from '../network/node-networks.ts';
 import { ownState } from '../stored/own-state.ts';
 import { PreparedVms, type ReadyVm } from './prepared-vm.ts';
-import { lazyRuntime, readResumePoint, replaysBehind, type Resumed, type ResumePoint } from './resume.ts';
+import {
+  isExact,
+  lazyRuntime,
+  readResumePoint,
+  replaysBehind,
+  type Resumed,
+  type ResumePoint,
+} from './resume.ts';
 import type { AttachedDebugger, DebuggerCaller } from './session-debugger.ts';
 import { SpareWorkers } from './spare-workers.ts';
 import type { Lead } from './standby/handed.ts';
@@ -90,11 +98,18 @@ function throwIt(error: unknown): never {
 }
 
 /** Of what `leadOf` gives, or threw, in words. */
-function whyUnused(lead: unknown): string {
+function whyUnused(lead: unknown, { thread }: Standby): string {
   if (lead === 'stored') return 'the store has more than it does';
   if (lead === 'foreign') return 'others had the VM since it followed it';
-  return typeof lead === 'string' ? lead : 'it is being made anew; what it holds comes behind the log';
+  if (typeof lead === 'string') return lead;
+  return thread === undefined
+    ? 'it is being made anew; what it holds comes behind the log'
+    : 'it lacks pages of a checkpoint that is not the newest any more';
 }
+
+/** Whether the pages that its machine has not yet are those of the checkpoint that stays until they are in. */
+const bringsAll = ({ rest }: Standby, { ownership: { resumeFrom } }: Owned): boolean =>
+  rest === undefined || (resumeFrom !== null && formatId(resumeFrom) === rest.of);
 
 export class VmHost {
   readonly #options: VmHostOptions;
@@ -210,7 +225,7 @@ export class VmHost {
   do(effect: Effect): void {
     switch (effect.type) {
       case 'stand-by':
-        return this.#standBy(effect.vm);
+        return this.#standBy(effect.vm, effect.source);
       case 'stand-down':
         return this.standbys.leave(effect.vmId);
       case 'set-standby':
@@ -373,12 +388,12 @@ export class VmHost {
     this.#options.inputs?.started(vm.id, epoch, places);
   }
 
-  #standBy(vm: ProtectedVm): void {
+  #standBy(vm: ProtectedVm, source: StandbySource): void {
     const { node, store, key, log, send } = this.#options;
     const module = this.#moduleOf(vm);
     if (module === undefined || send === undefined) return;
     const parts = { node, store, key, log, send, module, pool: this.#pool, spare: this.#spare };
-    this.standbys.follow({ ...parts, vm, onStall: this.#tellStall(vm.id) });
+    this.standbys.follow({ ...parts, vm, source, onStall: this.#tellStall(vm.id) });
   }
 
   /** Whether a standby here goes on as the VM. Else what only it holds comes behind the log that is to be replayed. */
@@ -396,7 +411,7 @@ export class VmHost {
         reason: 'its standby here was made anew, and holds less than was relied on',
       });
     }
-    if (isKnown && standby?.thread !== undefined) {
+    if (isKnown && standby?.thread !== undefined && bringsAll(standby, owned)) {
       try {
         await this.#lead(vm, epoch, paused, { owned, thread: standby.thread, standby, lead });
         const { read, handed } = lead;
@@ -408,7 +423,7 @@ export class VmHost {
       } catch (error) {
         said({ event: 'standby-unused', reason: messageOf(error) });
       }
-    } else if (standby !== undefined) said({ event: 'standby-unused', reason: whyUnused(lead) });
+    } else if (standby !== undefined) said({ event: 'standby-unused', reason: whyUnused(lead, standby) });
     await standby?.thread?.end();
     await this.#epochs.readLog(owned);
     if (isKnown && !lead.handed.gap) owned.logged = replayWith(owned, lead);
@@ -445,7 +460,7 @@ export class VmHost {
   ): Promise<void> {
     const { store, key } = this.#options;
     const { ownership } = owned;
-    const { tail, places } = standby;
+    const { tail, places, isFed, rest } = standby;
     const name = epochName(vm.id, epoch);
     // What it says until it leads, others may not have heard.
     thread.onOutputs = (outputs) => StandbyVm.hear(standby, outputs);
@@ -454,9 +469,9 @@ export class VmHost {
     if (!this.#starting.delete(name)) return thread.end();
     thread.lead({ since: lead.since, paused });
     this.#begin({
-      ...{ vm, epoch, ownership, writer, thread, lazy: undefined, paused, tail },
+      ...{ vm, epoch, ownership, writer, thread, lazy: rest?.lazy, paused, tail },
       // It may have begun after the one on whose word outputs left: what that alone had, it has not.
-      resumed: owned.standbyLost ? 'earlier' : 'exact',
+      resumed: owned.standbyLost || !(isFed || isExact(ownership)) ? 'earlier' : 'exact',
       ...{ handed: lead.handed, places, resumedAt: lead.liveFrom },
       ...{ liveFrom: lead.liveFrom, nextInput: lead.nextInput },
     });

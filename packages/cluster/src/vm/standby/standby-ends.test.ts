@@ -196,7 +196,7 @@ describe('a standby that ends', () => {
         if (session === 'c') {
           await road.end('b');
           next = road.home('c', store);
-        } else next.host.do({ type: 'stand-by', vm: { ...vm, boot: vm.boot + 1 } });
+        } else next.host.do({ type: 'stand-by', source: 'owner', vm: { ...vm, boot: vm.boot + 1 } });
         await until('the end of the one before', () => !next.host.standbys.follows('v1'));
         follow(owner, epoch, { home: next, name: session }, vm);
         await until('the one that began later', () => next.host.standbys.follows('v1'));

@@ -18,7 +18,7 @@ import {
   type StallEvent,
 } from '@revenant/storage';
 import type { ProtectedVm } from '../../decisions/records.ts';
-import type { LogEntry } from '../../decisions/types.ts';
+import type { LogEntry, StandbySource } from '../../decisions/types.ts';
 import { ClusterError, messageOf } from '../../errors.ts';
 import { bounded } from '../../protocol/limits.ts';
 import type { StandbyAck, StandbyFeed, StandbyMessage, StandbySums } from '../../protocol/standby.ts';
@@ -32,18 +32,24 @@ import { isOfBoot, lazyRuntime, readBlobs, type ResumePoint } from '../resume.ts
 import type { SpareWorkers } from '../spare-workers.ts';
 import { monotonicMs, type GuestNews } from '../vm-runtime.ts';
 import { Comparison } from './comparison.ts';
+import { isOfMoment } from './lead.ts';
 import { LogCopy } from './copy.ts';
 import { unpackNumbers } from './state-sums.ts';
 
 /** Before it is made anew. */
 const againMs = 1000;
+/** Between looks at the log in the store, while its owner says nothing. */
+const lookMs = 200;
 /** Of what its machine is still to do. */
 const maxBehindBytes = 64 << 20;
 /** Of what its guest said and its owner may not have let out. */
 const maxSaidBytes = 8 << 20;
+/** And of one whose owner says nothing. */
+const maxUnheardBytes = 64 << 20;
 
 export interface StandbyVmOptions {
   vm: ProtectedVm;
+  source: StandbySource;
   node: string;
   store: ObjectStore;
   pool: PagePool;
@@ -77,6 +83,10 @@ export interface Standby {
   /** What its guest said behind what its owner let out for sure. */
   said: StampedOutput[];
   tail: TailState | undefined;
+  /** Whether its owner told it what came in, and may have let outputs out on its word. */
+  isFed: boolean;
+  /** Brings the pages that its machine has not yet, of the checkpoint of that name. */
+  rest?: { lazy: LazyRam; of: string } | undefined;
   /** By this machine, or by one that was here before it. */
   promised?: Promised | undefined;
 }
@@ -99,6 +109,8 @@ interface Following {
   behind: { count: bigint; bytes: number }[];
   behindBytes: number;
   reading: boolean;
+  /** Of its memory, what has not come yet. */
+  rest: Standby['rest'];
 }
 
 type Remains = Pick<Following, 'base' | 'copy' | 'epoch' | 'places'>;
@@ -121,10 +133,19 @@ export class StandbyVm {
   #working: Promise<void>;
   #wrong: (why: ClusterError) => void = () => undefined;
   #thread: GuestThread | undefined;
+  /** Whoever took its machine brings the rest of its memory. */
+  #handsRest = false;
+  /** Its first try follows, or came to nothing. */
+  readonly #tried = Promise.withResolvers<undefined>();
 
   constructor(options: StandbyVmOptions) {
     this.#options = options;
     this.#working = this.#work();
+  }
+
+  /** Else it was made before anybody knew whether it is needed, and in a hurry. */
+  get #isFed(): boolean {
+    return this.#options.source === 'owner' || this.#owner !== undefined;
   }
 
   get isFollowing(): boolean {
@@ -140,9 +161,10 @@ export class StandbyVm {
       const wrong = new Promise<never>((_, reject) => (this.#wrong = reject));
       wrong.catch(() => undefined);
       try {
-        await Promise.race([this.#follow(), wrong]);
+        await Promise.race([Promise.all([this.#follow(), this.#lookOn()]), wrong]);
         await wrong;
       } catch (error) {
+        this.#tried.resolve(undefined);
         if (this.#over) return;
         this.#reason = bounded(messageOf(error));
         // What it held to be alike is over; that it differed stays to be seen.
@@ -181,12 +203,18 @@ export class StandbyVm {
       const snapshot = lazy?.snapshot ?? (await reader.readSnapshot({ onBase: true }));
       const thread = await this.#start({ snapshot, disks: [], lazy, resumed: 'exact' });
       await thread.started;
-      await lazy?.runBackground(async (pages) => {
-        await thread.ask('deliver', pages);
-      });
+      const isFed = this.#isFed;
+      const bring = async (): Promise<void> => {
+        await lazy?.runBackground(async (pages) => {
+          lazy?.touched((await thread.ask('deliver', pages)).touched);
+        });
+      };
+      if (isFed) await bring();
       const own = ownState(reader.state.devices);
       const base = { next: own.nextInput, mark: reader.head.instructions };
-      const sums = await thread.ask('sum', {});
+      // Nobody compares itself with one that is not fed.
+      const sums = isFed ? await thread.ask('sum', {}) : { rest: '', pages: {}, memory: undefined };
+      const of = formatId(reader.id);
       const following: Following = {
         ...{
           base: base.next,
@@ -200,17 +228,33 @@ export class StandbyVm {
         },
         ...{ tail: new ConsoleTail(own.console, monotonicMs()), replayed: base.mark },
         ...{ behind: [], behindBytes: 0, reading: false },
-        comparison: new Comparison({ ...sums, cut: base.next }, formatId(reader.id)),
+        rest: isFed || lazy === undefined ? undefined : { lazy, of },
+        comparison: new Comparison({ ...sums, cut: base.next }, of),
       };
       if (this.#over || this.#thread !== thread) return;
       await this.#readStore(following);
       if (this.#heardEpoch > epoch) throw new ClusterError('RUNTIME', 'the VM has another owner now');
       this.#following = following;
+      this.#tried.resolve(undefined);
+      if (!isFed) await bring();
+      following.rest = undefined;
       this.#state = 'following';
       this.#reason = '';
       this.#acknowledge(false);
     } finally {
-      await closeOf(reader, lazy);
+      if (!this.#handsRest) await closeOf(reader, lazy);
+    }
+  }
+
+  /** While its owner is silent, the store says what came in. */
+  async #lookOn(): Promise<void> {
+    while (!this.#over && !this.#isFed) {
+      await pause(lookMs, undefined, { ref: false });
+      const following = this.#following;
+      if (following === undefined || following.reading) continue;
+      await this.#readStore(following).catch((error: unknown) => {
+        if (!isOfMoment(error)) throw error;
+      });
     }
   }
 
@@ -266,6 +310,7 @@ export class StandbyVm {
         throw new ClusterError('RUNTIME', 'the log does not go on from its newest checkpoint');
       const entries: ReadEntry[] = [];
       for await (const entry of reader.entries()) entries.push(entry);
+      if (this.#over) return;
       // What its owner sent meanwhile may have been more.
       if (reader.to >= copy.mark) this.#further(following, copy.read(entries, reader.to));
     } finally {
@@ -305,6 +350,9 @@ export class StandbyVm {
       }
       this.#letOut(following);
     }
+    // Nobody says what was let out of it.
+    if (!this.#isFed && following !== undefined && following.saidBytes > maxUnheardBytes)
+      this.#wrong(new ClusterError('RUNTIME', 'its guest says more than is kept'));
     if (news !== undefined) this.#news(news);
   }
 
@@ -313,7 +361,7 @@ export class StandbyVm {
     const { said, copy, tail } = following;
     let count = 0;
     for (const entry of said) {
-      if (entry.instructions >= copy.left && following.saidBytes <= maxSaidBytes) break;
+      if (entry.instructions >= copy.left && (following.saidBytes <= maxSaidBytes || !this.#isFed)) break;
       tail.said(entry);
       tail.left(entry, monotonicMs());
       following.saidBytes -= sizeOf(entry);
@@ -390,16 +438,21 @@ export class StandbyVm {
 
   /** Its machine and what it holds, for whoever takes the VM over; undefined when it holds nothing. It is over then. */
   async take(): Promise<Standby | undefined> {
+    // It is further than one that would be begun now.
+    if (!this.#isFed && !this.#over) await this.#tried.promise;
     const following = this.#following;
     const best = this.#over ? undefined : this.#best;
     if (following === undefined || best !== following) {
       await this.close();
-      return best && { ...best, thread: undefined, said: [], tail: undefined };
+      return best && { ...best, thread: undefined, said: [], tail: undefined, isFed: this.#isFed };
     }
     this.#over = true;
+    const { rest } = following;
+    this.#handsRest = rest !== undefined;
     this.#wrong(new ClusterError('RUNTIME', 'it leads'));
     const { thread, copy, base, epoch, said, tail } = following;
-    return { thread, copy, base, epoch, said, places: following.places, tail: tail.state(monotonicMs()) };
+    const has = { thread, copy, base, epoch, said, rest, isFed: this.#isFed };
+    return { ...has, places: following.places, tail: tail.state(monotonicMs()) };
   }
 
   /** Of what was taken: what its guest says until it leads. */
