@@ -64,8 +64,8 @@ export function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** What the guest prints in QEMU; ends after `timeoutMs` at the latest. */
-export function runInQemu(name: string, image: string, timeoutMs = 20_000): string[] {
+/** What the guest prints in QEMU, with so many processors; ends after `timeoutMs` at the latest. */
+export function runInQemu(name: string, image: string, { timeoutMs = 20_000, cpuCount = 1 } = {}): string[] {
   const output = join(buildFolder, `${name}.${process.pid}.qemu`);
   const options = [
     '-accel',
@@ -82,6 +82,8 @@ export function runInQemu(name: string, image: string, timeoutMs = 20_000): stri
     'none',
     '-net',
     'none',
+    '-smp',
+    String(cpuCount),
   ];
   options.push(
     '-kernel',

@@ -31,4 +31,5 @@ export class CpuEvent {
   static readonly taskPriority: i32 = 4;
   static readonly numericError: i32 = 5;
   static readonly look: i32 = 6;
+  static readonly pause: i32 = 7;
 }

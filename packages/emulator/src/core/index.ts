@@ -60,6 +60,7 @@ export {
   halt,
   invalidatePage,
   loadMachineStatus,
+  pause,
   requireControl,
   readExtendedControl,
   requirePrivilege,

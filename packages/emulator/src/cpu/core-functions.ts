@@ -87,6 +87,7 @@ export const coreFunctions = {
   clearTaskSwitched: f([]),
   invalidatePage: f(['i64']),
   halt: f([]),
+  pause: f([]),
   flushCaches: f([]),
   readExtendedControl: f([]),
   writeExtendedControl: f([]),

@@ -94,6 +94,37 @@ describe('processor models', () => {
     assert.deepEqual(cpuid('x86-64-v3', 0xd, 2), [256, 576, 0, 0]);
   });
 
+  test('several processors are cores of one package, or packages where no leaf tells cores from threads', () => {
+    const answer = (model: CpuModelName, leaf: number, [apicId, cpuCount]: [number, number]): number[] => {
+      start(model, [0x0f, 0xa2]);
+      installCpuModel(cpu.view, cpu.cpu, model, { apicId, cpuCount });
+      cpu.view.setInt32(cpu.cpu + Cpu.cpuIndex, 0, true);
+      cpu.set('rax', leaf & 0xff);
+      cpu.set('rcx', leaf >>> 8);
+      assert.equal(cpu.step(), 0);
+      return (['rax', 'rbx', 'rcx', 'rdx'] as const).map((name) => Number(cpu.get(name)));
+    };
+    for (const [count, bits] of [
+      [2, 1],
+      [3, 2],
+      [4, 2],
+      [16, 4],
+    ] as const) {
+      const last: [number, number] = [count - 1, count];
+      const [, ebx = 0, , edx = 0] = answer('x86-64-v2', 1, last);
+      assert.deepEqual([ebx >>> 24, (ebx >>> 16) & 0xff, (edx >>> 28) & 1], [count - 1, 1 << bits, 1]);
+      const [eax = 0] = answer('x86-64-v2', 4, last);
+      assert.deepEqual([eax >>> 26, (eax >>> 14) & 0xfff], [(1 << bits) - 1, 0]);
+      assert.deepEqual(answer('x86-64-v2', 0x0b, last), [0, 1, 0x100, count - 1]);
+      assert.deepEqual(answer('x86-64-v2', 0x10b, last), [bits, count, 0x201, count - 1]);
+      assert.deepEqual(answer('x86-64-v2', 0x20b, last), [0, 0, 2, count - 1]);
+      assert.deepEqual(answer('x86-64-v2', 0x70b, last), [0, 0, 7, count - 1]);
+      const [, old = 0, , oldEdx = 0] = answer('pentium3', 1, last);
+      assert.deepEqual([old >>> 24, (old >>> 16) & 0xff, (oldEdx >>> 28) & 1], [count - 1, 0, 0]);
+    }
+    assert.deepEqual(answer('x86-64-v2', 0x0b, [0, 1]), [0, 0, 0, 0]);
+  });
+
   /** EBX of leaf 0Dh, sub-leaf 0, after XSETBV of XCR0; or the vector that XSETBV raises. */
   function xsaveBytes(model: CpuModelName, xcr0: number): number {
     start(model, [0x0f, 0x01, 0xd1, 0xb8, 0x0d, 0, 0, 0, 0x0f, 0xa2]);

@@ -115,13 +115,30 @@ function text(value: string, at: number): number {
   return [3, 2, 1, 0].reduce((word, i) => ((word << 8) | (value.charCodeAt(at + i) || 0)) >>> 0, 0);
 }
 
-function cacheLeaves(): CpuidEntry[] {
-  // Type and level; 8 ways of 64-byte lines: 32 KiB data, 32 KiB code, 256 KiB unified.
+/** Bits of an APIC identifier that name a processor in its package: each is a core of one thread, and all are in one package. */
+function coreBits(cpuCount: number): number {
+  return Math.ceil(Math.log2(cpuCount));
+}
+
+function cacheLeaves({ cpuCount }: CpuTopology): CpuidEntry[] {
+  // Type and level; 8 ways of 64-byte lines: 32 KiB data, 32 KiB code, 256 KiB unified, each of one core's own.
   const geometry = (7 << 22) | 63;
+  const cores = ((1 << coreBits(cpuCount)) - 1) << 26;
   return [
-    [4, 0, 0x121, geometry, 63, 0],
-    [4, 1, 0x122, geometry, 63, 0],
-    [4, 2, 0x143, geometry, 511, 0],
+    [4, 0, cores | 0x121, geometry, 63, 0],
+    [4, 1, cores | 0x122, geometry, 63, 0],
+    [4, 2, cores | 0x143, geometry, 511, 0],
+  ];
+}
+
+/** Extended topology: one thread in a core, the cores in the package. Without other processors there is nothing to tell. */
+function topologyLeaves({ apicId, cpuCount }: CpuTopology): CpuidEntry[] {
+  if (cpuCount === 1) return [];
+  const [threads, cores] = [0x100, 0x200];
+  return [
+    [0xb, 0, 0, 1, threads, apicId],
+    [0xb, 1, coreBits(cpuCount), cpuCount, cores | 1, apicId],
+    [0xb, anySubleaf, 0, 0, 0, apicId],
   ];
 }
 
@@ -138,9 +155,10 @@ export function cpuidEntries(name: CpuModelName, topology: CpuTopology): CpuidEn
   const has = (feature: Feature): boolean => model.features.includes(feature);
   const vendor = 'GenuineIntel';
   const lastBasic = has('smep') ? 0x16 : has('longMode') ? 4 : has('sysenter') ? 2 : 1;
-  const several = topology.cpuCount > 1;
-  const leaf1Ebx =
-    (topology.apicId << 24) | (several ? topology.cpuCount << 16 : 0) | (has('clflush') ? 8 << 8 : 0);
+  // Before leaf 4, which tells cores from threads, each processor is a package of its own.
+  const several = topology.cpuCount > 1 && lastBasic >= 4;
+  const inPackage = several ? 1 << coreBits(topology.cpuCount) : 0;
+  const leaf1Ebx = (topology.apicId << 24) | (inPackage << 16) | (has('clflush') ? 8 << 8 : 0);
   // MCE comes with the machine-check architecture (bit 14) since the P6.
   const mca = has('mce') && has('sysenter') ? 1 << 14 : 0;
   const entries: CpuidEntry[] = [
@@ -155,12 +173,13 @@ export function cpuidEntries(name: CpuModelName, topology: CpuTopology): CpuidEn
     ],
   ];
   if (lastBasic >= 2) entries.push([2, anySubleaf, 1, 0, 0, 0]);
-  if (lastBasic >= 4) entries.push(...cacheLeaves());
+  if (lastBasic >= 4) entries.push(...cacheLeaves(topology));
   if (lastBasic >= 0x16) {
     entries.push(
       // The APIC timer never stops.
       [6, anySubleaf, 4, 0, 0, 0],
       [7, 0, 0, bits(model, leaf7Ebx), bits(model, leaf7Ecx), bits(model, leaf7Edx)],
+      ...topologyLeaves(topology),
       // The sizes in EBX follow XCR0: core/system/cpuid.ts.
       [0xd, 0, has('avx') ? 7 : 3, 576, has('avx') ? 832 : 576, 0],
       [0xd, 1, bits(model, xsaveEax), has('xsavec') ? 576 : 0, 0, 0],
@@ -186,7 +205,7 @@ export function cpuidEntries(name: CpuModelName, topology: CpuTopology): CpuidEn
 /** Where the CPUID table of a vCPU lies, relative to its block. */
 export const cpuidTableOffset = 0x1000;
 
-/** Writes all that a model decides into a vCPU block. Call it before the core's resetCpu. */
+/** Writes all that a model decides into a vCPU block, and its number, which is its APIC identifier. Call it before the core's resetCpu. */
 export function installCpuModel(
   view: DataView,
   cpu: number,
@@ -199,6 +218,7 @@ export function installCpuModel(
   entries.flat().forEach((word, i) => {
     view.setUint32(table + i * 4, word >>> 0, true);
   });
+  view.setInt32(cpu + Cpu.cpuIndex, topology.apicId, true);
   view.setUint32(cpu + Cpu.cpuidTable, table, true);
   view.setUint32(cpu + Cpu.cpuidEntries, entries.length, true);
   view.setBigInt64(cpu + Cpu.features, featureBits(name), true);

@@ -21,18 +21,18 @@ export const Region = {
   /** vCPU blocks, `cpuBlockBytes` each. */
   cpuBlocks: 0x8_0000,
   /** Six TLBs per vCPU (see Tlb), `tlbBytesPerCpu` each vCPU. */
-  tlbs: 0xa_0000,
+  tlbs: 0xc_0000,
   /** Entries of these that have been filled since their last flush, `Tlb.fillBytesPerCpu` each vCPU (see Tlb). */
-  tlbFills: 0x1c_0000,
+  tlbFills: 0x30_0000,
   /** What a debugger stops at (see Debug). */
-  debug: 0x1e_0000,
+  debug: 0x34_0000,
   /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
-  physicalMap: 0x20_0000,
+  physicalMap: 0x40_0000,
   /** First byte of the arrays sized by the machine: see Machine fields that point to them. */
-  dynamic: 0x60_0000,
+  dynamic: 0x80_0000,
 } as const;
 
-export const maxCpus = 8;
+export const maxCpus = 16;
 export const cpuBlockBytes = 0x4000;
 export const pageBytes = 4096;
 
@@ -187,6 +187,8 @@ export const Machine = {
   regionClock: 100, // u32
   /** HostDuty bits. */
   hostDuties: 104, // u32
+  /** Block of the vCPU whose turn it is. */
+  currentCpu: 108, // u32 address
 } as const;
 
 /** What a host does in place of the system below a program that it runs alone; none in a machine. */
@@ -262,7 +264,7 @@ export const Cpu = {
   tlbExecute: 864,
   /** Mask of linear addresses: 0xffff_ffff outside of 64-bit mode, all ones in it. */
   linearMask: 872, // i64
-  /** 1 while HLT waits. */
+  /** HaltState. */
   halted: 880, // i32
   /** InterruptShadow bits: 1 = after STI, 2 = after MOV SS/POP SS. Cleared by the instruction after. */
   interruptShadow: 884, // i32
@@ -489,7 +491,12 @@ export const CpuEvent = {
   fpuError: 5,
   /** Cpu.remaining is nearly used up, and Cpu.deadline is only a look: the machine looks at its host and may move it. */
   look: 6,
+  /** PAUSE, with several vCPUs: this one waits for another. Cpu.remaining is exact. */
+  pause: 7,
 } as const;
+
+/** What a vCPU waits for: nothing, an interrupt (HLT), or a start-up message (an application processor after RESET or INIT). */
+export const HaltState = { running: 0, halt: 1, startup: 2 } as const;
 
 /** Bits of Cpu.interruptShadow. */
 export const InterruptShadow = { sti: 1, movSs: 2 } as const;
@@ -677,17 +684,9 @@ export const CandidateFlag = {
   /** The operand size is that of the vectors: 16 bytes, with VEX.L 32. */
   vectorSize: 0x40_0000,
 } as const;
+// prettier-ignore
 export const ImmediateKind = {
-  none: 0,
-  ib: 1,
-  ibs: 2,
-  iw: 3,
-  iz: 4,
-  iv: 5,
-  ap: 6,
-  moffs: 7,
-  iwIb: 8,
-  jz: 9,
+  none: 0, ib: 1, ibs: 2, iw: 3, iz: 4, iv: 5, ap: 6, moffs: 7, iwIb: 8, jz: 9,
 } as const;
 // prettier-ignore
 export const RegisterFile = {

@@ -40,6 +40,7 @@ export interface EngineHostFunctions {
 /** Exports of core.wasm, by name; parameters as in core/. i64 is bigint. */
 export interface CoreExports {
   resetCpu(cpu: number): void;
+  initCpu(cpu: number): void;
   injectInterrupt(cpu: number, vector: number): void;
   injectNmi(cpu: number): void;
   updateMode(cpu: number): void;

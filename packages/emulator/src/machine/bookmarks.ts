@@ -41,10 +41,10 @@ export interface BookmarkParts {
   wentBack: () => void;
 }
 
-const rawRegions: readonly (readonly [number, number])[] = [
-  [Region.cpuBlocks, cpuBlockBytes],
-  [Region.tlbs, Tlb.bytesPerCpu],
-  [Region.tlbFills, Tlb.fillBytesPerCpu],
+const rawRegions = (cpuCount: number): readonly (readonly [number, number])[] => [
+  [Region.cpuBlocks, cpuCount * cpuBlockBytes],
+  [Region.tlbs, cpuCount * Tlb.bytesPerCpu],
+  [Region.tlbFills, cpuCount * Tlb.fillBytesPerCpu],
   [Region.machine + MachineField.timeBaseNs, MachineField.codeGeneration - MachineField.timeBaseNs],
 ];
 
@@ -133,7 +133,7 @@ export class Bookmarks {
     const pages = this.#takeChanged(moment);
     const same = [...this.#kept.values()].some((kept) => kept.moment === moment);
     if (!same) this.#versions.add(moment, pages, (page) => this.#page(page));
-    const raw = new Map(rawRegions.map(([at, size]) => [at, map.bytes.slice(at, at + size)]));
+    const raw = new Map(rawRegions(map.cpuCount).map(([at, size]) => [at, map.bytes.slice(at, at + size)]));
     const bookmark = { instructions, timeNs };
     this.#kept.set(bookmark, {
       ...bookmark,

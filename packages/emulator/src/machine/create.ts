@@ -1,7 +1,7 @@
 /** Makes a machine: memory, board, processor model, engine. */
 import type { AbsentPages } from './absent-pages.ts';
 import { installCpuModel } from '../cpu/cpuid-models.ts';
-import { Region } from '../cpu/layout.ts';
+import { Region, cpuBlockBytes } from '../cpu/layout.ts';
 import { vgaTextBytes } from '../devices/video/vga-text.ts';
 import { videoMemoryBytes } from '../devices/video/vga-registers.ts';
 import { describeMachine, type MachineRequest } from './description.ts';
@@ -28,12 +28,15 @@ export async function createMachine(options: CreateMachineOptions): Promise<Mach
 
 async function buildMachine({ description, backends = {}, engine }: CreateMachineOptions): Promise<Machine> {
   const full = describeMachine(description);
+  const { model, count: cpuCount = 1 } = full.cpu;
   const memory = new MemoryMap({
     ramBytes: full.memoryBytes,
     romBytes: full.romBytes,
+    cpuCount,
     vramBytes: full.machine !== 'pc' ? 0 : full.boardVersion < 2 ? vgaTextBytes : videoMemoryBytes,
   });
-  installCpuModel(memory.view, Region.cpuBlocks, full.cpu.model, { apicId: 0, cpuCount: 1 });
+  for (let n = 0; n < cpuCount; n++)
+    installCpuModel(memory.view, Region.cpuBlocks + n * cpuBlockBytes, model, { apicId: n, cpuCount });
   const disks = full.disks.map((disk) => new DiskSpace(disk, backends.disks?.[disk.name]));
   const machine = new Machine({ description: full, memory, disks, backends });
   machine.attachEngine(await engine({ memory: memory.memory, host: machine.host() }));

@@ -2,6 +2,7 @@
 import { floppyFormat, floppyFormats } from '../devices/floppy/floppy-media.ts';
 import { maxAhciPorts } from '../devices/ahci/ahci.ts';
 import { MachineError } from './errors.ts';
+import { maxCpus } from '../cpu/layout.ts';
 import { maxRamBytes } from './memory-map.ts';
 
 export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2', 'x86-64-v3'] as const;
@@ -74,7 +75,8 @@ export interface MachineDescription {
    * its own, IDE, floppy drive, VGA with graphics. `pc` 1, and descriptions that don't say: text display, virtio disks only.
    */
   boardVersion: number;
-  cpu: { model: CpuModelName };
+  /** `count` processors of that model, 1 to 16; absent is 1. */
+  cpu: { model: CpuModelName; count?: number };
   /** A multiple of 1 MiB from 1 MiB to 3 GiB. */
   memoryBytes: number;
   /** Size of the firmware image that ends at 4 GiB; 0 = none (a kernel is started directly). */
@@ -163,7 +165,10 @@ function checkMemory(memoryBytes: number): void {
 }
 
 /** A description of which only what matters is given. */
-export type MachineRequest = Partial<Omit<MachineDescription, 'disks'>> & { disks?: readonly DiskRequest[] };
+export type MachineRequest = Partial<Omit<MachineDescription, 'disks' | 'cpu'>> & {
+  disks?: readonly DiskRequest[];
+  cpu?: { model?: CpuModelName | undefined; count?: number | undefined };
+};
 
 function checkAttachment({ attach = 'virtio', name, bytes }: DiskRequest, boardVersion: number): void {
   if (!diskAttachments.includes(attach))
@@ -244,6 +249,22 @@ function describeNetworkCards(
   });
 }
 
+function describeProcessors({
+  model = defaultDescription.cpu.model,
+  count = 1,
+}: NonNullable<MachineRequest['cpu']>): MachineDescription['cpu'] {
+  if (!cpuModels.includes(model))
+    refuse(`no processor is called ${String(model)}`, `use one of ${cpuModels.join(', ')}`);
+  checkInteger('cpu.count', count, 1, maxCpus);
+  if (count === 1) return { model };
+  if (model === '486')
+    refuse(
+      `${String(count)} processors ${model}`,
+      'it has no APIC to work with others; use pentium or a newer one',
+    );
+  return { model, count };
+}
+
 function checkDevices(devices: readonly OptionalDevice[]): void {
   if (!Array.isArray(devices) || new Set(devices).size < devices.length)
     refuse('devices', 'give a list that names each device once');
@@ -258,11 +279,10 @@ export function describeMachine(given: MachineRequest): MachineDescription {
   const unknownName = Object.keys(given).find((name) => !(name in defaultDescription));
   if (unknownName !== undefined)
     refuse(`no field is called ${unknownName}`, `fields are ${Object.keys(defaultDescription).join(', ')}`);
-  const all = { ...defaultDescription, ...given };
+  const cpu = describeProcessors(given.cpu ?? {});
+  const all = { ...defaultDescription, ...given, cpu };
   if (all.machine !== 'pc' && all.machine !== 'microvm')
     refuse(`machine is ${String(all.machine)}`, 'use pc or microvm');
-  if (!cpuModels.includes(all.cpu.model))
-    refuse(`no processor is called ${String(all.cpu.model)}`, `use one of ${cpuModels.join(', ')}`);
   checkInteger('boardVersion', all.boardVersion, 1, newestBoard[all.machine]);
   checkMemory(all.memoryBytes);
   if (
@@ -288,7 +308,6 @@ export function describeMachine(given: MachineRequest): MachineDescription {
     refuse(`tripleFault is ${String(all.tripleFault)}`, 'use reset or stop');
   return {
     ...all,
-    cpu: { model: all.cpu.model },
     bootOrder: [...all.bootOrder],
     debugConsolePorts: [...all.debugConsolePorts],
     devices: [...all.devices],

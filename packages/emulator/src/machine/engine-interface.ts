@@ -17,6 +17,8 @@ export interface EngineHost {
 export interface EngineCore {
   /** Power-on state (RESET#). */
   resetCpu(cpu: number): void;
+  /** INIT: an application processor then waits for a start-up message. */
+  initCpu(cpu: number): void;
   /** Makes `vector` the event that is delivered before the next instruction; ends HLT. */
   injectInterrupt(cpu: number, vector: number): void;
   injectNmi(cpu: number): void;

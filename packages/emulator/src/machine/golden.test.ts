@@ -37,6 +37,9 @@ const devicesFile = golden('state-5-devices.json');
 /** Of version 2 of the board, with a medium for each of its controllers, cards of all models, and a disc and a floppy disk that were changed. */
 const fullPcFile = golden('state-6-full-pc.json');
 
+/** Of two processors. */
+const processorsFile = golden('state-7-processors.json');
+
 /** Numbers of streams that were not counted before, but for the snapshot that was just taken. */
 const newStreams = { inputs: [{ stream: 'flush', next: 1 }], outputs: [] };
 
@@ -212,10 +215,26 @@ test('a state of the full PC is read, and read again it is the same', async () =
   const { machine: _after, ...after } = again.devices;
   assert.deepEqual(after, before);
   assert.deepEqual(again.cpus, snapshot.cpus);
+  assert.deepEqual(again.description, snapshot.description);
   assert.deepEqual(
     machine.description.disks.map(({ attach = 'virtio' }) => attach),
     attached,
   );
+  machine.run({ instructions: 1000 });
+  assert.equal(machine.instructions, snapshot.instructions + 1000n);
+});
+
+test('a state of two processors is read, and read again it is the same', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(processorsFile, `${encode(await makeState([], [], { cpu: { count: 2 } }))}\n`);
+  const snapshot = decode(readFileSync(processorsFile, 'utf8')) as MachineSnapshot;
+  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
+  const again = machine.snapshot({ full: true });
+  const { machine: _before, ...before } = snapshot.devices;
+  const { machine: _after, ...after } = again.devices;
+  assert.deepEqual(after, before);
+  assert.deepEqual(again.cpus, snapshot.cpus);
+  assert.equal(again.cpus.length, 2);
   machine.run({ instructions: 1000 });
   assert.equal(machine.instructions, snapshot.instructions + 1000n);
 });

@@ -2,7 +2,7 @@
 import { Machine as MachineField, Region, pageBytes } from '../cpu/layout.ts';
 import { i64 } from '../devices/schema.ts';
 import type { VirtualClock } from './clock.ts';
-import { cpuStateSchema, type CpuBlock } from './cpu-state.ts';
+import { cpuStateSchema, type CpuState } from './cpu-state.ts';
 import type { AbsentPages } from './absent-pages.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { EngineCore } from './engine-interface.ts';
@@ -13,6 +13,7 @@ import type { MemoryMap } from './memory-map.ts';
 import type { Board } from './boards/board.ts';
 import { checkShape, checkSpace, isZeroPage, restoreSpace, type MachineSnapshot } from './snapshot.ts';
 import { machineState } from './time-state.ts';
+import { turnsState, type Turns, type TurnsState } from './turns.ts';
 
 const randomState = Region.machine + MachineField.randomState;
 
@@ -42,12 +43,13 @@ export interface KeptState {
   devices: MachineSnapshot['devices'];
   inputs: ReturnType<MachineEdge['inputs']['save']>;
   outputs: ReturnType<MachineEdge['outputs']['save']>;
+  turns: TurnsState;
 }
 
 export interface MachineStateParts {
   map: MemoryMap;
   disks: readonly DiskSpace[];
-  cpu: CpuBlock;
+  turns: Turns;
   clock: VirtualClock;
   board: Board;
   edge: MachineEdge;
@@ -67,18 +69,35 @@ export class MachineState {
     return states;
   }
 
+  #cpuStates(): CpuState[] {
+    return this.#parts.turns.all.map(({ block }) => block.save());
+  }
+
+  /** Whose turn it is, of several. */
+  #turnsState(): MachineSnapshot['devices'] {
+    const { turns } = this.#parts;
+    if (turns.all.length === 1) return {};
+    return { turns: { version: turnsState.version, state: turns.save() } };
+  }
+
   #randomWord(offset: number): bigint {
     return this.#parts.map.view.getBigInt64(randomState + offset, true);
   }
 
   /** Devices and streams as they are now: what of a bookmark is neither memory nor in the linear memory's blocks. */
   keep(): KeptState {
-    const { edge } = this.#parts;
-    return { devices: this.#deviceStates(), inputs: edge.inputs.save(), outputs: edge.outputs.save() };
+    const { edge, turns } = this.#parts;
+    return {
+      devices: this.#deviceStates(),
+      inputs: edge.inputs.save(),
+      outputs: edge.outputs.save(),
+      turns: turns.save(),
+    };
   }
 
-  putBack({ devices, inputs, outputs }: KeptState): void {
+  putBack({ devices, inputs, outputs, turns }: KeptState): void {
     const { board, edge } = this.#parts;
+    this.#parts.turns.restore(turns);
     edge.clear();
     edge.inputs.restore(inputs);
     edge.outputs.restore(outputs);
@@ -90,7 +109,7 @@ export class MachineState {
 
   /** All of a snapshot but description and spaces. */
   save(): Omit<MachineSnapshot, 'description' | 'spaces'> {
-    const { clock, cpu, edge } = this.#parts;
+    const { clock, turns, edge } = this.#parts;
     const time = machineState.save({
       baseNs: clock.baseNs,
       baseCount: clock.baseCount,
@@ -101,24 +120,28 @@ export class MachineState {
       outputs: edge.outputs.save(),
     });
     return {
-      cpus: [cpu.save()],
-      devices: { ...this.#deviceStates(), machine: { version: machineState.version, state: time } },
-      instructions: cpu.retired,
+      cpus: this.#cpuStates(),
+      devices: {
+        ...this.#deviceStates(),
+        ...this.#turnsState(),
+        machine: { version: machineState.version, state: time },
+      },
+      instructions: turns.instructions,
       virtualTimeNs: clock.now(),
     };
   }
 
   /** Adds everything in its canonical form (how time is written down may differ; the time itself may not) and ends the hash. */
   hash(hash: Hash): string {
-    const { clock, cpu, map } = this.#parts;
+    const { clock, turns, map } = this.#parts;
     hashValue(hash, {
-      instructions: cpu.retired,
+      instructions: turns.instructions,
       timeNs: clock.now(),
       fraction: clock.fraction,
       rate: clock.rate,
       random: [this.#randomWord(0), this.#randomWord(8)],
-      cpus: [cpu.save()],
-      devices: this.#deviceStates(),
+      cpus: this.#cpuStates(),
+      devices: { ...this.#deviceStates(), ...this.#turnsState() },
     });
     map.absent.pageInAll();
     for (const space of map.spaces) {
@@ -148,8 +171,8 @@ export class MachineState {
     options: { core: EngineCore; full: boolean; fresh: boolean; absent?: AbsentPages | undefined },
   ): void {
     const { core, full, fresh, absent } = options;
-    const { map, disks, cpu, clock, board, edge } = this.#parts;
-    checkShape(snapshot);
+    const { map, disks, turns, clock, board, edge } = this.#parts;
+    checkShape(snapshot, turns.all.length);
     const instructions = i64.copy(snapshot.instructions, 'instructions');
     const pages = map.spaces.map((space) => ({
       space,
@@ -166,7 +189,10 @@ export class MachineState {
         full,
       ),
     }));
-    const cpuState = cpuStateSchema.copy(snapshot.cpus[0], 'cpu');
+    const cpuStates = snapshot.cpus.map((state) => cpuStateSchema.copy(state, 'cpu'));
+    const { turns: savedTurns } = snapshot.devices;
+    const turn =
+      turns.all.length === 1 ? undefined : turns.check(savedTurns?.state, savedTurns?.version ?? 0);
     const machine = snapshot.devices['machine'];
     const time = machineState.restore(machine?.state, machine?.version ?? 0);
     if (full) map.absent.clear();
@@ -174,15 +200,19 @@ export class MachineState {
     for (const { space, saved } of pages) restoreSpace(map, space, saved, fresh);
     if (absent !== undefined) map.absent.set(absent);
     for (const { disk, saved } of contents) disk.restore(saved);
-    cpu.setRetired(instructions);
+    for (const { block } of turns.all) block.setRetired(instructions);
+    if (turn !== undefined) turns.restore(turn);
     clock.setBase({ ns: time.baseNs, count: time.baseCount, rate: time.rate });
     map.view.setBigInt64(randomState, time.random0, true);
     map.view.setBigInt64(randomState + 8, time.random1, true);
     edge.clear();
     edge.inputs.restore(time.inputs);
     edge.outputs.restore(time.outputs);
-    cpu.restore(cpuState);
-    core.updateMode(cpu.address);
+    turns.all.forEach(({ block }, n) => {
+      const state = cpuStates[n];
+      if (state !== undefined) block.restore(state);
+      core.updateMode(block.address);
+    });
     for (const device of board.restoreOrder) {
       const entry = snapshot.devices[device.name];
       if (typeof entry !== 'object' || entry === null)
@@ -193,6 +223,6 @@ export class MachineState {
         );
       device.restore(entry.state, entry.version);
     }
-    core.flushTlbAll(cpu.address);
+    for (const { block } of turns.all) core.flushTlbAll(block.address);
   }
 }

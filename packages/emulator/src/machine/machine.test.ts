@@ -360,6 +360,35 @@ describe('snapshots', () => {
     }
     await restoreMachine({ snapshot: good, engine: nodeEngine });
   });
+
+  test('so is one of several processors that is not whole', async () => {
+    const machine = await createMachine({
+      description: { memoryBytes: 2 ** 20, cpu: { count: 3 } },
+      engine: nodeEngine,
+    });
+    const good = machine.snapshot({ full: true });
+    const bad: [string, (snapshot: MachineSnapshot) => void][] = [
+      ['two of three', (s) => (s.cpus = s.cpus.slice(1))],
+      ['four of three', (s) => s.cpus.push(s.cpus[0])],
+      ['a local APIC missing', (s) => delete s.devices['lapic-2']],
+      ['nobody has a turn', (s) => delete s.devices['turns']],
+      [
+        'one that is not there has it',
+        (s) => ((s.devices['turns']?.state as { current: number }).current = 3),
+      ],
+      ['more processors', (s) => ((s.description as { cpu: { count: number } }).cpu.count = 4)],
+    ];
+    for (const [what, damage] of bad) {
+      const snapshot = copyOf(good);
+      damage(snapshot);
+      await assert.rejects(
+        restoreMachine({ snapshot, engine: nodeEngine }),
+        ({ code }: { code: string }) => /^(MACHINE|DEVICE_STATE)_/.test(code),
+        what,
+      );
+    }
+    await restoreMachine({ snapshot: good, engine: nodeEngine });
+  });
 });
 
 describe('looking at a machine', () => {
@@ -381,6 +410,10 @@ describe('looking at a machine', () => {
     for (const description of [
       { memoryBytes: 5 },
       { cpu: { model: 'z80' } },
+      { cpu: { count: 0 } },
+      { cpu: { count: 17 } },
+      { cpu: { count: 1.5 } },
+      { cpu: { model: '486', count: 2 } },
       { serialPorts: 9 },
       { nonsense: 1 },
     ])

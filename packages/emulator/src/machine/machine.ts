@@ -1,8 +1,9 @@
 /**
- * A machine: processor, memory, board and virtual time. It is a function of its description, its inputs and their stamps alone. Here its
- * parts are wired together; `scheduler.ts` says in which order things happen, `processor.ts` drives the engine, `edge/` is the way in and out.
+ * A machine: processors, memory, board and virtual time. It is a function of its description, its inputs and their stamps alone. Here its
+ * parts are wired together; `scheduler.ts` says in which order things happen, `turns.ts` which
+ * processor runs, `processor.ts` drives the engine, `edge/` is the way in and out.
  */
-import { Cpu, CpuEvent, Machine as MachineField, Region } from '../cpu/layout.ts';
+import { Cpu, CpuEvent, Machine as MachineField, Region, cpuBlockBytes } from '../cpu/layout.ts';
 import type { AccessSize } from '../devices/device.ts';
 import type { TextScreen } from '../devices/video/vga-text.ts';
 import type { BootPlan } from '../boot/plan.ts';
@@ -23,12 +24,13 @@ import { MachineDisplay } from './machine-display.ts';
 import { MachineMemory } from './machine-memory.ts';
 import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
-import { Board, type BoardSignals, type MachineBackends } from './boards/board.ts';
+import { Board, type BoardSignals, type CpuSignals, type MachineBackends } from './boards/board.ts';
 import { Processor } from './processor.ts';
 import { registerInputs, withRegister } from './register-inputs.ts';
 import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
 import { Bookmarks } from './bookmarks.ts';
 import { Stops } from './stops.ts';
+import { Turns } from './turns.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
 export interface MachineParts {
@@ -56,8 +58,7 @@ export class Machine {
   readonly #map: MemoryMap;
   readonly #clock: VirtualClock;
   readonly #board: Board;
-  readonly #cpu: CpuBlock;
-  readonly #processor: Processor;
+  readonly #turns: Turns;
   readonly #scheduler: Scheduler;
   readonly #state: MachineState;
   readonly #edge: MachineEdge;
@@ -72,26 +73,16 @@ export class Machine {
     this.description = description;
     this.#map = memory;
     this.#backends = backends;
-    this.#cpu = new CpuBlock(memory.memory, Region.cpuBlocks);
-    this.#clock = new VirtualClock(memory.view, () => this.#cpu.retired);
+    this.#clock = new VirtualClock(memory.view, () => this.#turns.instructions);
     this.#clock.armed = (atNs) => {
-      this.#processor.shortenSlice(atNs);
+      this.#turns.current.shortenSlice(atNs);
     };
-    this.#processor = new Processor({
-      block: this.#cpu,
-      clock: this.#clock,
-      acknowledge: () => this.#board.lapic.acknowledge(),
-      tscDeadline: (value) => {
-        this.#board.lapic.writeTscDeadline(value);
-      },
-      shutdown: () => {
-        this.#shutdown();
-      },
-    });
+    const processors = Array.from({ length: memory.cpuCount }, (_, n) => this.#makeProcessor(n));
+    this.#turns = new Turns(processors, memory.view);
     this.stops = new Stops(memory.view);
     this.#scheduler = new Scheduler({
       stops: this.stops,
-      processor: this.#processor,
+      turns: this.#turns,
       clock: this.#clock,
       edge: () => this.#edge,
       reset: () => {
@@ -112,7 +103,7 @@ export class Machine {
       edge: this.#edge,
       map: memory,
       disks,
-      cpu: this.#cpu,
+      turns: this.#turns,
       clock: this.#clock,
       board: this.#board,
     });
@@ -135,6 +126,30 @@ export class Machine {
     this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
   }
 
+  #makeProcessor(number: number): Processor {
+    return new Processor({
+      block: new CpuBlock(this.#map.memory, Region.cpuBlocks + number * cpuBlockBytes),
+      clock: this.#clock,
+      acknowledge: () => this.#board.lapic(number).acknowledge(),
+      tscDeadline: (value) => {
+        this.#board.lapic(number).writeTscDeadline(value);
+      },
+      shutdown: () => {
+        this.#shutdown();
+      },
+      woken: () => {
+        this.#turns.woken();
+      },
+    });
+  }
+
+  get #processor(): Processor {
+    return this.#turns.current;
+  }
+  get #cpu(): CpuBlock {
+    return this.#processor.block;
+  }
+
   /** The largest frame that a network card takes at present: its driver decides. 0 while it has none. */
   frameBytes(nic: number): number {
     return this.#board.networkCards[nic]?.frameBytes ?? 0;
@@ -146,7 +161,7 @@ export class Machine {
 
   /** Called once by createMachine. */
   attachEngine(engine: Engine): void {
-    this.#processor.engine = engine;
+    for (const processor of this.#turns.all) processor.engine = engine;
     this.#map.prepareWrite = (physical, length) => {
       engine.core.hostWritePrepare(BigInt(physical), length);
     };
@@ -176,8 +191,8 @@ export class Machine {
         if (high === 0 && !this.#map.writeSplit(low >>> 0, size, value))
           bus.writeMemory(low >>> 0, size, value);
       },
-      cpuEvent: (_cpu, what) => {
-        this.#cpuEvent(what);
+      cpuEvent: (cpu, what) => {
+        this.#cpuEvent(this.#turns.of(cpu), what);
       },
       pageIn: (page) => {
         this.#map.absent.pageIn(page);
@@ -194,14 +209,8 @@ export class Machine {
 
   #signals(): BoardSignals {
     return {
-      intr: {
-        set: (level) => {
-          this.#processor.setIntr(level);
-        },
-      },
-      nmi: () => {
-        this.#processor.raiseNmi();
-      },
+      cpus: this.#turns.all.map((processor, n) => this.#cpuSignals(processor, n)),
+      currentCpu: () => this.#turns.number,
       reset: () => {
         this.#scheduler.requestReset();
       },
@@ -212,7 +221,7 @@ export class Machine {
         this.#scheduler.finish('debugExit', status);
       },
       mapChanged: () => {
-        this.#processor.flushTlb();
+        this.#turns.flushTlbs();
       },
       a20: (enabled) => {
         this.#map.view.setUint32(
@@ -220,32 +229,54 @@ export class Machine {
           enabled ? 0xffff_ffff : 0xffef_ffff,
           true,
         );
-        this.#processor.flushTlb();
+        this.#turns.flushTlbs();
       },
-      cr8: {
-        get: () => Number(this.#cpu.wide(Cpu.cr8)),
-        set: (value) => {
-          this.#cpu.setWide(Cpu.cr8, BigInt(value));
-        },
-      },
-      tscOffset: () => this.#cpu.wide(Cpu.tscOffset),
       output: (output) => {
         this.#output(output);
       },
     };
   }
 
-  #cpuEvent(what: number): void {
-    const { lapic } = this.#board;
-    this.#processor.takeTscDeadline();
+  #cpuSignals(processor: Processor, number: number): CpuSignals {
+    const { block } = processor;
+    return {
+      intr: {
+        set: (level) => {
+          processor.setIntr(level);
+        },
+      },
+      nmi: () => {
+        processor.raiseNmi();
+      },
+      init: () => {
+        if (number === 0) this.#scheduler.requestReset();
+        else processor.init();
+      },
+      startUp: (vector) => {
+        processor.startUp(vector);
+      },
+      cr8: {
+        get: () => Number(block.wide(Cpu.cr8)),
+        set: (value) => {
+          block.setWide(Cpu.cr8, BigInt(value));
+        },
+      },
+      tscOffset: () => block.wide(Cpu.tscOffset),
+    };
+  }
+
+  #cpuEvent(processor: Processor, what: number): void {
+    const { block } = processor;
+    const lapic = this.#board.lapic(this.#turns.all.indexOf(processor));
+    processor.takeTscDeadline();
     switch (what) {
       case CpuEvent.apicBase:
-        lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
+        lapic.setEnabled((block.wide(Cpu.apicBase) & 0x800n) !== 0n);
         return;
       case CpuEvent.readTscDeadline: {
         const value = lapic.readTscDeadline();
-        this.#cpu.setWide(Cpu.gpr, value & 0xffff_ffffn);
-        this.#cpu.setWide(Cpu.gpr + 16, value >> 32n);
+        block.setWide(Cpu.gpr, value & 0xffff_ffffn);
+        block.setWide(Cpu.gpr + 16, value >> 32n);
         return;
       }
       case CpuEvent.taskPriority:
@@ -255,7 +286,10 @@ export class Machine {
         this.#board.chip('systemControl').signalFpuError();
         return;
       case CpuEvent.look:
-        this.#processor.lookInPlace();
+        processor.lookInPlace();
+        return;
+      case CpuEvent.pause:
+        this.#turns.yield();
         return;
       default:
     }
@@ -269,12 +303,14 @@ export class Machine {
     else this.#scheduler.finish('shutdown');
   }
 
-  /** RESET#: devices and processor; RAM stays. */
+  /** RESET#: devices and processors; RAM stays. */
   #powerOn(): void {
-    this.#processor.reset();
+    this.#turns.reset();
     this.#board.reset();
-    this.#board.lapic.setEnabled((this.#cpu.wide(Cpu.apicBase) & 0x800n) !== 0n);
-    this.engine.core.flushTlbAll(this.#cpu.address);
+    this.#turns.all.forEach(({ block }, n) => {
+      this.#board.lapic(n).setEnabled((block.wide(Cpu.apicBase) & 0x800n) !== 0n);
+    });
+    this.#turns.flushTlbs();
     if (this.description.romBytes === 0) this.#map.write(this.rsdpAddress, this.#board.chip('acpi').bytes);
   }
 
@@ -328,7 +364,7 @@ export class Machine {
 
   /** Applies what a replayed log has for the present moment, where `run` stops before inputs. True: the log has no more. */
   catchUp(): boolean {
-    this.#edge.applyReplay(() => this.#processor.halted);
+    this.#edge.applyReplay(() => this.#turns.halted);
     return this.#edge.nextReplay === undefined;
   }
 
@@ -341,7 +377,7 @@ export class Machine {
   #consumers(): InputConsumers {
     return {
       nmi: () => {
-        this.#processor.raiseNmi();
+        this.#turns.all[0]?.raiseNmi();
       },
       reset: () => {
         this.#scheduler.requestReset();
@@ -358,7 +394,7 @@ export class Machine {
       },
       // Whoever repeats the making of a snapshot has not got it, so that its own next one lists what changed before, too.
       flush: () => {
-        this.#processor.flushTlb();
+        this.#turns.flushTlbs();
       },
       mark: () => undefined,
       pokeMemory: ({ address, bytes }) => {
@@ -381,7 +417,7 @@ export class Machine {
       rooms: this.#board.rooms,
       now: () => ({ instructions: this.instructions, timeNs: this.timeNs }),
       before: (kind) => {
-        if (this.#processor.halted || kind === 'flush') this.#clock.fireDue();
+        if (this.#turns.halted || kind === 'flush') this.#clock.fireDue();
       },
       log: input,
       output,
@@ -401,14 +437,14 @@ export class Machine {
   // --- running ---
 
   get instructions(): bigint {
-    return this.#cpu.retired;
+    return this.#turns.instructions;
   }
   get timeNs(): bigint {
     return this.#clock.now();
   }
-  /** The processor waits for an interrupt, and none is there: time passes only by skips. */
+  /** All processors wait for an interrupt, and none is there: time passes only by skips. */
   get waiting(): boolean {
-    return this.#processor.waiting;
+    return this.#turns.waiting;
   }
   /** Makes a `run` that is in progress (a backend may call this) return with `paused` after the current instruction. */
   pause(): void {
@@ -427,7 +463,7 @@ export class Machine {
 
   // --- looking and changing ---
 
-  /** Registers by name (cpu-state.ts). */
+  /** Registers, by name (cpu-state.ts), of the processor whose turn it is. */
   registers(): CpuState {
     return this.#cpu.save();
   }
@@ -437,7 +473,7 @@ export class Machine {
     return this.#board.devices.find((device) => device.name === name)?.save();
   }
 
-  /** Changes registers, for debuggers; throws DeviceStateError for values that no processor can hold. */
+  /** Changes registers of the processor whose turn it is, for debuggers; throws DeviceStateError for values that no processor can hold. */
   setRegisters(change: Partial<CpuState>): void {
     this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));
     this.#processor.registersChanged();

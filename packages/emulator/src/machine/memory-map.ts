@@ -27,6 +27,8 @@ export interface MemorySizes {
   romBytes: number;
   /** Bytes of video memory, whole pages; 0 leaves it out. */
   vramBytes: number;
+  /** 1 (default) to `maxCpus`. */
+  cpuCount?: number;
 }
 
 /** One kind of backing memory, a space of the checkpoint. */
@@ -75,6 +77,7 @@ export class MemoryMap implements GuestMemory {
   readonly dirtyBitmapAddress: number;
   readonly backingBase: number;
   readonly backingPages: number;
+  readonly cpuCount: number;
   readonly #map: Uint32Array;
   readonly #sizes: MemorySizes;
   /** Called before this class writes RAM for somebody else than the processor. */
@@ -102,6 +105,7 @@ export class MemoryMap implements GuestMemory {
     const recordPool = take(recordPoolBytes);
     this.backingBase = take(pages * pageBytes);
     this.backingPages = pages;
+    this.cpuCount = sizes.cpuCount ?? 1;
     const wasmPages = roundUp(next, wasmPageBytes) / wasmPageBytes;
     this.memory = newMemory(wasmPages);
     this.bytes = new Uint8Array(this.memory.buffer);
@@ -141,7 +145,8 @@ export class MemoryMap implements GuestMemory {
     set(Machine.backingBase, this.backingBase);
     set(Machine.backingPages, this.backingPages);
     set(Machine.ramBytes, this.#sizes.ramBytes);
-    set(Machine.cpuCount, 1);
+    set(Machine.cpuCount, this.cpuCount);
+    set(Machine.currentCpu, Region.cpuBlocks);
     set(Machine.dirtyBitmap, this.dirtyBitmapAddress);
     set(Machine.codeMap, at.codeMap);
     set(Machine.blockHeads, at.blockHeads);

@@ -2,7 +2,7 @@
  * One processor as the machine drives it: its registers, its engine, its pins. It knows how to run up to a deadline and how to take an
  * interrupt; when to do either is the scheduler's affair.
  */
-import { Cpu, ExitReason, Flag, lookReserve } from '../cpu/layout.ts';
+import { Cpu, ExitReason, Flag, HaltState, lookReserve } from '../cpu/layout.ts';
 import type { VirtualClock } from './clock.ts';
 import type { CpuBlock } from './cpu-state.ts';
 import type { Engine } from './engine-interface.ts';
@@ -29,6 +29,8 @@ export interface ProcessorParts {
   tscDeadline: (value: bigint) => void;
   /** A triple fault. */
   shutdown: () => void;
+  /** It does not run, and was given something to do: an interrupt, or a start-up message. */
+  woken: () => void;
 }
 
 export class Processor {
@@ -39,6 +41,8 @@ export class Processor {
   /** Where the slice that runs ends, whatever parts it runs in. */
   #deadline = 0n;
   #look: SliceLook | undefined;
+  /** INIT came while it ran. */
+  #initAsked = false;
 
   constructor(parts: ProcessorParts) {
     this.block = parts.block;
@@ -71,9 +75,17 @@ export class Processor {
   get #interruptReady(): boolean {
     return this.#nmiReady || (this.block.word(Cpu.intrPending) !== 0 && this.interruptsEnabled);
   }
-  /** In HLT, with nothing that ends it. */
+  /** Only a start-up message lets it run. */
+  get #stopped(): boolean {
+    return this.block.word(Cpu.halted) === HaltState.startup;
+  }
+  /** In HLT, with nothing that ends it; or not started yet. */
   get waiting(): boolean {
-    return this.halted && !this.#interruptReady;
+    return this.halted && (this.#stopped || !this.#interruptReady);
+  }
+  /** An interrupt would end its HLT. */
+  get interruptible(): boolean {
+    return this.interruptsEnabled && !this.#stopped;
   }
 
   // --- pins ---
@@ -81,13 +93,42 @@ export class Processor {
   /** INTR, a level. */
   setIntr(level: boolean): void {
     this.block.setWord(Cpu.intrPending, level ? 1 : 0);
-    if (level) this.stopSlice();
+    if (level) this.#given();
   }
 
   /** NMI, an edge. */
   raiseNmi(): void {
     this.block.setWord(Cpu.nmiPending, 1);
-    this.stopSlice();
+    this.#given();
+  }
+
+  #given(): void {
+    if (this.#running) this.stopSlice();
+    else if (this.halted) this.#parts.woken();
+  }
+
+  /** INIT#, of an application processor, which then waits for a start-up message; after the instruction that runs. */
+  init(): void {
+    this.#initAsked = true;
+    if (this.#running) this.stopSlice();
+    else this.#takeInit();
+  }
+
+  #takeInit(): void {
+    if (!this.#initAsked) return;
+    this.#initAsked = false;
+    this.engine.core.initCpu(this.block.address);
+  }
+
+  /** A start-up message (SDM Vol. 3A 9.4.4): begins at page `vector` of memory, in real-address mode. One that runs takes no notice. */
+  startUp(vector: number): void {
+    if (!this.#stopped) return;
+    const { block } = this;
+    block.setSegment('cs', { ...block.segment('cs'), selector: vector << 8, base: BigInt(vector << 12) });
+    block.setWide(Cpu.rip, 0n);
+    block.setWord(Cpu.halted, HaltState.running);
+    this.registersChanged();
+    this.#parts.woken();
   }
 
   /** RESET#. */
@@ -133,7 +174,8 @@ export class Processor {
       this.#running = false;
       this.block.setWide(Cpu.reserve, 0n);
     }
-    if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
+    if (this.#initAsked) this.#takeInit();
+    else if (reason === ExitReason.interruptWindow) this.#takeInterrupt();
     else if (reason === ExitReason.shutdown) this.#parts.shutdown();
     return reason === ExitReason.breakpoint;
   }
@@ -166,7 +208,8 @@ export class Processor {
       const reason = this.engine.stepRaw(block.address);
       this.#running = false;
       this.takeTscDeadline();
-      if (reason === ExitReason.shutdown) this.#parts.shutdown();
+      if (this.#initAsked) this.#takeInit();
+      else if (reason === ExitReason.shutdown) this.#parts.shutdown();
     }
     block.setWord(Cpu.exitRequest, 0); // the run ends anyway
     if (block.word(Cpu.pendingVector) >= 0) this.slice(this.instructions); // with no budget it only delivers

@@ -1,23 +1,24 @@
 /**
  * Runs a machine: what happens at one instruction count always happens in the same order.
  *
- *   1. inputs stamped with this count (before 2 when the processor runs; after 2 while it waits in HLT)
+ *   1. inputs stamped with this count (before 2 when a processor runs; after 2 while all wait in HLT)
  *   2. timers that are due, earliest first
- *   3. an interrupt, when the processor can take one
- *   4. instructions, up to the next deadline
+ *   3. an interrupt, when the processor whose turn it is (turns.ts) can take one
+ *   4. its instructions, up to the next deadline or the end of its turn
  *
  * `run` returns only before 1 at a count it has just reached, so a host that stops often and one that never does see the same machine.
  */
 import type { VirtualClock } from './clock.ts';
 import { diverged, type MachineEdge } from './edge/edge.ts';
-import type { Processor, SliceLook } from './processor.ts';
+import type { SliceLook } from './processor.ts';
 import type { Stops, WatchHit } from './stops.ts';
+import type { Turns } from './turns.ts';
 
 /** Why `run` returned. */
 export type RunReason =
   /** The asked-for instruction count, time or number of accesses is reached. */
   | 'limit'
-  /** The processor waits for an interrupt: until `nextEventNs`, or for an input when that is absent. */
+  /** The processors wait for an interrupt: until `nextEventNs`, or for an input when that is absent. */
   | 'idle'
   /** HLT with interrupts off: only an NMI or a reset ends that. */
   | 'halted'
@@ -74,17 +75,17 @@ class Looks implements SliceLook {
   enough = false;
   readonly #every: bigint;
   readonly #enough: () => boolean;
-  readonly #processor: Processor;
+  readonly #turns: Turns;
 
-  constructor(processor: Processor, { every, enough }: NonNullable<RunOptions['look']>) {
+  constructor(turns: Turns, { every, enough }: NonNullable<RunOptions['look']>) {
     this.#every = BigInt(every);
     this.#enough = enough;
-    this.#processor = processor;
-    this.at = processor.instructions + this.#every;
+    this.#turns = turns;
+    this.at = turns.instructions + this.#every;
   }
 
   look(): void {
-    this.at = this.#processor.instructions + this.#every;
+    this.at = this.#turns.instructions + this.#every;
     this.enough = this.#enough();
   }
 }
@@ -95,7 +96,7 @@ function sooner(deadline: bigint, other: bigint | undefined): bigint {
 
 export interface SchedulerParts {
   stops: Stops;
-  processor: Processor;
+  turns: Turns;
   clock: VirtualClock;
   edge: () => MachineEdge;
   /** Resets the machine; true: it can't start by itself, so `run` returns `reset`. */
@@ -110,14 +111,14 @@ export class Scheduler {
   /** Accesses to devices in this run, and after how many it ends. */
   #accesses = 0;
   #mostAccesses = Infinity;
-  readonly #isHalted = (): boolean => this.#parts.processor.halted;
+  readonly #isHalted = (): boolean => this.#parts.turns.halted;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
   }
 
   get #instructions(): bigint {
-    return this.#parts.processor.instructions;
+    return this.#parts.turns.instructions;
   }
 
   /** The machine was restored or booted: what was about to end the run is over. */
@@ -128,49 +129,50 @@ export class Scheduler {
 
   requestReset(): void {
     this.#resetRequested = true;
-    this.#parts.processor.stopSlice();
+    this.#parts.turns.current.stopSlice();
   }
 
   /** Ends the run after the current instruction. */
   finish(reason: RunReason, status?: number): void {
     this.#outcome ??= status === undefined ? { reason } : { reason, status };
-    this.#parts.processor.stopSlice();
+    this.#parts.turns.current.stopSlice();
   }
 
   pause(): void {
     this.#pauseRequested = true;
-    this.#parts.processor.stopSlice();
+    this.#parts.turns.current.stopSlice();
   }
 
   /** The processor accesses a device. */
   accessed(): void {
-    if (++this.#accesses === this.#mostAccesses) this.#parts.processor.stopSlice();
+    if (++this.#accesses === this.#mostAccesses) this.#parts.turns.current.stopSlice();
   }
 
   run(options: RunOptions = {}): RunResult {
-    const { processor, clock, stops } = this.#parts;
+    const { turns, clock, stops } = this.#parts;
     const edge = this.#parts.edge();
     const start = this.#instructions;
     const limit = options.instructions === undefined ? undefined : start + BigInt(options.instructions);
-    const looks = options.look && new Looks(processor, options.look);
+    const looks = options.look && new Looks(turns, options.look);
     let idleSteps = 0;
     this.#accesses = 0;
     this.#mostAccesses = options.accesses ?? Infinity;
     edge.retry();
-    stops.apply(processor.engine.core);
+    stops.apply(turns.current.engine.core);
     for (;;) {
       const ended = this.#ended() ?? this.#atLimit(limit, options.untilNs, idleSteps, looks?.enough);
       if (ended !== undefined) return ended;
       clock.rebase();
       edge.applyReplay(this.#isHalted);
       clock.fireDue();
-      if (processor.waiting) {
+      if (turns.waiting) {
         const waiting = this.#idle(options);
         if (waiting !== undefined) return waiting;
         idleSteps++;
         continue;
       }
       const before = this.#instructions;
+      const processor = turns.choose();
       if (before === start && options.stopAtOnce !== true && processor.atBreakpoint) processor.step();
       else if (processor.slice(this.#deadline(limit, options.untilNs), looks))
         return this.#result('breakpoint');
@@ -217,11 +219,12 @@ export class Scheduler {
 
   /** Instruction count at which the engine must come back. */
   #deadline(limit: bigint | undefined, untilNs: bigint | undefined): bigint {
-    const { clock } = this.#parts;
+    const { clock, turns } = this.#parts;
     const edge = this.#parts.edge();
     const now = this.#instructions;
     const next = clock.nextDeadline();
     let deadline = now + maxSlice;
+    deadline = sooner(deadline, turns.end);
     deadline = sooner(deadline, limit);
     deadline = sooner(deadline, next === undefined ? undefined : clock.countAt(next));
     deadline = sooner(deadline, untilNs === undefined ? undefined : clock.countAt(untilNs));
@@ -229,15 +232,15 @@ export class Scheduler {
     return deadline > now ? deadline : now + 1n;
   }
 
-  /** HLT and nothing to take: lets virtual time pass, or tells the caller. */
+  /** All in HLT and nothing to take: lets virtual time pass, or tells the caller. */
   #idle({ idle = 'skip', untilNs }: RunOptions): RunResult | undefined {
-    const { processor, clock } = this.#parts;
+    const { turns, clock } = this.#parts;
     const edge = this.#parts.edge();
     const replay = edge.nextReplay;
     const timer = clock.nextDeadline();
     const input =
       replay !== undefined && replay.instructions <= this.#instructions ? replay.timeNs : undefined;
-    if (input === undefined && !processor.interruptsEnabled) return this.#result('halted');
+    if (input === undefined && !turns.interruptible) return this.#result('halted');
     let next = timer;
     for (const other of [input, untilNs])
       if (other !== undefined && (next === undefined || other < next)) next = other;
@@ -251,11 +254,11 @@ export class Scheduler {
     return undefined;
   }
 
-  /** Lets time pass while the processor waits, from event to event; ends when one of them gives it something to do. */
+  /** Lets time pass while the processors wait, from event to event; ends when one of them gives it something to do. */
   skip(toNs: bigint): void {
-    const { processor, clock } = this.#parts;
+    const { turns, clock } = this.#parts;
     for (let events = 0; events < maxSkippedEvents; events++) {
-      if (!processor.waiting) return;
+      if (!turns.waiting) return;
       const next = clock.nextDeadline();
       const last = next === undefined || next > toNs;
       clock.skipTo(last ? toNs : next);

@@ -104,10 +104,11 @@ function refuse(what: string): never {
   );
 }
 
-/** Throws MachineError unless the snapshot has the parts that every one has. */
-export function checkShape(snapshot: MachineSnapshot): void {
+/** Throws MachineError unless the snapshot has the parts that every one of a machine with so many processors has. */
+export function checkShape(snapshot: MachineSnapshot, cpuCount: number): void {
   const { cpus, devices, spaces } = (snapshot ?? {}) as Partial<MachineSnapshot>;
-  if (!Array.isArray(cpus) || cpus.length !== 1) refuse('it must have one processor');
+  if (!Array.isArray(cpus) || cpus.length !== cpuCount)
+    refuse(`it must have ${cpuCount === 1 ? 'one processor' : `${String(cpuCount)} processors`}`);
   if (typeof devices !== 'object' || devices === null) refuse('it has no devices');
   if (!Array.isArray(spaces)) refuse('it has no spaces');
 }

@@ -1,5 +1,5 @@
 /** What tools are told of each translated region. */
-import { Block, Cpu, ModeKey, Record, Region } from '../cpu/layout.ts';
+import { Block, Cpu, Machine, ModeKey, Record, Region } from '../cpu/layout.ts';
 import type { DecodedBlock } from './decoded.ts';
 
 export interface RegionBlock {
@@ -25,7 +25,7 @@ export interface RegionInfo {
   callouts: number;
 }
 
-/** Describes a region of blocks of one page, which the first vCPU has just entered. */
+/** Describes a region of blocks of one page, which the running vCPU has just entered. */
 export function describeRegion(
   view: DataView,
   blocks: readonly DecodedBlock[],
@@ -33,7 +33,8 @@ export function describeRegion(
 ): RegionInfo {
   const header = blocks[0]?.header ?? 0;
   const hostPage = view.getUint32(header + Block.host, true) & ~4095;
-  const ripPage = view.getBigUint64(Region.cpuBlocks + Cpu.ripPage, true);
+  const cpu = view.getUint32(Region.machine + Machine.currentCpu, true);
+  const ripPage = view.getBigUint64(cpu + Cpu.ripPage, true);
   const code = view.getInt32(header + Block.key, true) & ModeKey.codeMask;
   const described = blocks.map((block): RegionBlock => ({
     rip: BigInt.asUintN(64, ripPage + BigInt(view.getUint16(block.first + Record.pageOffset, true))),

@@ -24,8 +24,9 @@ import {
   Debug_watchList,
   Debug_watchpoints,
   ExitReason_requested,
-  Region_cpuBlocks,
+  Machine_currentCpu,
   Region_debug,
+  Region_machine,
   Segment_cs,
   Watchpoint_calls,
   Watchpoint_end,
@@ -156,7 +157,7 @@ export function isWatched(la: i64, physical: i64): bool {
 
 /** Notes the first watchpoint that a write to physical memory from outside of the processor meets. */
 export function noteHostWrite(physical: i64, size: i64): void {
-  note(Region_cpuBlocks, -1, physical, size, 2);
+  note(load<i32>(Region_machine, Machine_currentCpu), -1, physical, size, 2);
 }
 
 /**

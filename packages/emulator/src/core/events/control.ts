@@ -15,6 +15,9 @@ import {
   Cpu_physicalMask,
   Cpu_xcr0,
   Cpu_gpr,
+  HaltState_halt,
+  Machine_cpuCount,
+  Region_machine,
   Segment_cs,
   Segment_gs,
   Segment_tr,
@@ -188,7 +191,12 @@ export function invalidatePage(cpu: i32, la: i64): void {
 /** HLT. */
 export function halt(cpu: i32): void {
   requirePrivilege(cpu);
-  store<i32>(cpu, 1, Cpu_halted);
+  store<i32>(cpu, HaltState_halt, Cpu_halted);
+}
+
+/** PAUSE: with several processors, what this one waits for is another's to do. */
+export function pause(cpu: i32): void {
+  if (load<u32>(Region_machine, Machine_cpuCount) > 1) cpuEvent(cpu, CpuEvent.pause);
 }
 
 /** INVD, WBINVD: caches are not modelled. */

@@ -56,6 +56,8 @@ export function cpuid(cpu: i32): void {
   // Bytes of an XSAVE area with the components in XCR0, in both formats: AVX state is the last one.
   const withAvx = (load<i64>(cpu, Cpu_xcr0) & 4) != 0;
   if (leaf == 0xd && (subleaf as u32) < 2 && withAvx) store<i64>(cpu, 832, Cpu_gpr + 24);
+  // A level of the topology that does not exist is still named.
+  if (leaf == 0xb && entry != 0 && (subleaf as u32) > 1) store<i64>(cpu, subleaf & 0xff, Cpu_gpr + 8);
   if (leaf != 1) return;
   let ecx = load<i32>(cpu, Cpu_gpr + 8);
   ecx = cr4Has(cpu, Cr4_osxsave) ? ecx | osxsaveBit : ecx & ~osxsaveBit;

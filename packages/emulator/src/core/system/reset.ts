@@ -56,6 +56,8 @@ import {
   Cpu_xcr0,
   Cpu_xmm,
   Cpu_zero,
+  HaltState_running,
+  HaltState_startup,
   Segment_cs,
   Segment_gs,
   Segment_ldtr,
@@ -69,6 +71,11 @@ import { cpuid } from './cpuid';
 
 const patReset: i64 = 0x0007_0406_0007_0406;
 const miscEnableReset: i64 = 0x1801;
+
+/** The others wait for a start-up message: SDM Vol. 3A 9.4. */
+function isBootProcessor(cpu: i32): bool {
+  return load<i32>(cpu, Cpu_cpuIndex) == 0;
+}
 
 /** What RESET and INIT share. Caches, FPU, MTRRs and most MSRs survive an INIT. */
 function resetState(cpu: i32): void {
@@ -101,7 +108,7 @@ function resetState(cpu: i32): void {
   for (let i = 0; i < 4; i++) store<i64>(cpu + i * 8, 0, Cpu_pdpte);
   resetDebug(cpu);
   store<i64>(cpu, 0, Cpu_kernelGsBase);
-  store<i32>(cpu, 0, Cpu_halted);
+  store<i32>(cpu, isBootProcessor(cpu) ? HaltState_running : HaltState_startup, Cpu_halted);
   store<i32>(cpu, 0, Cpu_interruptShadow);
   store<i32>(cpu, 0, Cpu_nmiPending);
   store<i32>(cpu, 0, Cpu_nmiBlocked);
@@ -139,7 +146,7 @@ export function resetCpu(cpu: i32): void {
   resetFpu(cpu);
   memory.fill(cpu + Cpu_sysenterCs, 0, Cpu_pat - Cpu_sysenterCs);
   store<i64>(cpu, patReset, Cpu_pat);
-  store<i64>(cpu, 0xfee0_0800 | (load<i32>(cpu, Cpu_cpuIndex) == 0 ? 0x100 : 0), Cpu_apicBase);
+  store<i64>(cpu, 0xfee0_0800 | (isBootProcessor(cpu) ? 0x100 : 0), Cpu_apicBase);
   store<i64>(cpu, 0, Cpu_tscAux);
   store<i64>(cpu, 0, Cpu_tscOffset);
   store<i64>(cpu, 0, Cpu_tscDeadline);

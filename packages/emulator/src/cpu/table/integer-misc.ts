@@ -32,7 +32,9 @@ const random =
 export const rows: RowDraft[] = [
   // Without REX.B, 90 is NOP (it does not clear the upper half of RAX) and F3 90 is PAUSE.
   row('90 noB', 'NOP', '', {}, nothing),
-  row('F3 90 noB', 'PAUSE', '', {}, nothing),
+  row('F3 90 noB', 'PAUSE', '', { end: 'exit' }, (b) => {
+    b.call('pause');
+  }),
   row('NP 0F AE /5 reg', 'LFENCE', '', {}, fence(CpuFeature.sse2)),
   row('NP 0F AE /6 reg', 'MFENCE', '', {}, fence(CpuFeature.sse2)),
   row('NP 0F AE /7 reg', 'SFENCE', '', {}, fence(CpuFeature.sse)),

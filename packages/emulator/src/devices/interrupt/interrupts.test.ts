@@ -181,6 +181,21 @@ describe('local APIC', () => {
     assert.deepEqual(ended, [0x41]);
   });
 
+  test('INIT keeps the identifier and nothing else', () => {
+    const { apic, intr } = localApic();
+    apic.writeMemory(0x20, 4, 0x0500_0000);
+    apic.writeMemory(0xd0, 4, 0x0200_0000);
+    apic.accept({ ...fixed, vector: 0x60 });
+    assert.equal(intr.level, true);
+    apic.initialize();
+    assert.equal(intr.level, false);
+    assert.equal(apic.id, 5);
+    assert.equal(apic.readMemory(0xd0, 4), 0);
+    assert.equal(apic.readMemory(0xf0, 4), 0xff, 'software-disabled');
+    apic.accept({ ...fixed, vector: 0x60 });
+    assert.equal(intr.level, false);
+  });
+
   test('timer: one shot, periodic with divider, TSC deadline', () => {
     const { apic, clock } = localApic();
     const take = (): number => {

@@ -160,6 +160,14 @@ export class LocalApic extends StatefulDevice<State> {
     this.update();
   }
 
+  /** INIT of the processor: SDM Vol. 3A 11.4.7.3. Identifier, enable and pins stay as they are. */
+  initialize(): void {
+    const { id, enabled, lint0, lint1 } = this.state;
+    this.reset();
+    Object.assign(this.state, { id, enabled, lint0, lint1 });
+    this.update();
+  }
+
   /** Output of the 8259A pair. */
   setLint0(level: boolean): void {
     const rising = level && !this.state.lint0;
@@ -190,7 +198,8 @@ export class LocalApic extends StatefulDevice<State> {
     return this.state.lvt[n] ?? lvtMasked;
   }
 
-  get #softwareEnabled(): boolean {
+  /** It takes interrupts that messages name by their vectors. */
+  get takesVectors(): boolean {
     return this.state.enabled && (this.state.svr & svrEnabled) !== 0;
   }
 
@@ -225,7 +234,7 @@ export class LocalApic extends StatefulDevice<State> {
   }
 
   #acceptVector(vector: number, levelTriggered: boolean): void {
-    if (!this.#softwareEnabled) return;
+    if (!this.takesVectors) return;
     if (vector < 16) {
       this.#error(esrReceiveIllegalVector);
       return;
@@ -259,7 +268,8 @@ export class LocalApic extends StatefulDevice<State> {
     return ((this.#options.cr8.get() & 15) << 4) | (this.state.apr & 15);
   }
 
-  get #ppr(): number {
+  /** PPR: what of the processor's work is not to be interrupted. */
+  get priority(): number {
     const isr = Math.max(0, highestBit(this.state.isr));
     const tpr = this.#tpr;
     return tpr >> 4 >= isr >> 4 ? tpr : isr & 0xf0;
@@ -267,7 +277,7 @@ export class LocalApic extends StatefulDevice<State> {
 
   #fixedPending(): number {
     const irr = highestBit(this.state.irr);
-    return this.#softwareEnabled && irr >= 0 && irr >> 4 > this.#ppr >> 4 ? irr : -1;
+    return this.takesVectors && irr >= 0 && irr >> 4 > this.priority >> 4 ? irr : -1;
   }
 
   #externalPending(): boolean {
@@ -326,7 +336,7 @@ export class LocalApic extends StatefulDevice<State> {
       case Register.tpr:
         return this.#tpr;
       case Register.ppr:
-        return this.#ppr;
+        return this.priority;
       case Register.apr:
       case Register.remoteRead:
       case Register.eoi:

@@ -34,18 +34,28 @@ export interface MachineBackends {
   disks?: Readonly<Record<string, DiskBacking>>;
 }
 
-/** What the board asks of the processor and the machine. */
-export interface BoardSignals {
+/** What the board asks of one processor. */
+export interface CpuSignals {
   intr: Line;
   nmi: () => void;
+  /** INIT# of an application processor; the first one's resets the machine. */
+  init: () => void;
+  startUp: (vector: number) => void;
+  cr8: { get(): number; set(value: number): void };
+  tscOffset: () => bigint;
+}
+
+/** What the board asks of the processors and the machine. */
+export interface BoardSignals {
+  cpus: readonly CpuSignals[];
+  /** Number of the processor that accesses a device. */
+  currentCpu: () => number;
   reset: () => void;
   powerOff: () => void;
   debugExit: (status: number) => void;
   /** The address map changed: TLBs are stale. */
   mapChanged: () => void;
   a20: (enabled: boolean) => void;
-  cr8: { get(): number; set(value: number): void };
-  tscOffset: () => bigint;
   /** The guest put something out. */
   output: (output: MachineOutput) => void;
 }
@@ -88,6 +98,25 @@ export interface NetworkCard {
   announce(): void;
 }
 
+/** Every processor finds its own local APIC at the same address. */
+function ownLocalApic(lapics: readonly LocalApic[], currentCpu: () => number): Device {
+  const [first] = lapics;
+  if (first === undefined) throw new TypeError('the board has no local APIC');
+  const own = (): LocalApic => lapics[currentCpu()] ?? first;
+  return {
+    name: 'local APIC of the processor',
+    version: 0,
+    mmio: first.mmio,
+    readMemory: (offset, size) => own().readMemory(offset, size),
+    writeMemory: (offset, size, value) => {
+      own().writeMemory(offset, size, value);
+    },
+    reset: () => undefined,
+    save: () => undefined,
+    restore: () => undefined,
+  };
+}
+
 export class Board {
   readonly bus = new Bus();
   readonly devices: Device[] = [];
@@ -112,7 +141,9 @@ export class Board {
       throw new TypeError(`there is no version ${String(boardVersion)} of the board ${machine}`);
     const { parts } = plan;
     for (const part of parts) makeChip({ board: this, parts, ...options }, part);
-    for (const device of this.devices) this.bus.attach(device);
+    const { lapics } = this.interrupts;
+    for (const device of this.devices) if (!lapics.some((lapic) => lapic === device)) this.bus.attach(device);
+    this.bus.attach(ownLocalApic(lapics, options.signals.currentCpu));
   }
 
   /** Takes a device that a maker made. */
@@ -148,8 +179,9 @@ export class Board {
   get floppy(): Fdc82077aa | undefined {
     return this.#chips.floppy;
   }
-  get lapic(): LocalApic {
-    return this.interrupts.get('lapic');
+  /** Of the processor with that number. */
+  lapic(cpu: number): LocalApic {
+    return this.interrupts.lapic(cpu);
   }
 
   reset(): void {
@@ -158,9 +190,8 @@ export class Board {
 
   /** Devices in the order of restoring: the interrupt controllers last, since they hold the levels that the others drive meanwhile. */
   get restoreOrder(): Device[] {
-    const controllers: Device[] = (['pic', 'ioApic', 'lapic'] as const).map((name) =>
-      this.interrupts.get(name),
-    );
+    const { interrupts } = this;
+    const controllers: Device[] = [interrupts.get('pic'), interrupts.get('ioApic'), ...interrupts.lapics];
     return [...this.devices.filter((device) => !controllers.includes(device)), ...controllers];
   }
 }

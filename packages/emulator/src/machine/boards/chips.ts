@@ -29,8 +29,8 @@ export interface Site extends BoardOptions {
   parts: readonly BoardPart[];
 }
 
-/** CMOS bytes by which firmware and old kernels learn the memory size. */
-function cmosBytes(memoryBytes: number): Record<number, number> {
+/** CMOS bytes by which firmware and old kernels learn of memory and processors. */
+function cmosBytes(memoryBytes: number, cpuCount: number): Record<number, number> {
   const kib = memoryBytes / 1024;
   const above1M = Math.min(Math.max(kib - 1024, 0), 0xffff);
   const above16M = Math.min(Math.max(Math.floor((kib - 16384) / 64), 0), 0xffff);
@@ -45,25 +45,30 @@ function cmosBytes(memoryBytes: number): Record<number, number> {
     0x34: above16M & 0xff,
     0x35: above16M >> 8,
     0x3d: 0x12,
-    0x5f: 0,
+    0x5f: cpuCount - 1,
   };
 }
 
-function addLocalApic({ board, clock, signals }: Site): void {
+function addLocalApics({ board, clock, signals }: Site): void {
   const { interrupts } = board;
-  const lapic = new LocalApic({
-    cpuIndex: 0,
-    clock,
-    bus: interrupts.apicBus,
-    intr: signals.intr,
-    cr8: signals.cr8,
-    tscOffset: signals.tscOffset,
-    nmi: signals.nmi,
-    init: signals.reset,
-    startup: () => undefined, // the boot processor runs already
-    externalVector: () => interrupts.get('pic').acknowledge(),
+  signals.cpus.forEach(({ intr, nmi, init, startUp, cr8, tscOffset }, cpuIndex) => {
+    const lapic: LocalApic = new LocalApic({
+      cpuIndex,
+      clock,
+      bus: interrupts.apicBus,
+      intr,
+      cr8,
+      tscOffset,
+      nmi,
+      init: () => {
+        init();
+        lapic.initialize();
+      },
+      startup: startUp,
+      externalVector: () => interrupts.get('pic').acknowledge(),
+    });
+    interrupts.lapics.push(board.add(lapic));
   });
-  interrupts.set('lapic', board.add(lapic));
 }
 
 function addPciHost(site: Site, { pirqRoutes }: PartOf<'pci-host'>): void {
@@ -113,7 +118,7 @@ function addDebugPorts({ board, description, signals }: Site): void {
 function acpiOptions(site: Site): Omit<AcpiOptions, 'base'> {
   const hasVideo = partOf(site, 'vga-text') !== undefined || partOf(site, 'vga') !== undefined;
   return {
-    cpuCount: 1,
+    cpuCount: site.signals.cpus.length,
     keyboard: partOf(site, 'i8042') !== undefined,
     vga: hasVideo,
     serialPorts: site.description.serialPorts,
@@ -129,7 +134,7 @@ function acpiOptions(site: Site): Omit<AcpiOptions, 'base'> {
 
 /** What firmware learns. That of the first boards finds its way by the CMOS, and makes no tables. */
 function addFwCfg(site: Site): void {
-  const { board, description, memory } = site;
+  const { board, description, memory, signals } = site;
   const isFull = partOf(site, 'i440fx-host') !== undefined;
   const e820 = new Uint8Array(20);
   e820.set(littleEndian(description.memoryBytes, 8), 8);
@@ -138,8 +143,8 @@ function addFwCfg(site: Site): void {
     memory,
     items: new Map([
       [FwCfgItem.ramSize, littleEndian(description.memoryBytes, 8)],
-      [FwCfgItem.cpuCount, littleEndian(1, 2)],
-      [FwCfgItem.maxCpus, littleEndian(1, 2)],
+      [FwCfgItem.cpuCount, littleEndian(signals.cpus.length, 2)],
+      [FwCfgItem.maxCpus, littleEndian(signals.cpus.length, 2)],
     ]),
     files: new Map([
       ['etc/e820', e820],
@@ -158,12 +163,12 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
     const { interrupts } = board;
     const intr: Line = {
       set: (level) => {
-        interrupts.get('lapic').setLint0(level);
+        for (const lapic of interrupts.lapics) lapic.setLint0(level);
       },
     };
     interrupts.set('pic', board.add(new Pic8259A({ intr })));
   },
-  lapic: addLocalApic,
+  lapic: addLocalApics,
   'io-apic': ({ board }) => {
     board.interrupts.set('ioApic', board.add(new IoApic({ bus: board.interrupts.apicBus })));
   },
@@ -172,11 +177,11 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   },
   ...i440fxMakers,
   'rtc-mc146818': (site, { irq }) => {
-    const { board, clock, description } = site;
+    const { board, clock, description, signals } = site;
     const { epochNs, memoryBytes } = description;
     const line = board.interrupts.isaLine(irq, 'rtc');
     const drives = partOf(site, 'piix-ide') === undefined ? {} : driveCmos(site);
-    const cmos = { ...cmosBytes(memoryBytes), ...drives };
+    const cmos = { ...cmosBytes(memoryBytes, signals.cpus.length), ...drives };
     const rtc = new RtcMc146818({ irq: line, clock, epochNs, cmos });
     board.add(rtc);
     board.consumers.wallClock = ({ epochNs: now }) => {
