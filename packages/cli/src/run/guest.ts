@@ -88,7 +88,7 @@ function describe(
     ...(needsFullPc ? { boardVersion: 2 } : {}),
     ...firmware?.description,
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
-    ...(options.cpu === undefined ? {} : { cpu: { model: options.cpu } }),
+    cpu: { model: options.cpu, count: options.cpuCount },
     ...(options.debugExitPort === undefined ? {} : { debugExitPort: options.debugExitPort }),
     ...(options.debugConsole === undefined ? {} : { debugConsolePorts: [options.debugConsole.port] }),
     ...(rom === undefined ? {} : { romBytes: rom.length }),
@@ -130,11 +130,13 @@ export interface ReadyGuest {
 
 export type GuestBackends = MachineBackends & Pick<MachineParts['backends'], 'output' | 'input'>;
 
-/** A checkpoint goes on with the processor that it was made with. */
-function requireModel(asked: string | undefined, description: unknown): void {
-  const { model } = (description as MachineRequest).cpu ?? {};
-  if (asked === undefined || model === undefined || asked === model) return;
-  throw new CliError(ExitCode.usage, `--cpu: the checkpoint has a ${model}`, 'leave --cpu out');
+/** A checkpoint goes on with the processors that it was made with. */
+function requireProcessors({ cpu, cpuCount }: RunOptions, description: unknown): void {
+  const { model, count = 1 } = (description as MachineRequest).cpu ?? {};
+  if (cpu !== undefined && model !== undefined && cpu !== model)
+    throw new CliError(ExitCode.usage, `--cpu: the checkpoint has a ${model}`, 'leave --cpu out');
+  if (cpuCount !== undefined && cpuCount !== count)
+    throw new CliError(ExitCode.usage, `--cpus: the checkpoint has ${String(count)}`, 'leave --cpus out');
 }
 
 async function prepare(
@@ -154,7 +156,7 @@ async function prepare(
     const restoring = await openRestore({ restore, store, disks });
     const { snapshot, absent } = restoring;
     try {
-      requireModel(options.cpu, snapshot.description);
+      requireProcessors(options, snapshot.description);
       const machine = await restoreMachine({
         snapshot,
         absent,

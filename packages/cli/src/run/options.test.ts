@@ -6,7 +6,7 @@ import { runRequestOf } from '../../test-support/run-request.ts';
 
 test('everything that can be given', () => {
   const options = runRequestOf(
-    '--kernel k --initrd i --append a=b --memory 64M --cpu pentium --serial file:out --max-instructions 12345678901 --save s --debug-exit 0xf4 --debug-console 0xe9=log --engine translator'.split(
+    '--kernel k --initrd i --append a=b --memory 64M --cpu pentium --cpus 4 --serial file:out --max-instructions 12345678901 --save s --debug-exit 0xf4 --debug-console 0xe9=log --engine translator'.split(
       ' ',
     ),
   );
@@ -16,6 +16,7 @@ test('everything that can be given', () => {
     append: 'a=b',
     memoryBytes: 64 * 2 ** 20,
     cpu: 'pentium',
+    cpuCount: 4,
     serial: { kind: 'file', path: 'out' },
     maxInstructions: 12345678901n,
     save: 's',
@@ -32,6 +33,9 @@ test('what makes no sense is refused with a hint', () => {
     'a b',
     'a --kernel k',
     'a --cpu 8086',
+    'a --cpus 0',
+    'a --cpus 17',
+    'a --cpus two',
     'a --serial disk',
     'a --debug-exit 70000',
     'a --debug-console 0xe9',

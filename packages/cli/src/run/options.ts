@@ -2,13 +2,14 @@
 import {
   bootDevices,
   cpuModels,
+  maxCpus,
   networkCardModels,
   type BootDevice,
   type CpuModelName,
   type NetworkCardModel,
 } from '@revenant/emulator';
 import { flag, list, text, value, type Options, type Values } from '../command/options.ts';
-import { count, ioPort, oneOf, size } from '../command/values.ts';
+import { count, ioPort, oneOf, size, wholeNumber } from '../command/values.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import { parseVncPlace, vncRequest, type VncOption } from './vnc-options.ts';
 import { parseDisc, parseDisk, parseFloppy, type DiskOption } from './disks.ts';
@@ -31,6 +32,7 @@ export interface RunOptions {
   rom?: string;
   memoryBytes?: number;
   cpu?: CpuModelName;
+  cpuCount?: number;
   /** `stdio`, `none`, or the path of a file. */
   serial: { kind: 'stdio' | 'none' } | { kind: 'file'; path: string };
   /** What virtual time follows. Default: `wall`, and `virtual` with `maxInstructions`. */
@@ -106,6 +108,7 @@ is a copy of it`,
   store: text('URL', 'where --restore VM is (or REVENANT_STORE), for example file:/srv/revenant'),
   memory: value('SIZE', 'for example 256M (default 128M)', size),
   cpu: value('MODEL', '486, pentium, pentium3, x86-64, x86-64-v2 (default), x86-64-v3', oneOf(cpuModels)),
+  cpus: value('N', `how many processors, 1 (default) to ${String(maxCpus)}`, wholeNumber(1, maxCpus)),
   disk: list(
     'FILE[,ro|,rw|,ide|,ahci]',
     `a disk image, raw or qcow2, as the next virtio disk (/dev/vda, …). The file is never
@@ -251,6 +254,7 @@ export function guestRequest(values: Values<typeof guestOptions>, image: string 
     store: values.store,
     memoryBytes: values.memory,
     cpu: values.cpu,
+    cpuCount: values.cpus,
     disks: disks.length === 0 ? undefined : disks,
     bios: values.bios,
     boot: values.boot,

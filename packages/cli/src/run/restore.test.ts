@@ -152,6 +152,13 @@ describe('going on from a checkpoint before all of its memory is there', () => {
         error.exitCode === ExitCode.usage &&
         /^--cpu: the checkpoint has a x86-64-v2$/.test(error.message),
     );
+    await assert.rejects(
+      dispatch(commands, ['run', '--restore', file, '--cpus', '2']),
+      (error) =>
+        error instanceof CliError &&
+        error.exitCode === ExitCode.usage &&
+        /^--cpus: the checkpoint has 1$/.test(error.message),
+    );
   });
 
   test('a path with a slash is a file, any other name is a VM once a store is named', () => {

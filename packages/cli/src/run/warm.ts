@@ -29,14 +29,14 @@ const longestHoldMs = 60_000;
 /** Options that may be given beside the image; with any other the machine is not the one that was kept. */
 // prettier-ignore
 const allowed: ReadonlySet<string> = new Set<keyof RunOptions>([
-  'image', 'append', 'memoryBytes', 'cpu', 'serial', 'save', 'screenshot', 'atEof', 'engine', 'vnc',
+  'image', 'append', 'memoryBytes', 'cpu', 'cpuCount', 'serial', 'save', 'screenshot', 'atEof', 'engine', 'vnc',
 ]);
 
 type WaitingMachine = Pick<Machine, 'serialPort' | 'snapshot'>;
 
 /** Names what a run begins with; undefined when it is not one that begins warm. */
 export async function warmKey(options: RunOptions): Promise<string | undefined> {
-  const { image, append, memoryBytes, cpu, clock = 'wall' } = options;
+  const { image, append, memoryBytes, cpu, cpuCount, clock = 'wall' } = options;
   const given = Object.entries(options).filter(([name, value]) => value !== undefined && name !== 'clock');
   if (image === undefined || image === builtinName || clock !== 'wall') return undefined;
   if (given.some(([name]) => !allowed.has(name))) return undefined;
@@ -51,6 +51,7 @@ export async function warmKey(options: RunOptions): Promise<string | undefined> 
     append,
     memoryBytes,
     cpu,
+    cpuCount,
     engineDigest(),
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);

@@ -69,6 +69,8 @@ export interface BootDescription {
   boardVersion?: number;
   /** The processor's model; absent: x86-64-v2. */
   cpu?: CpuModelName;
+  /** How many processors; absent: 1. */
+  cpuCount?: number;
   disks?: DiskSpec[];
 }
 
@@ -339,14 +341,14 @@ async function coldStart(
   backends: MachineBackends & { hash: HashFactory },
 ): Promise<Machine> {
   const boot = description as BootDescription;
-  const { memoryBytes, bootOrder, cpu, optionRomBytes, rom, disks: attached = [] } = boot;
+  const { memoryBytes, bootOrder, cpu, cpuCount, optionRomBytes, rom, disks: attached = [] } = boot;
   const needsFullPc = rom !== undefined || attached.some(({ attach }) => attach !== undefined);
   const { boardVersion = needsFullPc ? 2 : 1 } = boot;
   const machine = await createMachine({
     description: {
       memoryBytes,
       boardVersion,
-      ...(cpu === undefined ? {} : { cpu: { model: cpu } }),
+      cpu: { model: cpu, count: cpuCount },
       ...(rom === undefined ? {} : { romBytes: blobOf(blobs, rom).length }),
       ...(optionRomBytes === undefined ? {} : { optionRomBytes }),
       ...(bootOrder === undefined ? {} : { bootOrder }),

@@ -11,7 +11,7 @@ import {
   type HealthPolicy,
   type VmSpec,
 } from '@revenant/cluster/client';
-import { cpuModels, describeMachine, diskPageBytes } from '@revenant/emulator';
+import { cpuModels, describeMachine, diskPageBytes, maxCpus } from '@revenant/emulator';
 import {
   baseImageName,
   importBaseImage,
@@ -48,6 +48,7 @@ const createOptions = {
     'its processor: x86-64-v2 (default), x86-64-v3; older ones as in revenant run',
     oneOf(cpuModels),
   ),
+  cpus: value('N', `how many processors, 1 (default) to ${String(maxCpus)}`, wholeNumber(1, maxCpus)),
   disk: list(
     'FILE[,ro][,ide|,ahci][,backing]',
     `a disk image, raw or qcow2, copied into the store once; the guest's writes belong to the VM
@@ -251,7 +252,8 @@ export async function createVm(
   const memoryBytes =
     values.memory ?? source.memoryBytes ?? (startsDisks ? firmwareMemoryBytes : defaultMemoryBytes);
   // What no machine can have is refused before anything is copied.
-  const memoryMiB = describeMachine({ memoryBytes }).memoryBytes / 2 ** 20;
+  const cpu = { model: values.cpu, count: values.cpus };
+  const memoryMiB = describeMachine({ memoryBytes, cpu }).memoryBytes / 2 ** 20;
   if (!values['no-start']) await requireRoom(client, memoryMiB);
   const disks = await putDisks(
     [...media, ...values['disk-size'].map((emptyBytes) => ({ emptyBytes }))],
@@ -263,6 +265,7 @@ export async function createVm(
     const description: BootDescription = {
       memoryBytes,
       ...(values.cpu === undefined ? {} : { cpu: values.cpu }),
+      ...(values.cpus === undefined ? {} : { cpuCount: values.cpus }),
       ...(await putStart(client, source, firmware)),
       ...(bootOrder === undefined ? {} : { bootOrder }),
       ...(disks.length === 0 ? {} : { disks }),
