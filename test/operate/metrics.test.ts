@@ -114,6 +114,9 @@ describe('a node, watched', () => {
       assert.ok(value(`revenant_store_requests_total{request="${each}"}`) > 0, each);
     assert.ok(value('revenant_vm_instructions_total{vm="v"}') > 0);
     assert.ok(value('revenant_vm_busy_seconds_total{vm="v"}') > 0);
+    assert.equal(value('revenant_failover_disarmed'), 0);
+    assert.equal(value('revenant_rebalancing'), 1);
+    assert.equal(value('revenant_rebalance_moves_total'), 0);
     assert.match(text, /revenant_build_info\{node="a",protocol="\d+",runtime="v\d[^"]*"\} 1/);
   });
 

@@ -195,6 +195,29 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     await over(visit);
   });
 
+  test('failover is disarmed and armed, and nodes are told whether they even themselves out', async () => {
+    const visit = await opened();
+    const { page } = visit;
+    const form = page.getByRole('form', { name: 'disarm failover' });
+    await form.getByLabel('What for').fill('new switch');
+    await form.getByRole('button', { name: 'Disarm failover' }).click();
+    await page
+      .getByRole('status', { name: 'failover' })
+      .filter({ hasText: 'disarmed: new switch' })
+      .waitFor();
+    await until('the list says so', async () => (await nodes.client.status()).disarmed === 'new switch');
+    await page.getByRole('button', { name: 'Arm failover' }).click();
+    await form.waitFor();
+    assert.equal((await nodes.client.status()).disarmed, undefined);
+    const even = page.getByRole('checkbox', { name: /^Crowded nodes give VMs/ });
+    assert.equal(await even.isChecked(), true);
+    await even.click();
+    await until('the list says so', async () => (await nodes.client.status()).balancing === 'off');
+    await even.click();
+    await until('the list says so', async () => (await nodes.client.status()).balancing === undefined);
+    await over(visit);
+  });
+
   test('a node that is over is shown no longer once it was removed', async () => {
     await nodes.kill('c');
     const visit = await opened();

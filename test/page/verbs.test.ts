@@ -90,10 +90,10 @@ const verbs: Readonly<Record<string, Verb>> = {
   'cluster drain': ['cluster', 'button', 'Drain a'],
   'cluster undrain': ['cluster', 'button', 'Undrain b'],
   'cluster rebalance': ['cluster', 'button', 'Rebalance'],
-  'cluster disarm': because(
-    'who works on hosts or network is at a terminal there; the page has no switch for it yet',
+  'cluster disarm': ['cluster', 'form', 'disarm failover'],
+  'cluster arm': because(
+    'its button takes the place of the form while failover is disarmed (managing.test.ts)',
   ),
-  'cluster arm': because('the same'),
   'cluster remove': ['cluster', 'button', 'Remove node c'],
   'store init': ofStore,
   'store release': ofStore,

@@ -33,7 +33,7 @@ function runSeeds(options: Values<typeof optionTable>): number {
   const began = performance.now();
   let done = 0;
   let violations = 0;
-  const sum = { takeovers: 0, outputs: 0, leads: 0, frames: 0, ended: 0 };
+  const sum = { takeovers: 0, outputs: 0, leads: 0, frames: 0, ended: 0, balanced: 0 };
   for (; done < count; done++) {
     if (!trace) progress.show(done, count);
     const seed = first + done;
@@ -43,6 +43,7 @@ function runSeeds(options: Values<typeof optionTable>): number {
     sum.leads += result.leads;
     sum.frames += result.frames;
     sum.ended += result.ended;
+    sum.balanced += result.balanced;
     if (result.digest !== undefined) print(`digest ${result.digest}`);
     if (result.violation === undefined) continue;
     violations++;
@@ -54,7 +55,7 @@ function runSeeds(options: Values<typeof optionTable>): number {
   progress.done();
   const ran = Math.min(done + 1, count);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  const seen = `${sum.outputs} outputs that may not be taken back, ${sum.leads} takeovers with what only a standby had, ${sum.frames} frames and ${sum.ended} ended connections`;
+  const seen = `${sum.outputs} outputs that may not be taken back, ${sum.leads} takeovers with what only a standby had, ${sum.frames} frames and ${sum.ended} ended connections, ${sum.balanced} moves that even out`;
   print(`${ran} seeds, ${sum.takeovers} takeovers, ${violations} violations, ${seen}, ${seconds} s`);
   return violations === 0 ? 0 : 1;
 }

@@ -81,6 +81,7 @@ export const timers = (): PlanTimers => ({
   notBefore: new Map(),
   assignedAt: new Map(),
   runningSince: new Map(),
+  calmSince: undefined,
 });
 export const hostsOf = (...hosts: HostSight[]): Map<string, HostSight> =>
   new Map(hosts.map((each) => [each.id, each]));

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClusterClient } from '../src/client/cluster-client.ts';
-import { makeSettings } from '../src/decisions/settings.ts';
+import { makeSettings, type Settings } from '../src/decisions/settings.ts';
 import { ClusterNode } from '../src/node/cluster-node.ts';
 import { answerMs } from '../src/testing/patience.ts';
 
@@ -12,16 +12,19 @@ export class NodesInProcess {
   /** Those that live. */
   readonly nodes = new Map<string, ClusterNode>();
   readonly #folder: string;
+  readonly #settings: Settings;
   #client: ClusterClient | undefined;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, settings: Settings) {
     this.#folder = folder;
+    this.#settings = settings;
     this.store = `file:${folder}`;
   }
 
   /** With nodes `a` and `b`; `what` is part of their folder's name. */
-  static async start(what: string): Promise<NodesInProcess> {
-    const made = new NodesInProcess(await mkdtemp(join(tmpdir(), `revenant-${what}-`)));
+  static async start(what: string, changes: Partial<Settings> = {}): Promise<NodesInProcess> {
+    const folder = await mkdtemp(join(tmpdir(), `revenant-${what}-`));
+    const made = new NodesInProcess(folder, makeSettings('default', changes));
     for (const name of ['a', 'b']) await made.add(name);
     const nodes = made.addresses;
     made.#client = new ClusterClient({ nodes, answerMs, patienceMs: 120_000 });
@@ -41,7 +44,7 @@ export class NodesInProcess {
       name,
       store: this.store,
       listen: '127.0.0.1:0',
-      settings: makeSettings('default'),
+      settings: this.#settings,
       logLevel: 'silent',
       memoryMiB: 256,
     });

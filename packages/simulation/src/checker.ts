@@ -11,6 +11,7 @@ import {
 } from '@revenant/cluster';
 import { stands } from '../../cluster/src/decisions/standbys.ts';
 import type { StandbyNote } from '../../cluster/src/protocol/records.ts';
+import { BalanceWatch } from './balance-watch.ts';
 import { Lan } from './lan.ts';
 import type { SimNode } from './node.ts';
 import { digestOf, type Said, type StampedOutput } from './life.ts';
@@ -56,6 +57,8 @@ export class Checker {
   leads = 0;
   /** What guests send to peers outside. */
   readonly lan = new Lan();
+  /** What the cluster moves by itself. */
+  readonly balance = new BalanceWatch();
 
   constructor(nodes: Map<string, SimNode>, store: SimStore, heartbeatStores: readonly SimStore[]) {
     this.nodes = nodes;
@@ -65,6 +68,12 @@ export class Checker {
 
   get list(): ProtectedList | undefined {
     return this.#store.get<ProtectedList>(protectedKey)?.value;
+  }
+
+  /** A protected list landed. Invariant 9: what evens nodes out moves one VM, in calm, and never back. */
+  listed(before: ProtectedList | undefined, list: ProtectedList): void {
+    const broken = this.balance.listed(before, list);
+    if (broken !== undefined) throw new Violation(broken.rule, broken.message);
   }
 
   /** A guest executed. Invariants 1, 5 and 6. */

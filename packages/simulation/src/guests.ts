@@ -71,7 +71,7 @@ export class SimGuests {
     const { world } = this.#node;
     if (!world.endsNodes) return this.#break(guest);
     const doesNothing = !this.#node.mayRun(guest.vmId, guest.epoch) || this.#node.frozen;
-    if (doesNothing && !world.looksAtOutputs) return;
+    if (doesNothing && !world.looksAtOutputs && !world.balances) return;
     if (this.#guests.get(guest.vmId) !== guest || !this.#node.up) return;
     if (doesNothing) return world.scheduler.after(poisonMs, () => this.#poison(guest));
     world.trace(`${guest.vmId} ends ${this.#node.id}`);

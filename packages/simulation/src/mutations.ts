@@ -136,6 +136,20 @@ export const mutations: readonly Mutation[] = [
     replace: '',
   },
   {
+    name: 'balanced-for-ever',
+    removes: 'a move that evens out leaves its node fuller than the next one with the VM on it',
+    file: `${decisions}balance.ts`,
+    find: 'const gain = from - full.get(to.id)! - vm.spec.memoryMiB / to.capacity.memoryMiB;',
+    replace: 'const gain = from - full.get(to.id)!;',
+  },
+  {
+    name: 'balanced-at-any-time',
+    removes: 'nothing is evened out while VMs start, stop or move',
+    file: `${decisions}balance.ts`,
+    find: "moving || status === 'starting' || status === 'stopping' ||",
+    replace: '',
+  },
+  {
     name: 'gate-open',
     removes: 'an output waits until what leads to it is durable',
     ofOutputs: true,

@@ -301,7 +301,9 @@ export class SimNode {
   #put(key: string, value: NodeRecord | ProtectedList, expected: string | undefined, purpose: Purpose): void {
     const { store, checker, scheduler } = this.world;
     const apply = (): { version: string } | undefined => {
+      const before = checker.list;
       const landed = store.swap(key, value, expected);
+      if (landed !== undefined && 'vms' in value) checker.listed(before, value);
       if (landed !== undefined && 'state' in value) {
         if (value.state === 'fenced') checker.fenced(value, this.id, scheduler.now);
         else checker.renewed(value.id, scheduler.now);

@@ -114,8 +114,8 @@ export class Person {
 
   /** Makes some VMs and schedules wishes. */
   begin(untilMs: number): void {
-    const { random, scheduler } = this.#world;
-    const count = random.integer(1, 4);
+    const { random, scheduler, balances } = this.#world;
+    const count = random.integer(1, 4) + (balances ? 3 : 0);
     for (let i = 1; i <= count; i++) {
       const vmId = `vm${String(i)}`;
       const spec = {

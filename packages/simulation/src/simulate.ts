@@ -17,6 +17,8 @@ export interface Result {
   /** That peers outside heard, and connections of theirs that takeovers ended. */
   frames: number;
   ended: number;
+  /** Moves that even out how full nodes are. */
+  balanced: number;
   messages: number;
   /** Of every line of the trace; only when traced. */
   digest: string | undefined;
@@ -60,6 +62,7 @@ export function simulate(seed: number, onTrace?: (line: string) => void, outputs
     leads: world.checker.leads,
     frames: world.checker.lan.frames,
     ended: world.checker.lan.ended,
+    balanced: world.checker.balance.moves,
     messages: world.messages,
     digest: digest?.digest('hex'),
   };
@@ -97,7 +100,8 @@ function unwell(world: World, person: Person): string | undefined {
       return `the master sees ${peer.id} as ${peer.state}: ${peer.reason}`;
   for (const vm of Object.values(list.vms)) {
     if (vm.id === world.poisoned && vm.desired === 'running') {
-      if (vm.status !== 'failed') return `${vm.id} breaks or ends nodes again and again, and is ${vm.status}`;
+      if (vm.status !== 'failed' && !placeless(vm.reason))
+        return `${vm.id} breaks or ends nodes again and again, and is ${vm.status}`;
       continue;
     }
     const ranAgo = scheduler.now - (checker.lastRun.get(vm.id) ?? -Infinity);
@@ -111,4 +115,6 @@ function unwell(world: World, person: Person): string | undefined {
 
 /** More VMs of one anti-affinity group than nodes that can read their state: rightly waiting. */
 const placeless = (reason: string): boolean =>
-  /^no node fits: (\d+ (with one of its group|with another key than its state)(, )?)+$/.test(reason);
+  /^no node fits: (\d+ (with one of its group|with another key than its state|unable to read its state)(, )?)+$/.test(
+    reason,
+  );

@@ -124,9 +124,10 @@ export class Story {
     const to = values.get('to');
     const command = {
       type,
-      ...(type.startsWith('vm-') ? { vmId: name } : { node: name }),
+      ...(type.startsWith('vm-') ? { vmId: name } : type === 'balancing' ? {} : { node: name }),
       ...(type === 'vm-create' ? { spec, start: true } : {}),
       ...(to === undefined ? {} : { to }),
+      ...(type === 'balancing' ? { automatic: name === 'on' } : {}),
     } as Command;
     const id = `c${String(++this.#asked)}`;
     this.#here.nodes.get(at)?.local(() => {

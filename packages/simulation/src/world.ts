@@ -35,6 +35,8 @@ export class World {
   readonly heartbeatStores: SimStore[] = [];
   readonly nodes = new Map<string, SimNode>();
   readonly checker: Checker;
+  /** In a share of the worlds nodes even out soon, and there are enough VMs for that. */
+  readonly balances: boolean;
   /** In a share of the worlds whatever changes what the decisions are given fails: they change nothing. */
   readonly freezes: boolean;
   /** False once all faults have stopped. */
@@ -63,7 +65,11 @@ export class World {
     this.endsNodes = this.poisoned !== undefined && this.random.chance(0.4);
     if (this.random.chance(0.1)) this.foreigner = 'n1';
     const breaks = this.poisoned !== undefined && !this.endsNodes;
-    this.settings = makeSettings('default', breaks ? { stableMs: 1000 } : {});
+    this.balances = !this.tells && seed % 3 === 0;
+    this.settings = makeSettings('default', {
+      ...(breaks ? { stableMs: 1000 } : {}),
+      ...(this.balances ? { balanceAfterMs: 1500 } : {}),
+    });
     this.network = new SimNetwork(this.scheduler, this.random);
     this.store = new SimStore('store', this.scheduler, this.random);
     const heartbeatStores = this.random.integer(0, 2);

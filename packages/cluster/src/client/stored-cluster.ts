@@ -47,6 +47,7 @@ export async function storedStatus(store: ObjectStore): Promise<ClusterStatus> {
     maintenance: list.maintenance,
     ...(list.removed === undefined ? {} : { removed: list.removed }),
     ...(list.disarmed === undefined ? {} : { disarmed: list.disarmed }),
+    ...(list.balancing === undefined ? {} : { balancing: list.balancing }),
     networks: list.networks,
     heartbeatStores: [],
   };

@@ -43,7 +43,7 @@ import {
   raised,
   releaseHeard,
   released,
-  quotaReached,
+  marked,
   standbyNodeRead,
   started,
   stopped,
@@ -123,7 +123,7 @@ function guestEvent(
         | 'started'
         | 'stopped'
         | 'standby'
-        | 'store-quota'
+        | 'marked'
         | 'released'
         | 'tombstoned';
     }
@@ -142,8 +142,8 @@ function guestEvent(
       return stopped(context, event);
     case 'standby':
       return standbyChanged(context, event);
-    case 'store-quota':
-      return quotaReached(context, event);
+    case 'marked':
+      return marked(context, event);
     case 'released':
       return released(context, event);
     case 'tombstoned':

@@ -1,5 +1,6 @@
 /** What people ask for. Each command is one change of the protected list, done by the master and answered once it is stored. */
 import { ClusterError } from '../errors.ts';
+import { rebalanced } from './balance.ts';
 import { maxListBytes, maxNodes, maxVms } from '../protocol/limits.ts';
 import { check } from '../protocol/schema.ts';
 import { commandSchema, keepsLog, type Command, type VmSpec } from '../protocol/spec.ts';
@@ -10,8 +11,9 @@ import {
   type ProtectedList,
   type ProtectedVm,
 } from './records.ts';
+import { moveTo, withVm } from './moves.ts';
 import { createNetwork, deleteNetwork, newNic } from './networks.ts';
-import { place, rebalance, whyNeverFits, type Host } from './placement.ts';
+import { place, whyNeverFits, type Host } from './placement.ts';
 
 export type { Command };
 
@@ -78,11 +80,11 @@ export function applyCommand(list: ProtectedList, command: Command, hosts: reado
     }
     case 'node-remove':
       return removeNode(list, command, hosts);
-    case 'rebalance': {
-      let next = list;
-      for (const { vmId, to } of rebalance(hosts, Object.values(list.vms), 16))
-        next = moveTo(next, vmId, to, 'rebalance');
-      return next;
+    case 'rebalance':
+      return rebalanced(list, hosts, 16);
+    case 'balancing': {
+      const { balancing: _balancing, ...rest } = list;
+      return command.automatic ? rest : { ...rest, balancing: 'off' };
     }
     case 'network-create':
       return createNetwork(list, command.network, command.spec);
@@ -276,26 +278,7 @@ function migrate(
     );
   const chosen = place({ vm, hosts: candidates, vms: Object.values(list.vms), resumesPerNode: Infinity });
   if (chosen.host === undefined) throw new ClusterError('NO_CAPACITY', `${vmId}: ${chosen.reason}`);
-  return moveTo(list, vmId, chosen.host, 'asked by a person');
-}
-
-/** The list with a VM on its way to another node: assigned there, to be handed over by the one that has it. */
-export function moveTo(list: ProtectedList, vmId: string, to: Host, why: string): ProtectedList {
-  const vm = requireVm(list, vmId);
-  const attempt = vm.attempt + 1;
-  return withVm(list, {
-    ...vm,
-    status: 'starting',
-    moving: true,
-    proven: false,
-    reason: `moving from ${vm.assignment?.node ?? 'nowhere'} to ${to.id}: ${why}`,
-    attempt,
-    assignment: { node: to.id, incarnation: to.incarnation, attempt },
-  });
-}
-
-export function withVm(list: ProtectedList, vm: ProtectedVm): ProtectedList {
-  return { ...list, vms: { ...list.vms, [vm.id]: vm } };
+  return moveTo(list, vm, chosen.host, 'asked by a person');
 }
 
 export function withAnswers(list: ProtectedList, answers: readonly CommandAnswer[]): ProtectedList {

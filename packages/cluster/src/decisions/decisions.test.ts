@@ -252,6 +252,7 @@ test('a VM that is deleted while it powers off is told so, once', () => {
       phase: 'running',
       quotaBytes: undefined,
       storeFull: false,
+      debugged: false,
       epoch: 3,
       since: 0,
       retryAt: Infinity,

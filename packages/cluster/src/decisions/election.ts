@@ -108,6 +108,7 @@ function newMaster(term: number, now: number): MasterState {
     notBefore: new Map(),
     assignedAt: new Map(),
     runningSince: new Map(),
+    calmSince: undefined,
     confirming: new Map(),
     waiting: new Map(),
     queue: [],

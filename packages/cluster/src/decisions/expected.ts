@@ -33,7 +33,12 @@ export function expected(context: Context): ProtectedVm[] {
     hosts.set(peer.id, { ...sight, record: 'fenced', state: 'dead' });
   }
   if (!someAreSilent) return [];
-  const timers = { notBefore: new Map(), assignedAt: new Map(), runningSince: new Map() };
+  const timers = {
+    notBefore: new Map(),
+    assignedAt: new Map(),
+    runningSince: new Map(),
+    calmSince: undefined,
+  };
   const { list } = plan({ list: state.list, hosts, timers, now, settings });
   const ours = { id: state.id, incarnation: state.incarnation };
   return Object.values(list.vms).filter(

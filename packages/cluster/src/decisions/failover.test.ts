@@ -11,7 +11,7 @@ import {
   settings,
   timers,
 } from '../../test-support/decisions.ts';
-import { place, rebalance } from './placement.ts';
+import { place } from './placement.ts';
 import { type HostSight } from './failover.ts';
 import { type ProtectedList, type ProtectedVm, type VmSpec } from './records.ts';
 
@@ -71,7 +71,7 @@ describe('placement', () => {
     assert.equal(chosen({ affinity: 'pair', memoryMiB: 450 }, [onB]), 'a');
   });
 
-  test('a VM whose rules change leaves a node that it may not use, or says why it stays; none is balanced against its rules', () => {
+  test('a VM whose rules change leaves a node that it may not use, or says why it stays', () => {
     const [a, b] = [host('a'), host('b')];
     const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
     const set = { type: 'vm-set' as const, vmId: 'v1', nodes: ['b'] };
@@ -89,12 +89,6 @@ describe('placement', () => {
       plan({ list: free, hosts: hostsOf(a), timers: timers(), now: 0, settings }).list.vms['v1']!.stays,
       undefined,
     );
-    const moves = (spec: Partial<VmSpec>): number =>
-      rebalance([a, b], Object.values(running(listOf(['v1', spec], ['v2', spec]), 'a').vms), 4).length;
-    assert.equal(moves({}), 1);
-    assert.equal(moves({ nodes: ['a'] }), 0);
-    assert.equal(moves({ prefers: ['a'] }), 0);
-    assert.equal(moves({ affinity: 'pair' }), 0);
   });
 
   test('passes over nodes that lack the runtime, or can not read the state', () => {
@@ -121,18 +115,6 @@ describe('placement', () => {
     );
     const next = host('e', { reads: form('key', 3), incarnation: 3 });
     assert.equal(place({ vm, hosts: [...hosts, next], vms: [vm], resumesPerNode: 4 }).host, next);
-  });
-
-  test('rebalance moves until it no longer helps', () => {
-    const list = listOf(['v1', {}], ['v2', {}], ['v3', {}], ['v4', {}]);
-    const vms = Object.values(list.vms).map((vm) => ({
-      ...vm,
-      status: 'running' as const,
-      assignment: { node: 'a', incarnation: 1, attempt: 1 },
-    }));
-    const moves = rebalance([host('a'), host('b')], vms, 16);
-    assert.equal(moves.length, 2);
-    assert.ok(moves.every(({ to }) => to.id === 'b'));
   });
 });
 

@@ -2,7 +2,8 @@
  * The master's plan: from what must run and what is known of the hosts, what the protected list becomes. A pure function; nodes then
  * bring themselves in line with the list (reconcile.ts). Nothing here is needed for safety: whatever a confused master writes, a node takes a VM over only if its owner gave it up or was fenced.
  */
-import { moveTo, withVm } from './commands.ts';
+import { balance } from './balance.ts';
+import { moveTo, withVm } from './moves.ts';
 import { isSuspect, mayUse, place, sameSession, type Host, type Placement } from './placement.ts';
 import { keeper, mayLead, standbyOf } from './standby-plan.ts';
 import {
@@ -29,6 +30,8 @@ export interface PlanTimers {
   notBefore: ReadonlyMap<string, number>;
   assignedAt: ReadonlyMap<string, number>;
   runningSince: ReadonlyMap<string, number>;
+  /** Since when nothing is under way or wrong; undefined: something is. */
+  calmSince: number | undefined;
 }
 
 export interface PlanInput {
@@ -45,6 +48,7 @@ interface Planning extends PlanInput {
     notBefore: Map<string, number>;
     assignedAt: Map<string, number>;
     runningSince: Map<string, number>;
+    calmSince: number | undefined;
   };
 }
 
@@ -55,11 +59,12 @@ export interface Plan {
 }
 
 export function plan({ timers, ...given }: PlanInput): Plan {
-  const { notBefore, assignedAt, runningSince } = timers;
+  const { notBefore, assignedAt, runningSince, calmSince } = timers;
   const own = {
     notBefore: new Map(notBefore),
     assignedAt: new Map(assignedAt),
     runningSince: new Map(runningSince),
+    calmSince,
   };
   const input: Planning = { ...given, timers: own };
   const result: Plan = { list: forgiving(input), timers: own, log: [] };
@@ -74,7 +79,19 @@ export function plan({ timers, ...given }: PlanInput): Plan {
   }
   evacuate(input, result);
   for (const vm of Object.values(result.list.vms)) if (vm.stays !== undefined) mayStay(input, result, vm);
+  even(input, result);
   return result;
+}
+
+/** Moves one VM from a crowded node, if that is due. */
+function even(input: Planning, result: Plan): void {
+  const { timers, now } = input;
+  const { calmSince, moved } = balance({ ...input, list: result.list });
+  timers.calmSince = calmSince;
+  if (moved === undefined) return;
+  timers.assignedAt.set(moved.entry.vm!, now);
+  result.list = moved.list;
+  result.log.push(moved.entry);
 }
 
 function change(result: Plan, vm: ProtectedVm, entry?: LogEntry): void {
@@ -458,7 +475,7 @@ function evacuate(input: Planning, result: Plan): void {
         continue;
       }
       timers.assignedAt.set(vm.id, now);
-      result.list = moveTo(result.list, vm.id, chosen.host, why);
+      result.list = moveTo(result.list, vm, chosen.host, why);
       result.log.push({ event: 'vm-moving', vm: vm.id, node: chosen.host.id, reason: why });
       if (isShort(host) && host.pressure !== 'leaving') break;
     }

@@ -84,7 +84,7 @@ export function isSuspect({ ended, proven }: ProtectedVm): boolean {
 }
 
 /** What standbys on a node take: as much as their VMs, which they may have to be at any time. */
-function standbyMemory(vms: readonly ProtectedVm[], node: string, but: string): number {
+function standbyMemory(vms: readonly ProtectedVm[], node: string, but: string | undefined): number {
   return memoryOf(vms.filter((vm) => vm.id !== but && vm.standby?.node === node));
 }
 
@@ -92,7 +92,13 @@ function memoryOf(vms: readonly ProtectedVm[]): number {
   return vms.reduce((sum, vm) => sum + vm.spec.memoryMiB, 0);
 }
 
-function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string | undefined {
+/** MiB of a node's room that VMs assigned to it and standbys on it take. */
+export function takenOn(vms: readonly ProtectedVm[], node: string): number {
+  return memoryOf(assignedTo(vms, node)) + standbyMemory(vms, node, undefined);
+}
+
+/** Why a node is no place for a VM now; undefined when it is one. */
+export function whyNot({ vm, vms, resumesPerNode }: PlacementInput, host: Host): string | undefined {
   if (host.state !== 'alive') return host.state;
   if (host.pressure !== 'none') return `short of ${host.pressure}`;
   const unable = whyUnable(vm, host);
@@ -168,40 +174,8 @@ export function sameSession(
 }
 
 /** Whether a node is worse for a VM than the one that it is on, by its rules. */
-function losesByRules(vm: ProtectedVm, vms: readonly ProtectedVm[], to: string): boolean {
+export function losesByRules(vm: ProtectedVm, vms: readonly ProtectedVm[], to: string): boolean {
   const from = vm.assignment!.node;
   if (isPreferred(vm, from) && !isPreferred(vm, to)) return true;
   return hasKin(vm, assignedTo(vms, from)) && !hasKin(vm, assignedTo(vms, to));
-}
-
-/** Moves that even out the memory in use: from the fullest node to the emptiest, as long as that helps. At most `limit`. */
-export function rebalance(
-  hosts: readonly Host[],
-  vms: readonly ProtectedVm[],
-  limit: number,
-): { vmId: string; to: Host }[] {
-  const moves: { vmId: string; to: Host }[] = [];
-  const load = new Map(hosts.map((host) => [host.id, memoryOf(assignedTo(vms, host.id))]));
-  const movable = vms.filter((vm) => vm.status === 'running' && vm.assignment !== null && !vm.moving);
-  while (moves.length < limit) {
-    const taken = new Set(moves.map(({ vmId }) => vmId));
-    let best: { vm: ProtectedVm; to: Host; gain: number } | undefined;
-    for (const vm of movable) {
-      if (taken.has(vm.id)) continue;
-      const from = load.get(vm.assignment!.node) ?? 0;
-      for (const to of hosts) {
-        if (to.id === vm.assignment!.node) continue;
-        if (whyNot({ vm, hosts, vms, resumesPerNode: Infinity }, to) !== undefined) continue;
-        if (losesByRules(vm, vms, to.id)) continue;
-        const gain = from - ((load.get(to.id) ?? 0) + vm.spec.memoryMiB);
-        if (gain > 0 && (best === undefined || gain > best.gain)) best = { vm, to, gain };
-      }
-    }
-    if (best === undefined) break;
-    const { vm, to } = best;
-    moves.push({ vmId: vm.id, to });
-    load.set(vm.assignment!.node, (load.get(vm.assignment!.node) ?? 0) - vm.spec.memoryMiB);
-    load.set(to.id, (load.get(to.id) ?? 0) + vm.spec.memoryMiB);
-  }
-  return moves;
 }

@@ -14,6 +14,7 @@ export function publish(context: Context): void {
     paused,
     standbyCondition: standby,
     storeFull,
+    debugged,
   } of state.local.values()) {
     if (phase === 'starting') powerOn.push({ vmId, epoch, attempt, state: 'starting' });
     else if (phase === 'running')
@@ -21,6 +22,7 @@ export function publish(context: Context): void {
         ...{ vmId, epoch, attempt, state: paused ? 'paused' : 'running' },
         ...(standby === undefined ? {} : { standby }),
         ...(storeFull ? { storeFull } : {}),
+        ...(debugged ? { debugged } : {}),
       });
     else if (phase === 'leaving' || phase === 'stopping')
       powerOn.push({ vmId, epoch, attempt, state: 'leaving' });
@@ -34,7 +36,7 @@ export function publish(context: Context): void {
   if (open.length < state.view.reports.length) changeView(context, { reports: open });
 }
 
-const powerOnFields = ['vmId', 'epoch', 'attempt', 'state', 'standby', 'storeFull'] as const;
+const powerOnFields = ['vmId', 'epoch', 'attempt', 'state', 'standby', 'storeFull', 'debugged'] as const;
 
 function samePowerOn(a: readonly PowerOnEntry[], b: readonly PowerOnEntry[]): boolean {
   if (a.length !== b.length) return false;

@@ -26,7 +26,7 @@ import { confirmAgain, readList } from './election.ts';
 import { publish } from './power-on.ts';
 import { feedStandby, followOthers, isFree, stands } from './standbys.ts';
 import { changeView, holdsLease, log, type Context } from './state.ts';
-import type { LocalVm, Purpose, ReadOutcome, StopKind, VmPhase } from './types.ts';
+import type { LocalVm, Purpose, ReadOutcome, StopKind, VmMark, VmPhase } from './types.ts';
 
 /** Between tries to raise an epoch. */
 const maxRaisePauseMs = 5000;
@@ -75,6 +75,7 @@ function begin(context: Context, vm: ProtectedVm): void {
     outputs: undefined,
     quotaBytes: undefined,
     storeFull: false,
+    debugged: false,
     standby: undefined,
     standbyCondition: undefined,
     noted: undefined,
@@ -423,14 +424,13 @@ export function started(context: Context, event: { vmId: string; epoch: number }
   driveVms(context);
 }
 
-/** Whether a VM that runs here holds as much in the store as it may. */
-export function quotaReached(
+export function marked(
   context: Context,
-  event: { vmId: string; epoch: number; isFull: boolean },
+  event: { vmId: string; epoch: number; mark: VmMark; on: boolean },
 ): void {
   const local = byEpoch(context, event);
   if (local === undefined) return;
-  local.storeFull = event.isFull;
+  local[event.mark] = event.on;
   publish(context);
 }
 

@@ -45,6 +45,8 @@ export interface Settings {
   provenMs: number;
   /** And for each time that it ran so long, one of its failed tries is forgotten: more than `maxTries` failures an hour end it. */
   forgiveMs: number;
+  /** Nodes give VMs to emptier ones by themselves once nothing was under way or wrong for so long; one, then so long nothing again. */
+  balanceAfterMs: number;
   /** Pause between tries of one store operation that failed. */
   storeRetryMs: number;
   /** Default interval of checkpoints. */
@@ -75,6 +77,7 @@ const defaults: Settings = {
   stableMs: 30_000,
   provenMs: 5000,
   forgiveMs: 720_000,
+  balanceAfterMs: 60_000,
   storeRetryMs: 250,
   checkpointMs: 1000,
   guestHungMs: 30_000,

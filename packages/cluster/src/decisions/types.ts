@@ -77,14 +77,17 @@ export type Event =
   | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
   /** How the standby of a VM that runs here does; undefined: it has none any more. */
   | { type: 'standby'; vmId: string; epoch: number; condition: StandbyCondition | undefined }
-  /** A VM that runs here holds as much in the store as it may, or no longer. */
-  | { type: 'store-quota'; vmId: string; epoch: number; isFull: boolean }
+  /** What a VM that runs here says of itself, or no longer. */
+  | { type: 'marked'; vmId: string; epoch: number; mark: VmMark; on: boolean }
   | { type: 'released'; vmId: string; epoch: number; result: 'done' | 'fenced' | 'failed' }
   | { type: 'tombstoned'; vmId: string; done: boolean }
   | { type: 'command'; id: string; command: Command }
   | { type: 'pressure'; pressure: NodeView['pressure'] }
   | { type: 'stores'; reached: number } // heartbeat datastores that took our last beat
   | { type: 'leave' };
+
+/** `storeFull`: it holds as much in the store as it may. `debugged`: a debugger is at it. */
+export type VmMark = 'storeFull' | 'debugged';
 
 /** `asked`: by the core. `failed`: crash or hang of its emulator, refused start. `hung`: its guest. `fenced`: a commit was refused. */
 export type StopKind = 'asked' | 'failed' | 'hung' | 'powered-off' | 'fenced';
@@ -218,6 +221,8 @@ export interface LocalVm {
   /** How much it may hold in the store, as it was last told, and whether it does. */
   quotaBytes: number | undefined;
   storeFull: boolean;
+  /** A debugger is at it. */
+  debugged: boolean;
   /** Who was last told to follow it, and how that does. */
   standby: NodeSession | undefined;
   standbyCondition: StandbyCondition | undefined;
@@ -248,6 +253,7 @@ export interface MasterState {
   notBefore: ReadonlyMap<string, number>;
   assignedAt: ReadonlyMap<string, number>;
   runningSince: ReadonlyMap<string, number>;
+  calmSince: number | undefined;
   confirming: ReadonlyMap<string, number>;
   /** Commands waiting for the next write: id → where the answer goes (undefined: this node's own client). */
   waiting: ReadonlyMap<string, string | undefined>;

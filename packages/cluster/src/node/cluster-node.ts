@@ -372,6 +372,7 @@ export class ClusterNode {
       if (since !== undefined) this.measures.tookOver(monotonicMs() - since);
       this.#takingOver.delete(entry.vm ?? '');
     }
+    if (entry.event === 'vm-rebalancing') this.measures.rebalanced();
     const event = this.events.add(epoch > 0 ? { ...entry, epoch } : entry);
     this.logger.info(event, `${entry.event} ${entry.vm ?? entry.node ?? ''}`);
   }

@@ -50,6 +50,7 @@ export class NodeMeasures implements Measures, StoreMeasures {
   readonly #requests: Counter;
   readonly #frames: Counter;
   readonly #bytes: Counter;
+  readonly #rebalanced: Counter;
 
   constructor(node: string) {
     this.registry.setDefaultLabels({});
@@ -74,6 +75,11 @@ export class NodeMeasures implements Measures, StoreMeasures {
       name: 'revenant_vm_network_bytes_total',
       help: 'Bytes of these frames.',
       labelNames,
+      registers,
+    });
+    this.#rebalanced = new Counter({
+      name: 'revenant_rebalance_moves_total',
+      help: 'Moves by which this node, as master, evened out how full nodes are.',
       registers,
     });
     const info = new Gauge({
@@ -107,6 +113,9 @@ export class NodeMeasures implements Measures, StoreMeasures {
   tookOver(ms: number): void {
     this.#takeover.observe(ms / 1000);
   }
+  rebalanced(): void {
+    this.#rebalanced.inc();
+  }
   frame(vm: string, direction: 'in' | 'out', bytes: number): void {
     this.#frames.inc({ vm, direction });
     this.#bytes.inc({ vm, direction }, bytes);
@@ -130,6 +139,16 @@ const ofNode: { gauges: readonly Of<ClusterNode>[]; counters: readonly Of<Cluste
     ['term', 'Term of the protected list.', ({ agent }) => agent.list.term],
     ['lease_remaining_seconds', 'How long guests may still run without a renewal.', leaseSeconds],
     ['isolated', '1 when no other node is heard.', ({ agent }) => (agent.view.isolated ? 1 : 0)],
+    [
+      'failover_disarmed',
+      '1 while a person holds failover back.',
+      ({ agent }) => (agent.list.disarmed === undefined ? 0 : 1),
+    ],
+    [
+      'rebalancing',
+      '1 while crowded nodes give VMs to emptier ones by themselves.',
+      ({ agent }) => (agent.list.balancing === 'off' ? 0 : 1),
+    ],
     [
       'memory_offered_bytes',
       'What this node offers to guests.',

@@ -32,6 +32,7 @@ export function status(node: ClusterNode): ClusterStatus {
     maintenance: agent.list.maintenance,
     ...(agent.list.removed === undefined ? {} : { removed: agent.list.removed }),
     ...(agent.list.disarmed === undefined ? {} : { disarmed: agent.list.disarmed }),
+    ...(agent.list.balancing === undefined ? {} : { balancing: agent.list.balancing }),
     networks: agent.list.networks,
     heartbeatStores: node.heartbeatStores.states,
   };

@@ -72,6 +72,8 @@ export const clusterStatusSchema = v.strictObject({
   removed: v.exactOptional(mapOf(count, maxNodes)),
   /** Why failover is held back, if it is. */
   disarmed: v.exactOptional(reason),
+  /** Whether crowded nodes give VMs to emptier ones by themselves: they do, unless this says otherwise. */
+  balancing: v.exactOptional(v.literal('off')),
   networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** Of the node that answered: whether each heartbeat datastore took its last beats, and if not, why. */
   heartbeatStores: list(heartbeatStoreStatusSchema, 16),

@@ -45,6 +45,8 @@ export const powerOnEntrySchema = v.strictObject({
   standby: v.exactOptional(standbyConditionSchema),
   /** It holds as much in the store as it may, and stands still. */
   storeFull: v.exactOptional(v.literal(true)),
+  /** A debugger is at it: it is not moved but by a person's will. */
+  debugged: v.exactOptional(v.literal(true)),
 });
 export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
 
@@ -197,6 +199,8 @@ export const protectedListSchema = v.strictObject({
   removed: v.exactOptional(mapOf(count, maxNodes)),
   /** Why a person holds failover back: what is lost stays where it was until it is armed again. */
   disarmed: v.exactOptional(reason),
+  /** Nodes give no VMs to emptier ones by themselves. */
+  balancing: v.exactOptional(v.literal('off')),
   networks: v.optional(mapOf(networkSpecSchema, maxNetworks), {}),
   /** By node, once there is a network: its number, from which its addresses in each follow. */
   slots: v.optional(mapOf(count, maxNodes), {}),

@@ -128,6 +128,8 @@ export const commandSchema = v.variant('type', [
   /** A node that is over is no longer shown: this session of it, or one before. */
   v.strictObject({ type: v.literal('node-remove'), node: nodeName, incarnation: count }),
   v.strictObject({ type: v.literal('rebalance') }),
+  /** Whether crowded nodes give VMs to emptier ones by themselves. */
+  v.strictObject({ type: v.literal('balancing'), automatic: v.boolean() }),
   /** No VM is taken from a node, nor started again after a failure, until it is armed again. */
   v.strictObject({ type: v.literal('disarm'), reason }),
   v.strictObject({ type: v.literal('arm') }),

@@ -101,6 +101,12 @@ describe('gdb at a VM that runs', { skip: hasGdb ? false : 'there is no gdb' }, 
       const log = await assertRepeats(store, from);
       const pokes = log.filter(({ input }) => input.kind.startsWith('poke')).map(({ input }) => input.kind);
       assert.deepEqual(pokes, ['pokeMemory', 'pokeRegister', 'pokeRegister', 'pokeRegister']);
+      // Its node tells the master, which moves it by no will of its own.
+      const marks = home.events.flatMap((event) => (event.type === 'marked' ? [[event.mark, event.on]] : []));
+      assert.deepEqual(marks, [
+        ['debugged', true],
+        ['debugged', false],
+      ]);
       assert.deepEqual([home.said('debugger-attached').length, home.said('debugger-left').length], [1, 1]);
     });
   });

@@ -15,6 +15,12 @@ export interface DebuggerCaller {
   over: (reason: string) => void;
 }
 
+/** Who hears of debuggers that come and go. */
+export interface DebuggerWatch {
+  log: (entry: LogEntry) => void;
+  attached: (on: boolean) => void;
+}
+
 /** A debugger that is at a VM. */
 export interface AttachedDebugger {
   send(bytes: Uint8Array): void;
@@ -27,13 +33,13 @@ const maxInFlightBytes = 2 ** 18;
 
 export class SessionDebugger {
   readonly #thread: GuestThread;
-  readonly #log: (entry: LogEntry) => void;
+  readonly #told: DebuggerWatch;
   #caller: DebuggerCaller | undefined;
   #stopped = false;
 
-  constructor(thread: GuestThread, log: (entry: LogEntry) => void) {
+  constructor(thread: GuestThread, told: DebuggerWatch) {
     this.#thread = thread;
-    this.#log = log;
+    this.#told = told;
   }
 
   /** The guest stands still by its will. */
@@ -53,10 +59,11 @@ export class SessionDebugger {
       this.#caller = undefined;
       throw new ClusterError('CONFLICT', 'its guest is no machine that can be debugged');
     }
-    this.#log({
+    this.#told.log({
       event: 'debugger-attached',
       reason: 'its guest stands still, until the debugger lets it run',
     });
+    this.#told.attached(true);
     let inFlight = 0;
     return {
       send: (bytes) => {
@@ -80,7 +87,8 @@ export class SessionDebugger {
 
   #left(why: string): void {
     this.#gone(why);
-    this.#log({ event: 'debugger-left', reason: `${why}; its guest runs on` });
+    this.#told.attached(false);
+    this.#told.log({ event: 'debugger-left', reason: `${why}; its guest runs on` });
     this.#thread.ask('debugEnd', {}).catch(() => undefined);
   }
 

@@ -7,7 +7,7 @@ import type { InputResult, MachineInput, StampedOutput, TextScreen } from '@reve
 import { isStorageError, type CheckpointWriter, type Ownership } from '@revenant/storage';
 import { lookedAt, noSilence, whyHung } from '../decisions/health.ts';
 import type { ProtectedVm } from '../decisions/records.ts';
-import type { LogEntry, StopKind, StopMode } from '../decisions/types.ts';
+import type { LogEntry, StopKind, StopMode, VmMark } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import type { NodeSession } from '../protocol/records.ts';
 import type { OutputPolicy } from '../protocol/spec.ts';
@@ -105,7 +105,10 @@ export class VmSession {
     this.#paused = paused;
     this.#state = resumedAt === undefined ? 'starting' : 'resuming';
     this.#outputs = this.#makeOutputs(parts);
-    this.#debugger = new SessionDebugger(thread, (entry) => this.#log(entry));
+    this.#debugger = new SessionDebugger(thread, {
+      log: (entry) => this.#log(entry),
+      attached: (on) => this.#mark('debugged', on),
+    });
     this.#checkpoints = new SessionCheckpoints({
       ...parts,
       outputs: this.#outputs,
@@ -202,7 +205,11 @@ export class VmSession {
       reason: isFull ? `${holds} and may hold ${mib(quotaBytes)}: its guest stands still` : holds,
       details: { usedBytes, quotaBytes },
     });
-    this.#parts.host.tell({ type: 'store-quota', vmId: this.vm.id, epoch: this.epoch, isFull });
+    this.#mark('storeFull', isFull);
+  }
+
+  #mark(mark: VmMark, on: boolean): void {
+    this.#parts.host.tell({ type: 'marked', vmId: this.vm.id, epoch: this.epoch, mark, on });
   }
 
   /** The guest stands still while there is any reason for it. */

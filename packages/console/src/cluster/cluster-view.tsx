@@ -14,7 +14,7 @@ import { EventList } from './events.tsx';
 import { Networks } from './networks.tsx';
 import { NodeActions } from './node-actions.tsx';
 import { Thumbnail } from './screen.tsx';
-import { Refusal, useAction } from './use-action.tsx';
+import { Upkeep } from './upkeep.tsx';
 import { Policy, VmActions } from './vm-actions.tsx';
 import { bytesText, nodeTone, placeOf, spanText, statusOf, vmTone } from './text.ts';
 
@@ -159,22 +159,6 @@ function VmTable({ status, state, connection, open }: ViewProps & { status: Clus
   );
 }
 
-function Rebalance({ connection, admin }: { connection: Connection; admin: boolean }) {
-  const { run, busy, error } = useAction();
-  return (
-    <>
-      <button
-        type="button"
-        disabled={!admin || busy}
-        onClick={() => void run(() => connection.command({ type: 'rebalance' }))}
-      >
-        Rebalance
-      </button>
-      <Refusal error={error} />
-    </>
-  );
-}
-
 export function ClusterView(props: ViewProps) {
   const { state, connection } = props;
   const [creating, setCreating] = useState(false);
@@ -201,7 +185,6 @@ export function ClusterView(props: ViewProps) {
           <button type="button" class="primary" disabled={!admin} onClick={() => setCreating(true)}>
             Create
           </button>
-          <Rebalance {...{ connection, admin }} />
         </div>
         {creating && (
           <CreateForm
@@ -213,6 +196,7 @@ export function ClusterView(props: ViewProps) {
         <VmTable {...props} status={status} />
       </section>
       <Networks {...{ status, admin, connection }} />
+      <Upkeep {...{ status, admin, connection }} />
       <section class="panel" aria-label="events">
         <h2>What happened</h2>
         <EventList events={state.events} />

@@ -46,7 +46,7 @@ test('moments are in order of time, and the nearest is found', () => {
 });
 
 test('failures are told from moves and from what is usual', () => {
-  const tones = ['vm-lost', 'checkpoint-failed', 'vm-moving', 'vm-suspended', 'vm-executes', 'asked'];
+  const tones = ['vm-lost', 'checkpoint-failed', 'vm-rebalancing', 'vm-suspended', 'vm-executes', 'asked'];
   assert.deepEqual(
     tones.map((name) => toneOf({ event: name })),
     ['bad', 'bad', 'accent', 'warn', 'quiet', 'quiet'],

@@ -17,7 +17,7 @@ export interface Moment {
 }
 
 const bad = /fail|lost|hung|dead|damaged|broken|torn|refused|panicked|unreadable|stretched|not-/;
-const moving = /moving|handing-over|prepared|assigned|resuming|given-up/;
+const moving = /moving|rebalancing|handing-over|prepared|assigned|resuming|given-up/;
 const ended = /stopping|powered-off|stays|waits|suspended|reset|stood-still/;
 
 export function toneOf({ event }: Pick<ClusterEvent, 'event'>): Tone {

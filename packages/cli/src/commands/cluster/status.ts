@@ -15,6 +15,9 @@ function text(status: ClusterStatus, hidden: string | undefined): string {
   return [
     `${alive} of ${nodes.length} nodes alive, master ${master ?? 'none'} (term ${term}), ${vms.length} VMs`,
     ...(status.disarmed === undefined ? [] : [`failover is disarmed: ${status.disarmed} (cluster arm)`]),
+    ...(status.balancing === 'off'
+      ? ['automatic rebalancing is off (cluster rebalance --automatic on)']
+      : []),
     '',
     nodeTable(status),
     ...stores,
