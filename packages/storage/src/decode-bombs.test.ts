@@ -6,12 +6,7 @@ import fc from 'fast-check';
 import { Guest } from '../test-support/guest.ts';
 import { checkpointFileBlocks, decodeCheckpointFile, encodeCheckpointFile } from './checkpoint-file.ts';
 import { decodeState, encodeState, whyUnboundedState, compressBlock, decompressBlock } from './codec.ts';
-import {
-  decodeManifest,
-  encodeManifest,
-  type ManifestBody,
-  type ManifestHead,
-} from './checkpoint/manifest.ts';
+import { decodeManifest, sealManifest, type ManifestBody, type ManifestHead } from './checkpoint/manifest.ts';
 import { PackBuilder, parsePackHead } from './checkpoint/pack.ts';
 import { applyRuns, PageMap } from './checkpoint/page-map.ts';
 import { openEnvelope, sealEnvelope } from './envelope.ts';
@@ -199,7 +194,7 @@ describe('objects of a store', () => {
     decodeManifest(
       'vm',
       head.id,
-      encodeManifest({ ...head, ...changed.head }, { ...body, ...changed.body } as ManifestBody, {
+      sealManifest({ ...head, ...changed.head }, { ...body, ...changed.body } as ManifestBody, {
         host: systemHost,
       }),
       undefined,

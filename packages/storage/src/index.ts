@@ -61,6 +61,7 @@ export {
   type ExportProgress,
 } from './checkpoint/export.ts';
 export type { Refusal } from './checkpoint/find.ts';
+export { insist } from './insist.ts';
 export { compareIds, formatId, parseId, sameId, type CheckpointId } from './checkpoint/keys.ts';
 export type { ManifestHead, WriteCounts } from './checkpoint/manifest.ts';
 export {

@@ -153,7 +153,7 @@ async function raise(
       notes: notesOf(options.notes, current?.record.notes ?? {}),
     };
     try {
-      return await swap(store, host, record, current?.version);
+      return await swap(store, host, record, current);
     } catch (error) {
       // Lost to a renewal or to another's takeover: look again, unless this very epoch was asked for.
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -189,7 +189,7 @@ async function fix(
       pinned: from,
     };
     try {
-      const stored = await swap(store, host, record, current.version);
+      const stored = await swap(store, host, record, current);
       const ownership = {
         vmId,
         epoch,
@@ -344,7 +344,7 @@ export async function deleteVm(
       notes: {},
     };
     try {
-      await swap(store, options.host ?? systemHost, record, current?.version);
+      await swap(store, options.host ?? systemHost, record, current);
       return;
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -396,7 +396,7 @@ async function changeOwned(
   for (let attempt = 0; attempt < maxTries; attempt++) {
     before ??= await requireEpoch(store, vmId, epoch);
     try {
-      return await swap(store, host, change(before.record), before.version);
+      return await swap(store, host, change(before.record), before);
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
     }
@@ -409,11 +409,15 @@ async function swap(
   store: ObjectStore,
   host: StorageHost,
   record: OwnerRecord,
-  version: ObjectVersion | undefined,
+  before: StoredOwner | undefined,
 ): Promise<StoredOwner> {
   // A record that nobody can read would be the end of its VM.
-  insist(isOwner(record.vmId, record), `the owner record of ${record.vmId} lacks a field`);
-  const stored = await putRecord(store, host, ownerKey(record.vmId), { ...record }, version);
+  insist(isOwner(record.vmId, record), `the owner record of ${record.vmId} lacks a field, or its lineage`);
+  insist(
+    before === undefined || record.epoch >= before.record.epoch,
+    `the epoch of ${record.vmId} would fall from ${String(before?.record.epoch)} to ${String(record.epoch)}`,
+  );
+  const stored = await putRecord(store, host, ownerKey(record.vmId), { ...record }, before?.version);
   return { record, version: stored.version };
 }
 
@@ -422,6 +426,9 @@ const isOwner = (vmId: string, record: OwnerRecord): boolean =>
   Number.isInteger(record.epoch) &&
   Array.isArray(record.lineage) &&
   record.lineage.every(isLineageEntry) &&
+  // Ascending, and the last is the epoch's own.
+  record.lineage.every(({ epoch }, i) => epoch < (record.lineage[i + 1]?.epoch ?? record.epoch + 1)) &&
+  record.lineage.at(-1)?.epoch === record.epoch &&
   isRecord(record.lease);
 
 function parseOwner(vmId: string, value: Record<string, unknown>): OwnerRecord {

@@ -5,13 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
 import { encodeInputs, type InputResult, type MachineInput } from '@revenant/emulator';
-import type {
-  CheckpointKey,
-  MachineSnapshot,
-  ObjectStore,
-  PagePool,
-  PageServer,
-  StallEvent,
+import {
+  insist,
+  type CheckpointKey,
+  type MachineSnapshot,
+  type ObjectStore,
+  type PagePool,
+  type PageServer,
+  type StallEvent,
 } from '@revenant/storage';
 import type { HealthPolicy } from '../decisions/health.ts';
 import type { Nic } from '../decisions/records.ts';
@@ -140,7 +141,9 @@ export class GuestThread {
     if (this.#inFlightBytes + bytes.length > maxInFlightBytes) return inputs.map(() => 'full');
     this.#inFlightBytes += bytes.length;
     try {
-      return (await this.#post({ type: 'inputs', id: ++this.#asked, bytes })) as InputResult[];
+      const results = (await this.#post({ type: 'inputs', id: ++this.#asked, bytes })) as InputResult[];
+      insist(results.length === inputs.length, 'not each input was answered');
+      return results;
     } finally {
       this.#inFlightBytes -= bytes.length;
     }

@@ -30,10 +30,21 @@ describe('the output gate', () => {
       assert.deepEqual(numbers(gate.durableUpTo(2)), [2]);
       // An older checkpoint that becomes durable later says nothing new.
       assert.deepEqual(numbers(gate.durableUpTo(1)), []);
-      assert.deepEqual(numbers(gate.durableUpTo(9)), [3]);
+      assert.deepEqual(numbers(gate.durableUpTo(3)), [3]);
+      // Behind a message without outputs.
+      gate.said(9, []);
+      gate.durableUpTo(9);
       assert.deepEqual(numbers(gate.said(9, [output(4)])), [4]);
       assert.equal(gate.heldBytes, 0);
     }
+  });
+
+  test('positions that fall, and durable ones that were never reached, are a fault of ours', () => {
+    const gate = new OutputGate('log');
+    gate.said(5, [output(1)]);
+    assert.throws(() => gate.said(4, [output(2)]), /a fault of Revenant/);
+    assert.throws(() => gate.durableUpTo(6), /a fault of Revenant/);
+    assert.deepEqual(numbers(gate.durableUpTo(5)), [1]);
   });
 
   test('a network frame waits among the bytes that were said before and after it', () => {

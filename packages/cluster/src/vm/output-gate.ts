@@ -8,6 +8,7 @@
  * leave in their order, whatever their kinds.
  */
 import type { StampedOutput } from '@revenant/emulator';
+import { insist } from '@revenant/storage';
 import type { OutputPolicy } from '../protocol/spec.ts';
 
 /** Of outputs that wait; a guest that has more to say stands still meanwhile. */
@@ -26,6 +27,8 @@ export class OutputGate {
   #policy: OutputPolicy;
   /** Outputs up to this position may leave. */
   #durable = -1;
+  /** The last position at which something was said. */
+  #said = 0;
   readonly #held: HeldOutput[] = [];
   #heldBytes = 0;
 
@@ -48,6 +51,8 @@ export class OutputGate {
 
   /** The guest said something. Positions never fall. @returns what may leave now */
   said(position: number, outputs: readonly StampedOutput[]): StampedOutput[] {
+    insist(position >= this.#said, 'outputs are heard out of their order');
+    this.#said = position;
     for (const entry of outputs) {
       this.#held.push({ position, entry });
       this.#heldBytes += sizeOf(entry);
@@ -57,6 +62,7 @@ export class OutputGate {
 
   /** Whoever takes the VM over reaches this position. @returns what may leave now */
   durableUpTo(position: number): StampedOutput[] {
+    insist(position <= this.#said, 'what is durable is behind all that was said');
     this.#durable = Math.max(this.#durable, position);
     return this.#pass();
   }
@@ -74,6 +80,8 @@ export class OutputGate {
       this.#heldBytes -= sizeOf(entry);
       count++;
     }
-    return this.#held.splice(0, count).map(({ entry }) => entry);
+    const leaving = this.#held.splice(0, count).map(({ entry }) => entry);
+    insist((this.#heldBytes === 0) === (this.#held.length === 0), 'outputs that wait are counted wrongly');
+    return leaving;
   }
 }

@@ -5,8 +5,9 @@
  * Inputs for which nobody waits are gathered for a quarter of a second, so that a sleeping guest costs no more than a few segments a second. As
  * soon as an output waits for them, or one was typed by a person, all that has gathered is written at once.
  */
-import type { LoggedInput } from '@revenant/emulator';
+import { inputKinds, StreamOrder, type LoggedInput } from '@revenant/emulator';
 import {
+  insist,
   LogWriter,
   type CheckpointKey,
   type Durable,
@@ -87,8 +88,10 @@ export class SessionLog {
   #refused: LogEntry[] = [];
   #waited = false;
   /** The instruction count up to which the thread has reported its inputs; and the one up to which all of these are in entries. */
+  readonly #liveFrom: bigint;
   #heardTo: bigint;
   #sealedTo: bigint;
+  readonly #order = new StreamOrder(inputKinds);
   readonly #typed: Typed[] = [];
   readonly #needs: Need[] = [];
   #position = 0;
@@ -99,7 +102,8 @@ export class SessionLog {
   constructor(options: SessionLogOptions) {
     const { store, ownership, key, from, previous, nextInput } = options;
     this.#options = options;
-    this.#heardTo = options.liveFrom ?? from;
+    this.#liveFrom = options.liveFrom ?? from;
+    this.#heardTo = this.#liveFrom;
     this.#sealedTo = this.#heardTo;
     this.#refused = [...(options.seed ?? [])];
     this.#writer = new LogWriter(store, ownership, {
@@ -135,8 +139,15 @@ export class SessionLog {
   heard(heard: { log: readonly LoggedInput[]; upTo: bigint; position: number; waits: boolean }): void {
     const { log, upTo, position, waits } = heard;
     let urgent = waits;
+    let at = this.#heardTo;
     for (const entry of log) {
-      const { input } = entry;
+      const { input, instructions, number } = entry;
+      insist(instructions >= at, `${input.kind} ${String(number)} came in before what was logged already`);
+      insist(
+        this.#order.goesOn(input, number),
+        `${input.kind} ${String(number)} is not the next of its stream`,
+      );
+      at = instructions;
       this.#gathered.push(entry);
       this.#gatheredBytes += 32 + ('bytes' in input ? input.bytes.length : 0);
       if (isTyped(input)) {
@@ -146,7 +157,10 @@ export class SessionLog {
       }
       if (this.#gatheredBytes >= batchBytes) this.#seal();
     }
-    this.#heardTo = upTo;
+    // Until it goes live, the guest of one that was a standby does what is in the log already.
+    const to = upTo < this.#liveFrom ? this.#liveFrom : upTo;
+    insist(to >= at, 'the log is whole up to a count before its last input');
+    this.#heardTo = to;
     this.#position = position;
     if (urgent) this.flush();
     else if (this.#gathered.length > 0)

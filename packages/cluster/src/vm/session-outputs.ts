@@ -11,8 +11,15 @@
  *   that says so is durable. The same goes for a VM with `async` that was handed over: its last checkpoint promised that nothing was lost, and
  *   whoever takes over would repeat that promise.
  */
-import { decodeLog, decodeOutputs, type StampedOutput } from '@revenant/emulator';
-import type { CheckpointKey, LogPosition, ObjectStore, Ownership, StallEvent } from '@revenant/storage';
+import { decodeLog, decodeOutputs, outputKinds, StreamOrder, type StampedOutput } from '@revenant/emulator';
+import {
+  insist,
+  type CheckpointKey,
+  type LogPosition,
+  type ObjectStore,
+  type Ownership,
+  type StallEvent,
+} from '@revenant/storage';
 import type { LogEntry as EventEntry } from '../decisions/types.ts';
 import { keepsLog, type OutputPolicy } from '../protocol/spec.ts';
 import { ConsoleTail, type TailState } from './console-tail.ts';
@@ -78,6 +85,7 @@ export class SessionOutputs {
   readonly #gate: OutputGate;
   #policy: OutputPolicy;
   #position = 0;
+  readonly #order = new StreamOrder(outputKinds);
   #log: SessionLog | undefined;
   /** One that was switched off. */
   #closing: SessionLog | undefined;
@@ -245,7 +253,14 @@ export class SessionOutputs {
     const position = ++this.#position;
     const entries = outputs === undefined ? [] : decodeOutputs(outputs);
     if (entries.length > 0) this.#said.push({ count: entries.length, atMs: monotonicMs() });
-    for (const entry of entries) this.#tail.said(entry);
+    for (const entry of entries) {
+      const { output, number } = entry;
+      insist(
+        this.#order.goesOn(output, number),
+        `${output.kind} ${String(number)} is not the next of its stream`,
+      );
+      this.#tail.said(entry);
+    }
     this.#pass(this.#gate.said(position, entries));
     const waits = entries.length > 0;
     this.#log?.heard({ log: log === undefined ? [] : decodeLog(log), upTo, position, waits });

@@ -94,7 +94,10 @@ function receive(message: ToWorker): void {
   if (message.type === 'inputs' || message.question.name === 'look') quiet.active(monotonicMs());
   if (message.type === 'inputs') {
     if (inboxBytes + message.bytes.length > maxInboxBytes)
-      return answer(message.id, ['full' satisfies InputResult]);
+      return answer(
+        message.id,
+        decodeInputs(message.bytes).map((): InputResult => 'full'),
+      );
     inboxBytes += message.bytes.length;
   }
   inbox.push(message);

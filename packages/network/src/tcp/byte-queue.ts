@@ -2,6 +2,8 @@
  * Bytes that wait: pieces as they came, so that a byte is copied once, into its frame. Small pieces are gathered in pieces of their own, so
  * that a writer of single bytes costs no object a byte. It is plain data; who fills it minds its length.
  */
+import { insist } from '../insist.ts';
+
 export interface ByteQueue {
   pieces: { bytes: Uint8Array; from: number; to: number; gathers: boolean }[];
   length: number;
@@ -71,4 +73,5 @@ export function copyOut(
     left -= take;
     skip = 0;
   }
+  insist(left === 0, 'more is to be sent than waits to be');
 }

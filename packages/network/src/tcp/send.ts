@@ -1,4 +1,5 @@
 /** Sending: RFC 9293, 3.8; silly windows 3.8.6.2; probes of a closed window 3.8.6.1. */
+import { insist } from '../insist.ts';
 import { synOptions, TcpFlag } from '../wire/tcp.ts';
 import { limitedTransmit } from './congestion.ts';
 import type { TcpContext } from './context.ts';
@@ -20,6 +21,10 @@ export function transmit(tcp: TcpState, context: TcpContext): void {
   if (windowUpdateIsDue(tcp, context.settings)) tcp.acknowledge = true;
   if (tcp.acknowledgeAtMs !== null && tcp.acknowledgeAtMs <= context.nowMs) tcp.acknowledge = true;
   if (tcp.acknowledge) sendAcknowledgment(tcp, context);
+  insist(
+    distance(tcp.sndNxt, tcp.sndUna) >= 0 && distance(tcp.sndMax, tcp.sndNxt) >= 0,
+    'the sequence numbers of a connection are out of order',
+  );
   const waits = tcp.sndNxt === tcp.sndUna && unsent(tcp) > 0 && tcp.retransmission.atMs === null;
   if (!waits) {
     tcp.persistAtMs = null;

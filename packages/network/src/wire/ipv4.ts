@@ -1,4 +1,5 @@
 /** IPv4 headers: RFC 791. What arrives with options keeps them unread; what leaves has none. */
+import { insist } from '../insist.ts';
 import { checksum, get16, get32, set16, set32, sum16 } from './bytes.ts';
 import { ethernetHeaderBytes } from './ethernet.ts';
 
@@ -62,9 +63,14 @@ export interface Ipv4Fields {
 /** Writes a header without options behind the Ethernet header of `frame`. */
 export function writeIpv4(frame: Uint8Array, fields: Ipv4Fields): void {
   const at = ethernetHeaderBytes;
+  const totalBytes = ipHeaderBytes + fields.payloadBytes;
+  insist(
+    totalBytes <= 0xffff && at + totalBytes <= frame.length,
+    `an IPv4 packet of ${String(totalBytes)} bytes does not fit its frame`,
+  );
   frame[at] = 0x45;
   frame[at + 1] = 0;
-  set16(frame, at + 2, ipHeaderBytes + fields.payloadBytes);
+  set16(frame, at + 2, totalBytes);
   set16(frame, at + 4, fields.identification ?? 0);
   const flags =
     ((fields.dontFragment ?? false) ? Flag.dontFragment : 0) |

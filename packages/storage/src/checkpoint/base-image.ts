@@ -127,7 +127,8 @@ class Importer {
       contentHash: this.#hash.digest('hex'),
       packBytes: this.#packs.reduce((sum, pack) => sum + pack.bytes, 0),
     };
-    return this.#publish({ info, packs: this.#packs, runs: encodeRuns(changes, (pack) => pack) });
+    const runs = encodeRuns({ ...info, name: this.#name }, changes, (pack) => pack);
+    return this.#publish({ info, packs: this.#packs, runs });
   }
 
   async #publish(manifest: BaseManifest): Promise<BaseImageInfo> {

@@ -12,6 +12,7 @@ import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { maxBodyBytes, openEnvelope, sealEnvelope } from '../envelope.ts';
 import { isStoreError, StorageError } from '../errors.ts';
+import { insist } from '../insist.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
 import { checkSpaceShape } from '../snapshot.ts';
 import type { ObjectStore, ObjectVersion } from '../store/object-store.ts';
@@ -66,18 +67,24 @@ export async function readBaseState(
   const value = openEnvelope(object.body, { ...sealing(name), key });
   if (isRecord(value) && value['gone'] === true && value['name'] === name) return { state: 'gone', version };
   const base = value as BaseImageInfo & { packs: PackRef[]; runs: Uint8Array };
-  if (
-    !isRecord(value) ||
-    !Array.isArray(base.packs) ||
-    !base.packs.every(isPackRef) ||
-    !(base.runs instanceof Uint8Array) ||
-    base.name !== name
-  )
+  if (!isManifestOf(name, value))
     throw new StorageError('CHECKPOINT_DAMAGED', `${manifestName(name)}: it lacks a field`);
   const { pageSize, pageCount, contentHash, packBytes, packs, runs } = base;
   checkSpaceShape({ name: 'base', pageSize, pageCount });
   const info = { name, pageSize, pageCount, contentHash, packBytes };
   return { state: 'there', version, manifest: { info, packs, runs } };
+}
+
+/** Asked of what is written and of what is read. */
+function isManifestOf(name: string, value: unknown): boolean {
+  const base = value as BaseImageInfo & { packs: PackRef[]; runs: Uint8Array };
+  return (
+    isRecord(value) &&
+    Array.isArray(base.packs) &&
+    base.packs.every(isPackRef) &&
+    base.runs instanceof Uint8Array &&
+    base.name === name
+  );
 }
 
 /** Puts a manifest over what was seen. Throws StoreError `CONFLICT` when that is not so any more. */
@@ -88,6 +95,8 @@ export async function putBaseManifest(
   { key, host = systemHost }: BaseOptions,
 ): Promise<void> {
   const value = { ...info, packs, runs, nonce: newNonce(host) };
+  insist(isManifestOf(info.name, value), `the manifest of the base image ${info.name} lacks a field`);
+  checkSpaceShape({ ...info, name: 'base' });
   const body = sealEnvelope(value, { ...sealing(info.name), key, host });
   await store.put(manifestName(info.name), body, under(over));
 }

@@ -13,7 +13,7 @@ import { listAll } from '../store/object-store.ts';
 import { systemHost } from '../host.ts';
 import { snapshotHash } from './content-hash.ts';
 import { listManifests } from './find.ts';
-import { encodeManifest, readManifest } from './manifest.ts';
+import { sealManifest, readManifest } from './manifest.ts';
 import { formatId, manifestKey, manifestsPrefix, packsPrefix, type CheckpointId } from './keys.ts';
 import { PagePool } from './page-pool.ts';
 import { openCheckpoint } from './reader.ts';
@@ -167,7 +167,7 @@ describe('damage', () => {
       new Uint8Array(5),
       'text' as unknown as Uint8Array,
     ]) {
-      const bytes = encodeManifest(
+      const bytes = sealManifest(
         head,
         { ...body, runs: [runs, ...body.runs.slice(1)] },
         { host: systemHost },

@@ -15,9 +15,10 @@ import {
 } from '../envelope.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
+import { insist } from '../insist.ts';
 import { checkSpaceShape, maxPageCount, maxSpaces } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { formatId, manifestKey, sameId, type CheckpointId } from './keys.ts';
+import { compareIds, formatId, manifestKey, sameId, type CheckpointId } from './keys.ts';
 import type { MapSpace } from './page-map.ts';
 import { isPackRef, type PackRef } from './pack.ts';
 
@@ -84,12 +85,21 @@ export interface ManifestCodecOptions {
   host: StorageHost;
 }
 
-/** Encodes a manifest into its object. */
-export function encodeManifest(
-  head: Omit<ManifestHead, 'bodyBytes' | 'bodyHash'>,
-  body: ManifestBody,
-  options: ManifestCodecOptions,
-): Uint8Array {
+type HeadOf = Omit<ManifestHead, 'bodyBytes' | 'bodyHash'>;
+
+/** Encodes a manifest into its object. One that nobody could read would be the end of what it and those after it hold. */
+export function encodeManifest(head: HeadOf, body: ManifestBody, options: ManifestCodecOptions): Uint8Array {
+  const name = manifestKey(head.vmId, head.id);
+  insist(
+    isHead({ ...head, bodyBytes: 0, bodyHash: new Uint8Array(0) }),
+    `${name}: its head lacks a field, or says what cannot be`,
+  );
+  insist(isBody(body, head), `${name}: its body lacks a field`);
+  return sealManifest(head, body, options);
+}
+
+/** The same of a manifest that makes no sense. */
+export function sealManifest(head: HeadOf, body: ManifestBody, options: ManifestCodecOptions): Uint8Array {
   const name = manifestKey(head.vmId, head.id);
   const sealedBody = sealEnvelope(body, {
     magic: bodyMagic,
@@ -173,20 +183,14 @@ function checkMapSpaces(name: string, spaces: readonly MapSpace[]): void {
     throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its spaces are impossible`);
 }
 
-function parseHead(
-  vmId: string,
-  id: CheckpointId,
-  bytes: Uint8Array,
-  key: CheckpointKey | undefined,
-): ManifestHead {
-  const name = manifestKey(vmId, id);
-  const value = openEnvelope(bytes, { magic: headMagic, name, key });
+/** Whether it has all fields, and what it says of its parent can be. Asked of what is written and of what is read. */
+function isHead(value: unknown): value is ManifestHead {
   const head = value as ManifestHead;
-  const complete =
+  return (
     isRecord(value) &&
     isId(head.id) &&
-    (head.parent === null || isId(head.parent)) &&
-    (head.map === 'full' || head.map === 'delta') &&
+    (head.parent === null || (isId(head.parent) && compareIds(head.parent, head.id) < 0)) &&
+    (head.map === 'full' ? head.chainLength === 1 : head.map === 'delta' && head.parent !== null) &&
     [head.chainLength, head.createdAtMs, head.bodyBytes].every((each) => Number.isSafeInteger(each)) &&
     [head.instructions, head.virtualTimeNs].every((each) => typeof each === 'bigint') &&
     isRecord(head.counts) &&
@@ -194,8 +198,33 @@ function parseHead(
     Array.isArray(head.spaces) &&
     head.spaces.every(isRecord) &&
     typeof head.nonce === 'string' &&
-    head.bodyHash instanceof Uint8Array;
-  if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its head lacks a field`);
+    head.bodyHash instanceof Uint8Array
+  );
+}
+
+function isBody(value: unknown, { spaces }: Pick<ManifestHead, 'spaces'>): value is ManifestBody {
+  const body = value as ManifestBody;
+  return (
+    isRecord(value) &&
+    Array.isArray(body.cpus) &&
+    isRecord(body.devices) &&
+    Array.isArray(body.packs) &&
+    body.packs.every(isPackRef) &&
+    Array.isArray(body.runs) &&
+    body.runs.length === spaces.length &&
+    body.runs.every((runs) => runs instanceof Uint8Array)
+  );
+}
+
+function parseHead(
+  vmId: string,
+  id: CheckpointId,
+  bytes: Uint8Array,
+  key: CheckpointKey | undefined,
+): ManifestHead {
+  const name = manifestKey(vmId, id);
+  const head = openEnvelope(bytes, { magic: headMagic, name, key });
+  if (!isHead(head)) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its head lacks a field`);
   if (head.vmId !== vmId || !sameId(head.id, id))
     throw new StorageError(
       'CHECKPOINT_DAMAGED',
@@ -206,16 +235,6 @@ function parseHead(
 }
 
 function parseBody(name: string, value: unknown, head: ManifestHead): ManifestBody {
-  const body = value as ManifestBody;
-  const complete =
-    isRecord(value) &&
-    Array.isArray(body.cpus) &&
-    isRecord(body.devices) &&
-    Array.isArray(body.packs) &&
-    body.packs.every(isPackRef) &&
-    Array.isArray(body.runs) &&
-    body.runs.length === head.spaces.length &&
-    body.runs.every((runs) => runs instanceof Uint8Array);
-  if (!complete) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body lacks a field`);
-  return body;
+  if (!isBody(value, head)) throw new StorageError('CHECKPOINT_DAMAGED', `${name}: its body lacks a field`);
+  return value;
 }

@@ -1,4 +1,5 @@
 /** The writer's numbering of packs, which of them the last committed checkpoint reaches, and which contents they hold. */
+import { insist } from '../insist.ts';
 import { PageIndex } from './page-index.ts';
 import { firstPack, type PageMap } from './page-map.ts';
 import type { PackRef } from './pack.ts';
@@ -43,6 +44,7 @@ export class PackTable {
   move(from: number, to: number): void {
     if (from >= firstPack) {
       const left = (this.#uses.get(from) ?? 0) - 1;
+      insist(left >= 0, 'a page left a pack in which none was');
       if (left > 0) this.#uses.set(from, left);
       else this.#uses.delete(from);
     }

@@ -47,7 +47,7 @@ test('full and delta maps come back from their runs', () => {
         map.apply(step);
         applyRuns(
           back,
-          encodeRuns(step, (pack) => pack + 10),
+          encodeRuns(map.space, step, (pack) => pack + 10),
           (number) => number - 10,
         );
         assert.deepEqual([back.packs, back.slots], [map.packs, map.slots]);
@@ -55,7 +55,7 @@ test('full and delta maps come back from their runs', () => {
       const full = new PageMap(base ? based : space);
       applyRuns(
         full,
-        encodeRuns(map.everything(), (pack) => pack),
+        encodeRuns(map.space, map.everything(), (pack) => pack),
         (number) => number,
       );
       assert.deepEqual([full.packs, full.slots], [map.packs, map.slots]);
@@ -68,7 +68,7 @@ test('consecutive pages in consecutive slots are one run', () => {
   changes.indexes.set([4, 5, 6, 9, 10, 11]);
   changes.packs.set([2, 2, 2, packZero, packZero, 3]);
   changes.slots.set([7, 8, 9, 0, 0, 0]);
-  const words = encodeRuns(changes, (pack) => pack);
+  const words = encodeRuns(space, changes, (pack) => pack);
   assert.deepEqual([...new Uint32Array(new Uint8Array(words).buffer)], [4, 3, 2, 7, 9, 2, 0, 0, 11, 1, 3, 0]);
 });
 

@@ -3,6 +3,7 @@
  * Stored as runs of (first page, count, pack, first slot): pages that were written together lie in consecutive slots.
  */
 import { StorageError } from '../errors.ts';
+import { insist } from '../insist.ts';
 import type { SpaceShape } from '../snapshot.ts';
 
 /** The page is zero. */
@@ -85,12 +86,18 @@ export function emptyChanges(count: number): PageChanges {
   return { indexes: new Uint32Array(count), packs: new Uint32Array(count), slots: new Uint32Array(count) };
 }
 
-/** Runs as little-endian words. `numberOf` gives a pack's number in the manifest's own table. */
-export function encodeRuns(changes: PageChanges, numberOf: (pack: number) => number): Uint8Array {
-  const { indexes, packs, slots } = changes;
+/** Runs as little-endian words, of a map of this space. `numberOf` gives a pack's number in the manifest's own table. */
+export function encodeRuns(
+  { name, pageCount, base }: MapSpace,
+  { indexes, packs, slots }: PageChanges,
+  numberOf: (pack: number) => number,
+): Uint8Array {
   const words: number[] = [];
+  let end = 0;
   for (let from = 0; from < indexes.length;) {
     const pack = packs[from]!;
+    insist(indexes[from]! >= end, `a page of ${name} is named twice, or out of order`);
+    insist(pack !== packBase || base !== undefined, `a page of ${name} is said to be as in a base image`);
     const step = pack >= firstPack ? 1 : 0;
     let to = from + 1;
     while (
@@ -100,6 +107,8 @@ export function encodeRuns(changes: PageChanges, numberOf: (pack: number) => num
       slots[to] === slots[from]! + (to - from) * step
     )
       to++;
+    end = indexes[to - 1]! + 1;
+    insist(end <= pageCount, `page ${String(end - 1)} of ${name} is behind its end`);
     words.push(indexes[from]!, to - from, pack >= firstPack ? numberOf(pack) : pack, slots[from]!);
     from = to;
   }

@@ -5,6 +5,7 @@
 import type { CheckpointKey } from '../encryption.ts';
 import { newNonce, type StorageHost } from '../host.ts';
 import { isStoreError, StorageError } from '../errors.ts';
+import { insist } from '../insist.ts';
 import type { SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { packName, packsPrefix, type CheckpointId } from './keys.ts';
@@ -133,6 +134,11 @@ export class PageStage {
     for (const pageSize of [...this.#open.keys()]) await this.#close(pageSize);
     while (this.#puts.size > 0) await Promise.race(this.#puts);
     this.#check();
+    const { listedPages, zeroPages, sharedPages, storedPages } = this.counts;
+    insist(
+      listedPages === zeroPages + sharedPages + storedPages,
+      `${String(listedPages)} pages were listed, and others have found their places`,
+    );
   }
 
   /** Gives the attempt up: removes what it stored, as well as that goes. Nothing names it, and nothing else would collect it soon. */
@@ -169,12 +175,18 @@ export class PageStage {
   }
 
   #encode(space: SpaceSnapshot, from: number, to: number): Promise<EncodedPages> {
-    const { pageSize, read, bytes } = space;
+    const { name, pageSize, read, bytes } = space;
     const { pool } = this.#options;
     const result =
       read === undefined
         ? pool.encode(bytes.subarray(from * pageSize, to * pageSize), pageSize)
-        : read(from, to).then((pages) => pool.encode(pages, pageSize));
+        : read(from, to).then((pages) => {
+            insist(
+              pages.length === (to - from) * pageSize,
+              `other pages of ${name} came than were asked for`,
+            );
+            return pool.encode(pages, pageSize);
+          });
     // A failure is met when the result is awaited in its turn.
     result.catch(() => undefined);
     return result;

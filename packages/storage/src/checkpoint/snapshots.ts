@@ -8,6 +8,7 @@
  */
 import { isRecord } from '../codec.ts';
 import { isStoreError, StorageError } from '../errors.ts';
+import { insist } from '../insist.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
 import { deleteVm, readOwner } from '../ownership.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -238,6 +239,7 @@ async function update<T>(
   for (let tries = 0; tries < maxTries; tries++) {
     const { entries, version } = await readEntries(store, vmId);
     const changed = change(entries);
+    insist(changed.entries.every(isEntry), `a snapshot of ${vmId} lacks a field`);
     try {
       await putRecord(store, host, snapshotsKey(vmId), { entries: changed.entries }, version);
       return changed.result;

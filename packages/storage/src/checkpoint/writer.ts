@@ -313,7 +313,9 @@ export class CheckpointWriter {
       numbers.set(pack, number);
       return number;
     };
-    const runs = staged.map((space, i) => encodeRuns(copies?.[i]?.everything() ?? space.changes, numberOf));
+    const runs = staged.map((space, i) =>
+      encodeRuns(space.space, copies?.[i]?.everything() ?? space.changes, numberOf),
+    );
     const { description, cpus, devices, instructions, virtualTimeNs } = snapshot;
     const head = {
       vmId: this.vmId,

@@ -7,7 +7,6 @@
 import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { segmentKey } from '../checkpoint/keys.ts';
 import { readOwner } from '../ownership.ts';
 import {
   findLogEnd,
@@ -17,7 +16,7 @@ import {
   type LogPath,
   type TornSegment,
 } from './chain.ts';
-import type { DecodedSegment, LogEntry, SegmentId, SegmentRef } from './segment.ts';
+import { follows, type DecodedSegment, type LogEntry, type SegmentId } from './segment.ts';
 
 /** Segments fetched at the same time. */
 const ahead = 8;
@@ -86,16 +85,10 @@ export class LogReader {
 
   /** Segments that cover what is behind the count, in order. */
   async *segments(): AsyncGenerator<DecodedSegment, void> {
-    let before: SegmentRef | undefined;
+    let before: DecodedSegment | undefined;
     for await (const segment of this.#fetched(await this.#ids())) {
-      const { previous } = segment;
-      const follows =
-        before === undefined || (previous !== undefined && Buffer.from(previous.hash).equals(before.hash));
-      if (!follows)
-        throw new StorageError(
-          'LOG_DAMAGED',
-          `${segment.key}: it does not follow ${segmentKey(this.vmId, before!)}`,
-        );
+      if (before !== undefined && !follows(segment, before))
+        throw new StorageError('LOG_DAMAGED', `${segment.key}: it does not follow ${before.key}`);
       before = segment;
       yield segment;
     }

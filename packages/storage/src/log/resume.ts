@@ -13,7 +13,7 @@ import {
   type SegmentList,
   type TornSegment,
 } from './chain.ts';
-import type { DecodedSegment, SegmentRef } from './segment.ts';
+import { follows, type DecodedSegment, type SegmentRef } from './segment.ts';
 
 export interface LogResume {
   /** The last segment to replay; undefined: there is nothing behind the checkpoint. */
@@ -94,8 +94,7 @@ async function upToDamage(
     for (const part of path.parts)
       for (let ordinal = part.first; ordinal <= part.last; ordinal++) {
         const segment = await requireSegment(store, vmId, { epoch: part.epoch, ordinal }, key);
-        const { previous } = segment;
-        if (good !== undefined && !(previous && Buffer.from(previous.hash).equals(good.hash)))
+        if (good !== undefined && !follows(segment, good))
           throw new StorageError('LOG_DAMAGED', `${segment.key}: it does not follow the one before it`);
         if (parts.at(-1)?.epoch === part.epoch) parts.pop();
         parts.push({ ...part, last: ordinal });

@@ -15,7 +15,7 @@ const segments = fc
     from: fc.bigInt({ min: 0n, max: 2n ** 62n }),
     mark: fc.bigInt({ min: 0n, max: 2n ** 40n }),
     firstInput: fc.bigInt({ min: 1n, max: 2n ** 63n }),
-    previous: fc.option(
+    before: fc.option(
       fc.record({
         epoch: fc.nat(),
         ordinal: fc.integer({ min: 1 }),
@@ -27,10 +27,15 @@ const segments = fc
       maxLength: 40,
     }),
   })
-  .map(({ mark, inputs, ...rest }): Segment => {
+  .map(({ mark, inputs, before, ...of }): Segment => {
+    // The first of its epoch names one of an epoch before, or none; the others the one before.
+    const isFirst = before === undefined || before.epoch < of.epoch;
+    const rest = { ...of, ordinal: isFirst ? 1 : Math.max(2, of.ordinal) };
+    const previous = isFirst
+      ? before && { ...before }
+      : { ...before, epoch: rest.epoch, ordinal: rest.ordinal - 1 };
     let count = rest.from;
     const entries = inputs.map(([delta, payload]) => ({ count: (count += delta), payload }));
-    const previous = rest.previous && { ...rest.previous };
     return { ...rest, previous, vmId: 'a-vm.1', opened: 1, to: count + mark, entries };
   });
 

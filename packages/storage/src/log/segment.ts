@@ -10,6 +10,7 @@ import type { CheckpointKey } from '../encryption.ts';
 import { StorageError } from '../errors.ts';
 import type { StorageHost } from '../host.ts';
 import { segmentKey } from '../checkpoint/keys.ts';
+import { insist } from '../insist.ts';
 import { ByteReader, ByteWriter } from './varint.ts';
 
 const magic = 'RVLG';
@@ -58,11 +59,30 @@ export interface DecodedSegment extends Segment {
   nextInput: bigint;
 }
 
+/** What no writer makes, in words; undefined: nothing. Asked of what is written and of what is read. */
+function whyImpossible(segment: Segment): string | undefined {
+  const { epoch, ordinal, opened, from, to, firstInput, previous, entries } = segment;
+  let count = from;
+  for (const { count: at, payload } of entries) {
+    if (at < count || payload.length > maxPayloadBytes) return 'an entry of it is impossible';
+    count = at;
+  }
+  if (count > to || to > maxCount || ordinal < 1 || opened < 1 || opened > ordinal || firstInput < 1n)
+    return 'its counts are impossible';
+  const isFirst = previous === undefined || previous.epoch < epoch;
+  if (isFirst ? ordinal !== 1 : previous.epoch > epoch || previous.ordinal !== ordinal - 1)
+    return 'it does not follow the one that it names';
+  return undefined;
+}
+
 /** Encodes a segment. Entries ascend in count, from `from` to `to`. */
 export function encodeSegment(
   segment: Segment,
   options: { key?: CheckpointKey | undefined; host: StorageHost },
 ): Uint8Array {
+  const key = segmentKey(segment.vmId, segment);
+  const why = whyImpossible(segment);
+  insist(why === undefined, `${key}: ${why ?? ''}`);
   const out = new ByteWriter();
   out.u64(BigInt(segment.epoch));
   out.u64(BigInt(segment.ordinal));
@@ -84,7 +104,6 @@ export function encodeSegment(
     out.varint(BigInt(entry.payload.length));
     out.bytes(entry.payload);
   }
-  const key = segmentKey(segment.vmId, segment);
   return sealBytes(out.finish(), { magic: magic, name: key, ...options });
 }
 
@@ -104,6 +123,8 @@ export function decodeSegment(
     const segment = parse(new ByteReader(body));
     if (segment.vmId !== vmId || segment.epoch !== id.epoch || segment.ordinal !== id.ordinal)
       throw new RangeError('it is another segment, stored under a wrong name');
+    const impossible = whyImpossible(segment);
+    if (impossible !== undefined) throw new RangeError(impossible);
     const nextInput = segment.firstInput + BigInt(segment.entries.length);
     const hash = bytes.slice(bytes.length - hashBytes);
     return { ...segment, key: name, hash, nextInput };
@@ -116,7 +137,14 @@ export function decodeSegment(
   }
 }
 
-/** Throws RangeError for what no writer makes. Nothing is allocated but what the bytes hold. */
+/** Whether a segment goes on from another: it names that one, leaves no instruction out between them, and counts its inputs on. */
+export function follows(segment: Segment, before: DecodedSegment): boolean {
+  const { previous, from, firstInput } = segment;
+  const isNamed = previous !== undefined && Buffer.from(previous.hash).equals(before.hash);
+  return isNamed && from === before.to && firstInput >= before.nextInput;
+}
+
+/** Throws RangeError for what is no segment. Nothing is allocated but what the bytes hold. */
 function parse(bytes: ByteReader): Segment {
   const epoch = safe(bytes.u64());
   const ordinal = safe(bytes.u64());
@@ -135,8 +163,6 @@ function parse(bytes: ByteReader): Segment {
     entries.push({ count, payload: new Uint8Array(bytes.take(safe(bytes.varint()))) });
   }
   if (!bytes.atEnd) throw new RangeError('bytes follow its last entry');
-  if (to < from || count > to || to > maxCount || opened > ordinal || ordinal === 0)
-    throw new RangeError('its counts are impossible');
   const previous = previousId.ordinal === 0 ? undefined : { ...previousId, hash };
   return { vmId, epoch, ordinal, opened, from, to, firstInput, previous, entries };
 }

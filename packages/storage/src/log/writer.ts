@@ -13,6 +13,7 @@ import type { CheckpointKey } from '../encryption.ts';
 import { envelopeHash } from '../envelope.ts';
 import { isStorageError, isStoreError, StorageError, StoreError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
+import { insist } from '../insist.ts';
 import { requireEpoch, type Ownership } from '../ownership.ts';
 import { retry, type StallEvent } from '../retry.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -230,10 +231,9 @@ export class LogWriter {
     // What comes in at the same moment goes together.
     await Promise.resolve();
     while (this.#error === undefined && this.#hasMore()) {
-      const sealed = this.#seal();
-      await this.#try(() => this.#put(sealed));
+      const sealed = await this.#try(() => this.#put());
       await this.#confirming;
-      this.#confirming = this.#try(() => this.#confirm(sealed));
+      if (sealed !== undefined) this.#confirming = this.#try(() => this.#confirm(sealed));
     }
   }
 
@@ -251,6 +251,11 @@ export class LogWriter {
     const to = this.#gathering.length > 0 ? entries.at(-1)!.count : this.#mark;
     const firstInput = this.#sealedInputs;
     const { vmId, epoch } = this;
+    if (previous?.epoch === epoch)
+      insist(
+        from >= this.#last!.to && firstInput >= this.#last!.nextInput,
+        `the log of ${vmId} would repeat what its last segment has`,
+      );
     const opened = this.#opened;
     const segment = { vmId, epoch, ordinal, opened, from, to, firstInput, previous, entries };
     const body = encodeSegment(segment, { key, host: this.#host });
@@ -273,8 +278,11 @@ export class LogWriter {
     return [this.#gathering.splice(0, count), bytes];
   }
 
-  async #put({ key, body }: Sealed): Promise<void> {
-    await this.#insist(key, async () => {
+  /** Makes the next segment, and stores it. */
+  async #put(): Promise<Sealed> {
+    const sealed = this.#seal();
+    const { key, body } = sealed;
+    await this.#tryOn(key, async () => {
       try {
         await this.#store.put(key, body, { ifAbsent: true });
       } catch (error) {
@@ -285,19 +293,29 @@ export class LogWriter {
         throw new StorageError('FENCED', `${key}: another writer of this epoch was first`);
       }
     });
+    return sealed;
   }
 
   async #confirm({ position, key, entries, bytes }: Sealed): Promise<void> {
-    await this.#insist(key, () => requireEpoch(this.#store, this.vmId, this.epoch));
+    await this.#tryOn(key, () => requireEpoch(this.#store, this.vmId, this.epoch));
     this.#waitingEntries -= entries;
     this.#waitingBytes -= bytes;
     this.#full = false;
-    this.#durable = { count: position.to, input: position.nextInput - 1n };
+    const durable = { count: position.to, input: position.nextInput - 1n };
+    insist(
+      durable.count >= this.#durable.count && durable.input >= this.#durable.input,
+      `the log of ${this.vmId} was durable up to a later input already`,
+    );
+    insist(
+      this.#waitingEntries >= 0 && this.#waitingBytes >= 0,
+      `more of the log of ${this.vmId} became durable than waited`,
+    );
+    this.#durable = durable;
     this.#options.onDurable?.(this.#durable);
   }
 
   /** Tries on while the store fails, whatever the reason: the guest waits, visibly, and goes on when the store is back. */
-  async #insist<T>(what: string, work: () => Promise<T>): Promise<T> {
+  async #tryOn<T>(what: string, work: () => Promise<T>): Promise<T> {
     const patiently = async (): Promise<T> => {
       try {
         return await work();
@@ -314,19 +332,21 @@ export class LogWriter {
     return retry(patiently, { host: this.#host, what, onStall, goOn: () => this.#error === undefined });
   }
 
-  async #try(work: () => Promise<void>): Promise<void> {
-    if (this.#error !== undefined) return;
+  /** Undefined: it failed, and so has the log. */
+  async #try<T>(work: () => Promise<T>): Promise<T | undefined> {
+    if (this.#error !== undefined) return undefined;
     try {
-      await work();
+      return await work();
     } catch (error) {
       // Given up meanwhile: nobody waits for the outcome.
-      if (this.#error !== undefined) return;
+      if (this.#error !== undefined) return undefined;
       this.#error = isStorageError(error)
         ? error
         : new StorageError('LOG_DAMAGED', `the log of ${this.vmId} failed: ${String(error)}`, {
             cause: error,
           });
       this.#options.onOver?.(this.#error);
+      return undefined;
     }
   }
 }

@@ -1,5 +1,5 @@
 /** The standby's side of a log: which entries it holds without a gap, and of them those that the store may not have. A plain object. */
-import type { LogEntry, ReadEntry } from '@revenant/storage';
+import { insist, type LogEntry, type ReadEntry } from '@revenant/storage';
 import type { StandbyFeed } from '../../protocol/standby.ts';
 
 /** Of entries that only the owner and this standby have. An owner has fewer: its guest stands still when the store takes nothing. */
@@ -73,6 +73,10 @@ export class LogCopy {
   }
 
   #take(entry: LogEntry): ReadEntry {
+    insist(
+      entry.count >= this.#mark,
+      `entry ${String(this.#next)} of the log comes before what is known already`,
+    );
     const taken = { ...entry, input: BigInt(this.#next) };
     this.#next++;
     this.#mark = entry.count;

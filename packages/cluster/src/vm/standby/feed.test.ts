@@ -95,3 +95,20 @@ test('what the store has is given up when too much waits, and never before', () 
   const [message] = feed.messages(true);
   assert.ok(message !== undefined && message.oldest > 60 && message.oldest <= 90, String(message?.oldest));
 });
+
+test('entries out of order, a mark that goes back, and word of what was never sent are faults of ours', () => {
+  const fault = /a fault of Revenant/;
+  const feed = feedOf();
+  feed.sealed(1, { count: 5n, payload: payload(1) });
+  feed.needs({ position: 1, mark: 9n, places: {} }, 0);
+  assert.throws(() => feed.sealed(3, { count: 9n, payload: payload(3) }), fault);
+  assert.throws(() => feed.needs({ position: 2, mark: 8n, places: {} }, 0), fault);
+  assert.throws(() => feed.safe(3), fault);
+  const copy = new LogCopy(begin);
+  for (const message of feed.messages(false)) copy.heard(message);
+  assert.throws(() => feed.heard(ack(copy, { next: 3 }), 1), fault);
+  assert.throws(() => feed.heard(ack(copy, { mark: 10 }), 1), fault);
+  assert.equal(feed.heard(ack(copy), 1).position, 1);
+  feed.sealed(2, { count: 8n, payload: payload(2) });
+  assert.throws(() => feed.messages(false).forEach((message) => copy.heard(message)), fault);
+});

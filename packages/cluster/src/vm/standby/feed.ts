@@ -7,7 +7,7 @@
  *   state is `following`: before that it could not take over;
  * - an entry is kept until the standby has it, or, when too many wait, until the store has it: a standby that lacks it then reads it there.
  */
-import type { LogEntry } from '@revenant/storage';
+import { insist, type LogEntry } from '@revenant/storage';
 import { maxFeedEntries } from '../../protocol/limits.ts';
 import type { StandbyCondition } from '../../protocol/records.ts';
 import type { StandbyAck, StandbyFeed } from '../../protocol/standby.ts';
@@ -71,6 +71,10 @@ export class Feed {
 
   /** An entry of the log, in order. */
   sealed(number: number, entry: LogEntry): void {
+    insist(
+      number === this.#next,
+      `entry ${String(number)} of the log comes where ${String(this.#next)} is next`,
+    );
     this.#entries.push({ number, entry });
     this.#bytes += entry.payload.length + entryBytes;
     this.#next = number + 1;
@@ -79,6 +83,7 @@ export class Feed {
 
   /** All that was sealed so far leads to this position. */
   needs(need: Omit<Need, 'next' | 'sinceMs'>, nowMs: number): void {
+    insist(need.mark >= this.#mark, 'the mark of the log goes back');
     this.#mark = need.mark;
     this.#needs.push({ ...need, next: this.#next, sinceMs: nowMs });
   }
@@ -90,6 +95,7 @@ export class Feed {
 
   /** The store has all entries below this number. */
   safe(next: number): void {
+    insist(next <= this.#next, 'the store has more of the log than was made');
     this.#safe = next;
     this.#trim();
   }
@@ -106,6 +112,10 @@ export class Feed {
 
   /** The standby says how far it is. */
   heard(ack: StandbyAck, nowMs: number): Reached {
+    insist(
+      ack.next <= this.#next && BigInt(ack.mark) <= this.#mark,
+      'a standby holds more of the log than it was sent',
+    );
     const before = this.#ack;
     this.#ack = ack;
     this.#heardMs = nowMs;

@@ -4,6 +4,7 @@
  * fields. Stamps are differences to the entry before; a number is the difference to the one expected in its stream.
  */
 import { DeviceStateError } from '../../devices/schema.ts';
+import { insist } from '../../insist.ts';
 import { ByteReader, ByteWriter, EdgeError } from './fields.ts';
 import {
   inputKinds,
@@ -70,12 +71,24 @@ function writeEntry(
   out.unsigned(code);
   if (stamp !== undefined) {
     const { of, expected } = stamp;
+    insist(isStamp(of), `the stamp of a ${item.kind} is none that a machine makes`);
     out.signedWide(of.instructions - expected.instructions);
     out.signedWide(of.timeNs - expected.timeNs);
     out.signedWide(BigInt(of.number - expected.number(item)));
     expected.passed(of);
   }
   schema.write(out, item);
+}
+
+/** Asked of what is written and of what is read. */
+const isStamp = ({ instructions, number }: Pick<Stamp, 'instructions' | 'number'>): boolean =>
+  instructions >= 0n && Number.isSafeInteger(number) && number >= 0;
+
+/** What its reader would refuse is not sent. */
+function finished(out: ByteWriter): Uint8Array<ArrayBuffer> {
+  const bytes = out.finish();
+  insist(bytes.length <= maxMessageBytes, `a message of the edge has ${String(bytes.length)} bytes`);
+  return bytes;
 }
 
 function begin(form: Form): ByteWriter {
@@ -89,7 +102,7 @@ function encodeEntries(form: Form, table: Table, entries: readonly Entry[]): Uin
   const out = begin(form);
   const expected = new Expectation(table);
   for (const entry of entries) writeEntry(out, table, entry.item, { of: entry, expected });
-  return out.finish();
+  return finished(out);
 }
 
 function open(bytes: Uint8Array, form: Form): ByteReader {
@@ -148,7 +161,7 @@ function decodeEntries(
     const beyond = Number(from.signedWide());
     const item = readFields<Item>(from, table, name);
     const number = expected.number(item) + beyond;
-    if (instructions < 0n || !Number.isSafeInteger(number) || number < 0)
+    if (!isStamp({ instructions, number }))
       throw new EdgeError('EDGE_MESSAGE_INVALID', 'edge message: a stamp that no machine makes');
     const entry = { instructions, timeNs, number, item };
     expected.passed(entry);
@@ -161,7 +174,7 @@ function decodeEntries(
 export function encodeInputs(inputs: readonly MachineInput[]): Uint8Array<ArrayBuffer> {
   const out = begin(Form.inputs);
   for (const input of inputs) writeEntry(out, inputKinds, input);
-  return out.finish();
+  return finished(out);
 }
 
 /** Throws EdgeError. */

@@ -4,6 +4,7 @@
  * which wait until it has been applied to its end.
  */
 import { DeviceStateError } from '../../devices/schema.ts';
+import { insist } from '../../insist.ts';
 import { MachineError } from '../errors.ts';
 import { InputQueue, type InputResult, type Taken } from './input-queue.ts';
 import { Streams } from './streams.ts';
@@ -84,6 +85,8 @@ export class MachineEdge {
   readonly #held = new InputQueue();
   #replay: LoggedInput[] = [];
   #replayed = 0;
+  /** Of the last entry that was stamped. */
+  #stamped = { instructions: 0n, timeNs: -(2n ** 63n) };
 
   constructor(parts: EdgeParts) {
     this.#parts = parts;
@@ -143,10 +146,19 @@ export class MachineEdge {
     return typeof taken === 'number' || taken === 'no-device' ? taken : undefined;
   }
 
+  /** The present moment. Whoever reads a log or outputs takes them to be in order. */
+  #stamp(): { instructions: bigint; timeNs: bigint } {
+    const moment = this.#parts.now();
+    const { instructions, timeNs } = this.#stamped;
+    insist(moment.instructions >= instructions && moment.timeNs >= timeNs, 'the time of a machine went back');
+    this.#stamped = moment;
+    return moment;
+  }
+
   /** What is taken of an input gets its number, and goes to the log with the moment before it took effect. */
   #offer(input: MachineInput): Taken {
     if (this.#parts.rooms?.[input.kind]?.() === false) return 0;
-    const moment = this.#parts.now();
+    const moment = this.#stamp();
     const taken = this.#consume(input);
     if (taken === 'no-device' || taken === 0) return taken;
     const part = taken === undefined ? input : (partOf(inputKinds, input, 0, taken) ?? input);
@@ -159,7 +171,12 @@ export class MachineEdge {
 
   /** Inputs to apply at their stamps, in order. */
   replay(log: readonly LoggedInput[]): void {
-    for (const { input } of log) checkInput(input);
+    let before = this.#replay.at(-1)?.instructions ?? 0n;
+    for (const { input, instructions } of log) {
+      checkInput(input);
+      if (instructions < before) throw diverged(`${input.kind} comes behind what was later`);
+      before = instructions;
+    }
     this.#replay = [...this.#replay.slice(this.#replayed), ...log];
     this.#replayed = 0;
   }
@@ -198,7 +215,7 @@ export class MachineEdge {
   output(output: MachineOutput): void {
     const number = this.outputs.take(output);
     if (this.#parts.output === undefined) return;
-    if (this.#parts.output({ ...this.#parts.now(), number, output }) === false) this.#parts.stop();
+    if (this.#parts.output({ ...this.#stamp(), number, output }) === false) this.#parts.stop();
   }
 
   /** Forgets what waits: the machine has become another. */
@@ -206,5 +223,6 @@ export class MachineEdge {
     this.#held.clear();
     this.#replay = [];
     this.#replayed = 0;
+    this.#stamped = { instructions: 0n, timeNs: -(2n ** 63n) };
   }
 }

@@ -12,6 +12,7 @@ export { checkInput, type InputConsumers } from './edge.ts';
 export { EdgeError } from './fields.ts';
 export type { InputResult, Taken } from './input-queue.ts';
 export { OutputQueue } from './output-queue.ts';
+export { StreamOrder } from './streams.ts';
 export {
   inputKinds,
   maxSerialBytes,

@@ -2,6 +2,7 @@
  * Inputs that a machine could not take yet, in order within each stream, and never more than the queue's bounds: a guest that does not
  * read its serial port makes its writer wait, and nobody else.
  */
+import { insist } from '../../insist.ts';
 import { inputKinds, partOf, streamOf, unitsOf, type MachineInput } from './table.ts';
 
 /** What became of an input: the guest has it; it waits behind others; there is no room for it; the machine has nothing that takes it. */
@@ -70,6 +71,9 @@ export class InputQueue {
       }
       if (waiting.length === 0) this.#streams.delete(stream);
     }
+    const isEmpty = this.#items === 0;
+    insist(isEmpty === (this.#units === 0), 'inputs that wait are counted wrongly');
+    insist(this.#bytes >= 0 && (!isEmpty || this.#bytes === 0), 'bytes that wait are counted wrongly');
   }
 
   clear(): void {

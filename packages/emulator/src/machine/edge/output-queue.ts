@@ -2,6 +2,7 @@
  * Outputs on their way out of a machine, in order. Bytes of one stream that follow each other become one output. A guest that writes
  * faster than its outputs are taken is stopped (`put` returns false) when so many bytes wait.
  */
+import { insist } from '../../insist.ts';
 import { maxSerialBytes, type MachineOutput, type StampedOutput } from './table.ts';
 
 const defaultLimit = 2 ** 20;
@@ -54,11 +55,12 @@ export class OutputQueue {
     this.#entries[this.#entries.length - 1] = this.#open.entry;
   }
 
-  #join({ instructions, timeNs, output }: StampedOutput, size: number): boolean {
+  #join({ instructions, timeNs, number, output }: StampedOutput, size: number): boolean {
     const open = this.#open;
     if (open === undefined || (output.kind !== 'serial' && output.kind !== 'debug')) return false;
     if (output.kind !== open.kind || output.port !== open.port || open.length + size > maxSerialBytes)
       return false;
+    insist(number === open.entry.number + open.length, 'a byte that a guest sent is missing, or comes twice');
     if (open.length + size > open.bytes.length) {
       const larger = new Uint8Array(Math.min(maxSerialBytes, (open.length + size) * 2));
       larger.set(open.bytes.subarray(0, open.length));

@@ -50,3 +50,21 @@ export class Streams {
     for (const { stream, next } of saved) this.#next.set(stream, next);
   }
 }
+
+/** Looks that each stream goes on where the last item of it ended: whoever reads what a machine took or said has all of it, and each once. */
+export class StreamOrder {
+  readonly #table: Table;
+  readonly #next = new Map<string, number>();
+
+  constructor(table: Table) {
+    this.#table = table;
+  }
+
+  /** Of an item and its number; the first of a stream may have any. */
+  goesOn(item: MachineInput | MachineOutput, number: number): boolean {
+    const stream = streamOf(this.#table, item);
+    const expected = this.#next.get(stream) ?? number;
+    this.#next.set(stream, number + unitsOf(this.#table, item));
+    return number === expected;
+  }
+}
