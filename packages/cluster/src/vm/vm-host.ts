@@ -45,7 +45,8 @@ import { StandbyVm, type Standby } from './standby/standby-vm.ts';
 import { threadFile } from './thread-files.ts';
 import { stallEntry, type VmFigures } from './vm-figures.ts';
 import { builtinRuntimes, machineRuntime, monotonicMs, type Look } from './vm-runtime.ts';
-import { VmSession, type SessionParts, type SessionState } from './vm-session.ts';
+import type { SessionState } from './session-state.ts';
+import { VmSession, type SessionParts } from './vm-session.ts';
 import { owned } from '../owned.ts';
 
 /** Checkpoints that a node writes at once; and while guests are waited for that are being made, which need the same processors. */

@@ -23,6 +23,7 @@ import { readBlobs, type Resumed } from './resume.ts';
 import { SessionCheckpoints } from './session-checkpoints.ts';
 import { SessionDebugger, type AttachedDebugger, type DebuggerCaller } from './session-debugger.ts';
 import { SessionOutputs } from './session-outputs.ts';
+import { SessionLife, type SessionState } from './session-state.ts';
 import type { Handed } from './standby/handed.ts';
 import { StandbyLink } from './standby/standby-link.ts';
 import { logStallEntry, type VmFigures } from './vm-figures.ts';
@@ -33,13 +34,6 @@ import { monotonicMs, type GuestNews, type Look } from './vm-runtime.ts';
 const leaveMs = 10_000;
 /** Between tries to make a guest's last state durable. */
 const lastWritePauseMs = 200;
-
-/**
- * `preparing`: another node runs the VM, and it is built here already. `starting`, `resuming`: its thread builds its guest, from its
- * kernel or from a checkpoint. `handing-over`, `ending`: its last state is made durable, for another node or for good.
- */
-export type SessionState =
-  'preparing' | 'starting' | 'resuming' | 'running' | 'handing-over' | 'ending' | 'ended';
 
 export interface SessionParts {
   vm: ProtectedVm;
@@ -80,7 +74,7 @@ export class VmSession {
   readonly #checkpoints: SessionCheckpoints;
   readonly #outputs: SessionOutputs;
   readonly #debugger: SessionDebugger;
-  #state: SessionState;
+  readonly #life: SessionLife;
   #lazy: LazyRam | undefined;
   /** Its remaining pages are on their way. */
   #bringing = false;
@@ -103,7 +97,7 @@ export class VmSession {
     this.#thread = thread;
     this.#lazy = lazy;
     this.#paused = paused;
-    this.#state = resumedAt === undefined ? 'starting' : 'resuming';
+    this.#life = new SessionLife(resumedAt === undefined ? 'starting' : 'resuming');
     this.#outputs = this.#makeOutputs(parts);
     this.#debugger = new SessionDebugger(thread, {
       log: (entry) => this.#log(entry),
@@ -145,14 +139,14 @@ export class VmSession {
   }
 
   get state(): SessionState {
-    return this.#state;
+    return this.#life.state;
   }
   get over(): boolean {
-    return this.#state === 'ended';
+    return this.#life.state === 'ended';
   }
   /** Its guest is there, and nobody has told it to leave. */
   get #settled(): boolean {
-    return this.#state === 'running';
+    return this.#life.state === 'running';
   }
 
   figures(now: number): VmFigures {
@@ -230,7 +224,7 @@ export class VmSession {
 
   /** Why what is typed at it can't be taken, in words; undefined when it can. */
   get inputTrouble(): string | undefined {
-    if (!this.#settled) return `${this.vm.id} is ${this.#state}`;
+    if (!this.#settled) return `${this.vm.id} is ${this.#life.state}`;
     const trouble = this.#checkpoints.quota.isFull ? 'its store quota is used up' : this.#outputs.trouble;
     return trouble && `${this.vm.id} stands still: ${trouble}`;
   }
@@ -268,7 +262,7 @@ export class VmSession {
 
   /** A debugger comes to its guest. Throws ClusterError `CONFLICT`. */
   async debug(caller: DebuggerCaller): Promise<AttachedDebugger> {
-    if (!this.#settled) throw new ClusterError('CONFLICT', `${this.vm.id} is ${this.#state}`);
+    if (!this.#settled) throw new ClusterError('CONFLICT', `${this.vm.id} is ${this.#life.state}`);
     return this.#debugger.attach(caller);
   }
 
@@ -339,7 +333,7 @@ export class VmSession {
   #started(): void {
     if (this.over) return;
     this.#aliveAt = monotonicMs();
-    if (this.#state === 'starting' || this.#state === 'resuming') this.#state = 'running';
+    if (this.#life.state === 'starting' || this.#life.state === 'resuming') this.#life.enter('running');
     this.setLease(this.#parts.until());
     if (this.#lazy === undefined) this.#checkpoints.housekeeping.resident();
     else if (this.#paused) this.#bringRest();
@@ -408,7 +402,7 @@ export class VmSession {
     const mayRun = now < this.#parts.until();
     // A frozen or suspended node says nothing about its guests, and a guest that waits for a page lives.
     if (!mayRun || this.#thread.pages?.waiting === true) this.#aliveAt = Math.max(this.#aliveAt, now);
-    const isThere = this.#state !== 'starting' && this.#state !== 'resuming';
+    const isThere = this.#life.state !== 'starting' && this.#life.state !== 'resuming';
     // Who is still being made on a busy host does not hang.
     const allowedMs = isThere
       ? settings.guestHungMs
@@ -436,7 +430,12 @@ export class VmSession {
   /** Looks for signs of life of the guest, `sign` being what its thread reported just now. */
   #look(sign?: string): void {
     const { health } = this.vm.spec;
-    if (health === undefined || this.#state === 'ending' || this.#state === 'handing-over' || this.over)
+    if (
+      health === undefined ||
+      this.#life.state === 'ending' ||
+      this.#life.state === 'handing-over' ||
+      this.over
+    )
       return;
     const nowMs = monotonicMs();
     const waits = this.#thread.pages?.waiting === true || this.#holds.size > 0;
@@ -450,7 +449,7 @@ export class VmSession {
 
   /** A guest that hangs is ended; what it wrote to its disks before is made durable. */
   async #hung(reason: string): Promise<void> {
-    this.#state = 'ending';
+    this.#life.enter('ending');
     this.#checkpoints.tellBefore({ atMs: this.#silence.sinceMs });
     if (hasDisks(this.vm.spec.description)) await this.#lastCheckpoint();
     this.#ended('hung', reason);
@@ -486,7 +485,7 @@ export class VmSession {
   async #lastWords({ reason, message, snapshot }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
     if (reason === 'hung') this.#checkpoints.tellBefore({});
     if (snapshot !== undefined && this.#mustLast) {
-      this.#state = 'ending';
+      this.#life.enter('ending');
       this.#aliveAt = Infinity; // it has said its last
       const cut = this.#outputs.cut(true);
       await this.#checkpoints.writeLast({ snapshot, pauseMs: 0, places: {}, cut });
@@ -505,7 +504,7 @@ export class VmSession {
     if (this.over || this.#leaving) return;
     this.#leaving = true;
     if (kind === 'fenced') return this.#gone(kind, reason);
-    this.#state = 'ending';
+    this.#life.enter('ending');
     this.#aliveAt = Infinity; // it has said its last
     const limit = pause(leaveMs, undefined, { ref: false });
     void Promise.race([this.#outputs.leave(), limit]).then(() => {
@@ -525,7 +524,7 @@ export class VmSession {
 
   /** Ends it at once. */
   async end(): Promise<void> {
-    this.#state = 'ended';
+    this.#life.enter('ended');
     this.#lazy?.stop();
     this.#debugger.end(`${this.vm.id} has left this node, or ended`);
     this.#outputs.end();
@@ -536,8 +535,8 @@ export class VmSession {
   /** Ends it as it was asked to. False: it was told to stop in another way meanwhile. */
   async stop(mode: StopMode): Promise<boolean> {
     // The plug is pulled, and what the guest wrote until then is on its disks.
-    if (mode === 'power-off' && this.#mustLast) {
-      this.#state = 'ending';
+    if (mode === 'power-off' && this.#mustLast && !this.over) {
+      this.#life.enter('ending');
       await this.#lastCheckpoint();
       await this.#outputs.allDurable();
       if (this.over) return false;
@@ -548,7 +547,8 @@ export class VmSession {
 
   /** A live move: what can be copied is copied while the guest runs, the rest in one short stop. False: it ended otherwise. */
   async handOver(): Promise<boolean> {
-    this.#state = 'handing-over';
+    if (this.over) return false;
+    this.#life.enter('handing-over');
     await this.#checkpoints.checkpoint(false);
     const before = monotonicMs();
     // Until it is durable nobody else may have it; should it never be, the fence ends this loop.

@@ -110,12 +110,16 @@ export class Feed {
     }
   }
 
+  /** A standby that says that it holds what it was never sent could not take over: nothing rests on it. */
+  #believed(ack: StandbyAck): StandbyAck {
+    if (ack.next <= this.#next && BigInt(ack.mark) <= this.#mark) return ack;
+    const reason = 'it says that it holds more of the log than it was sent';
+    return { ...ack, state: 'preparing', reason };
+  }
+
   /** The standby says how far it is. */
-  heard(ack: StandbyAck, nowMs: number): Reached {
-    insist(
-      ack.next <= this.#next && BigInt(ack.mark) <= this.#mark,
-      'a standby holds more of the log than it was sent',
-    );
+  heard(said: StandbyAck, nowMs: number): Reached {
+    const ack = this.#believed(said);
     const before = this.#ack;
     this.#ack = ack;
     this.#heardMs = nowMs;

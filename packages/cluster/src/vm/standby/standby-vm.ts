@@ -284,7 +284,16 @@ export class StandbyVm {
     if (following === undefined) return this.#acknowledge(false);
     if (message.epoch !== following.epoch)
       return this.#wrong(new ClusterError('RUNTIME', 'the VM has another owner now'));
-    if (message.type === 'standby-sums') return this.#summed(following, message);
+    try {
+      if (message.type === 'standby-sums') this.#summed(following, message);
+      else this.#fed(following, message);
+    } catch (error) {
+      // What its owner says may be wrong in any way: it costs this machine, never its node.
+      this.#wrong(new ClusterError('RUNTIME', messageOf(error), { cause: error }));
+    }
+  }
+
+  #fed(following: Following, message: StandbyFeed): void {
     const { fresh, missing } = following.copy.heard(message);
     this.#letOut(following);
     this.#further(following, fresh);
