@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Batch, modes, optionSequence } from './case.ts';
 import { emulatedExecutor } from './emulated.ts';
-import { describeFailure, fuzz } from './fuzz-rows.ts';
+import { describeFailure, type Executor, fuzz } from './fuzz-rows.ts';
 import { fillState, whyExcluded } from './generate.ts';
 import { harnessMissing, runNatively, thisHost } from './harness.ts';
 import { observeFacts } from './observe.ts';
@@ -20,7 +20,11 @@ const casesPerRow = Number(process.env['REVENANT_FUZZ_CASES'] ?? 20);
 const seed = Number(process.env['REVENANT_FUZZ_SEED'] ?? 1);
 requireToolsInCi(['gcc']);
 const missing = harnessMissing();
+const rbx = 3;
 const rbp = 5;
+const rdi = 7;
+/** Offset in FXSAVE's image. */
+const xmm1 = 176;
 
 describe('the processor is right', { skip: missing }, () => {
   const host = missing === undefined ? thisHost() : emulatedHost;
@@ -78,6 +82,39 @@ describe('the processor is right', { skip: missing }, () => {
       attempts.includes(got),
       `the processor: ${attempts.map((value) => value.toString(16)).join(' ')}`,
     );
+  });
+
+  test('lanes of a masked move lie behind each other, whatever the address size', async () => {
+    // VMASKMOVPS XMM0, XMM1, [last address]; in 64-bit code with an address size of 32, which ends before the address space does.
+    const load = [0xc4, 0xe2, 0x71, 0x2c];
+    const moves = {
+      16: { code: [...load, 0x07], last: 0xfffcn },
+      32: { code: [...load, 0x03], last: 0xffff_fffcn },
+      64: { code: [0x67, ...load, 0x03], last: 0xffff_fffcn },
+    };
+    const chosen = host.system.modes.flatMap((mode) => [0, 1, 2, 3].map((lane) => ({ mode, lane })));
+    const batch = new Batch(chosen.length);
+    for (const { mode, lane } of chosen) {
+      const c = batch.add();
+      c.mode = mode;
+      fillState(c, true, new Random(seed));
+      c.codeOffset = 0x100;
+      c.code = Uint8Array.from(moves[mode].code);
+      c.setGpr(rbx, moves[mode].last);
+      c.setGpr(rdi, 0n);
+      const mask = new DataView(c.fxsave.buffer, c.fxsave.byteOffset + xmm1, 16);
+      for (let i = 0; i < 4; i++) mask.setUint32(4 * i, i === lane ? 0x8000_0000 : 0, true);
+    }
+    const ends = (execute: Executor): string[] => {
+      const after = execute(batch);
+      return chosen.map(({ mode, lane }, i) => {
+        const { trap, cr2 } = after.at(i);
+        return `${String(mode)} bits, lane ${String(lane)}: ${String(trap)}${trap === 14 ? ` at ${cr2.toString(16)}` : ''}`;
+      });
+    };
+    const emulated = ends(await emulatedExecutor());
+    assert.deepEqual(emulated, ends(runNatively));
+    assert.ok(emulated.includes('64 bits, lane 1: 14 at 100000000'));
   });
 
   test('the harness gives the same answer twice', () => {

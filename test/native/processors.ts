@@ -135,7 +135,7 @@ export const processors: readonly ProcessorRow[] = [
     family: 26,
     model: 2,
     facts: sinceZen4,
-    source: 'observe.ts on an EPYC of that model, 64-bit code alone',
+    source: 'observe.ts on two EPYCs of that model, one of which ran 64-bit programs alone',
   },
 ];
 
