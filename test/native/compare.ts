@@ -221,7 +221,8 @@ export function differences(
   compareBytes('A', expected.windowA, got.windowA, (at) => skip(Place.windowA + at), out);
   compareBytes('B', expected.windowB, got.windowB, (at) => skip(Place.windowB + at), out);
   compareBytes('S', expected.windowS, got.windowS, (at) => skip(Place.windowS + at), out);
-  if (expected.strayed !== got.strayed)
+  // Bytes outside of the windows were 0: a result that is not defined may be so, too.
+  if (expected.strayed !== got.strayed && !undefinedParts.destination)
     out.push({ what: 'strayed', expected: `${expected.strayed}`, got: `${got.strayed}` });
   return out;
 }
