@@ -2,6 +2,13 @@
  * The simulated store: one truth, reached by every node over a road of its own that may be slow, cut, or lie by time-out (the
  * change happened, or will happen later, and the caller is told that nobody knows).
  */
+import { heartbeatKey, nodesPrefix, protectedKey } from '../../cluster/src/decisions/records.ts';
+import {
+  nodeRecordSchema,
+  protectedListSchema,
+  storeBeatSchema,
+} from '../../cluster/src/protocol/records.ts';
+import { storable } from '../../cluster/src/stored/records.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -17,6 +24,13 @@ export interface Cell {
 export type Done<T> = { ok: T } | { error: 'failed' | 'unknown' };
 
 const timeoutMs = 1500;
+
+/** By the beginning of its key, what nodes refuse to store when it does not fit. Their owner records are ours alone. */
+const schemas = [
+  { prefix: protectedKey, schema: protectedListSchema },
+  { prefix: nodesPrefix, schema: nodeRecordSchema },
+  { prefix: heartbeatKey(''), schema: storeBeatSchema },
+] as const;
 
 export class SimStore {
   readonly name: string;
@@ -71,14 +85,16 @@ export class SimStore {
   /** The conditional put, to be used within `apply`. */
   swap(key: string, value: unknown, expected: string | undefined): { version: string } | undefined {
     if (this.cells.get(key)?.version !== expected) return undefined;
-    const version = String(++this.#versions);
-    this.cells.set(key, { value, version });
-    return { version };
+    return { version: this.put(key, value) };
   }
 
   /** The put without a condition: the last one to arrive stays. */
-  put(key: string, value: unknown): void {
-    this.cells.set(key, { value, version: String(++this.#versions) });
+  put(key: string, value: unknown): string {
+    const schema = schemas.find(({ prefix }) => key.startsWith(prefix))?.schema;
+    if (schema !== undefined) storable(schema, value, key);
+    const version = String(++this.#versions);
+    this.cells.set(key, { value, version });
+    return version;
   }
 
   get<T>(key: string): { value: T; version: string } | undefined {

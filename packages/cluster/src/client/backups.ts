@@ -26,7 +26,7 @@ import { protectedListSchema } from '../protocol/records.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import { beginningState, storedNic, withMac, type State } from '../stored/own-state.ts';
 import { blobsOf, hasBlob, putBlob, readBlob } from '../stored/blobs.ts';
-import { readStored } from '../stored/records.ts';
+import { readStored, storable } from '../stored/records.ts';
 import type { ClusterClient } from './cluster-client.ts';
 
 export interface BackupOptions {
@@ -87,7 +87,8 @@ export async function backUpVm(
     ...{ spec, boot, ...(nic === undefined ? {} : { nic }) },
     ...{ from: formatId(reader.id), checkpoint: formatId(copy.id), createdAtMs: reader.head.createdAtMs },
   };
-  await replaceRecord(to, systemHost, backupKey(vmId), record);
+  const value = storable(backupRecordSchema, record, `the backup of ${vmId}`);
+  await replaceRecord(to, systemHost, backupKey(vmId), value);
   if (keep !== undefined) await collectGarbage(to, vmId, { policy: keep, key });
   return { ...copy, record };
 }

@@ -9,7 +9,7 @@ import { protectedListSchema, type ProtectedList } from '../protocol/records.ts'
 import { protocolVersion } from '../protocol/version.ts';
 import { requireBlobs } from '../stored/blobs.ts';
 import { EventLog } from '../stored/event-log.ts';
-import { readNodeRecords, readStored } from '../stored/records.ts';
+import { readNodeRecords, readStored, storable } from '../stored/records.ts';
 
 /** Tries against others who change the list at the same time. */
 const maxTries = 16;
@@ -72,7 +72,8 @@ export async function commandThroughStore(
     const { list: next, answer } = commandStored(list, request, hosts);
     if (next === undefined) return throwAnswer(answer.error);
     try {
-      await putRecord(store, systemHost, protectedKey, { ...next }, version);
+      const value = storable(protectedListSchema, next, 'the protected list');
+      await putRecord(store, systemHost, protectedKey, value, version);
       return await note(store, request.command);
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;

@@ -17,6 +17,7 @@ import type { Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { storeBeatSchema } from '../protocol/records.ts';
 import { open } from '../protocol/open.ts';
+import { storable } from '../stored/records.ts';
 
 /** One that hangs occupies a thread of the few that Node does file operations with. */
 export const maxHeartbeatStores = 3;
@@ -132,7 +133,8 @@ export class HeartbeatStores {
       const { beat } = datastore;
       if (beat !== undefined) {
         datastore.beat = undefined;
-        await replaceRecord(store, systemHost, heartbeatKey(this.#options.node), { ...beat });
+        const key = heartbeatKey(this.#options.node);
+        await replaceRecord(store, systemHost, key, storable(storeBeatSchema, beat, `the record ${key}`));
         this.#taken(datastore);
       }
       for (const node of datastore.looks) {

@@ -8,7 +8,6 @@ import {
   revertToSnapshot,
   takeSnapshot,
   type KeptSnapshot,
-  type MachineSnapshot,
 } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
@@ -20,7 +19,8 @@ import {
 } from '../protocol/snapshots.ts';
 import { formOf } from '../vm/epochs.ts';
 import { removeDeleted } from '../vm/housekeeping.ts';
-import { beginningState, ownState, vmDevice } from '../stored/own-state.ts';
+import { storableNotes } from '../vm/standby/owner-note.ts';
+import { beginningState, ownState, withOwn, type State } from '../stored/own-state.ts';
 import { answerJson, type Answer } from './answers.ts';
 import { bodyOf } from './bodies.ts';
 import { requireRole } from './callers.ts';
@@ -117,7 +117,7 @@ async function revertTo(
   const to = await revertToSnapshot(node.store, vm.id, {
     name,
     owner: node.options.name,
-    notes: { incarnation: node.agent.incarnation, form: formOf(node.options.key) },
+    notes: storableNotes(vm.id, { incarnation: node.agent.incarnation, form: formOf(node.options.key) }),
     key: node.options.key,
     change: ofBoot(stopped.boot),
   });
@@ -128,10 +128,8 @@ async function revertTo(
 /** Of the VM's present boot; one that was taken while it was off is of none, and gives its disks alone. */
 const ofBoot =
   (boot: number) =>
-  (state: Omit<MachineSnapshot, 'spaces'>): Omit<MachineSnapshot, 'spaces'> => {
-    const own = { boot: ownState(state.devices).boot === 0 ? boot - 1 : boot, inputs: {} };
-    return { ...state, devices: { ...state.devices, [vmDevice]: { version: 1, state: own } } };
-  };
+  (state: State): State =>
+    withOwn(state, { boot: ownState(state.devices).boot === 0 ? boot - 1 : boot, inputs: {} });
 
 async function untilStopped(node: ClusterNode, vmId: string): Promise<ProtectedVm> {
   const until = performance.now() + stopMs;

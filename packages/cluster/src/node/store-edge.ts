@@ -1,11 +1,12 @@
 /** Carries the store effects of the decisions out, and always answers: after `timeoutMs` with "nobody knows". */
+import type * as v from 'valibot';
 import { isStoreError, listAll, putRecord, readOwner, systemHost, type ObjectStore } from '@revenant/storage';
 import { nodeKey, nodesPrefix, protectedKey, type OwnerView } from '../decisions/records.ts';
 import type { Effect, Event, Purpose, ReadOutcome, WriteOutcome } from '../decisions/types.ts';
 import { isClusterError } from '../errors.ts';
 import { nodeRecordSchema, ownerNotesSchema, protectedListSchema } from '../protocol/records.ts';
 import { checkTold } from '../protocol/open.ts';
-import { readStored } from '../stored/records.ts';
+import { readStored, storable } from '../stored/records.ts';
 
 export class StoreEdge {
   readonly #store: ObjectStore;
@@ -48,12 +49,15 @@ export class StoreEdge {
       case 'list-records':
         return void this.#nodes().then((nodes) => this.#tell({ type: 'records', purpose, nodes }));
       case 'put-record':
-        return void this.#write(nodeKey(effect.record.id), effect.record, effect.expected).then((outcome) =>
-          this.#tell({ type: 'written', purpose, outcome }),
-        );
+        return void this.#write(
+          nodeKey(effect.record.id),
+          nodeRecordSchema,
+          effect.record,
+          effect.expected,
+        ).then((outcome) => this.#tell({ type: 'written', purpose, outcome }));
       case 'put-list':
-        return void this.#write(protectedKey, effect.list, effect.expected).then((outcome) =>
-          this.#tell({ type: 'written', purpose, outcome }),
+        return void this.#write(protectedKey, protectedListSchema, effect.list, effect.expected).then(
+          (outcome) => this.#tell({ type: 'written', purpose, outcome }),
         );
       default:
     }
@@ -97,14 +101,23 @@ export class StoreEdge {
     this.#refusal(why);
   }
 
-  async #write(key: string, value: object, expected: string | undefined): Promise<WriteOutcome> {
+  async #write(
+    key: string,
+    schema: v.GenericSchema,
+    value: object,
+    expected: string | undefined,
+  ): Promise<WriteOutcome> {
     try {
-      const { nonce: _nonce, ...plain } = value as Record<string, unknown>;
+      const plain = storable(schema, value, `the record ${key}`);
       const stored = await this.#timed(putRecord(this.#store, systemHost, key, plain, expected));
       return stored === 'late' ? { result: 'unknown' } : { result: 'done', version: stored.version };
     } catch (error) {
       if (isStoreError(error, 'CONFLICT')) return { result: 'conflict' };
       this.figures.failures++;
+      if (isClusterError(error, 'PROTOCOL')) {
+        this.#refuse(error.message);
+        return { result: 'failed' };
+      }
       return { result: isStoreError(error) && error.outcome === 'not-applied' ? 'failed' : 'unknown' };
     }
   }

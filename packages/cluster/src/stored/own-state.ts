@@ -7,9 +7,9 @@ import { checkTold } from '../protocol/open.ts';
 import type { Nic } from '../protocol/network.ts';
 import { protectedListSchema } from '../protocol/records.ts';
 import { count, mapOf } from '../protocol/schema.ts';
-import { readStored } from './records.ts';
+import { readStored, storable } from './records.ts';
 
-export const vmDevice = 'revenant.vm';
+const vmDevice = 'revenant.vm';
 
 const ownStateSchema = v.object({
   boot: v.optional(count, 0),
@@ -22,7 +22,9 @@ const ownStateSchema = v.object({
   /** The first entry of the log that is not in it. */
   nextInput: v.optional(count, 1),
   /** The end of what was written on the console: who listens may not have it. */
-  console: v.exactOptional(v.object({ at: count, bytes: v.instance(Uint8Array) })),
+  console: v.exactOptional(
+    v.object({ at: count, bytes: v.custom<Uint8Array>((bytes) => bytes instanceof Uint8Array) }),
+  ),
 });
 export type OwnState = v.InferOutput<typeof ownStateSchema>;
 
@@ -35,9 +37,16 @@ export function ownState(devices: MachineSnapshot['devices'] | undefined): OwnSt
 /** All of a checkpoint but its pages. */
 export type State = Omit<MachineSnapshot, 'spaces'>;
 
-export const withOwn = (state: State, own: Record<string, unknown>): State => ({
+/** The same with that of the VM. Throws ClusterError `PROTOCOL` for what `ownState` would refuse: such a checkpoint could not be gone on from. */
+export const withOwn = <T extends Pick<State, 'devices'>>(
+  state: T,
+  own: v.InferInput<typeof ownStateSchema>,
+): T => ({
   ...state,
-  devices: { ...state.devices, [vmDevice]: { version: 1, state: own } },
+  devices: {
+    ...state.devices,
+    [vmDevice]: { version: 1, state: storable(ownStateSchema, own, `the state of ${vmDevice}`) },
+  },
 });
 
 /**

@@ -1,4 +1,4 @@
-/** Records of the cluster in the store, checked as they are read. */
+/** Records of the cluster in the store, checked as they are read and before they are stored. */
 import type * as v from 'valibot';
 import { getRecord, listAll, type ObjectStore } from '@revenant/storage';
 import { nodesPrefix } from '../decisions/records.ts';
@@ -20,6 +20,18 @@ export async function readStored<T extends v.GenericSchema>(
   if (found === undefined) return undefined;
   const { nonce: _nonce, ...value } = found.value;
   return { value: checkTold(schema, value, `the record ${key}`), version: found.version };
+}
+
+/**
+ * A record as it is to be stored: it fits what readers check it by, for one that nobody could read would be the end of what it is about.
+ * @throws ClusterError `PROTOCOL` for a fault of ours
+ */
+export function storable<T extends v.GenericSchema>(
+  schema: T,
+  value: unknown,
+  what: string,
+): Record<string, unknown> {
+  return checkTold(schema, value, what) as Record<string, unknown>;
 }
 
 export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {

@@ -23,7 +23,7 @@ import { requireBases } from './disks.ts';
 import { removeDeleted } from './housekeeping.ts';
 import { readOwnLog } from './replay-log.ts';
 import type { Lead } from './standby/handed.ts';
-import { standbyNoteOf } from './standby/owner-note.ts';
+import { standbyNoteOf, storableNotes } from './standby/owner-note.ts';
 import { sameNote } from './standby/reliance.ts';
 
 export interface EpochsOptions {
@@ -129,7 +129,8 @@ export class Epochs {
             'CONFLICT',
             `${vmId}: on whom its outputs rest has changed since that was read`,
           );
-        return { incarnation, form: formOf(key), ...(standby === undefined ? {} : { standby }) };
+        const notes = { incarnation, form: formOf(key), ...(standby === undefined ? {} : { standby }) };
+        return storableNotes(vmId, notes);
       };
       const raised = await this.#raiseWithLog(vmId, {
         ...{ owner: node, expectedEpoch, notes, key },

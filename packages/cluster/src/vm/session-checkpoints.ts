@@ -15,7 +15,7 @@ import { messageOf } from '../errors.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { housekeepingFor, type Housekeeping } from './housekeeping.ts';
 import type { InputPlaces } from './input-ledger.ts';
-import { vmDevice } from '../stored/own-state.ts';
+import { withOwn } from '../stored/own-state.ts';
 import type { OutputCut, SessionOutputs } from './session-outputs.ts';
 import type { StandbyLink } from './standby/standby-link.ts';
 import { sumsOf } from './standby/state-sums.ts';
@@ -181,7 +181,7 @@ export class SessionCheckpoints {
     const { vm, host, writer, isOver, thread, outputs } = this.#options;
     const { nextInput, exact, tail } = cut;
     const state = { boot: vm.boot, inputs: places, exact, nextInput: Number(nextInput) };
-    const own = { version: 1, state: tail === undefined ? state : { ...state, console: tail } };
+    const own = tail === undefined ? state : { ...state, console: tail };
     const began = monotonicMs();
     const standby = this.#options.standby();
     const isWhole = snapshot.spaces.some(({ full }) => full);
@@ -193,10 +193,7 @@ export class SessionCheckpoints {
     };
     host.measures?.paused(pauseMs);
     try {
-      const written = await writer.write({
-        ...snapshot,
-        devices: { ...snapshot.devices, [vmDevice]: own },
-      });
+      const written = await writer.write(withOwn(snapshot, own));
       host.inputs?.durable(vm.id, this.#options.epoch, places);
       summed(formatId(written.id));
       host.measures?.stored(monotonicMs() - began);

@@ -6,6 +6,7 @@ import { messageOf } from '../../errors.ts';
 import type { NodeSession, StandbyNote } from '../../protocol/records.ts';
 import { ownerNotesSchema } from '../../protocol/records.ts';
 import { checkTold } from '../../protocol/open.ts';
+import { storable } from '../../stored/records.ts';
 import { Reliance } from './reliance.ts';
 
 /** Before it is tried again when the store failed. */
@@ -15,6 +16,10 @@ const againMs = 1000;
 export function standbyNoteOf(vmId: string, notes: Record<string, unknown>): StandbyNote | undefined {
   return checkTold(ownerNotesSchema, notes, `the notes of ${vmId}`).standby;
 }
+
+/** Notes for an owner record. Throws ClusterError `PROTOCOL` for what no node could read. */
+export const storableNotes = (vmId: string, notes: Record<string, unknown>): Record<string, unknown> =>
+  storable(ownerNotesSchema, notes, `the notes of ${vmId}`);
 
 export interface OwnerNoteOptions {
   store: ObjectStore;
@@ -83,7 +88,8 @@ export class OwnerNote {
     if (next === 'rest') return;
     this.#reliance.writing();
     try {
-      const notes = next.note === undefined ? this.#notes : { ...this.#notes, standby: next.note };
+      const wanted = next.note === undefined ? this.#notes : { ...this.#notes, standby: next.note };
+      const notes = storableNotes(ownership.vmId, wanted);
       await renewLease(store, ownership, { notes });
       this.#reliance.wrote(next.note, 'done');
     } catch (error) {
