@@ -55,9 +55,8 @@ class Places implements BlockTaker {
     const { ordinal, indexes, pages } = pageBlock(body, this.#spaces);
     const space = this.#spaces[ordinal]!;
     checkOrder(space, indexes);
-    // A block that does not decompress is found before anything is written. Its bytes go at once: a collector that comes later lets hundreds of MiB come together.
-    const decoded = decompressBlock(pages, indexes.length * space.pageSize);
-    if (decoded.buffer instanceof ArrayBuffer) decoded.buffer.transfer(0);
+    // A block that does not decompress is found before anything is written.
+    decompressBlock(pages, indexes.length * space.pageSize);
     const { length } = pages;
     this.blocks[ordinal]!.push({
       at: at + body.length - length,

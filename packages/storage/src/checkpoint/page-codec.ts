@@ -37,17 +37,20 @@ export function encodePages(bytes: Uint8Array, pageSize: number): EncodedPages {
   const count = bytes.length / pageSize;
   const hashes = new Uint8Array(count * pageHashBytes);
   const lengths = new Uint32Array(count);
-  const pieces: Uint8Array[] = [];
+  // No page takes more than its size. Memory of its own, so that it can be handed to another thread.
+  const data = new Uint8Array(bytes.length);
+  let at = 0;
   for (let i = 0; i < count; i++) {
     const page = bytes.subarray(i * pageSize, (i + 1) * pageSize);
     if (isZeroPage(page)) continue;
     hashes.set(hashPage(page), i * pageHashBytes);
     const block = compressBlock(page);
     const raw = block.length >= pageSize;
-    pieces.push(raw ? page : block);
+    data.set(raw ? page : block, at);
     lengths[i] = raw ? (pageSize | storedRaw) >>> 0 : block.length;
+    at += raw ? pageSize : block.length;
   }
-  return { hashes, lengths, data: join(pieces) };
+  return { hashes, lengths, data: new Uint8Array(data.buffer.transfer(at)) };
 }
 
 /** SHA-256 of a page's contents. */
@@ -87,17 +90,4 @@ function decodePage(stored: Uint8Array, raw: boolean, pageSize: number): Uint8Ar
   } catch {
     return undefined;
   }
-}
-
-function join(pieces: Uint8Array[]): Uint8Array {
-  let length = 0;
-  for (const piece of pieces) length += piece.length;
-  // Memory of its own, so that it can be handed to another thread.
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }

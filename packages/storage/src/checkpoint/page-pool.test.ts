@@ -1,5 +1,6 @@
 /** Threads that compress and encrypt pages, and the index of pages by content. */
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { seededRandom } from '../../test-support/guest.ts';
 import { pageHashBytes } from './page-codec.ts';
@@ -55,6 +56,24 @@ describe('the page pool', () => {
     );
     assert.equal(new Set(results.map(({ hashes }) => Buffer.from(hashes).toString('hex'))).size, 20);
     await pool.close();
+  });
+
+  test('a thread that always has work keeps nothing of what it has done', async () => {
+    const [jobs, jobBytes] = [384, 1 << 20];
+    const pool = new PagePool({ threads: 1 });
+    const pages = new Uint8Array(new SharedArrayBuffer(jobBytes));
+    for (let at = 0; at < jobBytes; at += 1 << 16) randomFillSync(pages, at, 1 << 16);
+    await pool.encode(pages, 4096);
+    const before = process.memoryUsage.rss();
+    let grown = 0;
+    await Promise.all(
+      Array.from({ length: jobs }, async () => {
+        await pool.encode(pages, 4096);
+        grown = Math.max(grown, process.memoryUsage.rss() - before);
+      }),
+    );
+    await pool.close();
+    assert.ok(grown < (jobs * jobBytes) / 2, `it grew by ${String(grown >> 20)} MiB`);
   });
 });
 

@@ -11,7 +11,22 @@ const port = parentPort!;
 // A nice value (setpriority(2), which on Linux holds for this thread only): threads that speak with the store and keep leases come first.
 if (process.platform === 'linux') setPriority(0, Math.min(19, getPriority(0) + 5));
 
+/**
+ * A job for each turn of the event loop. Node hands out up to a thousand waiting messages in one turn (`MessagePort::OnMessage`), and what the
+ * compression library allocated goes back only between two: while jobs keep coming that is all that it ever gave.
+ */
+const jobs: PageJob[] = [];
 port.on('message', (job: PageJob) => {
+  if (jobs.push(job) === 1) setImmediate(work);
+});
+
+function work(): void {
+  answer(jobs[0]!);
+  jobs.shift();
+  if (jobs.length > 0) setImmediate(work);
+}
+
+function answer(job: PageJob): void {
   try {
     if (job.kind === 'encode') {
       const result = encodePages(job.bytes, job.pageSize);
@@ -27,4 +42,4 @@ port.on('message', (job: PageJob) => {
   } catch (error) {
     port.postMessage({ id: job.id, error: error instanceof Error ? error.message : String(error) });
   }
-});
+}
