@@ -34,14 +34,14 @@ module.exports = {
     {
       name: 'emulator-knows-no-house',
       severity: 'error',
-      from: { path: '^packages/emulator', pathNot: production },
-      to: { path: '^packages/(storage|cluster|cli|console|debugger|simulation|unicorn)' },
+      from: { path: '^packages/emulator/', pathNot: production },
+      to: { path: '^packages/(?!emulator/)' },
     },
     {
       name: 'storage-knows-no-machine',
       severity: 'error',
-      from: { path: '^packages/storage', pathNot: production },
-      to: { path: '^packages/(emulator|cluster|cli|console|simulation)' },
+      from: { path: '^packages/storage/', pathNot: production },
+      to: { path: '^packages/(?!storage/)' },
     },
     {
       name: 'network-runs-anywhere',
@@ -59,14 +59,14 @@ module.exports = {
     {
       name: 'network-knows-no-house',
       severity: 'error',
-      from: { path: '^packages/network', pathNot: production },
-      to: { path: '^packages/(emulator|storage|cluster|cli|console|simulation)' },
+      from: { path: '^packages/network/', pathNot: production },
+      to: { path: '^packages/(?!network/)' },
     },
     {
       name: 'unicorn-knows-the-processor-only',
       severity: 'error',
-      from: { path: '^packages/unicorn', pathNot: production },
-      to: { path: '^packages/(storage|cluster|cli|console|network|simulation|debugger)' },
+      from: { path: '^packages/unicorn/', pathNot: production },
+      to: { path: '^packages/(?!(unicorn|emulator)/)' },
     },
     {
       name: 'debugger-runs-anywhere',
@@ -78,14 +78,14 @@ module.exports = {
     {
       name: 'debugger-knows-the-emulator-only',
       severity: 'error',
-      from: { path: '^packages/debugger', pathNot: production },
-      to: { path: '^packages/(storage|cluster|cli|console|network|simulation)' },
+      from: { path: '^packages/debugger/', pathNot: production },
+      to: { path: '^packages/(?!(debugger|emulator)/)' },
     },
     {
       name: 'cluster-below-cli',
       severity: 'error',
-      from: { path: '^packages/cluster', pathNot: production },
-      to: { path: '^packages/(cli|console|simulation)' },
+      from: { path: '^packages/cluster/', pathNot: production },
+      to: { path: '^packages/(?!(cluster|emulator|storage|network|debugger)/)' },
     },
     {
       name: 'protocol-runs-anywhere',
@@ -122,7 +122,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/console', pathNot: production },
       to: {
-        path: '^packages/(storage/src/(?!browser\\.ts$)|cli|simulation|cluster/src/(?!protocol/|errors\\.ts$))',
+        path: '^packages/(storage/src/(?!browser\\.ts$)|cluster/src/(?!protocol/|errors\\.ts$)|(?!(console|emulator|debugger|storage|cluster)/))',
       },
     },
     {

@@ -3,10 +3,11 @@
  * command line, npm or Node would take.
  */
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Region } from '../packages/emulator/src/cpu/layout.ts';
 import { Input } from '../packages/cli/src/command/command.ts';
 import { find } from '../packages/cli/src/command/dispatch.ts';
 import { parseWords } from '../packages/cli/src/command/parse.ts';
@@ -80,6 +81,72 @@ test('each path that a document names is there', () => {
   );
   assert.ok(named.length > 50, 'paths are found at all');
   assert.deepEqual(named.filter(({ text, document }) => !isThere(text, document)).map(where), []);
+});
+
+/** Words of all that is ours: a name that a document puts between backticks is one of them, or is another's. */
+function wordsOfSources(): { words: Set<string>; files: Set<string> } {
+  const files = globSync(
+    ['{packages,test,release,images,.ci,findings}/**/*.*', 'images/**/*', '{.*,*}.{mjs,cjs,js,json,jsonc}'],
+    { cwd: root, exclude: (path) => /node_modules|generated|\.md$|\.(png|bin|gz|msgpack)$/.test(path) },
+  ).filter((path) => statSync(join(root, path)).isFile());
+  const words = new Set<string>();
+  for (const file of files)
+    for (const [word] of readFileSync(join(root, file), 'utf8').matchAll(/[A-Za-z_](?:[\w-]*\w)?/g)) {
+      words.add(word);
+      for (const part of word.split('-')) words.add(part);
+    }
+  return { words, files: new Set(files.map((file) => basename(file))) };
+}
+
+/** Names that documents use and no source: instructions, options and functions of other programs. */
+const foreign = new Set([
+  ...[
+    'br_table',
+    'br_if',
+    'gs_base',
+    'fstrim',
+    'CONFIG_VMGENID',
+    'DEFLATE_ON_OOM',
+    'mem_map_ptr',
+    'uc_ctl',
+    'UC_HOOK_EDGE_GENERATED',
+  ],
+  ...['test-name-pattern', 'wasm-tiering-budget', 'snapshot-blob'],
+  // The version of an object; the rest of UC_HOOK_.
+  ...['v000003', 'SLOT', 'NONCE', 'BLOCK', 'MEM_READ', 'READ_AFTER', 'FETCH', 'INSN', 'INSN_INVALID'],
+]);
+
+test('each name of a file, an option, a variable or of something in the sources is there', () => {
+  const { words, files } = wordsOfSources();
+  const isKnown = (name: string): boolean => words.has(name) || foreign.has(name);
+  const isFile = /^[\w.-]+\.(?:tsx?|mjs|cjs|js|json|md|c|s|svg)$/;
+  const isName = /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?(?:\(.*\))?$/;
+  const named = spans.filter(({ document }) => !document.includes('decisions/'));
+  let found = 0;
+  const unknown = [...named, ...blocks].filter(({ text }) => {
+    const names = [...text.matchAll(/(?:^|\s)--([a-z][a-z-]+)/g), ...text.matchAll(/\b(REVENANT_[A-Z_]+)/g)];
+    const wanted = names.map(([, name = '']) => name);
+    if (isName.test(text) && !isFile.test(text)) wanted.push(...text.replace(/\(.*/, '').split('.'));
+    found += wanted.length;
+    const isMissing = isFile.test(text) && !/^(?:NAME|x)\./.test(text) && !isThereByName(text, files);
+    return isMissing || !wanted.every(isKnown);
+  });
+  assert.ok(found > 500, `names are found at all: ${String(found)}`);
+  assert.deepEqual(unknown.map(where), []);
+});
+
+const isThereByName = (name: string, files: Set<string>): boolean =>
+  files.has(name) || documents.some((document) => basename(document) === name);
+
+test('the map of memory says where the regions are', () => {
+  const map = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8').matchAll(/^0x([0-9a-f_]+) {2}/gm);
+  const addresses = [...map].map(([, digits = '']) => Number.parseInt(digits.replaceAll('_', ''), 16));
+  assert.ok(addresses.length > 5, 'the map is found at all');
+  const regions = new Set<number>(Object.values(Region));
+  assert.deepEqual(
+    addresses.filter((address) => !regions.has(address)),
+    [],
+  );
 });
 
 test('each test that the list of mended faults names is there', () => {

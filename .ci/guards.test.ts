@@ -138,6 +138,26 @@ describe('layers', () => {
       { [`${emulator}/b.ts`]: importOf('../../storage/src/a.ts'), 'packages/storage/src/a.ts': it },
     ],
     [
+      'the emulator that imports the network',
+      ['emulator-knows-no-house'],
+      { [`${emulator}/b.ts`]: importOf('../../network/src/a.ts'), 'packages/network/src/a.ts': it },
+    ],
+    [
+      'storage that imports the debugger',
+      ['storage-knows-no-machine'],
+      { 'packages/storage/src/a.ts': importOf('../../debugger/src/a.ts'), 'packages/debugger/src/a.ts': it },
+    ],
+    [
+      'a cluster that imports another interface to the processor',
+      ['cluster-below-cli'],
+      { 'packages/cluster/src/a.ts': importOf('../../unicorn/src/a.ts'), 'packages/unicorn/src/a.ts': it },
+    ],
+    [
+      'a page that imports the network',
+      ['console-sees-messages-emulator-and-files-only'],
+      { 'packages/console/src/a.ts': importOf('../../network/src/a.ts'), 'packages/network/src/a.ts': it },
+    ],
+    [
       'a cluster that imports the command line',
       ['cluster-below-cli'],
       { 'packages/cluster/src/a.ts': importOf('../../cli/src/a.ts'), 'packages/cli/src/a.ts': it },
