@@ -39,6 +39,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   'vm start': ['cluster', 'button', 'Start off'],
   'vm standby': ['cluster', 'columnheader', 'Standby'],
   'vm stop': ['vm', 'button', 'Stop web'],
+  'vm wait': because('it is for scripts; the page shows the state as it changes'),
   'vm pause': ['vm', 'button', 'Pause web'],
   'vm resume': ['cluster', 'button', 'Go on held'],
   'vm fork': ['vm', 'button', 'Fork the newest checkpoint of web'],

@@ -7,7 +7,8 @@ export const command = define({
   words: ['[IMAGE|FILE]'],
   about: `What to run is one of: IMAGE, an image by name (revenant images lists them), which is made first if it is not in the cache; FILE, a
 disk, CD or floppy image, which firmware (SeaBIOS) starts; --disk, --cdrom or --floppy alone, started likewise;
---kernel, --boot-sector, --rom or --restore. Ctrl-] leaves the guest (exit code 0).`,
+--kernel, --boot-sector, --rom or --restore. Ctrl-] leaves the guest (exit code 0). A guest that ends with a
+status of its own, as the program of a container image does, ends the command with that.`,
   options: runOptions,
   examples: [
     'run linux-cloud',

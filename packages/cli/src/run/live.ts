@@ -353,7 +353,6 @@ export class LiveRun {
   async #ended(result: RunResult, { machine, planAgain }: ReadyGuest): Promise<number | undefined> {
     switch (result.reason) {
       case 'powerOff':
-        return ExitCode.ok;
       case 'debugExit':
         return result.status ?? ExitCode.ok;
       case 'shutdown':

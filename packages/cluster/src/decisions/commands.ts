@@ -224,8 +224,9 @@ function changeDesire(
         throw new ClusterError('CONFLICT', `${vm.id} is still stopping`, { retryable: true });
       requireRoom(vm.id, vm.spec, hosts);
       const stands = status === 'paused' || status === 'running' || status === 'starting';
+      const { exitStatus: _exitStatus, ...again } = vm;
       return withVm(list, {
-        ...vm,
+        ...again,
         desired: 'running',
         status: stands ? status : 'pending',
         reason: 'started by a person',

@@ -286,3 +286,19 @@ test('a VM that is deleted while it powers off is told so, once', () => {
   assert.deepEqual(wanted('deleted', 3), [{ ...stop, mode: 'delete' }]);
   assert.deepEqual(wanted('deleted', 4), []);
 });
+
+test('how a guest ended comes from its node to whoever asks: the report has all of it', () => {
+  const agent = new Agent(startAgent({ id: 'a', address: 'x', capacity: { memoryMiB: 1000 } }, 0));
+  agent.state.phase = 'active';
+  agent.state.incarnation = 1;
+  const vm = listOf(['v1', {}]).vms['v1']!;
+  const assignment = { node: 'a', incarnation: 1, attempt: 1 };
+  const list = { ...emptyList(), revision: 1, vms: { v1: { ...vm, attempt: 1, assignment } } };
+  agent.state.leaseUntil = Infinity;
+  agent.step(1, { type: 'message', from: 'b', message: { type: 'list', list } });
+  agent.state.local.set('v1', { ...agent.state.local.get('v1')!, phase: 'running', epoch: 3 });
+  const off = { kind: 'powered-off' as const, reason: 'off', status: 7 };
+  agent.step(2, { type: 'stopped', vmId: 'v1', epoch: 3, ...off });
+  agent.step(3, { type: 'released', vmId: 'v1', epoch: 3, result: 'done' });
+  assert.deepEqual(agent.state.view.reports, [{ vmId: 'v1', attempt: 1, ...off }]);
+});

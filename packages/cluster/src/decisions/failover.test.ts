@@ -375,7 +375,7 @@ describe('failover', () => {
   test('a VM that powered itself off, or was deleted, is not restarted', () => {
     const list = running(listOf(['v1', {}], ['v2', {}]), 'a');
     const gone = applyCommand(list, { type: 'vm-delete', vmId: 'v2' }, []);
-    const reports = [{ vmId: 'v1', attempt: 1, kind: 'powered-off' as const, reason: 'off' }];
+    const reports = [{ vmId: 'v1', attempt: 1, kind: 'powered-off' as const, reason: 'off', status: 7 }];
     const first = plan({
       list: gone,
       hosts: hostsOf(host('a', { view: { ...host('a').view!, reports } })),
@@ -389,5 +389,12 @@ describe('failover', () => {
       Object.values(later.list.vms).map(({ status }) => status),
       ['stopping', 'stopping'],
     );
+    assert.equal(later.list.vms['v1']!.exitStatus, 7);
+    const { v1 } = applyCommand(
+      { ...later.list, vms: { v1: { ...later.list.vms['v1']!, status: 'stopped' } } },
+      { type: 'vm-start', vmId: 'v1' },
+      [],
+    ).vms;
+    assert.equal('exitStatus' in v1!, false, 'of its next life nothing is known yet');
   });
 });

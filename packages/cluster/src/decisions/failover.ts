@@ -283,9 +283,13 @@ function answerReport(input: Planning, result: Plan, vm: ProtectedVm, report: Vm
     tryAgain(input, result, { ...vm, boot: vm.boot + 1 }, report.reason);
     return;
   }
+  const { reason, status: exitStatus } = report;
   change(
     result,
-    { ...vm, desired: 'stopped', status: 'stopping', boot: vm.boot + 1, reason: report.reason },
+    {
+      ...{ ...vm, desired: 'stopped', status: 'stopping', boot: vm.boot + 1, reason },
+      ...(exitStatus === undefined ? {} : { exitStatus }),
+    },
     { event: 'vm-powered-off', vm: vm.id, node: vm.assignment!.node, reason: report.reason },
   );
 }

@@ -436,7 +436,7 @@ export function marked(
 
 export function stopped(
   context: Context,
-  event: { vmId: string; epoch: number; kind: StopKind; reason: string },
+  event: { vmId: string; epoch: number; kind: StopKind; reason: string; status?: number },
 ): void {
   const { state } = context;
   const local = byEpoch(context, event);
@@ -456,7 +456,9 @@ export function stopped(
     publish(context);
     return;
   }
-  if (event.kind !== 'asked') local.report = { vmId, attempt, kind: event.kind, reason: event.reason };
+  const { kind, reason, status } = event;
+  if (kind !== 'asked')
+    local.report = { vmId, attempt, kind, reason, ...(status === undefined ? {} : { status }) };
   release(context, local);
 }
 
@@ -498,7 +500,7 @@ function finish(context: Context, local: LocalVm, report: Report | undefined): v
   if (report !== undefined) {
     const { vmId, attempt } = local;
     const reports = context.state.view.reports.filter((other) => other.vmId !== vmId);
-    changeView(context, { reports: [...reports, { vmId, attempt, ...pick(report) }].slice(-maxReports) });
+    changeView(context, { reports: [...reports, { ...report, vmId, attempt }].slice(-maxReports) });
   }
   publish(context);
 }
@@ -508,12 +510,7 @@ function drop(context: Context, local: LocalVm): void {
   if (local.preparing) context.out.push({ type: 'forget', vmId: local.vmId });
 }
 
-type Report = Pick<VmReport, 'kind' | 'reason' | 'by'>;
-
-const pick = ({ kind, reason, by }: Report): Report => ({
-  ...{ kind, reason },
-  ...(by === undefined ? {} : { by }),
-});
+type Report = Omit<VmReport, 'vmId' | 'attempt'>;
 
 function current(
   context: Context,

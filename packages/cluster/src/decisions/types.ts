@@ -74,7 +74,7 @@ export type Event =
     }
   | { type: 'prepared'; vmId: string; owner: OwnerView }
   | { type: 'started'; vmId: string; epoch: number }
-  | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string }
+  | { type: 'stopped'; vmId: string; epoch: number; kind: StopKind; reason: string; status?: number }
   /** How the standby of a VM that runs here does; undefined: it has none any more. */
   | { type: 'standby'; vmId: string; epoch: number; condition: StandbyCondition | undefined }
   /** What a VM that runs here says of itself, or no longer. */

@@ -50,6 +50,9 @@ export const powerOnEntrySchema = v.strictObject({
 });
 export type PowerOnEntry = v.InferOutput<typeof powerOnEntrySchema>;
 
+/** With which a guest ends, as a program does. */
+const exitStatus = v.pipe(count, v.maxValue(255));
+
 /** Why an assignment came to its end on a node. Kept until the master has answered it with a new assignment or state. */
 export const vmReportSchema = v.strictObject({
   vmId: vmName,
@@ -62,6 +65,8 @@ export const vmReportSchema = v.strictObject({
   /** Of `held`: the node whose standby has what came in last. */
   by: v.exactOptional(nodeName),
   reason,
+  /** Of `powered-off`: with which status, where the guest gave one. */
+  status: v.exactOptional(exitStatus),
 });
 export type VmReport = v.InferOutput<typeof vmReportSchema>;
 
@@ -167,6 +172,8 @@ export const protectedVmSchema = v.strictObject({
   stays: v.exactOptional(reason),
   /** True once it has run so long under its assignment that it is not to blame, should its node end (`provenAfterMs`). */
   proven: v.exactOptional(v.boolean()),
+  /** With which its guest switched it off last, where that gave one. */
+  exitStatus: v.exactOptional(exitStatus),
   /** Of a VM that is deleted: the epoch of its tombstone. */
   tombstone: v.exactOptional(count),
   /** The epoch of the tombstone of the VM that had the name before: over that one alone is this one begun. */

@@ -95,6 +95,7 @@ class MachineGuest implements Guest {
   /** Its next snapshot is to be whole. */
   #fullNext = false;
   #debugger: LiveDebugger | undefined;
+  exitStatus: number | undefined;
 
   constructor(machine: Machine, edge: Edge, touched: number[], replay: Replay | undefined) {
     this.#machine = machine;
@@ -120,6 +121,7 @@ class MachineGuest implements Guest {
     const { most, leaves } = this.#debugger?.turn(instructions) ?? { most: instructions, leaves: false };
     const result = this.#pace.turn(most, leaves);
     this.#debugger?.ran(result);
+    this.exitStatus = result.status;
     return whatItMeans(result.reason);
   }
 

@@ -39,6 +39,8 @@ export interface Guest {
    * can make it go on.
    */
   run(instructions: number): 'limit' | 'idle' | 'powered-off' | 'reset' | 'halted';
+  /** After `powered-off`: with which status, where it gave one (0 to 255). */
+  readonly exitStatus?: number | undefined;
   /** It does not run for a while, by its node's will: its clock stands still meanwhile. */
   rest?(): void;
   /** After `idle`: for how long it has nothing to do, unless input comes. Absent: nobody knows. */
@@ -226,7 +228,14 @@ export type GuestNews =
   /** It follows, and came by a checkpoint of its owner. */
   | { kind: 'cut'; cut: Cut }
   /** With a last snapshot when the guest switched itself off or halted for good: what its disks hold must last. */
-  | { kind: 'ended'; reason: 'powered-off' | 'hung' | 'failed'; message: string; snapshot?: MachineSnapshot };
+  | {
+      kind: 'ended';
+      reason: 'powered-off' | 'hung' | 'failed';
+      message: string;
+      /** With which the guest switched itself off, where it gave one. */
+      status?: number;
+      snapshot?: MachineSnapshot;
+    };
 
 /**
  * Outputs and log in their binary forms (encodeOutputs, encodeLog), and news; or an answer. `upTo`: the instruction count at which they

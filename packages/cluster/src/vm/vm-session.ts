@@ -482,7 +482,12 @@ export class VmSession {
   }
 
   /** A guest that switched itself off, or halted for good: what it wrote to its disks before is made durable, and what it said heard. */
-  async #lastWords({ reason, message, snapshot }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
+  async #lastWords({
+    reason,
+    message,
+    status,
+    snapshot,
+  }: Extract<GuestNews, { kind: 'ended' }>): Promise<void> {
     if (reason === 'hung') this.#checkpoints.tellBefore({});
     if (snapshot !== undefined && this.#mustLast) {
       this.#life.enter('ending');
@@ -490,7 +495,7 @@ export class VmSession {
       const cut = this.#outputs.cut(true);
       await this.#checkpoints.writeLast({ snapshot, pauseMs: 0, places: {}, cut });
     }
-    this.#ended(reason, message);
+    this.#ended(reason, message, status);
   }
 
   /** Once more, with the guest stopped; given up when its thread does not answer. */
@@ -500,15 +505,16 @@ export class VmSession {
     if (taken !== undefined) await this.#checkpoints.writeLast(taken);
   }
 
-  #ended(kind: Exclude<StopKind, 'asked'>, reason: string): void {
+  #ended(kind: Exclude<StopKind, 'asked'>, reason: string, status?: number): void {
     if (this.over || this.#leaving) return;
     this.#leaving = true;
-    if (kind === 'fenced') return this.#gone(kind, reason);
+    const how = { kind, reason, ...(status === undefined ? {} : { status }) };
+    if (kind === 'fenced') return this.#gone(how);
     this.#life.enter('ending');
     this.#aliveAt = Infinity; // it has said its last
     const limit = pause(leaveMs, undefined, { ref: false });
     void Promise.race([this.#outputs.leave(), limit]).then(() => {
-      if (!this.over) this.#gone(kind, reason);
+      if (!this.over) this.#gone(how);
     });
   }
 
@@ -517,9 +523,9 @@ export class VmSession {
     this.#ended('failed', messageOf(error));
   }
 
-  #gone(kind: Exclude<StopKind, 'asked'>, reason: string): void {
+  #gone(how: { kind: StopKind; reason: string; status?: number }): void {
     void this.end();
-    this.#parts.host.tell({ type: 'stopped', vmId: this.vm.id, epoch: this.epoch, kind, reason });
+    this.#parts.host.tell({ type: 'stopped', vmId: this.vm.id, epoch: this.epoch, ...how });
   }
 
   /** Ends it at once. */

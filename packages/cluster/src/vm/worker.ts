@@ -315,11 +315,13 @@ function turn(guest: Guest, instructions: number): ReturnType<NonNullable<Guest[
 
 /** How a turn of the guest ended it, if it did. */
 function lastWords(guest: Guest, result: ReturnType<Guest['run']>): GuestNews | undefined {
+  const { exitStatus: status } = guest;
   if (result === 'powered-off')
     return {
       kind: 'ended',
       reason: 'powered-off',
-      message: 'the guest powered itself off',
+      message: `the guest powered itself off${status === undefined ? '' : ` with status ${String(status)}`}`,
+      ...(status === undefined ? {} : { status }),
       snapshot: guest.snapshot(),
     };
   if (result === 'halted')

@@ -190,7 +190,7 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
   'fw-cfg': () => new FwCfg({ memory, items: new Map(), files: new Map([['etc/e820', new Uint8Array(20)]]) }),
   'debug-console': () => new DebugConsole({ port: 0xe9, transmit: nothing }),
   'debug-exit': () => new DebugExit({ port: 0xf4, exit: nothing }),
-  generation: () => new GenerationDevice({ basePort: 0x560 }),
+  generation: () => new GenerationDevice({ basePort: 0x560, powerOff: nothing }),
   'acpi-pm': (clock) => new AcpiPm({ sci: irq(), clock, powerOff: nothing }),
   'pci-host': () => new PciHost({ memoryAttributes: nothing, resetSystem: nothing }),
   'pci-bus': () => new PciBus({ resetSystem: nothing, functions: new Map() }),

@@ -145,8 +145,12 @@ describe('running', () => {
     ];
     // prettier-ignore
     const cases: [number[], string][] = [
-      [[0xb0, 0x2a, 0xe6, 0xf4], 'debugExit'],
+      [[0xb0, 0x2a, 0xe6, 0xf4], 'debugExit 85'],
       [out(0x604, (5 << 10) | 0x2000), 'powerOff'],
+      // MOV DX, 560h; MOV EAX, 12Bh; OUT DX, EAX: with status 2Bh
+      [[0xba, 0x60, 0x05, 0x66, 0xb8, 0x2b, 0x01, 0, 0, 0x66, 0xef], 'powerOff 43'],
+      // OUT DX, AX: no status, and no end
+      [[...out(0x560, 7), 0xfa], 'halted'],
       [[0xb0, 0xfe, 0xe6, 0x64], 'reset'],
       [[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee], 'reset'],
       [[0xb0, 0x01, 0xe6, 0x92], 'reset'],
@@ -159,8 +163,8 @@ describe('running', () => {
         description: { debugExitPort: 0xf4 },
       });
       const result = machine.run({ instructions: 1000 });
-      assert.equal(result.reason, reason);
-      if (reason === 'debugExit') assert.equal(result.status, 85);
+      const status = result.status === undefined ? '' : ` ${String(result.status)}`;
+      assert.equal(`${result.reason}${status}`, reason);
     }
   });
 

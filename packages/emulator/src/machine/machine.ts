@@ -214,8 +214,8 @@ export class Machine {
       reset: () => {
         this.#scheduler.requestReset();
       },
-      powerOff: () => {
-        this.#scheduler.finish('powerOff');
+      powerOff: (status) => {
+        this.#scheduler.finish('powerOff', status);
       },
       debugExit: (status) => {
         this.#scheduler.finish('debugExit', status);

@@ -38,7 +38,7 @@ export interface RunResult {
   reason: RunReason;
   instructions: bigint;
   timeNs: bigint;
-  /** Exit status asked for by the debug exit device. */
+  /** Exit status that the guest gave: by the debug exit device, or as it switched the machine off. */
   status?: number;
   nextEventNs?: bigint;
   watch?: WatchHit;

@@ -15,8 +15,8 @@ const baseName = 'linux-cloud';
 export const command = define({
   words: ['SOURCE'],
   about: `SOURCE is a file that 'docker save' wrote, or an OCI image layout (a folder, or a tar of it); with oci: or docker-archive: in front only the one
-or the other. The image is then run by its name: Debian's cloud kernel starts its entry point, as root, with its environment on the console, and
-when that ends says its status and switches the machine off. All of it lies in the guest's memory: at most 192 MiB, unpacked.`,
+or the other. The image is then run by its name: Debian's cloud kernel starts its entry point as its user, in its folder, with its environment, on the
+console; when that ends, the machine is switched off, and its status is that of \`run\` and of \`vm wait\`. All of it lies in the guest's memory: at most 192 MiB, unpacked.`,
   options: { as: text('NAME', 'its name here (default: what it calls itself, or the name of the file)') },
   examples: [
     'images import web.tar',
@@ -34,9 +34,6 @@ when that ends says its status and switches the machine off. All of it lies in t
       );
     if (name === builtinName || (await recipeNames()).includes(name))
       throw new CliError(ExitCode.usage, `'${name}' is an image of ours`, 'give another name: --as NAME');
-    const { User: user } = image.config;
-    if (user !== undefined && user !== null && !['', '0', 'root'].includes(user))
-      say(`${name}: it names the user ${user}; its program runs as root`);
     const base = await fetchImage(baseName, say);
     const guest = makeContainerGuest(image, await readImageFile(base, 'initrd'));
     const commandLine = `${base.manifest.commandLine} quiet run=${startScript}`;

@@ -21,6 +21,10 @@ events answered, also while no node runs: what was asked for takes effect when o
       () => import('./standby.ts'),
     ),
     stop: entry('power it off: it is not restarted, its disks stay', () => import('./stop.ts')),
+    wait: entry(
+      'wait until it is off, and end with the status with which its guest ended',
+      () => import('./wait.ts'),
+    ),
     pause: entry('hold it, with its state, until resume', () => import('./pause.ts')),
     resume: entry('let it go on after a pause', () => import('./resume.ts')),
     fork: entry(

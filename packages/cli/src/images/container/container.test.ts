@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,6 +14,7 @@ import { readContainerImage } from './archive.ts';
 import { makeContainerGuest } from './guest.ts';
 import { ContainerRoot } from './root.ts';
 import { readTar } from './tar.ts';
+import { findUser } from './user.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -216,6 +218,39 @@ describe('layers', () => {
   });
 });
 
+describe('the user of an image', () => {
+  const root = new ContainerRoot();
+  const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:web:/srv/web:/bin/false\n';
+  const group = 'root:x:0:\nweb:x:44:\nlogs:x:50:web,other\nkeys:x:51:other\nspool:x:52:web\n';
+  root.apply(
+    readTar(
+      tar([
+        { path: 'etc/passwd', data: passwd },
+        { path: 'etc/group', data: group },
+      ]),
+    ),
+  );
+
+  for (const [user, uid, gid, groups, home] of [
+    [undefined, 0, 0, [], '/root'],
+    ['', 0, 0, [], '/root'],
+    ['web', 33, 44, [50, 52], '/srv/web'],
+    ['33', 33, 44, [50, 52], '/srv/web'],
+    ['web:logs', 33, 50, [], '/srv/web'],
+    ['web:7', 33, 7, [], '/srv/web'],
+    ['1000', 1000, 0, [], undefined],
+    ['1000:1001', 1000, 1001, [], undefined],
+  ] as const)
+    test(`${String(user)} is found as container engines find it`, () => {
+      assert.deepEqual(findUser(root, user), { uid, gid, groups, home });
+    });
+
+  test('that the image does not know is refused in one line', async () => {
+    for (const user of ['nobody', 'web:nothing', '99999999999'])
+      await refused(() => findUser(root, user), /which its \/etc\/(passwd|group) does not know/);
+  });
+});
+
 describe('container images', () => {
   const layer = tar([{ path: 'bin/start', data: '#!' }]);
 
@@ -283,7 +318,7 @@ function fileOf(archive: Uint8Array, wanted: string): Uint8Array {
 }
 
 test(
-  'a container of BusyBox boots, runs its program with its words and environment, and tells its status',
+  'a container of BusyBox boots, runs its program as its user with its words and environment, and ends with its status, in a cluster too',
   { timeout: 600_000 },
   async (context) => {
     const base = await findImage('linux-cloud');
@@ -293,17 +328,28 @@ test(
     }
     const { folder: from } = base ?? (await fetchImage('linux-cloud', () => undefined));
     const busybox = fileOf(await readImageFile((await findImage('linux-cloud'))!, 'initrd'), 'bin/busybox');
-    const program = `#!/bin/sh\necho "$GREETING from $(pwd):" "$@"; ls /etc; [ /bin/sh -ef /bin/busybox ] && echo one file; exit 7\n`;
+    const program = `#!/bin/sh
+echo "$GREETING from $(pwd) of $HOME:" "$@"; ls /etc; [ /bin/sh -ef /bin/busybox ] && echo one file
+id; echo to the log >/dev/stderr; touch /etc/mine || exit 7\n`;
     const layers = [
       tar([
         { path: 'bin/busybox', data: busybox },
         { path: 'bin/sh', type: '1', target: 'bin/busybox' },
         { path: 'etc/old', data: '' },
-        ...['ls', 'pwd'].map((name) => ({ path: `bin/${name}`, type: '2', target: 'busybox' })),
+        { path: 'etc/passwd', data: 'greeter:x:33:44::/home/greeter:/bin/sh\n' },
+        { path: 'etc/group', data: 'logs:x:50:greeter\n' },
+        ...['id', 'ls', 'pwd', 'touch'].map((name) => ({
+          path: `bin/${name}`,
+          type: '2',
+          target: 'busybox',
+        })),
       ]),
       tar([{ path: 'etc/.wh.old' }, { path: 'etc/new', data: '' }, { path: 'app/start', data: program }]),
     ];
-    const source = await layout(layers, [gzipSync(layers[0]!), zstdCompressSync(layers[1]!)]);
+    const source = await layout(layers, [gzipSync(layers[0]!), zstdCompressSync(layers[1]!)], {
+      ...start,
+      User: 'greeter',
+    });
     const cache = join(folder, 'cache');
     await mkdir(join(cache, 'images'), { recursive: true });
     await symlink(from, join(cache, 'images/linux-cloud'));
@@ -326,9 +372,31 @@ test(
     const { code, text } = await run('run', 'greeter', '--at-eof', 'stay');
     assert.match(
       text,
-      /hello there from \/work: one it's two\r?\nnew\r?\none file\r?\nRevenant: the program ended with status 7/,
+      /hello there from \/work of \/home\/greeter: one it's two\r?\ngroup +hosts +new +passwd\r?\none file\r?\nuid=33\(greeter\) gid=44 groups=50\(logs\)/,
     );
-    assert.equal(code, 0, 'it switched itself off');
+    assert.match(
+      text,
+      /to the log\r?\ntouch: \/etc\/mine: Permission denied\r?\nRevenant: the program ended with status 7/,
+    );
+    assert.equal(code, 7, 'the status of its program');
+    const store = `file:${join(folder, 'store')}`;
+    await run('store', 'init', store);
+    const node = spawn(process.execPath, [main, 'node', '--store', store, '--name', 'a'], {
+      env: { ...process.env, REVENANT_CACHE: cache },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      await once(node.stdout, 'data');
+      const created = await run('vm', 'create', 'job', 'greeter', '--store', store);
+      assert.equal(created.code, 0, created.text);
+      const waited = await run('vm', 'wait', 'job', '--store', store);
+      assert.equal(waited.text.trim(), 'job is stopped: the guest powered itself off with status 7');
+      assert.equal(waited.code, 7);
+      assert.match((await run('vm', 'wait', 'nobody', '--store', store)).text, /there is no VM nobody/);
+    } finally {
+      node.kill();
+      await once(node, 'close');
+    }
     const refusals = await run('images', 'import', source, '--as', 'linux-cloud');
     assert.match(refusals.text, /is an image of ours/);
   },

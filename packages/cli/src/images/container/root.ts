@@ -100,8 +100,8 @@ export class ContainerRoot {
     return folder;
   }
 
-  /** Whether there is a file at a path of the finished root; links are followed, inside of the root. */
-  has(path: string): boolean {
+  /** What the file at a path of the finished root holds, if there is one; links are followed, inside of the root. */
+  read(path: string): Uint8Array | undefined {
     const left = path.split('/');
     let at: Folder[] = [this.#root];
     let links = 0;
@@ -111,15 +111,15 @@ export class ContainerRoot {
       if (part === '..') at = at.slice(0, Math.max(1, at.length - 1));
       else {
         const next = at.at(-1)!.children.get(part);
-        if (next === undefined) return false;
+        if (next === undefined) return undefined;
         if (isFolder(next)) at.push(next);
         else if (next.kind === 'link' && ++links < maxLinks) {
           if (next.target.startsWith('/')) at = [this.#root];
           left.unshift(...next.target.split('/'));
-        } else return left.length === 0 && next.kind === 'file';
+        } else return left.length === 0 && next.kind === 'file' ? next.data : undefined;
       }
     }
-    return false;
+    return undefined;
   }
 
   /** All of it under a folder of an archive, folders before what they hold; several names of one file share it. */

@@ -51,26 +51,32 @@ export class DebugExit extends StatefulDevice<Empty> {
 }
 
 const generationState = record({ low: u32, high: u32, heartbeat: u32 });
-/** Ports of `GenerationDevice`, relative to its base. */
-export const GenerationPort = { signature: 0, low: 4, high: 8, heartbeat: 12 } as const;
+/**
+ * Ports of `GenerationDevice`, relative to its base. A write of four bytes to `powerOff` switches the machine off; the lowest byte is the exit status of
+ * what it was for.
+ */
+export const GenerationPort = { signature: 0, powerOff: 0, low: 4, high: 8, heartbeat: 12 } as const;
 const signature = 0x544e5652; // "RVNT"
 
 /**
  * Tells a guest that it was brought back: a number that grows with each restore on another node (the idea of Microsoft's
- * "Virtual Machine Generation ID"), and a port on which the guest may count its own life signs.
+ * "Virtual Machine Generation ID"), and a port on which the guest may count its own life signs, and one by which it
+ * ends with an exit status.
  */
 export class GenerationDevice extends StatefulDevice<{ low: number; high: number; heartbeat: number }> {
   readonly name = 'generation';
   readonly ports;
   readonly #base: number;
+  readonly #powerOff: (status: number) => void;
 
-  constructor({ basePort }: { basePort: number }) {
+  constructor({ basePort, powerOff }: { basePort: number; powerOff: (status: number) => void }) {
     super(defineState({ name: 'generation', version: 1, schema: generationState }), () => ({
       low: 0,
       high: 0,
       heartbeat: 0,
     }));
     this.#base = basePort;
+    this.#powerOff = powerOff;
     this.ports = [{ first: basePort, last: basePort + 15, width: 4 as const }];
   }
 
@@ -96,6 +102,8 @@ export class GenerationDevice extends StatefulDevice<{ low: number; high: number
   }
 
   writePort(port: number, size: AccessSize, value: number): void {
-    if (port - this.#base === GenerationPort.heartbeat && size === 4) this.state.heartbeat = value;
+    if (size !== 4) return;
+    if (port - this.#base === GenerationPort.heartbeat) this.state.heartbeat = value;
+    else if (port - this.#base === GenerationPort.powerOff) this.#powerOff(value & 0xff);
   }
 }

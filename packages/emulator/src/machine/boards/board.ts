@@ -51,7 +51,8 @@ export interface BoardSignals {
   /** Number of the processor that accesses a device. */
   currentCpu: () => number;
   reset: () => void;
-  powerOff: () => void;
+  /** `status`: with which the guest ended, where it said so. */
+  powerOff: (status?: number) => void;
   debugExit: (status: number) => void;
   /** The address map changed: TLBs are stale. */
   mapChanged: () => void;

@@ -199,7 +199,7 @@ const makers: { [C in ChipName]: (site: Site, part: PartOf<C>) => void } = {
   'uart-16550a': addUarts,
   'acpi-pm': ({ board, clock, signals }, { sciIrq, movable = false }) => {
     const sci = board.interrupts.isaLine(sciIrq, 'sci');
-    const pm = board.add(new AcpiPm({ sci, clock, powerOff: signals.powerOff, movable }));
+    const pm = board.add(new AcpiPm({ sci, clock, powerOff: () => signals.powerOff(), movable }));
     board.setChip('pm', pm);
     board.consumers.powerButton = () => {
       pm.pressPowerButton();

@@ -7,8 +7,8 @@ import { Pvpanic, type PanicEvent } from '../../devices/system/pvpanic.ts';
 import type { Site } from './chips.ts';
 import type { PartOf } from './plan.ts';
 
-function addGeneration({ board, description }: Site, { basePort }: PartOf<'generation'>): void {
-  const device = board.add(new GenerationDevice({ basePort }));
+function addGeneration({ board, description, signals }: Site, { basePort }: PartOf<'generation'>): void {
+  const device = board.add(new GenerationDevice({ basePort, powerOff: signals.powerOff }));
   const pages = [
     { name: 'vmgenid', make: () => new VmGenerationId(), event: GpeEvent.vmGenerationId },
     { name: 'vmclock', make: () => new VmClock(), event: GpeEvent.vmClock },
