@@ -124,7 +124,12 @@ export async function restoreFromThread(worker: Worker): Promise<Restoring> {
       indexes: ready.absent,
       read: (page) => client.page('ram', page) ?? new Uint8Array(pageBytes),
     },
-    disks: Object.fromEntries(names.map((name) => [name, { readPage: (page) => client.page(name, page) }])),
+    disks: Object.fromEntries(
+      names.map((name) => [
+        name,
+        { readPage: (page) => client.page(name, page), pageCount: client.pageCount(name) },
+      ]),
+    ),
     next: () => {
       if (failed !== undefined) throw failed;
       const pages = arrived.shift();

@@ -277,7 +277,10 @@ function whatItMeans(reason: RunReason): ReturnType<Guest['run']> {
 function backings(client: PageClient | undefined, names: readonly string[]): Record<string, DiskBacking> {
   if (client === undefined) return {};
   return Object.fromEntries(
-    names.map((name) => [name, { readPage: (page: number) => client.page(name, page) }]),
+    names.map((name) => [
+      name,
+      { readPage: (page: number) => client.page(name, page), pageCount: client.pageCount(name) },
+    ]),
   );
 }
 

@@ -2,6 +2,8 @@
  * How much JavaScript heap the thread of one guest may have, beside the memory of its machine, which is no part of it. A thread that wants more ends with its VM, and its node
  * lives on. V8 ends a thread at its limit only while the heap grows little by little; one large piece more than it has room for ends the whole process. So a thread looks for itself
  * between two turns of its guest, and ends while there is still room.
+ * So nothing on this heap may grow by hundreds of MiB within a turn. What a guest makes grow there are tables of pages that it wrote, each of which has 4 KiB beside the heap, and queues
+ * with a bound; pages that it empties, which cost a guest nothing, are bits beside the heap (page-bits.ts of the emulator). Bytes and frames lie beside it, too: what the host does not give is an error.
  */
 import { getHeapStatistics } from 'node:v8';
 

@@ -77,8 +77,37 @@ describe('a disk, copy-on-write', () => {
     over.zero(diskPageBytes, diskPageBytes);
     over.write(diskPageBytes + 512, new Uint8Array(512).fill(9));
     over.zero(2 * diskPageBytes, diskPageBytes);
+    const mark = over.mark();
+    over.write(2 * diskPageBytes, new Uint8Array(512).fill(1));
+    over.zero(3 * diskPageBytes, diskPageBytes);
+    over.goTo(mark);
+    assert.equal(contents(over)[3 * diskPageBytes], 3);
+    assert.deepEqual([...over.save(true).indexes], [1, 2]);
     assert.equal(contents(over)[diskPageBytes + 512], 9);
     assert.equal(contents(over)[2 * diskPageBytes], 0);
+  });
+
+  test('the largest disk is emptied at once, over a base and over zeros, in little time and heap', () => {
+    const [largest, basePages, piece] = [2 ** 40, 300, 2 ** 29];
+    const base = numberedBase();
+    for (const backing of [undefined, { ...base, pageCount: basePages }]) {
+      const description = { name: 'disk0', bytes: largest, readOnly: false };
+      const disk = new DiskSpace(
+        { ...description, base: backing === undefined ? null : { sha256 } },
+        backing,
+      );
+      disk.write(largest - diskPageBytes, new Uint8Array(diskPageBytes).fill(5));
+      const before = process.memoryUsage().heapUsed;
+      for (let round = 0; round < 2; round++)
+        for (let at = 0; at < largest; at += piece) disk.zero(at, piece);
+      assert.ok(process.memoryUsage().heapUsed - before < 32 << 20);
+      const { indexes } = disk.save(false);
+      assert.equal(indexes.length, 1 + (backing === undefined ? 0 : basePages));
+      assert.equal(indexes.at(-1), largest / diskPageBytes - 1);
+      assert.equal(disk.page(7), undefined);
+      disk.zero(0, piece);
+      assert.equal(disk.save(false).indexes.length, 0, 'what is empty already is not told again');
+    }
   });
 
   test('a page that is written as a whole is not fetched from the base', () => {

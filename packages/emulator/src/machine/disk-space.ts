@@ -5,6 +5,7 @@
 import type { BlockBackend } from '../devices/block.ts';
 import { MachineError } from './errors.ts';
 import type { DiskDescription } from './description.ts';
+import { PageBits } from './page-bits.ts';
 import { checkSpace, type SpaceSnapshot } from './snapshot.ts';
 
 export const diskPageBytes = 4096;
@@ -16,6 +17,8 @@ export const diskPageBytes = 4096;
 export interface DiskBacking {
   /** Page `page` of 4096 bytes, the last one filled up with zeros; undefined when it is zero. The bytes are not changed. */
   readPage(page: number): Uint8Array | undefined;
+  /** From this page on all are zero. Default: none is known to be. */
+  pageCount?: number;
   /** When present, the guest's writes go here and nothing is kept: such a machine has no snapshots. */
   writeThrough?: {
     write(offset: number, data: Uint8Array): void;
@@ -27,11 +30,11 @@ export interface DiskBacking {
 export interface DiskMark {
   alone: boolean;
   pages: ReadonlyMap<number, Uint8Array>;
-  dirty: ReadonlySet<number>;
+  emptied: PageBits;
+  dirty: PageBits;
 }
 
-/** The contents of pages that were emptied above a base image: copied before it is written. */
-const zeroPage = new Uint8Array(diskPageBytes);
+const noBytes = new Uint8Array(0);
 /** To a file, so much at a time. */
 const zeroPieceBytes = 2 ** 20;
 
@@ -50,10 +53,12 @@ export class DiskSpace implements BlockBackend {
   /** Nothing lies below: there is no base image, or the machine went on from a snapshot that holds the whole disk. */
   #alone: boolean;
   readonly #backing: DiskBacking | undefined;
-  /** What differs, or may differ, from the base. */
+  /** What the guest wrote. */
   readonly #pages = new Map<number, Uint8Array>();
-  /** Pages written since the last snapshot. */
-  readonly #dirty = new Set<number>();
+  /** Pages that it emptied above the base image. */
+  readonly #emptied: PageBits;
+  /** Pages written or emptied since the last snapshot. */
+  readonly #dirty: PageBits;
   /** Pages that a mark holds: they are copied before they are written. */
   #held = new Set<number>();
 
@@ -63,6 +68,8 @@ export class DiskSpace implements BlockBackend {
     this.bytes = bytes;
     this.readOnly = readOnly;
     this.pageCount = Math.ceil(bytes / diskPageBytes);
+    this.#emptied = new PageBits(this.pageCount);
+    this.#dirty = new PageBits(this.pageCount);
     this.#base = base;
     this.#alone = backing === undefined;
     this.#backing = backing;
@@ -79,12 +86,17 @@ export class DiskSpace implements BlockBackend {
   }
 
   #basePage(page: number): Uint8Array | undefined {
-    return this.#alone ? undefined : this.#backing?.readPage(page);
+    return page < this.#basePages ? this.#backing?.readPage(page) : undefined;
+  }
+
+  /** Behind these pages all of the base image is zero. */
+  get #basePages(): number {
+    return this.#alone ? 0 : (this.#backing?.pageCount ?? this.pageCount);
   }
 
   /** The page as the guest sees it; undefined when it is zero. Not to be changed. */
   page(page: number): Uint8Array | undefined {
-    return this.#pages.get(page) ?? this.#basePage(page);
+    return this.#pages.get(page) ?? (this.#emptied.has(page) ? undefined : this.#basePage(page));
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -117,22 +129,33 @@ export class DiskSpace implements BlockBackend {
       return;
     }
     this.requests++;
-    eachPage(offset, length, ({ page, at, size }) => {
-      if (size < diskPageBytes) this.#own(page, size).fill(0, at, at + size);
-      else this.#empty(page);
-      this.#dirty.add(page);
-    });
+    const first = Math.ceil(offset / diskPageBytes);
+    const end = Math.floor((offset + length) / diskPageBytes);
+    const whole = { from: first * diskPageBytes, to: Math.max(first, end) * diskPageBytes };
+    const part = (from: number, to: number): void =>
+      eachPage(from, to - from, ({ page, at, size }) => {
+        this.#own(page, size).fill(0, at, at + size);
+        this.#dirty.add(page);
+      });
+    part(offset, Math.min(whole.from, offset + length));
+    this.#empty(first, end);
+    part(Math.max(whole.to, offset), offset + length);
   }
 
-  /** Without a base image a page that is not there is zero. */
-  #empty(page: number): void {
-    this.#held.delete(page);
-    if (this.#alone) {
-      this.#pages.delete(page);
-      return;
+  /** Empties whole pages: those that hold something, for a guest may empty the largest disk at once, and again. */
+  #empty(first: number, end: number): void {
+    const forget = (page: number): void => {
+      if (!this.#pages.delete(page)) return;
+      this.#held.delete(page);
+      this.#dirty.add(page);
+    };
+    if (end - first < this.#pages.size) for (let page = first; page < end; page++) forget(page);
+    else for (const page of this.#pages.keys()) if (page >= first && page < end) forget(page);
+    for (let page = first; page < Math.min(end, this.#basePages); page++) {
+      if (this.#emptied.has(page)) continue;
+      this.#emptied.add(page);
+      this.#dirty.add(page);
     }
-    this.#pages.set(page, zeroPage);
-    this.#held.add(page);
   }
 
   /** The page as one's own, its old contents copied unless all of it is written. */
@@ -141,9 +164,10 @@ export class DiskSpace implements BlockBackend {
     if (known !== undefined && !this.#held.has(page)) return known;
     this.#held.delete(page);
     const own = new Uint8Array(diskPageBytes);
-    const base = written === diskPageBytes ? undefined : (known ?? this.#basePage(page));
-    if (base !== undefined) own.set(base);
+    const before = written === diskPageBytes ? undefined : (known ?? this.page(page));
+    if (before !== undefined) own.set(before);
     this.#pages.set(page, own);
+    this.#emptied.delete(page);
     return own;
   }
 
@@ -162,19 +186,23 @@ export class DiskSpace implements BlockBackend {
 
   /** The next snapshot lists these pages, too. */
   markChanged(pages: Iterable<number>): void {
-    for (const page of pages) if (this.#pages.has(page)) this.#dirty.add(page);
+    for (const page of pages) if (this.#pages.has(page) || this.#emptied.has(page)) this.#dirty.add(page);
   }
 
   /** Pages since the last snapshot, or (full) all that differ from the base. Throws MachineError for a disk that writes through. */
   save(full: boolean): SpaceSnapshot {
     this.#refuseWriteThrough();
-    const wanted = [...(full ? this.#pages.keys() : this.#dirty)]
-      .filter((page) => !full || this.#differs(page))
-      .sort((a, b) => a - b);
-    const bytes = new Uint8Array(wanted.length * diskPageBytes);
-    wanted.forEach((page, n) => {
-      bytes.set(this.#pages.get(page) ?? new Uint8Array(0), n * diskPageBytes);
-    });
+    const wanted = full ? this.#different() : this.#dirty;
+    let count = 0;
+    for (const _page of wanted) count++;
+    const indexes = new Uint32Array(count);
+    const bytes = new Uint8Array(count * diskPageBytes);
+    let n = 0;
+    for (const page of wanted) {
+      const own = this.#pages.get(page);
+      if (own !== undefined) bytes.set(own, n * diskPageBytes);
+      indexes[n++] = page;
+    }
     this.#dirty.clear();
     const { name, pageCount } = this;
     const onBase = full && this.#base !== null ? { onBase: !this.#alone } : {};
@@ -184,7 +212,7 @@ export class DiskSpace implements BlockBackend {
       pageCount,
       full,
       ...onBase,
-      indexes: Uint32Array.from(wanted),
+      indexes,
       bytes,
     };
   }
@@ -193,24 +221,33 @@ export class DiskSpace implements BlockBackend {
   mark(): DiskMark {
     this.#refuseWriteThrough();
     this.#held = new Set(this.#pages.keys());
-    return { alone: this.#alone, pages: new Map(this.#pages), dirty: new Set(this.#dirty) };
+    return {
+      alone: this.#alone,
+      pages: new Map(this.#pages),
+      emptied: this.#emptied.copy(),
+      dirty: this.#dirty.copy(),
+    };
   }
 
-  goTo({ alone, pages, dirty }: DiskMark): void {
+  goTo({ alone, pages, emptied, dirty }: DiskMark): void {
     this.#alone = alone;
     this.#pages.clear();
     for (const [page, bytes] of pages) this.#pages.set(page, bytes);
     this.#held = new Set(pages.keys());
-    this.#dirty.clear();
-    for (const page of dirty) this.#dirty.add(page);
+    this.#emptied.set(emptied);
+    this.#dirty.set(dirty);
   }
 
-  #differs(page: number): boolean {
-    const own = this.#pages.get(page);
-    if (own === undefined) return false;
-    const base = this.#basePage(page);
-    if (base === undefined) return !isZero(own);
-    return own.some((byte, n) => byte !== base[n]);
+  /** Pages that differ from the base. */
+  #different(): PageBits {
+    const different = new PageBits(this.pageCount);
+    for (const page of this.#emptied) if (!isZero(this.#basePage(page) ?? noBytes)) different.add(page);
+    for (const [page, own] of this.#pages) {
+      const base = this.#basePage(page);
+      const same = base === undefined ? isZero(own) : own.every((byte, n) => byte === base[n]);
+      if (!same) different.add(page);
+    }
+    return different;
   }
 
   /** Pages that are not zero, ascending: what the disk is, wherever its pages lie. Reads the whole base image. */
@@ -244,11 +281,13 @@ export class DiskSpace implements BlockBackend {
     if (full) {
       this.#alone = !onBase;
       this.#pages.clear();
+      this.#emptied.clear();
     }
     this.#dirty.clear();
     this.#held.clear();
     indexes.forEach((page, n) => {
       this.#pages.set(page, bytes.slice(n * diskPageBytes, (n + 1) * diskPageBytes));
+      this.#emptied.delete(page);
     });
   }
 }

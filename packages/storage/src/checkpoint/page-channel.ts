@@ -122,12 +122,17 @@ export class PageClient {
     );
   }
 
+  /** Pages of a source; of one that is not known, none. */
+  pageCount(source: string): number {
+    return this.#ends.sources[source] ?? 0;
+  }
+
   /**
    * One page, waiting for it if need be; undefined beyond the end of the source. Not to be changed.
    * @throws StorageError with the code of what went wrong at the other side, `CHECKPOINT_DAMAGED` for one.
    */
   page(source: string, page: number): Uint8Array | undefined {
-    const pageCount = this.#ends.sources[source] ?? 0;
+    const pageCount = this.pageCount(source);
     if (page >= pageCount) return undefined;
     const key = `${source}/${String(page)}`;
     const known = this.#cache.get(key);
