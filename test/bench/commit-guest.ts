@@ -1,6 +1,6 @@
 /** The VM of `bench -- commit`: Debian's Linux with a shell, a disk and a network card, on one of two nodes, measured from outside. */
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -175,9 +175,16 @@ export class CommitGuest {
   /** Requests of 64 bytes, answered by as many, over some connections for a while: how long each took. */
   async requests(connections: number, durationMs: number): Promise<number[]> {
     const times: number[] = [];
-    const end = performance.now() + durationMs;
-    const one = async (): Promise<void> => {
+    const sockets: Socket[] = [];
+    // One after the other: the guest's nc lets one wait to be taken.
+    while (sockets.length < connections) {
       const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true });
+      socket.write('hello');
+      await once(socket, 'data');
+      sockets.push(socket);
+    }
+    const end = performance.now() + durationMs;
+    const one = async (socket: Socket): Promise<void> => {
       try {
         while (performance.now() < end) {
           const began = performance.now();
@@ -189,7 +196,7 @@ export class CommitGuest {
         socket.destroy();
       }
     };
-    await Promise.all(Array.from({ length: connections }, one));
+    await Promise.all(sockets.map(one));
     return times;
   }
 

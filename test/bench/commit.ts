@@ -20,9 +20,6 @@ import { writeDocs } from './write-docs.ts';
 const root = join(import.meta.dirname, '../..');
 const loads = ['idle', 'shell', 'disk', 'requests'] as const;
 type Load = (typeof loads)[number];
-/** Clients that ask at once, where throughput is measured. */
-const connections = 8;
-
 const standbyLeavesMs = 11_000;
 
 /** One policy under one load, over all rounds. */
@@ -54,6 +51,7 @@ export interface CommitReport {
   loadBefore: number;
   store: string;
   rounds: number;
+  connections: number;
   rows: Row[];
   takeovers: Takeovers[];
 }
@@ -63,6 +61,8 @@ interface Options {
   seconds: number;
   loads: readonly Load[];
   policies: readonly OutputPolicy[];
+  /** Clients that ask at once, where throughput is measured. */
+  connections: number;
   takeovers: number;
 }
 
@@ -117,7 +117,7 @@ class Commit {
         await sleep(seconds * 1000);
         break;
       case 'requests':
-        row.speeds.push((await guest.requests(connections, seconds * 1000)).length / seconds);
+        row.speeds.push((await guest.requests(this.#options.connections, seconds * 1000)).length / seconds);
         break;
       case 'shell':
       case 'disk': {
@@ -172,7 +172,7 @@ const titles: Record<Load, string> = {
   idle: 'idle at its shell',
   shell: 'short processes and files',
   disk: 'writes and syncs its disk',
-  requests: `answers ${String(connections)} clients`,
+  requests: 'answers clients',
 };
 
 function rowsOf(report: CommitReport, load: Load): string[] {
@@ -184,7 +184,8 @@ function rowsOf(report: CommitReport, load: Load): string[] {
     const added = half - quantile(free?.latenciesMs ?? [], 0.5);
     const isFree = row === free || free === undefined;
     const cells = [
-      ...[titles[load], `\`${row.policy}\``],
+      load === 'requests' ? `answers ${String(report.connections)} clients` : titles[load],
+      `\`${row.policy}\``,
       row.speeds.length === 0 ? '–' : median(row.speeds).toFixed(1),
       isFree || row.speeds.length === 0 ? '–' : `${median(slower).toFixed(1)} %`,
       ...[half.toFixed(1), quantile(row.latenciesMs, 0.99).toFixed(1), isFree ? '–' : added.toFixed(1)],
@@ -238,7 +239,10 @@ async function measure(options: Options, store: string | undefined): Promise<Com
     return {
       date: new Date().toISOString().slice(0, 10),
       machine: `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} processors, Node ${process.versions.node}`,
-      ...{ loadBefore, store: `\`${url.split(':')[0]!}:\``, rounds: options.rounds, ...found },
+      ...{ loadBefore, store: `\`${url.split(':')[0]!}:\`` },
+      rounds: options.rounds,
+      connections: options.connections,
+      ...found,
     };
   } finally {
     guest?.close();
@@ -260,6 +264,12 @@ Two node processes, the guest and a standby that does what it does share this ma
       `${outputPolicies.join(', ')} (default: all)`,
       commaSeparated(oneOf(outputPolicies)),
       [...outputPolicies],
+    ),
+    connections: value(
+      'N',
+      'clients that ask at once (default 64; fewer measure what one waits)',
+      wholeNumber(1),
+      64,
     ),
     takeovers: value(
       'N',
