@@ -15,7 +15,7 @@ import { find } from './find.ts';
 import { writeMetrics } from './metrics.ts';
 import { wanted } from './moment.ts';
 import { Past } from './past.ts';
-import { checkAll, goTo, TextFinder } from './replay.ts';
+import { checkAll, finish, goTo, TextFinder } from './replay.ts';
 
 let folder: string;
 let url: string;
@@ -168,6 +168,25 @@ test('when for the first time: said, executed, changed, in memory', async () => 
     assert.equal(await at('physical:0x504/2 changes'), handler + 2n);
     assert.equal(await at('pc:0x7fff'), undefined);
     assert.equal(await at('text:nowhere in ram'), undefined);
+    // The last count of the handler stays there, with nothing behind it; the boot sector is there from the beginning.
+    const run = await past.run(past.newest, quiet);
+    await goTo(run, { count: run.to });
+    const last = Buffer.from(run.target.machine.memory.readPhysical(0x504, 32)).toString('latin1');
+    assert.match(last, /^[\x01-\x7f]\0{31}$/);
+    let counted = 0;
+    let stays = 0n;
+    await run.close();
+    const whole = await past.run(past.oldest, quiet);
+    const { target } = whole;
+    target.machine.stops.addBreakpoint(0x7c44n);
+    while ((await finish(target.forward())).kind === 'breakpoint') {
+      counted++;
+      stays = target.count + 2n;
+    }
+    await whole.close();
+    assert.equal(counted, last.charCodeAt(0));
+    assert.equal(await at(`text:${last} in ram`), stays);
+    assert.equal(await at(`text:${'\x06\x04\x05'}`), past.oldest.head.instructions);
   });
 });
 
