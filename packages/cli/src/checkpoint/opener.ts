@@ -12,6 +12,7 @@ import {
   openCheckpoint,
   openCheckpointFile,
   openStore,
+  PagePool,
   parseId,
   readOwner,
   type CheckpointId,
@@ -47,6 +48,8 @@ export function parseTarget(word: string): StoreTarget {
 export class Opener {
   readonly #url: string | undefined;
   #store: ObjectStore | undefined;
+  /** Of all readers of the store. */
+  readonly #pool = new PagePool();
   readonly #open: { close(): Promise<void> }[] = [];
 
   /** @param url of the store; undefined: only files can be opened */
@@ -90,9 +93,10 @@ export class Opener {
     const store = await this.store();
     const key = await this.key();
     await this.requireVm(vmId);
-    if (which === undefined) return openCheckpoint(store, vmId, { key });
+    const pool = this.#pool;
+    if (which === undefined) return openCheckpoint(store, vmId, { key, pool });
     const id = which.includes('-') ? parseId(which) : await this.#bySequence(vmId, Number(which));
-    return openCheckpoint(store, vmId, { key, id });
+    return openCheckpoint(store, vmId, { key, id, pool });
   }
 
   /** Throws when the store has nothing of a VM: a mistyped name is told from an empty one. */
@@ -132,6 +136,7 @@ export class Opener {
       const before = await openCheckpoint(await this.store(), reader.vmId, {
         key: await this.key(),
         id: parent,
+        pool: this.#pool,
       });
       this.#open.push(before);
       return before;
@@ -142,8 +147,16 @@ export class Opener {
     }
   }
 
+  /** A checkpoint is not needed any more: what is remembered of its packs goes. */
+  async done(reader: CheckpointReader): Promise<void> {
+    const at = this.#open.indexOf(reader);
+    if (at >= 0) this.#open.splice(at, 1);
+    await reader.close();
+  }
+
   async close(): Promise<void> {
     for (const each of this.#open.reverse()) await each.close();
+    await this.#pool.close();
   }
 }
 

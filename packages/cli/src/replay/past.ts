@@ -2,19 +2,13 @@
  * What a store keeps of a VM's past: checkpoints, and the input log behind them. Any moment from the oldest kept checkpoint to the end of the log is
  * there, on any host; the living VM is not touched.
  */
-import { readLogBehind } from '@revenant/cluster';
+import { readLogBehind, type LogBehind } from '@revenant/cluster';
 import { ConsoleOnce, History, TimeMachine } from '@revenant/debugger/time';
-import { logBehind } from '@revenant/emulator';
-import {
-  formatId,
-  listCheckpoints,
-  type ListedCheckpoint,
-  type MachineSnapshot,
-  type ManifestHead,
-} from '@revenant/storage';
+import type { LoggedInput, Machine } from '@revenant/emulator';
+import { formatId, listCheckpoints, type ListedCheckpoint, type ManifestHead } from '@revenant/storage';
 import { parseTarget, type Opener } from '../checkpoint/opener.ts';
 import { CliError, ExitCode } from '../errors.ts';
-import { readyGuest } from '../run/guest.ts';
+import { readyGuest, type GuestBackends, type ReadyGuest } from '../run/guest.ts';
 
 /** A checkpoint that counts, and is intact as far as its head tells. */
 export interface Moment {
@@ -30,12 +24,19 @@ export interface Run {
   close(): Promise<void>;
 }
 
+/** A machine at a checkpoint, and what came in behind that. */
+export interface Again {
+  machine: Machine;
+  log: readonly LoggedInput[];
+  /** As of a `Run`. */
+  to: bigint;
+  close(): Promise<void>;
+}
+
 export interface RunFrom {
   say: (line: string) => void;
   /** What the guest's first serial port says, each byte once. */
   console?: (bytes: Uint8Array, count: bigint) => void;
-  /** A later checkpoint: what came in behind it is left out. */
-  until?: MachineSnapshot;
   /** It is for a debugger: where no log was kept, the machine goes on into a future of its own; steps back are quick. */
   debugged?: boolean;
 }
@@ -105,16 +106,12 @@ export class Past {
   }
 
   /** A machine at a checkpoint, with what came in behind it. */
-  async run({ name, head }: Moment, { say, console, until, debugged = false }: RunFrom): Promise<Run> {
-    const reader = await this.#opener.checkpoint(name);
-    const behind = await readLogBehind(await this.#opener.store(), reader, await this.#opener.key());
-    const whole = behind?.log ?? [];
-    const log = until === undefined ? whole : whole.slice(0, whole.length - logBehind(until, whole).length);
-    const to = behind?.to ?? head.instructions;
-    const history = new History(log);
+  async run(moment: Moment, { say, console, debugged = false }: RunFrom): Promise<Run> {
+    const { behind, to } = await this.#behind(moment);
+    const history = new History(behind?.log);
     const once = new ConsoleOnce((bytes, count) => console?.(bytes, count));
-    const { machine, restoring } = await readyGuest(
-      { restore: name, store: this.#url, serial: { kind: 'none' }, engine: 'translator' },
+    const { machine, restoring } = await this.#ready(
+      moment,
       { output: once.take, input: history.record },
       say,
     );
@@ -135,5 +132,27 @@ export class Past {
         await restoring?.close();
       },
     };
+  }
+
+  /** A machine that only goes forward. */
+  async again(moment: Moment, say: (line: string) => void): Promise<Again> {
+    const { behind, to } = await this.#behind(moment);
+    const { machine, restoring } = await this.#ready(moment, { output: () => true }, say);
+    return { machine, log: behind?.log ?? [], to, close: async () => restoring?.close() };
+  }
+
+  async #behind({ name, head }: Moment): Promise<{ behind: LogBehind | undefined; to: bigint }> {
+    const reader = await this.#opener.checkpoint(name);
+    const behind = await readLogBehind(await this.#opener.store(), reader, await this.#opener.key());
+    await this.#opener.done(reader);
+    return { behind, to: behind?.to ?? head.instructions };
+  }
+
+  #ready({ name }: Moment, backends: GuestBackends, say: (line: string) => void): Promise<ReadyGuest> {
+    return readyGuest(
+      { restore: name, store: this.#url, serial: { kind: 'none' }, engine: 'translator' },
+      backends,
+      say,
+    );
   }
 }

@@ -172,7 +172,7 @@ test('when for the first time: said, executed, changed, in memory', async () => 
     const run = await past.run(past.newest, quiet);
     await goTo(run, { count: run.to });
     const last = Buffer.from(run.target.machine.memory.readPhysical(0x504, 32)).toString('latin1');
-    assert.match(last, /^[\x01-\x7f]\0{31}$/);
+    assert.match(last, /^.\0{31}$/);
     let counted = 0;
     let stays = 0n;
     await run.close();

@@ -1,11 +1,12 @@
 /** Runs a VM's past again: to a moment, until its console says something, or all of it to see whether it comes out the same. */
-import type { Stop, TimeMachine } from '@revenant/debugger';
-import { restoreMachine } from '@revenant/emulator';
+import type { Stop } from '@revenant/debugger';
+import { logBehind, restoreMachine, type Machine } from '@revenant/emulator';
 import { nodeEngine, nodeHash } from '@revenant/emulator/host-node';
+import type { CheckpointReader, MachineSnapshot, ManifestHead } from '@revenant/storage';
 import type { Opener } from '../checkpoint/opener.ts';
 import { CliError, ExitCode } from '../errors.ts';
 import type { When } from './moment.ts';
-import type { Past, Run } from './past.ts';
+import type { Again, Moment, Past, Run } from './past.ts';
 
 export async function finish(
   steps: Generator<undefined, Stop>,
@@ -64,50 +65,91 @@ export interface CheckedSpan {
 }
 
 /**
- * Replays from each kept checkpoint to the next, and compares states: everything that a guest could notice. Answers each span as it is done.
+ * Replays from each kept checkpoint to the next, and compares states: everything that a guest could notice. Answers each span as it is done. A
+ * machine that came out the same goes on: it is what another, made from that checkpoint, would be, and its code is translated already.
  */
 export async function* checkAll(
   past: Past,
   opener: Opener,
   say: (line: string) => void,
 ): AsyncGenerator<CheckedSpan, void> {
-  for (const [n, moment] of past.moments.slice(0, -1).entries()) {
-    const next = past.moments[n + 1]!;
-    const span = {
-      from: moment.name,
-      to: next.name,
-      instructions: String(next.head.instructions - moment.head.instructions),
-    };
-    const reader = await opener.checkpoint(next.name);
-    const snapshot = await reader.readSnapshot();
-    const run = await past.run(moment, { say, until: snapshot });
-    try {
-      if (run.to < next.head.instructions) {
-        yield { ...span, result: 'no log' };
-        continue;
+  const stored = new StoredStates(opener);
+  let again: Again | undefined;
+  let given = 0;
+  try {
+    for (const [n, moment] of past.moments.slice(0, -1).entries()) {
+      const next = past.moments[n + 1]!;
+      const instructions = String(next.head.instructions - moment.head.instructions);
+      const span = { from: moment.name, to: next.name, instructions };
+      if (again === undefined || again.to < next.head.instructions) {
+        await again?.close();
+        again = await past.again(moment, say);
+        given = 0;
       }
-      const later = await restoreMachine({ snapshot, engine: nodeEngine, backends: { hash: nodeHash } });
-      const expected = later.stateHash();
-      await replayTo(run.target, next.head);
-      yield { ...span, result: run.target.machine.stateHash() === expected ? 'same' : 'different' };
-    } finally {
-      await run.close();
+      let result: CheckedSpan['result'] = 'no log';
+      let isByLog = true;
+      if (again.to >= next.head.instructions) {
+        const { log, machine } = again;
+        const later = await stored.at(next);
+        // Inputs at the very count of the checkpoint may have come before it was cut, or after.
+        const upTo = log.length - logBehind(later.snapshot, log).length;
+        machine.replay(log.slice(given, upTo));
+        given = upTo;
+        isByLog = replayTo(machine, next.head);
+        result = machine.stateHash() === later.machine.stateHash() ? 'same' : 'different';
+      }
+      if (result !== 'same' || !isByLog) {
+        await again.close();
+        again = undefined;
+      }
+      yield { ...span, result };
     }
+  } finally {
+    await again?.close();
   }
 }
 
-/** To where a checkpoint was cut; nothing that came in later is in the log. */
-async function replayTo(
-  target: TimeMachine,
-  cut: { instructions: bigint; virtualTimeNs: bigint },
-): Promise<void> {
-  const { machine } = target;
-  await finish(target.goTo(cut.instructions));
+/** One machine that is put into the state of one checkpoint after the other. */
+class StoredStates {
+  readonly #opener: Opener;
+  #before: { reader: CheckpointReader; machine: Machine } | undefined;
+
+  constructor(opener: Opener) {
+    this.#opener = opener;
+  }
+
+  async at({ name }: Moment): Promise<{ machine: Machine; snapshot: MachineSnapshot }> {
+    const reader = await this.#opener.checkpoint(name);
+    if (this.#before === undefined) {
+      const snapshot = await reader.readSnapshot();
+      const machine = await restoreMachine({ snapshot, engine: nodeEngine, backends: { hash: nodeHash } });
+      this.#before = { reader, machine };
+      return { machine, snapshot };
+    }
+    const { machine, reader: before } = this.#before;
+    const snapshot = await reader.readChanges(before);
+    machine.advance(snapshot);
+    this.#before.reader = reader;
+    await this.#opener.done(before);
+    return { machine, snapshot };
+  }
+}
+
+/** To where a checkpoint was cut. @returns false: time had to pass that the log says nothing of */
+function replayTo(machine: Machine, cut: ManifestHead): boolean {
+  for (let left = cut.instructions - machine.instructions; left > 0n;) {
+    machine.run({ instructions: left, idle: 'wait' });
+    const before = left;
+    left = cut.instructions - machine.instructions;
+    if (left === before) return true;
+  }
+  machine.catchUp();
+  if (machine.timeNs >= cut.virtualTimeNs) return true;
   // While the processor waits, time passes at the same count.
   while (machine.timeNs < cut.virtualTimeNs) {
     const before = machine.timeNs;
     machine.run({ untilNs: cut.virtualTimeNs });
     if (machine.timeNs === before) break;
   }
-  machine.catchUp();
+  return false;
 }
