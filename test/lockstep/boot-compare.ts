@@ -12,12 +12,16 @@ interface Side {
   output: string;
 }
 
-async function start(kind: 'interpreter' | 'translator', guest: Guest, hotThreshold?: number): Promise<Side> {
+async function start(
+  kind: 'interpreter' | 'translator',
+  guest: Guest,
+  { hotThreshold, cpuCount }: Pick<BootOptions, 'hotThreshold' | 'cpuCount'>,
+): Promise<Side> {
   const memoryBytes = guest.memoryMiB * 2 ** 20;
   const side: Partial<Side> = { output: '' };
   const engine = makeNodeEngine({ kind, ...(hotThreshold === undefined ? {} : { hotThreshold }) });
   const machine = await createMachine({
-    description: { memoryBytes },
+    description: { memoryBytes, cpu: { count: cpuCount } },
     engine,
     backends: {
       hash: nodeHash,
@@ -46,6 +50,8 @@ export interface BootOptions {
   /** Stop there; else when the guest switches the machine off. */
   instructions?: bigint;
   hotThreshold?: number;
+  /** How many processors the guest has; 1 unless given. */
+  cpuCount?: number;
   /** The translator's machine looks at its host each so many instructions. */
   lookEvery?: number;
   /** Drops all code of the translator's machine after one of so many comparisons, at random. */
@@ -83,8 +89,9 @@ function cheapDifference(a: Side, b: Side): string | undefined {
 
 /** Runs the guest on both engines until they differ, the guest ends, or `instructions` are over. */
 export async function compareBoot(guest: Guest, options: BootOptions): Promise<BootComparison> {
-  const a = await start('interpreter', guest);
-  const b = await start('translator', guest, options.hotThreshold);
+  const { cpuCount = 1 } = options;
+  const a = await start('interpreter', guest, { cpuCount });
+  const b = await start('translator', guest, { ...options, cpuCount });
   const result: BootComparison = { instructions: 0n, comparisons: 0, hashes: 0, end: 'limit', output: '' };
   const random = new Random(1);
   let good = 0n;

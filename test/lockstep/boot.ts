@@ -4,6 +4,7 @@ import { dispatchOne } from '../../packages/cli/src/command/dispatch.ts';
 import { value, type Values } from '../../packages/cli/src/command/options.ts';
 import { count, oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { inOneLine } from '../../packages/cli/src/main.ts';
+import { maxCpus } from '@revenant/emulator';
 import { buildModules } from '@revenant/emulator/host-node';
 import { buildLinux, type Bits } from '../bench/guests.ts';
 import { compareBoot } from './boot-compare.ts';
@@ -22,6 +23,7 @@ const optionTable = {
     wholeNumber(1),
     20_000_000,
   ),
+  cpus: value('N', 'how many processors the guest has (default 1)', wholeNumber(1, maxCpus), 1),
   instructions: value('N', 'end after so many (default: at the end of the workload)', count),
   threshold: value('N', 'entries of a block before it is translated', wholeNumber(1)),
   drop: value('N', 'drop all translated code after one of N looks, at random', wholeNumber(1)),
@@ -44,6 +46,7 @@ async function compare(values: Values<typeof optionTable>): Promise<number> {
   const result = await compareBoot(guest, {
     every: BigInt(values.every),
     hashEvery: BigInt(values['hash-every']),
+    cpuCount: values.cpus,
     ...(values.instructions === undefined ? {} : { instructions: values.instructions }),
     ...(values.threshold === undefined ? {} : { hotThreshold: values.threshold }),
     ...(values.drop === undefined ? {} : { dropOneIn: values.drop }),
