@@ -5,7 +5,7 @@
 import { before, describe, test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { restoreMachine } from '@revenant/emulator';
+import { restoreMachine, type MachineRequest } from '@revenant/emulator';
 import { buildModules, nodeHash } from '@revenant/emulator/host-node';
 import { grubDiskOrSkip } from './grub-disk.ts';
 import { fileOrSkip } from './media.ts';
@@ -20,12 +20,13 @@ before(() => {
 async function startOrSkip(
   context: TestContext,
   from: { name: string; path: string; attach: Medium['attach'] },
+  description: MachineRequest = {},
 ): Promise<Pc | undefined> {
   const firmware = await firmwareOrSkip(context);
   const content = firmware && (await fileOrSkip(context, from.name, from.path));
   if (content === undefined || firmware === undefined) return undefined;
   const order = from.attach === 'cdrom' || from.attach === 'floppy' ? from.attach : 'disk';
-  return Pc.start({ firmware, media: [{ attach: from.attach, content }], order: [order] });
+  return Pc.start({ firmware, media: [{ attach: from.attach, content }], order: [order], description });
 }
 
 /** Debian's cloud kernel as it is packed, and the initrd of its image. */
@@ -78,14 +79,25 @@ describe('SeaBIOS starts', { timeout: 900_000 }, () => {
       pc.waitFor(from.attach === 'floppy' ? /\(fd0\)/ : from.attach === 'cdrom' ? /\(cd[0-9]?\)/ : /\(hd0/);
     });
 
+  const memtest = {
+    name: 'memtest86+',
+    path: 'usr/lib/memtest86+/memtest86+x64.iso',
+    attach: 'cdrom',
+  } as const;
+
   test('memtest86+ from CD, which tests memory and finds the processor', async (context) => {
-    const pc = await startOrSkip(context, {
-      name: 'memtest86+',
-      path: 'usr/lib/memtest86+/memtest86+x64.iso',
-      attach: 'cdrom',
-    });
+    const pc = await startOrSkip(context, memtest);
     if (pc === undefined) return;
     pc.waitFor(/Memtest86\+ v6[^]*Revenant x86-64-v2[^]*Test #[1-9][^]*Status: Testing[^]*Errors: 0/);
+  });
+
+  test('memtest86+ on four processors, all of which test', async (context) => {
+    const pc = await startOrSkip(context, memtest, { cpu: { count: 4 } });
+    if (pc === undefined) return;
+    pc.waitFor(
+      /Test #[1-9][^]*4 Cores 4 Threads +SMP: 4T \(PAR\)[^]*Status: Testing[^]*All Cores[^]*Errors: 0/,
+    );
+    assert.match(pc.log.firmware, /Found 4 cpu\(s\)/);
   });
 
   test('iPXE by ISOLINUX from CD', async (context) => {
