@@ -5,11 +5,17 @@ import { History, TimeMachine, type Stop } from '../src/index.ts';
 
 export async function travelling(
   plan: BootPlan,
-  options: { every?: bigint; maxBytes?: number; history?: History; cpu?: 'x86-64-v2' | 'pentium' } = {},
+  options: {
+    every?: bigint;
+    maxBytes?: number;
+    history?: History;
+    cpu?: 'x86-64-v2' | 'pentium';
+    cpuCount?: number;
+  } = {},
 ): Promise<TimeMachine> {
-  const { history = new History(), cpu, ...others } = options;
+  const { history = new History(), cpu, cpuCount, ...others } = options;
   const machine = await createMachine({
-    description: { memoryBytes: 4 * 2 ** 20, ...(cpu === undefined ? {} : { cpu: { model: cpu } }) },
+    description: { memoryBytes: 4 * 2 ** 20, cpu: { model: cpu, count: cpuCount } },
     engine: makeNodeEngine({ kind: 'translator', hotThreshold: 50 }),
     backends: { hash: nodeHash, input: history.record },
   });

@@ -114,6 +114,38 @@ describe('gdb', { skip: hasGdb ? false : 'there is no gdb' }, () => {
     assert.match(output, /Breakpoint 1, 0x00101040[^]*Breakpoint 2, 0x00101041[^]*\$1 = 0x101046/);
   });
 
+  test('processors are threads, each with its own registers', async () => {
+    const target = await travelling(countingPlan, { cpu: 'x86-64-v2', cpuCount: 3 });
+    const server = await serve(target, 'i386');
+    const { output } = await gdb(server, [
+      'info threads',
+      'break *0x101040',
+      'continue',
+      'thread 3',
+      'p/x $ip',
+      'p/x $cs_attributes',
+      'set $ebx = 0x1234',
+      'p/x $ebx',
+      'thread 1',
+      'p/x $ebx',
+      'stepi',
+      'p/x $pc',
+      'thread 3',
+      'p/x $ebx',
+      'thread 4',
+    ]);
+    await server.close();
+    assert.match(
+      output,
+      /\* 1 +Thread 1[^\n]*running[^]*2 +Thread 2[^\n]*not started[^]*3 +Thread 3[^\n]*not started/,
+    );
+    assert.match(output, /Breakpoint 1, 0x00101040/);
+    assert.match(output, /\$1 = 0xfff0\n\$2 = 0x93\n\$3 = 0x1234\n/);
+    assert.match(output, /\$4 = 0x0\n[^]*\$5 = 0x101041\n[^]*\$6 = 0x1234\n/);
+    assert.match(output, /(Unknown thread|Invalid thread ID)/);
+    assert.equal(target.machine.registers(2).rbx, 0x1234n);
+  });
+
   test('watchpoints: written, read, accessed', async () => {
     const target = await travelling(countingPlan);
     const server = await serve(target, 'i386');

@@ -1,24 +1,25 @@
 /** Memory for a debugger: what is not mapped ends a read, so that the part before it is seen. */
-import { type Machine, MachineError } from '@revenant/emulator';
+import type { Machine } from '@revenant/emulator';
 
 const pageBytes = 4096n;
 
-function isUnmapped(error: unknown): boolean {
-  return error instanceof MachineError && error.code === 'MACHINE_ADDRESS_UNMAPPED';
-}
+/** What an address means: a physical one, or a linear one of a processor, by its number; of the one whose turn it is unless it is named. */
+export type AddressSpace = 'physical' | number | undefined;
 
 /** Up to `length` bytes. */
-export function readMemory(machine: Machine, address: bigint, length: number, physical: boolean): Uint8Array {
-  if (physical) return machine.memory.readPhysical(Number(address), length);
+export function readMemory(
+  machine: Machine,
+  address: bigint,
+  length: number,
+  space?: AddressSpace,
+): Uint8Array {
+  if (space === 'physical') return machine.memory.readPhysical(Number(address), length);
   const parts: Uint8Array[] = [];
   for (let at = address, left = length; left > 0;) {
     const size = Math.min(left, Number(pageBytes - (at % pageBytes)));
-    try {
-      parts.push(machine.memory.readVirtual(at, size));
-    } catch (error) {
-      if (!isUnmapped(error)) throw error;
-      break;
-    }
+    const found = machine.memory.translate(at, space);
+    if (found === undefined) break;
+    parts.push(machine.memory.readPhysical(Number(found), size));
     at += BigInt(size);
     left -= size;
   }
@@ -40,14 +41,14 @@ export function pieces(
   machine: Machine,
   address: bigint,
   bytes: Uint8Array,
-  physical: boolean,
+  space: AddressSpace,
 ): { address: number; bytes: Uint8Array }[] {
-  if (physical) return [{ address: Number(address), bytes }];
+  if (space === 'physical') return [{ address: Number(address), bytes }];
   const all: { address: number; bytes: Uint8Array }[] = [];
   for (let from = 0; from < bytes.length;) {
     const at = address + BigInt(from);
     const size = Math.min(bytes.length - from, Number(pageBytes - (at % pageBytes)));
-    const found = machine.memory.translate(at);
+    const found = machine.memory.translate(at, space);
     if (found !== undefined) all.push({ address: Number(found), bytes: bytes.subarray(from, from + size) });
     from += size;
   }

@@ -48,7 +48,12 @@ function hexDump(bytes: Uint8Array, address: bigint): string {
 function dump(words: string[], target: DebugTarget, physical: boolean): string {
   const [address, length] = [parseNumber(words[0]), parseNumber(words[1] ?? '64')];
   if (address === undefined || length === undefined) return 'give an address, and how many bytes (64)\n';
-  const bytes = readMemory(target.machine, address, Math.min(Number(length), maxDump), physical);
+  const bytes = readMemory(
+    target.machine,
+    address,
+    Math.min(Number(length), maxDump),
+    physical ? 'physical' : undefined,
+  );
   return bytes.length === 0 ? `nothing is mapped at 0x${address.toString(16)}\n` : hexDump(bytes, address);
 }
 

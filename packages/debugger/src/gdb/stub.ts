@@ -6,7 +6,7 @@
  * session and leave the machine alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
  */
 import type { CpuState } from '@revenant/emulator';
-import { pieces, readMemory } from './memory.ts';
+import { pieces, readMemory, type AddressSpace } from './memory.ts';
 import type { DebugTarget, Stop } from './target.ts';
 import { HostFiles, type FileOf } from './files.ts';
 import { Refusal } from './refusal.ts';
@@ -14,6 +14,7 @@ import type { Monitor } from './monitor.ts';
 import { bytesOf, encodePacket, hexOf, maxPacketBytes, PacketReader, type WireEvent } from './packets.ts';
 import { Points } from './points.ts';
 import { linearRip, RegisterFile, type TargetArch } from './registers.ts';
+import { Threads } from './threads.ts';
 
 export interface StubOptions {
   target: DebugTarget;
@@ -61,11 +62,12 @@ export class GdbStub {
   readonly #registers: RegisterFile;
   readonly #points: Points;
   readonly #files: HostFiles;
+  readonly #threads: Threads;
   #acknowledging = true;
   #last: Uint8Array | undefined;
   /** Memory is physical. */
   #physical = false;
-  #stopReply = 'T05thread:1;';
+  #stopReply: string;
   #interrupted = false;
   #interruptNext = false;
   #closed = false;
@@ -78,6 +80,8 @@ export class GdbStub {
     this.#options = options;
     this.#registers = new RegisterFile(options.arch);
     this.#points = new Points(options.target.machine.stops);
+    this.#threads = new Threads(options.target.machine);
+    this.#stopReply = `T05${this.#threads.where}`;
     this.#files = new HostFiles(options.file ?? (() => Promise.resolve(undefined)));
   }
 
@@ -155,8 +159,10 @@ export class GdbStub {
       case '?':
         return this.#stopReply;
       case '!':
-      case 'H':
         return ok;
+      case 'H':
+      case 'T':
+        return this.#threads.packet(text) ? ok : Refusal.badRequest;
       case 'g':
         return this.#readAll();
       case 'G':
@@ -178,8 +184,6 @@ export class GdbStub {
         return this.#resume(text);
       case 'b':
         return this.#runBack(text);
-      case 'T':
-        return Number.parseInt(text.slice(1), 16) === 1 ? ok : Refusal.badRequest;
       case 'R':
         return undefined;
       case 'D':
@@ -201,8 +205,13 @@ export class GdbStub {
 
   // --- registers ---
 
+  /** Registers of the chosen thread's processor. */
+  get #cpu(): CpuState {
+    return this.#machine.registers(this.#threads.cpu);
+  }
+
   #readAll(): string {
-    const cpu = this.#machine.registers();
+    const cpu = this.#cpu;
     return this.#registers.registers
       .map((register) => hexOf(this.#registers.read(register, cpu, this.#machine)))
       .join('');
@@ -211,11 +220,11 @@ export class GdbStub {
   #readOne(text: string): string {
     const register = this.#registers.registers[Number.parseInt(text, 16)];
     if (register === undefined) return Refusal.badRequest;
-    return hexOf(this.#registers.read(register, this.#machine.registers(), this.#machine));
+    return hexOf(this.#registers.read(register, this.#cpu, this.#machine));
   }
 
   #write(values: { number: number; bytes: Uint8Array }[]): string {
-    const before = this.#machine.registers();
+    const before = this.#cpu;
     let changed = before;
     try {
       for (const { number, bytes } of values) {
@@ -229,7 +238,7 @@ export class GdbStub {
       throw error;
     }
     // A gdb that writes what is there already must not begin another future.
-    if (changed !== before) this.#options.target.setRegisters(changesOf(before, changed));
+    if (changed !== before) this.#options.target.setRegisters(changesOf(before, changed), this.#threads.cpu);
     return ok;
   }
 
@@ -257,11 +266,15 @@ export class GdbStub {
 
   // --- memory ---
 
+  get #space(): AddressSpace {
+    return this.#physical ? 'physical' : this.#threads.cpu;
+  }
+
   #readMemory(text: string): Answer {
     const [address = '', length = ''] = text.split(',');
     const size = Math.min(Number.parseInt(length, 16), (maxPacketBytes - 16) / 2);
     if (!/^[0-9a-f]+$/i.test(address) || !Number.isInteger(size)) return Refusal.badRequest;
-    const bytes = readMemory(this.#machine, BigInt(`0x${address}`), size, this.#physical);
+    const bytes = readMemory(this.#machine, BigInt(`0x${address}`), size, this.#space);
     return bytes.length === 0 && size > 0 ? Refusal.fault : hexOf(bytes);
   }
 
@@ -273,10 +286,10 @@ export class GdbStub {
     if (bytes?.length !== Number.parseInt(length, 16)) return Refusal.badRequest;
     if (bytes.length === 0) return ok;
     const at = BigInt(`0x${address}`);
-    const before = readMemory(this.#machine, at, bytes.length, this.#physical);
+    const before = readMemory(this.#machine, at, bytes.length, this.#space);
     if (before.length < bytes.length) return Refusal.fault;
     if (hexOf(before) === hexOf(bytes)) return ok;
-    for (const piece of pieces(this.#machine, at, bytes, this.#physical))
+    for (const piece of pieces(this.#machine, at, bytes, this.#space))
       this.#options.target.writePhysical(piece.address, piece.bytes);
     return ok;
   }
@@ -285,6 +298,7 @@ export class GdbStub {
 
   async #resume(text: string): Promise<undefined> {
     const { target } = this.#options;
+    const { cpu } = this.#threads;
     const address = text.slice(1);
     if (/^[0-9a-f]+$/i.test(address)) {
       const number = this.#registers.registers.findIndex(({ type }) => type === 'code_ptr');
@@ -295,12 +309,12 @@ export class GdbStub {
           type: '',
           get: () => BigInt(`0x${address}`),
         },
-        this.#machine.registers(),
+        this.#cpu,
         this.#machine,
       );
       this.#write([{ number, bytes }]);
     }
-    await this.#run(() => target.forward(text.startsWith('s') ? target.count + 1n : undefined));
+    await this.#run(() => (text.startsWith('s') ? this.#step(cpu) : target.forward()));
   }
 
   async #runBack(text: string): Promise<Answer | undefined> {
@@ -312,14 +326,23 @@ export class GdbStub {
     return undefined;
   }
 
-  /** `vCont;r` from `start` to `end`: steps as long as the next instruction lies there, with one answer. */
-  *#range(start: bigint, end: bigint): Generator<undefined, Stop> {
+  /** Until a processor has executed one instruction, or something stops before. */
+  *#step(cpu: number): Generator<undefined, Stop> {
     const { target } = this.#options;
+    for (;;) {
+      const stop = yield* target.forward(target.count + 1n);
+      if (stop.kind !== 'step' || this.#machine.currentProcessor === cpu) return stop;
+      if (this.#machine.atBreakpoint) return { kind: 'breakpoint' };
+    }
+  }
+
+  /** `vCont;r` from `start` to `end`: steps as long as the next instruction lies there, with one answer. */
+  *#range(cpu: number, start: bigint, end: bigint): Generator<undefined, Stop> {
     for (let first = true; ; first = false) {
       if (!first && this.#machine.atBreakpoint) return { kind: 'breakpoint' };
-      const stop = yield* target.forward(target.count + 1n);
+      const stop = yield* this.#step(cpu);
       if (stop.kind !== 'step') return stop;
-      const rip = linearRip(this.#machine.registers());
+      const rip = linearRip(this.#machine.registers(cpu));
       if (rip < start || rip >= end) return stop;
     }
   }
@@ -329,6 +352,7 @@ export class GdbStub {
     this.#interrupted = this.#interruptNext;
     this.#interruptNext = false;
     this.#running = true;
+    this.#threads.forget();
     const steps = run();
     let stop: Stop | undefined;
     try {
@@ -342,7 +366,7 @@ export class GdbStub {
       steps.return({ kind: 'step' });
       this.#running = false;
     }
-    this.#stopReply = stop === undefined ? 'T02thread:1;' : this.#replyTo(stop);
+    this.#stopReply = stop === undefined ? `T02${this.#threads.where}` : this.#replyTo(stop);
     this.#send(this.#stopReply);
   }
 
@@ -358,7 +382,7 @@ export class GdbStub {
     const ending = endings[stop.kind];
     if (ending !== undefined) this.#say(`${ending}\n`);
     if (this.#options.target.past === undefined && lastStops.includes(stop.kind)) return 'W00';
-    return `T05thread:1;${this.#reason(stop)}`;
+    return `T05${this.#threads.where}${this.#reason(stop)}`;
   }
 
   #reason({ kind, watch }: Stop): string {
@@ -397,15 +421,16 @@ export class GdbStub {
     return undefined;
   }
 
-  /** With one thread the first action that means it, or all, is the one. */
+  /** The first action is the one that is meant: one thread can't go on without the others. */
   async #vCont(actions: string): Promise<Answer | undefined> {
     const { target } = this.#options;
-    const [action = ''] = actions.split(';')[0]?.split(':') ?? [];
+    const [action = '', thread = ''] = actions.split(';')[0]?.split(':') ?? [];
+    const cpu = this.#threads.cpuOf(thread);
     const range = /^r([0-9a-f]+),([0-9a-f]+)$/i.exec(action);
     if (range !== null) {
       const [start, end] = [BigInt(`0x${range[1] ?? '0'}`), BigInt(`0x${range[2] ?? '0'}`)];
-      await this.#run(() => this.#range(start, end));
-    } else if (/^[sS]/.test(action)) await this.#run(() => target.forward(target.count + 1n));
+      await this.#run(() => this.#range(cpu, start, end));
+    } else if (/^[sS]/.test(action)) await this.#run(() => this.#step(cpu));
     else if (/^[cC]/.test(action)) await this.#run(() => target.forward());
     else return Refusal.badRequest;
     return undefined;
@@ -420,14 +445,12 @@ export class GdbStub {
       return undefined;
     }
     if (text === 'qAttached' || text.startsWith('qAttached:')) return '1';
-    if (text === 'qC') return 'QC1';
-    if (text === 'qfThreadInfo') return 'm1';
-    if (text === 'qsThreadInfo') return 'l';
-    if (text.startsWith('qThreadExtraInfo,')) return hexOf(Buffer.from('CPU 0'));
+    const threads = this.#threads.query(text);
+    if (threads !== undefined) return threads;
     if (text.startsWith('qSymbol')) return ok;
     if (text.startsWith('qRcmd,')) return this.#command(text.slice(6));
     if (text.startsWith('qXfer:features:read:target.xml:')) return chunk(this.#registers.xml, text);
-    if (text.startsWith('qXfer:threads:read::')) return chunk(threadsXml, text);
+    if (text.startsWith('qXfer:threads:read::')) return chunk(this.#threads.xml, text);
     if (/^[qQ]qemu\.PhyMemMode/.test(text)) return this.#physicalMode(text);
     return '';
   }
@@ -484,9 +507,6 @@ function changesOf(before: CpuState, after: CpuState): Partial<CpuState> {
     names.filter((name) => after[name] !== before[name]).map((name) => [name, after[name]]),
   );
 }
-
-const threadsXml =
-  '<?xml version="1.0"?>\n<threads>\n<thread id="1" core="0" name="CPU 0">CPU 0</thread>\n</threads>\n';
 
 /** A part of a document, as `qXfer` asks for it: offset and length in hexadecimal at the end. */
 function chunk(document: string, request: string): Answer {

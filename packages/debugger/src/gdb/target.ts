@@ -41,8 +41,8 @@ export interface DebugTarget {
   readonly past: Past | undefined;
   /** Runs on until something stops it, at the latest at `limit`. Who leaves the generator stops it where it is. */
   forward(limit?: bigint): Generator<undefined, Stop>;
-  /** Registers by hand; it belongs to the run from then on. Throws DeviceStateError for values that no processor can hold. */
-  setRegisters(changes: Partial<CpuState>): void;
+  /** Registers of a processor by hand, of the one whose turn it is unless it is named; it belongs to the run from then on. Throws DeviceStateError for values that no processor can hold. */
+  setRegisters(changes: Partial<CpuState>, cpu?: number): void;
   /** Memory by hand, by physical address. */
   writePhysical(address: number, bytes: Uint8Array): void;
 }

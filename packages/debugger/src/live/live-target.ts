@@ -84,8 +84,8 @@ export class LiveTarget implements DebugTarget {
     if (goal.stop !== undefined) this.#changed();
   }
 
-  setRegisters(changes: Partial<CpuState>): void {
-    for (const input of this.machine.registerInputs(changes)) this.machine.input(input);
+  setRegisters(changes: Partial<CpuState>, cpu?: number): void {
+    for (const input of this.machine.registerInputs(changes, cpu)) this.machine.input(input);
   }
 
   writePhysical(address: number, bytes: Uint8Array): void {

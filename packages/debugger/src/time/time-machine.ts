@@ -156,9 +156,9 @@ export class TimeMachine implements DebugTarget, Past {
     this.#mark();
   }
 
-  setRegisters(changes: Partial<CpuState>): void {
+  setRegisters(changes: Partial<CpuState>, cpu = this.machine.currentProcessor): void {
     this.poke(() => {
-      this.machine.setRegisters(changes);
+      this.machine.setRegisters(changes, cpu);
     });
   }
 

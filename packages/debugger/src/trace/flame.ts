@@ -37,12 +37,12 @@ export function stackOf(target: TimeMachine, cpu: CpuState = target.machine.regi
   const frames = [linearRip(cpu)];
   if (mode === 16) return frames;
   const word = mode / 8;
-  const stack = readMemory(machine, BigInt.asUintN(mode, cpu.rsp), stackBytes, false);
+  const stack = readMemory(machine, BigInt.asUintN(mode, cpu.rsp), stackBytes);
   const view = new DataView(stack.buffer, stack.byteOffset, stack.length);
   for (let at = 0; at + word <= stack.length && frames.length < maxFrames; at += word) {
     const address = word === 8 ? view.getBigUint64(at, true) : BigInt(view.getUint32(at, true));
     if (address < 0x1000n) continue;
-    const before = readMemory(machine, address - 7n, 7, false);
+    const before = readMemory(machine, address - 7n, 7);
     if (before.length === 7 && followsCall(before, mode)) frames.push(address);
   }
   return frames;

@@ -79,7 +79,7 @@ function* traceSteps(target: TimeMachine, { kind, to }: TraceRequest): Generator
   while (to === undefined || target.count < to) {
     const cpu = machine.registers();
     const address = linearRip(cpu);
-    const bytes = readMemory(machine, address, maxInstructionBytes, false);
+    const bytes = readMemory(machine, address, maxInstructionBytes);
     const { text, mnemonic } = disassembleOne(bytes, codeMode(cpu), address);
     const happened = moment(target);
     if (kind === 'instructions') yield { ...happened, kind: 'instruction', address, text };
@@ -112,7 +112,7 @@ function* traceMemory(
       for (; step.done !== true; step = steps.next()) yield undefined;
       const { kind, watch } = step.value;
       if (kind !== 'watchpoint' || watch === undefined) return;
-      const value = readMemory(machine, range.address, range.bytes, false);
+      const value = readMemory(machine, range.address, range.bytes);
       const rip = linearRip(machine.registers());
       yield { ...moment(target), kind: 'memory', access: watch.access, address: watch.address, rip, value };
     }

@@ -5,10 +5,10 @@ import type { MemoryMap } from './memory-map.ts';
 
 export class MachineMemory {
   readonly #map: MemoryMap;
-  readonly #translate: (linearAddress: bigint) => bigint;
+  readonly #translate: (linearAddress: bigint, cpu?: number) => bigint;
 
   /** `translate` gives the physical address of a linear one, or -1. */
-  constructor(map: MemoryMap, translate: (linearAddress: bigint) => bigint) {
+  constructor(map: MemoryMap, translate: (linearAddress: bigint, cpu?: number) => bigint) {
     this.#map = map;
     this.#translate = translate;
   }
@@ -35,9 +35,9 @@ export class MachineMemory {
     this.#map.write(address, bytes);
   }
 
-  /** The physical address of a linear one; undefined where no page is mapped. Changes nothing. */
-  translate(linearAddress: bigint): bigint | undefined {
-    const physical = this.#translate(BigInt.asIntN(64, linearAddress));
+  /** The physical address of a linear one, of the processor whose turn it is or another; undefined where no page is mapped. Changes nothing. */
+  translate(linearAddress: bigint, cpu?: number): bigint | undefined {
+    const physical = this.#translate(BigInt.asIntN(64, linearAddress), cpu);
     return physical < 0n ? undefined : physical;
   }
 

@@ -26,7 +26,7 @@ import type { MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
 import { Board, type BoardSignals, type CpuSignals, type MachineBackends } from './boards/board.ts';
 import { Processor } from './processor.ts';
-import { registerInputs, withRegister } from './register-inputs.ts';
+import { poked, registerInputs, withRegister } from './register-inputs.ts';
 import { Scheduler, type RunOptions, type RunResult } from './scheduler.ts';
 import { Bookmarks } from './bookmarks.ts';
 import { Stops } from './stops.ts';
@@ -123,7 +123,9 @@ export class Machine {
       },
     });
     this.display = new MachineDisplay(this.#board, memory);
-    this.memory = new MachineMemory(memory, (la) => this.engine.core.translateDebug(this.#cpu.address, la));
+    this.memory = new MachineMemory(memory, (la, cpu = this.currentProcessor) =>
+      this.engine.core.translateDebug(this.#turns.at(cpu).block.address, la),
+    );
   }
 
   #makeProcessor(number: number): Processor {
@@ -400,11 +402,13 @@ export class Machine {
       pokeMemory: ({ address, bytes }) => {
         this.#map.write(address, bytes);
       },
-      pokeRegister: (input) => {
-        const changed = withRegister(this.#cpu.save(), input);
+      pokeRegister: ({ register: name, value }) => {
+        const { cpu, register } = poked(name);
+        const processor = cpu === undefined ? this.#processor : this.#turns.all[cpu];
+        if (processor === undefined) return 'no-device';
+        const changed = withRegister(processor.block.save(), { register, value });
         if (changed === undefined) return 'no-device';
-        this.#cpu.restore(changed);
-        this.#processor.registersChanged();
+        processor.change(changed);
         return undefined;
       },
     };
@@ -463,9 +467,19 @@ export class Machine {
 
   // --- looking and changing ---
 
-  /** Registers, by name (cpu-state.ts), of the processor whose turn it is. */
-  registers(): CpuState {
-    return this.#cpu.save();
+  /** How many processors it has. */
+  get processors(): number {
+    return this.#turns.all.length;
+  }
+
+  /** Whose turn it is. */
+  get currentProcessor(): number {
+    return this.#turns.number;
+  }
+
+  /** Registers of a processor by name (cpu-state.ts). */
+  registers(cpu = this.currentProcessor): CpuState {
+    return this.#turns.at(cpu).block.save();
   }
 
   /** A device's state as a snapshot would have it; undefined when the machine has no such device. */
@@ -473,15 +487,14 @@ export class Machine {
     return this.#board.devices.find((device) => device.name === name)?.save();
   }
 
-  /** Changes registers of the processor whose turn it is, for debuggers; throws DeviceStateError for values that no processor can hold. */
-  setRegisters(change: Partial<CpuState>): void {
-    this.#cpu.restore(cpuStateSchema.copy({ ...this.#cpu.save(), ...change }, 'cpu'));
-    this.#processor.registersChanged();
+  /** Changes registers of a processor, for debuggers; throws DeviceStateError for values that no processor can hold. */
+  setRegisters(change: Partial<CpuState>, cpu = this.currentProcessor): void {
+    this.#turns.at(cpu).change(cpuStateSchema.copy({ ...this.registers(cpu), ...change }, 'cpu'));
   }
 
   /** The same as inputs, which belong to the machine's log. */
-  registerInputs(change: Partial<CpuState>): MachineInput[] {
-    return registerInputs(this.#cpu.save(), change);
+  registerInputs(change: Partial<CpuState>, cpu = this.currentProcessor): MachineInput[] {
+    return registerInputs(this.registers(cpu), change, cpu === this.currentProcessor ? undefined : cpu);
   }
 
   /** The text screen; undefined when the machine has no VGA, or shows no text. */

@@ -4,7 +4,7 @@
  */
 import { Cpu, ExitReason, Flag, HaltState, lookReserve } from '../cpu/layout.ts';
 import type { VirtualClock } from './clock.ts';
-import type { CpuBlock } from './cpu-state.ts';
+import type { CpuBlock, CpuState } from './cpu-state.ts';
 import type { Engine } from './engine-interface.ts';
 
 /** A look that is nearer than this comes exactly in its time: each round of a loop would look. */
@@ -139,6 +139,12 @@ export class Processor {
 
   flushTlb(): void {
     this.#engine?.core.flushTlbAll(this.block.address);
+  }
+
+  /** Registers from outside, checked. */
+  change(state: CpuState): void {
+    this.block.restore(state);
+    this.registersChanged();
   }
 
   /** After registers were written from outside: everything that is worked out from them. */

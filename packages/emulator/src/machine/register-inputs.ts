@@ -29,14 +29,32 @@ function segmentOf(value: Uint8Array, before: SegmentState): SegmentState {
   return Object.fromEntries(entries) as unknown as SegmentState;
 }
 
-/** One input for each register that is not what it was; a segment, with its hidden part, is one register. */
-export function registerInputs(before: CpuState, changes: Partial<CpuState>): InputOf<'pokeRegister'>[] {
+/** The name of a processor's register in an input: that alone means the processor whose turn it is. */
+const ofProcessor = /^cpu(\d+)\.(.+)$/;
+
+/** Which processor's register an input changes, and which; undefined: of the one whose turn it is. */
+export function poked(name: string): { cpu: number | undefined; register: string } {
+  const [, cpu, register] = ofProcessor.exec(name) ?? [];
+  return cpu === undefined || register === undefined
+    ? { cpu: undefined, register: name }
+    : { cpu: Number(cpu), register };
+}
+
+/**
+ * One input for each register that is not what it was; a segment, with its hidden part, is one register. `cpu`: of a processor whose turn it may not be.
+ */
+export function registerInputs(
+  before: CpuState,
+  changes: Partial<CpuState>,
+  cpu?: number,
+): InputOf<'pokeRegister'>[] {
   const { segments, ...plain } = changes;
+  const prefix = cpu === undefined ? '' : `cpu${String(cpu)}.`;
   const inputs: InputOf<'pokeRegister'>[] = [];
   for (const [register, value] of Object.entries(plain) as [string, Value][])
     inputs.push({
       kind: 'pokeRegister',
-      register,
+      register: prefix + register,
       value: value instanceof Uint8Array ? value : bytesOf([value]),
     });
   for (const name of segmentNames) {
@@ -44,7 +62,7 @@ export function registerInputs(before: CpuState, changes: Partial<CpuState>): In
     if (after === undefined || segmentFields.every((field) => after[field] === before.segments[name][field]))
       continue;
     const value = bytesOf(segmentFields.map((field) => after[field]));
-    inputs.push({ kind: 'pokeRegister', register: `segments.${name}`, value });
+    inputs.push({ kind: 'pokeRegister', register: `${prefix}segments.${name}`, value });
   }
   return inputs;
 }

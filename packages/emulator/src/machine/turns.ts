@@ -48,6 +48,11 @@ export class Turns {
   get number(): number {
     return this.all.indexOf(this.#current);
   }
+  at(number: number): Processor {
+    const processor = this.all[number];
+    if (processor === undefined) throw new RangeError(`there is no processor ${String(number)}`);
+    return processor;
+  }
   /** Retired instructions of all processors. */
   get instructions(): bigint {
     return this.#current.instructions;
