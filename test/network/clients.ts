@@ -20,11 +20,14 @@ const numberBytes = 8;
 const patienceSeconds = 300;
 const atOneTime = 8;
 
+type Direction = 'to' | 'from';
+
 /** Where the guest's ports are on this host. */
 export interface Server {
   web: string;
   long: string;
-  iperf: string;
+  /** A server for each way: one ends its listening socket after each test, and whoever is in its queue then is reset (findings/iperf3-server-resets-who-comes-next.sh). */
+  iperf: Readonly<Record<Direction, string>>;
   /** Of the files that it serves: their checksums by their names. */
   sums: ReadonlyMap<string, string>;
   part: Uint8Array;
@@ -47,6 +50,7 @@ n=0
 while [ $n -lt ${String(files)} ]; do head -c $((n * 397)) part >f$n; n=$((n + 1)); done
 sha256sum part f* >/srv/sums
 nc -ll -p 81 -e sh /srv/long &
+iperf3 -s -p 5202 >/dev/null &
 mv /srv/sums told
 sleep 100000
 `;
@@ -56,10 +60,11 @@ export async function createServer(
   nodes: KillableNodes,
   { megabytes, files }: { megabytes: number; files: number },
 ): Promise<Server> {
-  const ports = (await freePorts(3)).map(String);
-  const [web = '', long = '', iperf = ''] = ports;
+  const ports = (await freePorts(4)).map(String);
+  const [web = '', long = '', to = '', from = ''] = ports;
   await nodes.revenant('network', 'create', 'lan', '--guard');
-  const publish = [`c:${web}:80`, `c:${long}:81`, `c:${iperf}:5201`].flatMap((port) => ['--publish', port]);
+  const places = [`c:${web}:80`, `c:${long}:81`, `c:${to}:5201`, `c:${from}:5202`];
+  const publish = places.flatMap((place) => ['--publish', place]);
   const words = 'vm create web linux-server --output log --net lan'.split(' ');
   const script = Buffer.from(guestScript(partsOf(megabytes), files)).toString('base64');
   await nodes.revenant(...words, ...publish, '--append', `quiet run="echo ${script} | base64 -d | sh"`);
@@ -74,7 +79,7 @@ export async function createServer(
   assert.equal(sums.size, files + 1);
   const part = await wget(`http://127.0.0.1:${web}/part`);
   assert.equal(digest(part), sums.get('part'));
-  return { web, long, iperf, sums, part };
+  return { web, long, iperf: { to, from }, sums, part };
 }
 
 const partsOf = (megabytes: number): number => Math.ceil((megabytes * mebibyte) / partBytes);
@@ -149,9 +154,19 @@ export function smallDownloads({ web, sums }: Server, count: number): Client {
 const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
 /** iperf3 for so many MiB, to the guest or from it, over one connection (and the one by which both ends agree). */
-export function iperf({ iperf: port }: Server, megabytes: number, direction: 'to' | 'from'): Client {
+export function iperf({ iperf: ports }: Server, megabytes: number, direction: Direction): Client {
   const reverse = ['--reverse', '--rcv-timeout', String(patienceSeconds * 1000)];
-  const words = ['-c', '127.0.0.1', '-p', port, '-n', `${String(megabytes)}M`, '--forceflush', '-i', '0.2'];
+  const words = [
+    '-c',
+    '127.0.0.1',
+    '-p',
+    ports[direction],
+    '-n',
+    `${String(megabytes)}M`,
+    '--forceflush',
+    '-i',
+    '0.2',
+  ];
   const child = spawn('iperf3', [...words, ...(direction === 'from' ? reverse : [])], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
