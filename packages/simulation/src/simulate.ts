@@ -1,5 +1,6 @@
 /** Runs one seed to its end: faults, then quiet, then everything that must run must run (invariant 7). */
 import { createHash } from 'node:crypto';
+import { messageOf } from '../../cluster/src/errors.ts';
 import { Violation } from './checker.ts';
 import { planFaults } from './faults.ts';
 import { Person } from './person.ts';
@@ -30,6 +31,12 @@ const faultsUntilMs = 24_000;
 const boundMs = 60_000;
 const wellForMs = 3000;
 
+/** The rule that an error says was broken; `fault`: an assertion of the cluster's own code. Undefined: it says something else. */
+function ruleOf(error: unknown): string | undefined {
+  if (error instanceof Violation) return error.rule;
+  return messageOf(error).startsWith('a fault of Revenant: ') ? 'fault' : undefined;
+}
+
 /** @param outputs guests are given inputs, and what they say leaves by policies */
 export function simulate(seed: number, onTrace?: (line: string) => void, outputs = false): Result {
   const world = new World(seed, { outputs });
@@ -48,9 +55,10 @@ export function simulate(seed: number, onTrace?: (line: string) => void, outputs
   try {
     runToEnd(world, person);
   } catch (error) {
-    if (!(error instanceof Violation)) throw error;
-    violation = { rule: error.rule, message: error.message, atMs: world.scheduler.now };
-    world.trace(`VIOLATION ${error.message}`);
+    const rule = ruleOf(error);
+    if (rule === undefined) throw error;
+    violation = { rule, message: messageOf(error), atMs: world.scheduler.now };
+    world.trace(`VIOLATION ${violation.message}`);
   }
   return {
     seed,

@@ -80,7 +80,7 @@ for (const { name, removes, ofOutputs, from = 1 } of mutations) {
     });
     assert.match(
       result.stdout,
-      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced|output-changed|taken-back|told-needlessly|passed-by|stalled|ended-needlessly|ping-pong|balance-in-trouble)/m,
+      /^seed \d+: (still-runs|one-owner|never-returns|durable-lost|unreadable|acknowledged|liveness|healthy-fenced|output-changed|taken-back|told-needlessly|passed-by|stalled|ended-needlessly|ping-pong|balance-in-trouble|fault)/m,
       result.stderr,
     );
     assert.equal(result.status, 1);
