@@ -214,6 +214,34 @@ test(
   },
 );
 
+test(
+  'the processors that a VM was created with are in its checkpoints, on whatever node they are made',
+  { timeout: 1_800_000 },
+  async () => {
+    const processors = async (): Promise<unknown> => {
+      const { cpus, description } = await json(
+        'checkpoint',
+        'show',
+        'wide',
+        '--store',
+        `file:${folder}/store`,
+      );
+      return [cpus, (description as { cpu: unknown }).cpu];
+    };
+    await ok('vm', 'create', 'wide', 'builtin', '--cpu', 'x86-64-v3', '--cpus', '3');
+    await ok('vm', 'migrate', 'wide');
+    assert.deepEqual(await processors(), [3, { model: 'x86-64-v3', count: 3 }]);
+    const { instructions } = await json('checkpoint', 'show', 'wide', '--store', `file:${folder}/store`);
+    for (let tries = 0; ; tries++) {
+      const now = await json('checkpoint', 'show', 'wide', '--store', `file:${folder}/store`);
+      if (Number(now['instructions']) > Number(instructions)) break;
+      assert.ok(tries < 600);
+    }
+    assert.deepEqual(await processors(), [3, { model: 'x86-64-v3', count: 3 }]);
+    await ok('vm', 'delete', 'wide');
+  },
+);
+
 test('what makes no sense gets one line, a hint and its exit code', { timeout: 1_800_000 }, async () => {
   const cases: [string[], number, RegExp][] = [
     [['vm', 'show', 'nobody'], 16, /there is no VM nobody/],
@@ -235,6 +263,12 @@ test('what makes no sense gets one line, a hint and its exit code', { timeout: 1
       16,
       /--memory: it takes 3072 MiB of memory, and no node has so much for VMs: \w+ has 2000/,
     ],
+    [
+      ['vm', 'create', 'three', 'builtin', '--cpu', '486', '--cpus', '2'],
+      4,
+      /machine description: 2 processors 486/,
+    ],
+    [['vm', 'create', 'three', 'builtin', '--cpus', '17'], 2, /--cpus: '17' is no whole number from 1 to 16/],
     [['cluster', 'drain', 'nowhere'], 16, /there is no node nowhere/],
     [['cluster', 'status', '--token-file', `${folder}/none`], 4, /can't read/],
     [['node', '--name', 'x'], 2, /a node needs --store and --name/],
