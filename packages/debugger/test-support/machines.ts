@@ -9,7 +9,7 @@ export async function travelling(
     every?: bigint;
     maxBytes?: number;
     history?: History;
-    cpu?: 'x86-64-v2' | 'pentium';
+    cpu?: 'x86-64-v2' | 'x86-64-v3' | 'pentium';
     cpuCount?: number;
   } = {},
 ): Promise<TimeMachine> {

@@ -49,6 +49,7 @@ export { bootDevices, type BootDevice, type DiskAttachment } from './machine/des
 export { diskPageBytes, DiskSpace, type DiskBacking } from './machine/disk-space.ts';
 export type { Bookmark } from './machine/bookmarks.ts';
 export type { Stops, Watchpoint, WatchHit } from './machine/stops.ts';
+export { hasAvx } from './cpu/cpuid-models.ts';
 export { HaltState, maxCpus } from './cpu/layout.ts';
 export { MachineError } from './machine/errors.ts';
 export type { MachineErrorCode } from './machine/errors.ts';

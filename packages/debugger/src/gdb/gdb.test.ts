@@ -114,6 +114,34 @@ describe('gdb', { skip: hasGdb ? false : 'there is no gdb' }, () => {
     assert.match(output, /Breakpoint 1, 0x00101040[^]*Breakpoint 2, 0x00101041[^]*\$1 = 0x101046/);
   });
 
+  test('YMM registers, where the processor has them', async () => {
+    const show = [
+      'p/x $ymm3.v4_int64',
+      'set $ymm3.v4_int64[3] = 5',
+      'p/x $ymm3.v4_int64',
+      'p/x $xmm3.v2_int64',
+    ];
+    const target = await travelling(countingPlan, { cpu: 'x86-64-v3' });
+    target.machine.setRegisters({
+      xmm: new Uint8Array(256).fill(1, 48, 64),
+      ymmHigh: new Uint8Array(256).fill(2, 48, 64),
+    });
+    const server = await serve(target, 'x86-64');
+    const { output } = await gdb(server, show);
+    await server.close();
+    assert.match(
+      output,
+      /\$1 = \{0x101010101010101, 0x101010101010101, 0x202020202020202, 0x202020202020202\}/,
+    );
+    assert.match(output, /\$2 = \{0x101010101010101, 0x101010101010101, 0x202020202020202, 0x5\}/);
+    assert.match(output, /\$3 = \{0x101010101010101, 0x101010101010101\}/);
+    assert.equal(target.machine.registers().ymmHigh[56], 5);
+    const without = await serve(await travelling(countingPlan, { cpu: 'x86-64-v2' }), 'x86-64');
+    const plain = await gdb(without, ['p $ymm3']);
+    await without.close();
+    assert.match(plain.output, /= void/);
+  });
+
   test('processors are threads, each with its own registers', async () => {
     const target = await travelling(countingPlan, { cpu: 'x86-64-v2', cpuCount: 3 });
     const server = await serve(target, 'i386');

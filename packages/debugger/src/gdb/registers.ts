@@ -140,6 +140,17 @@ function vector(n: number): Register {
   };
 }
 
+/** The upper half of a YMM register; gdb puts the halves together. */
+function upperHalf(n: number): Register {
+  return {
+    name: `ymm${n}h`,
+    bits: 128,
+    type: 'uint128',
+    get: (cpu) => cpu.ymmHigh.slice(n * 16, n * 16 + 16),
+    set: (cpu, _value, bytes) => ({ ymmHigh: part(cpu.ymmHigh, n * 16, bytes) }),
+  };
+}
+
 /** Low or high half of the last instruction's and operand's address. */
 function pointer(
   name: string,
@@ -295,18 +306,19 @@ export interface Feature {
   registers: Register[];
 }
 
-function featuresOf(arch: TargetArch): Feature[] {
+function featuresOf(arch: TargetArch, avx: boolean): Feature[] {
   const bits = arch === 'x86-64' ? 64 : 32;
-  const vectors = Array.from({ length: bits === 64 ? 16 : 8 }, (_, n) => vector(n));
+  const numbers = Array.from({ length: bits === 64 ? 16 : 8 }, (_, n) => n);
   return [
     { name: 'org.gnu.gdb.i386.core', registers: coreRegisters(bits) },
     {
       name: 'org.gnu.gdb.i386.sse',
-      registers: [...vectors, word('mxcsr', { type: 'i386_mxcsr', group: 'vector' })],
+      registers: [...numbers.map(vector), word('mxcsr', { type: 'i386_mxcsr', group: 'vector' })],
     },
     ...(bits === 64
       ? [{ name: 'org.gnu.gdb.i386.segments', registers: [base('fs', 64), base('gs', 64)] }]
       : []),
+    ...(avx ? [{ name: 'org.gnu.gdb.i386.avx', registers: numbers.map(upperHalf) }] : []),
     {
       name: 'revenant.i386.system',
       registers: bits === 64 ? system : [base('fs', 32), base('gs', 32), ...system],
@@ -357,9 +369,10 @@ export class RegisterFile {
   readonly registers: readonly Register[];
   readonly xml: string;
 
-  constructor(arch: TargetArch) {
+  /** @param avx the processor has YMM registers */
+  constructor(arch: TargetArch, { avx }: { avx: boolean }) {
     this.arch = arch;
-    const features = featuresOf(arch);
+    const features = featuresOf(arch, avx);
     this.registers = features.flatMap(({ registers }) => registers);
     const body = features.map(({ name, registers }) => {
       const lines = registers.map(

@@ -5,7 +5,7 @@
  * Always: looking changes nothing. What a debugger writes is the target's affair, which makes it a part of the run. `k` and vKill end the
  * session and leave the machine alone: gdb sends them by itself (at the end of `gdb -batch`), and what ends a guest must be meant.
  */
-import type { CpuState } from '@revenant/emulator';
+import { hasAvx, type CpuState } from '@revenant/emulator';
 import { pieces, readMemory, type AddressSpace } from './memory.ts';
 import type { DebugTarget, Stop } from './target.ts';
 import { HostFiles, type FileOf } from './files.ts';
@@ -78,7 +78,8 @@ export class GdbStub {
 
   constructor(options: StubOptions) {
     this.#options = options;
-    this.#registers = new RegisterFile(options.arch);
+    const { model } = options.target.machine.description.cpu;
+    this.#registers = new RegisterFile(options.arch, { avx: hasAvx(model) });
     this.#points = new Points(options.target.machine.stops);
     this.#threads = new Threads(options.target.machine);
     this.#stopReply = `T05${this.#threads.where}`;

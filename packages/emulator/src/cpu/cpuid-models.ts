@@ -101,6 +101,9 @@ export function featureBits(name: CpuModelName): bigint {
   return cpuModels[name].features.reduce((mask, feature) => mask | BigInt(CpuFeature[feature]), 0n);
 }
 
+/** Whether a processor model has YMM registers. */
+export const hasAvx = (name: CpuModelName): boolean => cpuModels[name].features.includes('avx');
+
 export interface CpuTopology {
   apicId: number;
   cpuCount: number;
