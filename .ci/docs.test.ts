@@ -12,6 +12,7 @@ import { Input } from '../packages/cli/src/command/command.ts';
 import { find } from '../packages/cli/src/command/dispatch.ts';
 import { parseWords } from '../packages/cli/src/command/parse.ts';
 import { commands } from '../packages/cli/src/commands/index.ts';
+import { exitCodeMeanings } from '../packages/cli/src/errors.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = globSync(['README.md', 'docs/**/*.md', 'packages/*/README.md', 'images/**/*.md'], {
@@ -137,6 +138,15 @@ test('each name of a file, an option, a variable or of something in the sources 
 
 const isThereByName = (name: string, files: Set<string>): boolean =>
   files.has(name) || documents.some((document) => basename(document) === name);
+
+test('the README lists each exit code', () => {
+  const text = /^Exit codes: ([\s\S]*?)\n\n/m.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1] ?? '';
+  const listed = [...text.matchAll(/(?:^|,\s)(\d+) /g)].map(([, code]) => Number(code));
+  assert.deepEqual(
+    listed,
+    exitCodeMeanings.map(([code]) => code),
+  );
+});
 
 test('the map of memory says where the regions are', () => {
   const map = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8').matchAll(/^0x([0-9a-f_]+) {2}/gm);

@@ -89,7 +89,7 @@ function checkpointTargets(): Target[] {
 
 function segmentTarget(): Target {
   const segment = {
-    ...{ vmId, epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 100n, firstInput: 0n, previous: undefined },
+    ...{ vmId, epoch: 1, ordinal: 1, opened: 1, from: 0n, to: 100n, firstInput: 1n, previous: undefined },
     entries: [
       { count: 5n, payload: Uint8Array.of(1, 2, 3) },
       { count: 9n, payload: new Uint8Array(0) },
