@@ -50,6 +50,9 @@ function hearsThreads(text: string): boolean {
   return !/\bnew Worker\(/.test(text) || /\.(?:on|once|addEventListener)\('error'/.test(text);
 }
 
+/** Whether a source file switches the rules of length off for itself. */
+const isTooLong = (text: string): boolean => /eslint-disable[\w-]*\s[^\n]*max-lines/.test(text);
+
 describe('house', () => {
   test('types: tsc finds no error', () => mustPass('typescript/bin/tsc', ['--noEmit', '-p', '.']));
   test('lint: eslint finds no error', () =>
@@ -110,5 +113,12 @@ describe('house', () => {
     };
     const hosts = Object.entries(lock.packages).filter(([, entry]) => entry.resolved?.includes('://'));
     assert.deepEqual(hosts, []);
+  });
+
+  test('no file is let off the rules of length', async () => {
+    assert.ok(isTooLong('/* eslint-disable ' + 'max-lines -- it is long */'));
+    const found: string[] = [];
+    for await (const [path, text] of sources()) if (isTooLong(text)) found.push(path);
+    assert.deepEqual(found, []);
   });
 });
