@@ -21,6 +21,8 @@ import {
   type WriteOutcome,
 } from '@revenant/cluster';
 import { SteadyClock } from '../../cluster/src/node/steady-clock.ts';
+import { messageSchema } from '../../cluster/src/protocol/link.ts';
+import { checkTold } from '../../cluster/src/protocol/open.ts';
 import { deepFreeze } from '../../cluster/src/testing/deep-freeze.ts';
 import { SimGuests } from './guests.ts';
 import type { SegmentName } from './input-log.ts';
@@ -215,6 +217,8 @@ export class SimNode {
     const { world } = this;
     switch (effect.type) {
       case 'send':
+        // What a peer would refuse is a fault of whoever sends it.
+        checkTold(messageSchema, effect.message, 'a message between nodes');
         return world.deliver(this.id, effect.to, effect.message);
       case 'get-record':
         return this.#get<NodeRecord>(nodeKey(effect.node), effect.purpose, 'record');

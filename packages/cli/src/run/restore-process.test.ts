@@ -16,6 +16,7 @@ import {
   openStore,
   raiseEpoch,
   readCheckpointFile,
+  type ObjectStore,
 } from '@revenant/storage';
 import { SmallS3 } from '../../test-support/small-s3.ts';
 
@@ -82,6 +83,13 @@ async function load(path: string): Promise<Machine> {
   });
 }
 
+/** Puts the saved checkpoint into a store, as that of `vm1`. */
+async function importInto(store: ObjectStore): Promise<void> {
+  const source = await CheckpointFileSource.open(file);
+  await importCheckpointFile(store, await raiseEpoch(store, 'vm1', { owner: 'test' }), source);
+  await source.close();
+}
+
 /** Words that go on from a checkpoint for some instructions, and save what came of it. */
 function goOn(from: string[], into: string): string[] {
   return ['--restore', ...from, '--serial', 'none', '--max-instructions', String(further), '--save', into];
@@ -116,11 +124,7 @@ describe('run --restore', { timeout: 1_800_000 }, () => {
   test('from a store that fails meanwhile waits, says so, and gives the same machine', async () => {
     const s3 = await SmallS3.start();
     try {
-      await importCheckpointFile(
-        s3.store,
-        await raiseEpoch(s3.store, 'vm1', { owner: 'test' }),
-        await CheckpointFileSource.open(file),
-      );
+      await importInto(s3.store);
       let reads = 0;
       s3.failing = (key) => key.includes('/packs/') && ++reads > 4;
       const into = join(folder, 'from-store.checkpoint');
@@ -139,11 +143,7 @@ describe('run --restore', { timeout: 1_800_000 }, () => {
   test('from a damaged store ends with one line', async () => {
     const s3 = await SmallS3.start();
     try {
-      await importCheckpointFile(
-        s3.store,
-        await raiseEpoch(s3.store, 'vm1', { owner: 'test' }),
-        await CheckpointFileSource.open(file),
-      );
+      await importInto(s3.store);
       const { objects } = await s3.store.list('vms/vm1/packs/');
       const biggest = objects.reduce((a, b) => (a.sizeBytes > b.sizeBytes ? a : b)).key;
       const { body } = (await s3.store.get(biggest)) ?? assert.fail();

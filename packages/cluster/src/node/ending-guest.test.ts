@@ -11,6 +11,7 @@ import { NodeProcess } from '../demo/processes.ts';
 import { isClusterError } from '../errors.ts';
 import { until } from '../testing/until.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { maxText } from '../protocol/limits.ts';
 import { answerMs } from '../testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'revenant-ending-test-'));
@@ -85,6 +86,41 @@ test('a guest whose outputs are malformed fails, and its node runs on', async ()
   } finally {
     await client.close();
     await node.close();
+  }
+});
+
+test('a guest that says at great length why it ends does not make the words of its node too long', async () => {
+  const settings = makeSettings('default');
+  const babbles = new URL('../../test-support/babbling-guest.ts', import.meta.url).href;
+  const options = {
+    store: `file:${folder}/long`,
+    listen: '127.0.0.1:0',
+    settings,
+    logLevel: 'silent',
+  } as const;
+  const nodes = await Promise.all(
+    ['a', 'b'].map((name) => ClusterNode.start({ ...options, name, runtimes: { babbles } })),
+  );
+  const client = new ClusterClient({
+    nodes: nodes.map(({ address }) => address),
+    answerMs,
+    patienceMs: 300_000,
+  });
+  try {
+    const bad = { ...spec, runtime: 'babbles', description: { ends: true } };
+    await client.command({ type: 'vm-create', vmId: 'bad', spec: bad, start: true });
+    const { reason } = await client.waitFor('bad', ['failed']);
+    assert.match(reason, /because because/);
+    assert.ok(reason.length <= maxText);
+    const events = await client.events({ limit: 1000 });
+    assert.deepEqual(
+      events.filter(({ event }) => /refused|lease-lost/.test(event)),
+      [],
+    );
+    for (const { id, state } of (await client.status()).nodes) assert.equal(state, 'alive', id);
+  } finally {
+    await client.close();
+    for (const node of nodes) await node.close();
   }
 });
 
