@@ -2,7 +2,9 @@
  * Attacks on the API: bodies, paths and headers that nobody would send, from strangers and from a caller with the token. Whatever comes, a
  * node answers within its time, with a code that says whose fault it was, and never its own.
  */
+import { readFileSync } from 'node:fs';
 import { Agent, request as ask } from 'node:http';
+import { join } from 'node:path';
 import { ClusterError } from '@revenant/cluster';
 import {
   authHeader,
@@ -88,24 +90,20 @@ interface Sent {
 }
 
 const hash = 'ab'.repeat(32);
-const paths = [
-  'status',
-  'events',
-  'events?since=0&limit=5',
-  'commands',
-  'drill',
-  'challenge',
-  'version',
-  'session',
-  'page',
-  'link',
-  `blobs/${hash}`,
-  'vms/v/screen',
-  'vms/v/keys',
-  'vms/v/power-button',
-  'vms/v/console',
-  'vms/none/keys',
-].map((path) => `/v1/${path}`);
+/** Of every route that there is (docs/openapi.json). */
+const paths = Object.keys(
+  (
+    JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/openapi.json'), 'utf8')) as {
+      paths: Record<string, unknown>;
+    }
+  ).paths,
+);
+/** What stands in a path for what it names; `beside` is the VM of the node that is asked. */
+const named = ['v', 'none', hash, '1-1', '9-9', '...', '%00', 'a%2F..%2Fb', ...objectNames];
+const within = (path: string, random: Random): string =>
+  path.replaceAll(/\{\w+\}/g, (field) =>
+    field === '{vm}' && random.chance(0.5) ? 'beside' : random.pick(named),
+  );
 const more = [
   '/',
   '/metrics',
@@ -126,7 +124,7 @@ function makeRequest(commands: readonly Command[], random: Random): Sent {
     { keys: ['KeyA'] },
   ];
   const method = random.pick(['GET', 'POST', 'POST', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH']);
-  let path = random.pick(random.chance(0.8) ? paths : more);
+  let path = random.chance(0.8) ? within(random.pick(paths), random) : random.pick(more);
   if (random.chance(0.2))
     path += random.pick([
       `/${random.pick(objectNames)}`,

@@ -64,6 +64,8 @@ const spec: VmSpec = {
 };
 /** After the last fault is healed every VM must run again within so long. */
 const recoveryMs = 60_000;
+/** Until all guests have started for the first time: however much else the host has to do. */
+const startMs = 600_000;
 
 /** How often it is looked whether VMs were given up. */
 const personMs = 3000;
@@ -125,7 +127,7 @@ class Chaos {
           chainGuest.rule,
         );
       await this.#served?.begin((n) => this.#policyOf(n));
-      await this.#untilAllCompute('the first steps');
+      await this.#untilAllCompute('the first steps', startMs);
       const end = performance.now() + this.#options.minutes * 60_000;
       while (performance.now() < end && this.#fault() === undefined) {
         await this.#round();
@@ -252,7 +254,7 @@ class Chaos {
     await Promise.all([...this.#open].map((open) => this.#healing(open)));
   }
 
-  async #untilAllCompute(what: string): Promise<void> {
+  async #untilAllCompute(what: string, waitMs: number): Promise<void> {
     const before = new Map(this.#cluster.vms.map(({ id, checker }) => [id, checker.state.steps]));
     const allAnswer = this.#served?.whetherAllAnswer();
     await this.#cluster.until(
@@ -264,7 +266,7 @@ class Chaos {
         );
         return (computes && allAnswer?.() !== false) || this.#fault() !== undefined;
       },
-      recoveryMs,
+      waitMs,
       100,
     );
   }
@@ -283,7 +285,7 @@ class Chaos {
   async #settle(): Promise<string[]> {
     try {
       await this.#cluster.untilAlive(this.#options.nodes);
-      await this.#untilAllCompute('every VM to compute again');
+      await this.#untilAllCompute('every VM to compute again', recoveryMs);
       return [];
     } catch (error) {
       return [error instanceof Error ? error.message : String(error)];

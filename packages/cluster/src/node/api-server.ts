@@ -7,6 +7,7 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
+import { isStorageError } from '@revenant/storage';
 import { ClusterError, isClusterError, messageOf, type ClusterErrorCode } from '../errors.ts';
 import { bounded, maxBodyBytes, maxConsoleBytes, maxFrameBytes } from '../protocol/limits.ts';
 import {
@@ -29,6 +30,7 @@ import { saidBodyHash } from './bodies.ts';
 import { FigureHistory } from './figure-history.ts';
 import { Callers } from './callers.ts';
 import { Challenges } from './challenges.ts';
+import { asClusterError } from './forks.ts';
 import { attachJob } from './agent-socket.ts';
 import { attachConsole } from './console-socket.ts';
 import { attachDebugger } from './debug-socket.ts';
@@ -269,10 +271,11 @@ export class ApiServer {
         return answerJson(response, { protocol: protocolVersion, node: node.options.name });
       await this.#serve(node, { request, response, caller, limits: this.limits, history });
     } catch (error) {
+      const known = isStorageError(error) ? asClusterError(error) : error;
       this.#refuse(
         request,
         response,
-        isClusterError(error) ? error : new ClusterError('STORE', messageOf(error)),
+        isClusterError(known) ? known : new ClusterError('STORE', messageOf(known)),
       );
     }
   }

@@ -57,7 +57,8 @@ const codes: Partial<Record<StorageError['code'], ClusterErrorCode>> = {
   BAD_ARGUMENT: 'BAD_REQUEST',
 };
 
-const asClusterError = (error: StorageError): ClusterError =>
+/** What the store refuses, in the cluster's words: what is wrong with the request is not the store's fault. */
+export const asClusterError = (error: StorageError): ClusterError =>
   new ClusterError(codes[error.code] ?? 'STORE', error.message, {
     cause: error,
     ...(error.hint === undefined ? {} : { hint: error.hint }),

@@ -26,6 +26,15 @@ describe('names in a cluster', () => {
     return Number(step());
   };
 
+  test('names that no VM can have are the fault of whoever asks, not of the store', async () => {
+    const [address] = cluster.addresses;
+    for (const name of ['__proto__', '...', '%00', 'a%2F..%2Fb', 'constructor'])
+      for (const rest of ['checkpoints', 'checkpoints/1-1', 'snapshots', 'screen']) {
+        const { status } = await fetch(`http://${address!}/v1/vms/${name}/${rest}`);
+        assert.ok(status === 200 || (status >= 400 && status < 500), `${name}/${rest}: ${String(status)}`);
+      }
+  });
+
   test('a VM of a name that was had before begins anew, whoever was forked from the one before', async () => {
     await client.command({ type: 'vm-create', vmId: 'web', spec, start: true });
     await client.waitFor('web', ['running']);
