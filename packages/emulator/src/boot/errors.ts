@@ -2,6 +2,7 @@
 export type BootErrorCode =
   'NOT_A_KERNEL' | 'KERNEL_TRUNCATED' | 'KERNEL_UNSUPPORTED' | 'MEMORY_TOO_SMALL' | 'COMMAND_LINE_TOO_LONG';
 
+/** A kernel or firmware that can not be started; `code` is for programs. */
 export class BootError extends Error {
   override readonly name = 'BootError';
   readonly code: BootErrorCode;

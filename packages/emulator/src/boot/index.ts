@@ -20,6 +20,7 @@ export type {
   SegmentName,
 } from './plan.ts';
 
+/** A kernel that is to be started, with what belongs to it. */
 export interface BootRequest {
   kernel: Uint8Array;
   initrd?: Uint8Array;

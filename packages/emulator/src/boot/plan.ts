@@ -5,6 +5,7 @@
 import type { GprName } from '../cpu/registers.ts';
 import { BootError } from './errors.ts';
 
+/** Bytes that go into memory before the start. */
 export interface PhysicalWrite {
   /** Guest-physical address in bytes. */
   address: number;
@@ -18,6 +19,7 @@ export interface MemoryRange {
   type: 1 | 2 | 3;
 }
 
+/** A segment register at the start. */
 export interface BootSegment {
   selector: number;
   base: number;
@@ -27,6 +29,7 @@ export interface BootSegment {
   attributes: number;
 }
 
+/** Name of a segment register that a plan sets. */
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs';
 
 /** Differences from the power-on state of the processor. */
@@ -42,6 +45,7 @@ export interface BootCpuState {
   idtr?: { base: number; limit: number };
 }
 
+/** What `Machine.boot` does: bytes to write, and where the processor begins. */
 export interface BootPlan {
   format: 'bzimage-32' | 'bzimage-64' | 'pvh' | 'multiboot' | 'flat' | 'boot-sector' | 'rom';
   writes: PhysicalWrite[];
@@ -51,6 +55,7 @@ export interface BootPlan {
   cpu?: BootCpuState;
 }
 
+/** What a loader knows of the machine that it loads for. */
 export interface BootEnvironment {
   memoryMap: readonly MemoryRange[];
   /** Guest-physical address of the ACPI RSDP, when the machine has one. */

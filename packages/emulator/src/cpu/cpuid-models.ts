@@ -6,6 +6,7 @@
  */
 import { Cpu, CpuFeature } from './layout.ts';
 
+/** Name of a processor model. */
 export type CpuModelName = '486' | 'pentium' | 'pentium3' | 'x86-64' | 'x86-64-v2' | 'x86-64-v3';
 type Feature = keyof typeof CpuFeature;
 

@@ -32,8 +32,10 @@ export const Region = {
   dynamic: 0x80_0000,
 } as const;
 
+/** As many processors as there is room for in a machine. */
 export const maxCpus = 16;
 export const cpuBlockBytes = 0x4000;
+/** In bytes. */
 export const pageBytes = 4096;
 
 /** TLB entry: { tag: i64, addend: i32, physicalPage: u32 (frame number) }. */
@@ -221,7 +223,9 @@ export const SegmentField = {
   /** 1 when loaded with a null selector (protected mode). */
   unusable: 44, // u32
 } as const;
+/** Of the hidden part of a segment register in the block of a processor. */
 export const segmentBytes = 64;
+/** Numbers of the segment registers (SDM Vol. 2, 2.1.5; LDTR and TR are ours). */
 export const Segment = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } as const;
 
 /** Fields of the vCPU block. */
@@ -530,6 +534,7 @@ export const ExitReason = {
   event: 8,
 } as const;
 
+/** What is about to be delivered to the processor. */
 export const EventKind = { none: 0, exception: 1, software: 2, external: 3, nmi: 4, icebp: 5 } as const;
 
 /** Predecoded instruction record, `recordBytes` each; records of one block lie one after the other. */
@@ -595,6 +600,7 @@ export const FpuTrap = {
   avxUndefined: 64,
 } as const;
 
+/** Vectors of exceptions (SDM Vol. 3A, 6.3.1). */
 export const Vector = {
   de: 0,
   db: 1,

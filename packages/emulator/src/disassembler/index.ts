@@ -4,6 +4,7 @@ import { mnemonicText, operandsText, relativeTarget } from './format.ts';
 
 export type { CodeMode } from './decode.ts';
 
+/** One instruction as text. */
 export interface Disassembled {
   /** Of the first byte. */
   address: bigint;

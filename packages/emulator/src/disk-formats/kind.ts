@@ -1,6 +1,7 @@
 /** What a file with a disk in it is, by its contents: the magic numbers of each format's specification. */
 import { floppyBytesFor } from '../devices/floppy/floppy-media.ts';
 
+/** What a file that is to be a disk may be. */
 export type ImageKind =
   /** Formats that are read here. */
   | 'raw'
@@ -30,6 +31,7 @@ export const convertible = {
   parallels: 'parallels',
 } as const;
 export type ConvertibleKind = keyof typeof convertible;
+/** Whether another program makes of it what is read here. */
 export function isConvertible(kind: ImageKind): kind is ConvertibleKind {
   return kind in convertible;
 }
@@ -58,6 +60,7 @@ function hasPartitions(head: Uint8Array): boolean {
 }
 
 /**
+ * What a disk image is.
  * @param head the first `headBytes` of the file (all of a shorter one)
  * @param tail its last `tailBytes`
  */

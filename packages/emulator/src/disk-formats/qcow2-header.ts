@@ -194,6 +194,7 @@ function checkTables(header: Qcow2Header, fileBytes: number): void {
     checkOffset('the snapshot table', header.snapshotsOffset, 40, header, fileBytes);
 }
 
+/** A snapshot inside of a qcow2 image, as its table has it. */
 export interface Qcow2Snapshot {
   id: string;
   name: string;

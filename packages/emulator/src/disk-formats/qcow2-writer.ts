@@ -20,6 +20,7 @@ const copied = 1n << 63n;
 
 const inClusters = (bytes: number): number => Math.ceil(bytes / clusterBytes);
 
+/** Writes a new qcow2 image, cluster after cluster, without what is all zeros. */
 export class Qcow2Writer {
   readonly #write: NonNullable<ImageFile['write']>;
   readonly #diskBytes: number;

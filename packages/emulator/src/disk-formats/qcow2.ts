@@ -79,6 +79,7 @@ class ClusterCache {
   }
 }
 
+/** A qcow2 image over a file that the host provides: reads, and writes where the file can be written. */
 export class Qcow2Image {
   readonly header: Qcow2Header;
   readonly #file: ImageFile;

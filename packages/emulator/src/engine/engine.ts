@@ -88,6 +88,7 @@ export interface EngineOptions {
   onRegion?: (info: RegionInfo) => void;
 }
 
+/** The modules of an engine, instantiated around one memory. */
 export interface WasmEngine {
   readonly core: CoreExports;
   /** Absent in the interpreter. */

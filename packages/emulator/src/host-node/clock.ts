@@ -3,6 +3,7 @@ import type { PaceHost } from '../machine/pace.ts';
 
 const nsPerMicrosecond = 1000;
 
+/** Node's clocks. */
 export const nodeClock: Required<PaceHost> = {
   nowNs: () => process.hrtime.bigint(),
   threadNs: () => {

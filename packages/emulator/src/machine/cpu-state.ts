@@ -32,6 +32,7 @@ const byteFields = {
 } as const;
 
 type Fields<K extends string, T> = { [P in K]: T };
+/** A segment register with its hidden part. */
 export interface SegmentState {
   selector: number;
   base: bigint;
@@ -43,6 +44,7 @@ export interface SegmentState {
   writeEnd: bigint;
   unusable: number;
 }
+/** A processor's registers, as a snapshot has them. */
 export interface CpuState
   extends
     Fields<GprName, bigint>,

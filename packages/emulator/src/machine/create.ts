@@ -11,6 +11,7 @@ import { Machine, type MachineParts } from './machine.ts';
 import { MemoryMap } from './memory-map.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
+/** What a machine is made of: its description, the host that it has to do with, and the engine that runs it. */
 export interface CreateMachineOptions {
   /** What is not given has the defaults of `defaultDescription`. */
   description: MachineRequest;

@@ -5,11 +5,14 @@ import { MachineError } from './errors.ts';
 import { maxCpus } from '../cpu/layout.ts';
 import { maxRamBytes } from './memory-map.ts';
 
+/** Processors by the names that descriptions have for them, older ones first. CPUID tells the guest exactly what each has. */
 export const cpuModels = ['486', 'pentium', 'pentium3', 'x86-64', 'x86-64-v2', 'x86-64-v3'] as const;
+/** Name of a processor model. */
 export type CpuModelName = (typeof cpuModels)[number];
 /** Whether a processor model runs 64-bit code. */
 export const hasLongMode = (model: CpuModelName): boolean => model.startsWith('x86-64');
 
+/** One disk, CD or floppy drive of a machine. */
 export interface DiskDescription {
   /** `disk0`, `disk1`, …: the space of a checkpoint. */
   name: string;
@@ -22,14 +25,18 @@ export interface DiskDescription {
   attach?: DiskAttachment;
 }
 export const diskAttachments = ['virtio', 'ide', 'ahci', 'cdrom', 'floppy'] as const;
+/** To which controller a disk is attached. */
 export type DiskAttachment = (typeof diskAttachments)[number];
+/** What firmware may start from. */
 export const bootDevices = ['disk', 'cdrom', 'floppy'] as const;
+/** What firmware starts from. */
 export type BootDevice = (typeof bootDevices)[number];
 /** The newest version of each board. */
 export const newestBoard = { pc: 2, microvm: 1 } as const;
 /** How a disk is asked for: what is not given is `readOnly: false`, `base: null`. */
 export type DiskRequest = Pick<DiskDescription, 'name' | 'bytes'> & Partial<DiskDescription>;
 
+/** One network card of a machine. */
 export interface NetworkCardDescription {
   /** Six bytes in hexadecimal with colons: `52:54:00:12:34:56`. */
   mac: string;
@@ -38,7 +45,9 @@ export interface NetworkCardDescription {
   /** Which card it is; absent is `virtio`. */
   model?: NetworkCardModel;
 }
+/** Network cards by the names that descriptions have for them. */
 export const networkCardModels = ['virtio', 'e1000', 'rtl8139'] as const;
+/** Name of a network card. */
 export type NetworkCardModel = (typeof networkCardModels)[number];
 
 /**
@@ -63,10 +72,12 @@ export const optionalDevices = [
   'vmgenid',
   'vmclock',
 ] as const;
+/** Name of a device that a description may add. */
 export type OptionalDevice = (typeof optionalDevices)[number];
 /** What machines get that are run for people: their host has entropy for them, and may resume them more than once. */
 export const hostedDevices: readonly OptionalDevice[] = [...optionalDevices];
 
+/** All that a machine is, but for its state: the same description and inputs give the same run. A checkpoint has it. */
 export interface MachineDescription {
   /** `pc`: i440FX/PIIX3 with keyboard, mouse, VGA and DMA. `microvm`: the same without these four. */
   machine: 'pc' | 'microvm';
@@ -113,6 +124,7 @@ export const maxNetworkCards = 8;
 const maxDiskBytes = 2 ** 40;
 /** 4 ns: 250 million instructions a virtual second. */
 const defaultRate = 4 << 16;
+/** What a description has where it does not say. */
 export const defaultDescription: MachineDescription = {
   machine: 'pc',
   boardVersion: 1,

@@ -8,6 +8,7 @@ import type { DiskDescription } from './description.ts';
 import { PageBits } from './page-bits.ts';
 import { checkSpace, type SpaceSnapshot } from './snapshot.ts';
 
+/** In bytes: the unit in which disks are kept in checkpoints. */
 export const diskPageBytes = 4096;
 
 /**
@@ -42,6 +43,7 @@ function isZero(page: Uint8Array): boolean {
   return page.every((byte) => byte === 0);
 }
 
+/** The content of one disk: what the guest wrote, over a base image that the host provides. */
 export class DiskSpace implements BlockBackend {
   readonly name: string;
   readonly bytes: number;

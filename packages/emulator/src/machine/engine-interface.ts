@@ -41,6 +41,7 @@ export interface EngineCore {
   translateDebug(cpu: number, linearAddress: bigint): bigint;
 }
 
+/** What runs instructions: the interpreter alone, or with the translator. */
 export interface Engine {
   /** Runs until the deadline or an event; returns an ExitReason. */
   run(cpu: number): number;

@@ -10,6 +10,7 @@ export class MachineError extends Error {
   }
 }
 
+/** Of a `MachineError`: stable, for programs. */
 export type MachineErrorCode =
   | 'MACHINE_TOO_MANY_STOPS'
   | 'MACHINE_DESCRIPTION_INVALID'

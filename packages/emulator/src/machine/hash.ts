@@ -9,6 +9,7 @@ export interface Hash {
   /** 32 bytes; the hash can't be used afterwards. */
   digest(): Uint8Array;
 }
+/** Begins a hash. */
 export type HashFactory = () => Hash;
 
 const blockBytes = 64;
@@ -107,6 +108,7 @@ class Sha256 implements Hash {
   }
 }
 
+/** SHA-256 in TypeScript, for hosts that have none of their own. */
 export const sha256: HashFactory = () => new Sha256();
 
 /** Adds plain data: keys in order, each value with its type, so that equal data and only equal data hash alike. */
@@ -130,6 +132,7 @@ export function hashValue(hash: Hash, value: unknown): void {
   } else text(`${(typeof value)[0] ?? ''}${String(value)};`);
 }
 
+/** Bytes as hexadecimal digits. */
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -33,6 +33,7 @@ import { Stops } from './stops.ts';
 import { Turns } from './turns.ts';
 import { saveSpace, type DescribedSnapshot, type MachineSnapshot } from './snapshot.ts';
 
+/** What `createMachine` puts together; a machine is not made of it by others. */
 export interface MachineParts {
   description: MachineDescription;
   memory: MemoryMap;
@@ -46,6 +47,7 @@ export interface MachineParts {
   };
 }
 
+/** A whole PC: memory, processors and devices. It runs for as long as it is told, and is the same on every host at the same instruction count. */
 export class Machine {
   readonly description: MachineDescription;
   readonly memory: MachineMemory;

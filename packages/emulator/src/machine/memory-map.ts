@@ -68,6 +68,7 @@ function newMemory(pages: number): WebAssembly.Memory {
   }
 }
 
+/** A machine's guest-physical memory: RAM, ROM, video RAM and holes. */
 export class MemoryMap implements GuestMemory {
   readonly absent: AbsentRam;
   readonly memory: WebAssembly.Memory;

@@ -20,6 +20,7 @@ export interface PacedMachine {
   run(options: RunOptions): RunResult;
 }
 
+/** The clock of the host, as far as a pace needs it. */
 export interface PaceHost {
   /** A monotonic clock. */
   nowNs: () => bigint;
@@ -74,6 +75,7 @@ const mostEvents = 4;
 
 const clamp = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
 
+/** Lets a machine run beside the host's clock: turns of bounded length, and rests where the guest waits. */
 export class LivePace {
   readonly #machine: PacedMachine;
   readonly #host: PaceHost;

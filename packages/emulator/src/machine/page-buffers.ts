@@ -11,6 +11,7 @@ const maxKeptBytes = 64 << 20;
 /** Idle buffers: the one that the next snapshot takes, and one for the spaces beside RAM. */
 const maxKept = 4;
 
+/** Shared memory for the pages of snapshots, used again when nobody needs a snapshot's any more. */
 export class PageBuffers {
   readonly #idle: SharedArrayBuffer[] = [];
 

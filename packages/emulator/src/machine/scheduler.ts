@@ -34,6 +34,7 @@ export type RunReason =
   | 'shutdown'
   | 'debugExit';
 
+/** Why a run ended, and where. */
 export interface RunResult {
   reason: RunReason;
   instructions: bigint;
@@ -44,6 +45,7 @@ export interface RunResult {
   watch?: WatchHit;
 }
 
+/** How long `Machine.run` runs, and what ends it. */
 export interface RunOptions {
   /** At most this many instructions. */
   instructions?: number | bigint;

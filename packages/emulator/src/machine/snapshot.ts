@@ -5,6 +5,7 @@ import type { MachineDescription } from './description.ts';
 import type { BackingSpace, MemoryMap } from './memory-map.ts';
 import type { PageBuffers } from './page-buffers.ts';
 
+/** Pages of one space of a snapshot: RAM, video RAM, or a disk. */
 export interface SpaceSnapshot {
   name: string;
   pageSize: number;
@@ -19,6 +20,7 @@ export interface SpaceSnapshot {
   bytes: Uint8Array;
 }
 
+/** All that a machine is at one instruction count, or what changed since another snapshot: plain data, for whoever stores it. */
 export interface MachineSnapshot {
   description: unknown;
   cpus: unknown[];

@@ -6,6 +6,7 @@ import { AccessKind, Debug, Region, Watchpoint as WatchField } from '../cpu/layo
 import type { EngineCore } from './engine-interface.ts';
 import { MachineError } from './errors.ts';
 
+/** Bytes at whose access a machine stops. */
 export interface Watchpoint {
   /** First byte: a linear address, or (physical) a guest-physical one, whoever writes there by whatever address. */
   address: bigint;
@@ -40,6 +41,7 @@ function tooMany(what: string, most: number): MachineError {
 const key = ({ address, bytes, on, physical = false }: Watchpoint): string =>
   `${String(address)} ${String(bytes)} ${on} ${String(physical)}`;
 
+/** Where a machine stops for a debugger: breakpoints and watchpoints. The guest sees none of them. */
 export class Stops {
   readonly #view: DataView;
   readonly #breakpoints = new Set<bigint>();

@@ -2,6 +2,7 @@
 import { Block, Cpu, Machine, ModeKey, Record, Region } from '../cpu/layout.ts';
 import type { DecodedBlock } from './decoded.ts';
 
+/** A block of guest code in a region that was translated. */
 export interface RegionBlock {
   /** Of its first instruction, when it was translated. */
   rip: bigint;
@@ -10,6 +11,7 @@ export interface RegionBlock {
   instructions: number;
 }
 
+/** A region of guest code that was translated into one function. */
 export interface RegionInfo {
   /** Name of its WebAssembly function; no other region of the translator has it. */
   name: string;

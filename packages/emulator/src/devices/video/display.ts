@@ -8,6 +8,7 @@ import { Attribute, attributeColour, dacColour, type VgaRegisters } from './vga-
 import { crtcStart, vgaMode } from './vga-mode.ts';
 import { renderVga, type Picture } from './vga-renderer.ts';
 
+/** Of a picture, in pixels. */
 export interface Rectangle {
   x: number;
   y: number;

@@ -3,6 +3,7 @@
  * descenders), lines and blocks of code page 437 computed; any other character is an empty box.
  */
 export const glyphWidth = 8;
+/** In lines: of a character in text modes. */
 export const glyphHeight = 16;
 
 /** From the space on: nine rows each, a row in one digit of base 32, its leftmost column in the highest bit. */

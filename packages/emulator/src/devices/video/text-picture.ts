@@ -12,6 +12,7 @@ const opaque = 0xff00_0000;
 /** Its cells may be any list of numbers, as messages have them. */
 type Shown = Omit<TextScreen, 'cells'> & { cells: ArrayLike<number> };
 
+/** The picture of a text screen. */
 export function textPicture({ columns, rows, cells, cursor, colours, blinks }: Shown): Picture {
   const [width, height] = [columns * glyphWidth, rows * glyphHeight];
   // Red in the lowest byte, as RGBA lies in memory on little-endian hosts.

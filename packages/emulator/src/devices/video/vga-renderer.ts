@@ -6,6 +6,7 @@ import { glyph } from './font.ts';
 import { Attribute, Sequencer, attributeColour, dacColour, type VgaRegisters } from './vga-registers.ts';
 import { crtcStart, vgaMode, type ScanLayout, type VgaMode } from './vga-mode.ts';
 
+/** A guest's screen: `pixels` has four bytes for each, RGBA, line after line. */
 export interface Picture {
   width: number;
   height: number;

@@ -8,6 +8,7 @@ export const serialPorts = [
   { basePort: 0x3e8, irq: 4 },
   { basePort: 0x2e8, irq: 3 },
 ] as const;
+/** The first port of what tells a guest that it lives a second life, and by which it ends with a status (`GenerationPort`). */
 export const generationPort = 0x560;
 
 /** What every board has. */

@@ -186,6 +186,7 @@ export function decodeInputs(bytes: Uint8Array): MachineInput[] {
   return inputs;
 }
 
+/** A log of inputs as bytes; `decodeLog` reads them. */
 export function encodeLog(log: readonly LoggedInput[]): Uint8Array<ArrayBuffer> {
   const entries = log.map(({ input, ...stamp }) => ({ ...stamp, item: input }));
   return encodeEntries(Form.log, inputKinds, entries);
@@ -199,6 +200,7 @@ export function decodeLog(bytes: Uint8Array): LoggedInput[] {
   }));
 }
 
+/** Outputs as bytes; `decodeOutputs` reads them. */
 export function encodeOutputs(outputs: readonly StampedOutput[]): Uint8Array<ArrayBuffer> {
   const entries = outputs.map(({ output, ...stamp }) => ({ ...stamp, item: output }));
   return encodeEntries(Form.outputs, outputKinds, entries);

@@ -17,6 +17,7 @@ interface Open {
   entry: StampedOutput;
 }
 
+/** What a machine put out and nobody has taken yet. */
 export class OutputQueue {
   readonly #limit: number;
   readonly #entries: StampedOutput[] = [];

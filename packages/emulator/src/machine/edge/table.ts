@@ -20,6 +20,7 @@ import {
 
 /** Ethernet without its checksum, with room for a VLAN tag; segments that a card is to cut may be larger. */
 const maxFrameBytes = 65_550;
+/** Of one input or output of a serial port. */
 export const maxSerialBytes = 65_536;
 
 export interface Kind<T> {
@@ -57,6 +58,7 @@ function kind<T>(
   return { code, schema, ...more };
 }
 
+/** All that can come into a machine, each with the schema of its fields. */
 export const inputKinds = {
   /** Bytes received by serial port `port` (0 = COM1). */
   serial: kind(1, serialFields, byteStream),
@@ -107,6 +109,7 @@ export const inputKinds = {
   pokeRegister: kind(19, fields({ register: text(32), value: blob(1, 512) })),
 } as const;
 
+/** All that can come out of a machine, each with the schema of its fields. */
 export const outputKinds = {
   /** Bytes sent by serial port `port`. */
   serial: kind(1, serialFields, byteStream),
@@ -123,12 +126,19 @@ export const outputKinds = {
 } as const;
 
 type ItemOf<K> = K extends Kind<infer T> ? T : never;
+/** Name of a kind of input. */
 export type InputKind = keyof typeof inputKinds;
+/** Name of a kind of output. */
 export type OutputKind = keyof typeof outputKinds;
+/** The fields of an input of that kind. */
 export type InputFields<K extends InputKind> = ItemOf<(typeof inputKinds)[K]>;
+/** An input of that kind. */
 export type InputOf<K extends InputKind> = { [P in K]: { kind: P } & InputFields<P> }[K];
+/** An output of that kind. */
 export type OutputOf<K extends OutputKind> = { [P in K]: { kind: P } & ItemOf<(typeof outputKinds)[P]> }[K];
+/** Something that comes into a machine: `Machine.input` takes it. */
 export type MachineInput = InputOf<InputKind>;
+/** Something that a machine puts out. */
 export type MachineOutput = OutputOf<OutputKind>;
 
 /** Where in a machine's life something happened. */
