@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import { ClusterClient, Guardian, isClusterError, NodeProcess, type JobOptions } from '@revenant/cluster';
 import { buildModules } from '@revenant/emulator/host-node';
 import { readImageFile, type Image } from '../../packages/cli/src/images/image.ts';
+import { execByMcp } from '../../packages/cli/test-support/exec-by-mcp.ts';
 import { imageOrSkip } from '../linux/shell.ts';
 import { answerMs } from '../../packages/cluster/src/testing/patience.ts';
 
@@ -81,6 +82,7 @@ test(
       assert.equal((await exec(client, 'kill -9 $$')).status, 137);
       const missing = await client.exec('box', { command: ['no such program'] });
       assert.equal(missing, 127);
+      await execByMcp(store);
 
       const content = randomBytes(250_000);
       async function* pieces(): AsyncGenerator<Uint8Array> {
