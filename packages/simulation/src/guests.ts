@@ -39,6 +39,8 @@ export class SimGuests {
   readonly #standbys: SimStandbys;
   #guests = new Map<string, Guest>();
   /** By VM and epoch: what it was raised with. */
+  /** Starts under way, by VM and epoch; taken out when they are not wanted any more. */
+  readonly #starting = new Set<string>();
   readonly #owned = new Map<string, Owned>();
   #until = -Infinity;
 
@@ -51,6 +53,7 @@ export class SimGuests {
     for (const { outputs } of this.#guests.values()) outputs.end();
     this.#standbys.clear();
     this.#owned.clear();
+    this.#starting.clear();
     this.#guests.clear();
     this.#until = -Infinity;
   }
@@ -228,8 +231,11 @@ export class SimGuests {
   #run(vm: ProtectedVm, epoch: number, paused: boolean): void {
     const { store, random, scheduler } = this.#node.world;
     const vmId = vm.id;
+    const name = `${vmId}@${String(epoch)}`;
+    this.#starting.add(name);
     const start = this.#node.bound((from: Checkpoint | null) => {
-      if (this.#guests.has(vmId)) return;
+      // Its session may have ended while all of this was read.
+      if (!this.#starting.delete(name) || this.#guests.has(vmId)) return;
       if (random.chance(startFails) && this.#node.world.faulty) {
         this.#tell({ type: 'stopped', vmId, epoch, kind: 'failed', reason: 'did not start' });
         return;
@@ -380,6 +386,7 @@ export class SimGuests {
 
   #stop(vmId: string, epoch: number, mode: Extract<Effect, { type: 'stop' }>['mode']): void {
     const guest = this.#of({ vmId, epoch });
+    this.#starting.delete(`${vmId}@${String(epoch)}`);
     if (guest !== undefined) this.#guests.delete(vmId);
     guest?.outputs.end();
     if (mode === 'discard') return;
