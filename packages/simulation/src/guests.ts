@@ -4,7 +4,7 @@
  */
 import type { Effect, Event, ProtectedVm } from '@revenant/cluster';
 import type { StandbyAck, StandbyFeed } from '../../cluster/src/protocol/standby.ts';
-import { sameNote } from '../../cluster/src/vm/standby/reliance.ts';
+import { notedFor, sameNote } from '../../cluster/src/vm/standby/reliance.ts';
 import type { Checkpoint, Owner, SimNode } from './node.ts';
 import { entryOf, type Input, type Life } from './life.ts';
 import { findLog, segmentsOf, type Found } from './input-log.ts';
@@ -196,7 +196,8 @@ export class SimGuests {
       );
       if (store.swap(key, { ...cell.value, lineage }, cell.version) === undefined) return undefined;
       const standbyLost = effect.standbyLost !== undefined;
-      return { from, log, before: before?.epoch, noted: effect.noted, standbyLost };
+      const notedHere = notedFor(effect.noted, { node: this.#node.id, incarnation });
+      return { from, log, before: before?.epoch, noted: effect.noted, notedHere, standbyLost };
     };
     const failed = (): void =>
       this.#tell({ type: 'not-raised', vmId, attempt, why: 'retry', reason: 'the store did not take it' });
@@ -271,7 +272,8 @@ export class SimGuests {
   ): Guest {
     const { id: vmId, boot, spec } = vm;
     const nothing: Found = { last: undefined, refused: false };
-    const unraised = { from, log: nothing, before: undefined, noted: undefined, standbyLost: false };
+    const none = { before: undefined, noted: undefined, notedHere: undefined };
+    const unraised = { from, log: nothing, ...none, standbyLost: false };
     const owned = this.#owned.get(`${vmId}@${String(epoch)}`) ?? unraised;
     const { life, resumed, why, handed } = begin(this.#node, vm, owned, this.#standbys.take(vm));
     const guest: Guest = {

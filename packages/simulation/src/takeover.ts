@@ -18,6 +18,8 @@ export interface Owned {
   /** The last epoch before it that may have run the VM. */
   before: number | undefined;
   noted: StandbyNote | undefined;
+  /** See `notedFor`, of the session that raised it. */
+  notedHere: number | undefined;
   standbyLost: boolean;
 }
 
@@ -39,14 +41,13 @@ export function begin(node: SimNode, vm: ProtectedVm, owned: Owned, held: Held |
     last === undefined
       ? { to: BigInt(from.steps), nextInput: BigInt(kept.life.nextInput) }
       : { to: last.to, nextInput: nextOf(last) };
-  const isOurs =
-    held !== undefined && isOfLife(held.epoch, { before: owned.before, noted: owned.noted?.epoch });
+  const isOurs = held !== undefined && isOfLife(held.epoch, { before: owned.before, noted: owned.notedHere });
   if (isOurs) {
     const missing = copyMissing(held, owned, end);
     const seed = seedOf(held.copy, end);
     if (seed !== undefined) {
       const isWrong = !held.isFed && (!kept.exact || log.refused);
-      const isLess = owned.standbyLost || holdsLess(held, owned.noted?.epoch);
+      const isLess = owned.standbyLost || holdsLess(held, owned.notedHere);
       const resumed = isLess || isWrong ? 'earlier' : 'exact';
       const why = isWrong ? 'wrong' : owned.standbyLost ? 'lost' : 'less';
       if (seed.seed.length > 0) node.world.checker.leads++;
@@ -65,7 +66,7 @@ export function begin(node: SimNode, vm: ProtectedVm, owned: Owned, held: Held |
     }
   }
   // The record says that somebody here has the rest, and nobody does.
-  const isLost = owned.standbyLost || (owned.noted !== undefined && !isOurs);
+  const isLost = owned.standbyLost || (owned.notedHere !== undefined && !isOurs);
   const life = kept.life.copy();
   if (last !== undefined) life.replay(entriesOf(last, BigInt(from.steps), life.nextInput), last.to);
   const isWhole = kept.exact && !log.refused;

@@ -177,11 +177,6 @@ export class Epochs {
     owned.logged ??= await readOwnLog(store, owned.ownership, key);
   }
 
-  /** The epoch under which outputs came to rest on a standby, by the owner record; undefined: they rest on none. */
-  notedEpoch({ ownership: { vmId, stored } }: Owned): number | undefined {
-    return standbyNoteOf(vmId, stored.record.notes)?.epoch;
-  }
-
   /** All that a standby had is in the store. */
   async unnote({ ownership }: Owned): Promise<void> {
     const { standby: _standby, ...notes } = ownership.stored.record.notes;

@@ -15,6 +15,7 @@ import { isExact, readResumePoint, replaysBehind, type ResumePoint } from './res
 import type { SpareWorkers } from './spare-workers.ts';
 import type { Lead } from './standby/handed.ts';
 import { holdsLess, isOfMoment, leadOf, publish, replayWith } from './standby/lead.ts';
+import { ownNote } from './standby/owner-note.ts';
 import type { Standbys } from './standby/standbys.ts';
 import { StandbyVm, type Standby } from './standby/standby-vm.ts';
 import { threadFile } from './thread-files.ts';
@@ -167,7 +168,7 @@ export class VmStarts {
     const lead = standby && (await this.#leadOf(vm.id, epoch, standby, owned).catch(messageOf));
     const isKnown = typeof lead === 'object';
     if (isKnown) owned.lead = lead;
-    if (isKnown && standby !== undefined && holdsLess(standby, this.#parts.epochs.notedEpoch(owned))) {
+    if (isKnown && standby !== undefined && holdsLess(standby, ownNote(owned.ownership))) {
       owned.standbyLost = true;
       said({
         event: 'standby-lost',
@@ -191,7 +192,7 @@ export class VmStarts {
     await this.#parts.epochs.readLog(owned);
     if (isKnown && !lead.handed.gap) owned.logged = replayWith(owned, lead);
     // The record says that only we have the rest.
-    else if (lead !== 'stored' && this.#parts.epochs.notedEpoch(owned) !== undefined && !owned.standbyLost) {
+    else if (lead !== 'stored' && ownNote(owned.ownership) !== undefined && !owned.standbyLost) {
       owned.standbyLost = true;
       owned.lead = undefined;
       const what = isKnown

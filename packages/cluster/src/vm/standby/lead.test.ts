@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LogCopy } from './copy.ts';
-import { holdsLess } from './lead.ts';
+import { holdsLess, isOfLife } from './lead.ts';
+import { notedFor } from './reliance.ts';
 
 const held = (next: number, mark: bigint): LogCopy => new LogCopy({ next, mark });
 const promised = { boot: 0, epoch: 3, next: 20, mark: 100n };
@@ -22,4 +23,16 @@ test('so is one made anew after its session led the VM and ended before the stor
 test('what was told an owner on which nothing rests any more counts no longer', () => {
   assert.equal(holdsLess({ promised, epoch: 5, copy: held(19, 100n) }, undefined), false);
   assert.equal(holdsLess({ promised, epoch: 5, copy: held(19, 100n) }, 4), false);
+});
+
+test('a note of another session says nothing of what this one followed: others may have gone on from less', () => {
+  const note = { node: 'n5', incarnation: 1, epoch: 1 };
+  assert.equal(notedFor(note, { node: 'n5', incarnation: 1 }), 1);
+  assert.equal(notedFor(note, { node: 'n4', incarnation: 1 }), undefined);
+  assert.equal(notedFor(note, { node: 'n5', incarnation: 2 }), undefined);
+  assert.equal(notedFor(undefined, { node: 'n5', incarnation: 1 }), undefined);
+  // n4 followed epoch 1; n5, on which outputs rested, ran epoch 2, which had not taken the note back.
+  assert.equal(isOfLife(1, { before: 2, noted: notedFor(note, { node: 'n4', incarnation: 1 }) }), false);
+  assert.equal(isOfLife(1, { before: 2, noted: notedFor(note, { node: 'n5', incarnation: 1 }) }), true);
+  assert.equal(isOfLife(2, { before: 2, noted: undefined }), true);
 });

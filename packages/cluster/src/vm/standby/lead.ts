@@ -15,7 +15,7 @@ import { openBatch } from '../log-batch.ts';
 import { ownState } from '../../stored/own-state.ts';
 import type { LogCopy } from './copy.ts';
 import type { Handed, Lead } from './handed.ts';
-import { standbyNoteOf } from './owner-note.ts';
+import { ownNote } from './owner-note.ts';
 import type { Standby } from './standby-vm.ts';
 
 /** Where what the store has ends. */
@@ -24,7 +24,7 @@ export interface StoreEnd {
   nextInput: bigint;
 }
 
-/** Whether what a standby holds is the life of the VM up to now. `before`: the last epoch that may have run it. */
+/** Whether what a standby holds is the life of the VM up to now. `before`: the last epoch that may have run it. `noted`: see `notedFor`. */
 export function isOfLife(
   followed: number,
   { before, noted }: { before: number | undefined; noted: number | undefined },
@@ -58,10 +58,10 @@ export async function leadOf(
   { ownership }: Owned,
   key: CheckpointKey | undefined,
 ): Promise<Lead | 'stored' | 'foreign'> {
-  const { log, chain, before, vmId, stored } = ownership;
+  const { log, chain, before } = ownership;
   const { copy } = standby;
   const newest = chain.at(-1);
-  const noted = standbyNoteOf(vmId, stored.record.notes)?.epoch;
+  const noted = ownNote(ownership);
   if (newest === undefined || !isOfLife(standby.epoch, { before, noted })) return 'foreign';
   const own = ownState(newest.body.devices);
   const { last } = log ?? {};

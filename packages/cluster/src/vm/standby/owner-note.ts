@@ -7,7 +7,7 @@ import type { NodeSession, StandbyNote } from '../../protocol/records.ts';
 import { ownerNotesSchema } from '../../protocol/records.ts';
 import { checkTold } from '../../protocol/open.ts';
 import { storable } from '../../stored/records.ts';
-import { Reliance } from './reliance.ts';
+import { notedFor, Reliance } from './reliance.ts';
 
 /** Before it is tried again when the store failed. */
 const againMs = 1000;
@@ -15,6 +15,12 @@ const againMs = 1000;
 /** What an owner record says of a standby. Throws ClusterError `PROTOCOL`. */
 export function standbyNoteOf(vmId: string, notes: Record<string, unknown>): StandbyNote | undefined {
   return checkTold(ownerNotesSchema, notes, `the notes of ${vmId}`).standby;
+}
+
+/** As `notedFor`, of the session that raised this epoch. Throws ClusterError `PROTOCOL`. */
+export function ownNote({ vmId, stored: { record } }: Ownership): number | undefined {
+  const { standby, incarnation } = checkTold(ownerNotesSchema, record.notes, `the notes of ${vmId}`);
+  return notedFor(standby, { node: record.owner, incarnation });
 }
 
 /** Notes for an owner record. Throws ClusterError `PROTOCOL` for what no node could read. */

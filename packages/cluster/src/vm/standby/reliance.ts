@@ -82,6 +82,14 @@ export class Reliance {
   }
 }
 
+/**
+ * The epoch under which a VM's outputs came to rest on a session, by the note in the owner record. Undefined: they rest on none, or on another,
+ * and what this one followed then others may have gone on without.
+ */
+export function notedFor(note: StandbyNote | undefined, session: NodeSession): number | undefined {
+  return note?.node === session.node && note.incarnation === session.incarnation ? note.epoch : undefined;
+}
+
 export function sameNote(a: StandbyNote | undefined | 'unknown', b: StandbyNote | undefined): boolean {
   if (a === undefined || b === undefined || a === 'unknown') return a === b;
   return a.node === b.node && a.incarnation === b.incarnation && a.epoch === b.epoch;
