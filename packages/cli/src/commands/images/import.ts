@@ -16,7 +16,8 @@ export const command = define({
   words: ['SOURCE'],
   about: `SOURCE is a file that 'docker save' wrote, or an OCI image layout (a folder, or a tar of it); with oci: or docker-archive: in front only the one
 or the other. The image is then run by its name: Debian's cloud kernel starts its entry point as its user, in its folder, with its environment, on the
-console; when that ends, the machine is switched off, and its status is that of \`run\` and of \`vm wait\`. All of it lies in the guest's memory: at most 192 MiB, unpacked.`,
+console; when that ends, the machine is switched off, and its status is that of \`run\` and of \`vm wait\`. All of it lies in the guest's
+memory: at most 192 MiB, unpacked.`,
   options: { as: text('NAME', 'its name here (default: what it calls itself, or the name of the file)') },
   examples: [
     'images import web.tar',
