@@ -91,9 +91,13 @@ describe('VMs of a silent node', () => {
     assert.deepEqual(left(goOn(forgotten, 20 * deadMs, 'a')), ['v1']);
   });
 
-  test('are followed where failover is not held back, and there is room', () => {
+  test('are followed where failover is not held back, there is room, and they are proven', () => {
     const held = agentOf({ ...list, disarmed: 'maintenance of the switch' });
     assert.deepEqual(followed(goOn(held, unreachableMs, 'a')), []);
+    const young = agentOf(list);
+    const v1 = { ...young.state.list.vms['v1']!, proven: false };
+    young.state = { ...young.state, list: { ...young.state.list, vms: { ...young.state.list.vms, v1 } } };
+    assert.deepEqual(followed(goOn(young, unreachableMs, 'a')), []);
     const large = agentOf(listOf(['v1', { outputs: 'log', memoryMiB: 2000 }]));
     assert.deepEqual(followed(goOn(large, unreachableMs, 'a')), []);
   });

@@ -5,7 +5,7 @@
 import { sights } from './election.ts';
 import { plan } from './failover.ts';
 import { sameSession } from './placement.ts';
-import type { ProtectedVm } from './records.ts';
+import { vmOf, type ProtectedVm } from './records.ts';
 import type { Context } from './state.ts';
 import type { Peer } from './types.ts';
 
@@ -21,7 +21,10 @@ export function isSilent({ now, settings }: Context, peer: Peer): boolean {
   return closed || silentMs >= settings.unreachableMs;
 }
 
-/** Of VMs whose log says all that comes in; another's state could not be followed beyond its checkpoint. */
+/**
+ * Of VMs whose log says all that comes in; another's state could not be followed beyond its checkpoint. And of proven ones: what ended its
+ * node soon after it began there would end this one too, by doing the same again.
+ */
 export function expected(context: Context): ProtectedVm[] {
   const { state, now, settings } = context;
   const hosts = sights(context);
@@ -41,7 +44,9 @@ export function expected(context: Context): ProtectedVm[] {
   };
   const { list } = plan({ list: state.list, hosts, timers, now, settings });
   const ours = { id: state.id, incarnation: state.incarnation };
+  const wasProven = (id: string): boolean => vmOf(state.list, id)?.proven === true;
   return Object.values(list.vms).filter(
-    ({ assignment, spec }) => spec.outputs === 'log' && assignment !== null && sameSession(assignment, ours),
+    ({ id, assignment, spec }) =>
+      spec.outputs === 'log' && assignment !== null && sameSession(assignment, ours) && wasProven(id),
   );
 }
