@@ -12,7 +12,8 @@ export interface GreedyDescription {
   takes: 'little' | 'grows' | 'machine' | 'buffers';
 }
 
-const wasmPages = 0xffff;
+/** 4 GiB each, as long as there are so many in one piece; then pieces in which the machine would not fit. */
+const wasmPages = [0xffff, 0x4000, 0x1000];
 const bufferBytes = 2 ** 33;
 const arrayLength = 1000;
 const entriesPerTurn = 100_000;
@@ -29,7 +30,8 @@ function takeAll(make: () => unknown): void {
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const { takes } = start.description as GreedyDescription;
   if (takes === 'machine') {
-    takeAll(() => new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true }));
+    for (const pages of wasmPages)
+      takeAll(() => new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }));
     await createMachine({
       description: { memoryBytes: 2 ** 30 },
       backends: { hash: nodeHash },
