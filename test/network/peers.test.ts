@@ -135,7 +135,10 @@ async function withQemu(context: TestContext): Promise<void> {
   const bench = new Bench(context);
   const image = await fetchImage('linux-cloud', () => undefined);
   const fetchPage = 'while ! wget -q -O /srv/www/theirs http://10.9.1.1/index.html';
-  const theirs = `ip addr add 10.9.1.2/24 dev eth0; ip link set eth0 up; ${fetchPage}; do usleep 200000; done; sleep 100000`;
+  // The card may come a moment after the guest's commands begin.
+  const set = (own: string): string =>
+    `while ! ip addr add ${own}/24 dev eth0; do usleep 100000; done; ip link set eth0 up`;
+  const theirs = `${set('10.9.1.2')}; ${fetchPage}; do usleep 200000; done; sleep 100000`;
   const [console, kernel, initrd] = [
     'none',
     join(image.folder, 'vmlinuz'),
@@ -163,7 +166,7 @@ async function withQemu(context: TestContext): Promise<void> {
   ]);
   await bench.exists('qemu');
   const fetchTheirs = 'while ! wget -q -O /srv/www/back http://10.9.1.2/theirs; do usleep 200000; done';
-  const own = `ip addr add 10.9.1.1/24 dev eth0; ip link set eth0 up; ${fetchTheirs}; poweroff -f`;
+  const own = `${set('10.9.1.1')}; ${fetchTheirs}; poweroff -f`;
   const words = [
     join(root, 'launcher.mjs'),
     'run',
