@@ -18,6 +18,7 @@ import {
   type OptionalDevice,
 } from './description.ts';
 import type { LoggedInput } from './edge/table.ts';
+import type { Machine } from './machine.ts';
 import type { MachineSnapshot } from './snapshot.ts';
 
 const golden = (name: string): string => join(import.meta.dirname, 'golden', name);
@@ -182,16 +183,24 @@ test('a state with numbers of streams is read, and goes on counting', async () =
   assert.deepEqual(saved.outputs, [{ stream: 'serial/0', next: 2 }]);
 });
 
-test('a state with the optional devices is read, and read again it is the same', async () => {
-  if (process.env['REVENANT_GOLDEN'] === 'write')
-    writeFileSync(devicesFile, `${encode(await makeState([], optionalDevices))}\n`);
-  const snapshot = decode(readFileSync(devicesFile, 'utf8')) as MachineSnapshot;
+/** A state, the machine that is made of it, and its state, in which the devices are as they were. */
+async function readAgain(
+  file: string,
+): Promise<{ snapshot: MachineSnapshot; machine: Machine; again: MachineSnapshot }> {
+  const snapshot = decode(readFileSync(file, 'utf8')) as MachineSnapshot;
   const machine = await restoreMachine({ snapshot, engine: nodeEngine });
   const again = machine.snapshot({ full: true });
   // The snapshot itself is one more input of the machine.
   const { machine: _before, ...before } = snapshot.devices;
   const { machine: _after, ...after } = again.devices;
   assert.deepEqual(after, before);
+  return { snapshot, machine, again };
+}
+
+test('a state with the optional devices is read, and read again it is the same', async () => {
+  if (process.env['REVENANT_GOLDEN'] === 'write')
+    writeFileSync(devicesFile, `${encode(await makeState([], optionalDevices))}\n`);
+  const { again } = await readAgain(devicesFile);
   const { id } = again.devices['vmgenid']?.state as { id: Uint8Array };
   assert.equal(new DataView(id.buffer).getBigUint64(0, true), 0x1234_5678_9abc_def0n);
 });
@@ -208,12 +217,7 @@ test('a state of the full PC is read, and read again it is the same', async () =
     const made = await makeState(disks, optionalDevices, { boardVersion: 2, networkCards });
     writeFileSync(fullPcFile, `${encode(made)}\n`);
   }
-  const snapshot = decode(readFileSync(fullPcFile, 'utf8')) as MachineSnapshot;
-  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
-  const again = machine.snapshot({ full: true });
-  const { machine: _before, ...before } = snapshot.devices;
-  const { machine: _after, ...after } = again.devices;
-  assert.deepEqual(after, before);
+  const { snapshot, machine, again } = await readAgain(fullPcFile);
   assert.deepEqual(again.cpus, snapshot.cpus);
   assert.deepEqual(again.description, snapshot.description);
   assert.deepEqual(
@@ -227,12 +231,7 @@ test('a state of the full PC is read, and read again it is the same', async () =
 test('a state of two processors is read, and read again it is the same', async () => {
   if (process.env['REVENANT_GOLDEN'] === 'write')
     writeFileSync(processorsFile, `${encode(await makeState([], [], { cpu: { count: 2 } }))}\n`);
-  const snapshot = decode(readFileSync(processorsFile, 'utf8')) as MachineSnapshot;
-  const machine = await restoreMachine({ snapshot, engine: nodeEngine });
-  const again = machine.snapshot({ full: true });
-  const { machine: _before, ...before } = snapshot.devices;
-  const { machine: _after, ...after } = again.devices;
-  assert.deepEqual(after, before);
+  const { snapshot, machine, again } = await readAgain(processorsFile);
   assert.deepEqual(again.cpus, snapshot.cpus);
   assert.equal(again.cpus.length, 2);
   machine.run({ instructions: 1000 });
