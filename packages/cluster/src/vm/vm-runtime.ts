@@ -81,7 +81,7 @@ export interface Guest {
   resumed?(generation: Uint8Array): void;
   /** Of a guest that follows another: what came in further on. Absent in guests that can't follow. */
   further?(further: Further): void;
-  /** Sums of its state, now; those of its memory, too, whatever that takes. */
+  /** Sums of its state, now; those of its memory, too, whatever that takes. From now on some of its cuts have those of its memory as well. */
   sums?(): Omit<Cut, 'cut'>;
   /** Its state where its owner cut checkpoints that it came by since the last call. */
   cuts?(): Cut[];

@@ -35,6 +35,11 @@ const quietProgressMs = 1000;
 const defaultIdleMs = 2;
 /** Short, as a guest that just came waits for many of its pages, and who waits for the guest wants to know. */
 const firstSlice = 10_000;
+/**
+ * While pages of its memory are being brought, which are put in between two turns: a guest that waits for one after the other in a long turn would wait
+ * for most of them.
+ */
+const shortSlice = 100_000;
 /** Of inputs that wait here for the guest's turn to end. */
 const maxInboxBytes = 2 ** 20;
 /** Output of slices whose lease ended meanwhile waits here; bounded by one turn, as no further turn runs. */
@@ -59,6 +64,8 @@ let until: Float64Array = new Float64Array(2);
 let said = 0;
 const maxUnheard = 64;
 let guest: Guest | undefined;
+/** Pages of its memory that were not brought yet. */
+let absentPages = 0;
 
 /**
  * Of nice values (setpriority(2), which on Linux means this thread only): where guests and the compression of their pages leave no processor
@@ -136,7 +143,10 @@ const replies: {
     return { instructions: guest.instructions };
   },
   giveBack: (guest, { buffers }) => guest.giveBack?.(buffers),
-  deliver: (guest, { indexes, bytes }) => ({ touched: guest.deliver?.(indexes, bytes) ?? [] }),
+  deliver: (guest, { indexes, bytes }) => {
+    absentPages -= indexes.length;
+    return { touched: guest.deliver?.(indexes, bytes) ?? [] };
+  },
   screen: (guest) => guest.screen(),
   look: (guest, { fresh }) => guest.look?.(fresh) ?? noScreen,
   boot: (guest, { description, blobs }) => {
@@ -275,6 +285,7 @@ async function main(first: ToWorker): Promise<void> {
   until = new Float64Array(start.lease);
   const { createGuest } = (await import(start.module)) as { createGuest: GuestFactory };
   guest = await createGuest(start.start);
+  absentPages = start.start.absentRam?.length ?? 0;
   follows = start.start.follows === true;
   following = follows || start.start.replay !== undefined;
   if (follows) answer(first.id, { instructions: guest.instructions });
@@ -346,7 +357,8 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
     let idleMs: number | undefined = first || said > until[1]! ? defaultIdleMs : maxSleepMs;
     if (mayRun()) {
       ran = true;
-      const result = turn(guest, first && !following ? firstSlice : sliceInstructions);
+      const slice = absentPages > 0 ? shortSlice : sliceInstructions;
+      const result = turn(guest, first && !following ? firstSlice : slice);
       letOut(guest);
       for (const cut of guest.cuts?.() ?? []) tellNews({ kind: 'cut', cut });
       if (result === 'end') {

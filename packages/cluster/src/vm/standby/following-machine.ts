@@ -22,6 +22,8 @@ export class FollowingMachine {
   #to: bigint;
   readonly #cuts: Cut[] = [];
   #changed: { cut: number; pages: Record<string, Uint32Array> }[] = [];
+  /** Somebody compares it with its owner: all of its memory is summed from time to time, whether it is here already or not. */
+  #isCompared = false;
   #sumMs = 0;
   #summedAt = -Infinity;
 
@@ -79,7 +81,7 @@ export class FollowingMachine {
     const { spaces } = snapshot;
     const pages = Object.fromEntries(spaces.map(({ name, indexes }) => [name, indexes]));
     this.#changed = [...this.#changed, { cut, pages }].slice(-maxCuts);
-    const isDue = performance.now() - this.#summedAt > this.#sumMs / sumShare;
+    const isDue = this.#isCompared && performance.now() - this.#summedAt > this.#sumMs / sumShare;
     this.#cuts.push({ cut, ...sumsOf(snapshot), memory: isDue ? this.#memorySums() : undefined });
     for (const buffer of new Set(spaces.map(({ bytes }) => bytes.buffer))) this.#buffers.giveBack(buffer);
   }
@@ -96,6 +98,7 @@ export class FollowingMachine {
   }
 
   sums(): Omit<Cut, 'cut'> {
+    this.#isCompared = true;
     return { rest: '', pages: {}, memory: this.#memorySums() };
   }
 

@@ -99,6 +99,8 @@ interface Following {
   thread: GuestThread;
   copy: LogCopy;
   comparison: Comparison;
+  /** Its machine sums all of its memory from time to time. */
+  isSummed: boolean;
   epoch: number;
   places: InputPlaces;
   said: StampedOutput[];
@@ -228,6 +230,7 @@ export class StandbyVm {
         },
         ...{ tail: new ConsoleTail(own.console, monotonicMs()), replayed: base.mark },
         ...{ behind: [], behindBytes: 0, reading: false },
+        isSummed: isFed,
         rest: isFed || lazy === undefined ? undefined : { lazy, of },
         comparison: new Comparison({ ...sums, cut: base.next }, of),
       };
@@ -340,6 +343,8 @@ export class StandbyVm {
   }
 
   #summed(following: Following, { cut, before, checkpoint, rest, pages }: StandbySums): void {
+    if (!following.isSummed) following.thread.ask('sum', {}).catch(() => undefined);
+    following.isSummed = true;
     const each = pages.map(({ space, indexes, sums }) => [
       space,
       { indexes: unpackNumbers(indexes), sums: unpackNumbers(sums) },
