@@ -22,7 +22,8 @@ const workingSetPages = 2048;
 /** And of those that its last checkpoints stored: a log behind it was made by what touches them. */
 const newestPages = 2048;
 const newestShare = 1 / 4;
-const backgroundPages = 512;
+/** So many at once, for which a page that the guest waits for has to wait. */
+const backgroundPages = 256;
 
 export interface PageDelivery {
   indexes: Uint32Array;
