@@ -7,10 +7,10 @@ import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { it } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { imageOrSkip } from '../linux/shell.ts';
 
@@ -29,6 +29,21 @@ async function page(url: string): Promise<Uint8Array> {
   }
 }
 
+/** What a client hears first that connects now, whether the guest is up or not, and when: an answer, or a reset. */
+async function firstWord(place: string): Promise<{ word: string; ms: number }> {
+  const began = performance.now();
+  const [host, port] = place.split(':');
+  const socket = connect({ host: host!, port: Number(port) });
+  socket.write('GET / HTTP/1.0\r\n\r\n');
+  const word = await new Promise<string>((heard) => {
+    socket.once('data', () => heard('an answer'));
+    socket.once('end', () => heard('the end'));
+    socket.once('error', ({ code, message }: NodeJS.ErrnoException) => heard(code ?? message));
+  });
+  socket.destroy();
+  return { word, ms: performance.now() - began };
+}
+
 const guests = [
   { image: 'linux-cloud', nic: 'virtio', fileBytes: 8_000_000 },
   { image: 'linux-amd64', nic: 'e1000', fileBytes: 4_000_000 },
@@ -37,10 +52,13 @@ const guests = [
 
 for (const guest of guests)
   it(`a Linux guest serves and fetches over its own network, by a card ${guest.nic}`, async (context) => {
-    if ((await imageOrSkip(context, guest.image)) !== undefined) await serveAndFetch(guest);
+    if ((await imageOrSkip(context, guest.image)) !== undefined) await serveAndFetch(context, guest);
   });
 
-async function serveAndFetch({ image, nic, fileBytes }: (typeof guests)[number]): Promise<void> {
+async function serveAndFetch(
+  context: TestContext,
+  { image, nic, fileBytes }: (typeof guests)[number],
+): Promise<void> {
   const file = randomBytes(fileBytes);
   const host = createServer((_request, response) => response.end(file)).listen(0, '127.0.0.1');
   await once(host, 'listening');
@@ -73,6 +91,10 @@ async function serveAndFetch({ image, nic, fileBytes }: (typeof guests)[number])
       if (web !== '') break;
     }
     assert.notEqual(web, '', 'the guest did not start');
+    const early = await firstWord(web);
+    const heard = `${early.word} after ${early.ms.toFixed(0)} ms`;
+    assert.ok(early.ms < 45_000, `a client that came before the guest was up heard ${heard}`);
+    context.diagnostic(`a client that came first heard ${heard}`);
     assert.match(new TextDecoder().decode(await page(`http://${web}/`)), /Hello from revenant/);
     assert.equal(digest(await page(`http://${web}/big`)), digest(file));
     for (let n = 0; n < 30; n++) {

@@ -59,7 +59,7 @@ export function nextTimer(state: GatewayState): number {
 function runAllTimers(turn: Turn): void {
   turn.state.timerMs = Infinity;
   tcp.runTcpTimers(turn);
-  runResolutions(turn);
+  for (const address of runResolutions(turn)) tcp.guestIsAbsent(turn, address);
   runQueries(turn);
   dropIdleFlows(turn);
   dropOldFragments(turn);

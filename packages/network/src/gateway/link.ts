@@ -88,12 +88,17 @@ function ask(turn: Turn, address: number, waiting: Resolution): void {
   turn.effects.push({ kind: 'frame', frame: buildArp(request, { destination: broadcastMac }) });
 }
 
-export function runResolutions(turn: Turn): void {
+/** Asks again for the neighbours that have not answered; returns the addresses of those that are given up. */
+export function runResolutions(turn: Turn): number[] {
+  const absent: number[] = [];
   for (const [address, waiting] of turn.state.resolutions) {
     if (waiting.againMs > turn.nowMs) wakeAt(turn.state, waiting.againMs);
-    else if (waiting.tries >= maxTries) turn.state.resolutions.delete(address);
-    else ask(turn, address, waiting);
+    else if (waiting.tries >= maxTries) {
+      turn.state.resolutions.delete(address);
+      absent.push(address);
+    } else ask(turn, address, waiting);
   }
+  return absent;
 }
 
 export interface OutgoingPacket {

@@ -170,6 +170,12 @@ export function breakFlow(turn: Turn, flow: TcpFlow): void {
   dropFlow(turn, flow);
 }
 
+/** Nobody has this address: who came in for it is told so, as by any router (RFC 1122, 3.2.2.1). */
+export function guestIsAbsent(turn: Turn, address: number): void {
+  for (const flow of [...turn.state.tcp.values()])
+    if (flow.guestAddress === address && flow.tcp?.phase === 'synSent') dropFlow(turn, flow);
+}
+
 // --- what the host says ---
 
 export function tcpConnected(turn: Turn, socket: number): void {

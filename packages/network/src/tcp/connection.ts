@@ -11,6 +11,12 @@ import { agree, isSynchronized, newTcp, type TcpSettings, type TcpState } from '
 /** RFC 9293, 3.8.3: R2, in repetitions. */
 const synRepeats = 6;
 const dataRepeats = 10;
+/**
+ * Of a connection that is opened from here. Whoever asks for one may give up sooner (RFC 1122, 4.2.3.5): here after half a minute. The SYN is
+ * repeated at least so often, as the other end is near, and one that comes up meanwhile should not be waited for as long again.
+ */
+const openRepeats = 15;
+const openAgainMs = 2000;
 /** A peer that doesn't answer that many probes of its closed window is gone. */
 const probeRepeats = 12;
 
@@ -99,13 +105,15 @@ export function runTimers(tcp: TcpState, context: TcpContext): void {
 
 /** RFC 6298, 5.4 to 5.6: everything from the first unacknowledged byte on is sent again, as the window grows. */
 function retransmit(tcp: TcpState, context: TcpContext): void {
-  const { retransmission } = tcp;
-  if (retransmission.count >= (isSynchronized(tcp.phase) ? dataRepeats : synRepeats)) {
+  const { retransmission, phase } = tcp;
+  const opens = phase === 'synSent';
+  if (retransmission.count >= (isSynchronized(phase) ? dataRepeats : opens ? openRepeats : synRepeats)) {
     giveUp(tcp, context);
     return;
   }
   onTimeout(tcp.congestion, tcp, retransmission.count === 0);
   backOff(retransmission);
+  if (opens) retransmission.timeoutMs = Math.min(retransmission.timeoutMs, openAgainMs);
   retransmission.atMs = null;
   tcp.sndNxt = tcp.sndUna;
 }
