@@ -1,204 +1,113 @@
 /**
- * `npm run bench -- network`: what a guest's network carries, beside QEMU's TCG with its user network: the same kernel, initial file
- * system and commands, one after the other in one run. All clients and servers are the same processes on the host.
+ * `npm run bench -- network`: what a guest's network carries, beside QEMU's TCG with its user network: the same kernel, initial file system
+ * and commands, in turn, round by round. With `--policies` instead: a VM of a cluster by each of its output policies.
  */
-import { define } from '../../packages/cli/src/command/command.ts';
-import { value } from '../../packages/cli/src/command/options.ts';
-import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { define } from '../../packages/cli/src/command/command.ts';
+import { flag, value } from '../../packages/cli/src/command/options.ts';
+import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { fetchImage } from '../../packages/cli/src/images/image.ts';
+import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
+import {
+  figureNames,
+  guestPorts,
+  guestWord,
+  HostFile,
+  measure,
+  untilReady,
+  type Figures,
+  type Load,
+  type Places,
+} from './network-load.ts';
+import { withPolicies } from './network-policies.ts';
+import { median } from './report.ts';
 
 const root = join(import.meta.dirname, '../..');
-const ports = { web: 80, echo: 7 } as const;
+const memoryMiB = '512';
 
-interface Figures {
-  inMBs: number;
-  outMBs: number;
-  roundTripMs: number;
-  connectionsPerSecond: number;
+type Measured = [name: string, measure: () => Promise<Figures>];
+const ends = Object.entries(guestPorts) as [keyof Places, number][];
+
+function startRevenant(places: Places, hostPort: number, word: string): ChildProcess {
+  const publish = ends.flatMap(([name, port]) => ['--publish', `${String(places[name])}:${String(port)}`]);
+  const words = ['run', 'linux-cloud', '--memory', `${memoryMiB}M`, '--net', 'user', '--serial', 'none'];
+  const network = [...publish, '--host-port', String(hostPort), '--append', word];
+  const command = join(root, 'packages/cli/bin/revenant.mjs');
+  return spawn(process.execPath, [command, ...words, ...network], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-interface Guest {
-  process: ChildProcess;
-  web: number;
-  echo: number;
-}
-
-/** What the guest does: a file to fetch, an echo, then fetches the host's file when it is told to by its own web server. */
-function guestCommand(hostPort: number, megabytes: number): string {
-  const count = String(megabytes);
-  return [
-    `dd if=/dev/zero of=/srv/www/big bs=1M count=${count} 2>/dev/null`,
-    `nc -ll -p ${String(ports.echo)} -e cat & while ! ip route | grep -q default`,
-    'do usleep 100000',
-    'done',
-    `while ! wget -q -O /dev/null http://10.0.2.2:${String(hostPort)}/ready`,
-    'do usleep 100000',
-    'done',
-    `wget -q -O /dev/null http://10.0.2.2:${String(hostPort)}/big`,
-    `wget -q -O /dev/null http://10.0.2.2:${String(hostPort)}/done`,
-    'sleep 100000',
-  ]
-    .join(';')
-    .replaceAll('& ;', '& ');
-}
-
-/** The host's server: tells when the guest is ready, and how long it took to fetch the file. */
-class HostServer {
-  readonly #server: Server;
-  readonly ready = Promise.withResolvers<undefined>();
-  readonly fetched = Promise.withResolvers<number>();
-
-  constructor(megabytes: number) {
-    const body = Buffer.alloc(megabytes * 1e6, 'revenant');
-    let startedMs = 0;
-    this.#server = createServer((request, response) => {
-      if (request.url === '/ready') this.ready.resolve(undefined);
-      if (request.url === '/big') startedMs = performance.now();
-      if (request.url === '/done') this.fetched.resolve(performance.now() - startedMs);
-      response.end(request.url === '/big' ? body : 'ok');
-    });
-  }
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    this.#server.close();
-    this.#server.closeAllConnections();
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
-
-async function startRevenant(hostPort: number, command: string): Promise<Guest> {
-  const [web, echo] = [await freePort(), await freePort()];
-  const publish = [`${String(web)}:${String(ports.web)}`, `${String(echo)}:${String(ports.echo)}`];
-  const args = [
-    join(root, 'packages/cli/bin/revenant.mjs'),
-    'run',
-    'linux-cloud',
-    '--memory',
-    '512M',
-    '--net',
-    'user',
-    '--serial',
-    'none',
-    ...publish.flatMap((each) => ['--publish', each]),
-    '--host-port',
-    String(hostPort),
-    '--append',
-    `run="${command}"`,
-  ];
-  return { process: spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] }), web, echo };
-}
-
-async function startQemu(_hostPort: number, command: string): Promise<Guest> {
-  const [web, echo] = [await freePort(), await freePort()];
+async function startQemu(places: Places, _hostPort: number, word: string): Promise<ChildProcess> {
   const image = await fetchImage('linux-cloud', () => undefined);
-  const forwards = `hostfwd=tcp:127.0.0.1:${String(web)}-:${String(ports.web)},hostfwd=tcp:127.0.0.1:${String(echo)}-:${String(ports.echo)}`;
-  const args = [
-    '-accel',
-    'tcg',
-    '-m',
-    '512',
-    '-nodefaults',
-    '-display',
-    'none',
-    '-no-reboot',
-    '-kernel',
-    join(image.folder, 'vmlinuz'),
-    '-initrd',
-    join(image.folder, 'initrd.cpio'),
-    '-append',
-    `${image.manifest.commandLine} run="${command}"`,
-    '-netdev',
-    `user,id=n,${forwards}`,
-    '-device',
-    'virtio-net-pci,netdev=n',
-  ];
-  return {
-    process: spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] }),
-    web,
-    echo,
-  };
-}
-
-async function measure(
-  start: typeof startRevenant,
-  { megabytes, seconds }: { megabytes: number; seconds: number },
-): Promise<Figures> {
-  const host = new HostServer(megabytes);
-  const hostPort = await host.listen();
-  const guest = await start(hostPort, guestCommand(hostPort, megabytes));
-  try {
-    await host.ready.promise;
-    const inMs = await host.fetched.promise;
-    const outMs = await download(guest.web, '/big', megabytes * 2 ** 20);
-    const roundTripMs = await roundTrip(guest.echo, seconds);
-    const connectionsPerSecond = await connections(guest.web, seconds);
-    return {
-      inMBs: (megabytes * 1000) / inMs,
-      outMBs: (megabytes * 1.048576 * 1000) / outMs,
-      roundTripMs,
-      connectionsPerSecond,
-    };
-  } finally {
-    guest.process.kill('SIGKILL');
-    host.close();
-  }
-}
-
-/** Milliseconds of a download of at least so many bytes. */
-async function download(port: number, path: string, bytes: number): Promise<number> {
-  const began = performance.now();
-  const socket = connect(port, '127.0.0.1');
-  socket.write(`GET ${path} HTTP/1.0\r\n\r\n`);
-  let received = 0;
-  socket.on('data', (data) => {
-    received += data.length;
+  const forwards = ends.map(
+    ([name, port]) => `hostfwd=tcp:127.0.0.1:${String(places[name])}-:${String(port)}`,
+  );
+  const machine = ['-accel', 'tcg', '-m', memoryMiB, '-nodefaults', '-display', 'none', '-no-reboot'];
+  const boot = ['-kernel', join(image.folder, 'vmlinuz'), '-initrd', join(image.folder, 'initrd.cpio')];
+  const append = ['-append', `${image.manifest.commandLine} ${word}`];
+  const network = ['-netdev', `user,id=n,${forwards.join()}`, '-device', 'virtio-net-pci,netdev=n'];
+  return spawn('qemu-system-x86_64', [...machine, ...boot, ...append, ...network], {
+    stdio: ['ignore', 'ignore', 'inherit'],
   });
-  await once(socket, 'close');
-  if (received < bytes) throw new Error(`${String(received)} of ${String(bytes)} bytes came`);
-  return performance.now() - began;
 }
 
-/** Median of the time that a byte takes to the guest's echo and back, over one connection. */
-async function roundTrip(port: number, seconds: number): Promise<number> {
-  const socket: Socket = connect({ port, host: '127.0.0.1', noDelay: true });
-  const times: number[] = [];
-  for (const endMs = performance.now() + seconds * 1000; performance.now() < endMs;) {
-    const began = performance.now();
-    socket.write('x');
-    await once(socket, 'data');
-    times.push(performance.now() - began);
+const starts = { Revenant: startRevenant, 'QEMU TCG': startQemu } as const;
+
+/** Guests of their own, which all run meanwhile: one that waits takes next to nothing. */
+async function withGuests(
+  file: HostFile,
+  { names, load }: { names: readonly (keyof typeof starts)[]; load: Load },
+  rounds: (kinds: Measured[]) => Promise<void>,
+): Promise<void> {
+  const hostPort = await file.listen();
+  const word = guestWord(`10.0.2.2:${String(hostPort)}`, load);
+  const guests: ChildProcess[] = [];
+  try {
+    const kinds: Measured[] = [];
+    for (const name of names) {
+      const [web = 0, echo = 0, fetch = 0] = await freePorts(3);
+      const places = { web, echo, fetch };
+      guests.push(await starts[name](places, hostPort, word));
+      await untilReady(places);
+      kinds.push([name, () => measure(file, places, load)]);
+    }
+    await rounds(kinds);
+  } finally {
+    for (const guest of guests) guest.kill('SIGKILL');
   }
-  socket.destroy();
-  times.sort((a, b) => a - b);
-  return times[times.length >> 1] ?? NaN;
 }
 
-async function connections(port: number, seconds: number): Promise<number> {
-  let count = 0;
-  const began = performance.now();
-  while (performance.now() - began < seconds * 1000) {
-    await download(port, '/index.html', 50);
-    count++;
-  }
-  return (count * 1000) / (performance.now() - began);
+function line(name: string, figures: Figures): string {
+  return name.padEnd(12) + figureNames.map((each) => figures[each].toFixed(2).padStart(16)).join('');
+}
+
+async function inRounds(rounds: number, kinds: Measured[]): Promise<void> {
+  const all = kinds.map((): Figures[] => []);
+  console.log(' '.repeat(12) + figureNames.map((each) => each.padStart(16)).join(''));
+  for (let round = 0; round < rounds; round++)
+    for (const [n, [name, measureIt]] of kinds.entries()) {
+      const figures = await measureIt();
+      all[n]?.push(figures);
+      console.log(line(name, figures));
+    }
+  if (kinds.length < 2) return;
+  const medians = all.map((rows) => mapFigures((name) => median(rows.map((row) => row[name]))));
+  const [first] = medians;
+  console.log('medians');
+  for (const [n, [name]] of kinds.entries()) console.log(line(name, medians[n]!));
+  console.log(`times those of ${kinds[0]![0]}`);
+  for (const [n, [name]] of kinds.entries())
+    if (n > 0)
+      console.log(
+        line(
+          name,
+          mapFigures((figure) => medians[n]![figure] / first![figure]),
+        ),
+      );
+}
+
+function mapFigures(of: (name: keyof Figures) => number): Figures {
+  return Object.fromEntries(figureNames.map((name) => [name, of(name)])) as Figures;
 }
 
 export const command = define({
@@ -206,23 +115,25 @@ export const command = define({
   about: 'Throughput in and out, round trips, and connections a second.',
   options: {
     against: value('NAME', 'qemu: measure QEMU beside it', oneOf(['qemu'])),
+    policies: flag(
+      'a VM of a cluster instead, entered by another node than its own, by each policy of outputs',
+    ),
+    rounds: value('N', 'of each kind, in turn (default 3)', wholeNumber(1, 100), 3),
     megabytes: value('N', 'that are sent each way, up to 200 (default 64)', wholeNumber(1, 200), 64),
     seconds: value('N', 'of round trips, and of connections (default 5)', positive, 5),
   },
-  examples: ['network --against qemu'],
+  examples: ['network --against qemu', 'network --policies --megabytes 16 --rounds 2'],
   async run({ options }) {
-    const kinds: [string, typeof startRevenant][] = [['Revenant', startRevenant]];
-    if (options.against === 'qemu') kinds.push(['QEMU TCG', startQemu]);
-    console.log('              in MB/s   out MB/s   round trip ms   connections/s');
-    for (const [name, start] of kinds) {
-      const figures = await measure(start, options);
-      console.log(
-        name.padEnd(12),
-        figures.inMBs.toFixed(1).padStart(8),
-        figures.outMBs.toFixed(1).padStart(10),
-        figures.roundTripMs.toFixed(2).padStart(15),
-        figures.connectionsPerSecond.toFixed(1).padStart(15),
-      );
+    const { rounds } = options;
+    const file = new HostFile(options);
+    try {
+      const measureAll = (kinds: Measured[]): Promise<void> => inRounds(rounds, kinds);
+      const names =
+        options.against === 'qemu' ? (['Revenant', 'QEMU TCG'] as const) : (['Revenant'] as const);
+      if (options.policies) await withPolicies(file, options, measureAll);
+      else await withGuests(file, { names, load: options }, measureAll);
+    } finally {
+      file.close();
     }
     return undefined;
   },

@@ -63,10 +63,10 @@ class Counter {
 }
 
 /** A copy of the kept disk, which is made if there is none. */
-function diskIn(folder: string, kept: string | undefined): string {
+function diskIn(folder: string, { disk: kept, say }: Run): string {
   const disk = join(folder, 'postgres.img');
   if (kept === undefined || !existsSync(kept)) {
-    console.log('making the disk');
+    say('making the disk');
     makePostgresDisk(folder, disk);
     if (kept !== undefined) copyFileSync(disk, kept);
   } else copyFileSync(kept, disk);
@@ -78,7 +78,6 @@ async function createServer(nodes: KillableNodes, disk: string, port: string): P
   const words = `vm create db linux-amd64 --memory 256M --output log --net lan --publish c:${port}:5432`;
   const start = 'quiet run="mount -t ext4 /dev/vda /mnt; sh /mnt/start"';
   await nodes.revenant(...words.split(' '), '--disk', disk, '--append', start);
-  console.log('waiting for the server');
   await until('the server', async () => {
     const question = ['-h', '127.0.0.1', '-p', port, '-t', '5', '-q'];
     return run('pg_isready', question).then(
@@ -88,13 +87,22 @@ async function createServer(nodes: KillableNodes, disk: string, port: string): P
   });
 }
 
-async function main(failovers: number, kept: string | undefined): Promise<void> {
+export interface Run {
+  failovers: number;
+  /** Where the disk is kept. */
+  disk?: string | undefined;
+  say: (line: string) => void;
+}
+
+export async function countThroughFailovers(options: Run): Promise<void> {
+  const { failovers, say } = options;
   const nodes = await KillableNodes.prepare('postgres', 1024);
   let counter: Counter | undefined;
   try {
-    const disk = diskIn(nodes.folder, kept);
+    const disk = diskIn(nodes.folder, options);
     await nodes.start();
     const port = String((await freePorts(1))[0]);
+    say('waiting for the server');
     await createServer(nodes, disk, port);
     counter = new Counter(port);
     const backend = await counter.begin();
@@ -106,13 +114,13 @@ async function main(failovers: number, kept: string | undefined): Promise<void> 
       for (let counted = 0; counted < countsBetween; counted++) await counter.next();
       const taker = await nodes.holder('db');
       assert.notEqual(taker, holder);
-      console.log(
+      say(
         `failover ${String(n)}: from ${holder} at count ${String(before)} to ${taker}; the client waited ${(counter.longestMs / 1000).toFixed(1)} s`,
       );
       await nodes.startAgain(holder);
     }
     assert.equal(await counter.ask('select pg_backend_pid()'), backend);
-    console.log(
+    say(
       `${String(counter.count)} counts over one connection, ${String(failovers)} failovers, none missing, none twice`,
     );
   } finally {
@@ -121,7 +129,12 @@ async function main(failovers: number, kept: string | undefined): Promise<void> 
   }
 }
 
-const { values } = parseArgs({
-  options: { failovers: { type: 'string', default: '10' }, disk: { type: 'string' } },
-});
-await main(Number(values.failovers), values.disk);
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { failovers: { type: 'string', default: '10' }, disk: { type: 'string' } },
+  });
+  const say = (line: string): void => {
+    console.log(line);
+  };
+  await countThroughFailovers({ failovers: Number(values.failovers), disk: values.disk, say });
+}
