@@ -47,7 +47,7 @@ export async function withPolicies(
           await nodes.client.command({ type: 'vm-set', vmId, outputs });
           if (outputs === 'standby') await until('a standby that holds the log', () => isFollowed(nodes));
           await sleep(settleMs);
-          return measure(file, places, load);
+          return measure(file, places, load, () => NaN);
         },
       ]),
     );

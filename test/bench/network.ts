@@ -21,6 +21,7 @@ import {
   type Places,
 } from './network-load.ts';
 import { withPolicies } from './network-policies.ts';
+import { processorMs } from './processor-time.ts';
 import { median } from './report.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -67,9 +68,10 @@ async function withGuests(
     for (const name of names) {
       const [web = 0, echo = 0, fetch = 0] = await freePorts(3);
       const places = { web, echo, fetch };
-      guests.push(await starts[name](places, hostPort, word));
+      const guest = await starts[name](places, hostPort, word);
+      guests.push(guest);
       await untilReady(places);
-      kinds.push([name, () => measure(file, places, load)]);
+      kinds.push([name, () => measure(file, places, load, () => processorMs(guest.pid!))]);
     }
     await rounds(kinds);
   } finally {
@@ -78,12 +80,12 @@ async function withGuests(
 }
 
 function line(name: string, figures: Figures): string {
-  return name.padEnd(12) + figureNames.map((each) => figures[each].toFixed(2).padStart(16)).join('');
+  return name.padEnd(12) + figureNames.map((each) => figures[each].toFixed(2).padStart(15)).join('');
 }
 
 async function inRounds(rounds: number, kinds: Measured[]): Promise<void> {
   const all = kinds.map((): Figures[] => []);
-  console.log(' '.repeat(12) + figureNames.map((each) => each.padStart(16)).join(''));
+  console.log(' '.repeat(12) + figureNames.map((each) => each.padStart(15)).join(''));
   for (let round = 0; round < rounds; round++)
     for (const [n, [name, measureIt]] of kinds.entries()) {
       const figures = await measureIt();
