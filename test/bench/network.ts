@@ -6,18 +6,17 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { define } from '../../packages/cli/src/command/command.ts';
 import { flag, value } from '../../packages/cli/src/command/options.ts';
-import { oneOf, positive, wholeNumber } from '../../packages/cli/src/command/values.ts';
+import { oneOf, wholeNumber } from '../../packages/cli/src/command/values.ts';
 import { fetchImage } from '../../packages/cli/src/images/image.ts';
-import { freePorts } from '../../packages/cluster/src/demo/free-ports.ts';
 import {
   figureNames,
+  freePlaces,
   guestPorts,
   guestWord,
-  HostFile,
+  image,
   measure,
   untilReady,
   type Figures,
-  type Load,
   type Places,
 } from './network-load.ts';
 import { withPolicies } from './network-policies.ts';
@@ -30,22 +29,22 @@ const memoryMiB = '512';
 type Measured = [name: string, measure: () => Promise<Figures>];
 const ends = Object.entries(guestPorts) as [keyof Places, number][];
 
-function startRevenant(places: Places, hostPort: number, word: string): ChildProcess {
+function startRevenant(places: Places): ChildProcess {
   const publish = ends.flatMap(([name, port]) => ['--publish', `${String(places[name])}:${String(port)}`]);
-  const words = ['run', 'linux-cloud', '--memory', `${memoryMiB}M`, '--net', 'user', '--serial', 'none'];
-  const network = [...publish, '--host-port', String(hostPort), '--append', word];
+  const words = ['run', image, '--memory', `${memoryMiB}M`, '--net', 'user', '--serial', 'none'];
+  const network = [...publish, '--append', guestWord()];
   const command = join(root, 'packages/cli/bin/revenant.mjs');
   return spawn(process.execPath, [command, ...words, ...network], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-async function startQemu(places: Places, _hostPort: number, word: string): Promise<ChildProcess> {
-  const image = await fetchImage('linux-cloud', () => undefined);
+async function startQemu(places: Places): Promise<ChildProcess> {
+  const { folder, manifest } = await fetchImage(image, () => undefined);
   const forwards = ends.map(
     ([name, port]) => `hostfwd=tcp:127.0.0.1:${String(places[name])}-:${String(port)}`,
   );
   const machine = ['-accel', 'tcg', '-m', memoryMiB, '-nodefaults', '-display', 'none', '-no-reboot'];
-  const boot = ['-kernel', join(image.folder, 'vmlinuz'), '-initrd', join(image.folder, 'initrd.cpio')];
-  const append = ['-append', `${image.manifest.commandLine} ${word}`];
+  const boot = ['-kernel', join(folder, 'vmlinuz'), '-initrd', join(folder, 'initrd.cpio')];
+  const append = ['-append', `${manifest.commandLine} ${guestWord()}`];
   const network = ['-netdev', `user,id=n,${forwards.join()}`, '-device', 'virtio-net-pci,netdev=n'];
   return spawn('qemu-system-x86_64', [...machine, ...boot, ...append, ...network], {
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -56,22 +55,18 @@ const starts = { Revenant: startRevenant, 'QEMU TCG': startQemu } as const;
 
 /** Guests of their own, which all run meanwhile: one that waits takes next to nothing. */
 async function withGuests(
-  file: HostFile,
-  { names, load }: { names: readonly (keyof typeof starts)[]; load: Load },
+  { names, seconds }: { names: readonly (keyof typeof starts)[]; seconds: number },
   rounds: (kinds: Measured[]) => Promise<void>,
 ): Promise<void> {
-  const hostPort = await file.listen();
-  const word = guestWord(`10.0.2.2:${String(hostPort)}`, load);
   const guests: ChildProcess[] = [];
   try {
     const kinds: Measured[] = [];
     for (const name of names) {
-      const [web = 0, echo = 0, fetch = 0] = await freePorts(3);
-      const places = { web, echo, fetch };
-      const guest = await starts[name](places, hostPort, word);
+      const places = await freePlaces();
+      const guest = await starts[name](places);
       guests.push(guest);
       await untilReady(places);
-      kinds.push([name, () => measure(file, places, load, () => processorMs(guest.pid!))]);
+      kinds.push([name, () => measure(places, seconds, () => processorMs(guest.pid!))]);
     }
     await rounds(kinds);
   } finally {
@@ -121,22 +116,15 @@ export const command = define({
       'a VM of a cluster instead, entered by another node than its own, by each policy of outputs',
     ),
     rounds: value('N', 'of each kind, in turn (default 3)', wholeNumber(1, 100), 3),
-    megabytes: value('N', 'that are sent each way, up to 200 (default 64)', wholeNumber(1, 200), 64),
-    seconds: value('N', 'of round trips, and of connections (default 5)', positive, 5),
+    seconds: value('N', 'of each measurement (default 5)', wholeNumber(1, 3600), 5),
   },
-  examples: ['network --against qemu', 'network --policies --megabytes 16 --rounds 2'],
+  examples: ['network --against qemu', 'network --policies --seconds 10'],
   async run({ options }) {
-    const { rounds } = options;
-    const file = new HostFile(options);
-    try {
-      const measureAll = (kinds: Measured[]): Promise<void> => inRounds(rounds, kinds);
-      const names =
-        options.against === 'qemu' ? (['Revenant', 'QEMU TCG'] as const) : (['Revenant'] as const);
-      if (options.policies) await withPolicies(file, options, measureAll);
-      else await withGuests(file, { names, load: options }, measureAll);
-    } finally {
-      file.close();
-    }
+    const { rounds, seconds } = options;
+    const measureAll = (kinds: Measured[]): Promise<void> => inRounds(rounds, kinds);
+    const names = options.against === 'qemu' ? (['Revenant', 'QEMU TCG'] as const) : (['Revenant'] as const);
+    if (options.policies) await withPolicies(seconds, measureAll);
+    else await withGuests({ names, seconds }, measureAll);
     return undefined;
   },
 });
