@@ -30,6 +30,9 @@ export class Tap {
             tell({ kind: 'port', access: 'write', address: port & 0xffff, bytes: size, value: value >>> 0 });
             host.ioWrite(port, size, value);
           },
+          // Whoever listens hears of each item.
+          ioReadBlock: (...block) => (this.listener === undefined ? host.ioReadBlock(...block) : 0),
+          ioWriteBlock: (...block) => (this.listener === undefined ? host.ioWriteBlock(...block) : 0),
           mmioRead: (low, high, size) =>
             read('device', high * 2 ** 32 + (low >>> 0), size, host.mmioRead(low, high, size)),
           mmioWrite: (low, high, size, value) => {

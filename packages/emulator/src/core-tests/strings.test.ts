@@ -13,7 +13,7 @@ import {
   arithmeticFlags,
   segmentBytes,
 } from '../cpu/layout.ts';
-import { TestCpu } from '../cpu/testing/test-cpu.ts';
+import { PortInput, TestCpu } from '../cpu/testing/test-cpu.ts';
 
 const area = 0x10_0000;
 const areaBytes = 0x4000;
@@ -31,8 +31,18 @@ function generator(seed: number): (below: number) => number {
   };
 }
 
-type Operation = 'movs' | 'stos' | 'lods' | 'scas' | 'cmps';
-const opcodes: Record<Operation, number> = { movs: 0xa4, stos: 0xaa, lods: 0xac, scas: 0xae, cmps: 0xa6 };
+const operations = ['movs', 'stos', 'lods', 'scas', 'cmps', 'ins', 'outs'] as const;
+type Operation = (typeof operations)[number];
+const opcodes: Record<Operation, number> = {
+  movs: 0xa4,
+  stos: 0xaa,
+  lods: 0xac,
+  scas: 0xae,
+  cmps: 0xa6,
+  ins: 0x6c,
+  outs: 0x6e,
+};
+const port = 0x1f0;
 
 interface Case {
   operation: Operation;
@@ -58,6 +68,8 @@ interface State {
   flags: number | undefined;
   iterations: number;
   faulted: boolean;
+  /** What OUTS wrote. */
+  written: number[];
 }
 
 function readElement(memory: Uint8Array, address: bigint, size: number): bigint {
@@ -89,7 +101,7 @@ function compareFlags(a: bigint, b: bigint, size: number): number {
 }
 
 /** The manual's pseudo-code, element by element. */
-function model(c: Case, memory: Uint8Array): State {
+function model(c: Case, memory: Uint8Array, input: PortInput): State {
   const s: State = {
     memory,
     rcx: c.count,
@@ -99,11 +111,13 @@ function model(c: Case, memory: Uint8Array): State {
     flags: undefined,
     iterations: 0,
     faulted: false,
+    written: [],
   };
   const mask = c.bits === 64 ? 2n ** 64n - 1n : 2n ** 32n - 1n;
   const step = BigInt(c.backward ? -c.size : c.size);
   const width = c.size * 8;
-  const usesEs = c.operation !== 'lods';
+  const usesEs = c.operation !== 'lods' && c.operation !== 'outs';
+  const usesSource = ['movs', 'lods', 'cmps', 'outs'].includes(c.operation);
   for (;;) {
     if (c.prefix !== 0 && s.rcx === 0n) break;
     if (usesEs && c.bits === 32 && Number(s.rdi) + c.size - 1 > c.esLimit) {
@@ -111,6 +125,8 @@ function model(c: Case, memory: Uint8Array): State {
       break;
     }
     if (c.operation === 'movs') writeElement(memory, s.rdi, c.size, readElement(memory, s.rsi, c.size));
+    if (c.operation === 'ins') writeElement(memory, s.rdi, c.size, BigInt(input.item(c.size)));
+    if (c.operation === 'outs') s.written.push(Number(readElement(memory, s.rsi, c.size)));
     if (c.operation === 'stos') writeElement(memory, s.rdi, c.size, s.rax);
     if (c.operation === 'lods') {
       const value = readElement(memory, s.rsi, c.size);
@@ -121,8 +137,7 @@ function model(c: Case, memory: Uint8Array): State {
     const second = readElement(memory, s.rdi, c.size);
     const compares = c.operation === 'scas' || c.operation === 'cmps';
     if (compares) s.flags = compareFlags(first, second, c.size);
-    if (c.operation === 'movs' || c.operation === 'lods' || c.operation === 'cmps')
-      s.rsi = (s.rsi + step) & mask;
+    if (usesSource) s.rsi = (s.rsi + step) & mask;
     if (usesEs) s.rdi = (s.rdi + step) & mask;
     s.iterations++;
     if (c.prefix === 0) break;
@@ -134,13 +149,15 @@ function model(c: Case, memory: Uint8Array): State {
 
 function makeCase(next: (below: number) => number): Case {
   const bits = [32, 32, 64][next(3)] as 32 | 64;
-  const size = [1, 2, 4, bits === 64 ? 8 : 4][next(4)] ?? 1;
+  const operation = operations[next(operations.length)] ?? 'movs';
+  const isWide = bits === 64 && operation !== 'ins' && operation !== 'outs';
+  const size = [1, 2, 4, isWide ? 8 : 4][next(4)] ?? 1;
   const near = (): bigint => BigInt(area + 0x1000 + (next(2) === 0 ? next(64) - 32 + 0x1000 : next(0x2000)));
   const rsi = near();
   const rdi = next(2) === 0 ? rsi + BigInt(next(40) - 20) : near();
   const esLimit = bits === 32 && next(4) === 0 ? Number(rdi) + next(300) : 0xffff_ffff;
   return {
-    operation: (['movs', 'stos', 'lods', 'scas', 'cmps'] as const)[next(5)] ?? 'movs',
+    operation,
     bits,
     size,
     prefix: ([0xf3, 0xf3, 0xf2, 0] as const)[next(4)] ?? 0,
@@ -197,7 +214,11 @@ for (const kind of ['interpreter', 'translator'] as const)
         cpu.set(name, value);
       cpu.view.setInt32(cpu.cpu + Cpu.pendingVector, -1, true);
       cpu.view.setInt32(cpu.cpu + Cpu.halted, 0, true);
-      const expected = model(c, memory);
+      const input = Uint8Array.from({ length: 4 * 500 + 64 }, () => next(256));
+      const expected = model(c, memory, new PortInput(input));
+      cpu.input = new PortInput(input);
+      cpu.output.length = 0;
+      cpu.set('rdx', BigInt(port));
 
       // In pieces: the sum of what was retired is what one run would retire.
       let retired = 0;
@@ -234,6 +255,11 @@ for (const kind of ['interpreter', 'translator'] as const)
       assert.equal(cpu.get('rcx'), c.prefix === 0 ? c.count : expected.rcx, message);
       if (expected.flags !== undefined) assert.equal(cpu.flags & arithmeticFlags, expected.flags, message);
       assert.deepEqual(cpu.read(area, areaBytes), expected.memory, message);
+      assert.deepEqual(
+        cpu.output,
+        expected.written.map((value) => ({ port, size: c.size, value })),
+        message,
+      );
     }
 
     test('do what the pseudo-code does, in any pieces', () => {

@@ -1,6 +1,13 @@
 /** What the machine gives to the core (imports of the module "host"). Sizes are 1, 2 or 4 bytes. */
 export declare function ioRead(port: i32, size: i32): i32;
 export declare function ioWrite(port: i32, size: i32, value: i32): void;
+/**
+ * Of up to `count` items that a repeated INS wants at `target` in linear memory, those that the device has ready and whose going changes nothing else in
+ * it: how many there were. 0: they go one by one.
+ */
+export declare function ioReadBlock(port: i32, size: i32, target: u32, count: i32): i32;
+/** Of `count` items of a repeated OUTS, those that the device only keeps. */
+export declare function ioWriteBlock(port: i32, size: i32, source: u32, count: i32): i32;
 export declare function mmioRead(addressLow: i32, addressHigh: i32, size: i32): i32;
 export declare function mmioWrite(addressLow: i32, addressHigh: i32, size: i32, value: i32): void;
 /** Tells the machine of a CpuEvent (cpu/layout.ts). */

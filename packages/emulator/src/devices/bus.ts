@@ -58,10 +58,9 @@ export class Bus {
   }
 
   readPort(port: number, size: AccessSize): number {
-    const claim = this.#claims[(this.#ports[port] ?? 0) - 1];
-    if (claim !== undefined && size <= claim.width && this.#sameClaim(port, size))
-      return truncate(claim.device.readPort?.(port, size) ?? allOnes(size), size);
-    const moved = claim === undefined ? this.movable?.readRange(port, size) : undefined;
+    const device = this.#wide(port, size);
+    if (device !== undefined) return truncate(device.readPort?.(port, size) ?? allOnes(size), size);
+    const moved = this.#ports[port] === 0 ? this.movable?.readRange(port, size) : undefined;
     if (moved !== undefined) return truncate(moved, size);
     if (size === 1) return 0xff;
     const half = (size >> 1) as AccessSize;
@@ -71,16 +70,34 @@ export class Bus {
   }
 
   writePort(port: number, size: AccessSize, value: number): void {
-    const claim = this.#claims[(this.#ports[port] ?? 0) - 1];
-    if (claim !== undefined && size <= claim.width && this.#sameClaim(port, size)) {
-      claim.device.writePort?.(port, size, truncate(value, size));
+    const device = this.#wide(port, size);
+    if (device !== undefined) {
+      device.writePort?.(port, size, truncate(value, size));
       return;
     }
-    if (claim === undefined && this.movable?.writeRange(port, size, truncate(value, size)) === true) return;
+    if (this.#ports[port] === 0 && this.movable?.writeRange(port, size, truncate(value, size)) === true)
+      return;
     if (size === 1) return;
     const half = (size >> 1) as AccessSize;
     this.writePort(port, half, truncate(value, half));
     this.writePort((port + half) & 0xffff, half, truncate(value >>> (half * 8), half));
+  }
+
+  /** Whole items that the device at a port has ready (Device.readItems). 0: they are to be read one by one. */
+  readItems(port: number, size: AccessSize, into: Uint8Array): number {
+    return this.#wide(port, size)?.readItems?.(port, size, into) ?? 0;
+  }
+
+  writeItems(port: number, size: AccessSize, from: Uint8Array): number {
+    return this.#wide(port, size)?.writeItems?.(port, size, from) ?? 0;
+  }
+
+  /** The device with a fixed port that takes accesses of this size whole. */
+  #wide(port: number, size: AccessSize): Device | undefined {
+    const claim = this.#claims[(this.#ports[port] ?? 0) - 1];
+    return claim !== undefined && size <= claim.width && this.#sameClaim(port, size)
+      ? claim.device
+      : undefined;
   }
 
   #sameClaim(port: number, size: AccessSize): boolean {

@@ -62,6 +62,13 @@ export interface Device {
   readonly mmio?: readonly MmioRange[];
   readPort?(port: number, size: AccessSize): number;
   writePort?(port: number, size: AccessSize, value: number): void;
+  /**
+   * Items of `size` bytes that the guest reads one after the other: as many as fill `into` at most, and only such as could be read one by one without
+   * a change of anything but how far the guest has come. How many there were.
+   */
+  readItems?(port: number, size: AccessSize, into: Uint8Array): number;
+  /** The same of items that the guest writes. */
+  writeItems?(port: number, size: AccessSize, from: Uint8Array): number;
   /** `offset` is relative to the range's base. */
   readMemory?(offset: number, size: AccessSize, range: MmioRange): number;
   writeMemory?(offset: number, size: AccessSize, value: number, range: MmioRange): void;

@@ -19,6 +19,10 @@ export interface EngineModules {
 export interface EngineHostFunctions {
   ioRead(port: number, size: number): number;
   ioWrite(port: number, size: number, value: number): void;
+  /** See core/host.ts; without it items go one by one. */
+  ioReadBlock?(port: number, size: number, target: number, count: number): number;
+  /** See core/host.ts. */
+  ioWriteBlock?(port: number, size: number, source: number, count: number): number;
   mmioRead(addressLow: number, addressHigh: number, size: number): number;
   mmioWrite(addressLow: number, addressHigh: number, size: number, value: number): void;
   cpuEvent(cpu: number, what: number): void;
@@ -120,6 +124,10 @@ function coreImports(
       ioWrite: (port: number, size: number, value: number) => {
         host.ioWrite(port, size, value >>> 0);
       },
+      ioReadBlock: (port: number, size: number, target: number, count: number) =>
+        host.ioReadBlock?.(port, size, target >>> 0, count) ?? 0,
+      ioWriteBlock: (port: number, size: number, source: number, count: number) =>
+        host.ioWriteBlock?.(port, size, source >>> 0, count) ?? 0,
       mmioRead: (low: number, high: number, size: number) => host.mmioRead(low >>> 0, high >>> 0, size),
       mmioWrite: (low: number, high: number, size: number, value: number) => {
         host.mmioWrite(low >>> 0, high >>> 0, size, value >>> 0);

@@ -7,6 +7,9 @@ import type { AccessSize } from '../devices/device.ts';
 export interface EngineHost {
   ioRead(port: number, size: AccessSize): number;
   ioWrite(port: number, size: AccessSize, value: number): void;
+  /** Items of a repeated INS to an address of linear memory, and of a repeated OUTS from there (core/host.ts): how many went. */
+  ioReadBlock(port: number, size: AccessSize, target: number, count: number): number;
+  ioWriteBlock(port: number, size: AccessSize, source: number, count: number): number;
   mmioRead(addressLow: number, addressHigh: number, size: AccessSize): number;
   mmioWrite(addressLow: number, addressHigh: number, size: AccessSize, value: number): void;
   cpuEvent(cpu: number, what: number): void;

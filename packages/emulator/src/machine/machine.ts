@@ -159,6 +159,11 @@ export class Machine {
     return this.#board.networkCards[nic]?.frameBytes ?? 0;
   }
 
+  /** A driver in the guest takes the input `tablet`: the guest's pointer goes where it is told, and `mouse` is of less use. */
+  get takesTablet(): boolean {
+    return this.#board.tablet?.isUsed === true;
+  }
+
   get engine(): Engine {
     return this.#processor.engine;
   }
@@ -188,6 +193,10 @@ export class Machine {
         this.#scheduler.accessed();
         bus.writePort(port & 0xffff, size, value);
       },
+      ioReadBlock: (port, size, target, count) =>
+        bus.readItems(port, size, this.#map.bytes.subarray(target, target + count * size)),
+      ioWriteBlock: (port, size, source, count) =>
+        bus.writeItems(port, size, this.#map.bytes.subarray(source, source + count * size)),
       mmioRead: (low, high, size) => this.#readMemory(low >>> 0, high, size),
       mmioWrite: (low, high, size, value) => {
         this.#scheduler.accessed();

@@ -41,7 +41,7 @@ import {
 import { hitWatchpoint, isWatched, watching } from '../events/breakpoints';
 import { segmentFault } from '../events/fault';
 import { noteOperand } from '../events/hosted';
-import { checkPorts, portIn, portOut } from '../memory/io';
+import { checkPorts, portIn, portOut, portsIn, portsOut } from '../memory/io';
 import { checkCanonicalStack, probeWrite, readProgram, writeProgram } from '../memory/memory';
 import { Access_read, Access_write } from '../memory/paging';
 import { backingIndex, dropOverlappedCode, markDirty, pageEntry } from '../memory/physical';
@@ -425,6 +425,30 @@ export function cmpsLoop<T>(cpu: i32, record: i32): i32 {
   return finish(cpu, record, false);
 }
 
+/** How many of the next iterations of INS or OUTS may go at once, from those allowed: upwards, on one page, without a look at each. */
+function portChunk(
+  cpu: i32,
+  segmentOffset: i32,
+  offset: i64,
+  la: i64,
+  size: i32,
+  write: bool,
+  mask: i64,
+): i64 {
+  const allowed = chunkable(allowance(cpu, load<i64>(cpu, rcx) & mask));
+  if (allowed < 2 || load<i32>(cpu, Cpu_accessChecks) != 0 || !canonicalStart(cpu, la)) return 0;
+  if ((load<i32>(cpu, Cpu_systemFlags) & Flag_df) != 0) return 0;
+  return chunk(cpu, segmentOffset, offset, la, size, write, mask, allowed);
+}
+
+/** INS of what a device has ready; 0: one by one. */
+function insChunk<T>(cpu: i32, port: i32, offset: i64, la: i64, mask: i64): i64 {
+  const size = sizeof<T>() as i32;
+  const count = portChunk(cpu, esOffset, offset, la, size, true, mask);
+  const target = count > 1 ? hostForWrite<T>(cpu, la, la, count * size) : 0;
+  return target == 0 ? 0 : portsIn(port, size, target, count as i32);
+}
+
 export function insLoop<T>(cpu: i32, record: i32): i32 {
   const mask = addressMask(record);
   const size = sizeof<T>() as i32;
@@ -435,15 +459,28 @@ export function insLoop<T>(cpu: i32, record: i32): i32 {
   do {
     checkPorts(cpu, port, size);
     // The destination must take the item before the device gives it up.
-    const la = elementAddress(cpu, esOffset, load<i64>(cpu, rdi) & mask, size, true);
-    probeWrite(cpu, la, size);
-    writeProgram<T>(cpu, la, portIn(cpu, port, size) as T);
-    advance(cpu + rdi, step, mask);
+    const offset = load<i64>(cpu, rdi) & mask;
+    const la = elementAddress(cpu, esOffset, offset, size, true);
+    let done: i64 = repeated ? insChunk<T>(cpu, port, offset, la, mask) : 0;
+    if (done == 0) {
+      probeWrite(cpu, la, size);
+      writeProgram<T>(cpu, la, portIn(cpu, port, size) as T);
+      done = 1;
+    }
+    advance(cpu + rdi, step * done, mask);
     if (!repeated) return 1;
-    advance(cpu + rcx, -1, mask);
-    pay(cpu, 1);
+    advance(cpu + rcx, -done, mask);
+    pay(cpu, done);
   } while ((load<i64>(cpu, rcx) & mask) != 0 && mayGoOn(cpu));
   return finish(cpu, record, false);
+}
+
+/** OUTS of what a device only keeps; 0: one by one. */
+function outsChunk<T>(cpu: i32, port: i32, segmentOffset: i32, offset: i64, la: i64, mask: i64): i64 {
+  const size = sizeof<T>() as i32;
+  const count = portChunk(cpu, segmentOffset, offset, la, size, false, mask);
+  const source = count > 1 ? hostForRead<T>(cpu, la) : 0;
+  return source == 0 ? 0 : portsOut(port, size, source, count as i32);
 }
 
 export function outsLoop<T>(cpu: i32, record: i32): i32 {
@@ -456,12 +493,17 @@ export function outsLoop<T>(cpu: i32, record: i32): i32 {
   if (repeated && (load<i64>(cpu, rcx) & mask) == 0) return 1;
   do {
     checkPorts(cpu, port, size);
-    const la = elementAddress(cpu, source, load<i64>(cpu, rsi) & mask, size, false);
-    portOut(cpu, port, size, readProgram<T>(cpu, la) as i32);
-    advance(cpu + rsi, step, mask);
+    const offset = load<i64>(cpu, rsi) & mask;
+    const la = elementAddress(cpu, source, offset, size, false);
+    let done: i64 = repeated ? outsChunk<T>(cpu, port, source, offset, la, mask) : 0;
+    if (done == 0) {
+      portOut(cpu, port, size, readProgram<T>(cpu, la) as i32);
+      done = 1;
+    }
+    advance(cpu + rsi, step * done, mask);
     if (!repeated) return 1;
-    advance(cpu + rcx, -1, mask);
-    pay(cpu, 1);
+    advance(cpu + rcx, -done, mask);
+    pay(cpu, done);
   } while ((load<i64>(cpu, rcx) & mask) != 0 && mayGoOn(cpu));
   return finish(cpu, record, false);
 }

@@ -12,7 +12,7 @@ import {
 import { checkIoBreakpoints } from '../events/debug';
 import { generalProtection, retryExactly } from '../events/fault';
 import { hostHas } from '../events/hosted';
-import { ioRead, ioWrite } from '../host';
+import { ioRead, ioReadBlock, ioWrite, ioWriteBlock } from '../host';
 import { readView } from './memory';
 import { ioPrivilege, protectedMode, segmentAt, v86Mode } from '../state';
 
@@ -51,4 +51,14 @@ export function portOut(cpu: i32, port: i32, size: i32, value: i32): void {
   checkIoBreakpoints(cpu, port & 0xffff, size);
   aloneForHost(cpu);
   ioWrite(port & 0xffff, size, size == 1 ? value & 0xff : size == 2 ? value & 0xffff : value);
+}
+
+/** How many of `count` items a device gives to linear memory at once (host.ts); the ports have been checked. Iterations that may trap don't come here. */
+export function portsIn(port: i32, size: i32, target: u32, count: i32): i32 {
+  return hostHas(HostDuty_ports) ? 0 : ioReadBlock(port, size, target, count);
+}
+
+/** How many of `count` items a device takes from linear memory at once. */
+export function portsOut(port: i32, size: i32, source: u32, count: i32): i32 {
+  return hostHas(HostDuty_ports) ? 0 : ioWriteBlock(port, size, source, count);
 }

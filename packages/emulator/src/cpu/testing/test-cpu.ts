@@ -25,7 +25,37 @@ export interface PortAccess {
   value: number;
 }
 
+function wordAt(bytes: Uint8Array, at: number, size: number): number {
+  let value = 0;
+  for (let n = 0; n < size; n++) value |= (bytes[at + n] ?? 0) << (n * 8);
+  return value >>> 0;
+}
+
+/** What the ports give, byte after byte; of each 64 bytes the last item goes by itself. */
+export class PortInput {
+  at = 0;
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  item(size: number): number {
+    this.at += size;
+    return wordAt(this.bytes, this.at - size, size);
+  }
+
+  block(into: Uint8Array, size: number): number {
+    const whole = Math.floor((63 - (this.at % 64)) / size) * size;
+    const bytes = Math.min(whole, into.length);
+    into.set(this.bytes.subarray(this.at, this.at + bytes));
+    this.at += bytes;
+    return bytes / size;
+  }
+}
+
 export class TestCpu {
+  input: PortInput | undefined;
   readonly map: MemoryMap;
   readonly view: DataView;
   readonly cpu = Region.cpuBlocks;
@@ -51,9 +81,18 @@ export class TestCpu {
     const map = new MemoryMap({ ramBytes, romBytes: 0, vramBytes: 0 });
     const output: PortAccess[] = [];
     const host = {
-      ioRead: () => -1,
+      ioRead: (_port: number, size: number) => test.input?.item(size) ?? -1,
       ioWrite: (port: number, size: number, value: number) => {
         output.push({ port, size, value });
+      },
+      ioReadBlock: (_port: number, size: number, target: number, count: number) =>
+        test.input?.block(map.bytes.subarray(target, target + count * size), size) ?? 0,
+      // Takes one less than there are, and at most nine.
+      ioWriteBlock: (port: number, size: number, source: number, count: number) => {
+        const taken = Math.min(count - 1, 9);
+        for (let n = 0; n < taken; n++)
+          output.push({ port, size, value: wordAt(map.bytes, source + n * size, size) });
+        return taken;
       },
       mmioRead: () => -1,
       mmioWrite: () => undefined,

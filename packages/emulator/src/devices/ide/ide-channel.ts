@@ -291,6 +291,32 @@ export class IdeChannel {
     else this.later('writeBlock', nextBlockNs);
   }
 
+  /** Bytes of whole items in front of the one that ends a block, at most `most`. */
+  #beforeLast(size: AccessSize, most: number): number {
+    const { position, blockEnd } = this.state;
+    const room = Math.max(0, blockEnd - position - 1);
+    return Math.min(most, room - (room % size));
+  }
+
+  /** Items in front of the one that ends the block, which only move the position. */
+  readItems(size: AccessSize, into: Uint8Array): number {
+    const { state } = this;
+    if (state.work !== 'dataIn' && state.work !== 'cdData') return 0;
+    const bytes = this.#beforeLast(size, into.length);
+    into.set(state.buffer.subarray(state.position, state.position + bytes));
+    state.position += bytes;
+    return bytes / size;
+  }
+
+  writeItems(size: AccessSize, from: Uint8Array): number {
+    const { state } = this;
+    if (state.work !== 'dataOut' && state.work !== 'packet') return 0;
+    const bytes = this.#beforeLast(size, from.length);
+    state.buffer.set(from.subarray(0, bytes), state.position);
+    state.position += bytes;
+    return bytes / size;
+  }
+
   // --- what happens by itself ---
 
   #work(): void {

@@ -151,6 +151,36 @@ describe('disk', () => {
     assert.deepEqual([rig.status(), rig.irqs[0].rises], [Status.ready | Status.seekComplete, 3]);
   });
 
+  test('items at once are those that come one by one, and the last of a block comes by itself', () => {
+    const rig = new Rig();
+    for (const size of [1, 2, 4] as const) {
+      rig.command(Command.read, 7, 2);
+      for (const sector of [7, 8]) {
+        assert.equal(rig.ide.readItems(0x1f0, size, new Uint8Array(64)), 0, 'it is busy');
+        rig.clock.advance(1_000_000n);
+        const [first, rest] = [new Uint8Array(10 * size), new Uint8Array(4096)];
+        assert.equal(rig.ide.readItems(0x1f0, size, first), 10);
+        const items = rig.ide.readItems(0x1f0, size, rest);
+        assert.equal(items, 512 / size - 11);
+        assert.equal(rig.ide.readItems(0x1f0, size, rest), 0);
+        const bytes = [...first, ...rest.subarray(0, items * size)];
+        const expected = rig.disk.content.subarray(sector * 512, (sector + 1) * 512);
+        assert.deepEqual(bytes, [...expected.subarray(0, 512 - size)]);
+        assert.ok(rig.status() & Status.dataRequest);
+        assert.equal(rig.in(0x1f0, size) & 0xff, expected[512 - size]);
+      }
+      assert.ok(!(rig.status() & Status.dataRequest));
+    }
+    rig.command(Command.write, 9, 1);
+    rig.clock.advance(1_000_000n);
+    const data = Uint8Array.from({ length: 512 }, (_, n) => n * 5);
+    assert.equal(rig.ide.writeItems(0x1f0, 2, data), 255);
+    assert.equal(rig.ide.writeItems(0x1f2, 2, data), 0, 'not the data register');
+    rig.out(0x1f0, (data[510] ?? 0) | ((data[511] ?? 0) << 8), 2);
+    rig.clock.advance(1_000_000n);
+    assert.deepEqual(rig.disk.content.subarray(9 * 512, 10 * 512), data);
+  });
+
   test('READ MULTIPLE moves whole blocks, READ SECTORS does not', () => {
     rig.command(0xc6, 0, 8);
     rig.command(Command.readMultiple, 0, 10);

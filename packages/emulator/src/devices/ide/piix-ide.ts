@@ -111,6 +111,20 @@ export class PiixIde extends StatefulDevice<State> implements PciFunction {
         at.channel.writeTaskFile(at.register + n, 1, (value >>> (n * 8)) & 0xff);
   }
 
+  readItems(port: number, size: AccessSize, into: Uint8Array): number {
+    return this.#dataPort(port)?.readItems(size, into) ?? 0;
+  }
+
+  writeItems(port: number, size: AccessSize, from: Uint8Array): number {
+    return this.#dataPort(port)?.writeItems(size, from) ?? 0;
+  }
+
+  #dataPort(port: number): IdeChannel | undefined {
+    if (port !== primary.command + TaskFile.data && port !== secondary.command + TaskFile.data)
+      return undefined;
+    return this.#decode(port)?.channel;
+  }
+
   readConfiguration(register: number, size: AccessSize): number {
     return registers.read(this.state.space, register, size);
   }
