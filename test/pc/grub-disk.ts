@@ -1,14 +1,11 @@
 /** A disk image with GRUB in front of an ext4 partition, made without privileges from Debian's packages. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { CliError } from '../../packages/cli/src/errors.ts';
-import { PrivateApt } from '../../packages/cli/src/images/apt.ts';
-import { cacheFolder } from '../../packages/cli/src/images/cache.ts';
+import { run, unpackedOrSkip } from './media.ts';
 
 const sector = 512;
 /** Where the partition begins: 1 MiB, as installers have it. */
@@ -16,36 +13,6 @@ const firstSector = 2048;
 /** Of boot.img: where it finds the sector of what it loads; of the first sector of core.img: the same, of its rest. */
 const bootAt = 0x5c;
 const restAt = 0x1f4;
-
-function run(command: string, ...words: string[]): void {
-  const { status, stderr, error } = spawnSync(command, words, { encoding: 'utf8' });
-  assert.equal(status, 0, `${command}: ${error?.message ?? stderr}`);
-}
-
-/** Folder with the packages unpacked; undefined, with the test skipped, where they can't be had. */
-async function toolsOrSkip(context: TestContext): Promise<string | undefined> {
-  const folder = join(cacheFolder(), 'boot-media', 'grub-pc');
-  if (existsSync(folder)) return folder;
-  const temporary = `${folder}.${String(process.pid)}.tmp`;
-  try {
-    await mkdir(temporary, { recursive: true });
-    const apt = new PrivateApt(join(cacheFolder(), 'apt', 'amd64'), 'amd64');
-    await apt.update();
-    for (const name of ['grub-pc-bin', 'grub-common', 'libdevmapper1.02.1']) {
-      const { path } = await apt.download(name, temporary);
-      run('dpkg-deb', '-x', path, temporary);
-      await rm(path);
-    }
-    await rename(temporary, folder);
-    return folder;
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    context.skip(`GRUB can't be fetched: ${error.message}`);
-    return undefined;
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-  }
-}
 
 /** @param files contents by their paths on the partition */
 export async function grubDiskOrSkip(
@@ -57,7 +24,11 @@ export async function grubDiskOrSkip(
     context.skip('there is no mkfs.ext4 here (Debian: e2fsprogs)');
     return undefined;
   }
-  const tools = await toolsOrSkip(context);
+  const tools = await unpackedOrSkip(context, 'grub-pc', [
+    'grub-pc-bin',
+    'grub-common',
+    'libdevmapper1.02.1',
+  ]);
   if (tools === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), 'revenant-grub-'));
   try {

@@ -1,5 +1,6 @@
 /** Files out of Debian's packages, from the cache or fetched into it as guest images are. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import type { TestContext } from 'node:test';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -70,6 +71,40 @@ async function cachedOrSkip(
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
     context.skip(`${name} can't be fetched: ${error.message}`);
+    return undefined;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+export function run(command: string, ...words: string[]): void {
+  const { status, stderr, error } = spawnSync(command, words, { encoding: 'utf8' });
+  assert.equal(status, 0, `${command}: ${error?.message ?? stderr}`);
+}
+
+/** Folder with packages unpacked; undefined, with the test skipped, where they can't be had. */
+export async function unpackedOrSkip(
+  context: TestContext,
+  cachedAs: string,
+  packages: readonly string[],
+): Promise<string | undefined> {
+  const folder = join(cacheFolder(), 'boot-media', cachedAs);
+  if (existsSync(folder)) return folder;
+  const temporary = `${folder}.${String(process.pid)}.tmp`;
+  try {
+    await mkdir(temporary, { recursive: true });
+    const apt = new PrivateApt(join(cacheFolder(), 'apt', 'amd64'), 'amd64');
+    await apt.update();
+    for (const name of packages) {
+      const { path } = await apt.download(name, temporary);
+      run('dpkg-deb', '-x', path, temporary);
+      await rm(path);
+    }
+    await rename(temporary, folder);
+    return folder;
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    context.skip(`${cachedAs} can't be fetched: ${error.message}`);
     return undefined;
   } finally {
     await rm(temporary, { recursive: true, force: true });

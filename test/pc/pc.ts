@@ -5,12 +5,14 @@ import {
   createMachine,
   floppyBytesFor,
   planRom,
+  restoreMachine,
   screenLines,
   type BootDevice,
   type DiskAttachment,
   type DiskBacking,
   type Machine,
   type MachineRequest,
+  type StampedOutput,
 } from '@revenant/emulator';
 import { makeNodeEngine, nodeHash } from '@revenant/emulator/host-node';
 import { CliError } from '../../packages/cli/src/errors.ts';
@@ -44,10 +46,20 @@ export async function firmwareOrSkip(context: TestContext): Promise<Firmware | u
 
 export const engine = makeNodeEngine({ kind: 'translator' });
 
+function writesTo(log: Pc['log']): (entry: StampedOutput) => boolean {
+  return ({ output }) => {
+    if (output.kind !== 'debug' && output.kind !== 'serial') return true;
+    const name = output.kind === 'serial' ? 'serial' : output.port === 0x402 ? 'firmware' : 'debug';
+    log[name] += Buffer.from(output.bytes).toString('latin1');
+    return true;
+  };
+}
+
 export class Pc {
   readonly machine: Machine;
   readonly backings: Record<string, DiskBacking>;
-  readonly log: { firmware: string; serial: string };
+  /** `debug`: what came by port E9h. */
+  readonly log: { firmware: string; serial: string; debug: string };
 
   private constructor(machine: Machine, backings: Record<string, DiskBacking>, log: Pc['log']) {
     this.machine = machine;
@@ -70,7 +82,7 @@ export class Pc {
         attach === 'floppy' ? (floppyBytesFor(content.length) ?? 0) : Math.ceil(content.length / 512) * 512;
       return { name, bytes, attach, base: { sha256: '0'.repeat(64) } };
     });
-    const log = { firmware: '', serial: '' };
+    const log = { firmware: '', serial: '', debug: '' };
     const machine = await createMachine({
       description: {
         boardVersion: 2,
@@ -85,17 +97,20 @@ export class Pc {
       backends: {
         hash: nodeHash,
         disks: backings,
-        output: ({ output }) => {
-          if (output.kind === 'debug' && output.port === 0x402)
-            log.firmware += Buffer.from(output.bytes).toString('latin1');
-          if (output.kind === 'serial') log.serial += Buffer.from(output.bytes).toString('latin1');
-          return true;
-        },
+        output: writesTo(log),
       },
       engine,
     });
     machine.boot(planRom(rom));
     return new Pc(machine, backings, log);
+  }
+
+  /** Another machine that goes on from a snapshot of this one. */
+  async resumed(): Promise<Pc> {
+    const snapshot = structuredClone(this.machine.snapshot({ full: true }));
+    const log = { ...this.log };
+    const backends = { hash: nodeHash, disks: this.backings, output: writesTo(log) };
+    return new Pc(await restoreMachine({ snapshot, backends, engine }), this.backings, log);
   }
 
   get screen(): string {
