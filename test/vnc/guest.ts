@@ -45,6 +45,7 @@ export class WatchedGuest {
       web: here,
       password: Buffer.from(password),
       name: 'Revenant',
+      takesTablet: () => pc.machine.takesTablet,
       look: () => pc.machine.display.watch(watcher),
       say: (line) => {
         context.diagnostic(line);

@@ -16,6 +16,7 @@ export async function createGuest(start: GuestStart): Promise<Guest> {
     height: most.length,
     changed: [],
     pixels: new Uint8Array(0),
+    tablet: false,
   });
   return guest;
 }

@@ -28,7 +28,9 @@ class DrawingGuest extends ToyGuest {
   }
 
   protected override hears(input: MachineInput): boolean {
-    return input.kind === 'key' ? keys.includes(input.code) : ['serial', 'mouse'].includes(input.kind);
+    return input.kind === 'key'
+      ? keys.includes(input.code)
+      : ['serial', 'mouse', 'tablet'].includes(input.kind);
   }
 
   protected override did(input: MachineInput): void {
@@ -66,7 +68,7 @@ class DrawingGuest extends ToyGuest {
       }
       return rgba;
     });
-    return { width, height, changed, pixels: Uint8Array.from(Buffer.concat(pixels)) };
+    return { width, height, changed, pixels: Uint8Array.from(Buffer.concat(pixels)), tablet: true };
   }
 }
 

@@ -66,6 +66,7 @@ export type { Engine, EngineCore, EngineFactory, EngineHost } from './machine/en
 export { sha256, toHex, type Hash, type HashFactory } from './machine/hash.ts';
 export { DeviceStateError } from './devices/schema.ts';
 export { GenerationPort } from './devices/system/debug-ports.ts';
+export { tabletPlace } from './devices/tablet-place.ts';
 export { keyCodes } from './devices/input/ps2-keyboard.ts';
 export { uartBacklogLimit } from './devices/serial/uart-16550a.ts';
 export type { TextScreen } from './devices/video/vga-text.ts';

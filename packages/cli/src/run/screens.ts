@@ -35,6 +35,7 @@ export class GuestScreens {
     const vnc = await listenForViewers(asked, {
       name: 'Revenant',
       wake,
+      takesTablet: () => machine.takesTablet,
       look: () => machine.display.watch(watcher),
       say: (line) => process.stderr.write(`revenant: ${line}\r\n`),
     });

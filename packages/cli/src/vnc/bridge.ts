@@ -9,7 +9,7 @@ const maxWaiting = 4096;
 const againMs = 50;
 
 const isEvent = (input: MachineInput): input is MachineInput & DisplayEvent =>
-  input.kind === 'key' || input.kind === 'mouse';
+  input.kind === 'key' || input.kind === 'mouse' || input.kind === 'tablet';
 
 export class VncBridge {
   readonly #vnc: VncServer;
@@ -46,7 +46,12 @@ export class VncBridge {
     say: (line: string) => void,
   ): Promise<VncBridge> {
     const made: { bridge?: VncBridge } = {};
-    const vnc = await listenForViewers(asked, { name: vmId, say, wake: () => made.bridge?.take() });
+    const vnc = await listenForViewers(asked, {
+      name: vmId,
+      say,
+      wake: () => made.bridge?.take(),
+      takesTablet: () => made.bridge?.takesTablet === true,
+    });
     made.bridge = new VncBridge(vnc, { client, vmId, say });
     return made.bridge;
   }
@@ -62,6 +67,10 @@ export class VncBridge {
           resolve();
         };
       });
+  }
+
+  get takesTablet(): boolean {
+    return this.#follower.takesTablet;
   }
 
   /** Somebody wants a picture, or did something. */

@@ -33,6 +33,8 @@ export interface VncOptions {
   name: string;
   /** What the display shows, where that can be told at once. */
   look?(): Pick<Frame, 'picture' | 'changed'> | undefined;
+  /** The guest's pointer goes to the place that it is told (the input `tablet`). */
+  takesTablet(): boolean;
   say(line: string): void;
   /** Somebody wants a picture, or did something. */
   wake(): void;
@@ -178,6 +180,7 @@ export class VncServer {
         input: (input) => {
           if (this.#inputs.length < maxInputs) this.#inputs.push(input);
         },
+        takesTablet: () => this.#options.takesTablet(),
       },
       this.#picture,
     );

@@ -2,7 +2,7 @@
  * One viewer that is in: what it was shown, what it asked for, and what it does. A viewer that asks for changes gets an answer when something changed, so a
  * slow one never has more than one answer on its way. Pictures are the hub's: none is kept here but the tiles that this viewer has not seen.
  */
-import type { MachineInput, Picture, Rectangle } from '@revenant/emulator';
+import { tabletPlace, type MachineInput, type Picture, type Rectangle } from '@revenant/emulator';
 import { DeflateStreams, encodeArea, type PixelEncoding } from './encodings.ts';
 import { keyOfKeysym, keyOfScanCode } from './keys.ts';
 import { convert, nativeFormat, writePixelFormat, type PixelFormat, type Pixels } from './pixels.ts';
@@ -42,6 +42,8 @@ const dot = { size: 5, rows: ['.###.', '#ooo#', '#ooo#', '#ooo#', '.###.'] } as 
 export interface SessionHost {
   send(bytes: Uint8Array): void;
   input(input: MachineInput): void;
+  /** The guest's pointer goes to the place that it is told. */
+  takesTablet(): boolean;
 }
 
 export class Session {
@@ -236,7 +238,7 @@ export class Session {
     this.#host.input({ kind: 'key', code, pressed });
   }
 
-  /** The mouse is one that tells ways, not places. */
+  /** By places where the guest takes them; else the mouse is one that tells ways. */
   #movePointer({ x, y, buttons }: { x: number; y: number; buttons: number }): void {
     const before = this.#pointer ?? { x, y, buttons: 0 };
     this.#pointer = { x, y, buttons };
@@ -245,14 +247,29 @@ export class Session {
     const turned = buttons & ~before.buttons;
     const dz = (turned & Button.wheelDown ? 1 : 0) - (turned & Button.wheelUp ? 1 : 0);
     if (x === before.x && y === before.y && buttons === before.buttons) return;
-    this.#host.input({ kind: 'mouse', dx: clamp(x - before.x), dy: clamp(before.y - y), dz, buttons: held });
+    if (this.#host.takesTablet())
+      this.#host.input({ kind: 'tablet', ...this.#place(x, y), dz, buttons: held });
+    else
+      this.#host.input({
+        kind: 'mouse',
+        dx: clamp(x - before.x),
+        dy: clamp(before.y - y),
+        dz,
+        buttons: held,
+      });
+  }
+
+  /** A pixel of the picture as a tablet has it. */
+  #place(x: number, y: number): { x: number; y: number } {
+    const { width, height } = this.#size;
+    return { x: tabletPlace(x, width), y: tabletPlace(y, height) };
   }
 
   /** The viewer is gone: nothing stays pressed. */
   end(): void {
     for (const code of this.#pressed) this.#host.input({ kind: 'key', code, pressed: false });
-    if ((this.#pointer?.buttons ?? 0) !== 0)
-      this.#host.input({ kind: 'mouse', dx: 0, dy: 0, dz: 0, buttons: 0 });
+    if (this.#pointer !== undefined && this.#pointer.buttons !== 0)
+      this.#movePointer({ ...this.#pointer, buttons: 0 });
     this.#pressed.clear();
   }
 }

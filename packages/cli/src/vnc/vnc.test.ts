@@ -57,12 +57,13 @@ class Rig {
     [this.vnc, this.said, this.picture] = [vnc, said, picture];
   }
 
-  static async open(picture: Picture, password?: string): Promise<Rig> {
+  static async open(picture: Picture, password?: string, tablet = false): Promise<Rig> {
     const said: string[] = [];
     const vnc = await VncServer.listen({
       place: { host: '127.0.0.1', port: 0 },
       password: password === undefined ? undefined : Buffer.from(password),
       name: 'test',
+      takesTablet: () => tablet,
       look: () => ({ picture, changed: [] }),
       say: (line) => said.push(line),
       wake: () => undefined,
@@ -228,6 +229,28 @@ describe('what a viewer does reaches the guest', { timeout: 300_000 }, () => {
       key('KeyA', false),
       { kind: 'mouse', dx: 0, dy: 0, dz: 0, buttons: 0 },
     ]);
+  });
+
+  test('the pointer by its places, where the guest takes those, and no button stays pressed', async () => {
+    rig = await Rig.open(blank(320, 200), undefined, true);
+    const client = rig.client();
+    await client.login();
+    // The right edge, the lower one, beyond both, and the wheel.
+    client.send(5, 1, 1, 63, 0, 0, 5, 2, 0, 0, 0, 199, 5, 0, 255, 255, 255, 255, 5, 16, 0, 0, 0, 0);
+    client.send(5, 4, 0, 160, 0, 100);
+    const places = await rig.inputs(5);
+    client.close();
+    assert.deepEqual(
+      [...places, ...(await rig.inputs(1))],
+      [
+        { kind: 'tablet', x: 32767, y: 0, dz: 0, buttons: 1 },
+        { kind: 'tablet', x: 0, y: 32767, dz: 0, buttons: 4 },
+        { kind: 'tablet', x: 32767, y: 32767, dz: 0, buttons: 0 },
+        { kind: 'tablet', x: 0, y: 0, dz: 1, buttons: 0 },
+        { kind: 'tablet', x: 16435, y: 16466, dz: 0, buttons: 2 },
+        { kind: 'tablet', x: 16435, y: 16466, dz: 0, buttons: 0 },
+      ],
+    );
   });
 
   test('every printable character has its key', () => {

@@ -105,6 +105,11 @@ export class DisplayFollower {
     return !this.#closed && this.#input.write(events);
   }
 
+  /** The guest's pointer goes to the place that it is told (the event `tablet`). */
+  get takesTablet(): boolean {
+    return this.#display.takesTablet;
+  }
+
   /** Events that no durable checkpoint is known to hold. */
   get unacknowledged(): number {
     return this.#input.unacknowledged;

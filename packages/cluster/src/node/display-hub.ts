@@ -22,11 +22,19 @@ const deflated = promisify(deflate);
 /** Asks a guest what its screen shows; with `fresh` all of it. Undefined: it does not run here. */
 export type AskLook = (vmId: string, fresh: boolean) => Promise<{ epoch: number; look: Look } | undefined>;
 
+interface Told {
+  epoch: number;
+  width: number;
+  height: number;
+  /** The guest takes `tablet`. */
+  tablet: boolean;
+}
+
 interface Viewer {
   /** By tile: the change that it has. */
   seen: Uint32Array;
   /** What it was told last. */
-  told: { epoch: number; width: number; height: number } | undefined;
+  told: Told | undefined;
   waits: ((frame: FrameReply) => void) | undefined;
 }
 
@@ -35,7 +43,7 @@ class WatchedScreen {
   readonly viewers = new Set<Viewer>();
   readonly #ask: (fresh: boolean) => ReturnType<AskLook>;
   readonly #shown = new ShownDisplay();
-  #size = { epoch: 0, width: 0, height: 0 };
+  #size: Told = { epoch: 0, width: 0, height: 0, tablet: false };
   /** By tile: the number of its last change. */
   #changed = new Uint32Array(0);
   #change = 0;
@@ -86,7 +94,7 @@ class WatchedScreen {
     const { width: oldWidth, height: oldHeight } = this.#size;
     if (width !== oldWidth || height !== oldHeight || epoch !== this.#size.epoch)
       this.#changed = new Uint32Array(Math.ceil(width / tile) * Math.ceil(height / tile));
-    this.#size = { epoch, width, height };
+    this.#size = { epoch, width, height, tablet: look.tablet };
     const frame = {
       type: 'frame',
       epoch,
@@ -111,19 +119,28 @@ class WatchedScreen {
   async #serve(viewer: Viewer): Promise<void> {
     const { waits, told } = viewer;
     if (waits === undefined || !this.#hasLooked) return;
-    const { epoch, width, height } = this.#size;
+    const { epoch, width, height, tablet } = this.#size;
     const isNew = told?.width !== width || told.height !== height || told.epoch !== epoch;
     if (isNew) viewer.seen = new Uint32Array(this.#changed.length);
     const { rectangles, more } = this.#missing(viewer.seen);
-    if (!isNew && rectangles.length === 0) return;
+    if (!isNew && rectangles.length === 0 && tablet === told.tablet) return;
     viewer.waits = undefined;
-    viewer.told = { epoch, width, height };
+    viewer.told = this.#size;
     const { picture } = this.#shown;
     const pixels = await deflated(
       picture === undefined ? new Uint8Array(0) : picturePixels(picture, rectangles),
       { level: level },
     );
-    waits({ type: 'frame', epoch, width, height, rectangles, pixels: Uint8Array.from(pixels), more });
+    const frame = {
+      type: 'frame',
+      epoch,
+      width,
+      height,
+      rectangles,
+      pixels: Uint8Array.from(pixels),
+      more,
+    } as const;
+    waits(tablet ? { ...frame, tablet } : frame);
   }
 
   /** What a viewer has not got, as much as one frame takes: tiles beside each other are joined. They count as seen from now on. */

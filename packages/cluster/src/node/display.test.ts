@@ -67,6 +67,7 @@ for (const outputs of ['async', 'log'] as const)
       await holder();
       await press('KeyA');
       await shows([presses, 0, 0, 0, 2 * presses]);
+      assert.equal(follower.takesTablet, true);
       await press('KeyB');
       (await holder()).kill();
       await press('KeyC');

@@ -62,10 +62,16 @@ export async function inflated(frame: FrameReply): Promise<Uint8Array> {
 export class ShownDisplay {
   #epoch = 0;
   #picture: DisplayPicture | undefined;
+  #takesTablet = false;
 
   /** Undefined: nothing was heard yet, or the VM has no screen. */
   get picture(): DisplayPicture | undefined {
     return this.#picture;
+  }
+
+  /** The guest's pointer goes to the place that it is told. */
+  get takesTablet(): boolean {
+    return this.#takesTablet;
   }
 
   /** A node that had lost the VM still tells what it shows there. */
@@ -76,6 +82,7 @@ export class ShownDisplay {
   /** Another node tells from now on: its first frames bring all of the picture again. */
   attached(): void {
     this.#picture = undefined;
+    this.#takesTablet = false;
   }
 
   /** Puts a frame with its pixels in. @returns what changed */
@@ -83,6 +90,7 @@ export class ShownDisplay {
     const { epoch, width, height, rectangles } = frame;
     if (this.isOld(frame)) return [];
     this.#epoch = epoch;
+    this.#takesTablet = frame.tablet === true;
     if (width === 0 || height === 0) {
       this.#picture = undefined;
       return [];

@@ -14,6 +14,7 @@ import { decode } from './msgpack.ts';
 const within = (from: number, to: number) =>
   v.pipe(v.number(), v.integer(), v.minValue(from), v.maxValue(to));
 const way = within(-32_768, 32_767);
+const place = within(0, 32_767);
 
 /** What people do before the screen; the inputs of a machine of the same names (`edge/table.ts` of the emulator). */
 export const displayEventSchema = v.variant('kind', [
@@ -21,6 +22,8 @@ export const displayEventSchema = v.variant('kind', [
   v.strictObject({ kind: v.literal('key'), code: text(32), pressed: v.boolean() }),
   /** Counts to the right, up and towards the user; buttons: bit 0 left, 1 right, 2 middle. */
   v.strictObject({ kind: v.literal('mouse'), dx: way, dy: way, dz: way, buttons: within(0, 7) }),
+  /** The place that is pointed at, from the left and from the top; 32767 is the right and the lower edge. For guests of which a frame says so. */
+  v.strictObject({ kind: v.literal('tablet'), x: place, y: place, dz: way, buttons: within(0, 7) }),
 ]);
 export type DisplayEvent = v.InferOutput<typeof displayEventSchema>;
 
@@ -59,6 +62,8 @@ export const displayReplySchema = v.variant('type', [
     ),
     /** More has changed than fits: the rest comes with the next look, which is answered at once. */
     more: v.boolean(),
+    /** The guest's pointer goes to the place that it is told: it takes `tablet`. Else it takes `mouse`. */
+    tablet: v.exactOptional(v.literal(true)),
   }),
   ...consoleAnswers,
 ]);

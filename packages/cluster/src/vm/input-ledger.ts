@@ -18,7 +18,8 @@ export const isTyped = (input: MachineInput): boolean =>
   (input.kind === 'serial' && input.port === 0) ||
   (input.kind === 'console' && input.port === agentPort) ||
   input.kind === 'key' ||
-  input.kind === 'mouse';
+  input.kind === 'mouse' ||
+  input.kind === 'tablet';
 
 export interface InputLedger {
   /** A VM runs here now, from a state that holds these places. */

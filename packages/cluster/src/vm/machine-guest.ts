@@ -188,7 +188,7 @@ class MachineGuest implements Guest {
       const unread = this.#machine.serialPort(input.port)?.unread ?? 0;
       if (unread + input.bytes.length > uartBacklogLimit) return 'full';
     }
-    if ((input.kind === 'key' || input.kind === 'mouse') && !this.#machine.hasRoom(input)) return 'full';
+    if (['key', 'mouse', 'tablet'].includes(input.kind) && !this.#machine.hasRoom(input)) return 'full';
     if (input.kind === 'console') return this.#machine.offer(input);
     return input.kind === 'frame' ? this.#frame(input) : this.#machine.input(input);
   }
@@ -230,13 +230,15 @@ class MachineGuest implements Guest {
   look(fresh: boolean): Look {
     if (fresh) this.#watcher = new DisplayWatcher();
     const seen = this.#machine.display.watch(this.#watcher);
-    if (seen === undefined) return { width: 0, height: 0, changed: [], pixels: new Uint8Array(0) };
+    const tablet = this.#machine.takesTablet;
+    if (seen === undefined) return { width: 0, height: 0, changed: [], pixels: new Uint8Array(0), tablet };
     const { picture, changed } = seen;
     return {
       width: picture.width,
       height: picture.height,
       changed,
       pixels: picturePixels(picture, changed),
+      tablet,
     };
   }
 

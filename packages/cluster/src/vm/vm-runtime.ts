@@ -28,6 +28,8 @@ export interface Look {
   height: number;
   changed: Rectangle[];
   pixels: Uint8Array<ArrayBuffer>;
+  /** The guest's pointer goes to the place that it is told. */
+  tablet: boolean;
 }
 
 /** A guest between two slices. */

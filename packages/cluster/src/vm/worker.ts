@@ -111,7 +111,7 @@ function receive(message: ToWorker): void {
   wake();
 }
 
-const noScreen: Look = { width: 0, height: 0, changed: [], pixels: new Uint8Array(0) };
+const noScreen: Look = { width: 0, height: 0, changed: [], pixels: new Uint8Array(0), tablet: false };
 
 /** In order: behind an input for which there is no room none is taken. */
 function giveAll(guest: Guest, bytes: Uint8Array): InputResult[] {

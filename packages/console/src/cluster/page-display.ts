@@ -12,7 +12,7 @@ import {
   type DisplayRequest,
   type FrameReply,
 } from '@revenant/cluster/protocol';
-import type { Display, Draw, Picture, PointerMove } from '../shared/screen-canvas.tsx';
+import type { Display, Draw, Picture, PointerMove, PointerPlace } from '../shared/screen-canvas.tsx';
 
 /** Keys that are pasted wait here until there is room at the guest. */
 const maxQueued = 64 << 10;
@@ -91,6 +91,18 @@ export class PageDisplay implements Display {
         dy: within(last.dy + event.dy),
         dz: within(last.dz + event.dz),
       };
+    else this.#act(event);
+  }
+
+  get takesPlaces(): boolean {
+    return this.#shown.takesTablet;
+  }
+
+  point(place: PointerPlace): void {
+    const event = { kind: 'tablet' as const, ...place };
+    const last = this.#queue.at(-1);
+    if (last?.kind === 'tablet' && last.buttons === event.buttons)
+      this.#queue[this.#queue.length - 1] = { ...event, dz: within(last.dz + event.dz) };
     else this.#act(event);
   }
 

@@ -11,7 +11,7 @@ import type {
   GuestState,
   ToGuest,
 } from './messages.ts';
-import type { Display, Draw, Picture, PointerMove } from '../shared/screen-canvas.tsx';
+import type { Display, Draw, Picture, PointerMove, PointerPlace } from '../shared/screen-canvas.tsx';
 
 export interface GuestView {
   state: GuestState;
@@ -33,6 +33,7 @@ export class GuestClient implements SerialLine, Display {
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #watchers = new Set<Draw>();
   #picture: Picture | undefined;
+  #takesPlaces = false;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
   #view: GuestView = { state: 'loading' };
@@ -77,6 +78,14 @@ export class GuestClient implements SerialLine, Display {
 
   pointer(move: PointerMove): void {
     this.#post({ type: 'pointer', ...move });
+  }
+
+  get takesPlaces(): boolean {
+    return this.#takesPlaces;
+  }
+
+  point(place: PointerPlace): void {
+    this.#post({ type: 'point', ...place });
   }
 
   key(code: string, pressed: boolean): void {
@@ -125,6 +134,9 @@ export class GuestClient implements SerialLine, Display {
         this.#picture = message.picture;
         for (const draw of this.#watchers) draw(message.picture);
         if (this.#view.hasScreen !== true) this.#update({ hasScreen: true });
+        return;
+      case 'takes-places':
+        this.#takesPlaces = message.places;
         return;
       case 'progress': {
         const now = performance.now();

@@ -91,6 +91,7 @@ class GuestRun {
   #wake: () => void = () => undefined;
   #screenAt = 0;
   readonly #watcher = new DisplayWatcher();
+  #takesPlaces = false;
   #progressAt = 0;
   /** The last text screen that was told. */
   #text = '';
@@ -129,6 +130,11 @@ class GuestRun {
         const { dx, dy, dz, buttons } = message;
         // A mouse counts upwards, a page downwards.
         this.#machine.input({ kind: 'mouse', dx, dy: -dy, dz, buttons });
+        break;
+      }
+      case 'point': {
+        const { x, y, dz, buttons } = message;
+        this.#machine.input({ kind: 'tablet', x, y, dz, buttons });
         break;
       }
       case 'power-button':
@@ -242,6 +248,9 @@ class GuestRun {
   }
 
   #reportScreen(): void {
+    const { takesTablet } = this.#machine;
+    if (takesTablet !== this.#takesPlaces) tell({ type: 'takes-places', places: takesTablet });
+    this.#takesPlaces = takesTablet;
     const seen = this.#machine.display.watch(this.#watcher);
     if (seen === undefined) return this.#reportText();
     if (seen.changed.length === 0) return;

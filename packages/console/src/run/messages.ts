@@ -1,5 +1,5 @@
 /** What the page and the worker that runs its guest say to each other. */
-import type { Picture, PointerMove } from '../shared/screen-canvas.tsx';
+import type { Picture, PointerMove, PointerPlace } from '../shared/screen-canvas.tsx';
 
 /** What is started. */
 export type GuestRequest =
@@ -25,6 +25,7 @@ export type ToGuest =
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'key'; code: string; pressed: boolean }
   | ({ type: 'pointer' } & PointerMove)
+  | ({ type: 'point' } & PointerPlace)
   | { type: 'pause'; paused: boolean }
   | { type: 'power-button' }
   | { type: 'reset' };
@@ -41,4 +42,6 @@ export type FromGuest =
   | { type: 'state'; state: GuestState; reason?: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'picture'; picture: Picture }
+  /** Whether the guest's pointer goes to the place that it is told. */
+  | { type: 'takes-places'; places: boolean }
   | ({ type: 'progress' } & GuestProgress);

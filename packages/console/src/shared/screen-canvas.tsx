@@ -1,4 +1,5 @@
 /** A guest's screen: drawn as it changes; while it has the focus the keyboard is the guest's, and after a click the pointer too. */
+import { tabletPlace } from '@revenant/emulator';
 import { useEffect, useRef } from 'preact/hooks';
 
 export interface Picture {
@@ -26,6 +27,15 @@ export interface PointerMove {
   buttons: number;
 }
 
+/** A place on the screen: 0 to 32767 from the left and from the top. */
+export interface PointerPlace {
+  x: number;
+  y: number;
+  dz: number;
+  /** As with `PointerMove`. */
+  buttons: number;
+}
+
 /** What takes keys and, where the guest has one, moves its pointer. */
 export interface TakesKeys {
   /** A key by its DOM `code`. */
@@ -38,6 +48,9 @@ export interface Display extends TakesKeys {
   watch(draw: Draw): () => void;
   /** Absent where the guest has no pointer. */
   pointer?(move: PointerMove): void;
+  /** The guest's pointer goes to the place that it is told; else it takes movements, for which the page has to catch the person's. */
+  readonly takesPlaces?: boolean;
+  point?(place: PointerPlace): void;
 }
 
 /** Puts a picture, or what changed of it, on a canvas of the same size. */
@@ -55,6 +68,12 @@ export function drawPicture(
   const image = new ImageData(rgba, width, height);
   if (changed === undefined || isNew) context?.putImageData(image, 0, 0);
   else for (const { x, y, width: w, height: h } of changed) context?.putImageData(image, 0, 0, x, y, w, h);
+}
+
+/** Where on its picture an event is, whatever size the page shows it in. */
+function placeOn(canvas: HTMLCanvasElement, { clientX, clientY }: MouseEvent): { x: number; y: number } {
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  return { x: tabletPlace(clientX - left, width), y: tabletPlace(clientY - top, height) };
 }
 
 /** Gives keys and pointer of a canvas to a display; returns what ends it. */
@@ -83,9 +102,15 @@ function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
   const { pointer } = display;
   if (pointer === undefined) return () => over.abort();
   const move = (event: MouseEvent, dz = 0): void => {
+    const buttons = event.buttons & 7;
+    if (display.takesPlaces === true) {
+      event.preventDefault();
+      if (document.pointerLockElement === canvas) document.exitPointerLock();
+      return display.point?.({ ...placeOn(canvas, event), dz, buttons });
+    }
     if (document.pointerLockElement !== canvas) return;
     event.preventDefault();
-    pointer.call(display, { dx: event.movementX, dy: event.movementY, dz, buttons: event.buttons & 7 });
+    pointer.call(display, { dx: event.movementX, dy: event.movementY, dz, buttons });
   };
   canvas.addEventListener('mousemove', (event) => move(event), { signal });
   canvas.addEventListener('mouseup', (event) => move(event), { signal });
@@ -97,7 +122,8 @@ function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
   canvas.addEventListener(
     'mousedown',
     (event) => {
-      if (document.pointerLockElement === canvas) move(event);
+      if (display.takesPlaces === true) canvas.focus();
+      if (display.takesPlaces === true || document.pointerLockElement === canvas) move(event);
       else void canvas.requestPointerLock();
     },
     { signal },

@@ -37,6 +37,7 @@ import { VirtioBlk } from './virtio/virtio-blk.ts';
 import { VirtioConsole } from './virtio/virtio-console.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
 import type { VirtioCardOptions, VirtioPciDevice } from './virtio/virtio-pci.ts';
+import { VirtioTablet } from './virtio/virtio-tablet.ts';
 import { VirtioRng } from './virtio/virtio-rng.ts';
 
 const nothing = (): void => undefined;
@@ -238,6 +239,7 @@ const devices: Record<string, (clock: FakeClock) => Device> = {
     ),
   'virtio-balloon': (clock) =>
     card(new VirtioBalloon({ name: 'virtio-balloon', memoryPages: 256, memory, clock, irq: irq() })),
+  'virtio-tablet': (clock) => card(new VirtioTablet({ name: 'virtio-tablet', memory, clock, irq: irq() })),
   pvpanic: () => new Pvpanic({ report: nothing }),
   e1000: (clock) =>
     withConfiguration(

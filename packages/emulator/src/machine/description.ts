@@ -58,6 +58,7 @@ export type NetworkCardModel = (typeof networkCardModels)[number];
  * - `event-index`: virtio cards and their drivers tell each other by index when they want to be told (EVENT_IDX): fewer interrupts and notifications
  * - `virtio-console`: a second console, and a channel for a program in the guest
  * - `virtio-balloon`: pages that the guest does without (the input `balloon`)
+ * - `virtio-tablet`: a pointer that knows its place on the screen (the input `tablet`); on `pc` 2, which has one
  * - `pvpanic`: a port by which a kernel reports its panic
  * - `vmgenid`, `vmclock`: pages by which a guest learns that it lives a second life (the input `generation`)
  */
@@ -68,6 +69,7 @@ export const optionalDevices = [
   'virtio-rng',
   'virtio-console',
   'virtio-balloon',
+  'virtio-tablet',
   'pvpanic',
   'vmgenid',
   'vmclock',

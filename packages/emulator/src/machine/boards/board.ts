@@ -14,6 +14,7 @@ import { PirqRouter } from '../../devices/pci/pirq-router.ts';
 import type { Uart16550A } from '../../devices/serial/uart-16550a.ts';
 import type { SystemControl } from '../../devices/system/system-control.ts';
 import type { AcpiPm } from '../../devices/timer/acpi-pm.ts';
+import type { VirtioTablet } from '../../devices/virtio/virtio-tablet.ts';
 import type { VgaText } from '../../devices/video/vga-text.ts';
 import type { MachineDescription } from '../description.ts';
 import type { DiskBacking, DiskSpace } from '../disk-space.ts';
@@ -88,6 +89,7 @@ export interface BoardChips {
   floppy?: Fdc82077aa;
   graphics?: Vga;
   vga?: VgaText;
+  tablet?: VirtioTablet;
 }
 
 /** A card of any model, for whoever carries its frames. */
@@ -173,6 +175,9 @@ export class Board {
   /** The display of boards with graphics. */
   get graphics(): Vga | undefined {
     return this.#chips.graphics;
+  }
+  get tablet(): VirtioTablet | undefined {
+    return this.#chips.tablet;
   }
   get ide(): PiixIde | undefined {
     return this.#chips.ide;

@@ -43,6 +43,7 @@ export const pc2: BoardPlan = {
     { chip: 'virtio-rng', device: 19, slot: 16 },
     { chip: 'virtio-console', device: 20, slot: 17 },
     { chip: 'virtio-balloon', device: 21, slot: 18 },
+    { chip: 'virtio-tablet', device: 23, slot: 19 },
     { chip: 'pvpanic' },
     { chip: 'ahci', device: 22, memory: 0xe020_0000 },
     { chip: 'acpi-gpe', sciIrq: 9 },

@@ -23,7 +23,11 @@ export type BoardPart =
   /** One card for each network card of the description. */
   | { chip: 'virtio-net'; firstDevice: number }
   /** A card of the description's `devices`, left out where it isn't asked for. `slot`: its base address, without firmware, in cards of 16 KiB behind the disks' and network's 16. */
-  | { chip: 'virtio-rng' | 'virtio-console' | 'virtio-balloon'; device: number; slot: number }
+  | {
+      chip: 'virtio-rng' | 'virtio-console' | 'virtio-balloon' | 'virtio-tablet';
+      device: number;
+      slot: number;
+    }
   /** In the description's `devices` too. */
   | { chip: 'pvpanic' }
   /** What tells a guest of a second life: `generation` with its two pages, and the events by which a guest learns of a change. */

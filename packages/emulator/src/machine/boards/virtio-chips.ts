@@ -12,6 +12,7 @@ import { VirtioConsole } from '../../devices/virtio/virtio-console.ts';
 import { VirtioNet } from '../../devices/virtio/virtio-net.ts';
 import type { VirtioCardOptions, VirtioPciDevice } from '../../devices/virtio/virtio-pci.ts';
 import { VirtioRng } from '../../devices/virtio/virtio-rng.ts';
+import { VirtioTablet } from '../../devices/virtio/virtio-tablet.ts';
 import { maxDisks } from '../description.ts';
 import type { NetworkCard } from './board.ts';
 import type { Site } from './chips.ts';
@@ -182,7 +183,17 @@ function addBalloon(site: Site, place: PartOf<'virtio-balloon'>): void {
   };
 }
 
-type VirtioChip = 'virtio-blk' | 'virtio-net' | 'virtio-rng' | 'virtio-console' | 'virtio-balloon';
+function addTablet(site: Site, place: PartOf<'virtio-tablet'>): void {
+  const { board, description } = site;
+  if (!description.devices.includes('virtio-tablet')) return;
+  const card = addCard(site, place, 'virtio-tablet', (options) => new VirtioTablet(options));
+  board.setChip('tablet', card);
+  board.consumers.tablet = (move) => card.move(move);
+  board.rooms.tablet = () => card.hasRoom;
+}
+
+type VirtioChip =
+  'virtio-blk' | 'virtio-net' | 'virtio-rng' | 'virtio-console' | 'virtio-balloon' | 'virtio-tablet';
 
 export const virtioMakers: { [C in VirtioChip]: (site: Site, part: PartOf<C>) => void } = {
   'virtio-blk': addDisks,
@@ -190,4 +201,5 @@ export const virtioMakers: { [C in VirtioChip]: (site: Site, part: PartOf<C>) =>
   'virtio-rng': addRandomNumbers,
   'virtio-console': addConsole,
   'virtio-balloon': addBalloon,
+  'virtio-tablet': addTablet,
 };

@@ -13,6 +13,7 @@ const inputs: MachineInput[] = [
   { kind: 'serial', port: 3, bytes: bytes(0, 255, 13) },
   { kind: 'key', code: 'ControlLeft', pressed: true },
   { kind: 'mouse', dx: -32768, dy: 32767, dz: -1, buttons: 7 },
+  { kind: 'tablet', x: 0, y: 32767, dz: -1, buttons: 7 },
   { kind: 'frame', nic: 1, bytes: frame },
   { kind: 'medium', drive: 'cd0', image: 'Grüße.iso' },
   { kind: 'medium', drive: 'cd0', image: null },

@@ -5,6 +5,7 @@
  * Codes are part of stored logs and of the wire: a code is never used again for something else, and fields of a kind are never changed;
  * a new shape is a new kind.
  */
+import { tabletRange } from '../../devices/tablet-place.ts';
 import {
   blob,
   choice,
@@ -107,6 +108,19 @@ export const inputKinds = {
   ),
   /** A debugger's: a register of the processor (by its name in cpu-state.ts) has this value from now on, little-endian. */
   pokeRegister: kind(19, fields({ register: text(32), value: blob(1, 512) })),
+  /**
+   * A tablet: the place on the screen that is pointed at, from the left and from the top; the largest is the right and the lower edge. `dz` and `buttons` as
+   * with `mouse`.
+   */
+  tablet: kind(
+    20,
+    fields({
+      x: whole(0, tabletRange),
+      y: whole(0, tabletRange),
+      dz: whole(-32768, 32767),
+      buttons: whole(0, 7),
+    }),
+  ),
 } as const;
 
 /** All that can come out of a machine, each with the schema of its fields. */
