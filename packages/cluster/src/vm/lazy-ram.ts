@@ -13,12 +13,11 @@ import {
   type ServedPages,
   type StorageHost,
 } from '@revenant/storage';
+import { maxWorkingPages } from './working-pages.ts';
 
 const space = 'ram';
 /** Below 1 MiB pages are not absent. */
 const firstLazyPage = 256;
-/** Of the recorded working set, at most so many pages are waited for: 8 MiB. */
-const workingSetPages = 2048;
 /** And of those that its last checkpoints stored: a log behind it was made by what touches them. */
 const newestPages = 2048;
 const newestShare = 1 / 4;
@@ -62,7 +61,7 @@ export class LazyRam implements ServedPages {
   /** Reads what the guest needs at once. The reader is closed by `finish` or `stop`. Undefined for a checkpoint without RAM. */
   static async open(reader: CheckpointReader, host = systemHost): Promise<LazyRam | undefined> {
     if (!reader.spaces.some(({ name }) => name === space)) return undefined;
-    const set = (await reader.workingSet())[space]?.subarray(0, workingSetPages) ?? new Uint32Array(0);
+    const set = (await reader.workingSet())[space]?.subarray(0, maxWorkingPages) ?? new Uint32Array(0);
     const present = reader.present(space);
     const newest = reader.newest(space, Math.min(newestPages, present.length * newestShare));
     const wanted = new Set([...set, ...newest]);
@@ -125,7 +124,7 @@ export class LazyRam implements ServedPages {
   async finish(store: ObjectStore, vmId: string, key?: CheckpointKey): Promise<void> {
     // What is touched no more falls out at the end.
     const pages = new Set([...this.#touched, ...this.#before]);
-    const set = Uint32Array.from([...pages].slice(0, workingSetPages));
+    const set = Uint32Array.from([...pages].slice(0, maxWorkingPages));
     await saveWorkingSet(store, vmId, { [space]: set }, { key }).catch(() => undefined);
     await this.#reader.close();
   }

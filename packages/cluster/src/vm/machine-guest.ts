@@ -180,6 +180,10 @@ class MachineGuest implements Guest {
     return this.#touched.splice(0);
   }
 
+  accessed(): Uint32Array {
+    return this.#machine.takeAccessed();
+  }
+
   input(input: MachineInput): InputResult {
     // A key that no keyboard has is refused as one for a machine without keyboard is.
     if (input.kind === 'key' && !keyCodes.includes(input.code)) return 'no-device';

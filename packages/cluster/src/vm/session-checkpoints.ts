@@ -23,6 +23,7 @@ import { StoreQuota } from './store-quota.ts';
 import { newFigures, paceEntry, type VmFigures } from './vm-figures.ts';
 import type { VmHostOptions } from './vm-host.ts';
 import { monotonicMs } from './vm-runtime.ts';
+import { WorkingPages } from './working-pages.ts';
 
 /** Between tries to make a guest's last state durable. */
 const lastWritePauseMs = 200;
@@ -70,6 +71,7 @@ export class SessionCheckpoints {
   readonly figures: VmFigures;
   readonly housekeeping: Housekeeping;
   readonly quota: StoreQuota;
+  readonly #workingPages: WorkingPages;
   readonly #options: SessionCheckpointsOptions;
   readonly #pace: CheckpointPace;
   /** The number of the next entry of the log when the last one was cut. */
@@ -88,6 +90,8 @@ export class SessionCheckpoints {
       onChange: options.onQuota,
     });
     this.housekeeping = housekeepingFor(host, ownership, monotonicMs(), () => this.quota.removed());
+    const ask = (): Promise<Uint32Array> => options.thread.ask('accessed', {});
+    this.#workingPages = new WorkingPages({ ...host, vmId: vm.id, ask }, monotonicMs());
     this.figures = newFigures(vm.id, epoch, resumedAt ?? 0n);
   }
 
@@ -135,7 +139,10 @@ export class SessionCheckpoints {
   /** Says when the interval was stretched, or is as wanted again. */
   tellPace(now: number, keepHouse: boolean): void {
     const { vm, host } = this.#options;
-    if (keepHouse) this.housekeeping.look(now);
+    if (keepHouse) {
+      this.housekeeping.look(now);
+      this.#workingPages.look(now);
+    }
     this.#count(now);
     const news = this.#pace.news(now);
     if (news !== undefined) host.log({ vm: vm.id, node: host.node, ...paceEntry(news) });

@@ -60,6 +60,8 @@ export interface Guest {
    * @returns those that it needed sooner, since the last delivery, in the order of first touch
    */
   deliver?(indexes: Uint32Array, bytes: Uint8Array): number[];
+  /** Pages of its RAM that it came by since the last call, ascending. Absent in guests without one. */
+  accessed?(): Uint32Array;
   /** Requests of its disks so far. */
   readonly diskRequests?: number;
   /** Serial bytes for its console, keys, the power button: what became of it. */
@@ -192,6 +194,8 @@ export interface Questions {
   giveBack: { ask: { buffers: SharedArrayBuffer[] }; answer: undefined };
   /** Pages of RAM; the answer names those that the guest needed before. */
   deliver: { ask: { indexes: Uint32Array; bytes: Uint8Array }; answer: { touched: number[] } };
+  /** Pages of RAM that the guest came by since it was last asked. */
+  accessed: { ask: object; answer: Uint32Array };
   screen: { ask: object; answer: TextScreen | undefined };
   look: { ask: { fresh: boolean }; answer: Look };
   /** To a guest that follows: what came in further on, entry by entry of the log, and up to which count. */

@@ -147,6 +147,7 @@ const replies: {
     absentPages -= indexes.length;
     return { touched: guest.deliver?.(indexes, bytes) ?? [] };
   },
+  accessed: (guest) => guest.accessed?.() ?? new Uint32Array(0),
   screen: (guest) => guest.screen(),
   look: (guest, { fresh }) => guest.look?.(fresh) ?? noScreen,
   boot: (guest, { description, blobs }) => {

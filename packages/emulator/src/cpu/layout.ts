@@ -28,8 +28,13 @@ export const Region = {
   debug: 0x34_0000,
   /** One u32 for each 4 KiB page below 4 GiB of guest-physical space (see PhysicalPage). */
   physicalMap: 0x40_0000,
+  /**
+   * One byte for each 4 KiB page below 4 GiB of guest-physical space: not 0 when the processor came by it (a walk, a fill of a translation buffer) since the host
+   * took the marks back. No state of the machine: what a copy of it will need first.
+   */
+  accessed: 0x80_0000,
   /** First byte of the arrays sized by the machine: see Machine fields that point to them. */
-  dynamic: 0x80_0000,
+  dynamic: 0x90_0000,
 } as const;
 
 /** As many processors as there is room for in a machine. */

@@ -35,6 +35,22 @@ before(() => {
   buildModules(() => undefined);
 });
 
+describe('pages in use', () => {
+  test('are those that the processor came by, again behind each snapshot, and no part of the state', async () => {
+    const machine = await started();
+    const twin = await started();
+    for (const one of [machine, twin]) one.run({ instructions: 1000 });
+    // Vectors, its data and stack, its code.
+    const used = [...machine.takeAccessed()];
+    assert.ok(used.includes(0) && used.includes(7) && used.length < 8, used.join(' '));
+    assert.deepEqual([...machine.takeAccessed()], []);
+    assert.equal(machine.stateHash(), twin.stateHash());
+    machine.snapshot();
+    machine.run({ instructions: 1000 });
+    assert.ok(machine.takeAccessed().includes(7));
+  });
+});
+
 describe('running', () => {
   test('timer interrupts come at their virtual times, HLT lets time pass', async () => {
     const shown: number[] = [];

@@ -536,6 +536,14 @@ export class Machine {
     this.#map.absent.deliver(indexes, bytes);
   }
 
+  /**
+   * Pages of RAM that the processor came by since the last call, ascending: what goes on from a snapshot of this machine will need them first. Each snapshot
+   * empties the translation buffers, so that pages in use are marked again behind it. Only between runs.
+   */
+  takeAccessed(): Uint32Array {
+    return this.#map.takeAccessed();
+  }
+
   /** SHA-256, as hex, over everything a guest could ever notice. Equal states hash alike whatever engine or host ran them. */
   stateHash(): string {
     return this.#state.hash((this.#backends.hash ?? sha256)());

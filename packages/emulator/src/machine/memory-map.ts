@@ -123,6 +123,15 @@ export class MemoryMap implements GuestMemory {
     });
   }
 
+  /** Pages of RAM that the processor came by since the last call, ascending. */
+  takeAccessed(): Uint32Array {
+    const marks = this.bytes.subarray(Region.accessed, Region.accessed + this.#sizes.ramBytes / pageBytes);
+    const pages: number[] = [];
+    for (let page = marks.indexOf(1); page >= 0; page = marks.indexOf(1, page + 1)) pages.push(page);
+    marks.fill(0);
+    return Uint32Array.from(pages);
+  }
+
   #layOutSpaces(vramBytes: number): BackingSpace[] {
     const { ramBytes, romBytes } = this.#sizes;
     const rom = this.backingBase + ramBytes;

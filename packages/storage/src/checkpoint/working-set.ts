@@ -1,5 +1,5 @@
 /**
- * The recorded working set: the pages that a VM touched first after a resume. Advice only; a restore without it is
+ * The recorded working set: the pages that a VM used of late, or touched first after a resume. Advice only; a restore without it is
  * slower, not wrong. So it is overwritten without conditions, and a damaged one counts as none.
  */
 import { isRecord } from '../codec.ts';
@@ -10,7 +10,7 @@ import { systemHost, type StorageHost } from '../host.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { workingSetKey } from './keys.ts';
 
-/** Page numbers by space, in the order of first touch. */
+/** Page numbers by space, those first that are needed first. */
 export type WorkingSet = Record<string, Uint32Array>;
 
 const magic = 'RVWS';

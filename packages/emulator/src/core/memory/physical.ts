@@ -10,6 +10,7 @@ import {
   PhysicalPage_addressMask,
   PhysicalPage_missing,
   PhysicalPage_readOnly,
+  Region_accessed,
   Region_machine,
   Region_physicalMap,
 } from '../generated/layout';
@@ -25,6 +26,7 @@ export function gateA20(physical: i64): i64 {
 export function pageEntry(physical: i64): u32 {
   if ((physical as u64) >> 32 != 0) return 0;
   const page = (physical as u32) >> 12;
+  store<u8>(Region_accessed + page, 1);
   const entry = load<u32>(Region_physicalMap + (page << 2));
   if ((entry & PhysicalPage_missing) == 0) return entry;
   pageIn(page);
