@@ -7,8 +7,8 @@
 import type { GatewayEffect } from './events.ts';
 import type { GatewaySettings } from './settings.ts';
 import { newTurn } from './gateway.ts';
-import { restartTimer } from '../tcp/retransmission.ts';
-import { wakeAt, type GatewayState } from './state.ts';
+import { sendAgain } from '../tcp/connection.ts';
+import type { GatewayState } from './state.ts';
 import { breakFlow, sendChanged } from './tcp-nat.ts';
 
 /**
@@ -28,9 +28,8 @@ export function rollBack(
       breakFlow(turn, flow);
       ended++;
     } else if (flow.tcp !== undefined && flow.tcp.retransmission.atMs !== null) {
-      // Its peer was away: that says nothing about the path.
-      restartTimer(flow.tcp.retransmission, nowMs);
-      wakeAt(state, nowMs);
+      sendAgain(flow.tcp);
+      turn.changed.add(flow);
     }
   }
   sendChanged(turn);

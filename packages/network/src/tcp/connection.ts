@@ -1,9 +1,9 @@
 /** What the owner of a TCP end does with it: open, write, finish, break, let its timers run. */
 import { TcpFlag, type TcpSegment } from '../wire/tcp.ts';
 import { push } from './byte-queue.ts';
-import { onTimeout } from './congestion.ts';
+import { onTimeout, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
-import { backOff } from './retransmission.ts';
+import { backOff, restartTimer } from './retransmission.ts';
 import { sendKeepAlive, sendProbe } from './send.ts';
 import { advance } from './sequence.ts';
 import { agree, isSynchronized, newTcp, type TcpSettings, type TcpState } from './state.ts';
@@ -56,6 +56,17 @@ export function finish(tcp: TcpState): void {
   tcp.finishing = true;
   if (tcp.phase === 'established') tcp.phase = 'finWait1';
   else if (tcp.phase === 'closeWait') tcp.phase = 'lastAck';
+}
+
+/**
+ * The peer was away, and what was under way to it may be lost: all of it is sent again, from a slow start on, as if this were a new connection.
+ * That it was lost says nothing about the path. The owner calls `transmit` afterwards.
+ */
+export function sendAgain(tcp: TcpState): void {
+  tcp.sndNxt = tcp.sndUna;
+  restartTimer(tcp.retransmission);
+  // RFC 6582, 3.2: what the peer has after all is answered by duplicates, which are no sign of a loss.
+  tcp.congestion = { ...startCongestion(tcp.maximumSegment), ignoreUntil: tcp.sndMax };
 }
 
 /** The owner passed on bytes that were delivered: the window may open. */

@@ -56,10 +56,11 @@ function timeoutOf(smoothedMs: number, variationMs: number): number {
   return Math.min(Math.max(smoothedMs + Math.max(granularityMs, 4 * variationMs), leastMs), mostMs);
 }
 
-/** What is not acknowledged is to be sent again at once, as if it were the first time. */
-export function restartTimer(timer: Retransmission, nowMs: number): void {
+/** What is not acknowledged is sent again, as if nothing had been tried yet. */
+export function restartTimer(timer: Retransmission): void {
   timer.count = 0;
-  timer.atMs = nowMs;
+  timer.atMs = null;
+  timer.timed = null;
   timer.timeoutMs = timer.smoothedMs === null ? initialMs : timeoutOf(timer.smoothedMs, timer.variationMs);
 }
 

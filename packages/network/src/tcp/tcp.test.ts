@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { Random } from '../../../simulation/src/random.ts';
 import { End, Pair, overTheWire, type Path } from '../testing/tcp-pair.ts';
 import { TcpFlag, type TcpSegment } from '../wire/tcp.ts';
-import { resetFor } from './connection.ts';
+import { resetFor, sendAgain } from './connection.ts';
 import { receiveSegment } from './receive.ts';
 import { transmit } from './send.ts';
 import { advance } from './sequence.ts';
@@ -116,6 +116,38 @@ describe('TCP between two ends', () => {
     made.until(() => made.ends[1].receivedBytes === 200_000);
     assert.equal(dropped, true);
     assert.ok(made.nowMs < 250, `took ${made.nowMs.toString()} ms: the least timeout is 300`);
+  });
+
+  it('is as quick as before when its peer was away, however often', () => {
+    const away = 3;
+    const settings = { sendBytes: 0x8_0000, receiveBytes: 0x8_0000, burstBytes: 65_000 };
+    const path = { ...perfect, delayMs: [25, 25] as [number, number] };
+    const made = pair({ path, sizes: [0, 0], settings });
+    const [client, server] = made.ends;
+    client.toSend = new Uint8Array(20_000_000);
+    const send = made.send.bind(made);
+    let gone = false;
+    made.send = (from, segment) => {
+      if (!gone) send(from, segment);
+    };
+    /** How long the next 2 MB take. */
+    const stretch = (): number => {
+      const [beganMs, bytes] = [made.nowMs, server.receivedBytes + 2_000_000];
+      made.until(() => server.receivedBytes >= bytes);
+      return made.nowMs - beganMs;
+    };
+    stretch();
+    const before = stretch();
+    for (let n = 0; n < away; n++) {
+      gone = true;
+      const untilMs = made.nowMs + 3000;
+      made.until(() => made.nowMs >= untilMs);
+      gone = false;
+      sendAgain(client.tcp!);
+      transmit(client.tcp!, made.context(client));
+      const after = stretch();
+      assert.ok(after < 3 * before, `2 MB took ${after.toFixed(0)} ms after it, ${before.toFixed(0)} before`);
+    }
   });
 
   it('goes on half closed: one side ends, the other still sends', () => {
