@@ -1,10 +1,10 @@
 /**
- * Packs: immutable objects of 1-4 MiB that hold pages (docs/CHECKPOINT_FORMAT.md, "Pack").
+ * Packs: immutable objects of about 2 MiB that hold pages (docs/CHECKPOINT_FORMAT.md, "Pack").
  *
  *   header(48): magic "RVPK", version u16, flags u16, page size u32, pages u32, index bytes u32, data bytes u32, 0 u64, salt(16)
- *   index: per page { SHA-256(32), offset u32, length u32 (bit 31: stored raw) }, sealed when flag 1 is set
+ *   index: per page { SHA-256(32), offset u32, length u32 (bit 31: stored raw) }, sealed when flag 2 is set
  *   SHA-256(32) of header and index: the head's hash, which manifests repeat
- *   data: the stored pages, each sealed by itself when flag 1 is set, so that a range can be read alone
+ *   data: the stored pages, each sealed by itself when flag 2 is set, so that a range can be read alone
  *
  * The manifest vouches for the head, the head for each page: nothing is believed that was not named from above.
  */
