@@ -65,10 +65,10 @@ function publishedImports(
 export function publishedManifest(
   folder: string,
   source: Manifest,
-  more: { commit: string; node: string } & Pick<Manifest, 'bin' | 'optionalDependencies'>,
+  more: { commit: string; node: string } & Pick<Manifest, 'bin' | 'exports' | 'optionalDependencies'>,
 ): PublishedManifest {
   const { name, version, description, license, type, dependencies } = source;
-  const { commit, node, bin, optionalDependencies } = more;
+  const { commit, node, bin, exports: asTheyAre, optionalDependencies } = more;
   return {
     name,
     version,
@@ -77,7 +77,7 @@ export function publishedManifest(
     type,
     engines: { node },
     files: ['bin', 'dist'],
-    exports: publishedExports(folder, source.exports),
+    exports: { ...publishedExports(folder, source.exports), ...asTheyAre },
     ...(source.imports === undefined ? {} : { imports: publishedImports(folder, source.imports) }),
     ...(bin === undefined ? {} : { bin }),
     ...(dependencies === undefined ? {} : { dependencies }),

@@ -2,14 +2,17 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'vite';
+import { builtinDigest } from '../images/builtin/kernel.ts';
+import { browserMissing } from '../test/page/browser.ts';
 import { pack } from './pack.ts';
+import { openSite, type Site } from './site.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
@@ -126,21 +129,35 @@ describe('installed packages', () => {
     assert.equal(result.stdout, '');
   });
 
-  test('a bundler takes the library and its WebAssembly', async () => {
+  /** Waits until the page says what is wanted, or why not. */
+  async function pageSays(site: Site, wanted: RegExp): Promise<string> {
+    const page = await site.open();
+    const said = page.locator('#said').filter({ hasText: wanted });
+    const failed = page.locator('#said').filter({ hasText: /Error/ });
+    await said.or(failed).waitFor({ timeout: 120_000 });
+    const text = (await page.locator('#said').textContent()) ?? '';
+    assert.match(text, wanted);
+    assert.deepEqual(site.errors, []);
+    return text;
+  }
+
+  test('a bundler takes the library, its WebAssembly and a worker, and the page runs a guest', async (context) => {
+    const readme = await readFile(join(project, 'node_modules/@revenant/emulator/README.md'), 'utf8');
+    const [, worker = '', page = ''] =
+      /```ts\n(\/\/ guest\.ts[^]*?)```[^]*?```ts\n([^]*?)```/.exec(readme) ?? [];
+    assert.ok(page.includes('new Worker'), 'the example of a worker');
+    await writeFile(join(project, 'guest.ts'), worker);
+    await writeFile(join(project, 'page.ts'), page);
     await writeFile(
-      join(project, 'bundle.js'),
-      `import { createMachine } from '@revenant/emulator';
-import { makeBrowserEngine } from '@revenant/emulator/host-browser';
-import { fetchBundledModules } from '@revenant/emulator/bundled';
-const engine = makeBrowserEngine(await fetchBundledModules());
-globalThis.machine = await createMachine({ description: { memoryBytes: 16 << 20 }, engine });`,
+      join(project, 'index.html'),
+      '<!doctype html><p id="said"></p><script type="module" src="./page.ts"></script>',
     );
-    await writeFile(join(project, 'index.html'), '<script type="module" src="./bundle.js"></script>');
     await build({
       configFile: false,
       root: project,
       logLevel: 'error',
       build: { outDir: 'bundled', target: 'es2022', assetsInlineLimit: 0 },
+      worker: { format: 'es' },
     });
     const assets = await readdir(join(project, 'bundled/assets'));
     for (const name of ['core', 'interpreter', 'fault'])
@@ -148,5 +165,33 @@ globalThis.machine = await createMachine({ description: { memoryBytes: 16 << 20 
         assets.some((asset) => asset.startsWith(`${name}-`) && asset.endsWith('.wasm')),
         name,
       );
+    if (browserMissing() !== undefined) return context.skip(browserMissing());
+    const site = await openSite(join(project, 'bundled'));
+    try {
+      await pageSays(site, /^Hi! halted$/);
+    } finally {
+      await site.close();
+    }
+  });
+
+  test('a script tag takes it from a folder, and the built-in guest computes', async (context) => {
+    if (browserMissing() !== undefined) return context.skip(browserMissing());
+    const readme = await readFile(join(project, 'node_modules/@revenant/cluster/README.md'), 'utf8');
+    const [, example = ''] = /```html\n([^]*?)```/.exec(readme) ?? [];
+    await mkdir(join(project, 'site'));
+    await cp(
+      join(project, 'node_modules/@revenant/cluster/dist/build/console'),
+      join(project, 'site/revenant'),
+      { recursive: true },
+    );
+    await writeFile(join(project, 'site/index.html'), example);
+    const site = await openSite(join(project, 'site'));
+    try {
+      const said = await pageSays(site, /step 3 [0-9a-f]{16}/);
+      const digests = [...said.matchAll(/step \d+ ([0-9a-f]{16})/g)].map(([, digest]) => digest!);
+      assert.equal(digests[2], builtinDigest(digests[1]!, 3));
+    } finally {
+      await site.close();
+    }
   });
 });

@@ -17,6 +17,8 @@ interface Shipped {
   sources?: string;
   /** Folders and files that go along as they are, below `dist`. */
   along?: string[];
+  /** Entries for what goes along. */
+  exports?: Record<string, string>;
 }
 
 /** In the order of their dependencies. The command's own launcher starts Node 24 where the host's is older. */
@@ -30,7 +32,12 @@ const shipped: readonly Shipped[] = [
   { folder: 'packages/storage', node: '>=22' },
   { folder: 'packages/debugger', node: '>=22' },
   { folder: 'packages/unicorn', node: '>=22' },
-  { folder: 'packages/cluster', node: '>=24', along: ['build/console'] },
+  {
+    folder: 'packages/cluster',
+    node: '>=24',
+    along: ['build/console'],
+    exports: { './page/*': './dist/build/console/*' },
+  },
   {
     folder: 'packages/cli',
     node: '>=20',
@@ -88,7 +95,7 @@ export async function pack(root: string, target: string): Promise<string[]> {
     await readManifest(root),
   ];
   const tarballs: string[] = [];
-  for (const { folder, node, sources, along = [] } of shipped) {
+  for (const { folder, node, sources, along = [], exports = {} } of shipped) {
     const to = join(target, folder);
     const isCommand = folder === 'packages/cli';
     const source = await readManifest(join(root, folder));
@@ -102,6 +109,7 @@ export async function pack(root: string, target: string): Promise<string[]> {
     const manifest = publishedManifest(folder, source, {
       commit,
       node,
+      exports,
       ...(isCommand ? { bin: command.bin, optionalDependencies: repository.optionalDependencies ?? {} } : {}),
     });
     await writeUnder(to, 'package.json', json(manifest));

@@ -11,8 +11,8 @@ export function browserMissing(): string | undefined {
   return existsSync(executablePath) ? undefined : 'chromium is missing: apt-get install chromium';
 }
 
-/** A headless browser that speaks to nobody but the page. */
-export function openBrowser(): Promise<Browser> {
+/** A headless browser that speaks to nobody but the page; `more` words for its command. */
+export function openBrowser(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath,
     args: [
@@ -23,6 +23,7 @@ export function openBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...more,
     ],
   });
 }

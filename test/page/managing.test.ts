@@ -89,6 +89,10 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     const discs = [disc('first.iso', 1), disc('second.iso', 2)];
     await form.getByLabel('Discs for the CD drive').setInputFiles(discs);
     await form.getByLabel('Empty disk in MiB').fill('8');
+    await form.getByLabel('Processors', { exact: true }).fill('2');
+    await form.getByLabel('Their model').selectOption('x86-64-v3');
+    await form.getByLabel('Only on these nodes').fill('a, b');
+    await form.getByLabel('On one node with others of the group', { exact: true }).fill('shop');
     await form.getByLabel('Ports of the nodes').fill('8080');
     await form.getByRole('combobox', { name: 'Network' }).selectOption('lan');
     await form.getByRole('button', { name: 'Create and start' }).click();
@@ -100,7 +104,10 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     await openVm(page, 'web');
     await terminalShows(page, /step \d+ [0-9a-f]{16}/);
 
-    const described = disksOf((await nodes.client.vm('web')).spec.description);
+    const { spec } = await nodes.client.vm('web');
+    const { cpu, cpuCount } = spec.description as Record<string, unknown>;
+    assert.deepEqual([cpu, cpuCount, spec.nodes, spec.affinity], ['x86-64-v3', 2, ['a', 'b'], 'shop']);
+    const described = disksOf(spec.description);
     const contents = discs.map(({ buffer }) =>
       createHash('sha256')
         .update(Buffer.concat([buffer, Buffer.alloc(100)]))
@@ -183,15 +190,23 @@ describe('managing a cluster at its page', { skip: missing ?? false }, () => {
     await over(visit);
   });
 
-  test('how much it may hold in the store is changed while it runs', async () => {
+  test('how much it may hold in the store, and where it may run, is changed while it runs', async () => {
     const visit = await opened('web');
+    const made = visit.page.getByRole('region', { name: 'what web is made of' });
+    await made.getByText('2 (x86-64-v3)').waitFor();
+    await made.getByText('second.iso: 6.0 KiB cdrom read-only').waitFor();
     const form = visit.page.getByRole('form', { name: 'settings of web' });
     await form.getByLabel('In the store at most').fill('4096');
+    await form.getByLabel('Only on these nodes').fill('');
+    await form.getByLabel('Rather on one of these').fill('b');
+    await form.getByLabel('Never on one node').fill('apart');
     await form.getByRole('button', { name: 'Change' }).click();
     await until('the quota is in the list', async () => {
       const { spec } = await nodes.client.vm('web');
       return spec.storeQuotaBytes === 4 * 2 ** 30;
     });
+    const { nodes: only, prefers, affinity, antiAffinity } = (await nodes.client.vm('web')).spec;
+    assert.deepEqual([only, prefers, affinity, antiAffinity], [undefined, ['b'], 'shop', 'apart']);
     await over(visit);
   });
 

@@ -21,6 +21,8 @@ export interface PageNodesOptions {
   withToken?: boolean;
   /** Role and token by name of the person. */
   people?: Readonly<Record<string, readonly [role: string, token: string]>>;
+  /** Addresses of their hosts, by name; default: loopback. Others want a token. */
+  hosts?: Readonly<Record<string, string>>;
   /** Program of the nodes, where it is not the usual one. */
   main?: string;
 }
@@ -43,7 +45,13 @@ export class PageNodes {
     this.client = client;
   }
 
-  static async open({ names, withToken = false, people = {}, main }: PageNodesOptions): Promise<PageNodes> {
+  static async open({
+    names,
+    withToken = false,
+    people = {},
+    hosts = {},
+    main,
+  }: PageNodesOptions): Promise<PageNodes> {
     const folder = await mkdtemp(join(tmpdir(), 'revenant-page-'));
     const [tokenFile, peopleFile] = [join(folder, 'token'), join(folder, 'people')];
     await writeFile(tokenFile, token);
@@ -54,6 +62,7 @@ export class PageNodes {
       const started = await NodeProcess.start({
         ...{ name, store: `file:${folder}/store`, profile: 'default', logFile: join(folder, `${name}.log`) },
         ...(withToken ? { tokenFile } : {}),
+        ...(hosts[name] === undefined ? {} : { listen: `${hosts[name]}:0` }),
         ...(lines.length === 0 ? {} : { words: ['--people-file', peopleFile] }),
         ...(main === undefined ? {} : { main }),
       });

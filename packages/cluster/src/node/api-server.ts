@@ -195,25 +195,32 @@ export class ApiServer {
   /** A page of another origin, or a name that was made to point here (DNS rebinding). */
   #foreign(request: IncomingMessage): string | undefined {
     const { origin, host } = request.headers;
-    if (origin !== undefined && !isOf(origin, [host ?? '']) && !this.#isOfPeer(request))
+    const isOwn = origin === undefined || isOf(origin, [host ?? '']);
+    if (!isOwn && !this.#isOfPeer(request) && !this.#sessions.isShown(request))
       return `a request of the foreign origin ${origin}`;
     const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
     if (this.#challenges === undefined && !loopback.has(name)) return `a request for the host ${name}`;
     return undefined;
   }
 
-  /** Asked by a page that another node of the cluster served. */
+  /** Asked by a page that another node of the cluster served, at the address by which the nodes know it. */
   #isOfPeer({ url = '', headers: { origin, host } }: IncomingMessage): boolean {
     if (origin === undefined || !url.startsWith('/v1/') || isOf(origin, [host ?? ''])) return false;
-    return isOf(origin, this.#nodes.map(hostOf));
+    return isOf(origin.replace(/\/\/(localhost|\[::1\]):/, '//127.0.0.1:'), this.#nodes.map(hostOf));
   }
 
-  /** Lets a page that another node served read the answer; true when that was all that was asked (fetch standard, "CORS-preflight request"). */
+  /**
+   * Lets a page that another node served read the answer; true when that was all that was asked (fetch standard, "CORS-preflight request"). What a
+   * browser asks before it sends a pass is without that pass: it is answered whoever asks, and lets nobody in.
+   */
   #letPeerRead(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!this.#isOfPeer(request)) return false;
-    response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+    const { method, url = '', headers } = request;
+    const isBefore = method === 'OPTIONS' && this.#challenges !== undefined && url.startsWith('/v1/');
+    if (headers.origin === undefined) return false;
+    if (!isBefore && !this.#isOfPeer(request) && !this.#sessions.isShown(request)) return false;
+    response.setHeader('access-control-allow-origin', headers.origin);
     response.setHeader('vary', 'origin');
-    if (request.method !== 'OPTIONS') return false;
+    if (method !== 'OPTIONS') return false;
     response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
     response.setHeader('access-control-allow-headers', `${authHeader}, ${bodyHeader}`);
     response.writeHead(204);
@@ -379,7 +386,7 @@ export class ApiServer {
     if (caller === undefined) throw new ClusterError('UNAUTHORIZED', 'a page without a session');
     this.strangers.know(socket);
     this.#pages.handleUpgrade(request, socket, head, (accepted) =>
-      this.#gateway?.attach(accepted, caller, this.#sessions.newPass(caller)),
+      this.#gateway?.attach(accepted, caller, this.#sessions.newPass(request, caller)),
     );
   }
 }

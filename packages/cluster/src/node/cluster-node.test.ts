@@ -166,7 +166,9 @@ test('a page that another node served may ask and read, and one of any other ori
   const token = 'a token for this test';
   const nodes = await startNodes(`file:${folder}/pages`, ['a', 'b'], token);
   const [a, b] = [nodes.get('a')!, nodes.get('b')!];
-  const pass = makePass(token, { name: '', role: 'admin' }, Date.now());
+  const passFor = (host: string): string =>
+    makePass({ token, host }, { name: '', role: 'admin' }, Date.now());
+  const pass = passFor('127.0.0.1');
   const ask = (origin: string, method = 'GET', authorization = `Revenant-Pass ${pass}`): Promise<Response> =>
     fetch(`http://${a.address}/v1/vms/none/checkpoints`, { method, headers: { origin, authorization } });
   try {
@@ -184,8 +186,16 @@ test('a page that another node served may ask and read, and one of any other ori
       const refused = await ask(origin);
       assert.equal(refused.status, 401, origin);
       assert.equal(refused.headers.get('access-control-allow-origin'), null, origin);
-      assert.equal((await ask(origin, 'OPTIONS', '')).headers.get('access-control-allow-origin'), null);
+      assert.equal((await ask(origin, 'GET', '')).status, 401, origin);
+      // What a browser asks beforehand shows nobody's pass yet: nothing follows from its answer.
+      assert.equal((await ask(origin, 'OPTIONS', '')).headers.get('access-control-allow-credentials'), null);
     }
+    // The same node by another name, which no other node knows: its pages show a pass that was given to them.
+    const named = 'https://node-b.example';
+    const read = await ask(named, 'GET', `Revenant-Pass ${passFor('node-b.example')}`);
+    assert.equal(read.status, 200);
+    assert.equal(read.headers.get('access-control-allow-origin'), named);
+    assert.equal((await ask(named)).status, 401);
   } finally {
     for (const node of nodes.values()) await node.close();
   }

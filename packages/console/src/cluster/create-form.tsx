@@ -9,8 +9,10 @@ import {
 } from '@revenant/cluster/protocol';
 import type { Connection } from './connection.ts';
 import { bootOf, GuestChoice, type Source } from './create-boot.tsx';
+import { Processors, processorsOf } from './create-processors.tsx';
 import { Disks, disksOf } from './create-disks.tsx';
 import { offeredImages } from './images.ts';
+import { newRulesOf, PlacementFields } from './placement-rules.tsx';
 import { policyWords } from './text.ts';
 import { textOf } from './use-action.tsx';
 
@@ -38,10 +40,10 @@ async function create(connection: Connection, data: FormData, source: Source): P
     throw new Error('choose a disk, a disc or a floppy disk to start from');
   const description = {
     memoryBytes: memoryMiB * mib,
+    ...processorsOf(data),
     ...(await bootOf(connection, data, source)),
     ...(disks.length === 0 ? {} : { disks }),
   };
-  const group = textOf(data, 'anti-affinity');
   const checkpointMs = textOf(data, 'checkpoint-ms');
   const quotaMiB = textOf(data, 'quota');
   const sign = healthSigns.find((each) => each === textOf(data, 'health'));
@@ -52,7 +54,7 @@ async function create(connection: Connection, data: FormData, source: Source): P
     memoryMiB,
     priority: Number(textOf(data, 'priority')),
     outputs: outputPolicies.find((each) => each === textOf(data, 'outputs')) ?? 'async',
-    ...(group === '' ? {} : { antiAffinity: group }),
+    ...newRulesOf(data),
     ...(checkpointMs === '' ? {} : { checkpointMs: Number(checkpointMs) }),
     ...(sign === undefined ? {} : { health: { watch: sign, silentMs } }),
     ...(network === '' ? {} : { network: { name: network, publish } }),
@@ -74,10 +76,7 @@ function Placement({ networks }: { networks: readonly string[] }) {
         Priority (higher is restarted first)
         <input type="number" name="priority" defaultValue="1" />
       </label>
-      <label>
-        Never on one node with others of the group
-        <input type="text" name="anti-affinity" maxLength={63} />
-      </label>
+      <PlacementFields />
       <label>
         Network
         <select name="network">
@@ -184,6 +183,7 @@ export function CreateForm({ connection, networks, close }: CreateFormProps) {
         <input type="text" name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_\-]*" maxLength={63} />
       </label>
       <GuestChoice {...{ source, setSource, images }} />
+      <Processors />
       <Disks />
       <Placement networks={networks} />
       <Keeping />

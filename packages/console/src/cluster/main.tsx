@@ -71,6 +71,19 @@ function useVmView(
   return parts;
 }
 
+/**
+ * Ends the session. Where the node that the page came from is gone nobody there can take its cookie back or let anybody in: the page is left for
+ * that of the node that serves it now.
+ */
+async function leave(origin: string, loggedOut: () => void): Promise<void> {
+  const isTaken = await logOut().then(
+    () => true,
+    () => false,
+  );
+  if (isTaken || origin === '') loggedOut();
+  else location.assign(`${origin}/`);
+}
+
 function Cluster({ loggedOut }: { loggedOut: () => void }) {
   const [state, setState] = useState<ClusterState>({
     link: 'connecting',
@@ -106,7 +119,7 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
           {[state.name ?? '', state.role].filter((word) => word !== '').join(': ')}
         </span>
         <a href={`${state.origin}/run.html`}>Run a guest in this tab</a>
-        <button type="button" onClick={() => void logOut().then(loggedOut)}>
+        <button type="button" onClick={() => void leave(state.origin, loggedOut)}>
           Log out
         </button>
       </header>
@@ -126,8 +139,26 @@ function Cluster({ loggedOut }: { loggedOut: () => void }) {
   );
 }
 
+/** Browsers give what proofs, sessions and guests in the tab need (Web Crypto, shared memory) to such pages only. */
+function InsecureAddress() {
+  return (
+    <main>
+      <p class="error" role="alert">
+        This page can't work at {location.origin}: browsers keep what it needs for addresses that nobody on
+        the way can change. Start the nodes with <code>--tls-cert</code> and <code>--tls-key</code> and use
+        https, or come through a tunnel (
+        <code>
+          ssh -L {location.port}:{location.host} HOST
+        </code>
+        ) to 127.0.0.1.
+      </p>
+    </main>
+  );
+}
+
 function App() {
   const [loggingIn, setLoggingIn] = useState(false);
+  if (!isSecureContext) return <InsecureAddress />;
   if (loggingIn)
     return (
       <main>

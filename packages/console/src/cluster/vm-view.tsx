@@ -111,7 +111,6 @@ export function VmView({ state, connection, inspector, vmId, leave }: VmViewProp
         {vm !== undefined && state.role === 'admin' && (
           <ForkFrom {...{ connection, vmId }} of={`the newest checkpoint of ${vmId}`} />
         )}
-        {vm !== undefined && state.role === 'admin' && <VmSettings {...{ vm, connection }} />}
       </section>
       <main class="guest">
         <Seat {...{ connection, vmId, mayOpen }} origin={state.origin} />
@@ -152,6 +151,7 @@ export function VmView({ state, connection, inspector, vmId, leave }: VmViewProp
             admin={state.role === 'admin'}
           />
         )}
+        {vm !== undefined && <VmSettings {...{ vm, connection }} admin={state.role === 'admin'} />}
         <Figures vmId={vmId} samples={past.samples} />
         <CheckpointList {...time} origin={state.origin} mayOpen={mayOpen} />
       </main>

@@ -24,6 +24,9 @@ export interface GuestView {
   hasScreen?: boolean;
 }
 
+/** Not in sight of the bundler: the folder is put beside this script once it is built. */
+const ownAddress = import.meta.url;
+
 /** Serial output that is kept for a terminal that opens later. */
 const maxKeptBytes = 256 << 10;
 
@@ -42,13 +45,13 @@ export class GuestClient implements SerialLine, Display {
   /**
    * Starts a guest.
    * @param changed told of its state whenever that changes
-   * @param modules address of the folder with the processor's modules; default: `emulator/` beside the page
+   * @param modules address of the folder with the processor's modules; default: `emulator/` beside this script
    */
   constructor(
     request: GuestRequest,
     engine: EngineChoice,
     changed: (view: GuestView) => void,
-    modules = new URL('emulator/', document.baseURI).href,
+    modules = new URL('emulator/', ownAddress).href,
   ) {
     this.#changed = changed;
     this.#worker.addEventListener('message', ({ data }: MessageEvent<FromGuest>) => {

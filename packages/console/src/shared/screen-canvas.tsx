@@ -76,31 +76,66 @@ function placeOn(canvas: HTMLCanvasElement, { clientX, clientY }: MouseEvent): {
   return { x: tabletPlace(clientX - left, width), y: tabletPlace(clientY - top, height) };
 }
 
-/** Gives keys and pointer of a canvas to a display; returns what ends it. */
-function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
-  const over = new AbortController();
-  const { signal } = over;
-  const held = new Set<string>();
-  const key = (event: KeyboardEvent, pressed: boolean): void => {
-    event.preventDefault();
-    if (event.repeat) return;
-    if (pressed) held.add(event.code);
-    else held.delete(event.code);
-    display.key(event.code, pressed);
-  };
-  canvas.addEventListener('keydown', (event) => key(event, true), { signal });
-  canvas.addEventListener('keyup', (event) => key(event, false), { signal });
-  // Keys that are let go elsewhere would stay pressed for ever.
+/** The pointer is the guest's until Escape. A browser that has just taken it back, or has no such thing (a phone), refuses: then it stays the person's. */
+async function lockPointer(canvas: HTMLCanvasElement): Promise<void> {
+  try {
+    await canvas.requestPointerLock();
+  } catch {
+    canvas.focus();
+  }
+}
+
+/** Not further than this, and no longer, is a touch a click. */
+const tapPixels = 8;
+const tapMs = 300;
+
+/** A finger is on a touchpad: the pointer moves as it does, and a short touch is a click. */
+function giveTouches(
+  canvas: HTMLCanvasElement,
+  move: (move: PointerMove) => void,
+  signal: AbortSignal,
+): void {
+  let finger: { id: number; x: number; y: number; way: number; since: number } | undefined;
   canvas.addEventListener(
-    'blur',
-    () => {
-      for (const code of held) display.key(code, false);
-      held.clear();
+    'pointerdown',
+    ({ pointerType, pointerId: id, clientX: x, clientY: y, timeStamp: since }) => {
+      if (pointerType !== 'mouse') finger ??= { id, x, y, way: 0, since };
     },
     { signal },
   );
+  canvas.addEventListener(
+    'pointermove',
+    ({ pointerId, clientX, clientY }) => {
+      if (finger?.id !== pointerId) return;
+      const [dx, dy] = [Math.round(clientX - finger.x), Math.round(clientY - finger.y)];
+      if (dx === 0 && dy === 0) return;
+      finger = { ...finger, x: finger.x + dx, y: finger.y + dy, way: finger.way + Math.hypot(dx, dy) };
+      move({ dx, dy, dz: 0, buttons: 0 });
+    },
+    { signal },
+  );
+  const lift = ({ pointerId, type, timeStamp }: PointerEvent): void => {
+    if (finger?.id !== pointerId) return;
+    const isTap = type === 'pointerup' && finger.way < tapPixels && timeStamp - finger.since < tapMs;
+    finger = undefined;
+    if (isTap) for (const buttons of [1, 0]) move({ dx: 0, dy: 0, dz: 0, buttons });
+  };
+  canvas.addEventListener('pointerup', lift, { signal });
+  canvas.addEventListener('pointercancel', lift, { signal });
+}
+
+/** Gives the pointer of a canvas to a display. */
+function givePointer(canvas: HTMLCanvasElement, display: Display, signal: AbortSignal): void {
   const { pointer } = display;
-  if (pointer === undefined) return () => over.abort();
+  if (pointer === undefined) return;
+  giveTouches(
+    canvas,
+    (touched) => {
+      // Where it goes to a place a tap is the click that the browser makes of it.
+      if (display.takesPlaces !== true) pointer.call(display, touched);
+    },
+    signal,
+  );
   const move = (event: MouseEvent, dz = 0): void => {
     const buttons = event.buttons & 7;
     if (display.takesPlaces === true) {
@@ -124,10 +159,43 @@ function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
     (event) => {
       if (display.takesPlaces === true) canvas.focus();
       if (display.takesPlaces === true || document.pointerLockElement === canvas) move(event);
-      else void canvas.requestPointerLock();
     },
     { signal },
   );
+  canvas.addEventListener(
+    'pointerdown',
+    ({ pointerType }) => {
+      const isCaught = display.takesPlaces === true || document.pointerLockElement === canvas;
+      if (pointerType === 'mouse' && !isCaught) void lockPointer(canvas);
+    },
+    { signal },
+  );
+}
+
+/** Gives keys and pointer of a canvas to a display; returns what ends it. */
+function giveInputs(canvas: HTMLCanvasElement, display: Display): () => void {
+  const over = new AbortController();
+  const { signal } = over;
+  const held = new Set<string>();
+  const key = (event: KeyboardEvent, pressed: boolean): void => {
+    event.preventDefault();
+    if (event.repeat) return;
+    if (pressed) held.add(event.code);
+    else held.delete(event.code);
+    display.key(event.code, pressed);
+  };
+  canvas.addEventListener('keydown', (event) => key(event, true), { signal });
+  canvas.addEventListener('keyup', (event) => key(event, false), { signal });
+  // Keys that are let go elsewhere would stay pressed for ever.
+  canvas.addEventListener(
+    'blur',
+    () => {
+      for (const code of held) display.key(code, false);
+      held.clear();
+    },
+    { signal },
+  );
+  givePointer(canvas, display, signal);
   return () => over.abort();
 }
 

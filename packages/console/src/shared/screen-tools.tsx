@@ -1,6 +1,6 @@
 /** What can be done with a guest's screen: chords that a browser keeps for itself, pasting by keys, full screen with the whole keyboard. */
 import type { RefObject } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { TakesKeys } from './screen-canvas.tsx';
 import { strokesOf } from './text-keys.ts';
 
@@ -43,6 +43,58 @@ async function fullScreen(element: HTMLElement): Promise<void> {
   element.querySelector('canvas')?.focus();
 }
 
+/** Types a line, which is sent with Enter: where the canvas gets no keys, as on a phone, and where the clipboard can't be read. */
+function TypeText({
+  label,
+  disabled,
+  type,
+}: {
+  label: string;
+  disabled: boolean;
+  type: (text: string) => void;
+}) {
+  return (
+    <form
+      class="inline"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const field = event.currentTarget.querySelector('input')!;
+        type(`${field.value}\n`);
+        field.value = '';
+      }}
+    >
+      <input
+        type="text"
+        aria-label={`type a line to the ${label}`}
+        placeholder="Type a line, Enter"
+        size={18}
+        autocomplete="off"
+        autocapitalize="none"
+        {...{ disabled }}
+      />
+    </form>
+  );
+}
+
+/** What is to be said while the pointer is the guest's; empty: it is not. */
+function useHint(place: RefObject<HTMLElement | null>): string {
+  const [hint, setHint] = useState('');
+  useEffect(() => {
+    const over = new AbortController();
+    const look = (): void => {
+      const { pointerLockElement: holder, fullscreenElement } = document;
+      const isOurs = holder !== null && place.current?.contains(holder) === true;
+      if (!isOurs) setHint('');
+      else if (fullscreenElement === null) setHint("The pointer is the guest's: Esc gives it back.");
+      else setHint('Hold Esc to leave.');
+    };
+    document.addEventListener('pointerlockchange', look, { signal: over.signal });
+    document.addEventListener('fullscreenchange', look, { signal: over.signal });
+    return () => over.abort();
+  }, [place]);
+  return hint;
+}
+
 export function ScreenTools({
   display,
   place,
@@ -59,6 +111,7 @@ export function ScreenTools({
   said: string;
 }) {
   const [own, setOwn] = useState('');
+  const hint = useHint(place);
   const paste = (): void => {
     navigator.clipboard.readText().then(
       (text) => {
@@ -87,6 +140,7 @@ export function ScreenTools({
           </option>
         ))}
       </select>
+      <TypeText {...{ label, disabled }} type={(text) => setOwn(typeText(display, text))} />
       <button type="button" disabled={disabled} onClick={paste}>
         Paste as keys
       </button>
@@ -94,7 +148,7 @@ export function ScreenTools({
         Full screen
       </button>
       <span class="quiet" aria-live="polite">
-        {said === '' ? own : said}
+        {[hint, said, own].find((text) => text !== '')}
       </span>
     </div>
   );
