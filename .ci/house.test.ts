@@ -53,6 +53,27 @@ function hearsThreads(text: string): boolean {
 /** Whether a source file switches the rules of length off for itself. */
 const isTooLong = (text: string): boolean => /eslint-disable[\w-]*\s[^\n]*max-lines/.test(text);
 
+/**
+ * Who puts something into a store, and what looks at it first. Records can be put by `putRecord` and `replaceRecord` alone, whose type
+ * (`CheckedRecord`) wants a check; what else is stored is here, with the function that makes or judges it.
+ */
+const checksOfStored: Readonly<Record<string, string>> = {
+  'packages/cluster/src/stored/blobs.ts': 'check',
+  'packages/cluster/src/stored/event-log.ts': 'storableEvent',
+  'packages/storage/src/checkpoint/base-image.ts': 'build',
+  'packages/storage/src/checkpoint/base-manifest.ts': 'isManifestOf',
+  'packages/storage/src/checkpoint/copy.ts': 'copied.read',
+  'packages/storage/src/checkpoint/manifest.ts': 'isHead',
+  'packages/storage/src/checkpoint/page-stage.ts': 'build',
+  'packages/storage/src/checkpoint/working-set.ts': 'isWorkingSet',
+  'packages/storage/src/checkpoint/writer.ts': 'encodeManifest',
+  'packages/storage/src/envelope.ts': 'sealBytes',
+  'packages/storage/src/log/segment.ts': 'whyImpossible',
+  'packages/storage/src/log/writer.ts': 'encodeSegment',
+  'packages/storage/src/store/probe.ts': 'newNonce',
+  'packages/storage/src/store/records.ts': 'fits',
+};
+
 describe('house', () => {
   test('types: tsc finds no error', () => mustPass('typescript/bin/tsc', ['--noEmit', '-p', '.']));
   test('lint: eslint finds no error', () =>
@@ -105,6 +126,21 @@ describe('house', () => {
     assert.ok(starters >= 5, 'the threads are found');
     assert.deepEqual(deaf, []);
     assert.equal(hearsThreads("const worker = new Worker(path);\nworker.on('message', heard);"), false);
+  });
+
+  test('stored: what is put into a store was looked at by what its readers ask', async () => {
+    const putting = new Map<string, string>();
+    for await (const [path, text] of sources())
+      if (/^packages\/(?!simulation)[^/]+\/src\//.test(path) && !/\.test\.ts$/.test(path))
+        if (/\b(?:sealEnvelope|sealBytes)\(|\b(?:store|inner|to)\.put\(/i.test(text)) putting.set(path, text);
+    // Stores that hand on what is put into them.
+    for (const path of ['cluster/src/node/measured-store.ts', 'storage/src/store/patient-store.ts'])
+      assert.ok(putting.delete(`packages/${path}`), path);
+    assert.deepEqual([...putting.keys()].toSorted(), Object.keys(checksOfStored).toSorted());
+    for (const [path, check] of Object.entries(checksOfStored)) {
+      const asked = putting.get(path)!.split(`${check}(`).length - 1;
+      assert.ok(asked >= 1, `${path} does not ask ${check}`);
+    }
   });
 
   test('the lock file names no registry', async () => {

@@ -1,21 +1,30 @@
 /** What is written or handed over is looked at by who does so, not only by who reads it: what no reader would take is never written. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Guest } from '../test-support/guest.ts';
+import { isCondemned } from './checkpoint/find.ts';
+import { forkVm } from './checkpoint/fork.ts';
+import { holdCheckpoint } from './checkpoint/hold.ts';
 import { encodePages, isWhole, pageHashBytes, storedRaw } from './checkpoint/page-codec.ts';
 import { PackBuilder } from './checkpoint/pack.ts';
 import { PackTable } from './checkpoint/pack-table.ts';
 import { encodeRuns, packBase, type PageChanges } from './checkpoint/page-map.ts';
 import { PagePool } from './checkpoint/page-pool.ts';
+import { takeSnapshot } from './checkpoint/snapshots.ts';
+import { saveWorkingSet } from './checkpoint/working-set.ts';
 import { CheckpointWriter } from './checkpoint/writer.ts';
 import { putBaseManifest, readBaseState } from './checkpoint/base-manifest.ts';
 import { ownerKey } from './checkpoint/keys.ts';
 import { encodeManifest } from './checkpoint/manifest.ts';
+import { isRecord } from './codec.ts';
 import { systemHost } from './host.ts';
 import { decodeSegment, encodeSegment, follows, maxPayloadBytes, type Segment } from './log/segment.ts';
 import { LogWriter } from './log/writer.ts';
 import { raiseEpoch, readOwner } from './ownership.ts';
-import { putRecord } from './store/records.ts';
+import { checkedRecord, putRecord } from './store/records.ts';
+import { initStore } from './store/identity.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import { listAll } from './store/object-store.ts';
 
 const pageSize = 4096;
 const aFault = /a fault of Revenant/;
@@ -167,6 +176,40 @@ test('an owner record that nobody could read is not stored', async () => {
   assert.equal((await readOwner(store, 'vm'))?.record.epoch, 1);
   // Nor one whose lineage leads elsewhere: it is refused when it is read, too.
   const record = { ...ownership.stored.record, lineage: [{ epoch: 2, from: null }] };
-  await putRecord(store, systemHost, ownerKey('vm'), record, ownership.stored.version);
+  const key = ownerKey('vm');
+  await putRecord(store, systemHost, key, checkedRecord(key, record, isRecord), ownership.stored.version);
   await assert.rejects(readOwner(store, 'vm'), /lacks a field/);
 });
+
+test('records that nobody could read are not stored: of holds, forks, snapshots, condemned checkpoints and identities', async () => {
+  const store = new MemoryStore();
+  const pool = new PagePool({ threads: 0 });
+  const writer = await CheckpointWriter.open(store, await raiseEpoch(store, 'vm', { owner: 'a' }), { pool });
+  const guest = new Guest({ seed: 1, ramPages: 8, diskPages: 0 });
+  const { id } = await writer.write(guest.run(5).snapshot());
+  const before = await keysOf(store);
+  // A time that is none, as a fault of ours would make it.
+  const host = { ...systemHost, wallClockMs: () => Number.NaN };
+  const options = { owner: 'a', pool, host };
+  await assert.rejects(holdCheckpoint(store, 'vm', id, { purpose: 'a test', host }), aFault);
+  await assert.rejects(forkVm(store, 'vm', 'fork', options), aFault);
+  await assert.rejects(takeSnapshot(store, 'vm', { ...options, name: 'kept', request: 'r' }), aFault);
+  await assert.rejects(initStore(store, host), aFault);
+  await assert.rejects(saveWorkingSet(store, 'vm', { ram: [1] as never }), aFault);
+  assert.deepEqual(await keysOf(store), before);
+  // A fork whose own record is at fault, while its hold is not.
+  let times = 0;
+  const failing = { ...systemHost, wallClockMs: () => (times++ === 0 ? Date.now() : Number.NaN) };
+  await assert.rejects(forkVm(store, 'vm', 'fork', { ...options, host: failing }), aFault);
+  assert.deepEqual(await keysOf(store), before);
+  for (const note of [{ epoch: 0.5, ids: [] }, { epoch: 1, ids: ['x'] }, { epoch: 1 }])
+    assert.throws(() => checkedRecord('a note', note, isCondemned), aFault);
+  await writer.close();
+  await pool.close();
+});
+
+async function keysOf(store: MemoryStore): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of listAll(store, '')) keys.push(key);
+  return keys;
+}

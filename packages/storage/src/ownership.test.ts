@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest } from '../test-support/guest.ts';
 import { collectGarbage } from './checkpoint/collect.ts';
+import { isCondemned } from './checkpoint/find.ts';
 import { condemnedPrefix, manifestKey, packsPrefix } from './checkpoint/keys.ts';
 import { PagePool } from './checkpoint/page-pool.ts';
 import { openCheckpoint } from './checkpoint/reader.ts';
@@ -22,7 +23,7 @@ import {
 } from './ownership.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { listAll } from './store/object-store.ts';
-import { putRecord } from './store/records.ts';
+import { checkedRecord, putRecord } from './store/records.ts';
 
 const pool = new PagePool({ threads: 0 });
 const code =
@@ -149,7 +150,9 @@ describe('ownership', () => {
     const writer = await writerOf(store, 'a');
     await writer.write(guest.run(5).snapshot());
     await writer.write(guest.run(5).snapshot());
-    await putRecord(store, systemHost, `${condemnedPrefix('vm')}x`, { epoch: 1, ids: ['1-2'] }, undefined);
+    const note = `${condemnedPrefix('vm')}x`;
+    const condemned = checkedRecord(note, { epoch: 1, ids: ['1-2'] }, isCondemned);
+    await putRecord(store, systemHost, note, condemned, undefined);
     assert.deepEqual((await raiseEpoch(store, 'vm', { owner: 'b' })).resumeFrom, { epoch: 1, sequence: 1 });
   });
 

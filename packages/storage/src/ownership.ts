@@ -24,7 +24,7 @@ import { insist } from './insist.ts';
 import { systemHost, type StorageHost } from './host.ts';
 import type { ObjectStore, ObjectVersion } from './store/object-store.ts';
 import { PatientStore } from './store/patient-store.ts';
-import { getRecord, putRecord } from './store/records.ts';
+import { checkedRecord, getRecord, putRecord } from './store/records.ts';
 
 export { isVisible, type LineageEntry };
 
@@ -411,13 +411,13 @@ async function swap(
   record: OwnerRecord,
   before: StoredOwner | undefined,
 ): Promise<StoredOwner> {
-  // A record that nobody can read would be the end of its VM.
-  insist(isOwner(record.vmId, record), `the owner record of ${record.vmId} lacks a field, or its lineage`);
   insist(
     before === undefined || record.epoch >= before.record.epoch,
     `the epoch of ${record.vmId} would fall from ${String(before?.record.epoch)} to ${String(record.epoch)}`,
   );
-  const stored = await putRecord(store, host, ownerKey(record.vmId), { ...record }, before?.version);
+  const key = ownerKey(record.vmId);
+  const value = checkedRecord(key, { ...record }, (each) => isOwner(record.vmId, each as OwnerRecord));
+  const stored = await putRecord(store, host, key, value, before?.version);
   return { record, version: stored.version };
 }
 

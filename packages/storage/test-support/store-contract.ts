@@ -5,7 +5,9 @@ import { isStoreError, type StoreErrorCode } from '../src/errors.ts';
 import { systemHost } from '../src/host.ts';
 import { listAll, type ObjectStore } from '../src/store/object-store.ts';
 import { probeStore } from '../src/store/probe.ts';
-import { getRecord, putRecord } from '../src/store/records.ts';
+import { checkedRecord, getRecord, putRecord, type CheckedRecord } from '../src/store/records.ts';
+
+const counted = (count: number): CheckedRecord => checkedRecord('a count', { count }, () => true);
 
 export interface ContractOptions {
   /** Opens the store under test. Called again for a second, independent connection to the same contents. */
@@ -121,15 +123,9 @@ function testConditions(opened: Opened): void {
 
   test('a record survives many swaps by two writers', async () => {
     const { store, other } = opened();
-    let record = await putRecord(store, systemHost, 'cond/record', { count: 0 }, undefined);
+    let record = await putRecord(store, systemHost, 'cond/record', counted(0), undefined);
     for (let i = 1; i <= 40; i++)
-      record = await putRecord(
-        i % 2 ? other : store,
-        systemHost,
-        'cond/record',
-        { count: i },
-        record.version,
-      );
+      record = await putRecord(i % 2 ? other : store, systemHost, 'cond/record', counted(i), record.version);
     assert.equal((await getRecord(other, 'cond/record'))?.value['count'], 40);
   });
 }
@@ -186,13 +182,13 @@ function testRaces(opened: Opened): void {
 
   test('racing increments are all counted', async () => {
     const { store, other } = opened();
-    await putRecord(store, systemHost, 'race/count', { count: 0 }, undefined);
+    await putRecord(store, systemHost, 'race/count', counted(0), undefined);
     const increment = async (through: ObjectStore): Promise<void> => {
       for (;;) {
         const current = (await getRecord(through, 'race/count'))!;
         try {
           const count = Number(current.value['count']) + 1;
-          await putRecord(through, systemHost, 'race/count', { count }, current.version);
+          await putRecord(through, systemHost, 'race/count', counted(count), current.version);
           return;
         } catch (error) {
           if (!isStoreError(error, 'CONFLICT')) throw error;

@@ -80,7 +80,7 @@ export async function backUpVm(
   const { spec, boot, nic } = vm;
   const id = checkpoint === undefined ? {} : { id: parseId(checkpoint) };
   const reader = await openCheckpoint(from, vmId, { key, pool, ...id });
-  await copyBaseImages(reader, from, to, { key });
+  await copyBaseImages(reader, from, to, { key, pool });
   await copyBlobs(from, to, spec);
   const copy = await copyCheckpoint(reader, to, vmId, { owner: 'backup', key, pool, readBack });
   const record: BackupRecord = {
@@ -117,7 +117,7 @@ export async function restoreVm(
   const { key, pool, readBack = false, checkpoint, apart = false } = options;
   const { spec, nic, boot, checkpoint: newest } = await readBackup(backup, vmId);
   const reader = await openCheckpoint(backup, vmId, { key, pool, id: parseId(checkpoint ?? newest) });
-  await copyBaseImages(reader, backup, to, { key });
+  await copyBaseImages(reader, backup, to, { key, pool });
   await copyBlobs(backup, to, spec);
   const { network: _network, ...alone } = spec;
   // The list says first who has the name: nobody else gets it while the checkpoint comes.

@@ -17,12 +17,13 @@ import type { Event, LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { storeBeatSchema } from '../protocol/records.ts';
 import { open } from '../protocol/open.ts';
-import { storable } from '../stored/records.ts';
+import { readStored, storable } from '../stored/records.ts';
 
 /** One that hangs occupies a thread of the few that Node does file operations with. */
 export const maxHeartbeatStores = 3;
 /** Which datastore it is, whatever URL leads there. */
 const identityKey = 'cluster/datastore';
+const identitySchema = v.object({ id: v.string() });
 
 export interface HeartbeatStoresOptions {
   node: string;
@@ -199,14 +200,18 @@ export class HeartbeatStores {
 }
 
 async function identityOf(store: ObjectStore): Promise<string> {
-  const known = await getRecord(store, identityKey);
-  if (known !== undefined) return String(known.value['id']);
+  const known = await readStored(store, identityKey, identitySchema);
+  if (known !== undefined) return known.value.id;
+  const own = { id: crypto.randomUUID() };
   try {
-    const id = crypto.randomUUID();
-    await putRecord(store, systemHost, identityKey, { id }, undefined);
-    return id;
+    const record = storable(identitySchema, own, `the record ${identityKey}`);
+    await putRecord(store, systemHost, identityKey, record, undefined);
+    return own.id;
   } catch (error) {
-    if (!isStoreError(error, 'CONFLICT')) throw error;
-    return String((await getRecord(store, identityKey))?.value['id']);
+    const another = isStoreError(error, 'CONFLICT')
+      ? await readStored(store, identityKey, identitySchema)
+      : undefined;
+    if (another === undefined) throw error;
+    return another.value.id;
   }
 }

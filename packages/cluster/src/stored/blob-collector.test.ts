@@ -7,6 +7,7 @@ import { applyCommand } from '../decisions/commands.ts';
 import { emptyList, protectedKey, type ProtectedList, type VmSpec } from '../decisions/records.ts';
 import { isClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
+import { protectedListSchema } from '../protocol/records.ts';
 import { BlobCollector, type BlobReport } from './blob-collector.ts';
 import { blobNotesPrefix, putNote, readNote } from './blob-notes.ts';
 import {
@@ -18,6 +19,7 @@ import {
   readBlob,
   requireBlobs,
 } from './blobs.ts';
+import { storable } from './records.ts';
 
 const graceMs = 1000;
 
@@ -85,7 +87,8 @@ class Place {
   async #write(change: (list: ProtectedList) => ProtectedList): Promise<void> {
     const turn = this.#writing.then(async () => {
       const next = change(this.#list);
-      const { version } = await putRecord(this.store, systemHost, protectedKey, { ...next }, this.#version);
+      const record = storable(protectedListSchema, next, 'the list');
+      const { version } = await putRecord(this.store, systemHost, protectedKey, record, this.#version);
       this.#list = next;
       this.#version = version;
     });

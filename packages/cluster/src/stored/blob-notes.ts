@@ -8,7 +8,7 @@
 import * as v from 'valibot';
 import { isStoreError, putRecord, systemHost, type ObjectStore } from '@revenant/storage';
 import { ClusterError } from '../errors.ts';
-import { readStored, type Stored } from './records.ts';
+import { readStored, storable, type Stored } from './records.ts';
 
 export const blobNotesPrefix = 'cluster/blob-notes/';
 const maxTries = 8;
@@ -28,7 +28,9 @@ export async function putNote(
   expected: string | undefined,
 ): Promise<boolean> {
   try {
-    await putRecord(store, systemHost, blobNotesPrefix + upload, { state }, expected);
+    const key = blobNotesPrefix + upload;
+    const note = storable(noteSchema, { state }, `the record ${key}`);
+    await putRecord(store, systemHost, key, note, expected);
     return true;
   } catch (error) {
     if (isStoreError(error, 'CONFLICT')) return false;

@@ -11,7 +11,7 @@ import { ClusterError } from '../errors.ts';
 import { sha256 } from '../mac.ts';
 import { maxBlobBytes } from '../protocol/limits.ts';
 import { open } from '../protocol/open.ts';
-import { count } from '../protocol/schema.ts';
+import { check, count } from '../protocol/schema.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import { keep } from './blob-notes.ts';
 
@@ -126,7 +126,8 @@ export async function putBlob(
     if (keys.length === 0) return void (await store.put(head, waiting));
     if (waiting.length > 0) await putPart(waiting);
     await store.flush();
-    const parts = { magic: partsMagic, sizeBytes, upload, parts: keys.length };
+    const said = { magic: partsMagic, sizeBytes, upload, parts: keys.length };
+    const parts = check(partsSchema, said, `the parts of ${upload}`);
     await store.put(head, Buffer.from(JSON.stringify(parts)));
     if (!(await keep(store, upload)) || !(await hasParts(store, upload, keys.length)))
       throw new ClusterError('STORE', 'the upload took so long that its parts were collected', {

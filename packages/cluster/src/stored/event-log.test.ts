@@ -36,3 +36,24 @@ test('what was just written is read back, and not collected', async () => {
     ['vm-started'],
   );
 });
+
+test('an event that no reader would take is not stored; one that says so is', async () => {
+  const store = new MemoryStore();
+  const log = new EventLog(store, 'n');
+  const faults = [
+    { event: 'x'.repeat(65), reason: 'too long a name' },
+    { event: 'slow', reason: '', tookMs: Number.NaN },
+    { event: 'odd', reason: '', epoch: 1.5 },
+    { event: 'deep', reason: '', details: { a: Number.POSITIVE_INFINITY } },
+  ];
+  for (const fault of faults) log.add(fault);
+  await log.close();
+  const read = await readEvents(store);
+  assert.deepEqual(
+    read.map(({ event, reason }) => [event, reason.split(' ')[0]?.slice(0, 4)]),
+    ['xxxx', 'slow', 'odd', 'deep'].map((name) => ['event-refused', name]),
+  );
+  const [object] = (await store.list(eventsPrefix)).objects;
+  const stored = JSON.parse(Buffer.from((await store.get(object!.key))!.body).toString()) as unknown[];
+  assert.equal(stored.length, read.length, 'each that is stored is read');
+});

@@ -9,7 +9,8 @@ import type { LogEntry } from '../decisions/types.ts';
 import { ClusterError, messageOf } from '../errors.ts';
 import { clusterEventSchema, type ClusterEvent } from '../protocol/api.ts';
 import { open } from '../protocol/open.ts';
-import { bounded, maxEventDetails } from '../protocol/limits.ts';
+import { check } from '../protocol/schema.ts';
+import { bounded, maxEventDetails, maxName } from '../protocol/limits.ts';
 import { orderEvents } from './event-order.ts';
 import { owned } from '../owned.ts';
 
@@ -84,7 +85,7 @@ export class EventLog {
   }
 
   add(entry: LogEntry): ClusterEvent {
-    const event = {
+    const event = storableEvent({
       ...entry,
       reason: bounded(entry.reason),
       ...(entry.details === undefined ? {} : { details: boundedDetails(entry.details) }),
@@ -92,7 +93,7 @@ export class EventLog {
       by: this.#node,
       process: this.#process,
       seq: ++this.#seq,
-    };
+    });
     this.#waiting.push(event);
     // A store that is away for long costs the oldest events, never memory without bound.
     if (this.#waiting.length > maxWaiting) this.#waiting.shift();
@@ -192,6 +193,20 @@ function boundedDetails(details: NonNullable<LogEntry['details']>): NonNullable<
       .slice(0, maxEventDetails)
       .map(([name, value]) => [name, typeof value === 'string' ? bounded(value) : value]),
   );
+}
+
+/**
+ * An event as readers will find it. In place of one that they would leave out, a fault of ours, stands one that says so: an event that nobody
+ * could read would be missed by nobody.
+ */
+function storableEvent(event: ClusterEvent): ClusterEvent {
+  try {
+    return check(clusterEventSchema, JSON.parse(JSON.stringify(event)), 'it');
+  } catch (error) {
+    const { event: name, by, process, seq } = event;
+    const reason = bounded(`${bounded(name, maxName)} could not be stored: ${messageOf(error)}`);
+    return { event: 'event-refused', reason, atMs: Date.now(), by, process: process!, seq: seq! };
+  }
 }
 
 /** Those of one object. What is no event (damaged, or of another release) is left out: for people, half a story is better than none. */

@@ -1,6 +1,6 @@
 /** Records of the cluster in the store, checked as they are read and before they are stored. */
 import type * as v from 'valibot';
-import { getRecord, listAll, type ObjectStore } from '@revenant/storage';
+import { checkedRecord, getRecord, listAll, type CheckedRecord, type ObjectStore } from '@revenant/storage';
 import { nodesPrefix } from '../decisions/records.ts';
 import { nodeRecordSchema, type NodeRecord } from '../protocol/records.ts';
 import { checkTold } from '../protocol/open.ts';
@@ -26,12 +26,9 @@ export async function readStored<T extends v.GenericSchema>(
  * A record as it is to be stored: it fits what readers check it by, for one that nobody could read would be the end of what it is about.
  * @throws ClusterError `PROTOCOL` for a fault of ours
  */
-export function storable<T extends v.GenericSchema>(
-  schema: T,
-  value: unknown,
-  what: string,
-): Record<string, unknown> {
-  return checkTold(schema, value, what) as Record<string, unknown>;
+export function storable<T extends v.GenericSchema>(schema: T, value: unknown, what: string): CheckedRecord {
+  const fitting = checkTold(schema, value, what) as object;
+  return checkedRecord(what, fitting, () => true);
 }
 
 export async function readNodeRecords(store: ObjectStore): Promise<NodeRecord[]> {

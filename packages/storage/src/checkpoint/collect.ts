@@ -26,11 +26,12 @@ import { findLogGarbage } from '../log/collect.ts';
 import { readOwner, type OwnerRecord } from '../ownership.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
-import { putRecord } from '../store/records.ts';
+import { checkedRecord, putRecord } from '../store/records.ts';
 import {
   addForeignPacks,
   listManifests,
   listPacks,
+  isCondemned,
   readCondemned,
   whyDamaged,
   type CondemnedNote,
@@ -338,7 +339,8 @@ async function remove(
   const host = options.host ?? systemHost;
   const note = `${condemnedPrefix(vmId)}${newNonce(host)}`;
   const ids = report.removed.toSorted((a, b) => compareIds(b, a));
-  if (ids.length > 0) await putRecord(store, host, note, { epoch, ids: ids.map(formatId) }, undefined);
+  const condemned = checkedRecord(note, { epoch, ids: ids.map(formatId) }, isCondemned);
+  if (ids.length > 0) await putRecord(store, host, note, condemned, undefined);
   // Also when only packs go: a lineage that is over sees none of the checkpoints that came after it.
   const now = (await readOwner(store, vmId))?.record;
   if (

@@ -11,6 +11,7 @@ import type { MachineSnapshot, SpaceSnapshot } from '../snapshot.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { keepBaseImage, putBaseManifest, readBaseState } from './base-manifest.ts';
 import { basePrefix, type CheckpointId } from './keys.ts';
+import { PackReader } from './pack-reader.ts';
 import type { PagePool } from './page-pool.ts';
 import { CheckpointReader } from './reader.ts';
 import { verifyCheckpoint } from './verify.ts';
@@ -166,8 +167,9 @@ export async function copyBaseImages(
   reader: CheckpointReader,
   from: ObjectStore,
   to: ObjectStore,
-  options: { key?: CheckpointKey | undefined; host?: StorageHost } = {},
+  options: { pool: PagePool; key?: CheckpointKey | undefined; host?: StorageHost },
 ): Promise<void> {
+  const { pool, key: masterKey } = options;
   for (const name of new Set(reader.head.spaces.flatMap(({ base }) => base ?? []))) {
     if (await keepBaseImage(to, name, options)) continue;
     const source = await readBaseState(from, name, options.key);
@@ -175,12 +177,20 @@ export async function copyBaseImages(
       throw new StorageError('CHECKPOINT_DAMAGED', `base image ${name} is missing from ${from.url}`);
     // What stands there is seen before there is a pack that a collector could take for dead.
     const { state, version } = await readBaseState(to, name, options.key);
+    const prefix = `${basePrefix(name)}packs/`;
+    const copied = new PackReader({ store: to, prefix, pool, key: masterKey, cacheBytes: 0 });
     for (const pack of source.manifest.packs) {
-      const key = `${basePrefix(name)}packs/${pack.name}`;
+      const key = prefix + pack.name;
       const object = await from.get(key);
       if (object === undefined)
         throw new StorageError('CHECKPOINT_DAMAGED', `${key} is missing from ${from.url}`);
       await to.put(key, object.body, { durable: false });
+      // A damaged page is found here, not when the only other copy is gone.
+      await copied.read(
+        pack,
+        Array.from({ length: pack.pages }, (_, slot) => slot),
+        true,
+      );
     }
     await to.flush();
     await putBaseManifest(to, source.manifest, state === 'gone' ? version : undefined, options);

@@ -2,6 +2,7 @@
  * Finding the newest intact checkpoint. Intact here: the manifest and its chain decode, and every pack that its maps name
  * is there with the right size and a right head size. Pages are verified when they are read (and by `verifyCheckpoint`).
  */
+import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, isStoreError } from '../errors.ts';
 import { getRecord } from '../store/records.ts';
@@ -11,6 +12,7 @@ import {
   compareIds,
   condemnedPrefix,
   idOfName,
+  isIdText,
   manifestsPrefix,
   packsPrefix,
   parseId,
@@ -70,14 +72,17 @@ export async function readCondemned(store: ObjectStore, vmId: string): Promise<C
   const notes: CondemnedNote[] = [];
   for await (const { key } of listAll(store, condemnedPrefix(vmId))) {
     const value = await readNote(store, key);
-    const ids = value?.['ids'];
-    if (Array.isArray(ids))
-      notes.push({ key, epoch: Number(value?.['epoch']), ids: ids.filter(isId).map(parseId) });
+    if (isCondemned(value)) notes.push({ key, epoch: value.epoch, ids: value.ids.map(parseId) });
   }
   return notes;
 }
 
-const isId = (text: unknown): text is string => typeof text === 'string' && /^\d{1,10}-\d{1,10}$/.test(text);
+/** Asked of what is written and of what is read. */
+export const isCondemned = (value: unknown): value is { epoch: number; ids: string[] } =>
+  isRecord(value) &&
+  Number.isSafeInteger(value['epoch']) &&
+  Array.isArray(value['ids']) &&
+  value['ids'].every(isIdText);
 
 /** A note that cannot be read must not keep a VM down: its collector still watches the epoch. */
 async function readNote(store: ObjectStore, key: string): Promise<Record<string, unknown> | undefined> {

@@ -8,6 +8,7 @@
  * or the record and leaves the packs, or the forker sees what the collector is about, and stops. A child that is forked names packs of
  * its own parents too: it gets a record under each of them, so no record depends on another one.
  */
+import { isRecord } from '../codec.ts';
 import type { CheckpointKey } from '../encryption.ts';
 import { isStorageError, StorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
@@ -15,7 +16,7 @@ import { deleteVm, raiseEpoch, readOwner, releaseOwnership } from '../ownership.
 import type { MachineSnapshot } from '../snapshot.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
-import { getRecord, replaceRecord } from '../store/records.ts';
+import { checkedRecord, getRecord, replaceRecord } from '../store/records.ts';
 import { buildMaps, loadChain } from './chain.ts';
 import { findNewestIntact } from './find.ts';
 import { holdCheckpoint } from './hold.ts';
@@ -211,12 +212,10 @@ async function keepPacks(
   for (const [vm, names] of byVm) {
     const key = `${forksPrefix(vm)}${child}`;
     // What other checkpoints of a VM that is there need of the same parent.
-    const before = replaces ? (await getRecord(store, key))?.value['packs'] : undefined;
-    const kept = Array.isArray(before) ? before.filter(isText) : [];
-    await replaceRecord(store, host, key, {
-      packs: [...new Set([...kept, ...names])],
-      begunAtMs: host.wallClockMs(),
-    });
+    const before = replaces ? (await getRecord(store, key))?.value : undefined;
+    const kept = before === undefined ? [] : forkRecord(key, before).packs;
+    const value = { packs: [...new Set([...kept, ...names])], begunAtMs: host.wallClockMs() };
+    await replaceRecord(store, host, key, checkedRecord(key, value, isForkRecord));
   }
   const owner = (await readOwner(store, parent))?.record;
   if (owner === undefined || owner.state === 'deleted')
@@ -241,17 +240,27 @@ export async function readForks(store: ObjectStore, vmId: string, nowMs: number)
     const value = (await getRecord(store, key))?.value;
     if (value === undefined) continue;
     const child = key.slice(prefix.length);
-    const { packs, begunAtMs } = value;
-    if (!isName(child) || !Array.isArray(packs) || !packs.every(isText))
-      throw new StorageError('CHECKPOINT_DAMAGED', `${key}: it does not say which packs it keeps`);
+    const { packs, begunAtMs } = forkRecord(key, value);
+    if (!isName(child)) throw new StorageError('CHECKPOINT_DAMAGED', `${key}: no VM can have that name`);
     const owner = (await readOwner(store, child))?.record;
-    const young = Math.abs(nowMs - Number(begunAtMs)) < begunMs;
+    const young = Math.abs(nowMs - begunAtMs) < begunMs;
     forks.push({ key, child, packs, alive: young || (owner !== undefined && owner.state !== 'deleted') });
   }
   return forks;
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string';
+/** Throws `CHECKPOINT_DAMAGED` for what does not say which packs it keeps. */
+function forkRecord(key: string, value: unknown): { packs: string[]; begunAtMs: number } {
+  if (isForkRecord(value)) return value;
+  throw new StorageError('CHECKPOINT_DAMAGED', `${key}: it does not say which packs it keeps`);
+}
+
+/** Asked of what is written and of what is read. */
+const isForkRecord = (value: unknown): value is { packs: string[]; begunAtMs: number } =>
+  isRecord(value) &&
+  Array.isArray(value['packs']) &&
+  value['packs'].every((name) => typeof name === 'string') &&
+  Number.isFinite(value['begunAtMs']);
 
 /** Names of the packs that forks keep. */
 export const keptByForks = (forks: readonly ForkRecord[]): Set<string> =>

@@ -12,9 +12,9 @@ import { isStorageError, isStoreError, StorageError } from '../errors.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
 import { readOwner } from '../ownership.ts';
 import { listAll, type ObjectStore } from '../store/object-store.ts';
-import { getRecord, replaceRecord } from '../store/records.ts';
+import { checkedRecord, getRecord, replaceRecord } from '../store/records.ts';
 import { readCondemned } from './find.ts';
-import { formatId, holdsPrefix, parseId, sameId, type CheckpointId } from './keys.ts';
+import { formatId, holdsPrefix, isIdText, parseId, sameId, type CheckpointId } from './keys.ts';
 import { isResumePointAfter } from './lineage.ts';
 
 const renewMs = 60_000;
@@ -49,7 +49,12 @@ export async function holdCheckpoint(
   const { purpose, host = systemHost } = options;
   const key = `${holdsPrefix(vmId)}${newNonce(host)}`;
   const put = (): Promise<void> =>
-    replaceRecord(store, host, key, { id: formatId(id), purpose, renewedAtMs: host.wallClockMs() });
+    replaceRecord(
+      store,
+      host,
+      key,
+      checkedRecord(key, { id: formatId(id), purpose, renewedAtMs: host.wallClockMs() }, isHold),
+    );
   try {
     await put();
   } catch (error) {
@@ -105,13 +110,18 @@ export async function readHolds(store: ObjectStore, vmId: string, nowMs: number)
 async function readHold(store: ObjectStore, key: string, nowMs: number): Promise<FoundHold | undefined> {
   try {
     const value = (await getRecord(store, key))?.value;
-    if (!isRecord(value)) return undefined;
+    if (!isHold(value)) return undefined;
     const { id, purpose, renewedAtMs } = value;
-    const alive = Math.abs(nowMs - Number(renewedAtMs)) < believedMs;
-    return { key, id: parseId(String(id)), purpose: String(purpose), alive };
+    return { key, id: parseId(id), purpose, alive: Math.abs(nowMs - renewedAtMs) < believedMs };
   } catch (error) {
-    if (isStorageError(error, 'CHECKPOINT_DAMAGED') || isStorageError(error, 'BAD_ARGUMENT'))
-      return undefined;
+    if (isStorageError(error, 'CHECKPOINT_DAMAGED')) return undefined;
     throw error;
   }
 }
+
+/** Asked of what is written and of what is read. */
+const isHold = (value: unknown): value is { id: string; purpose: string; renewedAtMs: number } =>
+  isRecord(value) &&
+  isIdText(value['id']) &&
+  typeof value['purpose'] === 'string' &&
+  Number.isFinite(value['renewedAtMs']);

@@ -75,9 +75,14 @@ export function formatId(id: CheckpointId): string {
   return `${String(id.epoch)}-${String(id.sequence)}`;
 }
 
+const idText = /^(\d{1,10})-(\d{1,10})$/;
+
+/** Whether `parseId` takes it. */
+export const isIdText = (text: unknown): text is string => typeof text === 'string' && idText.test(text);
+
 /** Parses `EPOCH-SEQUENCE`. Throws `BAD_ARGUMENT`. */
 export function parseId(text: string): CheckpointId {
-  const match = /^(\d{1,10})-(\d{1,10})$/.exec(text);
+  const match = idText.exec(text);
   if (!match)
     throw new StorageError('BAD_ARGUMENT', `${JSON.stringify(text)} is no checkpoint`, {
       hint: 'write EPOCH-SEQUENCE, as in 3-120',

@@ -8,12 +8,11 @@
  */
 import { isRecord } from '../codec.ts';
 import { isStoreError, StorageError } from '../errors.ts';
-import { insist } from '../insist.ts';
 import { newNonce, systemHost, type StorageHost } from '../host.ts';
 import { deleteVm, readOwner } from '../ownership.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { PatientStore } from '../store/patient-store.ts';
-import { getRecord, putRecord } from '../store/records.ts';
+import { checkedRecord, getRecord, putRecord } from '../store/records.ts';
 import { forkVm, type ForkOptions } from './fork.ts';
 import { formatId, snapshotsKey } from './keys.ts';
 
@@ -239,9 +238,15 @@ async function update<T>(
   for (let tries = 0; tries < maxTries; tries++) {
     const { entries, version } = await readEntries(store, vmId);
     const changed = change(entries);
-    insist(changed.entries.every(isEntry), `a snapshot of ${vmId} lacks a field`);
+    const key = snapshotsKey(vmId);
     try {
-      await putRecord(store, host, snapshotsKey(vmId), { entries: changed.entries }, version);
+      await putRecord(
+        store,
+        host,
+        key,
+        checkedRecord(key, { entries: changed.entries }, isSnapshots),
+        version,
+      );
       return changed.result;
     } catch (error) {
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -256,18 +261,21 @@ async function readEntries(
 ): Promise<{ entries: Entry[]; version: Parameters<typeof putRecord>[4] }> {
   const found = await getRecord(store, snapshotsKey(vmId));
   if (found === undefined) return { entries: [], version: undefined };
-  const { entries } = found.value;
-  if (!Array.isArray(entries) || !entries.every(isEntry))
+  const { value, version } = found;
+  if (!isSnapshots(value))
     throw new StorageError('CHECKPOINT_DAMAGED', `${snapshotsKey(vmId)}: the record lacks a field`);
-  return { entries, version: found.version };
+  return { entries: value.entries, version };
 }
+
+const isSnapshots = (value: unknown): value is { entries: Entry[] } =>
+  isRecord(value) && Array.isArray(value['entries']) && value['entries'].every(isEntry);
 
 function isEntry(value: unknown): value is Entry {
   if (!isRecord(value)) return false;
   const { name, vm, request, ready: whole, checkpoint, atMs, parent, turn } = value;
   return (
     [name, vm, request, checkpoint].every((each) => typeof each === 'string') &&
-    [atMs, turn].every((each) => typeof each === 'number') &&
+    [atMs, turn].every((each) => Number.isFinite(each)) &&
     typeof whole === 'boolean' &&
     (parent === null || typeof parent === 'string')
   );

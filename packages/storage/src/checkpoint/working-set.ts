@@ -7,6 +7,7 @@ import type { CheckpointKey } from '../encryption.ts';
 import { openEnvelope, sealEnvelope } from '../envelope.ts';
 import { isStorageError } from '../errors.ts';
 import { systemHost, type StorageHost } from '../host.ts';
+import { insist } from '../insist.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { workingSetKey } from './keys.ts';
 
@@ -23,6 +24,7 @@ export async function saveWorkingSet(
 ): Promise<void> {
   const name = workingSetKey(vmId);
   const host = options.host ?? systemHost;
+  insist(isWorkingSet(set), `${name}: it does not say which pages`);
   await store.put(name, sealEnvelope({ spaces: set }, { magic: magic, name, key: options.key, host }));
 }
 
@@ -37,11 +39,13 @@ export async function readWorkingSet(
   try {
     const value = openEnvelope(object.body, { magic: magic, name, key });
     const spaces = isRecord(value) ? value['spaces'] : undefined;
-    if (!isRecord(spaces)) return {};
-    const entries = Object.entries(spaces).filter(([, pages]) => pages instanceof Uint32Array);
-    return Object.fromEntries(entries) as WorkingSet;
+    return isWorkingSet(spaces) ? spaces : {};
   } catch (error) {
     if (isStorageError(error, 'CHECKPOINT_DAMAGED')) return {};
     throw error;
   }
 }
+
+/** Asked of what is written and of what is read. */
+const isWorkingSet = (value: unknown): value is WorkingSet =>
+  isRecord(value) && Object.values(value).every((pages) => pages instanceof Uint32Array);

@@ -3,10 +3,11 @@
  * store they use, and with the cluster that it belongs to, so that two clusters on one store by mistake are told apart. It is made once,
  * by `store init` or by the first node; reading never makes one.
  */
+import { isRecord } from '../codec.ts';
 import { isStoreError, StorageError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
-import type { ObjectStore } from './object-store.ts';
-import { getRecord, putRecord, type StoredRecord } from './records.ts';
+import type { ObjectStore, ObjectVersion } from './object-store.ts';
+import { checkedRecord, getRecord, putRecord, type StoredRecord } from './records.ts';
 
 export const identityKey = 'store/identity';
 /** What stores had before they had an identity. */
@@ -43,7 +44,7 @@ export async function initStore(store: ObjectStore, host: StorageHost): Promise<
   if (known !== undefined) return known;
   const value = { id: newNonce(host), createdAtMs: host.wallClockMs() };
   try {
-    return parse(await putRecord(store, host, identityKey, value, undefined));
+    return parse(await put(store, host, value, undefined));
   } catch (error) {
     const made = isStoreError(error, 'CONFLICT') ? await readIdentity(store) : undefined;
     if (made === undefined) throw error;
@@ -82,7 +83,7 @@ export async function claimStore(
         },
       );
     try {
-      return parse(await putRecord(store, host, identityKey, { ...found.value, cluster }, found.version));
+      return parse(await put(store, host, { ...found.value, cluster }, found.version));
     } catch (error) {
       // Another node claimed it at the same time: for the same cluster, most likely.
       if (!isStoreError(error, 'CONFLICT')) throw error;
@@ -102,17 +103,28 @@ export async function releaseStore(store: ObjectStore, host: StorageHost): Promi
   const before = found && parse(found).cluster;
   if (found === undefined || before === undefined) return undefined;
   const { cluster: _cluster, ...value } = found.value;
-  await putRecord(store, host, identityKey, value, found.version);
+  await put(store, host, value, found.version);
   return before;
 }
 
+const put = (
+  store: ObjectStore,
+  host: StorageHost,
+  value: object,
+  expected: ObjectVersion | undefined,
+): Promise<StoredRecord> =>
+  putRecord(store, host, identityKey, checkedRecord(identityKey, value, isIdentity), expected);
+
 function parse({ value }: StoredRecord): StoreIdentity {
-  const { id, createdAtMs, cluster } = value;
-  if (typeof id !== 'string' || !Number.isFinite(createdAtMs))
+  if (!isIdentity(value))
     throw new StorageError('CHECKPOINT_DAMAGED', `${identityKey}: the record lacks a field`);
-  return {
-    id,
-    createdAtMs: Number(createdAtMs),
-    cluster: typeof cluster === 'string' ? cluster : undefined,
-  };
+  const { id, createdAtMs, cluster } = value;
+  return { id, createdAtMs, cluster };
 }
+
+/** Asked of what is written and of what is read. */
+const isIdentity = (value: unknown): value is StoreIdentity =>
+  isRecord(value) &&
+  typeof value['id'] === 'string' &&
+  Number.isFinite(value['createdAtMs']) &&
+  (value['cluster'] === undefined || typeof value['cluster'] === 'string');

@@ -5,6 +5,7 @@
 import { isRecord } from '../codec.ts';
 import { isStorageError, isStoreError, StorageError, StoreError } from '../errors.ts';
 import { newNonce, type StorageHost } from '../host.ts';
+import { insist } from '../insist.ts';
 import { openEnvelope, sealEnvelope } from '../envelope.ts';
 import { conflict, type ObjectStore, type ObjectVersion } from './object-store.ts';
 
@@ -13,8 +14,25 @@ export interface StoredRecord {
   version: ObjectVersion;
 }
 
+declare const checked: unique symbol;
+/** A record that fits what its readers ask of it. Nothing else can be put: one that nobody could read would be the end of what it is about. */
+export type CheckedRecord = Readonly<Record<string, unknown>> & { readonly [checked]: true };
+
 const magic = 'RVRC';
 const attempts = 6;
+
+/**
+ * A record as it is to be stored. `fits` is what its readers ask, too.
+ * @throws Error, a fault of ours, for one that does not fit
+ */
+export function checkedRecord<T extends object>(
+  key: string,
+  value: T,
+  fits: (value: unknown) => boolean,
+): CheckedRecord {
+  insist(fits(value), `the record ${key} lacks a field, or says what cannot be`);
+  return value as unknown as CheckedRecord;
+}
 
 /**
  * Reads a record, or undefined when there is none. Reads again when it seems torn or flipped, and throws
@@ -47,7 +65,7 @@ export async function putRecord(
   store: ObjectStore,
   host: StorageHost,
   key: string,
-  value: Record<string, unknown>,
+  value: CheckedRecord,
   expected: ObjectVersion | undefined,
 ): Promise<StoredRecord> {
   const nonce = newNonce(host);
@@ -86,7 +104,7 @@ export async function replaceRecord(
   store: ObjectStore,
   host: StorageHost,
   key: string,
-  value: Record<string, unknown>,
+  value: CheckedRecord,
 ): Promise<void> {
   await store.put(key, sealEnvelope(value, { magic: magic, name: key, host }), { durable: false });
 }
