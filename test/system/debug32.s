@@ -8,6 +8,18 @@
   orl $0x100, (%esp)
   popfl
 .endm
+# Goes to ring 3, where UD2 ends the test: it is reported with the offset from the label.
+.macro ring3 name, label, flags
+  begin_test \name
+  movl $\label, test_start
+  pushl $DATA3
+  pushl $STACK3
+  pushl $\flags
+  pushl $CODE3
+  pushl $\label
+  iret
+  end_test
+.endm
 # Breakpoints: DR0-DR3 hold addresses set before; DR7 last.
 .macro watch register, address, control
   movl $\address, %eax
@@ -209,6 +221,34 @@ main:
   nop
   end_test
   unwatch
+  # The same in ring 3.
+  movl $DATA3, %eax
+  movl %eax, %ds
+  movl $2, steps
+  ring3 user-icebp-step, 1f, 0x102
+  movl $DATA3, %eax
+  movl %eax, %ds
+  movl $2, steps
+  ring3 user-icebp-behind-mov-ss, 2f, 0x102
+  movl $DATA3, watched
+  watch 2, watched, 0x03000410
+  movl $DATA3, %eax
+  movl %eax, %ds
+  ring3 user-icebp-behind-watched, 3f, 2
+  unwatch
+  jmp 4f
+1: .byte 0xF1
+  nop
+  ud2
+2: movl %eax, %ss
+  .byte 0xF1
+  nop
+  ud2
+3: mov watched, %ss
+  .byte 0xF1
+  nop
+  ud2
+4:
   # INT n clears TF on its way: no trap in the handler, nor before the instruction behind it.
   begin_test int3-step
   stepping 2

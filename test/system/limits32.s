@@ -141,7 +141,7 @@ main:
   movl %eax, %ss
   movl $0x10000, %esp
   movl $0x5FFF0, %ebp
-  enter $8, $0
+  .byte 0xC8, 0x08, 0x00, 0x00         # ENTER 8, 0
   movl %esp, %ecx
   movl %ebp, %edx
   movl $DATA0, %eax
@@ -169,21 +169,21 @@ main:
   show enter-nested-esp %ecx
   show enter-nested-pushed %ebx
 
-  # ARPL writes only a selector that it changes: in a read-only segment (68) it faults only then.
-  descriptor 7, 0x0000FFFF, 0x00409000
+  # ARPL writes only a selector that it changes: in a read-only segment (68, based on 8000) it faults only then.
+  descriptor 7, 0x8000FFFF, 0x00409000
   movl $0x68, %eax
   movl %eax, %fs
   movw $0xFFF2, 0x8000
   begin_test arpl-unchanged
   movw $2, %bx
-  arpl %bx, %fs:0x8000
+  .byte 0x64, 0x63, 0x1D, 0, 0, 0, 0   # ARPL FS:[0], BX
   setz %cl
   end_test
   movzbl %cl, %ecx
   show arpl-unchanged-zf %ecx
   begin_test arpl-raised
   movw $3, %bx
-  arpl %bx, %fs:0x8000
+  .byte 0x64, 0x63, 0x1D, 0, 0, 0, 0
   end_test
 
   # The code segment: 58 has limit 0xFFF.
