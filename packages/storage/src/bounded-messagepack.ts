@@ -10,13 +10,16 @@ export interface MessagePackBounds {
   /** Values in all, containers and keys included. */
   elements: number;
   depth: number;
+  /** Of all texts together, keys included: making a string of bytes costs far more than a copy of them. */
+  textBytes: number;
 }
 
 /** Extensions that we write: big integers, typed arrays, undefined (docs/CHECKPOINT_FORMAT.md, "State encoding"). */
 const bigInteger = 0x42;
 const typedArray = 0x74;
 const undefinedExtension = 0;
-const maxBigIntegerBytes = 1024;
+/** A register of 512 bits, and more than its sign. A decoder's time rises with the square of this, and of a key with more. */
+const maxBigIntegerBytes = 72;
 const lastArrayType = 10;
 
 /** Why these bytes are not to be decoded; undefined when they may be. */
@@ -31,6 +34,7 @@ class Walk {
   readonly #open: number[] = [1];
   #at = 0;
   #elements = 0;
+  #textBytes = 0;
 
   constructor(bytes: Uint8Array, bounds: MessagePackBounds) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -57,7 +61,7 @@ class Walk {
     if (tag < 0x80 || tag >= 0xe0) return undefined;
     if (tag < 0x90) return this.#container((tag & 0x0f) * 2);
     if (tag < 0xa0) return this.#container(tag & 0x0f);
-    if (tag < 0xc0) return this.#skip(tag & 0x1f);
+    if (tag < 0xc0) return this.#text(tag & 0x1f);
     return this.#tagged(tag);
   }
 
@@ -97,7 +101,7 @@ class Walk {
       case 0xd9: // str 8, 16, 32
       case 0xda:
       case 0xdb:
-        return this.#sized(1 << (tag - 0xd9), (length) => this.#skip(length));
+        return this.#sized(1 << (tag - 0xd9), (length) => this.#text(length));
       case 0xdc: // array 16, 32
       case 0xdd:
         return this.#sized(2 << (tag - 0xdc), (length) => this.#container(length));
@@ -123,6 +127,11 @@ class Walk {
     if (this.#open.length > this.#bounds.depth) return 'it is nested too deeply';
     this.#open.push(count);
     return undefined;
+  }
+
+  #text(length: number): string | undefined {
+    this.#textBytes += length;
+    return this.#textBytes > this.#bounds.textBytes ? 'it has too much text' : this.#skip(length);
   }
 
   #skip(length: number): string | undefined {

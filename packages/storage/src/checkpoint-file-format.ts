@@ -13,7 +13,7 @@
 import { isName } from './checkpoint/keys.ts';
 import {
   compressBlock,
-  decodeState,
+  decodeStateBlock,
   decompressBlock,
   encodeState,
   isRecord,
@@ -222,7 +222,7 @@ export function decodeStateBody(body: Uint8Array): {
 } {
   const length = body.length >= 4 ? readU32(body, 0) : 0;
   if (length > maxStateBytes) throw new Error('its state is too large');
-  return parseState(decodeState(decompressBlock(body, length), body.length));
+  return parseState(decodeStateBlock(body, length));
 }
 
 /** The body of a PAGE block: which pages of which space, and their compressed contents. Throws for one that no writer makes. */

@@ -30,6 +30,9 @@ const freeElements = 1 << 18;
 const bytesPerElement = 4;
 const maxElements = 1 << 23;
 const maxDepth = 64;
+/** Bytes that any state may unpack to, and its texts; and as many more for each stored byte. */
+const [freeBytes, bytesPerByte] = [64 << 20, 16];
+const [freeTextBytes, textPerByte] = [16 << 20, 4];
 /** No LZ4 block decodes to more than this many times its length. */
 const maxLz4Ratio = 255;
 
@@ -38,8 +41,21 @@ const maxLz4Ratio = 255;
  * stored, too: what is written must be readable.
  */
 export function whyUnboundedState(encoded: Uint8Array, storedBytes: number): string | undefined {
+  if (!mayUnpackTo(encoded.length, storedBytes)) return unpacksToTooMuch;
   const elements = Math.min(maxElements, freeElements + Math.floor(storedBytes / bytesPerElement));
-  return whyUnboundedMessagePack(encoded, { elements, depth: maxDepth });
+  const textBytes = freeTextBytes + textPerByte * storedBytes;
+  return whyUnboundedMessagePack(encoded, { elements, depth: maxDepth, textBytes });
+}
+
+const mayUnpackTo = (bytes: number, storedBytes: number): boolean =>
+  bytes <= freeBytes + bytesPerByte * storedBytes;
+const unpacksToTooMuch = 'it unpacks to too much';
+
+/** Decodes state that `compressBlock` compressed, and unpacks nothing that `decodeState` would refuse by its length. Throws as that does. */
+export function decodeStateBlock(block: Uint8Array, decodedBytes: number): unknown {
+  if (!mayUnpackTo(decodedBytes, block.length))
+    throw new StorageError('STATE_INVALID', `the encoded state is refused: ${unpacksToTooMuch}`);
+  return decodeState(decompressBlock(block, decodedBytes), block.length);
 }
 
 /**
@@ -58,7 +74,9 @@ export function decodeState(bytes: Uint8Array, storedBytes = bytes.length): unkn
 
 /** The decoder hands out Node Buffers for binary fields; callers get plain Uint8Arrays. */
 function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array && value.constructor !== Uint8Array) return new Uint8Array(value);
+  if (value instanceof Uint8Array && value.constructor !== Uint8Array)
+    // Small Buffers lie in one that they share.
+    return value.length === value.buffer.byteLength ? new Uint8Array(value.buffer) : new Uint8Array(value);
   if (Array.isArray(value)) return value.map(plain);
   if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
     const result = value as Record<string, unknown>;

@@ -5,7 +5,14 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Guest } from '../test-support/guest.ts';
 import { checkpointFileBlocks, decodeCheckpointFile, encodeCheckpointFile } from './checkpoint-file.ts';
-import { decodeState, encodeState, whyUnboundedState, compressBlock, decompressBlock } from './codec.ts';
+import {
+  decodeState,
+  decodeStateBlock,
+  encodeState,
+  whyUnboundedState,
+  compressBlock,
+  decompressBlock,
+} from './codec.ts';
 import { decodeManifest, sealManifest, type ManifestBody, type ManifestHead } from './checkpoint/manifest.ts';
 import { PackBuilder, parsePackHead } from './checkpoint/pack.ts';
 import { applyRuns, PageMap } from './checkpoint/page-map.ts';
@@ -68,6 +75,33 @@ describe('state', () => {
     const begun = processorMs();
     assert.throws(() => decodeState(nils, stored.length), /too many elements/);
     assert.ok(processorMs() - begun < 1000);
+  });
+
+  test('what costs more than its bytes is bounded by them: texts, integers, and what unpacks to much', () => {
+    // An array of so many times a value.
+    const repeated = (head: readonly number[], bodyBytes: number, count: number): Uint8Array => {
+      const value = Buffer.alloc(head.length + bodyBytes, 0x7f);
+      value.set(head);
+      const list = Buffer.alloc(5);
+      list[0] = 0xdd;
+      list.writeUInt32BE(count, 1);
+      return Buffer.concat([list, ...Array<Uint8Array>(count).fill(value)]);
+    };
+    // Of 1024 bytes each, a thousand such integers take 64 ms to decode, and as keys of a map 100.
+    assert.throws(() => decodeState(repeated([0xc8, 4, 0, 0x42], 1024, 1)), /not ours/);
+    const widest = 2n ** 511n;
+    assert.deepEqual(decodeState(encodeState([widest, -widest])), [widest, -widest]);
+    const text = repeated([0xda, 4, 0], 1024, 17_000);
+    soon('STATE_INVALID', () => decodeState(text, 1000));
+    assert.equal((decodeState(text) as string[]).length, 17_000, 'that is not compressed');
+    // Unpacked, this would be 250 MiB; it is refused by its length.
+    const bytes = repeated([0xc6, 0x0f, 0x90, 0, 0], 0x0f90_0000, 1);
+    const block = compressBlock(bytes);
+    const begun = processorMs();
+    assert.throws(() => decodeStateBlock(block, bytes.length), /unpacks to too much/);
+    assert.ok(processorMs() - begun < 20);
+    assert.match(whyUnboundedState(bytes, block.length) ?? '', /unpacks to too much/);
+    assert.equal(whyUnboundedState(bytes, bytes.length / 10), undefined);
   });
 
   test('elements that nest, repeat or hide in maps are counted all the same', () => {

@@ -11,6 +11,7 @@ import {
   asBuffer,
   compressBlock,
   decodeState,
+  decodeStateBlock,
   decompressBlock,
   encodeState,
   whyUnboundedState,
@@ -112,18 +113,23 @@ export function isSealed(bytes: Uint8Array): boolean {
  * @throws StorageError `CHECKPOINT_DAMAGED`, `CHECKPOINT_NEWER`, `KEY_NEEDED`, `KEY_WRONG`
  */
 export function openEnvelope(bytes: Uint8Array, options: EnvelopeOptions): unknown {
-  return open(bytes, options, decodeState);
+  return open(bytes, options, (payload, unpacked) =>
+    unpacked === undefined ? decodeState(payload) : decodeStateBlock(payload, unpacked),
+  );
 }
 
 /** The bytes that `sealBytes` put into an envelope. Throws as `openEnvelope` does. */
 export function openBytes(bytes: Uint8Array, options: EnvelopeOptions): Uint8Array {
-  return open(bytes, options, (decoded) => decoded);
+  return open(bytes, options, (payload, unpacked) =>
+    unpacked === undefined ? payload : decompressBlock(payload, unpacked),
+  );
 }
 
+/** `decode`: of a payload, and how long it is when it is unpacked; undefined when it is not packed. */
 function open<T>(
   bytes: Uint8Array,
   options: EnvelopeOptions,
-  decode: (decoded: Uint8Array, storedBytes: number) => T,
+  decode: (payload: Uint8Array, unpacked: number | undefined) => T,
 ): T {
   const { name } = options;
   const damaged = (why: string, cause?: unknown): StorageError =>
@@ -146,7 +152,7 @@ function open<T>(
     const decoded = buffer.readUInt32LE(8);
     if (decoded > (options.maxDecodedBytes ?? maxDecodedBytes)) throw damaged('it is too large');
     const compressed = (buffer.readUInt16LE(6) & flagLz4) !== 0;
-    return decode(compressed ? decompressBlock(payload, decoded) : payload, payload.length);
+    return decode(payload, compressed ? decoded : undefined);
   } catch (cause) {
     throw damaged(`its contents do not decode: ${cause instanceof Error ? cause.message : ''}`, cause);
   }
