@@ -198,6 +198,7 @@ test(
     first.kill('SIGKILL');
     await new Promise((resolve) => first.once('exit', resolve));
 
+    const executed = await executions();
     assert.equal(await status(), 'running', 'as the list has it');
     assert.match(await ok('vm', 'delete', 'four', ...store), stored);
     assert.match(await ok('cluster', 'drain', 'c', ...store), stored);
@@ -210,7 +211,8 @@ test(
     for (let tries = 0; !/^c.* maintenance /m.test(await ok('cluster', 'nodes', ...store)); tries++)
       assert.ok(tries < 600);
     for (let tries = 0; (await ok('vm', 'list', ...store)) !== 'no VMs\n'; tries++) assert.ok(tries < 600);
-    assert.equal(await executions(), 1);
+    // On a host with much to do it may have been taken over before: what counts is that it does not run after it was deleted.
+    assert.equal(await executions(), executed);
   },
 );
 

@@ -130,7 +130,18 @@ export class ClusterClient {
 
   /** What the first node that answers knows; the master's own view when it answers. */
   async status(): Promise<ClusterStatus> {
-    const first = await this.#any(clusterStatusSchema, 'GET', '/v1/status');
+    const until = performance.now() + (this.#options.patienceMs ?? 30_000);
+    for (;;)
+      try {
+        return await this.#status();
+      } catch (error) {
+        if (!isClusterError(error, 'NO_MASTER') || performance.now() > until) throw error;
+        await sleep(retryMs);
+      }
+  }
+
+  async #status(): Promise<ClusterStatus> {
+    const first = await this.#any(clusterStatusSchema, 'GET', '/v1/status', undefined, requireList);
     const master = first.nodes.find(({ id }) => id === first.master);
     if (first.master === first.node || master?.address === undefined) return first;
     try {
@@ -475,6 +486,8 @@ export class ClusterClient {
     method: string,
     path: string,
     body: Uint8Array = new Uint8Array(0),
+    /** Throws for an answer that is none: then the next node is asked. */
+    look: (answer: v.InferOutput<T>) => void = () => undefined,
   ): Promise<v.InferOutput<T>> {
     let last: unknown;
     const asked = new Set<string>();
@@ -482,7 +495,9 @@ export class ClusterClient {
     for (let address = this.#next(asked); address !== undefined; address = await this.#another(asked)) {
       asked.add(address);
       try {
-        return await this.#request(answer, address, method, path, body);
+        const said = await this.#request(answer, address, method, path, body);
+        look(said);
+        return said;
       } catch (error) {
         if (!(error instanceof ClusterError) || !error.retryable) throw error;
         last = error;
@@ -565,6 +580,14 @@ export class ClusterClient {
     const harmless = method !== 'POST' || path === '/v1/commands';
     return harmless ? despiteClosed(ask) : ask();
   }
+}
+
+/** Throws `NO_MASTER` for what a node says that has only just started. */
+function requireList({ node, listUnread }: ClusterStatus): void {
+  if (listUnread === true)
+    throw new ClusterError('NO_MASTER', `${node ?? 'the node'} has not read the list of VMs yet`, {
+      hint: 'it has just started, or its store does not answer: see its log',
+    });
 }
 
 /** What a connection that its other end closes says, before anything of an answer came. */

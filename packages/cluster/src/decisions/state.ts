@@ -125,6 +125,10 @@ export function startAgent(identity: AgentIdentity, now: number): AgentState {
   };
 }
 
+/** False while a node that has just started knows nothing of any VM: of what it does not know it must not say that there is none. */
+export const hasReadList = ({ list, listVersion, listAbsent }: AgentState): boolean =>
+  listVersion !== undefined || listAbsent || list.term > 0;
+
 /**
  * A state that one step may change in place, as nobody else has it: what a step changes is copied, what it only replaces (lists, views,
  * records) is shared with the state before, which stays as it is.

@@ -22,12 +22,13 @@ const main = fileURLToPath(new URL('../../test-support/node-with-ending-guest.ts
 test('a VM that ends its node is left alone after five tries, and another one runs on', async () => {
   const store = `file:${folder}/store`;
   const nodes = new Map<string, NodeProcess>();
+  // With the default profile: where a host starves nodes, `fast` has them lose sessions all the time, and what they end for that is forgiven the VM.
   const starting = new Set<Promise<NodeProcess>>();
   let [ended, closing] = [0, false];
   // As a service manager does: whatever ends is started again.
   const keep = async (name: string): Promise<void> => {
     const logFile = join(folder, `${name}.log`);
-    const begun = NodeProcess.start({ store, name, profile: 'fast', logFile, main });
+    const begun = NodeProcess.start({ store, name, profile: 'default', logFile, main });
     starting.add(begun);
     const node = await begun;
     nodes.set(name, node);
@@ -47,14 +48,15 @@ test('a VM that ends its node is left alone after five tries, and another one ru
     assert.match(bad.reason, /^gave up after \d tries/);
     // On a host with much to do a try may fail for another reason, and counts as well.
     const blamed = bad.ended?.length ?? 0;
-    assert.equal(bad.tries + blamed, makeSettings('fast').maxTries, bad.reason);
+    assert.equal(bad.tries + blamed, makeSettings('default').maxTries, bad.reason);
     assert.ok(blamed >= 2, bad.reason);
     if (bad.tries === 0)
       assert.match(
         bad.reason,
         /^gave up after 5 tries: (\w, ){4}\w ended, one after the other, soon after it was started there/,
       );
-    await until('all that it ended are gone', () => ended >= blamed);
+    // A session that is lost for another reason while the VM is on trial there looks the same from outside: so not all that it is blamed for.
+    await until('those that it ended are gone', () => ended >= 2);
     assert.equal((await client.waitFor('well', ['running'])).tries, 0);
     const events = await client.events();
     assert.ok(events.some(({ event, vm }) => event === 'vm-given-up' && vm === 'bad'));

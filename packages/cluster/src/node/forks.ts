@@ -15,15 +15,18 @@ import {
 } from '@revenant/storage';
 import { ClusterError, type ClusterErrorCode } from '../errors.ts';
 import { vmOf, type ProtectedVm } from '../decisions/records.ts';
+import { hasReadList } from '../decisions/state.ts';
 import type { ForkAnswer, ForkRequest } from '../protocol/api.ts';
 import type { Nic } from '../protocol/network.ts';
 import type { VmSpec } from '../protocol/spec.ts';
 import { beginningState, ownState, storedNic, withMac, withOwn, type State } from '../stored/own-state.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
-/** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`. */
+/** The VM, unless it is not there, or no longer. Throws `NOT_FOUND`; `NO_MASTER` while nobody here can know. */
 export function requireVm(node: ClusterNode, vmId: string): ProtectedVm {
   const vm = vmOf(node.agent.list, vmId);
+  if (vm === undefined && !hasReadList(node.agent))
+    throw new ClusterError('NO_MASTER', 'this node has not read the list of VMs yet');
   if (vm === undefined || vm.desired === 'deleted')
     throw new ClusterError('NOT_FOUND', `there is no VM ${vmId}`, { hint: '`vm list` shows them all' });
   return vm;

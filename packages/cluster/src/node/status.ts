@@ -1,5 +1,5 @@
 /** What a node knows of the cluster, for whoever asks. */
-import { vmsSeen } from '../decisions/state.ts';
+import { hasReadList, vmsSeen } from '../decisions/state.ts';
 import type { ClusterStatus } from '../protocol/api.ts';
 import { protocolVersion } from '../protocol/version.ts';
 import type { ClusterNode } from './cluster-node.ts';
@@ -25,6 +25,7 @@ export function status(node: ClusterNode): ClusterStatus {
     version: protocolVersion,
     node: agent.id,
     phase: agent.phase,
+    ...(hasReadList(agent) ? {} : { listUnread: true as const }),
     term: agent.list.term,
     master: agent.list.master?.node ?? null,
     nodes: [self, ...peers],

@@ -64,6 +64,8 @@ export const clusterStatusSchema = v.strictObject({
   node: v.nullable(nodeName),
   /** Of the node that answered, in its own life. */
   phase: v.exactOptional(v.picklist(['joining', 'active', 'leaving', 'gone'])),
+  /** The node that answered has not read the list of VMs yet: there may be others than it says. */
+  listUnread: v.exactOptional(v.literal(true)),
   term: count,
   master: v.nullable(nodeName),
   nodes: list(nodeStatusSchema, maxNodes),
