@@ -65,7 +65,7 @@ export function lines(text: string): string[] {
 }
 
 /** What the guest prints in QEMU, with so many processors; ends after `timeoutMs` at the latest. */
-export function runInQemu(name: string, image: string, { timeoutMs = 20_000, cpuCount = 1 } = {}): string[] {
+export function runInQemu(name: string, image: string, { timeoutMs = 300_000, cpuCount = 1 } = {}): string[] {
   const output = join(buildFolder, `${name}.${process.pid}.qemu`);
   const options = [
     '-accel',
