@@ -15,7 +15,6 @@ import {
   challengeAnswerSchema,
   clusterStatusSchema,
   commandDoneSchema,
-  errorAnswerSchema,
   eventsAnswerSchema,
   forkAnswerSchema,
   keysRequestSchema,
@@ -31,7 +30,6 @@ import {
 } from '../protocol/api.ts';
 import { checkpointsAnswerSchema, type ListedCheckpoint } from '../protocol/checkpoints.ts';
 import { nodeFiguresSchema, vmFiguresSchema, type NodeFigures, type VmSample } from '../protocol/figures.ts';
-import { bounded } from '../protocol/limits.ts';
 import type { DisplayPicture } from '../protocol/display-ends.ts';
 import type { ProtectedVm } from '../protocol/records.ts';
 import {
@@ -40,7 +38,6 @@ import {
   snapshotsAnswerSchema,
   type Snapshot,
 } from '../protocol/snapshots.ts';
-import { checkTold } from '../protocol/open.ts';
 import { requestProof, sha256 } from '../mac.ts';
 import type { Caller } from '../protocol/page.ts';
 import { httpUrl, wsUrl } from '../protocol/address.ts';
@@ -52,7 +49,6 @@ import {
   proofSubprotocol,
   protocolVersion,
   versionHeader,
-  versionMismatch,
 } from '../protocol/version.ts';
 import { putBlob } from '../stored/blobs.ts';
 import { readEvents, withoutRepeats } from '../stored/event-log.ts';
@@ -68,6 +64,7 @@ import {
   type DisplayOptions,
   type DisplayRelayOptions,
 } from './display-follower.ts';
+import { despiteClosed, fetchJson } from './requests.ts';
 import { commandThroughStore, storedStatus } from './stored-cluster.ts';
 import type { VmPlace } from './vm-relay.ts';
 
@@ -588,54 +585,4 @@ function requireList({ node, listUnread }: ClusterStatus): void {
     throw new ClusterError('NO_MASTER', `${node ?? 'the node'} has not read the list of VMs yet`, {
       hint: 'it has just started, or its store does not answer: see its log',
     });
-}
-
-/** What a connection that its other end closes says, before anything of an answer came. */
-const closed = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
-
-/** Several connections may have been kept, and all be closed at once. */
-const maxClosed = 4;
-
-/**
- * A connection that was kept for the next request may just be closed by the node: what does no harm twice is asked again, on the next one.
- * Where nobody listens any more that is refused at once.
- */
-async function despiteClosed<T>(ask: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++)
-    try {
-      return await ask();
-    } catch (error) {
-      // Of our error the cause is what fetch threw, and its cause is what the connection said.
-      const said = isClusterError(error, 'UNREACHABLE') && error.cause instanceof Error && error.cause.cause;
-      const { code } = (said || {}) as { code?: unknown };
-      if (tries === maxClosed || typeof code !== 'string' || !closed.has(code)) throw error;
-    }
-}
-
-/** Throws `UNREACHABLE` when nobody answers, `PROTOCOL` for what is no answer, and whatever error the node answers with. */
-async function fetchJson<T extends v.GenericSchema>(
-  schema: T,
-  url: string,
-  options: RequestInit,
-  timeoutMs: number,
-): Promise<v.InferOutput<T>> {
-  let response: Response;
-  let value: unknown;
-  try {
-    response = await fetch(url, { ...options, signal: AbortSignal.timeout(timeoutMs) });
-    const version = response.headers.get(versionHeader) ?? '1';
-    if (version !== String(protocolVersion))
-      throw new ClusterError(
-        'PROTOCOL',
-        versionMismatch(`the node at ${new URL(url).host}`, bounded(version, 16)),
-      );
-    value = await response.json();
-  } catch (error) {
-    if (isClusterError(error)) throw error;
-    throw new ClusterError('UNREACHABLE', `${new URL(url).host} does not answer`, { cause: error });
-  }
-  const what = `the answer of ${new URL(url).host} to ${new URL(url).pathname}`;
-  if (response.ok) return checkTold(schema, value, what);
-  const { error } = checkTold(errorAnswerSchema, value, what);
-  throw new ClusterError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
 }
