@@ -13,6 +13,7 @@ import { find } from '../packages/cli/src/command/dispatch.ts';
 import { parseWords } from '../packages/cli/src/command/parse.ts';
 import { commands } from '../packages/cli/src/commands/index.ts';
 import { exitCodeMeanings } from '../packages/cli/src/errors.ts';
+import { optionalDevices } from '../packages/emulator/src/machine/description.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = globSync(['README.md', 'docs/**/*.md', 'packages/*/README.md', 'images/**/*.md'], {
@@ -107,6 +108,7 @@ const foreign = new Set([
     'gs_base',
     'fstrim',
     'CONFIG_VMGENID',
+    'virtio_input',
     'DEFLATE_ON_OOM',
     'mem_map_ptr',
     'uc_ctl',
@@ -146,6 +148,11 @@ test('the README lists each exit code', () => {
     listed,
     exitCodeMeanings.map(([code]) => code),
   );
+});
+
+test('the list of devices has each that a description may add, and no other', () => {
+  const rows = readFileSync(join(root, 'docs/DEVICES.md'), 'utf8').matchAll(/^\| `([a-z-]+)` \|/gm);
+  assert.deepEqual([...rows].map(([, name]) => name).sort(), [...optionalDevices].sort());
 });
 
 test('the map of memory says where the regions are', () => {
