@@ -55,6 +55,13 @@ export interface CheckpointOrigin {
 
 type Tag = 'STAT' | 'PAGE' | 'DONE';
 
+/** The longest body of each block: what it may hold, and what compression adds to what it can't compress. A page needs 4 more bytes, and has 512 at least. */
+const mostBytes: Readonly<Partial<Record<string, number>>> = Object.assign(Object.create(null), {
+  STAT: maxStateBytes + (maxStateBytes >> 7),
+  PAGE: maxBlockBytes + (maxBlockBytes >> 6),
+  DONE: hashBytes,
+});
+
 /** The pieces of a file, for writers that do not have the whole machine in memory. The SHA-256 of all of them follows `done`. */
 export const checkpointFileBlocks = {
   header: (): Uint8Array => fileHeader(1),
@@ -115,7 +122,11 @@ export async function decodeBlocks(
     const tag = String.fromCharCode(...head.subarray(0, 4));
     const length = readU32(head, 4);
     left -= blockHeaderBytes + length;
-    if (left < 0 || length > maxBlockBytes + maxStateBytes) throw damaged('it ends early');
+    if (left < 0) throw damaged('it ends early');
+    // Before its body is read: a file may claim, and a sparse one have, more than any machine.
+    const most = mostBytes[tag];
+    if (most === undefined) throw damaged(`unknown block ${JSON.stringify(tag)}`);
+    if (length > most) throw damaged(`a block ${tag} has an impossible size`);
     hash.update(head);
     const body = await read(length);
     if (body.length < length) throw damaged('it ends early');

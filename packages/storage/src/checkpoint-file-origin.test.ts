@@ -1,6 +1,6 @@
 /** Where an exported checkpoint came from, as its file says. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -11,6 +11,7 @@ import {
   readCheckpointFileWithOrigin,
   writeCheckpointFile,
 } from './checkpoint-file.ts';
+import { fileHeader } from './checkpoint-file-format.ts';
 import { snapshotHash } from './checkpoint/content-hash.ts';
 import { CheckpointFileSource } from './checkpoint-file-source.ts';
 import { exportCheckpointFile, importCheckpointFile, openCheckpointFile } from './checkpoint/export.ts';
@@ -27,6 +28,27 @@ after(() => rm(scratch, { recursive: true, force: true }));
 describe('the origin of a file', () => {
   const pool = new PagePool({ threads: 0 });
   const inFolder = (name: string): string => join(scratch, name);
+
+  test('of a sparse file that claims more than any machine has no block is read', async () => {
+    const begin = (tag: string, length: number): Buffer => {
+      const head = Buffer.from(`${'x'.repeat(16)}${tag}    `);
+      head.set(fileHeader(1));
+      head.writeUInt32LE(length, 20);
+      return head;
+    };
+    for (const [tag, length] of [
+      ['STAT', 0x1200_0000],
+      ['PAGE', 0x0800_0000],
+      ['DONE', 0x1000_0000],
+      ['____', 0x1000_0000],
+    ] as const) {
+      await writeFile(inFolder('sparse'), begin(tag, length));
+      await truncate(inFolder('sparse'), 2 ** 40);
+      const before = process.memoryUsage().rss;
+      await assert.rejects(openCheckpointFile(inFolder('sparse'), { pool }), /impossible size|unknown block/);
+      assert.ok(process.memoryUsage().rss - before < 32 << 20);
+    }
+  });
 
   test('an exported checkpoint keeps its name, number and time', async () => {
     const store = new MemoryStore();

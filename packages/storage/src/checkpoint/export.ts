@@ -2,12 +2,8 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { CheckpointFileSource } from '../checkpoint-file-source.ts';
-import {
-  checkpointFileBlocks,
-  readCheckpointFileWithOrigin,
-  writeFileAtomically,
-} from '../checkpoint-file.ts';
+import { CheckpointFileSource } from '../checkpoint-file-source.ts';
+import { checkpointFileBlocks, writeFileAtomically } from '../checkpoint-file.ts';
 import { systemHost, withClockAt } from '../host.ts';
 import { raiseEpoch, type Ownership } from '../ownership.ts';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -98,7 +94,20 @@ export async function importCheckpointFile(
  * was saved from a running guest, or by an older program) the file's name stands for the VM, and its time for the checkpoint's.
  */
 export async function openCheckpointFile(path: string, options: ReadOptions = {}): Promise<CheckpointReader> {
-  const { snapshot, origin } = await readCheckpointFileWithOrigin(path);
+  const source = await CheckpointFileSource.open(path);
+  try {
+    return await openSource(path, source, options);
+  } finally {
+    await source.close();
+  }
+}
+
+/** All that is in memory is what the file has, compressed. */
+async function openSource(
+  path: string,
+  { snapshot, origin }: CheckpointFileSource,
+  options: ReadOptions,
+): Promise<CheckpointReader> {
   const store = new MemoryStore(`file:${path}`);
   const host = withClockAt(origin.createdAtMs ?? (await stat(path)).mtimeMs, options.host ?? systemHost);
   const vmId = origin.vmId ?? nameFrom(path);

@@ -3,7 +3,7 @@
  * is told is checked, that of each unpacked layer always.
  */
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { basename, join, posix } from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import * as v from 'valibot';
@@ -12,6 +12,8 @@ import { readTar } from './tar.ts';
 
 /** What the unpacked layers may hold together: they come to a guest in its initial file system, which a store takes up to 256 MiB. */
 export const maxUnpackedBytes = 192 * 2 ** 20;
+/** Of a file of it, and of all of it as it was saved: layers may lie there unpacked. */
+const maxPackedBytes = 2 * maxUnpackedBytes;
 
 const texts = v.array(v.string());
 const digest = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, 'not a SHA-256 digest'));
@@ -66,8 +68,17 @@ const sha256 = (bytes: Uint8Array): string => `sha256:${createHash('sha256').upd
 /** The files of an image by their names; undefined for one that is not there. */
 type Files = (name: string) => Promise<Uint8Array | undefined>;
 
+/** Nothing but regular files below the folder, wherever links lead: who made the image chose its names and links. */
 function folderFiles(folder: string): Files {
-  return (name) => readFile(join(folder, name)).catch(() => undefined);
+  return async (name) => {
+    const path = await realpath(join(folder, name)).catch(() => undefined);
+    if (path === undefined) return undefined;
+    if (!path.startsWith(`${await realpath(folder)}/`))
+      return bad(`the image names the file ${JSON.stringify(name)}, which is outside of it`);
+    const found = await stat(path);
+    if (!found.isFile()) return undefined;
+    return found.size > maxPackedBytes ? tooLarge() : readFile(path);
+  };
 }
 
 function tarFiles(archive: Uint8Array): Files {
@@ -221,8 +232,11 @@ export async function readContainerImage(source: string): Promise<ContainerImage
 
 async function openFiles(path: string): Promise<Files> {
   try {
-    if ((await stat(path)).isDirectory()) return folderFiles(path);
-    return tarFiles(unpack(await readFile(path), 2 * maxUnpackedBytes));
+    const found = await stat(path);
+    if (found.isDirectory()) return folderFiles(path);
+    // Nothing of it is read when it is too large, as a sparse file may be.
+    if (found.size > maxPackedBytes) return tooLarge();
+    return tarFiles(unpack(await readFile(path), maxPackedBytes));
   } catch (error) {
     if (error instanceof CliError) throw error;
     return bad(`can't read '${path}': ${messageOf(error)}`, 'check the path');

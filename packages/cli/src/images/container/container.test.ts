@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -289,6 +289,18 @@ describe('container images', () => {
       /no manifest.json/,
     );
     await refused(() => readContainerImage(join(folder, 'nothing')), /can't read/);
+    // A file that claims a TiB is not read, and nothing outside of a folder is, by name or by link.
+    await writeFile(join(folder, 'sparse.tar'), '');
+    await truncate(join(folder, 'sparse.tar'), 2 ** 40);
+    await refused(() => readContainerImage(join(folder, 'sparse.tar')), /larger than 192 MiB/);
+    const unpacked = join(folder, 'unpacked');
+    await mkdir(unpacked);
+    const names = (Config: string): string => JSON.stringify([{ Config, RepoTags: [], Layers: [] }]);
+    for (const name of ['../sparse.tar', 'link.json']) {
+      await symlink('../sparse.tar', join(unpacked, 'link.json')).catch(() => undefined);
+      await writeFile(join(unpacked, 'manifest.json'), names(name));
+      await refused(() => readContainerImage(`docker-archive:${unpacked}`), /outside of it/);
+    }
     await refused(
       async () => makeContainerGuest(await readContainerImage(await saved([layer], {})), Buffer.alloc(0)),
       /no program/,
