@@ -7,8 +7,8 @@ import type { StampedOutput } from '@revenant/emulator';
 
 /** At most so much of what was let out is kept. What is held back is kept whole (output-gate.ts bounds it). */
 const maxTailBytes = 64 << 10;
-/** Output that was let out longer ago than this has surely reached those who listen. */
-const keptMs = 10_000;
+/** Who listens, and lost its node, comes to another within this time on a busy host too. */
+const keptMs = 30_000;
 
 export interface TailState {
   /** Number of its first byte in the console's stream. */
