@@ -5,11 +5,16 @@ import type { Guest, GuestStart } from '../src/vm/vm-runtime.ts';
 export async function createGuest(start: GuestStart): Promise<Guest> {
   const guest = await createChain({ ...start, description: {} });
   const most: number[] = [];
+  let absent = start.absentRam?.length ?? 0;
+  Object.defineProperty(guest, 'absentPages', { get: () => absent });
   guest.run = (instructions) => {
     most.push(instructions);
     return 'limit';
   };
-  guest.deliver = () => [];
+  guest.deliver = (indexes) => {
+    absent -= indexes.length;
+    return [];
+  };
   // Where nobody else looks.
   guest.look = () => ({
     width: most.at(-1) ?? 0,

@@ -113,6 +113,10 @@ class MachineGuest implements Guest {
     return this.#machine.disks.reduce((sum, { requests }) => sum + requests, 0);
   }
 
+  get absentPages(): number {
+    return this.#machine.absentPages;
+  }
+
   get waitsMs(): number {
     return this.#pace.waitsMs;
   }

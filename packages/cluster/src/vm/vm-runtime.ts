@@ -60,6 +60,8 @@ export interface Guest {
    * @returns those that it needed sooner, since the last delivery, in the order of first touch
    */
   deliver?(indexes: Uint32Array, bytes: Uint8Array): number[];
+  /** Pages of its RAM that have not come yet. */
+  readonly absentPages?: number;
   /** Pages of its RAM that it came by since the last call, ascending. Absent in guests without one. */
   accessed?(): Uint32Array;
   /** Requests of its disks so far. */

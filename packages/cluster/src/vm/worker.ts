@@ -64,8 +64,6 @@ let until: Float64Array = new Float64Array(2);
 let said = 0;
 const maxUnheard = 64;
 let guest: Guest | undefined;
-/** Pages of its memory that were not brought yet. */
-let absentPages = 0;
 
 /**
  * Of nice values (setpriority(2), which on Linux means this thread only): where guests and the compression of their pages leave no processor
@@ -143,10 +141,7 @@ const replies: {
     return { instructions: guest.instructions };
   },
   giveBack: (guest, { buffers }) => guest.giveBack?.(buffers),
-  deliver: (guest, { indexes, bytes }) => {
-    absentPages -= indexes.length;
-    return { touched: guest.deliver?.(indexes, bytes) ?? [] };
-  },
+  deliver: (guest, { indexes, bytes }) => ({ touched: guest.deliver?.(indexes, bytes) ?? [] }),
   accessed: (guest) => guest.accessed?.() ?? new Uint32Array(0),
   screen: (guest) => guest.screen(),
   look: (guest, { fresh }) => guest.look?.(fresh) ?? noScreen,
@@ -286,7 +281,6 @@ async function main(first: ToWorker): Promise<void> {
   until = new Float64Array(start.lease);
   const { createGuest } = (await import(start.module)) as { createGuest: GuestFactory };
   guest = await createGuest(start.start);
-  absentPages = start.start.absentRam?.length ?? 0;
   follows = start.start.follows === true;
   following = follows || start.start.replay !== undefined;
   if (follows) answer(first.id, { instructions: guest.instructions });
@@ -358,7 +352,7 @@ async function live(guest: Guest, start: WorkerStart, id: number): Promise<void>
     let idleMs: number | undefined = first || said > until[1]! ? defaultIdleMs : maxSleepMs;
     if (mayRun()) {
       ran = true;
-      const slice = absentPages > 0 ? shortSlice : sliceInstructions;
+      const slice = (guest.absentPages ?? 0) > 0 ? shortSlice : sliceInstructions;
       const result = turn(guest, first && !following ? firstSlice : slice);
       letOut(guest);
       for (const cut of guest.cuts?.() ?? []) tellNews({ kind: 'cut', cut });
